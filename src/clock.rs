@@ -1,0 +1,20 @@
+//! The only place that asks what time it is. Everything on a report's path is handed the moment of
+//! receipt as a value, so tests, fuzzing and benchmarks set it.
+
+use std::sync::OnceLock;
+use std::time::Instant;
+
+use jiff::Timestamp;
+
+/// The wall clock. It may jump; use it for what is shown, never for what is waited for.
+pub fn now() -> Timestamp {
+    #[allow(clippy::disallowed_methods)] // the one allowed place
+    Timestamp::now()
+}
+
+/// Whole seconds since the process first asked, monotonic: cheap enough for a series' last touch.
+pub fn uptime_seconds() -> u32 {
+    static START: OnceLock<Instant> = OnceLock::new();
+    let elapsed = START.get_or_init(Instant::now).elapsed().as_secs();
+    u32::try_from(elapsed).unwrap_or(u32::MAX)
+}

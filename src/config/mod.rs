@@ -1,0 +1,3 @@
+//! Settings: flag > environment > file > default.
+
+pub mod settings;

@@ -1,0 +1,6 @@
+//! lookoutd.
+
+pub mod clock;
+pub mod config;
+pub mod outcome;
+pub mod table;

@@ -1,0 +1,200 @@
+//! Every end that an upload, a report or an event can meet, in one closed vocabulary: HTTP status,
+//! log level and metric label all derive from the variants here, so that nothing can be dropped
+//! without a name and no name can be spelled in two ways.
+
+/// Declares a closed set of metric label values: the variants, their spelling, and `ALL` in order.
+macro_rules! closed {
+    ($(#[$meta:meta])* pub enum $name:ident { $($(#[$vmeta:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum $name { $($(#[$vmeta])* $variant),+ }
+
+        impl $name {
+            /// Every value, in the order in which it is declared.
+            pub const ALL: &'static [$name] = &[$($name::$variant),+];
+
+            /// The label value.
+            pub const fn as_str(self) -> &'static str {
+                match self { $($name::$variant => $text),+ }
+            }
+        }
+    };
+}
+#[allow(unused_imports)]
+pub(crate) use closed;
+
+closed! {
+    /// How an upload (one POST to intake) ended: `lookout_uploads_total{outcome}`.
+    pub enum Upload {
+        /// At least one report was taken: 204.
+        Accepted = "accepted",
+        /// The body is not JSON: 400.
+        NotJson = "not_json",
+        /// JSON that holds no report: 400.
+        NoReport = "no_report",
+        /// Every report belongs to a site that is not configured, and those are rejected: 204.
+        UnknownSites = "unknown_sites",
+        /// The body, or what it inflates to, is over `intake.max_body_bytes`: 413.
+        TooLarge = "too_large",
+        /// A Content-Encoding other than gzip: 415.
+        UnsupportedCoding = "unsupported_coding",
+        /// A gzip body that does not inflate: 400.
+        BrokenCoding = "broken_coding",
+        /// The body took longer than `intake.body_timeout`: 408.
+        SlowBody = "slow_body",
+        /// The client went away before its body was complete.
+        Aborted = "aborted",
+        /// More uploads in hand than `intake.max_in_flight`: 503.
+        Overloaded = "overloaded",
+        /// The client is over `intake.rate_limit`: 204.
+        RateLimited = "rate_limited",
+        /// A retired site or path: 410.
+        Retired = "retired",
+        /// `/report/{site}` with a name that is not configured: 404.
+        UnknownSite = "unknown_site",
+        /// A POST to a path that is not intake's: 404.
+        UnknownPath = "unknown_path",
+        /// A method that intake does not know: 405.
+        WrongMethod = "wrong_method",
+    }
+}
+
+impl Upload {
+    /// The HTTP status that tells the client.
+    pub const fn status(self) -> u16 {
+        match self {
+            Upload::Accepted | Upload::UnknownSites | Upload::RateLimited => 204,
+            Upload::NotJson | Upload::NoReport | Upload::BrokenCoding | Upload::Aborted => 400,
+            Upload::UnknownSite | Upload::UnknownPath => 404,
+            Upload::WrongMethod => 405,
+            Upload::SlowBody => 408,
+            Upload::Retired => 410,
+            Upload::TooLarge => 413,
+            Upload::UnsupportedCoding => 415,
+            Upload::Overloaded => 503,
+        }
+    }
+}
+
+closed! {
+    /// Why one item of a body was not taken: `lookout_reports_rejected_total{reason}`.
+    pub enum Rejection {
+        /// The item is not a JSON object.
+        NotAnObject = "not_an_object",
+        /// The item is JSON that cannot be read: nested too deeply, or a number out of range.
+        Unreadable = "unreadable",
+        /// An object that is no report of any known shape: no `type`, no legacy wrapper.
+        NoType = "no_type",
+        /// The report's `body` is neither an object nor null.
+        BadBody = "bad_body",
+        /// One item more than `intake.max_reports`.
+        Excess = "excess",
+        /// The report belongs to no configured site, and `intake.unknown_sites` is `reject`.
+        UnknownSite = "unknown_site",
+    }
+}
+
+closed! {
+    /// Where events go: `lookout_events_total{exporter}`.
+    pub enum Exporter {
+        /// JSON lines on stdout.
+        Console = "console",
+        /// OTLP logs.
+        Otlp = "otlp",
+    }
+}
+
+closed! {
+    /// How an event ended at one exporter: `lookout_events_total{fate}`.
+    pub enum Fate {
+        /// The receiver has it.
+        Delivered = "delivered",
+        /// The receiver refused it for good.
+        Rejected = "rejected",
+        /// The queue was full.
+        DroppedQueueFull = "dropped_queue_full",
+        /// One event alone is larger than the queue or a request may be.
+        DroppedTooLarge = "dropped_too_large",
+        /// It was still pending when `delivery.shutdown_timeout` had passed.
+        DroppedShutdown = "dropped_shutdown",
+        /// Over the site's `events_per_second`; its counters are exact all the same.
+        Capped = "capped",
+    }
+}
+
+closed! {
+    /// Where events wait: `lookout_events_pending{place}`.
+    pub enum Place {
+        /// In the queue.
+        Memory = "memory",
+        /// In a request that is on its way, or between two tries of one.
+        InFlight = "in_flight",
+    }
+}
+
+closed! {
+    /// What is exported: `lookout_export_requests_total{signal}`.
+    pub enum Signal {
+        /// Events.
+        Logs = "logs",
+        /// Counters.
+        Metrics = "metrics",
+    }
+}
+
+closed! {
+    /// How one try of an export request ended: `lookout_export_requests_total{code}`.
+    pub enum ExportCode {
+        /// Taken whole.
+        Ok = "ok",
+        /// Taken in part.
+        PartialSuccess = "partial_success",
+        /// The connection could not be made.
+        Connect = "connect",
+        /// No answer within the timeout.
+        Timeout = "timeout",
+        /// The connection ended before the answer was complete, or the answer made no sense.
+        Broken = "broken",
+        /// The request is at fault: HTTP 400, gRPC INVALID_ARGUMENT and their like.
+        InvalidArgument = "invalid_argument",
+        /// HTTP 401, gRPC UNAUTHENTICATED.
+        Unauthenticated = "unauthenticated",
+        /// HTTP 403, gRPC PERMISSION_DENIED.
+        PermissionDenied = "permission_denied",
+        /// HTTP 404, gRPC UNIMPLEMENTED.
+        Unimplemented = "unimplemented",
+        /// HTTP 413.
+        TooLarge = "too_large",
+        /// HTTP 429, gRPC RESOURCE_EXHAUSTED.
+        ResourceExhausted = "resource_exhausted",
+        /// HTTP 502, 503, 504, gRPC UNAVAILABLE.
+        Unavailable = "unavailable",
+        /// HTTP 500, gRPC INTERNAL.
+        Internal = "internal",
+        /// Any other answer.
+        Other = "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn label_values_are_unique_and_snake_case() {
+        fn check(values: Vec<&str>) {
+            let mut seen = std::collections::BTreeSet::new();
+            for value in values {
+                assert!(value.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{value}");
+                assert!(seen.insert(value), "{value} twice");
+            }
+        }
+        check(Upload::ALL.iter().map(|v| v.as_str()).collect());
+        check(Rejection::ALL.iter().map(|v| v.as_str()).collect());
+        check(Exporter::ALL.iter().map(|v| v.as_str()).collect());
+        check(Fate::ALL.iter().map(|v| v.as_str()).collect());
+        check(Place::ALL.iter().map(|v| v.as_str()).collect());
+        check(Signal::ALL.iter().map(|v| v.as_str()).collect());
+        check(ExportCode::ALL.iter().map(|v| v.as_str()).collect());
+    }
+}
