@@ -12,7 +12,7 @@ pub const BOUNDS: [f64; 13] =
 /// Buckets, `+Inf` included.
 pub const BUCKETS: usize = BOUNDS.len() + 1;
 
-/// Samples that one histogram series costs in a scrape: buckets, `_sum`, `_count`.
+/// Samples that one histogram series is in a scrape: buckets, `_sum`, `_count`.
 pub const SAMPLES: usize = BUCKETS + 2;
 
 /// What a histogram holds at one moment. Bucket counts are not cumulative.

@@ -4,8 +4,11 @@
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::metric::{Family, Measure};
 use crate::outcome::{ExportCode, Exporter, Fate, Place, Rejection, Signal, Upload};
+use crate::table::budget;
 use crate::table::histogram::SharedHistogram;
+use crate::table::series::Number;
 
 /// The self-metrics. All methods may be called from any thread.
 #[derive(Debug, Default)]
@@ -88,3 +91,135 @@ impl OwnMetrics {
         &self.upload_duration
     }
 }
+
+/// Takes one series: its family, its label values, its value.
+pub(super) type Give<'g> = &'g mut dyn FnMut(&'static Family, &[&str], Number);
+
+/// Samples of the `process_*` metrics, which the prometheus crate collects.
+pub(super) const PROCESS_SAMPLES: usize = 7;
+
+/// Every family of the daemon's own.
+pub fn families() -> impl Iterator<Item = &'static Family> {
+    FAMILIES.iter().chain(&budget::FAMILIES).copied()
+}
+
+impl OwnMetrics {
+    /// Hands over every series; all exist from the start.
+    pub(super) fn read(&self, give: Give<'_>) {
+        self.read_intake(give);
+        self.read_delivery(give);
+        let revision: &str = env!("LOOKOUTD_REVISION");
+        let build = [env!("CARGO_PKG_VERSION"), revision, env!("LOOKOUTD_RUSTC")];
+        give(&BUILD_INFO, &build, Number::Float(1.0));
+    }
+
+    fn read_intake(&self, give: Give<'_>) {
+        for outcome in Upload::ALL {
+            give(&UPLOADS, &[outcome.as_str()], Number::Count(self.uploads(*outcome)));
+        }
+        for reason in Rejection::ALL {
+            give(&REJECTED, &[reason.as_str()], Number::Count(self.rejected(*reason)));
+        }
+        give(&UPLOAD_DURATION, &[], Number::Histogram(self.upload_duration.read()));
+        give(&IN_FLIGHT, &[], gauge(&self.uploads_in_flight));
+        give(&CONNECTIONS, &[], gauge(&self.connections));
+    }
+
+    fn read_delivery(&self, give: Give<'_>) {
+        for exporter in Exporter::ALL {
+            for fate in Fate::ALL {
+                let labels = [exporter.as_str(), fate.as_str()];
+                give(&EVENTS, &labels, Number::Count(self.events(*exporter, *fate)));
+            }
+            for place in Place::ALL {
+                let labels = [exporter.as_str(), place.as_str()];
+                give(&PENDING, &labels, Number::Float(self.pending(*exporter, *place) as f64));
+            }
+        }
+        for signal in Signal::ALL {
+            for code in ExportCode::ALL {
+                let labels = [signal.as_str(), code.as_str()];
+                give(&EXPORT_REQUESTS, &labels, Number::Count(self.export_requests(*signal, *code)));
+            }
+            let duration = self.export_duration(*signal).read();
+            give(&EXPORT_DURATION, &[signal.as_str()], Number::Histogram(duration));
+        }
+    }
+}
+
+fn gauge(value: &AtomicI64) -> Number {
+    Number::Float(value.load(Ordering::Relaxed) as f64)
+}
+
+const fn own(
+    name: &'static str,
+    measure: Measure,
+    labels: &'static [&'static str],
+    help: &'static str,
+) -> Family {
+    Family { name, help, measure, labels, weight: 0 }
+}
+
+static FAMILIES: [&Family; 10] = [
+    &UPLOADS,
+    &REJECTED,
+    &EVENTS,
+    &PENDING,
+    &EXPORT_REQUESTS,
+    &EXPORT_DURATION,
+    &UPLOAD_DURATION,
+    &IN_FLIGHT,
+    &CONNECTIONS,
+    &BUILD_INFO,
+];
+static UPLOADS: Family = own(
+    "lookout_uploads_total",
+    Measure::Count,
+    &["outcome"],
+    "Uploads (POSTs to intake), by how they ended.",
+);
+static REJECTED: Family = own(
+    "lookout_reports_rejected_total",
+    Measure::Count,
+    &["reason"],
+    "Items of uploads that were not taken as reports.",
+);
+static EVENTS: Family = own(
+    "lookout_events_total",
+    Measure::Count,
+    &["exporter", "fate"],
+    "Events, one for each report taken and each exporter that is on, by how they ended.",
+);
+static PENDING: Family = own(
+    "lookout_events_pending",
+    Measure::Gauge,
+    &["exporter", "place"],
+    "Events that have not met their fate yet, by where they wait.",
+);
+static EXPORT_REQUESTS: Family = own(
+    "lookout_export_requests_total",
+    Measure::Count,
+    &["signal", "code"],
+    "Tries of OTLP export requests, by how they ended.",
+);
+static EXPORT_DURATION: Family = own(
+    "lookout_export_duration_seconds",
+    Measure::Histogram,
+    &["signal"],
+    "How long OTLP export requests took.",
+);
+static UPLOAD_DURATION: Family = own(
+    "lookout_upload_duration_seconds",
+    Measure::Histogram,
+    &[],
+    "How long uploads took, from their head to their answer.",
+);
+static IN_FLIGHT: Family = own("lookout_uploads_in_flight", Measure::Gauge, &[], "Uploads in hand now.");
+static CONNECTIONS: Family =
+    own("lookout_connections", Measure::Gauge, &[], "Connections that intake serves now.");
+static BUILD_INFO: Family = own(
+    "lookout_build_info",
+    Measure::Gauge,
+    &["version", "revision", "rustc"],
+    "What was built from what; always 1.",
+);

@@ -1,0 +1,21 @@
+//! What a report is about and worth: its site, whether it is noise, which browser sent it.
+
+mod browser;
+mod noise;
+mod site;
+
+pub use noise::Rules;
+pub use site::Sites;
+
+use crate::report::{Class, Context, Report};
+
+/// Classifies a normalised report.
+pub fn classify<'r>(
+    report: &'r Report<'_>,
+    context: &Context<'r>,
+    sites: &'r Sites,
+    rules: &Rules,
+) -> Class<'r> {
+    let (site, configured) = sites.of(report, context.site);
+    Class { site, configured, noise: rules.noise(report), browser: browser::of(&report.user_agent) }
+}

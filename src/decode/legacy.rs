@@ -1,0 +1,78 @@
+//! What browsers sent, and some still send, from before the Reporting API: one object, recognised by
+//! its wrapper or by a member that nothing else has. Each becomes the envelope that the Reporting API
+//! would have given it.
+
+use std::borrow::Cow;
+
+use crate::decode::reporting_api::text;
+use crate::outcome::Rejection;
+use crate::report::{Age, Envelope};
+use crate::value::{Object, Value};
+
+/// Wrappers of the transport-security reports, and the type each stands for.
+const TRANSPORT: [(&str, &str); 2] =
+    [("expect-ct-report", "expect-ct"), ("expect-staple-report", "expect-staple")];
+
+/// Takes a legacy report out of its shape.
+///
+/// # Errors
+/// `Err` gives the object back when it has no legacy shape. The inner error is of a report whose
+/// wrapper holds no object.
+pub(super) fn unwrap(mut object: Object<'_>) -> Result<Result<Envelope<'_>, Rejection>, Object<'_>> {
+    if let Some(wrapped) = object.take("csp-report") {
+        return Ok(inner(wrapped).map(csp));
+    }
+    for (wrapper, report_type) in TRANSPORT {
+        if let Some(wrapped) = object.take(wrapper) {
+            return Ok(inner(wrapped).map(|body| transport(report_type, body)));
+        }
+    }
+    // A typed report may carry any of the members looked for below.
+    if object.text("type").is_some() {
+        return Err(object);
+    }
+    let has = |name: &str| object.get(name).is_some();
+    if has("violated-directive") && (has("document-uri") || has("blocked-uri")) {
+        return Ok(Ok(csp(object)));
+    }
+    if has("known-pins") && has("hostname") {
+        return Ok(Ok(transport("hpkp", object)));
+    }
+    if has("response-status") && has("hostname") {
+        return Ok(Ok(transport("expect-staple", object)));
+    }
+    Err(object)
+}
+
+fn inner(wrapped: Value<'_>) -> Result<Object<'_>, Rejection> {
+    match wrapped {
+        Value::Object(body) => Ok(body),
+        _ => Err(Rejection::BadBody),
+    }
+}
+
+/// <https://w3c.github.io/webappsec-csp/#deprecated-serialize-violation>
+fn csp(body: Object<'_>) -> Envelope<'_> {
+    const DOCUMENT: [&str; 3] = ["document-uri", "documentURI", "documentURL"];
+    let url = DOCUMENT.iter().find_map(|name| text(body.get(name)?.clone()));
+    Envelope {
+        report_type: Cow::Borrowed("csp-violation"),
+        age: Age::Milliseconds(None),
+        url,
+        user_agent: None,
+        body,
+    }
+}
+
+/// HPKP (RFC 7469), Expect-CT (RFC 9163) and Expect-Staple name a host and a port, and the moment.
+fn transport<'a>(report_type: &'static str, body: Object<'a>) -> Envelope<'a> {
+    let host = body.text("hostname").unwrap_or_default();
+    let scheme = body.text("scheme").filter(|scheme| *scheme == "http").unwrap_or("https");
+    let port = match body.unsigned("port") {
+        Some(port @ 1..=65535) => format!(":{port}"),
+        _ => String::new(),
+    };
+    let url = (!host.is_empty()).then(|| Cow::Owned(format!("{scheme}://{host}{port}/")));
+    let since = body.get("date-time").cloned().and_then(text);
+    Envelope { report_type: Cow::Borrowed(report_type), age: Age::Since(since), url, user_agent: None, body }
+}

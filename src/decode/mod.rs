@@ -1,0 +1,41 @@
+//! Bytes to reports. The body is sniffed, since Content-Type says little (WebKit posts a bare
+//! Reporting API object as `application/csp-report`), and each item of a batch stands alone: an
+//! unreadable one is rejected with its reason, its neighbours are not.
+
+mod document;
+mod legacy;
+mod reporting_api;
+
+use crate::outcome::Rejection;
+use crate::report::Envelope;
+use crate::value::Value;
+
+/// The body is not JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotJson;
+
+/// Hands each item of the body to `each`, in order, at most `max_reports` of them.
+///
+/// # Errors
+/// [`NotJson`] when the body is not JSON, not even after mending what browsers get wrong (a byte
+/// order mark, invalid UTF-8, half a surrogate pair). Nothing was handed over then.
+pub fn decode(
+    body: &[u8],
+    max_reports: usize,
+    mut each: impl FnMut(Result<Envelope<'_>, Rejection>),
+) -> Result<(), NotJson> {
+    document::read(body, max_reports, &mut |item| each(item.and_then(envelope)))
+}
+
+/// Recognises the shape of one item.
+fn envelope(item: Value<'_>) -> Result<Envelope<'_>, Rejection> {
+    let Value::Object(object) = item else { return Err(Rejection::NotAnObject) };
+    // The wrapper goes first: one WebKit puts `type` and `url` beside `csp-report`.
+    match legacy::unwrap(object) {
+        Ok(envelope) => envelope,
+        Err(object) => reporting_api::read(object),
+    }
+}
+
+#[cfg(test)]
+mod tests;

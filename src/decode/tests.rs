@@ -1,0 +1,124 @@
+//! Decoding against what really arrives and against what should not.
+
+use crate::decode::{NotJson, decode};
+use crate::outcome::Rejection;
+use crate::report::{Age, Envelope};
+
+/// Each item as its type or the reason of its rejection.
+fn outcomes(body: &[u8]) -> Result<Vec<Result<String, Rejection>>, NotJson> {
+    let mut found = Vec::new();
+    decode(body, 256, |item| found.push(item.map(|envelope| envelope.report_type.into_owned())))?;
+    Ok(found)
+}
+
+fn taken(report_type: &str) -> Result<String, Rejection> {
+    Ok(report_type.to_owned())
+}
+
+fn one(body: &str, check: impl Fn(Envelope<'_>)) {
+    let mut seen = 0;
+    decode(body.as_bytes(), 256, |item| {
+        seen += 1;
+        check(item.unwrap());
+    })
+    .unwrap();
+    assert_eq!(seen, 1);
+}
+
+#[test]
+fn every_shape_is_recognised() {
+    for (body, report_type) in [
+        (r#"[{"type":"crash","age":1,"url":"https://a.example/","body":{}}]"#, "crash"),
+        (r#"{"type":"csp-violation","url":"https://a.example/","body":{}}"#, "csp-violation"),
+        (r#"{"csp-report":{"document-uri":"https://a.example/"}}"#, "csp-violation"),
+        (r#"{"type":"x","url":"https://a.example/","csp-report":{}}"#, "csp-violation"),
+        (r#"{"csp-report":{"documentURI":"https://a.example/","blockedURI":"inline"}}"#, "csp-violation"),
+        (r#"{"violated-directive":"script-src","blocked-uri":"inline"}"#, "csp-violation"),
+        (r#"{"expect-ct-report":{"hostname":"a.example","port":443}}"#, "expect-ct"),
+        (r#"{"expect-staple-report":{"hostname":"a.example"}}"#, "expect-staple"),
+        (r#"{"hostname":"a.example","response-status":"MISSING"}"#, "expect-staple"),
+        (r#"{"hostname":"a.example","known-pins":[]}"#, "hpkp"),
+    ] {
+        assert_eq!(outcomes(body.as_bytes()), Ok(vec![taken(report_type)]), "{body}");
+    }
+}
+
+#[test]
+fn a_transport_report_names_its_host_as_url_and_its_moment() {
+    one(
+        r#"{"expect-ct-report":{"hostname":"a.example","port":8443,"date-time":"2021-04-06T13:00:50Z"}}"#,
+        |it| {
+            assert_eq!(it.url.as_deref(), Some("https://a.example:8443/"));
+            assert_eq!(it.age, Age::Since(Some("2021-04-06T13:00:50Z".into())));
+        },
+    );
+}
+
+#[test]
+fn what_is_not_json_is_said_so() {
+    for body in [&b""[..], b" ", b"x", b"{", b"[{}", b"[1,]", b"{\"a\":}", b"[] []", b"\xff\xfe", b"nul"] {
+        assert_eq!(outcomes(body), Err(NotJson), "{body:?}");
+    }
+}
+
+#[test]
+fn json_that_holds_no_report_is_rejected_by_item() {
+    use Rejection::{BadBody, NoType, NotAnObject};
+    for (body, reasons) in [
+        ("[]", vec![]),
+        ("null", vec![NotAnObject]),
+        ("\"text\"", vec![NotAnObject]),
+        ("7", vec![NotAnObject]),
+        ("{}", vec![NoType]),
+        (r#"{"type":""}"#, vec![NoType]),
+        (r#"{"type":7,"body":{}}"#, vec![NoType]),
+        (r#"[{"type":"x","body":[]},null]"#, vec![BadBody, NotAnObject]),
+        (r#"{"csp-report":"x"}"#, vec![BadBody]),
+    ] {
+        let expected: Vec<_> = reasons.into_iter().map(Err).collect();
+        assert_eq!(outcomes(body.as_bytes()), Ok(expected), "{body}");
+    }
+}
+
+#[test]
+fn a_bad_item_does_not_take_its_neighbours_along() {
+    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    let good = r#"{"type":"good","body":{}}"#;
+    for bad in
+        [format!(r#"{{"type":"deep","body":{{"x":{deep}}}}}"#), r#"{"type":"huge","age":1e999}"#.to_owned()]
+    {
+        let body = format!("[{good},{bad},{good}]");
+        let expected = vec![taken("good"), Err(Rejection::Unreadable), taken("good")];
+        assert_eq!(outcomes(body.as_bytes()), Ok(expected));
+    }
+}
+
+#[test]
+fn what_browsers_break_is_mended() {
+    let sample = |text: &str| format!(r#"[{{"type":"csp-violation","body":{{"sample":"{text}"}}}}]"#);
+    let expect = |body: &[u8], expected: &str| {
+        decode(body, 256, |item| assert_eq!(item.unwrap().body.text("sample"), Some(expected))).unwrap();
+    };
+    expect(sample(r"alert('\ud83d").as_bytes(), "alert('\u{fffd}");
+    expect(&[b"\xef\xbb\xbf", sample("x").as_bytes()].concat(), "x");
+    let mut invalid = sample("x?").into_bytes();
+    let at = invalid.iter().position(|byte| *byte == b'?').unwrap();
+    invalid[at] = 0xff;
+    expect(&invalid, "x\u{fffd}");
+}
+
+#[test]
+fn more_than_the_limit_is_excess() {
+    let body = format!("[{}]", vec![r#"{"type":"t","body":{}}"#; 300].join(","));
+    let items = outcomes(body.as_bytes()).unwrap();
+    assert_eq!(items.iter().filter(|item| item.is_ok()).count(), 256);
+    assert_eq!(items.iter().filter(|item| **item == Err(Rejection::Excess)).count(), 44);
+}
+
+#[test]
+fn a_member_written_twice_counts_once() {
+    one(r#"{"type":"a","type":"b","body":{"x":1},"body":{"x":2}}"#, |envelope| {
+        assert_eq!(envelope.report_type, "b");
+        assert_eq!(envelope.body.unsigned("x"), Some(2));
+    });
+}

@@ -1,0 +1,144 @@
+//! The table of report kinds. One file per kind says all there is to know about it: its names on the
+//! wire, its specification, its body's members under every spelling seen, how bad it is, what a
+//! person should read, and what it adds to which counters. A new kind is a file and a line in [`ALL`].
+
+pub mod csp_violation;
+pub mod network_error;
+pub mod other;
+pub mod vocabulary;
+
+use crate::metric::{Family, Measure};
+use crate::report::{Assessment, Attribute, Class, Report};
+use crate::value::Object;
+
+/// Every kind; the last one takes what no other does.
+pub static ALL: &[&Kind] = &[&csp_violation::KIND, &network_error::KIND, &other::KIND];
+
+/// `lookout_reports_total`: every report taken, once.
+pub static REPORTS: Family = Family {
+    name: "lookout_reports_total",
+    help: "Reports taken, of any kind.",
+    measure: Measure::Count,
+    labels: &["site", "kind", "browser"],
+    weight: 4,
+};
+
+/// One kind of report.
+pub struct Kind {
+    /// The canonical type token: the label `kind`.
+    pub token: &'static str,
+    /// The OTLP `EventName`.
+    pub event_name: &'static str,
+    /// Further type tokens under which browsers send it.
+    pub also: &'static [&'static str],
+    /// The specification that defines it.
+    pub specification: &'static str,
+    /// Whether the endpoint's path may supply a missing disposition.
+    pub has_disposition: bool,
+    /// The body's members that the specification and the engines know.
+    pub members: &'static [Member],
+    /// Mends what spelling alone cannot: members that stand in for others.
+    pub mend: fn(&mut Object<'_>),
+    /// How bad a report is, what to say of it, what to count.
+    pub assess: for<'r> fn(&'r Report<'_>, &Class<'_>) -> Assessment<'r>,
+    /// Event attributes beyond those that [`Member::attribute`] names.
+    pub attributes: fn(&Report<'_>, &mut dyn FnMut(&str, Attribute<'_>)),
+    /// The kind's own metric families.
+    pub families: &'static [&'static Family],
+}
+
+/// One member of a kind's body.
+pub struct Member {
+    /// Its name in the specification.
+    pub name: &'static str,
+    /// Other spellings seen on the wire.
+    pub also: &'static [&'static str],
+    /// What it holds, and so how it is cleaned.
+    pub holds: Holds,
+    /// The event attribute that carries it. `None`: the kind's `attributes` does.
+    pub attribute: Option<&'static str>,
+}
+
+/// What a member holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holds {
+    /// A URL, a bare scheme or a keyword that stands where a URL could.
+    Url,
+    /// Short text out of a set.
+    Token,
+    /// Source text: 256 characters.
+    Sample,
+    /// A sentence for people: 1 KiB.
+    Message,
+    /// A stack trace: 8 KiB.
+    Stack,
+    /// A policy: 8 KiB, nonces cut.
+    Policy,
+    /// A whole number whose 0 means "unknown": lines, columns, status codes.
+    Position,
+    /// A whole number whose 0 is a value.
+    Count,
+    /// Any number.
+    Number,
+    /// A line of the kind's own making, a flag, a list: kept and cleaned as unknown members are.
+    Anything,
+}
+
+impl Kind {
+    /// The kind that a report type names.
+    pub fn of(report_type: &str) -> &'static Kind {
+        ALL.iter()
+            .find(|kind| kind.token == report_type || kind.also.contains(&report_type))
+            .unwrap_or(&&other::KIND)
+    }
+
+    /// The entry for a member as a browser spelled it.
+    pub fn member(&self, spelled: &str) -> Option<&'static Member> {
+        // The specification's own names first: they are what most reports use.
+        self.members
+            .iter()
+            .find(|member| member.name == spelled)
+            .or_else(|| self.members.iter().find(|member| member.also.contains(&spelled)))
+    }
+}
+
+impl std::fmt::Debug for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.token)
+    }
+}
+
+impl PartialEq for Kind {
+    fn eq(&self, other: &Kind) -> bool {
+        self.token == other.token
+    }
+}
+
+/// For kinds whose members need no mending.
+pub fn nothing_to_mend(_: &mut Object<'_>) {}
+
+/// For kinds whose attributes all come from [`Member::attribute`].
+pub fn no_more_attributes(_: &Report<'_>, _: &mut dyn FnMut(&str, Attribute<'_>)) {}
+
+/// Shorthand for the tables of members.
+pub(crate) const fn member(
+    name: &'static str,
+    also: &'static [&'static str],
+    holds: Holds,
+    attribute: &'static str,
+) -> Member {
+    Member { name, also, holds, attribute: Some(attribute) }
+}
+
+/// Host (without brackets) and port of a normalised URL; the host is empty where there is none.
+pub fn server(url: &str) -> (&str, Option<u16>) {
+    let Some((_, rest)) = url.split_once("://") else { return ("", None) };
+    let authority = rest.split('/').next().unwrap_or_default();
+    if let Some((address, after)) = authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        return (address, after.strip_prefix(':').and_then(|port| port.parse().ok()));
+    }
+    match authority.split_once(':') {
+        Some((host, port)) => (host, port.parse().ok()),
+        None => (authority, None),
+    }
+}

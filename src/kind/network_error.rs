@@ -1,0 +1,183 @@
+//! `network-error`: Network Error Logging. What became of a request, told by the browser that made
+//! it: failures, and successes where the policy asks for a share of them.
+
+use smallvec::SmallVec;
+
+use crate::kind::{Holds, Kind, Member, member, nothing_to_mend, vocabulary};
+use crate::metric::{Amount, Family, Label, Measure, Observation};
+use crate::report::{Assessment, Attribute, Class, Noise, Report, Severity};
+
+/// `lookout_network_reports_total`
+pub static REPORTS: Family = Family {
+    name: "lookout_network_reports_total",
+    help: "Network Error Logging reports, successes included.",
+    measure: Measure::Count,
+    labels: &["site", "phase", "outcome", "protocol"],
+    weight: 6,
+};
+
+/// `lookout_network_requests_estimated_total`
+pub static ESTIMATED: Family = Family {
+    name: "lookout_network_requests_estimated_total",
+    help: "Requests that the network reports stand for: each counts 1/sampling_fraction.",
+    measure: Measure::Sum,
+    labels: &["site", "phase", "outcome"],
+    weight: 4,
+};
+
+/// `lookout_network_request_duration_seconds`
+pub static DURATION: Family = Family {
+    name: "lookout_network_request_duration_seconds",
+    help: "How long the reported requests took, unweighted.",
+    measure: Measure::Histogram,
+    labels: &["site", "phase"],
+    weight: 6,
+};
+
+/// The kind.
+pub static KIND: Kind = Kind {
+    token: "network-error",
+    event_name: "browser.report.network_error",
+    also: &["nel"],
+    specification: "https://w3c.github.io/network-error-logging/",
+    has_disposition: false,
+    members: &[
+        member("sampling_fraction", &["sampling-fraction"], Holds::Number, "nel.sampling_fraction"),
+        member("elapsed_time", &["elapsed-time"], Holds::Count, "nel.elapsed_ms"),
+        member("phase", &[], Holds::Token, "nel.phase"),
+        member("type", &[], Holds::Token, "nel.type"),
+        member("server_ip", &["server-ip"], Holds::Token, "network.peer.address"),
+        Member { name: "protocol", also: &[], holds: Holds::Token, attribute: None },
+        member("referrer", &[], Holds::Url, "nel.referrer"),
+        Member { name: "method", also: &[], holds: Holds::Token, attribute: None },
+        member("status_code", &["status-code"], Holds::Position, "http.response.status_code"),
+    ],
+    mend: nothing_to_mend,
+    assess,
+    attributes,
+    families: &[&REPORTS, &ESTIMATED, &DURATION],
+};
+
+/// A forged fraction must not be able to outweigh every honest report: one report stands for at most
+/// a million requests.
+const MAX_WEIGHT: f64 = 1e6;
+
+/// How many requests a report stands for. <https://w3c.github.io/network-error-logging/#sampling-rates>
+fn weight(sampling_fraction: Option<f64>) -> f64 {
+    match sampling_fraction {
+        Some(fraction) if fraction > 0.0 && fraction <= 1.0 => (1.0 / fraction).min(MAX_WEIGHT),
+        _ => 1.0,
+    }
+}
+
+fn assess<'r>(report: &'r Report<'_>, class: &Class<'_>) -> Assessment<'r> {
+    let body = &report.body;
+    let outcome = body.text("type");
+    let ok = outcome == Some("ok");
+    let phase = vocabulary::NEL_PHASES.label(body.text("phase"));
+    let outcome_label = vocabulary::NEL_TYPES.label(outcome);
+    let mut observations = SmallVec::new();
+    observations.push(Observation::one(&REPORTS, [phase, outcome_label, protocol(body.text("protocol"))]));
+    let estimate = Amount::Sum(weight(body.number("sampling_fraction")));
+    observations.push(Observation::new(&ESTIMATED, [phase, outcome_label], estimate));
+    // A downgraded report carries the time 0 in place of a measurement.
+    if outcome != Some("dns.address_changed")
+        && let Some(elapsed) = body.unsigned("elapsed_time")
+    {
+        let seconds = Amount::Seconds(elapsed as f64 / 1e3);
+        observations.push(Observation::new(&DURATION, [phase], seconds));
+    }
+    let quiet = ok || class.noise != Noise::None;
+    Assessment {
+        severity: if quiet { Severity::Info } else { Severity::Warn },
+        summary: summary(report, ok),
+        observations,
+    }
+}
+
+fn protocol(alpn: Option<&str>) -> Label<'static> {
+    match alpn {
+        Some(draft) if draft.starts_with("h3-") => Label::closed("h3"),
+        alpn => vocabulary::PROTOCOLS.label(alpn),
+    }
+}
+
+/// `network error tcp.refused (connection) for GET https://shop.example/cart after 12 ms`
+fn summary(report: &Report<'_>, ok: bool) -> String {
+    let body = &report.body;
+    let mut line = match (ok, body.text("type")) {
+        (true, _) => "network ok".to_owned(),
+        (false, outcome) => format!("network error {}", outcome.unwrap_or("of unknown type")),
+    };
+    if let Some(phase) = body.text("phase").filter(|_| !ok) {
+        line += &format!(" ({phase})");
+    }
+    line += " for ";
+    if let Some(method) = body.text("method") {
+        line += &format!("{method} ");
+    }
+    line += if report.url.is_empty() { "an unnamed URL" } else { &report.url };
+    if let Some(status) = body.unsigned("status_code") {
+        line += &format!(" with status {status}");
+    }
+    if let Some(elapsed) = body.unsigned("elapsed_time") {
+        line += &format!(" after {elapsed} ms");
+    }
+    line
+}
+
+/// The methods that OpenTelemetry's HTTP conventions know; others are `_OTHER`.
+const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
+
+fn attributes(report: &Report<'_>, give: &mut dyn FnMut(&str, Attribute<'_>)) {
+    let body = &report.body;
+    if let Some(method) = body.text("method") {
+        let known = METHODS.contains(&method);
+        give("http.request.method", Attribute::Text(if known { method } else { "_OTHER" }));
+        if !known {
+            give("http.request.method_original", Attribute::Text(method));
+        }
+    }
+    if let Some(alpn) = body.text("protocol") {
+        let (name, version) = match alpn.strip_prefix('h') {
+            _ if alpn.starts_with("http/") => ("http", Some(&alpn["http/".len()..])),
+            Some(version) if version.starts_with(|c: char| c.is_ascii_digit()) => ("http", version.get(..1)),
+            _ => (alpn, None),
+        };
+        give("network.protocol.name", Attribute::Text(name));
+        if let Some(version) = version {
+            give("network.protocol.version", Attribute::Text(version));
+        }
+    }
+    if let Some(outcome) = body.text("type").filter(|outcome| *outcome != "ok") {
+        give("error.type", Attribute::Text(outcome));
+    }
+    let (host, port) = crate::kind::server(&report.url);
+    if !host.is_empty() {
+        give("server.address", Attribute::Text(host));
+    }
+    if let Some(port) = port {
+        give("server.port", Attribute::Integer(port.into()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_weight_is_guarded() {
+        assert_eq!(weight(Some(0.25)), 4.0);
+        for unusable in [None, Some(0.0), Some(-1.0), Some(1.5), Some(f64::NAN)] {
+            assert_eq!(weight(unusable), 1.0, "{unusable:?}");
+        }
+        assert_eq!(weight(Some(1e-300)), MAX_WEIGHT);
+    }
+
+    #[test]
+    fn drafts_of_http_3_are_http_3() {
+        assert_eq!(protocol(Some("h3-29")).as_str(), "h3");
+        assert_eq!(protocol(Some("spdy/3")).as_str(), "other");
+        assert_eq!(protocol(None).as_str(), "none");
+    }
+}

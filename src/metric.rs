@@ -1,0 +1,160 @@
+//! What a report adds to the counters, as types: a family with its label names, label values that
+//! are either closed or subject to the series budget, and the amount.
+//!
+//! A [`Label`] has no public constructor from arbitrary text other than [`Label::open`], which the
+//! table admits only within the family's share; everything else is a `&'static str` out of a
+//! [`Vocabulary`]. So no byte of a report can become an unbounded label by accident.
+
+use std::fmt;
+
+/// A metric family of the table, as Prometheus and OTLP know it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Family {
+    /// The Prometheus name, `_total` and unit included.
+    pub name: &'static str,
+    /// One sentence for people.
+    pub help: &'static str,
+    /// What a series of it holds.
+    pub measure: Measure,
+    /// Label names in order; a report family's first is always `site`.
+    pub labels: &'static [&'static str],
+    /// How large its share of `limits.series` is, relative to the other report families'. The daemon's
+    /// own families have none: all their series exist from the start.
+    pub weight: usize,
+}
+
+/// What a series holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Measure {
+    /// A count of reports.
+    Count,
+    /// A sum of weights.
+    Sum,
+    /// A distribution of durations in seconds.
+    Histogram,
+    /// A value that goes up and down; only the daemon's own metrics use it.
+    Gauge,
+}
+
+/// One label value.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Label<'a>(Value<'a>);
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Value<'a> {
+    Closed(&'static str),
+    Open(&'a str),
+}
+
+/// What an overflowed open label becomes, and what a vocabulary makes of a stranger.
+pub const OTHER: Label<'static> = Label(Value::Closed("other"));
+
+impl<'a> Label<'a> {
+    /// A value of a closed set that the program itself declares.
+    pub const fn closed(value: &'static str) -> Label<'static> {
+        Label(Value::Closed(value))
+    }
+
+    /// A value that came from outside; it becomes `other` where the series budget is used up.
+    pub const fn open(value: &'a str) -> Label<'a> {
+        Label(Value::Open(value))
+    }
+
+    /// The text.
+    pub const fn as_str(&self) -> &'a str {
+        match self.0 {
+            Value::Closed(text) => text,
+            Value::Open(text) => text,
+        }
+    }
+
+    /// The text, if the value is of a closed set.
+    pub const fn as_closed(&self) -> Option<&'static str> {
+        match self.0 {
+            Value::Closed(text) => Some(text),
+            Value::Open(_) => None,
+        }
+    }
+
+    /// Whether the series budget may turn the value into `other`.
+    pub const fn is_open(&self) -> bool {
+        matches!(self.0, Value::Open(_))
+    }
+}
+
+impl fmt::Debug for Label<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.as_str())
+    }
+}
+
+/// A closed set of label values. Anything else is `other`, absence is `none`.
+#[derive(Debug)]
+pub struct Vocabulary(pub &'static [&'static str]);
+
+impl Vocabulary {
+    /// The label for a value as a report carries it.
+    pub fn label(&self, value: Option<&str>) -> Label<'static> {
+        let Some(value) = value.filter(|value| !value.is_empty()) else { return Label::closed("none") };
+        self.0.iter().find(|known| **known == value).map_or(OTHER, |known| Label::closed(known))
+    }
+}
+
+/// The most labels a family has.
+pub const MAX_LABELS: usize = 5;
+
+/// One addition to one series. The site is not in it: the recorder knows it.
+#[derive(Debug, Clone, Copy)]
+pub struct Observation<'a> {
+    /// Which family.
+    pub family: &'static Family,
+    /// The labels after `site`, in the family's order.
+    pub labels: [Label<'a>; MAX_LABELS - 1],
+    /// How much.
+    pub amount: Amount,
+}
+
+/// How much an observation adds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Amount {
+    /// So many, to a [`Measure::Count`].
+    Count(u64),
+    /// So much, to a [`Measure::Sum`]; finite and not negative.
+    Sum(f64),
+    /// One duration in seconds, to a [`Measure::Histogram`].
+    Seconds(f64),
+}
+
+impl<'a> Observation<'a> {
+    /// An observation with these labels after `site`.
+    pub fn new<const N: usize>(
+        family: &'static Family,
+        labels: [Label<'a>; N],
+        amount: Amount,
+    ) -> Observation<'a> {
+        const { assert!(N < MAX_LABELS, "more labels than MAX_LABELS") }
+        debug_assert_eq!(family.labels.len(), N + 1, "{}", family.name);
+        let mut all = [OTHER; MAX_LABELS - 1];
+        all[..N].copy_from_slice(&labels);
+        Observation { family, labels: all, amount }
+    }
+
+    /// One more report.
+    pub fn one<const N: usize>(family: &'static Family, labels: [Label<'a>; N]) -> Observation<'a> {
+        Observation::new(family, labels, Amount::Count(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vocabulary_is_closed() {
+        let phases = Vocabulary(&["dns", "connection"]);
+        assert_eq!(phases.label(Some("dns")).as_str(), "dns");
+        assert_eq!(phases.label(Some("DNS\n")).as_str(), "other");
+        assert_eq!(phases.label(Some("")).as_str(), "none");
+        assert_eq!(phases.label(None).as_str(), "none");
+    }
+}

@@ -1,0 +1,122 @@
+//! A body's members: under their specification's names, cleaned by what they hold, bounded in number
+//! and size. What a kind does not know is kept, cleaned as a message and within a budget.
+
+use std::borrow::Cow;
+
+use crate::config::settings::Privacy;
+use crate::kind::{Holds, Kind};
+use crate::normalise::{MAX_TOKEN, text, url};
+use crate::report::Disposition;
+use crate::value::{Object, Value};
+
+/// More members than this are dropped, and counted as dropped.
+const MAX_MEMBERS: usize = 128;
+/// What all members together that the kind does not know may hold, in bytes.
+const MAX_UNKNOWN: usize = 16 * 1024;
+
+/// The members of a normalised report, and how many were dropped.
+pub(super) fn members<'a>(kind: &Kind, mut raw: Object<'a>, privacy: Privacy) -> (Object<'a>, u32) {
+    let excess = raw.0.len().saturating_sub(MAX_MEMBERS);
+    raw.0.truncate(MAX_MEMBERS);
+    (kind.mend)(&mut raw);
+    let mut unknown = Unknown { left: MAX_UNKNOWN, privacy };
+    let mut members = Object(Vec::with_capacity(raw.0.len()));
+    for (name, value) in raw.0 {
+        let (name, value) = match kind.member(&name) {
+            Some(member) => (Cow::Borrowed(member.name), known(member.holds, value, &mut unknown)),
+            None => (text::cut(name, MAX_TOKEN), unknown.clean(value)),
+        };
+        // Two spellings of one member, or one written twice: the last that says something counts.
+        match (value, members.0.iter_mut().find(|(known, _)| *known == name)) {
+            (Some(value), Some(earlier)) => earlier.1 = value,
+            (Some(value), None) => members.0.push((name, value)),
+            (None, _) => {}
+        }
+    }
+    (members, u32::try_from(excess).unwrap_or(u32::MAX))
+}
+
+/// The endpoint's disposition for a report that carries none.
+pub(super) fn supply_disposition(members: &mut Object<'_>, disposition: Disposition) {
+    if members.text("disposition").is_none() {
+        let value = Value::String(Cow::Borrowed(disposition.as_str()));
+        members.0.push((Cow::Borrowed("disposition"), value));
+    }
+}
+
+/// A member that the kind knows; `None` when its value means that nothing is known.
+fn known<'a>(holds: Holds, value: Value<'a>, unknown: &mut Unknown) -> Option<Value<'a>> {
+    let number = |number: u64| i64::try_from(number).map_or(Value::Float(number as f64), Value::Integer);
+    match holds {
+        Holds::Position => value.as_unsigned().filter(|position| *position > 0).map(number),
+        Holds::Count => value.as_unsigned().map(number),
+        Holds::Number => match value {
+            Value::Integer(_) | Value::Float(_) => Some(value),
+            _ => value.as_number().map(Value::Float),
+        },
+        Holds::Anything => unknown.clean(value),
+        _ => match value {
+            Value::String(found) => Some(Value::String(text::clean(found, holds, unknown.privacy)))
+                .filter(|value| !value.is_blank()),
+            // A text that is no text is kept as what it is, under the rules for strangers.
+            other => unknown.clean(other),
+        },
+    }
+}
+
+/// Cleans what no table describes, within a budget of bytes.
+struct Unknown {
+    left: usize,
+    privacy: Privacy,
+}
+
+impl Unknown {
+    fn clean<'a>(&mut self, value: Value<'a>) -> Option<Value<'a>> {
+        if self.left == 0 || matches!(value, Value::Null) {
+            return None;
+        }
+        match value {
+            Value::String(found) => {
+                // One scheme and no blank: a URL as a whole rather than a text that quotes one.
+                let is_url = found.contains("://") && !found.contains(char::is_whitespace);
+                let cleaned = match is_url {
+                    true => url::redact(found, self.privacy),
+                    false => text::clean(found, Holds::Message, self.privacy),
+                };
+                let fitting = text::cut(cleaned, self.left.max('…'.len_utf8()));
+                self.spend(fitting.len());
+                Some(Value::String(fitting))
+            }
+            Value::Array(items) => {
+                self.spend(2);
+                Some(Value::Array(items.into_iter().map_while(|item| self.element(item)).collect()))
+            }
+            Value::Object(object) => {
+                self.spend(2);
+                let members = object.0.into_iter().map_while(|(name, value)| {
+                    let name = text::clean(name, Holds::Token, self.privacy);
+                    self.spend(name.len());
+                    Some((name, self.element(value)?))
+                });
+                Some(Value::Object(Object(members.collect())))
+            }
+            scalar => {
+                self.spend(8);
+                Some(scalar)
+            }
+        }
+    }
+
+    /// Inside a list or an object a null keeps its place; only a used-up budget ends it.
+    fn element<'a>(&mut self, value: Value<'a>) -> Option<Value<'a>> {
+        if matches!(value, Value::Null) {
+            self.spend(4);
+            return (self.left > 0).then_some(Value::Null);
+        }
+        self.clean(value)
+    }
+
+    fn spend(&mut self, bytes: usize) {
+        self.left = self.left.saturating_sub(bytes);
+    }
+}

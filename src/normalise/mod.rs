@@ -1,0 +1,63 @@
+//! An envelope to a report that may leave the process: members under their specification's names,
+//! every URL redacted, every text capped, the moment it happened. Doing it twice changes nothing.
+
+mod body;
+mod secret;
+mod text;
+mod time;
+mod url;
+
+use std::borrow::Cow;
+
+use crate::config::settings::Privacy;
+use crate::kind::{Holds, Kind};
+use crate::report::{Context, Envelope, Report};
+
+/// Caps of the contract, in bytes; what is cut ends in `…`.
+const MAX_URL: usize = 2048;
+const MAX_POLICY: usize = 8192;
+const MAX_MESSAGE: usize = 1024;
+const MAX_STACK: usize = 8192;
+/// In characters, since engines cut samples by characters too.
+const MAX_SAMPLE: usize = 256;
+/// User agents, types and other tokens.
+const MAX_TOKEN: usize = 512;
+
+/// Normalises one report.
+pub fn normalise<'a>(envelope: Envelope<'a>, context: &Context<'_>, privacy: Privacy) -> Report<'a> {
+    let kind = Kind::of(&envelope.report_type);
+    let (age, occurred) = time::occurred(&envelope.age, context.received);
+    let (mut members, dropped_members) = body::members(kind, envelope.body, privacy);
+    if kind.has_disposition
+        && let Some(disposition) = context.disposition
+    {
+        body::supply_disposition(&mut members, disposition);
+    }
+    let url = match envelope.url {
+        Some(url) => url::redact(url, privacy),
+        // WebKit leaves out a URL that it could not parse; the document's is the same.
+        None => members.text("documentURL").map_or(Cow::Borrowed(""), |url| Cow::Owned(url.to_owned())),
+    };
+    Report {
+        kind,
+        report_type: text::clean(envelope.report_type, Holds::Token, privacy),
+        age,
+        url,
+        user_agent: user_agent(envelope.user_agent, context, privacy),
+        body: members,
+        dropped_members,
+        received: context.received,
+        occurred,
+    }
+}
+
+fn user_agent<'a>(own: Option<Cow<'a, str>>, context: &Context<'_>, privacy: Privacy) -> Cow<'a, str> {
+    let agent = match own {
+        Some(agent) => agent,
+        None => Cow::Owned(context.user_agent.unwrap_or_default().to_owned()),
+    };
+    text::clean(agent, Holds::Token, privacy)
+}
+
+#[cfg(test)]
+mod tests;

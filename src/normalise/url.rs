@@ -1,0 +1,239 @@
+//! URLs as they may leave the process: without user, password and fragment always, without query and
+//! secret path segments by default. Works on text rather than on a parsed URL, because a good part
+//! of what browsers put where a URL belongs is none: `inline`, `about`, `https://a:443a/b`.
+
+use std::borrow::Cow;
+
+use crate::config::settings::{PathSecrets, Privacy, QueryPrivacy};
+use crate::normalise::MAX_URL;
+use crate::normalise::secret::{REDACTED, is_secret};
+use crate::normalise::text::cut;
+
+/// The URL as it may be shown, at most 2 KiB.
+pub(super) fn redact<'a>(raw: Cow<'a, str>, privacy: Privacy) -> Cow<'a, str> {
+    if is_clean(&raw, privacy) {
+        return raw;
+    }
+    let tidy: String = raw.trim().chars().filter(|c| !c.is_ascii_control()).collect();
+    Cow::Owned(cut(Cow::Owned(rebuild(&tidy, privacy)), MAX_URL).into_owned())
+}
+
+/// Most URLs need no change; finding that out costs no allocation.
+fn is_clean(raw: &str, privacy: Privacy) -> bool {
+    const PLAIN: &[u8] = b"/.-_~%:+,!$&'()*[]";
+    if raw.len() > MAX_URL || !raw.bytes().all(|byte| byte.is_ascii_alphanumeric() || PLAIN.contains(&byte)) {
+        return false;
+    }
+    let Some((scheme, rest)) = raw.split_once(':') else {
+        return !path_has_secret(raw, privacy);
+    };
+    let Some(rest) = rest.strip_prefix("//").filter(|_| HIERARCHICAL.contains(&scheme)) else { return false };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let plain_host = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-_".contains(&byte);
+    !authority.is_empty() && authority.bytes().all(plain_host) && !path_has_secret(path, privacy)
+}
+
+/// Schemes whose URLs have an authority even when their slashes were mangled.
+const HIERARCHICAL: [&str; 5] = ["https", "http", "wss", "ws", "ftp"];
+/// Schemes that wrap a URL; what a blob's own path says is an id that died with its page.
+const WRAPPING: [&str; 3] = ["blob", "filesystem", "view-source"];
+
+fn rebuild(raw: &str, privacy: Privacy) -> String {
+    let Some((scheme, rest)) = split_scheme(raw) else {
+        let mut out = String::with_capacity(raw.len());
+        path_and_query(raw, privacy, &mut out);
+        return out;
+    };
+    let scheme = scheme.to_ascii_lowercase();
+    if WRAPPING.contains(&&*scheme) {
+        let inner = rebuild(rest, privacy);
+        let inner = if scheme == "blob" { origin_of(&inner) } else { &inner };
+        return if inner.is_empty() { scheme } else { format!("{scheme}:{inner}") };
+    }
+    let after_slashes = rest.trim_start_matches(['/', '\\']);
+    if HIERARCHICAL.contains(&&*scheme) {
+        return hierarchical(scheme, after_slashes, privacy);
+    }
+    match rest.strip_prefix("//") {
+        Some(rest) => hierarchical(scheme, rest, privacy),
+        // `about:blank` says something; what follows `data:` or `mailto:` is content.
+        None if scheme == "about" && rest.bytes().all(|byte| byte.is_ascii_lowercase()) => raw.to_owned(),
+        None => scheme,
+    }
+}
+
+/// Splits off an RFC 3986 scheme. Text such as `shop.example:443/x` has none that anybody means.
+fn split_scheme(raw: &str) -> Option<(&str, &str)> {
+    let (scheme, rest) = raw.split_once(':')?;
+    let valid = scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+    let starts_well = scheme.starts_with(|c: char| c.is_ascii_alphabetic());
+    (valid && starts_well).then_some((scheme, rest))
+}
+
+fn hierarchical(scheme: String, rest: &str, privacy: Privacy) -> String {
+    let end = rest.find(['/', '\\', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    let host_and_port = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let mut out = scheme;
+    let default_port = match &*out {
+        "https" | "wss" => "443",
+        "http" | "ws" => "80",
+        _ => "",
+    };
+    out.push_str("://");
+    push_authority(host_and_port, default_port, &mut out);
+    path_and_query(path, privacy, &mut out);
+    out
+}
+
+/// Lower case, no default port. WebKit writes `site.test:443site.test` for the source of a script in
+/// the document: only the digits behind the colon are a port.
+fn push_authority(authority: &str, default_port: &str, out: &mut String) {
+    let bracket = authority.find(']').map_or(0, |at| at + 1);
+    let (host, port) = match authority[bracket..].find(':') {
+        Some(colon) => (&authority[..bracket + colon], &authority[bracket + colon + 1..]),
+        None => (authority, ""),
+    };
+    out.push_str(&host.to_lowercase());
+    let digits = &port[..port.bytes().take_while(u8::is_ascii_digit).count()];
+    if !digits.is_empty() && digits != default_port {
+        out.push(':');
+        out.push_str(digits);
+    }
+}
+
+fn origin_of(url: &str) -> &str {
+    let Some(authority) = url.find("://").map(|at| at + 3) else { return "" };
+    &url[..url[authority..].find('/').map_or(url.len(), |at| authority + at)]
+}
+
+fn path_and_query(text: &str, privacy: Privacy, out: &mut String) {
+    let text = text.split('#').next().unwrap_or_default();
+    let (path, query) = text.split_once('?').map_or((text, None), |(path, query)| (path, Some(query)));
+    push_path(path, privacy, out);
+    match (privacy.query, query) {
+        (QueryPrivacy::Keep, Some(query)) => {
+            out.push('?');
+            out.push_str(query);
+        }
+        (QueryPrivacy::Names, Some(query)) => push_names(query, out),
+        _ => {}
+    }
+}
+
+fn segments(path: &str) -> impl Iterator<Item = (&str, &str)> {
+    // `;jsessionid=…` is a query in all but name.
+    let bare = |segment: &str| segment.find(';').unwrap_or(segment.len());
+    path.split(['/', '\\'])
+        .map(move |segment| &segment[..bare(segment)])
+        .scan("", |before, segment| Some((std::mem::replace(before, segment), segment)))
+}
+
+fn path_has_secret(path: &str, privacy: Privacy) -> bool {
+    privacy.path_secrets == PathSecrets::Redact
+        && segments(path).any(|(before, segment)| is_secret(segment, before))
+}
+
+fn push_path(path: &str, privacy: Privacy, out: &mut String) {
+    if privacy.path_secrets == PathSecrets::Keep {
+        return out.push_str(path);
+    }
+    for (at, (before, segment)) in segments(path).enumerate() {
+        if at > 0 {
+            out.push('/');
+        }
+        out.push_str(if is_secret(segment, before) { REDACTED } else { segment });
+    }
+}
+
+/// `?a&b`. A parameter without `=` may be a token itself, so it counts as a name only if it looks
+/// like nothing else.
+fn push_names(query: &str, out: &mut String) {
+    let mut separator = '?';
+    for parameter in query.split('&') {
+        let (name, value) = parameter.split_once('=').map_or((parameter, None), |(n, v)| (n, Some(v)));
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.[]".contains(&byte);
+        let usable = !name.is_empty()
+            && name.len() <= 64
+            && name.bytes().all(plain)
+            && (value.is_some() || !is_secret(name, "token"));
+        if usable {
+            out.push(separator);
+            out.push_str(name);
+            separator = '&';
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::settings::ClientAddress;
+
+    const STRICT: Privacy = Privacy {
+        query: QueryPrivacy::Strip,
+        path_secrets: PathSecrets::Redact,
+        client_address: ClientAddress::None,
+    };
+
+    fn with(privacy: Privacy, url: &str) -> String {
+        redact(Cow::Borrowed(url), privacy).into_owned()
+    }
+
+    #[test]
+    fn what_could_hold_a_secret_is_cut() {
+        for (url, shown) in [
+            ("https://shop.example/cart", "https://shop.example/cart"),
+            ("https://user:pa:ss@shop.example/cart?token=1#frag", "https://shop.example/cart"),
+            ("HTTPS://Shop.Example:443/Cart", "https://shop.example/Cart"),
+            ("http://shop.example:80", "http://shop.example"),
+            ("https://shop.example:8443/x", "https://shop.example:8443/x"),
+            ("https://[2001:DB8::1]:443/x", "https://[2001:db8::1]/x"),
+            ("https://shop.example?token=1", "https://shop.example"),
+            ("https:\\\\user@shop.example\\a?b", "https://shop.example/a"),
+            ("https:/shop.example/a#b", "https://shop.example/a"),
+            (" https://shop.example/a\nb ", "https://shop.example/ab"),
+            ("https://site.test:443site.test/p/x/index.html?q=1", "https://site.test/p/x/index.html"),
+            ("https://a.example/reset/a81bc81b/form", "https://a.example/reset/:redacted/form"),
+            ("https://a.example/x;jsessionid=ABC/y", "https://a.example/x/y"),
+            ("/relative?token=1", "/relative"),
+            ("data:text/html,secret", "data"),
+            ("javascript:alert(document.cookie)", "javascript"),
+            ("mailto:jane@example.com", "mailto"),
+            ("about:srcdoc", "about:srcdoc"),
+            ("about:blank?token=1", "about"),
+            ("blob:https://site.test/9115d58c-bcda-ff47-86e5-083e9a215304", "blob:https://site.test"),
+            ("blob:null/9115d58c", "blob"),
+            ("chrome-extension://abcdef/x.js?y", "chrome-extension://abcdef/x.js"),
+            ("inline", "inline"),
+            ("", ""),
+        ] {
+            assert_eq!(with(STRICT, url), shown, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_query_may_keep_its_names() {
+        let names = Privacy { query: QueryPrivacy::Names, ..STRICT };
+        let url = "https://a.example/x?q=secret&page=2&Xk29aLq0Zr81MvBt73Qw&<b>=1#f";
+        assert_eq!(with(names, url), "https://a.example/x?q&page");
+    }
+
+    #[test]
+    fn a_query_may_be_kept_but_never_user_or_fragment() {
+        let keep = Privacy { query: QueryPrivacy::Keep, path_secrets: PathSecrets::Keep, ..STRICT };
+        let url = "https://u:p@a.example/reset/a81bc81b?q=1#f";
+        assert_eq!(with(keep, url), "https://a.example/reset/a81bc81b?q=1");
+    }
+
+    #[test]
+    fn a_long_url_is_cut_visibly() {
+        let shown = with(STRICT, &format!("https://a.example/{}", "a/".repeat(2000)));
+        assert!(shown.len() <= MAX_URL && shown.ends_with('…'), "{}", shown.len());
+    }
+
+    #[test]
+    fn a_clean_url_is_not_copied() {
+        assert!(matches!(redact(Cow::Borrowed("https://a.example/b/c.js"), STRICT), Cow::Borrowed(_)));
+    }
+}

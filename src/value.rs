@@ -1,0 +1,258 @@
+//! JSON as reports carry it: borrowed from the upload wherever the bytes allow, lenient in what it
+//! can answer. Reports differ by browser in types (`200`, `200.0`, `"200"`, `null`), so nothing is
+//! typed before somebody asks for a member as a number or a text.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
+
+/// A JSON value that borrows from the text it was read from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value<'a> {
+    /// `null`
+    Null,
+    /// `true` or `false`
+    Bool(bool),
+    /// An integer that fits 64 bits with its sign.
+    Integer(i64),
+    /// Any other number; always finite.
+    Float(f64),
+    /// Text.
+    String(Cow<'a, str>),
+    /// `[…]`
+    Array(Vec<Value<'a>>),
+    /// `{…}`
+    Object(Object<'a>),
+}
+
+/// A JSON object in the order in which it was written. Of a member written twice, the last one
+/// counts, as in `JSON.parse`.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Object<'a>(pub Vec<(Cow<'a, str>, Value<'a>)>);
+
+impl<'a> Value<'a> {
+    /// The text, if it is text.
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Value::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// A finite number, also when it is written as text.
+    pub fn as_number(&self) -> Option<f64> {
+        match self {
+            Value::Integer(number) => Some(*number as f64),
+            Value::Float(number) => Some(*number),
+            Value::String(text) => text.trim().parse().ok().filter(|number: &f64| number.is_finite()),
+            _ => None,
+        }
+    }
+
+    /// A whole number from 0 on, also when it is written `1.0` or `"1"`.
+    pub fn as_unsigned(&self) -> Option<u64> {
+        match self {
+            Value::Integer(number) => u64::try_from(*number).ok(),
+            // Above 2^53 a float no longer says which integer was meant.
+            Value::Float(number) => (number.fract() == 0.0
+                && (0.0..=9_007_199_254_740_992.0).contains(number))
+            .then_some(*number as u64),
+            Value::String(text) => {
+                let text = text.trim();
+                text.parse().ok().or_else(|| Value::Float(text.parse().ok()?).as_unsigned())
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the value says that nothing is known: `null` or empty text.
+    pub fn is_blank(&self) -> bool {
+        matches!(self, Value::Null) || matches!(self, Value::String(text) if text.is_empty())
+    }
+}
+
+impl<'a> Object<'a> {
+    /// The member's value; of several, the last.
+    pub fn get(&self, name: &str) -> Option<&Value<'a>> {
+        self.0.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value)
+    }
+
+    /// Takes the member out; of several, the last.
+    pub fn take(&mut self, name: &str) -> Option<Value<'a>> {
+        let at = self.0.iter().rposition(|(key, _)| key == name)?;
+        Some(self.0.swap_remove(at).1)
+    }
+
+    /// The member's text, unless it is absent, empty or no text.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.get(name)?.as_str().filter(|text| !text.is_empty())
+    }
+
+    /// The member as a whole number from 0 on.
+    pub fn unsigned(&self, name: &str) -> Option<u64> {
+        self.get(name)?.as_unsigned()
+    }
+
+    /// The member as a finite number.
+    pub fn number(&self, name: &str) -> Option<f64> {
+        self.get(name)?.as_number()
+    }
+}
+
+/// Reads a [`Value`]. As a seed, so that a batch can be read item by item.
+#[derive(Debug, Clone, Copy)]
+pub struct ReadValue;
+
+impl<'de> DeserializeSeed<'de> for ReadValue {
+    type Value = Value<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value<'de>, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ReadValue {
+    type Value = Value<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Value<'de>, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Value<'de>, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<Value<'de>, E> {
+        Ok(i64::try_from(value).map_or(Value::Float(value as f64), Value::Integer))
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Value<'de>, E> {
+        Ok(Value::Integer(value))
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Value<'de>, E> {
+        Ok(Value::Float(value))
+    }
+
+    fn visit_borrowed_str<E: Error>(self, value: &'de str) -> Result<Value<'de>, E> {
+        Ok(Value::String(Cow::Borrowed(value)))
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<Value<'de>, E> {
+        Ok(Value::String(Cow::Owned(value.to_owned())))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value<'de>, A::Error> {
+        let mut array = Vec::new();
+        while let Some(item) = items.next_element_seed(ReadValue)? {
+            array.push(item);
+        }
+        Ok(Value::Array(array))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value<'de>, A::Error> {
+        // A violation body has about a dozen members; one allocation holds them.
+        let mut object = Vec::with_capacity(12);
+        while let Some(key) = members.next_key_seed(ReadKey)? {
+            object.push((key, members.next_value_seed(ReadValue)?));
+        }
+        Ok(Value::Object(Object(object)))
+    }
+}
+
+/// Reads a member's name without copying it where it has no escapes.
+struct ReadKey;
+
+impl<'de> DeserializeSeed<'de> for ReadKey {
+    type Value = Cow<'de, str>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Cow<'de, str>, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ReadKey {
+    type Value = Cow<'de, str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a member's name")
+    }
+
+    fn visit_borrowed_str<E: Error>(self, value: &'de str) -> Result<Cow<'de, str>, E> {
+        Ok(Cow::Borrowed(value))
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<Cow<'de, str>, E> {
+        Ok(Cow::Owned(value.to_owned()))
+    }
+}
+
+impl Serialize for Value<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Value::Null => serializer.serialize_unit(),
+            Value::Bool(value) => serializer.serialize_bool(*value),
+            Value::Integer(value) => serializer.serialize_i64(*value),
+            Value::Float(value) => serializer.serialize_f64(*value),
+            Value::String(value) => serializer.serialize_str(value),
+            Value::Array(items) => {
+                let mut seq = serializer.serialize_seq(Some(items.len()))?;
+                items.iter().try_for_each(|item| seq.serialize_element(item))?;
+                seq.end()
+            }
+            Value::Object(object) => object.serialize(serializer),
+        }
+    }
+}
+
+impl Serialize for Object<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        self.0.iter().try_for_each(|(key, value)| map.serialize_entry(key, value))?;
+        map.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Value<'_> {
+        let mut deserializer = serde_json::Deserializer::from_str(text);
+        ReadValue.deserialize(&mut deserializer).unwrap()
+    }
+
+    #[test]
+    fn an_integer_may_be_written_in_three_ways() {
+        for text in ["7", "7.0", "\"7\"", "\" 7 \"", "\"7.0\""] {
+            assert_eq!(read(text).as_unsigned(), Some(7), "{text}");
+        }
+        for text in ["-1226665688", "7.5", "\"seven\"", "null", "[7]", "1e300", "\"NaN\""] {
+            assert_eq!(read(text).as_unsigned(), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_last_of_two_members_counts() {
+        let Value::Object(object) = read(r#"{"a":1,"a":2}"#) else { panic!() };
+        assert_eq!(object.unsigned("a"), Some(2));
+    }
+
+    #[test]
+    fn text_without_escapes_is_borrowed() {
+        let Value::String(text) = read("\"plain\"") else { panic!() };
+        assert!(matches!(text, Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn what_was_read_is_written_again() {
+        let text = r#"{"a":[1,-2,0.5,true,null,"x\n"],"b":{}}"#;
+        assert_eq!(serde_json::to_string(&read(text)).unwrap(), text);
+    }
+}
