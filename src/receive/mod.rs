@@ -1,0 +1,4 @@
+//! Intake's front: what is decided about an upload before anything looks into its body.
+
+pub mod client;
+mod hops;
