@@ -2,3 +2,4 @@
 
 pub mod client;
 mod hops;
+pub mod rate_limit;
