@@ -10,6 +10,7 @@ pub mod metric;
 pub mod normalise;
 pub mod outcome;
 pub mod pipeline;
+pub mod receive;
 pub mod report;
 pub mod table;
 pub mod value;

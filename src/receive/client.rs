@@ -1,0 +1,82 @@
+//! Whose upload it is. The address decides about the rate limit and, if the user wants it, stands in
+//! the event, so it must not be a matter of what the client writes into a header: headers count only
+//! when the connection comes from a proxy that the user named, and only as far as such proxies vouch.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use http::HeaderMap;
+use ipnet::IpNet;
+
+use super::hops::Header;
+use crate::config::settings::ClientAddress;
+
+/// The address of the client behind `peer`, an IPv4-mapped IPv6 address as IPv4.
+///
+/// A peer outside `trusted` is the client itself. Behind a trusted one, the hops in `Forwarded` or
+/// else `X-Forwarded-For` are walked from the right: the first that is not trusted is the client. At
+/// a hop that names no address the walk ends, and the client is the proxy that reported it.
+///
+/// Most proxies keep one of the two headers and pass the other on as it came. When a request carries
+/// both and they disagree, one is likely the client's own invention and nothing says which: then
+/// the client is the peer.
+pub fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+    let peer = peer.to_canonical();
+    if !is_trusted(peer, trusted) {
+        return peer;
+    }
+    let claim = |header: Header| header.present(headers).then(|| walk(peer, header.hops(headers), trusted));
+    match (claim(Header::Forwarded), claim(Header::XForwardedFor)) {
+        (Some(one), Some(other)) if one != other => peer,
+        (Some(one), _) | (None, Some(one)) => one,
+        (None, None) => peer,
+    }
+}
+
+fn walk(peer: IpAddr, hops: impl Iterator<Item = Option<IpAddr>>, trusted: &[IpNet]) -> IpAddr {
+    let mut reporter = peer;
+    for hop in hops {
+        match hop {
+            Some(address) if is_trusted(address, trusted) => reporter = address,
+            Some(address) => return address,
+            None => break,
+        }
+    }
+    reporter
+}
+
+fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
+    trusted.iter().any(|network| network.contains(&address))
+}
+
+/// What the rate limit counts by: an IPv4 address, or an IPv6 /64, since whoever has one address of
+/// a /64 has them all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct ClientKey(u64);
+
+/// The key of an address. IPv4 goes to `ffff:ffff:a.b:c.d::/64`, which is multicast and so never
+/// anyone's source.
+pub fn client_key(address: IpAddr) -> ClientKey {
+    ClientKey(match address.to_canonical() {
+        IpAddr::V4(address) => 0xffff_ffff_0000_0000 | u64::from(address.to_bits()),
+        IpAddr::V6(address) => (address.to_bits() >> 64) as u64,
+    })
+}
+
+/// What of the address may leave the process, as text.
+pub fn shown(address: IpAddr, privacy: ClientAddress) -> Option<String> {
+    match (privacy, address.to_canonical()) {
+        (ClientAddress::None, _) => None,
+        (ClientAddress::Full, address) => Some(address.to_string()),
+        (ClientAddress::Truncated, IpAddr::V4(address)) => {
+            let [a, b, c, _] = address.octets();
+            Some(format!("{a}.{b}.{c}.0"))
+        }
+        (ClientAddress::Truncated, IpAddr::V6(address)) => {
+            let [a, b, c, ..] = address.segments();
+            Some(Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0).to_string())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

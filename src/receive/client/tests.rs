@@ -1,0 +1,181 @@
+//! Headers as proxies write them and as attackers would like to; 10.0.0.0/8 and fd00::/8 are trusted.
+
+use http::{HeaderName, HeaderValue};
+use proptest::prelude::*;
+
+use super::*;
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn trusted() -> Vec<IpNet> {
+    ["10.0.0.0/8", "fd00::/8"].map(|network| network.parse().unwrap()).into()
+}
+
+fn headers(lines: &[(&'static str, &[u8])]) -> HeaderMap {
+    let line = |(name, value): &(&'static str, &[u8])| {
+        (HeaderName::from_static(name), HeaderValue::from_bytes(value).unwrap())
+    };
+    let mut map = HeaderMap::new();
+    lines.iter().map(line).for_each(|(name, value)| _ = map.append(name, value));
+    map
+}
+
+fn behind_proxy(lines: &[(&'static str, &str)]) -> String {
+    let lines: Vec<_> = lines.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
+    client(ip("10.0.0.1"), &headers(&lines), &trusted()).to_string()
+}
+
+fn xff(value: &str) -> String {
+    behind_proxy(&[("x-forwarded-for", value)])
+}
+
+fn forwarded(value: &str) -> String {
+    behind_proxy(&[("forwarded", value)])
+}
+
+#[test]
+fn a_stranger_is_believed_nothing() {
+    let both = headers(&[("forwarded", b"for=198.51.100.1"), ("x-forwarded-for", b"198.51.100.1")]);
+    assert_eq!(client(ip("203.0.113.9"), &both, &trusted()), ip("203.0.113.9"));
+    assert_eq!(client(ip("10.0.0.1"), &both, &[]), ip("10.0.0.1"));
+}
+
+#[test]
+fn without_headers_the_peer_is_the_client() {
+    assert_eq!(behind_proxy(&[]), "10.0.0.1");
+    assert_eq!(behind_proxy(&[("via", "1.1 proxy")]), "10.0.0.1");
+}
+
+#[test]
+fn a_dual_stack_socket_shows_ipv4_in_ipv6() {
+    let lines = headers(&[("x-forwarded-for", b"::ffff:203.0.113.9")]);
+    assert_eq!(client(ip("::ffff:10.0.0.1"), &lines, &trusted()), ip("203.0.113.9"));
+    assert_eq!(client(ip("::ffff:192.0.2.1"), &lines, &trusted()), ip("192.0.2.1"));
+}
+
+#[test]
+fn the_rightmost_untrusted_hop_is_the_client() {
+    assert_eq!(xff("203.0.113.9"), "203.0.113.9");
+    assert_eq!(xff("198.51.100.1, 203.0.113.9"), "203.0.113.9");
+    assert_eq!(xff("198.51.100.1,203.0.113.9 ,\t10.1.1.1, [fd00::2]:443"), "203.0.113.9");
+    assert_eq!(forwarded("for=198.51.100.1, for=203.0.113.9;proto=https"), "203.0.113.9");
+    assert_eq!(forwarded("for=203.0.113.9, for=\"[fd00::2%eth0]:443\";by=10.0.0.9"), "203.0.113.9");
+    assert_eq!(forwarded("For=\"[2001:db8:cafe::17]:4711\""), "2001:db8:cafe::17");
+}
+
+#[test]
+fn lines_are_one_list() {
+    let lines = [("x-forwarded-for", "198.51.100.1"), ("x-forwarded-for", "203.0.113.9, 10.0.0.3")];
+    assert_eq!(behind_proxy(&lines), "203.0.113.9");
+    let lines =
+        [("forwarded", "for=203.0.113.9"), ("forwarded", "for=10.0.0.3"), ("forwarded", "for=10.0.0.2")];
+    assert_eq!(behind_proxy(&lines), "203.0.113.9");
+}
+
+#[test]
+fn only_trusted_hops_leave_the_farthest() {
+    assert_eq!(xff("10.0.0.3, 10.0.0.2"), "10.0.0.3");
+    assert_eq!(forwarded("for=\"[fd00::3]\", for=10.0.0.2"), "fd00::3");
+}
+
+#[test]
+fn a_hop_without_an_address_ends_the_walk_at_its_reporter() {
+    for bad in ["unknown", "_hidden", "", "unix:", "203.0.113.9:port", "\u{e9}"] {
+        assert_eq!(xff(bad), "10.0.0.1", "{bad}");
+        assert_eq!(xff(&format!("203.0.113.9, {bad}, 10.0.0.2")), "10.0.0.2", "{bad}");
+        assert_eq!(forwarded(&format!("for=203.0.113.9, for=\"{bad}\", for=10.0.0.2")), "10.0.0.2", "{bad}");
+    }
+    assert_eq!(forwarded("for=203.0.113.9, proto=https, for=10.0.0.2"), "10.0.0.2");
+    assert_eq!(forwarded("for=203.0.113.9, for=10.0.0.2;for=10.0.0.3"), "10.0.0.1");
+    let latin = headers(&[("x-forwarded-for", b"203.0.113.9, \xe9, 10.0.0.2")]);
+    assert_eq!(client(ip("10.0.0.1"), &latin, &trusted()), ip("10.0.0.2"));
+}
+
+#[test]
+fn separators_inside_quotes_separate_nothing() {
+    let value = r#"for=198.51.100.1, for=203.0.113.9;note="a, for=1.1.1.1;\", \\", for=10.0.0.2"#;
+    assert_eq!(forwarded(value), "203.0.113.9");
+}
+
+#[test]
+fn two_headers_must_agree() {
+    let both = |f, x| behind_proxy(&[("forwarded", f), ("x-forwarded-for", x)]);
+    assert_eq!(both("for=203.0.113.9", "203.0.113.9"), "203.0.113.9");
+    assert_eq!(both("for=\"203.0.113.9:1\"", "198.51.100.1, ::ffff:203.0.113.9"), "203.0.113.9");
+    assert_eq!(both("for=198.51.100.1", "203.0.113.9"), "10.0.0.1");
+    assert_eq!(both("for=203.0.113.9", "198.51.100.1, 10.0.0.2"), "10.0.0.1");
+}
+
+#[test]
+fn a_chain_without_end_is_not_followed() {
+    let hops = |n: usize| format!("203.0.113.9{}", ", 10.0.0.2".repeat(n));
+    assert_eq!(xff(&hops(31)), "203.0.113.9");
+    assert_eq!(xff(&hops(32)), "10.0.0.2");
+    let padded = |n: usize| format!("203.0.113.9,{}10.0.0.2", " ".repeat(n));
+    assert_eq!(xff(&padded(500)), "203.0.113.9");
+    assert_eq!(xff(&padded(600)), "10.0.0.1");
+    // A hop cut where looking ends would be another address: 1.2.3.4 of 11.2.3.4.
+    assert_eq!(xff(&format!("{}11.2.3.4, 10.0.0.2", " ".repeat(505))), "10.0.0.2");
+    assert_eq!(xff(&format!("{}, 203.0.113.9", "\\\"".repeat(100_000))), "203.0.113.9");
+}
+
+#[test]
+fn keys() {
+    assert_ne!(client_key(ip("192.0.2.1")), client_key(ip("192.0.2.2")));
+    assert_eq!(client_key(ip("192.0.2.1")), client_key(ip("::ffff:192.0.2.1")));
+    assert_eq!(client_key(ip("2001:db8::1")), client_key(ip("2001:db8::ffff:0:0:2")));
+    assert_ne!(client_key(ip("2001:db8::1")), client_key(ip("2001:db8:0:1::1")));
+    assert_ne!(client_key(ip("0.0.0.0")), client_key(ip("::")));
+}
+
+#[test]
+fn shown_as_far_as_privacy_goes() {
+    use ClientAddress::{Full, None as Absent, Truncated};
+    for (address, truncated, full) in [
+        ("203.0.113.9", "203.0.113.0", "203.0.113.9"),
+        ("::ffff:203.0.113.9", "203.0.113.0", "203.0.113.9"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1::", "2001:db8:1:2:3:4:5:6"),
+    ] {
+        assert_eq!(shown(ip(address), Absent), None);
+        assert_eq!(shown(ip(address), Truncated).as_deref(), Some(truncated));
+        assert_eq!(shown(ip(address), Full).as_deref(), Some(full));
+    }
+}
+
+/// Bytes that a header value may hold, the ones that matter to its syntax more often than others.
+fn value() -> impl Strategy<Value = Vec<u8>> {
+    let byte = prop_oneof![
+        3 => prop::sample::select(br#"",;=\[]:.%_ 10f"#.to_vec()),
+        1 => 0x20..0x7f_u8,
+        1 => 0x80..=0xff_u8,
+    ];
+    prop::collection::vec(byte, 0..700)
+}
+
+proptest! {
+    #[test]
+    fn nothing_panics_and_no_stranger_is_believed(peer: [u8; 4], values in prop::collection::vec((any::<bool>(), value()), 0..4)) {
+        let name = |f: bool| if f { "forwarded" } else { "x-forwarded-for" };
+        let lines: Vec<_> = values.iter().map(|(f, value)| (name(*f), value.as_slice())).collect();
+        let headers = headers(&lines);
+        client(ip("10.0.0.1"), &headers, &trusted());
+        let peer = IpAddr::from(peer);
+        prop_assume!(!is_trusted(peer, &trusted()));
+        prop_assert_eq!(client(peer, &headers, &trusted()), peer);
+    }
+
+    #[test]
+    fn what_the_client_sends_changes_nothing(sent in value(), own_line: bool) {
+        for (name, hop) in [("x-forwarded-for", "203.0.113.9"), ("forwarded", "for=\"203.0.113.9:80\";proto=https")] {
+            let appended = [sent.as_slice(), b", ", hop.as_bytes()].concat();
+            let lines = if own_line {
+                headers(&[(name, &sent), (name, hop.as_bytes())])
+            } else {
+                headers(&[(name, &appended)])
+            };
+            prop_assert_eq!(client(ip("10.0.0.1"), &lines, &trusted()), ip("203.0.113.9"));
+        }
+    }
+}
