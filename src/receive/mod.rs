@@ -1,5 +1,15 @@
-//! Intake's front: what is decided about an upload before anything looks into its body.
+//! Intake: what stands between the internet and the path. Who may send what to which URL, how much of
+//! it and how slowly; the answer that makes browsers do the right thing next; and a fate for every
+//! upload, also for those that never become a body.
 
+mod answer;
+mod body;
 pub mod client;
 mod hops;
 pub mod rate_limit;
+pub mod server;
+mod target;
+pub mod tls;
+mod upload;
+
+pub use upload::{Intake, router};

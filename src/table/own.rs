@@ -96,7 +96,7 @@ impl OwnMetrics {
 pub(super) type Give<'g> = &'g mut dyn FnMut(&'static Family, &[&str], Number);
 
 /// Samples of the `process_*` metrics, which the prometheus crate collects.
-pub(super) const PROCESS_SAMPLES: usize = 7;
+pub(crate) const PROCESS_SAMPLES: usize = 7;
 
 /// Every family of the daemon's own.
 pub fn families() -> impl Iterator<Item = &'static Family> {

@@ -1,0 +1,135 @@
+//! The private listener: the scrape, health, readiness, and a page that says where these are.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE};
+use http::{HeaderMap, StatusCode};
+
+use crate::export::prometheus::{self, Scrape};
+
+/// Says since when an export has failed without a success in between; `None` when the last try went
+/// well.
+pub type FailingSince = Box<dyn Fn() -> Option<Instant> + Send + Sync>;
+
+/// What admin answers from.
+pub struct Admin {
+    /// The scrape.
+    pub scrape: Scrape,
+    /// Whether intake listens.
+    pub listening: AtomicBool,
+    /// `admin.unready_after`.
+    pub unready_after: Option<Duration>,
+    /// The exports that are on, by name.
+    pub exports: Vec<(&'static str, FailingSince)>,
+}
+
+/// Admin's routes.
+pub fn router(admin: Arc<Admin>) -> Router {
+    Router::new()
+        .route("/", get(|| async { (TEXT, INDEX) }))
+        .route("/-/healthy", get(|| async { (TEXT, "healthy\n") }))
+        .route("/-/ready", get(ready))
+        .route("/metrics", get(metrics))
+        .fallback(|| async { (StatusCode::NOT_FOUND, TEXT, INDEX) })
+        .with_state(admin)
+}
+
+const TEXT: [(http::HeaderName, &str); 1] = [(CONTENT_TYPE, "text/plain; charset=utf-8")];
+
+const INDEX: &str = "lookoutd admin\n\n\
+    /metrics    Prometheus scrape (text format 0.0.4)\n\
+    /-/healthy  the process runs\n\
+    /-/ready    intake listens, and no export has failed for longer than admin.unready_after\n";
+
+async fn ready(State(admin): State<Arc<Admin>>) -> Response {
+    match admin.unready() {
+        None => (TEXT, "ready\n".to_owned()).into_response(),
+        Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, TEXT, reason).into_response(),
+    }
+}
+
+impl Admin {
+    /// Why the daemon is not ready, if it is not.
+    fn unready(&self) -> Option<String> {
+        if !self.listening.load(Ordering::Relaxed) {
+            return Some("not ready: intake does not listen\n".to_owned());
+        }
+        let limit = self.unready_after?;
+        self.exports.iter().find_map(|(name, failing_since)| {
+            let failing = failing_since()?.elapsed();
+            (failing > limit).then(|| format!("not ready: {name} has failed for {} s\n", failing.as_secs()))
+        })
+    }
+}
+
+async fn metrics(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Response {
+    // Gathering and encoding thousands of series must not hold up a thread that serves intake.
+    let gzip = accepts_gzip(&headers);
+    let encode = move || if gzip { admin.scrape.gzipped_text() } else { admin.scrape.text() };
+    match tokio::task::spawn_blocking(encode).await {
+        Ok(Ok(body)) => {
+            let mut response = ([(CONTENT_TYPE, prometheus::CONTENT_TYPE)], body).into_response();
+            if gzip {
+                response.headers_mut().insert(CONTENT_ENCODING, http::HeaderValue::from_static("gzip"));
+            }
+            response
+        }
+        Ok(Err(error)) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("cannot encode the metrics: {error}\n"))
+                .into_response()
+        }
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+/// Whether `Accept-Encoding` names gzip without `q=0`.
+fn accepts_gzip(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|coding| {
+        let mut parts = coding.split(';').map(str::trim);
+        let named = parts.next().is_some_and(|name| name.eq_ignore_ascii_case("gzip") || name == "*");
+        named && !parts.any(|part| part.strip_prefix("q=").is_some_and(|q| q.parse() == Ok(0.0_f32)))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admin(unready_after: Option<Duration>, failing: Option<Instant>) -> Admin {
+        let table = Arc::new(crate::table::Table::new(10_000, crate::clock::now()));
+        let exports: Vec<(&'static str, FailingSince)> = vec![("otlp logs", Box::new(move || failing))];
+        let scrape = Scrape::new(table).unwrap();
+        Admin { scrape, listening: AtomicBool::new(true), unready_after, exports }
+    }
+
+    #[test]
+    fn readiness_follows_intake_and_the_exports() {
+        let long_ago = Instant::now().checked_sub(Duration::from_secs(90));
+        assert!(long_ago.is_some());
+        assert_eq!(admin(None, long_ago).unready(), None);
+        assert_eq!(admin(Some(Duration::from_secs(100)), long_ago).unready(), None);
+        let reason = admin(Some(Duration::from_secs(60)), long_ago).unready().unwrap();
+        assert!(reason.contains("otlp logs has failed for 90 s"), "{reason}");
+        let closed = admin(None, None);
+        closed.listening.store(false, Ordering::Relaxed);
+        assert!(closed.unready().is_some());
+    }
+
+    #[test]
+    fn gzip_is_a_matter_of_asking() {
+        let asked = |value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(ACCEPT_ENCODING, http::HeaderValue::from_static(value));
+            accepts_gzip(&headers)
+        };
+        assert!(asked("gzip") && asked("br, gzip;q=0.5") && asked("*"));
+        assert!(!asked("br") && !asked("gzip;q=0") && !accepts_gzip(&HeaderMap::new()));
+    }
+}

@@ -1,0 +1,199 @@
+//! Event lines on stdout. A thread of its own writes them, so that a stalled pipe stalls nothing else:
+//! lines wait in a queue bounded in bytes, and what does not fit is dropped and counted.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::outcome::{Exporter, Fate, Place};
+use crate::pipeline::EventSink;
+use crate::table::Table;
+
+/// The console export.
+#[derive(Clone)]
+pub struct Console(Arc<Shared>);
+
+struct Shared {
+    queue: Mutex<Queue>,
+    /// Something to write, or nothing to come.
+    work: Condvar,
+    /// The writer is done.
+    done: Condvar,
+    max_bytes: usize,
+    table: Arc<Table>,
+}
+
+#[derive(Default)]
+struct Queue {
+    lines: Vec<u8>,
+    events: u64,
+    closing: bool,
+    closed: bool,
+}
+
+impl Console {
+    /// Starts the thread that writes to `out`. At most `max_bytes` wait, and as many may be on their
+    /// way out.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub fn start(
+        out: impl Write + Send + 'static,
+        max_bytes: usize,
+        table: Arc<Table>,
+    ) -> std::io::Result<Console> {
+        let (queue, work, done) = (Mutex::default(), Condvar::new(), Condvar::new());
+        let shared = Arc::new(Shared { queue, work, done, max_bytes, table });
+        let console = Console(shared.clone());
+        std::thread::Builder::new().name("console".to_owned()).spawn(move || shared.write_all(out))?;
+        Ok(console)
+    }
+
+    /// Writes what waits, until the deadline at most. Returns how many events were still waiting then;
+    /// they are counted as dropped.
+    pub fn shutdown(&self, deadline: Instant) -> u64 {
+        let mut queue = self.0.queue.lock();
+        queue.closing = true;
+        self.0.work.notify_one();
+        while !queue.closed {
+            if self.0.done.wait_until(&mut queue, deadline).timed_out() {
+                break;
+            }
+        }
+        let left = std::mem::take(&mut queue.events);
+        queue.lines = Vec::new();
+        self.0.settle(Place::Memory, Fate::DroppedShutdown, left);
+        left
+    }
+}
+
+impl EventSink for Console {
+    fn push(&self, lines: &[u8], ends: &[u32]) {
+        let own = &self.0.table.own;
+        let mut queue = self.0.queue.lock();
+        let room = self.0.max_bytes.saturating_sub(queue.lines.len());
+        let fitting = ends.partition_point(|end| *end as usize <= room);
+        if fitting > 0 {
+            // The writer sleeps only when there was nothing to write.
+            if queue.lines.is_empty() {
+                self.0.work.notify_one();
+            }
+            queue.lines.extend_from_slice(&lines[..ends[fitting - 1] as usize]);
+            queue.events += fitting as u64;
+            own.pend(Exporter::Console, Place::Memory, fitting as i64);
+        }
+        drop(queue);
+        own.event(Exporter::Console, Fate::DroppedQueueFull, (ends.len() - fitting) as u64);
+    }
+}
+
+impl Shared {
+    fn write_all(&self, mut out: impl Write) {
+        let mut lines = Vec::new();
+        while let Some(events) = self.wait_for_lines(&mut lines) {
+            // A reader that went away will not come back, but counting goes on.
+            let fate = match out.write_all(&lines).and_then(|()| out.flush()) {
+                Ok(()) => Fate::Delivered,
+                Err(_) => Fate::Rejected,
+            };
+            self.settle(Place::InFlight, fate, events);
+        }
+        self.queue.lock().closed = true;
+        self.done.notify_all();
+    }
+
+    /// Swaps the waiting lines in; `None` when there are none and none will come.
+    fn wait_for_lines(&self, lines: &mut Vec<u8>) -> Option<u64> {
+        lines.clear();
+        lines.shrink_to(1 << 20);
+        let mut queue = self.queue.lock();
+        while queue.lines.is_empty() {
+            if queue.closing {
+                return None;
+            }
+            self.work.wait_for(&mut queue, Duration::from_secs(60));
+        }
+        std::mem::swap(lines, &mut queue.lines);
+        let events = std::mem::take(&mut queue.events);
+        let own = &self.table.own;
+        own.pend(Exporter::Console, Place::InFlight, events as i64);
+        own.pend(Exporter::Console, Place::Memory, -(events as i64));
+        Some(events)
+    }
+
+    fn settle(&self, from: Place, fate: Fate, events: u64) {
+        self.table.own.event(Exporter::Console, fate, events);
+        self.table.own.pend(Exporter::Console, from, -(events as i64));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, Sender, channel};
+
+    use super::*;
+
+    /// Takes one write for each permit, and shows it.
+    struct Gate(Receiver<()>, Sender<Vec<u8>>);
+
+    impl Write for Gate {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.recv().map_err(std::io::Error::other)?;
+            self.1.send(bytes.to_vec()).map_err(std::io::Error::other)?;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(10)
+    }
+
+    fn start(max_bytes: usize) -> (Console, Arc<Table>, Sender<()>, Receiver<Vec<u8>>) {
+        let table = Arc::new(Table::new(10_000, crate::clock::now()));
+        let ((permit, gate), (shown, written)) = (channel(), channel());
+        let console = Console::start(Gate(gate, shown), max_bytes, table.clone()).unwrap();
+        (console, table, permit, written)
+    }
+
+    #[test]
+    fn lines_arrive_in_order_and_are_counted() {
+        let (console, table, permit, written) = start(1000);
+        permit.send(()).unwrap();
+        permit.send(()).unwrap();
+        console.push(b"one\ntwo\n", &[4, 8]);
+        assert_eq!(console.shutdown(soon()), 0);
+        assert_eq!(written.try_iter().flatten().collect::<Vec<_>>(), b"one\ntwo\n");
+        assert_eq!(table.own.events(Exporter::Console, Fate::Delivered), 2);
+        assert_eq!(table.own.pending(Exporter::Console, Place::Memory), 0);
+    }
+
+    #[test]
+    fn a_stalled_reader_costs_events_but_no_time() {
+        let (console, table, _permit, _written) = start(8);
+        for _ in 0..100 {
+            console.push(b"one\ntwo\n", &[4, 8]);
+        }
+        let left = console.shutdown(Instant::now() + Duration::from_millis(50));
+        let own = &table.own;
+        let dropped = own.events(Exporter::Console, Fate::DroppedQueueFull);
+        assert!(dropped >= 196, "{dropped}");
+        assert_eq!(own.events(Exporter::Console, Fate::DroppedShutdown), left);
+        let pending = own.pending(Exporter::Console, Place::InFlight) as u64;
+        assert_eq!(dropped + left + pending, 200, "the books balance");
+    }
+
+    #[test]
+    fn a_closed_pipe_is_a_counted_rejection() {
+        let (console, table, permit, _written) = start(1000);
+        drop(permit);
+        console.push(b"one\n", &[4]);
+        assert_eq!(console.shutdown(soon()), 0);
+        assert_eq!(table.own.events(Exporter::Console, Fate::Rejected), 1);
+    }
+}

@@ -1,0 +1,139 @@
+//! Reading a body: bounded in bytes as sent and as inflated, before and whatever anything else says.
+
+use std::io::Read;
+
+use axum::body::Body;
+use bytes::{Bytes, BytesMut};
+use flate2::bufread::MultiGzDecoder;
+use http::HeaderMap;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use http_body_util::BodyExt;
+
+use crate::outcome::Upload;
+
+/// How a body is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Coding {
+    Identity,
+    Gzip,
+}
+
+/// Reads Content-Encoding.
+///
+/// # Errors
+/// `UnsupportedCoding` for anything but gzip and identity.
+pub(super) fn coding(headers: &HeaderMap) -> Result<Coding, Upload> {
+    let Some(value) = headers.get(CONTENT_ENCODING) else { return Ok(Coding::Identity) };
+    let value = value.to_str().unwrap_or_default().trim();
+    match () {
+        () if value.is_empty() || value.eq_ignore_ascii_case("identity") => Ok(Coding::Identity),
+        () if value.eq_ignore_ascii_case("gzip") || value.eq_ignore_ascii_case("x-gzip") => Ok(Coding::Gzip),
+        () => Err(Upload::UnsupportedCoding),
+    }
+}
+
+/// Reads the whole body, at most `limit` bytes.
+///
+/// # Errors
+/// `TooLarge` at the first byte over the limit, or at once when Content-Length announces it;
+/// `Aborted` when the client goes away.
+pub(super) async fn read(headers: &HeaderMap, mut body: Body, limit: usize) -> Result<Bytes, Upload> {
+    let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > limit as u64) {
+        return Err(Upload::TooLarge);
+    }
+    let mut whole = Whole::default();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_| Upload::Aborted)?.into_data() else { continue };
+        if whole.len() + data.len() > limit {
+            return Err(Upload::TooLarge);
+        }
+        whole.push(data);
+    }
+    Ok(whole.finish())
+}
+
+/// A body in one piece. Most arrive in one frame, which is then not copied.
+#[derive(Default)]
+struct Whole {
+    first: Bytes,
+    all: BytesMut,
+}
+
+impl Whole {
+    fn len(&self) -> usize {
+        self.first.len() + self.all.len()
+    }
+
+    fn push(&mut self, data: Bytes) {
+        if self.len() == 0 {
+            self.first = data;
+            return;
+        }
+        if self.all.is_empty() {
+            self.all.extend_from_slice(&std::mem::take(&mut self.first));
+        }
+        self.all.extend_from_slice(&data);
+    }
+
+    fn finish(self) -> Bytes {
+        if self.all.is_empty() { self.first } else { self.all.freeze() }
+    }
+}
+
+/// Inflates a gzip body to at most `limit` bytes.
+///
+/// # Errors
+/// `TooLarge` when it inflates to more, `BrokenCoding` when it is no gzip or ends early.
+pub(super) fn inflate(body: &[u8], limit: usize) -> Result<Bytes, Upload> {
+    let mut inflated = Vec::new();
+    let over_limit = limit as u64 + 1;
+    match MultiGzDecoder::new(body).take(over_limit).read_to_end(&mut inflated) {
+        Ok(bytes) if bytes > limit => Err(Upload::TooLarge),
+        Ok(_) => Ok(inflated.into()),
+        Err(_) => Err(Upload::BrokenCoding),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn gzip(content: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(content).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn a_bomb_is_stopped_at_the_limit() {
+        let bomb = gzip(&vec![b' '; 20 << 20]);
+        assert!(bomb.len() < 200_000);
+        assert_eq!(inflate(&bomb, 1 << 20), Err(Upload::TooLarge));
+        assert_eq!(inflate(&gzip(&[b' '; 100]), 100).unwrap().len(), 100);
+    }
+
+    #[test]
+    fn what_is_no_gzip_is_broken() {
+        assert_eq!(inflate(b"[]", 100), Err(Upload::BrokenCoding));
+        let whole = gzip(b"[{\"type\":\"x\"}]");
+        assert_eq!(inflate(&whole[..whole.len() - 4], 100), Err(Upload::BrokenCoding));
+    }
+
+    #[tokio::test]
+    async fn frames_become_one_piece() {
+        let frames =
+            ["[", "{}", "]"].map(|part| Ok::<_, std::io::Error>(http_body::Frame::data(Bytes::from(part))));
+        let body = Body::new(http_body_util::StreamBody::new(futures_util::stream::iter(frames)));
+        assert_eq!(read(&HeaderMap::new(), body, 4).await.unwrap(), "[{}]");
+    }
+
+    #[tokio::test]
+    async fn one_byte_over_the_limit_is_too_large() {
+        let read_with = async |limit| read(&HeaderMap::new(), Body::from("12345"), limit).await;
+        assert_eq!(read_with(4).await, Err(Upload::TooLarge));
+        assert_eq!(read_with(5).await.unwrap(), "12345");
+    }
+}

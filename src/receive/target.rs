@@ -1,0 +1,98 @@
+//! What the URL of an upload says: the site it names, the disposition it supplies, the attributes it
+//! adds.
+
+use std::borrow::Cow;
+
+use http::Uri;
+
+use crate::report::Disposition;
+
+/// Every path of intake but `/report/{site}`: the canonical one, and those under which older
+/// collectors' endpoints are configured in headers all over the world.
+pub(super) const PATHS: [&str; 7] =
+    ["/report", "/", "/csp", "/csp/report-only", "/reporting-api/csp", "/nel", "/nel/report-only"];
+
+/// The path under which a site is named.
+pub(super) const SITE_PREFIX: &str = "/report/";
+
+/// The longest value of a query attribute, in bytes.
+const MAX_VALUE: usize = 256;
+
+/// An upload's URL, read.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Target<'u> {
+    pub(super) path: &'u str,
+    /// The last segment of `/report/{site}`.
+    pub(super) site: Option<&'u str>,
+    pub(super) disposition: Option<Disposition>,
+    /// Attributes out of the query, by the names that the settings list.
+    pub(super) query: Vec<(&'u str, Cow<'u, str>)>,
+}
+
+impl<'u> Target<'u> {
+    /// Reads a URL. `attributes`: `intake.query_attributes`.
+    pub(super) fn read(uri: &'u Uri, attributes: &'u [String]) -> Target<'u> {
+        let path = uri.path();
+        let mut target =
+            Target { path, site: path.strip_prefix(SITE_PREFIX), disposition: None, query: Vec::new() };
+        if path.ends_with("/report-only") && target.site.is_none() {
+            target.disposition = Some(Disposition::Report);
+        }
+        for (name, value) in form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
+            if name == "disposition" {
+                target.disposition = known(Disposition::read(Some(&value))).or(target.disposition);
+            }
+            let asked_for = attributes.iter().find(|attribute| **attribute == name);
+            if let Some(attribute) = asked_for
+                && target.query.iter().all(|(earlier, _)| earlier != attribute)
+            {
+                target.query.push((attribute, cap(value)));
+            }
+        }
+        target
+    }
+}
+
+fn known(disposition: Disposition) -> Option<Disposition> {
+    (disposition != Disposition::Unknown).then_some(disposition)
+}
+
+fn cap(value: Cow<'_, str>) -> Cow<'_, str> {
+    match value {
+        Cow::Borrowed(text) => Cow::Borrowed(&text[..text.floor_char_boundary(MAX_VALUE)]),
+        Cow::Owned(text) => Cow::Owned(text[..text.floor_char_boundary(MAX_VALUE)].to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of<'u>(uri: &'u Uri, attributes: &'u [String]) -> Target<'u> {
+        Target::read(uri, attributes)
+    }
+
+    #[test]
+    fn path_and_query_supply_the_disposition() {
+        for (uri, disposition) in [
+            ("/report", None),
+            ("/csp/report-only", Some(Disposition::Report)),
+            ("/nel/report-only", Some(Disposition::Report)),
+            ("/report?disposition=report", Some(Disposition::Report)),
+            ("/csp/report-only?disposition=enforce", Some(Disposition::Enforce)),
+            ("/report?disposition=whatever", None),
+            ("/report/report-only", None),
+        ] {
+            assert_eq!(of(&Uri::from_static(uri), &[]).disposition, disposition, "{uri}");
+        }
+    }
+
+    #[test]
+    fn only_named_parameters_become_attributes() {
+        let attributes = ["release".to_owned()];
+        let uri = Uri::from_static("/report/shop?release=v1%2E2&secret=1&release=v9");
+        let target = of(&uri, &attributes);
+        assert_eq!(target.query, vec![("release", Cow::Borrowed("v1.2"))]);
+        assert_eq!(target.site, Some("shop"));
+    }
+}

@@ -1,0 +1,187 @@
+//! One upload from its head to its answer.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use axum::routing::any;
+use bytes::Bytes;
+use http::{HeaderMap, Method};
+use ipnet::IpNet;
+
+use crate::clock;
+use crate::config::settings::{self, ClientAddress, Settings};
+use crate::outcome::Upload;
+use crate::pipeline::Pipeline;
+use crate::receive::rate_limit::RateLimiter;
+use crate::receive::server::Peer;
+use crate::receive::target::{PATHS, SITE_PREFIX, Target};
+use crate::receive::{answer, body, client};
+use crate::report::Context;
+use crate::table::Table;
+
+/// What intake needs to know.
+pub struct Intake {
+    pipeline: Pipeline,
+    table: Arc<Table>,
+    settings: settings::Intake,
+    client_address: ClientAddress,
+    rate_limiter: Option<RateLimiter>,
+}
+
+impl Intake {
+    /// Intake in front of this path.
+    pub fn new(settings: &Settings, pipeline: Pipeline) -> Intake {
+        Intake {
+            table: pipeline.table.clone(),
+            pipeline,
+            settings: settings.intake.clone(),
+            client_address: settings.privacy.client_address,
+            rate_limiter: settings.intake.rate_limit.map(RateLimiter::new),
+        }
+    }
+
+    /// Whether anything asks for the client's address.
+    pub fn wants_peer(&self) -> bool {
+        self.rate_limiter.is_some() || self.client_address != ClientAddress::None
+    }
+}
+
+/// Intake's routes. Admin's are not among them.
+pub fn router(intake: Arc<Intake>) -> Router {
+    let known = PATHS.iter().fold(Router::new(), |router, path| router.route(path, any(on_intake_path)));
+    known
+        .route(&format!("{SITE_PREFIX}{{site}}"), any(on_intake_path))
+        .fallback(on_unknown_path)
+        .with_state(intake)
+}
+
+async fn on_intake_path(State(intake): State<Arc<Intake>>, request: Request) -> Response {
+    match *request.method() {
+        Method::POST => intake.upload(request).await,
+        Method::OPTIONS => answer::to_preflight(),
+        _ => InHand::take(&intake).end(Upload::WrongMethod),
+    }
+}
+
+async fn on_unknown_path(State(intake): State<Arc<Intake>>, request: Request) -> Response {
+    let in_hand = InHand::take(&intake);
+    match *request.method() {
+        Method::POST => in_hand.end(Upload::UnknownPath),
+        _ => in_hand.answer_without_counting(Upload::UnknownPath),
+    }
+}
+
+impl Intake {
+    async fn upload(&self, request: Request) -> Response {
+        let in_hand = InHand::take(self);
+        let outcome = match in_hand.position > self.settings.max_in_flight as i64 {
+            true => Upload::Overloaded,
+            false => self.receive(request).await.unwrap_or_else(|refused| refused),
+        };
+        in_hand.end(outcome)
+    }
+
+    /// # Errors
+    /// The outcome of an upload that did not come as far as the path.
+    async fn receive(&self, request: Request) -> Result<Upload, Upload> {
+        let (head, incoming) = request.into_parts();
+        let target = Target::read(&head.uri, &self.settings.query_attributes);
+        self.admit(&target)?;
+        let client = head.extensions.get::<Peer>().map(|peer| self.client(peer.0, &head.headers));
+        self.limit_rate(client)?;
+        let body = self.read_body(&head.headers, incoming).await?;
+        let user_agent =
+            head.headers.get(http::header::USER_AGENT).map(|agent| String::from_utf8_lossy(agent.as_bytes()));
+        let shown = client.and_then(|client| client::shown(client, self.client_address));
+        let context = Context {
+            received: clock::now(),
+            uptime: clock::uptime_seconds(),
+            user_agent: user_agent.as_deref(),
+            disposition: target.disposition,
+            site: target.site,
+            query: &target.query,
+            client_address: shown.as_deref(),
+        };
+        Ok(self.pipeline.take(&body, &context))
+    }
+
+    /// Whether this endpoint exists, and still does.
+    fn admit(&self, target: &Target<'_>) -> Result<(), Upload> {
+        let is_retired = |entry: &String| entry == target.path || Some(&**entry) == target.site;
+        if self.settings.retired.iter().any(is_retired) {
+            return Err(Upload::Retired);
+        }
+        match target.site {
+            Some(site) if self.pipeline.sites.by_name(site).is_none() => Err(Upload::UnknownSite),
+            _ => Ok(()),
+        }
+    }
+
+    fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        let trusted: &[IpNet] = &self.settings.trusted_proxies;
+        client::client(peer, headers, trusted)
+    }
+
+    fn limit_rate(&self, client: Option<IpAddr>) -> Result<(), Upload> {
+        let (Some(limiter), Some(client)) = (&self.rate_limiter, client) else { return Ok(()) };
+        match limiter.allow(client::client_key(client), Instant::now()) {
+            true => Ok(()),
+            false => Err(Upload::RateLimited),
+        }
+    }
+
+    async fn read_body(&self, headers: &HeaderMap, incoming: Body) -> Result<Bytes, Upload> {
+        let limit = self.settings.max_body_bytes;
+        let coding = body::coding(headers)?;
+        let reading = tokio::time::timeout(self.settings.body_timeout, body::read(headers, incoming, limit));
+        let body = reading.await.unwrap_or(Err(Upload::SlowBody))?;
+        match coding {
+            body::Coding::Identity => Ok(body),
+            body::Coding::Gzip => body::inflate(&body, limit),
+        }
+    }
+}
+
+/// An upload in hand. It ends with an outcome, or as aborted when the client went away and the
+/// connection was dropped with everything on it: there is no third way.
+struct InHand<'i> {
+    table: &'i Table,
+    started: Instant,
+    /// How many uploads are in hand, this one included.
+    position: i64,
+    outcome: Option<Upload>,
+}
+
+impl<'i> InHand<'i> {
+    fn take(intake: &'i Intake) -> InHand<'i> {
+        let table = &*intake.table;
+        let position = table.own.uploads_in_flight.fetch_add(1, Ordering::Relaxed) + 1;
+        InHand { table, started: Instant::now(), position, outcome: Some(Upload::Aborted) }
+    }
+
+    fn end(mut self, outcome: Upload) -> Response {
+        self.outcome = Some(outcome);
+        answer::to_upload(outcome)
+    }
+
+    /// For requests that are no uploads.
+    fn answer_without_counting(mut self, outcome: Upload) -> Response {
+        self.outcome = None;
+        answer::to_upload(outcome)
+    }
+}
+
+impl Drop for InHand<'_> {
+    fn drop(&mut self) {
+        self.table.own.uploads_in_flight.fetch_sub(1, Ordering::Relaxed);
+        if let Some(outcome) = self.outcome {
+            self.table.own.upload(outcome, self.started.elapsed());
+        }
+    }
+}
