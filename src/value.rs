@@ -82,7 +82,7 @@ impl<'a> Object<'a> {
     /// Takes the member out; of several, the last.
     pub fn take(&mut self, name: &str) -> Option<Value<'a>> {
         let at = self.0.iter().rposition(|(key, _)| key == name)?;
-        Some(self.0.swap_remove(at).1)
+        Some(self.0.remove(at).1)
     }
 
     /// The member's text, unless it is absent, empty or no text.

@@ -163,7 +163,7 @@ mod tests {
         table.add(Label::open("shop.example"), &observation, crate::clock::now(), 0);
         let text = String::from_utf8(Scrape::new(table).unwrap().text().unwrap()).unwrap();
         for line in [
-            "lookout_reports_total{browser=\"chrome\",kind=\"crash\",site=\"shop.example\"} 1",
+            "lookout_reports_total{site=\"shop.example\",kind=\"crash\",browser=\"chrome\"} 1",
             "lookout_uploads_total{outcome=\"accepted\"} 0",
             "lookout_upload_duration_seconds_bucket{le=\"+Inf\"} 0",
             "# TYPE process_resident_memory_bytes gauge",

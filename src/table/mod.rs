@@ -11,6 +11,7 @@ pub mod own;
 mod series;
 
 use std::hash::BuildHasher;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hashbrown::HashTable;
@@ -36,7 +37,7 @@ pub struct Table {
     hasher: foldhash::quality::RandomState,
     shares: Vec<Share>,
     /// The daemon's numbers about itself.
-    pub own: OwnMetrics,
+    pub own: Arc<OwnMetrics>,
     /// When the daemon's own series were born.
     started: Timestamp,
 }
@@ -61,7 +62,7 @@ impl Table {
             shards: (0..SHARDS).map(|_| Mutex::new(HashTable::new())).collect(),
             hasher: foldhash::quality::RandomState::default(),
             shares: report_families().map(Share::empty).collect(),
-            own: OwnMetrics::default(),
+            own: Arc::default(),
             started,
         };
         let own = table.own_samples();
