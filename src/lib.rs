@@ -1,5 +1,6 @@
 //! lookoutd.
 
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod outcome;
