@@ -1,7 +1,31 @@
-//! lookoutd.
+//! lookoutd takes every report that browsers send and turns each into one log event and labelled
+//! counters. This page is the path that a report takes; the files below are named after its steps.
+//!
+//! ```text
+//! receive → decode → normalise → classify → record
+//!                                           ├─ table   (counters)             → Prometheus, OTLP metrics
+//!                                           └─ event   (one for each report)  → console, OTLP logs
+//! ```
+//!
+//! 1. [`receive`] accepts the upload: who, how much, how fast, to which URL. It ends in an answer, and
+//!    every upload in exactly one [`outcome::Upload`].
+//! 2. [`decode`] takes the body apart into envelopes, whatever shape it has. An item that is no report
+//!    is a counted [`outcome::Rejection`].
+//! 3. [`normalise`] gives each the Reporting API's shape under its specification's names, cuts what is
+//!    private, bounds what is long, and says when it happened.
+//! 4. [`classify`] finds the site, the noise class and the browser.
+//! 5. The report's [`kind`] assesses it: severity, summary, what it adds to which counters.
+//! 6. [`table`] counts, within a budget that no flood exceeds.
+//! 7. [`event`] encodes it once for each export that is on.
+//! 8. [`export`] delivers, and every event ends in exactly one [`outcome::Fate`].
+//!
+//! Steps 2 to 7 are [`pipeline`]: synchronous functions that import none of each other, only the types
+//! that flow ([`report`], [`value`], [`metric`]), the vocabulary of ends ([`outcome`]) and the table of
+//! kinds. Async lives at the two ends. A test reads the imports and keeps these walls standing.
 
 pub mod admin;
 pub mod classify;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod decode;
@@ -15,5 +39,7 @@ pub mod outcome;
 pub mod pipeline;
 pub mod receive;
 pub mod report;
+pub mod run;
+pub mod shutdown;
 pub mod table;
 pub mod value;

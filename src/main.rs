@@ -1,2 +1,22 @@
-//! probe
-fn main() {}
+//! The binary: parse, load, run, exit code.
+
+use std::process::ExitCode;
+
+use lookoutd::cli::{self, Task};
+use lookoutd::{diagnostics, run};
+
+fn main() -> ExitCode {
+    let (mut stdout, mut stderr) = (std::io::stdout(), std::io::stderr());
+    let loaded = match cli::run(std::env::args_os(), cli::environment(), &mut stdout, &mut stderr) {
+        Task::Exit(code) => return ExitCode::from(code),
+        Task::Serve(loaded) => loaded,
+    };
+    diagnostics::start(&loaded.settings.log);
+    match run::run(&loaded.settings) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}

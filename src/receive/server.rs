@@ -32,8 +32,6 @@ pub struct Peer(pub IpAddr);
 pub struct Bounds {
     /// Connections at a time; more wait at accept.
     pub connections: usize,
-    /// How long a request head may take, the wait for it included.
-    pub head_timeout: Duration,
     /// Whether requests are told their peer.
     pub with_peer: bool,
 }

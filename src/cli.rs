@@ -1,0 +1,260 @@
+//! The command line: what is to be done, and with which settings. Everything is written through the
+//! writers given, so that tests read what a person would.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{self, Flag, Flags, Loaded};
+
+/// Exit code of a start that the settings or the command line stopped.
+const REFUSED: u8 = 2;
+/// Exit code when what was asked for could not be written.
+const UNWRITABLE: u8 = 1;
+
+/// What is left to do once the command line was read.
+#[derive(Debug)]
+pub enum Task {
+    /// Serve with these settings.
+    Serve(Box<Loaded>),
+    /// Nothing: exit with this code.
+    Exit(u8),
+}
+
+/// Receives every report a browser can send and turns each into one log event and labelled counters.
+#[derive(Debug, Parser)]
+#[command(name = "lookoutd", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    options: Options,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Checks the settings and exits: 0 when lookoutd would start with them, 2 when not.
+    Check,
+    /// Prints every setting as YAML, with its effective value, its default and where it came from.
+    Config,
+}
+
+#[derive(Debug, Args)]
+struct Options {
+    /// The YAML file with the settings (also: LOOKOUT_CONFIG).
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+    /// Where intake (public) listens [default: 0.0.0.0:8480].
+    #[arg(long, value_name = "ADDRESS", global = true)]
+    listen: Option<String>,
+    /// Where admin (metrics, health; private) listens [default: 127.0.0.1:18480].
+    #[arg(long, value_name = "ADDRESS", global = true)]
+    admin_listen: Option<String>,
+    /// How diagnostics are written: text or json [default: text].
+    #[arg(long, value_name = "FORMAT", global = true)]
+    log_format: Option<String>,
+    /// The least severe diagnostics: error, warn, info, debug or trace [default: info].
+    #[arg(long, value_name = "LEVEL", global = true)]
+    log_level: Option<String>,
+    /// Any setting by its key, such as limits.series=20000; may be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = assignment, global = true)]
+    set: Vec<Flag>,
+}
+
+fn assignment(text: &str) -> Result<Flag, String> {
+    let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
+    let key = key.trim();
+    Ok(Flag { name: format!("--set {key}"), key: key.to_owned(), value: value.to_owned() })
+}
+
+impl Options {
+    /// Flags with a name of their own go over `--set` of the same key.
+    fn into_flags(self) -> Flags {
+        let named = [
+            ("--listen", "listen", self.listen),
+            ("--admin-listen", "admin_listen", self.admin_listen),
+            ("--log-format", "log.format", self.log_format),
+            ("--log-level", "log.level", self.log_level),
+        ];
+        let mut settings = self.set;
+        settings.extend(named.into_iter().filter_map(|(name, key, value)| {
+            value.map(|value| Flag { name: name.to_owned(), key: key.to_owned(), value })
+        }));
+        Flags { config: self.config, settings }
+    }
+}
+
+/// Reads the command line and the settings, and does everything but serving. `arguments` begins with
+/// the program's name. Messages go to `stderr`, what was asked for to `stdout`.
+pub fn run(
+    arguments: impl IntoIterator<Item = OsString>,
+    environment: impl Iterator<Item = (String, String)>,
+    stdout: &mut dyn Write,
+    stderr: &mut dyn Write,
+) -> Task {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => return clap_says(&error, stdout, stderr),
+    };
+    let loaded = match config::load(&arguments.options.into_flags(), environment) {
+        Ok(loaded) => loaded,
+        Err(error) => return exit(writeln!(stderr, "lookoutd: {error}"), REFUSED),
+    };
+    match arguments.command {
+        None => Task::Serve(Box::new(loaded)),
+        Some(Command::Check) => exit(writeln!(stdout, "ok: {}", loaded.summary()), 0),
+        Some(Command::Config) => exit(loaded.write_yaml(stdout), 0),
+    }
+}
+
+/// Help and version go to stdout and are no failure.
+fn clap_says(error: &clap::Error, stdout: &mut dyn Write, stderr: &mut dyn Write) -> Task {
+    let text = error.render();
+    if error.use_stderr() {
+        exit(write!(stderr, "{text}"), REFUSED)
+    } else {
+        exit(write!(stdout, "{text}"), 0)
+    }
+}
+
+fn exit(written: io::Result<()>, code: u8) -> Task {
+    Task::Exit(if written.is_ok() { code } else { code.max(UNWRITABLE) })
+}
+
+/// The process' environment. What is not UTF-8 is taken with replacement characters: in a variable
+/// that is nobody's setting it does not matter, in another the setting's own check says what is wrong.
+pub fn environment() -> impl Iterator<Item = (String, String)> {
+    let text = |text: OsString| text.to_string_lossy().into_owned();
+    std::env::vars_os().map(move |(name, value)| (text(name), text(value)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The task, stdout and stderr of a command line.
+    fn run_with(arguments: &[&str], variables: &[(&str, &str)]) -> (Task, String, String) {
+        let arguments = ["lookoutd"].iter().chain(arguments).map(OsString::from);
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        let task = run(arguments, variables, &mut stdout, &mut stderr);
+        (task, String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+    }
+
+    fn ended(arguments: &[&str]) -> (u8, String, String) {
+        match run_with(arguments, &[]) {
+            (Task::Exit(code), stdout, stderr) => (code, stdout, stderr),
+            (Task::Serve(_), ..) => panic!("{arguments:?} serves"),
+        }
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        <Arguments as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn without_a_command_it_serves_with_the_flags_settings() {
+        let flags = [
+            "--listen",
+            "127.0.0.1:1",
+            "--admin-listen=127.0.0.1:2",
+            "--log-format",
+            "json",
+            "--log-level",
+            "warn",
+            "--set",
+            "limits.series=2000",
+            "--set",
+            "listen=127.0.0.1:9",
+        ];
+        let (Task::Serve(loaded), stdout, stderr) = run_with(&flags, &[("LOOKOUT_LISTEN", "127.0.0.1:3")])
+        else {
+            panic!("it does not serve")
+        };
+        let settings = loaded.settings;
+        assert_eq!(settings.listen, "127.0.0.1:1".parse().unwrap());
+        assert_eq!(settings.admin_listen, "127.0.0.1:2".parse().unwrap());
+        assert_eq!(settings.log.format, config::settings::LogFormat::Json);
+        assert_eq!(settings.log.level, config::settings::LogLevel::Warn);
+        assert_eq!(settings.limits.series, 2000);
+        assert_eq!((stdout.as_str(), stderr.as_str()), ("", ""));
+    }
+
+    #[test]
+    fn check_says_ok_or_what_is_wrong() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().to_str().unwrap();
+        std::fs::write(path, "limits: { series: 2000 }").unwrap();
+        let (code, stdout, stderr) = ended(&["check", "--config", path]);
+        assert_eq!((code, stderr.as_str()), (0, ""));
+        assert!(stdout.starts_with(&format!("ok: settings from {path}: 1, ")), "{stdout}");
+        std::fs::write(path, "\nlimits: { serie: 2000 }").unwrap();
+        for arguments in [&["check", "--config", path][..], &["--config", path, "check"], &["--config", path]]
+        {
+            let (code, stdout, stderr) = ended(arguments);
+            assert_eq!((code, stdout.as_str()), (2, ""));
+            let message = "2: limits.serie: unknown key; did you mean limits.series?";
+            assert_eq!(stderr, format!("lookoutd: {path}:{message}\n"));
+        }
+    }
+
+    #[test]
+    fn config_prints_every_setting() {
+        let (code, stdout, stderr) = ended(&["config", "--log-level", "debug"]);
+        assert_eq!((code, stderr.as_str()), (0, ""));
+        assert!(stdout.contains("  level: debug # flag --log-level (default info)\n"), "{stdout}");
+    }
+
+    #[test]
+    fn messages_name_the_flag() {
+        let (code, _, stderr) = ended(&["--listen", "here"]);
+        let message =
+            "--listen: expected an address and a port such as 0.0.0.0:8480 or [::]:8480, found \"here\"";
+        assert_eq!((code, stderr), (2, format!("lookoutd: {message}\n")));
+        let (code, _, stderr) = ended(&["--set", "limits"]);
+        assert_eq!(code, 2);
+        assert!(stderr.contains("expected KEY=VALUE"), "{stderr}");
+        assert_eq!(ended(&["--lissten", "x"]).0, 2);
+        assert_eq!(ended(&["serve-me"]).0, 2);
+    }
+
+    #[test]
+    fn help_and_version_are_no_failure() {
+        let (code, stdout, stderr) = ended(&["--version"]);
+        assert_eq!((code, stderr.as_str()), (0, ""));
+        assert_eq!(stdout, format!("lookoutd {}\n", env!("CARGO_PKG_VERSION")));
+        let (code, stdout, _) = ended(&["--help"]);
+        assert_eq!(code, 0);
+        for word in [
+            "check",
+            "config",
+            "--config",
+            "--listen",
+            "--admin-listen",
+            "--log-format",
+            "--log-level",
+            "--set",
+        ] {
+            assert!(stdout.contains(word), "{word}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_a_failure() {
+        struct Full;
+        impl Write for Full {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::StorageFull.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let arguments = ["lookoutd", "config"].map(OsString::from);
+        let task = run(arguments, std::iter::empty(), &mut Full, &mut Vec::new());
+        assert!(matches!(task, Task::Exit(UNWRITABLE)));
+    }
+}

@@ -1,0 +1,136 @@
+//! Settings while they are read: what the table's setters write into. Scalars start blank and get
+//! their defaults through the same setters as everything else, so that a default cannot differ from
+//! what is printed as one.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::otlp::Target;
+use super::settings::{
+    Admin, ClientAddress, Compression, Delivery, Intake, Limits, Log, LogFormat, LogLevel, Noise,
+    PathSecrets, Privacy, Protocol, QueryPrivacy, Site, Temporality, UnknownSites,
+};
+
+/// Everything that setters write. What depends on more than one setting is still in pieces.
+#[derive(Debug)]
+pub(super) struct Draft {
+    pub(super) listen: SocketAddr,
+    pub(super) admin_listen: SocketAddr,
+    pub(super) log: Log,
+    pub(super) sites: Vec<Site>,
+    /// Without `rate_limit` and `tls`, which are put together from the pieces below.
+    pub(super) intake: Intake,
+    pub(super) rate_per_second: Option<u32>,
+    pub(super) rate_burst: Option<u32>,
+    pub(super) tls_certificate: Option<PathBuf>,
+    pub(super) tls_key: Option<PathBuf>,
+    pub(super) privacy: Privacy,
+    pub(super) noise: Noise,
+    pub(super) limits: Limits,
+    pub(super) otlp: OtlpDraft,
+    pub(super) delivery: Delivery,
+    pub(super) admin: Admin,
+}
+
+/// `otlp.*` and `service.*`.
+#[derive(Debug)]
+pub(super) struct OtlpDraft {
+    pub(super) disabled: bool,
+    pub(super) general: Destination,
+    pub(super) logs: Destination,
+    pub(super) metrics: Destination,
+    pub(super) traces: Destination,
+    pub(super) logs_exporters: Option<Exporters>,
+    pub(super) metrics_exporters: Option<Exporters>,
+    pub(super) traces_exported: bool,
+    pub(super) interval: Duration,
+    pub(super) temporality: Temporality,
+    pub(super) service_name: Option<String>,
+    pub(super) resource_attributes: Vec<(String, String)>,
+}
+
+/// Where one signal goes, or all of them: what is absent is inherited or derived.
+#[derive(Debug, Default)]
+pub(super) struct Destination {
+    pub(super) endpoint: Option<Target>,
+    pub(super) protocol: Option<Protocol>,
+    pub(super) headers: Option<Vec<(String, String)>>,
+    pub(super) timeout: Option<Duration>,
+    pub(super) compression: Option<Compression>,
+    pub(super) certificate: Option<PathBuf>,
+    pub(super) client_certificate: Option<PathBuf>,
+    pub(super) client_key: Option<PathBuf>,
+    pub(super) insecure: Option<bool>,
+}
+
+/// A signal's exporters, as chosen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Exporters {
+    pub(super) console: bool,
+    pub(super) otlp: bool,
+}
+
+impl Draft {
+    /// Nothing is set yet, not even a default.
+    pub(super) fn blank() -> Draft {
+        let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        Draft {
+            listen: nowhere,
+            admin_listen: nowhere,
+            log: Log { format: LogFormat::Text, level: LogLevel::Info },
+            sites: Vec::new(),
+            intake: blank_intake(),
+            rate_per_second: None,
+            rate_burst: None,
+            tls_certificate: None,
+            tls_key: None,
+            privacy: Privacy {
+                query: QueryPrivacy::Strip,
+                path_secrets: PathSecrets::Redact,
+                client_address: ClientAddress::None,
+            },
+            noise: Noise::default(),
+            limits: Limits { series: 0, series_idle: Duration::ZERO },
+            otlp: OtlpDraft::blank(),
+            delivery: Delivery { memory_bytes: 0, shutdown_timeout: Duration::ZERO },
+            admin: Admin { unready_after: None },
+        }
+    }
+}
+
+fn blank_intake() -> Intake {
+    Intake {
+        max_body_bytes: 0,
+        max_reports: 0,
+        max_connections: 0,
+        max_in_flight: 0,
+        head_timeout: Duration::ZERO,
+        body_timeout: Duration::ZERO,
+        unknown_sites: UnknownSites::Accept,
+        query_attributes: Vec::new(),
+        retired: Vec::new(),
+        trusted_proxies: Vec::new(),
+        rate_limit: None,
+        tls: None,
+    }
+}
+
+impl OtlpDraft {
+    fn blank() -> OtlpDraft {
+        OtlpDraft {
+            disabled: false,
+            general: Destination::default(),
+            logs: Destination::default(),
+            metrics: Destination::default(),
+            traces: Destination::default(),
+            logs_exporters: None,
+            metrics_exporters: None,
+            traces_exported: false,
+            interval: Duration::ZERO,
+            temporality: Temporality::Cumulative,
+            service_name: None,
+            resource_attributes: Vec::new(),
+        }
+    }
+}

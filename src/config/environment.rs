@@ -1,0 +1,124 @@
+//! The environment's layer. A variable that is meant for the daemon and cannot be honoured stops the
+//! start: silently ignored it would cost somebody an afternoon.
+
+use std::collections::BTreeMap;
+
+use super::complaint::{Complaint, ConfigError, Origin};
+use super::layers::{Assignment, from_text};
+use super::near;
+use super::node::Node;
+use super::read::Read;
+use super::table::{self, Otel, Setting, Shape};
+
+/// The variable that names the file, where `--config` does not.
+pub(super) const CONFIG: &str = "LOOKOUT_CONFIG";
+
+/// The variables that may concern the daemon; an empty one counts as unset.
+#[derive(Debug)]
+pub(super) struct Environment(BTreeMap<String, String>);
+
+impl Environment {
+    /// Keeps what is the daemon's, in an order of its own, so that messages do not depend on chance.
+    pub(super) fn new(variables: impl Iterator<Item = (String, String)>) -> Environment {
+        let ours = |name: &str| name.starts_with("LOOKOUT_") || name.starts_with("OTEL_");
+        Environment(variables.filter(|(name, value)| ours(name) && !value.trim().is_empty()).collect())
+    }
+
+    /// The file that the environment names.
+    pub(super) fn config(&self) -> Option<&str> {
+        self.0.get(CONFIG).map(String::as_str)
+    }
+
+    /// The assignments, `OTEL_*` before `LOOKOUT_*`, which go over them.
+    pub(super) fn assignments(&self) -> Result<Vec<Assignment>, ConfigError> {
+        self.0.iter().try_for_each(|(name, value)| check_known(name, value))?;
+        let mut assignments = Vec::new();
+        for setting in table::all() {
+            for otel in setting.otel {
+                self.assign(setting, otel.name(), |text| otel_node(setting, otel, text), &mut assignments)?;
+            }
+            let name = setting.environment();
+            self.assign(setting, &name, |text| from_text(setting.shape, text), &mut assignments)?;
+        }
+        Ok(assignments)
+    }
+
+    fn assign(
+        &self,
+        setting: &'static Setting,
+        name: &str,
+        read: impl Fn(&str) -> Read<Node>,
+        assignments: &mut Vec<Assignment>,
+    ) -> Result<(), ConfigError> {
+        if let Some(text) = self.0.get(name) {
+            let origin = Origin::Environment(name.to_owned());
+            let node = read(text).map_err(|complaint| complaint.about(setting.key, &origin))?;
+            assignments.push(Assignment { setting, node, origin });
+        }
+        Ok(())
+    }
+}
+
+fn otel_node(setting: &Setting, otel: &Otel, text: &str) -> Read<Node> {
+    let text = text.trim();
+    match otel {
+        Otel::Plain(_) => from_text(setting.shape, text),
+        Otel::Milliseconds(_) if text.bytes().all(|b| b.is_ascii_digit()) => {
+            from_text(Shape::Scalar, &format!("{text}ms"))
+        }
+        Otel::Milliseconds(_) => {
+            Err(Complaint::expected("a number of milliseconds such as 10000", &Node::text(text)))
+        }
+    }
+}
+
+fn check_known(name: &str, value: &str) -> Result<(), ConfigError> {
+    let message = match (name.strip_prefix("OTEL_"), name.strip_prefix("LOOKOUT_")) {
+        (Some(rest), _) => check_otel(rest),
+        (_, Some(rest)) if !is_service_link(rest, value) => check_own(name, rest),
+        _ => None,
+    };
+    match message {
+        Some(message) => Err(Complaint::new(message).about("", &Origin::Environment(name.to_owned()))),
+        None => Ok(()),
+    }
+}
+
+/// What is wrong with the name `OTEL_` and `rest`.
+fn check_otel(rest: &str) -> Option<String> {
+    let names = table::all().flat_map(|setting| setting.otel.iter().map(Otel::name));
+    let known: Vec<&str> = names.filter_map(|name| name.strip_prefix("OTEL_")).collect();
+    if known.contains(&rest) {
+        return None;
+    }
+    Some(match near::nearest(rest, known.into_iter()) {
+        Some(near) => format!("lookoutd does not know this variable; did you mean OTEL_{near}?"),
+        None => "lookoutd does not know this variable and cannot honour it; unset it for this process \
+                 (lookoutd config prints the settings there are)"
+            .to_owned(),
+    })
+}
+
+/// What is wrong with the name `LOOKOUT_` and `rest`.
+fn check_own(name: &str, rest: &str) -> Option<String> {
+    let mut names: Vec<String> = table::all().map(Setting::environment).collect();
+    names.push(CONFIG.to_owned());
+    if names.iter().any(|known| known == name) {
+        return None;
+    }
+    if let Some(reason) = table::absent_variable(name) {
+        return Some(reason.to_owned());
+    }
+    let near = near::nearest(rest, names.iter().filter_map(|name| name.strip_prefix("LOOKOUT_")));
+    let hint = near.map(|near| format!("; did you mean LOOKOUT_{near}?")).unwrap_or_default();
+    Some(format!("unknown variable{hint} (lookoutd config prints the settings there are)"))
+}
+
+/// Kubernetes gives every container variables about the services around it; those of a service that
+/// is called `lookout` or `lookout-…` begin as ours do, and are nobody's setting.
+fn is_service_link(rest: &str, value: &str) -> bool {
+    let address = rest.ends_with("SERVICE_HOST") || rest.contains("SERVICE_PORT");
+    let whole_port = rest.ends_with("PORT") && value.contains("://");
+    let one_port = rest.contains("PORT_") && (rest.contains("_TCP") || rest.contains("_UDP"));
+    address || whole_port || one_port
+}

@@ -1,0 +1,140 @@
+//! Which exports are on and where each goes, by the OpenTelemetry specification's rules for
+//! exporters: a signal's own setting goes before the general one, the general endpoint is a base.
+
+use std::path::PathBuf;
+
+use super::draft::{Destination, Exporters, OtlpDraft};
+use super::finish::Conflict;
+use super::otlp::Target;
+use super::settings::{ClientTls, Compression, Endpoint, Logs, Metrics, Otlp, Protocol};
+
+/// `service.name` when nobody gives one.
+const SERVICE_NAME: &str = "lookoutd";
+const SERVICE_NAME_KEY: &str = "service.name";
+
+/// Decides on the exports. Each signal's destination is checked, exported to or not, so that a
+/// mistake in it shows before the day it is switched on.
+pub(super) fn finish(draft: OtlpDraft) -> Result<Otlp, Conflict> {
+    let logs_endpoint = endpoint(&draft.general, &draft.logs, "logs")?;
+    let metrics_endpoint = endpoint(&draft.general, &draft.metrics, "metrics")?;
+    let traces_endpoint = endpoint(&draft.general, &draft.traces, "traces")?;
+    let logs = logs_exporters(&draft);
+    let metrics = metrics_exporters(&draft);
+    let on = !draft.disabled;
+    let (service_name, resource_attributes) = service(draft.service_name, draft.resource_attributes);
+    Ok(Otlp {
+        logs: Logs { console: logs.console, otlp: (on && logs.otlp).then_some(logs_endpoint) },
+        metrics: Metrics {
+            otlp: (on && metrics.otlp).then_some(metrics_endpoint),
+            interval: draft.interval,
+            temporality: draft.temporality,
+        },
+        traces: (on && draft.traces_exported).then_some(traces_endpoint),
+        service_name,
+        resource_attributes,
+    })
+}
+
+fn logs_exporters(draft: &OtlpDraft) -> Exporters {
+    let given = draft.general.endpoint.is_some() || draft.logs.endpoint.is_some();
+    let otlp = given && !draft.disabled;
+    draft.logs_exporters.unwrap_or(Exporters { otlp, console: !otlp })
+}
+
+fn metrics_exporters(draft: &OtlpDraft) -> Exporters {
+    let given = draft.general.endpoint.is_some() || draft.metrics.endpoint.is_some();
+    draft.metrics_exporters.unwrap_or(Exporters { otlp: given, console: false })
+}
+
+fn service(name: Option<String>, attributes: Vec<(String, String)>) -> (String, Vec<(String, String)>) {
+    let (named, others): (Vec<_>, Vec<_>) =
+        attributes.into_iter().partition(|(key, _)| key == SERVICE_NAME_KEY);
+    let named = named.into_iter().map(|(_, value)| value).find(|value| !value.is_empty());
+    (name.or(named).unwrap_or_else(|| SERVICE_NAME.to_owned()), others)
+}
+
+/// The table's defaults fill `general.protocol`, `.insecure` and `.timeout`; what stands behind them
+/// here is never used.
+fn endpoint(general: &Destination, own: &Destination, signal: &str) -> Result<Endpoint, Conflict> {
+    let protocol = own.protocol.or(general.protocol).unwrap_or(Protocol::HttpProtobuf);
+    let insecure = own.insecure.or(general.insecure).unwrap_or_default();
+    let own_key = format!("otlp.{signal}.endpoint");
+    let (url, loopback) = match (protocol, &own.endpoint, &general.endpoint) {
+        (Protocol::HttpProtobuf, Some(target), _) => (http_url(target, &own_key)?, target.is_loopback()),
+        (Protocol::HttpProtobuf, None, Some(base)) => (http_base(base, signal)?, base.is_loopback()),
+        (Protocol::HttpProtobuf, None, None) => (format!("http://localhost:4318/v1/{signal}"), true),
+        (Protocol::Grpc, Some(target), _) => (grpc_url(target, insecure, &own_key)?, target.is_loopback()),
+        (Protocol::Grpc, None, Some(base)) => {
+            (grpc_url(base, insecure, "otlp.endpoint")?, base.is_loopback())
+        }
+        (Protocol::Grpc, None, None) => ("http://localhost:4317".to_owned(), true),
+    };
+    let to_here = if loopback { Compression::None } else { Compression::Gzip };
+    Ok(Endpoint {
+        url,
+        protocol,
+        headers: own.headers.clone().or_else(|| general.headers.clone()).unwrap_or_default(),
+        compression: own.compression.or(general.compression).unwrap_or(to_here),
+        timeout: own.timeout.or(general.timeout).unwrap_or_default(),
+        tls: client_tls(general, own, signal)?,
+    })
+}
+
+/// A signal's own endpoint is posted to as it is; without a path that is `/`.
+fn http_url(target: &Target, key: &str) -> Result<String, Conflict> {
+    let Some(scheme) = target.scheme else { return Err(scheme_missing(key, &target.authority)) };
+    let path = if target.rest.is_empty() { "/" } else { &target.rest };
+    Ok(format!("{scheme}://{}{path}", target.authority))
+}
+
+/// The general endpoint is a base, to whose path the signal's is added.
+fn http_base(base: &Target, signal: &str) -> Result<String, Conflict> {
+    const KEY: &str = "otlp.endpoint";
+    let Some(scheme) = base.scheme else { return Err(scheme_missing(KEY, &base.authority)) };
+    if base.rest.contains('?') {
+        let message =
+            "a base URL cannot have a query; set otlp.logs.endpoint and otlp.metrics.endpoint instead";
+        return Err(Conflict::at(KEY, message));
+    }
+    Ok(format!("{scheme}://{}{}/v1/{signal}", base.authority, base.rest.trim_end_matches('/')))
+}
+
+fn scheme_missing(key: &str, authority: &str) -> Conflict {
+    Conflict::at(
+        key,
+        format!("over HTTP an endpoint starts with http:// or https://, such as http://{authority}"),
+    )
+}
+
+/// gRPC: scheme, host and port; the path is the method's.
+fn grpc_url(target: &Target, insecure: bool, key: &str) -> Result<String, Conflict> {
+    if !matches!(target.rest.as_str(), "" | "/") {
+        let message = format!("a grpc endpoint has no path, found {:?}", target.rest);
+        return Err(Conflict::at(key, message));
+    }
+    let scheme = target.scheme.unwrap_or(if insecure { "http" } else { "https" });
+    Ok(format!("{scheme}://{}", target.authority))
+}
+
+fn client_tls(general: &Destination, own: &Destination, signal: &str) -> Result<ClientTls, Conflict> {
+    let pick = |of: fn(&Destination) -> &Option<PathBuf>| of(own).clone().or_else(|| of(general).clone());
+    let tls = ClientTls {
+        certificate: pick(|d| &d.certificate),
+        client_certificate: pick(|d| &d.client_certificate),
+        client_key: pick(|d| &d.client_key),
+    };
+    let key = |is_own: bool, name: &str| {
+        if is_own { format!("otlp.{signal}.{name}") } else { format!("otlp.{name}") }
+    };
+    match (&tls.client_certificate, &tls.client_key) {
+        (Some(_), None) => Err(Conflict::at(
+            key(own.client_certificate.is_some(), "client_certificate"),
+            "needs client_key beside it",
+        )),
+        (None, Some(_)) => Err(Conflict::at(
+            key(own.client_key.is_some(), "client_key"),
+            "needs client_certificate beside it",
+        )),
+        _ => Ok(tls),
+    }
+}

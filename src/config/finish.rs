@@ -1,0 +1,85 @@
+//! From the draft to the settings: what takes more than one setting to decide or to check.
+
+use super::complaint::Complaint;
+use super::draft::Draft;
+use super::exports;
+use super::settings::{Intake, RateLimit, Settings, TlsFiles, UnknownSites};
+
+/// Two settings that do not go together; the message stands where `key` was set.
+#[derive(Debug)]
+pub(super) struct Conflict {
+    pub(super) key: String,
+    pub(super) complaint: Complaint,
+}
+
+impl Conflict {
+    /// A conflict to be solved at `key`.
+    pub(super) fn at(key: impl Into<String>, message: impl Into<String>) -> Conflict {
+        Conflict { key: key.into(), complaint: Complaint::new(message) }
+    }
+}
+
+/// Puts the settings together, or says which do not go together.
+pub(super) fn finish(draft: Draft) -> Result<Settings, Conflict> {
+    check_listeners(&draft)?;
+    check_sites(&draft)?;
+    let intake = Intake { rate_limit: rate_limit(&draft)?, tls: tls(&draft)?, ..draft.intake };
+    Ok(Settings {
+        listen: draft.listen,
+        admin_listen: draft.admin_listen,
+        log: draft.log,
+        sites: draft.sites,
+        intake,
+        privacy: draft.privacy,
+        noise: draft.noise,
+        limits: draft.limits,
+        otlp: exports::finish(draft.otlp)?,
+        delivery: draft.delivery,
+        admin: draft.admin,
+    })
+}
+
+fn check_listeners(draft: &Draft) -> Result<(), Conflict> {
+    if draft.listen.port() != 0 && draft.listen == draft.admin_listen {
+        let message = format!("listen is {} as well; intake and admin take one address each", draft.listen);
+        return Err(Conflict::at("admin_listen", message));
+    }
+    Ok(())
+}
+
+fn check_sites(draft: &Draft) -> Result<(), Conflict> {
+    let known = |name: &str| draft.sites.iter().any(|site| site.name == name);
+    for entry in &draft.intake.retired {
+        if !entry.starts_with('/') && !known(entry) {
+            let message = format!("{entry:?} is neither a configured site nor a path that starts with /");
+            return Err(Conflict::at("intake.retired", message));
+        }
+    }
+    if draft.sites.is_empty() && draft.intake.unknown_sites == UnknownSites::Reject {
+        let message = "reject needs sites: without any, every report's own host is its site";
+        return Err(Conflict::at("intake.unknown_sites", message));
+    }
+    Ok(())
+}
+
+fn rate_limit(draft: &Draft) -> Result<Option<RateLimit>, Conflict> {
+    match (draft.rate_per_second, draft.rate_burst) {
+        (None, None) => Ok(None),
+        (Some(per_second), burst) => {
+            Ok(Some(RateLimit { per_second, burst: burst.unwrap_or(per_second.saturating_mul(10)) }))
+        }
+        (None, Some(_)) => {
+            let message = "needs intake.rate_limit.per_second beside it";
+            Err(Conflict::at("intake.rate_limit.burst", message))
+        }
+    }
+}
+
+fn tls(draft: &Draft) -> Result<Option<TlsFiles>, Conflict> {
+    match (draft.tls_certificate.clone(), draft.tls_key.clone()) {
+        (None, None) => Ok(None),
+        (Some(certificate), Some(key)) => Ok(Some(TlsFiles { certificate, key })),
+        (Some(_), None) => Err(Conflict::at("intake.tls.certificate", "needs intake.tls.key beside it")),
+        (None, Some(_)) => Err(Conflict::at("intake.tls.key", "needs intake.tls.certificate beside it")),
+    }
+}

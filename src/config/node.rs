@@ -1,0 +1,313 @@
+//! YAML as written: a tree of texts with line numbers. Settings are read from texts, not from YAML's
+//! own types, so that `007`, `1e3` or `yes` mean the same in a file, a variable and a flag.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::options::{DuplicateKeyPolicy, NonFiniteFloatPolicy};
+use serde_saphyr::{MessageFormatter, Options, Spanned, UserMessageFormatter};
+
+/// One value and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Node {
+    /// The line, counted from 1.
+    pub(super) line: usize,
+    /// What stands there.
+    pub(super) value: Value,
+}
+
+/// What a node holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Value {
+    /// Nothing, `~` or `null`.
+    Null,
+    /// A scalar's text, unquoted, its YAML type not looked at.
+    Text(String),
+    /// A list.
+    List(Vec<Node>),
+    /// A map in the order written; no key stands twice.
+    Map(Vec<(Key, Node)>),
+}
+
+/// A map's key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Key {
+    /// The line, counted from 1.
+    pub(super) line: usize,
+    /// The key's text.
+    pub(super) text: String,
+}
+
+/// YAML that cannot be read.
+#[derive(Debug)]
+pub(super) struct SyntaxError {
+    /// The line, counted from 1, where known.
+    pub(super) line: Option<usize>,
+    /// What is wrong there.
+    pub(super) message: String,
+}
+
+impl Node {
+    /// A scalar that stands in no file.
+    pub(super) fn text(text: impl Into<String>) -> Node {
+        Node { line: 1, value: Value::Text(text.into()) }
+    }
+
+    /// What a message says was found here: short, on one line, and the text only of a scalar.
+    pub(super) fn found(&self) -> String {
+        const SHOWN: usize = 60;
+        match &self.value {
+            Value::Null => "nothing".into(),
+            Value::List(_) => "a list".into(),
+            Value::Map(_) => "a map".into(),
+            Value::Text(text) if text.chars().count() > SHOWN => {
+                format!("{:?}", text.chars().take(SHOWN).chain(['…']).collect::<String>())
+            }
+            Value::Text(text) => format!("{text:?}"),
+        }
+    }
+}
+
+/// Reads one YAML document. An empty one is `Null`.
+pub(super) fn parse(source: &str) -> Result<Node, SyntaxError> {
+    match serde_saphyr::from_str_with_options::<Spanned<Raw>>(source, options()) {
+        Ok(raw) => Ok(raw_to_node(raw, source)),
+        Err(error)
+            if matches!(error.without_snippet(), serde_saphyr::Error::Eof { .. }) && is_blank(source) =>
+        {
+            Ok(Node { line: 1, value: Value::Null })
+        }
+        Err(error) => Err(SyntaxError {
+            line: error.location().map(|location| line(&location)),
+            message: UserMessageFormatter.format_message(error.without_snippet()).into_owned(),
+        }),
+    }
+}
+
+/// Bounds far above any real file, so that nested aliases cannot become gigabytes.
+fn options() -> Options {
+    serde_saphyr::options! {
+        budget: serde_saphyr::budget! { max_depth: 16, max_nodes: 100_000, max_documents: 1 },
+        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 100_000 },
+        duplicate_keys: DuplicateKeyPolicy::Error,
+        reject_unsupported_tags: true,
+        non_finite_float_policy: NonFiniteFloatPolicy::PassThrough,
+        with_snippet: false,
+    }
+}
+
+fn is_blank(source: &str) -> bool {
+    source.lines().map(str::trim).all(|line| line.is_empty() || line.starts_with('#') || line == "---")
+}
+
+/// A value as serde hands it over, before a typed scalar's text is taken from the source.
+enum Raw {
+    Null,
+    Text(String),
+    Typed(String),
+    List(Vec<Spanned<Raw>>),
+    Map(Vec<(Spanned<String>, Spanned<Raw>)>),
+}
+
+fn raw_to_node(raw: Spanned<Raw>, source: &str) -> Node {
+    let line_here = line(&raw.referenced);
+    let value = match raw.value {
+        Raw::Null => Value::Null,
+        Raw::Text(text) => Value::Text(text),
+        Raw::Typed(text) => Value::Text(source_text(&raw.defined, source).unwrap_or(text)),
+        Raw::List(items) => Value::List(items.into_iter().map(|item| raw_to_node(item, source)).collect()),
+        Raw::Map(items) => Value::Map(
+            items
+                .into_iter()
+                .map(|(key, item)| {
+                    let key = Key { line: line(&key.referenced), text: key.value };
+                    (key, raw_to_node(item, source))
+                })
+                .collect(),
+        ),
+    };
+    Node { line: line_here, value }
+}
+
+/// The text of a plain scalar that YAML would rather have as a number or a boolean.
+fn source_text(location: &serde_saphyr::Location, source: &str) -> Option<String> {
+    let start = usize::try_from(location.span().byte_offset()?).ok()?;
+    let end = start.checked_add(usize::try_from(location.span().byte_len()?).ok()?)?;
+    source.get(start..end).map(|text| text.trim().to_owned())
+}
+
+fn line(location: &serde_saphyr::Location) -> usize {
+    usize::try_from(location.line()).unwrap_or(usize::MAX)
+}
+
+impl<'de> Deserialize<'de> for Raw {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(RawVisitor)
+    }
+}
+
+struct RawVisitor;
+
+impl<'de> Visitor<'de> for RawVisitor {
+    type Value = Raw;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a scalar, a list or a map")
+    }
+
+    fn visit_unit<E>(self) -> Result<Raw, E> {
+        Ok(Raw::Null)
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Raw, E> {
+        Ok(Raw::Text(text.to_owned()))
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Raw, E> {
+        Ok(Raw::Typed(value.to_string()))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Raw, E> {
+        Ok(Raw::Typed(value.to_string()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Raw, E> {
+        Ok(Raw::Typed(value.to_string()))
+    }
+
+    fn visit_i128<E>(self, value: i128) -> Result<Raw, E> {
+        Ok(Raw::Typed(value.to_string()))
+    }
+
+    fn visit_u128<E>(self, value: u128) -> Result<Raw, E> {
+        Ok(Raw::Typed(value.to_string()))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Raw, E> {
+        Ok(Raw::Typed(value.to_string()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Raw, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element()? {
+            list.push(item);
+        }
+        Ok(Raw::List(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Raw, A::Error> {
+        let mut map = Vec::new();
+        while let Some(entry) = entries.next_entry()? {
+            map.push(entry);
+        }
+        Ok(Raw::Map(map))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value_of(yaml: &str) -> String {
+        let Value::Map(entries) = parse(yaml).unwrap().value else { panic!("{yaml}: not a map") };
+        match &entries[0].1.value {
+            Value::Text(text) => text.clone(),
+            other => panic!("{yaml}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn scalars_keep_their_text_whatever_yaml_takes_them_for() {
+        for text in [
+            "007",
+            "1e3",
+            "0x10",
+            "0o17",
+            "yes",
+            "off",
+            "TRUE",
+            "1MiB",
+            "1_000",
+            "-5",
+            "+5",
+            "1.50",
+            ".inf",
+            ".nan",
+            "12:30:45",
+            "0.0.0.0:8480",
+            "99999999999999999999999",
+            "2024-01-01",
+            "http://a/b?c=d",
+        ] {
+            assert_eq!(value_of(&format!("é: {text}  # comment")), text);
+            assert_eq!(value_of(&format!("k: \"{text}\"")), text);
+            assert_eq!(value_of(&format!("k: '{text}'")), text);
+        }
+        assert_eq!(value_of("k: \"null\""), "null");
+        assert_eq!(value_of("k: \"\""), "");
+    }
+
+    #[test]
+    fn nothing_is_null_and_so_is_an_empty_file() {
+        assert_eq!(parse("").unwrap().value, Value::Null);
+        assert_eq!(parse("# only words\n\n---\n").unwrap().value, Value::Null);
+        let Value::Map(entries) = parse("a:\nb: ~\nc: null").unwrap().value else { panic!() };
+        assert!(entries.iter().all(|(_, node)| node.value == Value::Null));
+    }
+
+    #[test]
+    fn lines_are_those_of_keys_and_values() {
+        let Value::Map(entries) = parse("# one\na: 1\nb:\n  - x\n  - {y: z}\n").unwrap().value else {
+            panic!()
+        };
+        assert_eq!((entries[0].0.line, entries[0].1.line), (2, 2));
+        assert_eq!(entries[1].0.line, 3);
+        let Value::List(items) = &entries[1].1.value else { panic!() };
+        assert_eq!((items[0].line, items[1].line), (4, 5));
+    }
+
+    #[test]
+    fn an_alias_keeps_the_text_and_has_its_own_line() {
+        let Value::Map(entries) = parse("a: &n 0x10\nb: *n\n").unwrap().value else { panic!() };
+        assert_eq!(entries[1].1, Node { line: 2, value: Value::Text("0x10".into()) });
+    }
+
+    #[test]
+    fn duplicate_keys_syntax_errors_and_second_documents_name_the_line() {
+        for (yaml, line, word) in [
+            ("a: 1\nb: 2\na: 3\n", 3, "duplicate"),
+            ("a: [1, 2\nb: 3\n", 2, ""),
+            ("a: 1\nb: @2\n", 2, ""),
+            ("a: 1\n---\nb: 2\n", 2, "document"),
+            ("a: !widget 1\n", 1, "tag"),
+            ("a: *nowhere\n", 1, "unknown"),
+        ] {
+            let error = parse(yaml).unwrap_err();
+            assert_eq!(error.line, Some(line), "{yaml:?}: {}", error.message);
+            assert!(error.message.contains(word), "{yaml:?}: {}", error.message);
+            assert!(!error.message.contains('\n'), "{yaml:?}: {}", error.message);
+        }
+    }
+
+    #[test]
+    fn aliases_cannot_explode_and_nesting_is_bounded() {
+        let mut bomb = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x]\n");
+        for level in 1..12 {
+            let below = format!("*a{}", level - 1);
+            bomb.push_str(&format!("a{level}: &a{level} [{}]\n", [below.as_str(); 9].join(", ")));
+        }
+        assert!(parse(&bomb).is_err());
+        assert!(parse(&"[".repeat(5000)).is_err());
+        assert!(parse(&(0..200).map(|d| format!("{}k:\n", " ".repeat(d))).collect::<String>()).is_err());
+    }
+
+    #[test]
+    fn what_was_found_is_short() {
+        assert_eq!(Node::text("lots").found(), "\"lots\"");
+        assert_eq!(Node::text("a\nb").found(), "\"a\\nb\"");
+        assert_eq!(Node::text("x".repeat(100)).found(), format!("\"{}…\"", "x".repeat(60)));
+        assert_eq!(parse("[a]").unwrap().found(), "a list");
+        assert_eq!(parse("{a: b}").unwrap().found(), "a map");
+        assert_eq!(parse("~").unwrap().found(), "nothing");
+    }
+}

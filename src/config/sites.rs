@@ -1,0 +1,276 @@
+//! Reads the settings that are lists of records or of names with a shape of their own: sites, noise
+//! rules, retired endpoints, query attributes.
+
+use std::collections::HashSet;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use super::complaint::Complaint;
+use super::node::{Node, Value};
+use super::read::{self, Read};
+use super::settings::{NoiseField, NoiseRule, Site};
+
+/// Names that a site cannot have, because the label or the path means something else by them.
+const TAKEN: &[&str] = &["unknown", "other", "report-only", ".", ".."];
+
+/// `sites`.
+pub(super) fn sites(node: &Node) -> Read<Vec<Site>> {
+    let sites = read::list(node, site)?;
+    let mut names = HashSet::new();
+    let mut hosts = HashSet::new();
+    for (index, site) in sites.iter().enumerate() {
+        if !names.insert(site.name.as_str()) {
+            return Err(twice(node, index, ".name", "name", &site.name));
+        }
+        if let Some(host) = site.hosts.iter().find(|host| !hosts.insert(host.as_str())) {
+            return Err(twice(node, index, ".hosts", "host", host));
+        }
+    }
+    Ok(sites)
+}
+
+fn twice(node: &Node, index: usize, at: &str, what: &str, value: &str) -> Complaint {
+    let complaint =
+        Complaint::new(format!("the {what} {value:?} stands twice; a {what} belongs to one site"));
+    let complaint = complaint.under(format!("[{index}]{at}"));
+    match &node.value {
+        Value::List(items) => match items.get(index) {
+            Some(item) => complaint.on(item.line),
+            None => complaint,
+        },
+        _ => complaint,
+    }
+}
+
+fn site(node: &Node) -> Read<Site> {
+    let record =
+        read::record(node, "a site: a map with name and hosts", &["name", "hosts", "events_per_second"])?;
+    Ok(Site {
+        name: record.required("name", site_name)?,
+        hosts: record.optional("hosts", |hosts| read::list(hosts, host))?.unwrap_or_default(),
+        events_per_second: record.optional("events_per_second", |node| read::number(node, 1..=1_000_000))?,
+    })
+}
+
+fn site_name(node: &Node) -> Read<String> {
+    const WHAT: &str = "a name of 1 to 64 of A-Z a-z 0-9 . _ -";
+    let name = read::scalar(node, WHAT)?;
+    if TAKEN.contains(&name) {
+        return Err(Complaint::expected("a name that has no meaning of its own", node));
+    }
+    let valid = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+    if (1..=64).contains(&name.len()) && name.bytes().all(valid) {
+        return Ok(name.to_owned());
+    }
+    Err(Complaint::expected(WHAT, node))
+}
+
+/// A host as reports name it, in lower case, or `*.` and what hosts end in.
+fn host(node: &Node) -> Read<String> {
+    const WHAT: &str = "a host without scheme and port, such as www.shop.example or *.shop.example";
+    let host = read::scalar(node, WHAT)?.to_lowercase();
+    if !host.is_ascii() {
+        return Err(Complaint::expected("a host in the form browsers send (xn--…)", node));
+    }
+    let name = host.strip_prefix("*.").unwrap_or(&host);
+    if is_host_name(name) || is_ipv6(&host) {
+        return Ok(host);
+    }
+    Err(Complaint::expected(WHAT, node))
+}
+
+fn is_host_name(name: &str) -> bool {
+    let valid = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+    let label = |label: &str| (1..=63).contains(&label.len()) && label.bytes().all(valid);
+    // What is all digits and dots is an address, and then a whole one.
+    let numeric = name.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    name.len() <= 253 && name.split('.').all(label) && (!numeric || name.parse::<Ipv4Addr>().is_ok())
+}
+
+fn is_ipv6(host: &str) -> bool {
+    let inner = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    inner.is_some_and(|inner| inner.parse::<Ipv6Addr>().is_ok())
+}
+
+/// `intake.retired`: paths and sites; that a site is configured is checked when all is known.
+pub(super) fn retired(node: &Node) -> Read<Vec<String>> {
+    read::list(node, |node| {
+        const WHAT: &str = "a site's name or a path that starts with /";
+        let entry = read::scalar(node, WHAT)?;
+        let bad = |c: char| c.is_whitespace() || c == '?' || c == '#';
+        if entry.is_empty() || entry.contains(bad) || (entry.contains('/') && !entry.starts_with('/')) {
+            return Err(Complaint::expected(WHAT, node));
+        }
+        Ok(entry.to_owned())
+    })
+}
+
+/// `intake.query_attributes`.
+pub(super) fn query_attributes(node: &Node) -> Read<Vec<String>> {
+    read::list(node, |node| {
+        const WHAT: &str = "a query parameter's name (1 to 64 visible ASCII characters, none of & = # % +)";
+        let name = read::scalar(node, WHAT)?;
+        let valid = |b: u8| b.is_ascii_graphic() && !b"&=#%+".contains(&b);
+        if (1..=64).contains(&name.len()) && name.bytes().all(valid) {
+            return Ok(name.to_owned());
+        }
+        Err(Complaint::expected(WHAT, node))
+    })
+}
+
+const FIELDS: &[(&str, NoiseField)] = &[
+    ("blocked_url", NoiseField::BlockedUrl),
+    ("source_file", NoiseField::SourceFile),
+    ("document_url", NoiseField::DocumentUrl),
+    ("sample", NoiseField::Sample),
+    ("user_agent", NoiseField::UserAgent),
+];
+
+const CLASSES: &[(&str, &str)] = &[
+    ("none", "none"),
+    ("extension", "extension"),
+    ("injected", "injected"),
+    ("intermediary", "intermediary"),
+    ("browser", "browser"),
+    ("local", "local"),
+    ("bot", "bot"),
+];
+
+/// `noise.rules`.
+pub(super) fn noise_rules(node: &Node) -> Read<Vec<NoiseRule>> {
+    read::list(node, |node| {
+        let record =
+            read::record(node, "a rule: a map with field, match and class", &["field", "match", "class"])?;
+        Ok(NoiseRule {
+            field: record.required("field", |node| read::choice(node, FIELDS))?,
+            pattern: record.required("match", read::text)?,
+            class: record.required("class", |node| read::choice(node, CLASSES))?.to_owned(),
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::complaint::Origin;
+    use super::super::node::parse;
+    use super::*;
+
+    fn said<T: std::fmt::Debug>(key: &str, read: Read<T>) -> String {
+        read.unwrap_err().about(key, &Origin::File("l.yaml".into(), 1)).to_string()
+    }
+
+    #[test]
+    fn sites_are_read() {
+        let yaml = "- {name: shop, hosts: [WWW.Shop.example, '*.shop.example'], events_per_second: 500}\n\
+                    - {name: v6, hosts: ['[::1]', 127.0.0.1, localhost]}\n- {name: A.b_c-9}";
+        let sites = sites(&parse(yaml).unwrap()).unwrap();
+        assert_eq!(sites[0].hosts, ["www.shop.example", "*.shop.example"]);
+        assert_eq!((sites[0].events_per_second, sites[1].events_per_second), (Some(500), None));
+        assert_eq!(sites[1].hosts, ["[::1]", "127.0.0.1", "localhost"]);
+        assert_eq!((sites[2].name.as_str(), sites[2].hosts.len()), ("A.b_c-9", 0));
+    }
+
+    #[test]
+    fn sites_are_refused_with_a_reason() {
+        let long = "x".repeat(65);
+        for (yaml, message) in [
+            ("x", "1: sites: expected a list, found \"x\""),
+            ("- shop", "1: sites[0]: expected a site: a map with name and hosts, found \"shop\""),
+            ("- hosts: [a]", "1: sites[0]: name is missing"),
+            (
+                "- name: a b",
+                "1: sites[0].name: expected a name of 1 to 64 of A-Z a-z 0-9 . _ -, found \"a b\"",
+            ),
+            (
+                "- name: other",
+                "1: sites[0].name: expected a name that has no meaning of its own, found \"other\"",
+            ),
+            (
+                "- name: unknown",
+                "1: sites[0].name: expected a name that has no meaning of its own, found \"unknown\"",
+            ),
+            (
+                "- {name: a}\n- {name: a}",
+                "2: sites[1].name: the name \"a\" stands twice; a name belongs to one site",
+            ),
+            (
+                "- {name: a, hosts: [x.y]}\n- {name: b, hosts: [X.y]}",
+                "2: sites[1].hosts: the host \"x.y\" stands twice; a host belongs to one site",
+            ),
+            (
+                "- name: a\n  host: x",
+                "2: sites[0].host: unknown key; did you mean hosts? (known are name, hosts, events_per_second)",
+            ),
+            (
+                "- name: a\n  events_per_second: 0",
+                "2: sites[0].events_per_second: expected a whole number from 1 to 1000000, found \"0\"",
+            ),
+        ] {
+            assert_eq!(said("sites", sites(&parse(yaml).unwrap())), format!("l.yaml:{message}"));
+        }
+        let yaml = format!("- name: {long}");
+        assert!(said("sites", sites(&parse(&yaml).unwrap())).contains("1 to 64"));
+    }
+
+    #[test]
+    fn hosts_are_refused_with_a_reason() {
+        for text in
+            ["https://a", "a:80", "*", "*.", "a..b", "a/b", "", "1.2.3", "[::g]", "-a b", "*.*.a", "a."]
+        {
+            let message = said("h", host(&Node::text(text)));
+            assert_eq!(
+                message,
+                format!(
+                    "l.yaml:1: h: expected a host without scheme and port, such as www.shop.example or \
+                     *.shop.example, found {text:?}"
+                )
+            );
+        }
+        let message =
+            "l.yaml:1: h: expected a host in the form browsers send (xn--…), found \"bücher.example\"";
+        assert_eq!(said("h", host(&Node::text("bücher.example"))), message);
+    }
+
+    #[test]
+    fn retired_and_query_attributes() {
+        assert_eq!(retired(&parse("[shop, /csp]").unwrap()), Ok(vec!["shop".into(), "/csp".into()]));
+        for text in ["", "a/b", "/a?b", "/a b"] {
+            let yaml = format!("[{text:?}]");
+            let message = format!(
+                "l.yaml:1: r[0]: expected a site's name or a path that starts with /, found {text:?}"
+            );
+            assert_eq!(said("r", retired(&parse(&yaml).unwrap())), message);
+        }
+        assert_eq!(query_attributes(&parse("[release]").unwrap()), Ok(vec!["release".into()]));
+        let message = "l.yaml:1: q[0]: expected a query parameter's name (1 to 64 visible ASCII characters, \
+                       none of & = # % +), found \"a=b\"";
+        assert_eq!(said("q", query_attributes(&parse("[a=b]").unwrap())), message);
+    }
+
+    #[test]
+    fn noise_rules_are_read_or_refused() {
+        let rules = noise_rules(&parse("[{field: sample, match: x*, class: bot}]").unwrap()).unwrap();
+        assert_eq!(
+            rules,
+            [NoiseRule { field: NoiseField::Sample, pattern: "x*".into(), class: "bot".into() }]
+        );
+        for (yaml, message) in [
+            ("[x]", "[0]: expected a rule: a map with field, match and class, found \"x\""),
+            (
+                "[{field: url, match: x, class: bot}]",
+                "[0].field: expected blocked_url, source_file, document_url, sample or user_agent, found \"url\"",
+            ),
+            (
+                "[{field: sample, match: x, class: junk}]",
+                "[0].class: expected none, extension, injected, intermediary, browser, local or bot, found \"junk\"",
+            ),
+            ("[{field: sample, class: bot}]", "[0]: match is missing"),
+            (
+                "[{field: sample, match: '', class: bot}]",
+                "[0].match: expected a text that is not empty, found \"\"",
+            ),
+        ] {
+            let message = format!("l.yaml:1: noise.rules{message}");
+            assert_eq!(said("noise.rules", noise_rules(&parse(yaml).unwrap())), message);
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! The settings that have standard `OTEL_*` variables: what OTLP exports carry, where each signal
+//! goes, and how.
+
+use super::super::otlp as value;
+use super::super::read;
+use super::super::settings::Compression;
+use super::Fallback::{Is, Unset};
+use super::Otel::{Milliseconds, Plain};
+use super::{Setting, Shape, put, put_some};
+
+/// The settings of this file, those of one section together.
+pub(super) fn settings() -> impl Iterator<Item = &'static Setting> {
+    let signals = LOGS_CHOICE.iter().chain(LOGS).chain(METRICS_CHOICE).chain(METRICS);
+    SERVICE.iter().chain(GENERAL).chain(signals).chain(TRACES_CHOICE).chain(TRACES)
+}
+
+static SERVICE: &[Setting] = &[
+    Setting {
+        key: "service.name",
+        otel: &[Plain("OTEL_SERVICE_NAME")],
+        default: Unset("service.name of service.resource_attributes, else lookoutd"),
+        comment: "The resource's service.name.",
+        set: |d, n| put_some(&mut d.otlp.service_name, read::text(n)),
+        ..Setting::BASE
+    },
+    Setting {
+        key: "service.resource_attributes",
+        otel: &[Plain("OTEL_RESOURCE_ATTRIBUTES")],
+        default: Is("{}"),
+        comment: "Attributes of the resource, beside the service's own.",
+        shape: Shape::Map,
+        set: |d, n| put(&mut d.otlp.resource_attributes, value::resource_attributes(n)),
+        ..Setting::BASE
+    },
+    Setting {
+        key: "otlp.disabled",
+        otel: &[Plain("OTEL_SDK_DISABLED")],
+        default: Is("false"),
+        comment: "Turns every OTLP export off; events go to the console unless otlp.logs.exporters is set.",
+        set: |d, n| put(&mut d.otlp.disabled, read::boolean(n)),
+        ..Setting::BASE
+    },
+];
+
+const COMPRESSIONS: &[(&str, Compression)] = &[("gzip", Compression::Gzip), ("none", Compression::None)];
+
+/// The nine settings of a destination, for all signals or for one.
+macro_rules! destination {
+    (
+        $table:ident, $key:literal, $otel:literal, $slot:ident, $of:literal,
+        endpoint: $endpoint:expr, protocol: $protocol:expr, headers: $headers:expr, timeout: $timeout:expr,
+        compression: $compression:expr, certificate: $certificate:expr,
+        client_certificate: $client_certificate:expr, client_key: $client_key:expr, insecure: $insecure:expr
+    ) => {
+        static $table: &[Setting] = &[
+            Setting {
+                key: concat!($key, "endpoint"),
+                otel: &[Plain(concat!($otel, "ENDPOINT"))],
+                default: $endpoint,
+                comment: concat!("The collector that takes ", $of, "."),
+                set: |d, n| put_some(&mut d.otlp.$slot.endpoint, value::target(n)),
+                ..Setting::BASE
+            },
+            Setting {
+                key: concat!($key, "protocol"),
+                otel: &[Plain(concat!($otel, "PROTOCOL"))],
+                default: $protocol,
+                comment: "http/protobuf or grpc.",
+                set: |d, n| put_some(&mut d.otlp.$slot.protocol, value::protocol(n)),
+                ..Setting::BASE
+            },
+            Setting {
+                key: concat!($key, "headers"),
+                otel: &[Plain(concat!($otel, "HEADERS"))],
+                default: $headers,
+                comment: "Headers (gRPC: metadata) of every request; printed masked.",
+                shape: Shape::Map,
+                secret: true,
+                set: |d, n| put_some(&mut d.otlp.$slot.headers, value::headers(n)),
+            },
+            Setting {
+                key: concat!($key, "timeout"),
+                otel: &[Milliseconds(concat!($otel, "TIMEOUT"))],
+                default: $timeout,
+                comment: "How long one request may take.",
+                set: |d, n| put_some(&mut d.otlp.$slot.timeout, read::duration(n)),
+                ..Setting::BASE
+            },
+            Setting {
+                key: concat!($key, "compression"),
+                otel: &[Plain(concat!($otel, "COMPRESSION"))],
+                default: $compression,
+                comment: "gzip or none.",
+                set: |d, n| put_some(&mut d.otlp.$slot.compression, read::choice(n, COMPRESSIONS)),
+                ..Setting::BASE
+            },
+            Setting {
+                key: concat!($key, "certificate"),
+                otel: &[Plain(concat!($otel, "CERTIFICATE"))],
+                default: $certificate,
+                comment: "PEM file of the only roots trusted.",
+                set: |d, n| put_some(&mut d.otlp.$slot.certificate, read::path(n)),
+                ..Setting::BASE
+            },
+            Setting {
+                key: concat!($key, "client_certificate"),
+                otel: &[Plain(concat!($otel, "CLIENT_CERTIFICATE"))],
+                default: $client_certificate,
+                comment: "PEM file of the client's certificate chain (mTLS).",
+                set: |d, n| put_some(&mut d.otlp.$slot.client_certificate, read::path(n)),
+                ..Setting::BASE
+            },
+            Setting {
+                key: concat!($key, "client_key"),
+                otel: &[Plain(concat!($otel, "CLIENT_KEY"))],
+                default: $client_key,
+                comment: "PEM file of the client's private key (mTLS).",
+                set: |d, n| put_some(&mut d.otlp.$slot.client_key, read::path(n)),
+                ..Setting::BASE
+            },
+            Setting {
+                key: concat!($key, "insecure"),
+                otel: &[Plain(concat!($otel, "INSECURE"))],
+                default: $insecure,
+                comment: "Whether a grpc endpoint without a scheme is http rather than https.",
+                set: |d, n| put_some(&mut d.otlp.$slot.insecure, read::boolean(n)),
+                ..Setting::BASE
+            },
+        ];
+    };
+}
+
+/// A destination of one signal: all that is unset is as for all signals.
+macro_rules! signal {
+    ($table:ident, $key:literal, $otel:literal, $slot:ident, $of:literal) => {
+        destination! {
+            $table, $key, $otel, $slot, $of,
+            endpoint: Unset("otlp.endpoint, over HTTP with the signal's path"),
+            protocol: Unset("otlp.protocol"),
+            headers: Unset("otlp.headers"),
+            timeout: Unset("otlp.timeout"),
+            compression: Unset("otlp.compression"),
+            certificate: Unset("otlp.certificate"),
+            client_certificate: Unset("otlp.client_certificate"),
+            client_key: Unset("otlp.client_key"),
+            insecure: Unset("otlp.insecure")
+        }
+    };
+}
+
+destination! {
+    GENERAL, "otlp.", "OTEL_EXPORTER_OTLP_", general, "every signal: a base URL, to which HTTP adds /v1/logs and so on",
+    endpoint: Unset("no OTLP export unless an exporter is chosen, then http://localhost:4318 (grpc: 4317)"),
+    protocol: Is("http/protobuf"),
+    headers: Is("{}"),
+    timeout: Is("10s"),
+    compression: Unset("gzip, but none to a loopback address"),
+    certificate: Unset("the system's roots"),
+    client_certificate: Unset("no client certificate"),
+    client_key: Unset("no client certificate"),
+    insecure: Is("false")
+}
+signal!(LOGS, "otlp.logs.", "OTEL_EXPORTER_OTLP_LOGS_", logs, "events: the URL as it is");
+signal!(METRICS, "otlp.metrics.", "OTEL_EXPORTER_OTLP_METRICS_", metrics, "metrics: the URL as it is");
+signal!(
+    TRACES,
+    "otlp.traces.",
+    "OTEL_EXPORTER_OTLP_TRACES_",
+    traces,
+    "the daemon's own traces: the URL as it is"
+);
+
+static LOGS_CHOICE: &[Setting] = &[Setting {
+    key: "otlp.logs.exporters",
+    otel: &[Plain("OTEL_LOGS_EXPORTER")],
+    default: Unset("otlp where an endpoint is set, else console"),
+    comment: "Where events go: a list of otlp and console, or none.",
+    shape: Shape::List,
+    set: |d, n| put_some(&mut d.otlp.logs_exporters, value::logs_exporters(n)),
+    ..Setting::BASE
+}];
+
+static METRICS_CHOICE: &[Setting] = &[
+    Setting {
+        key: "otlp.metrics.exporters",
+        otel: &[Plain("OTEL_METRICS_EXPORTER")],
+        default: Unset("otlp where an endpoint is set, else none"),
+        comment: "Where metrics go beside the scrape: a list of otlp, or none.",
+        shape: Shape::List,
+        set: |d, n| put_some(&mut d.otlp.metrics_exporters, value::metrics_exporters(n)),
+        ..Setting::BASE
+    },
+    Setting {
+        key: "otlp.metrics.interval",
+        otel: &[Milliseconds("OTEL_METRIC_EXPORT_INTERVAL")],
+        default: Is("60s"),
+        comment: "Time between two OTLP metric exports.",
+        set: |d, n| put(&mut d.otlp.interval, read::duration(n)),
+        ..Setting::BASE
+    },
+    Setting {
+        key: "otlp.metrics.temporality",
+        otel: &[Plain("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE")],
+        default: Is("cumulative"),
+        comment: "What an OTLP sum counts from: cumulative (the series' birth).",
+        set: |d, n| put(&mut d.otlp.temporality, value::temporality(n)),
+        ..Setting::BASE
+    },
+];
+
+static TRACES_CHOICE: &[Setting] = &[Setting {
+    key: "otlp.traces.exporter",
+    otel: &[Plain("OTEL_TRACES_EXPORTER")],
+    default: Is("none"),
+    comment: "Where the daemon's own traces go: otlp or none.",
+    set: |d, n| put(&mut d.otlp.traces_exported, read::choice(n, &[("none", false), ("otlp", true)])),
+    ..Setting::BASE
+}];

@@ -1,0 +1,241 @@
+//! The settings of the daemon itself: listeners, sites, intake, privacy, noise, limits, delivery.
+
+use super::super::read;
+use super::super::settings::{ClientAddress, LogFormat, LogLevel, PathSecrets, QueryPrivacy, UnknownSites};
+use super::super::sites;
+use super::Fallback::{Is, Unset};
+use super::{Setting, Shape, put, put_some};
+
+/// Counts beyond this are mistakes: no machine has that many connections.
+const MANY: usize = 1_000_000;
+
+pub(super) static SETTINGS: &[Setting] = &[
+    Setting {
+        key: "listen",
+        default: Is("0.0.0.0:8480"),
+        comment: "Where intake (public) listens; port 0 takes a free one.",
+        set: |d, n| put(&mut d.listen, read::address(n)),
+        ..Setting::BASE
+    },
+    Setting {
+        key: "admin_listen",
+        default: Is("127.0.0.1:18480"),
+        comment: "Where admin (metrics, health, status; private) listens; port 0 takes a free one.",
+        set: |d, n| put(&mut d.admin_listen, read::address(n)),
+        ..Setting::BASE
+    },
+    Setting {
+        key: "log.format",
+        default: Is("text"),
+        comment: "How the daemon's own diagnostics are written to stderr: text or json.",
+        set: |d, n| {
+            put(&mut d.log.format, read::choice(n, &[("text", LogFormat::Text), ("json", LogFormat::Json)]))
+        },
+        ..Setting::BASE
+    },
+    Setting {
+        key: "log.level",
+        default: Is("info"),
+        comment: "The least severe diagnostics that are written: error, warn, info, debug or trace.",
+        set: |d, n| put(&mut d.log.level, read::choice(n, LEVELS)),
+        ..Setting::BASE
+    },
+    Setting {
+        key: "sites",
+        default: Is("[]"),
+        comment: "Sites, each with name, hosts (exact or *.suffix) and events_per_second, above which events \
+                  (never counters) are capped. Without any, a report's own host is its site.",
+        shape: Shape::Records,
+        set: |d, n| put(&mut d.sites, sites::sites(n)),
+        ..Setting::BASE
+    },
+    Setting {
+        key: "intake.max_body_bytes",
+        default: Is("1MiB"),
+        comment: "Largest body, as sent and inflated alike; more is answered 413.",
+        set: |d, n| put(&mut d.intake.max_body_bytes, read::size(n, 1, "1B")),
+        ..Setting::BASE
+    },
+    Setting {
+        key: "intake.max_reports",
+        default: Is("256"),
+        comment: "Most reports taken of one body; the excess is rejected and counted.",
+        set: |d, n| put(&mut d.intake.max_reports, read::number(n, 1..=MANY)),
+        ..Setting::BASE
+    },
+    Setting {
+        key: "intake.max_connections",
+        default: Is("4096"),
+        comment: "Most connections served at a time; more wait to be accepted.",
+        set: |d, n| put(&mut d.intake.max_connections, read::number(n, 1..=MANY)),
+        ..Setting::BASE
+    },
+    Setting {
+        key: "intake.max_in_flight",
+        default: Is("1024"),
+        comment: "Most uploads in hand at a time; more are answered 503.",
+        set: |d, n| put(&mut d.intake.max_in_flight, read::number(n, 1..=MANY)),
+        ..Setting::BASE
+    },
+    Setting {
+        key: "intake.head_timeout",
+        default: Is("10s"),
+        comment: "How long a request's head may take.",
+        set: |d, n| put(&mut d.intake.head_timeout, read::duration(n)),
+        ..Setting::BASE
+    },
+    Setting {
+        key: "intake.body_timeout",
+        default: Is("15s"),
+        comment: "How long a request's body may take in all.",
+        set: |d, n| put(&mut d.intake.body_timeout, read::duration(n)),
+        ..Setting::BASE
+    },
+    Setting {
+        key: "intake.unknown_sites",
+        default: Is("accept"),
+        comment: "Reports that belong to no configured site: accept (as site unknown) or reject.",
+        set: |d, n| {
+            let words = [("accept", UnknownSites::Accept), ("reject", UnknownSites::Reject)];
+            put(&mut d.intake.unknown_sites, read::choice(n, &words))
+        },
+        ..Setting::BASE
+    },
+    Setting {
+        key: "intake.query_attributes",
+        default: Is("[]"),
+        comment: "Query parameters of the endpoint's URL that become attributes lookout.query.<name>.",
+        shape: Shape::List,
+        set: |d, n| put(&mut d.intake.query_attributes, sites::query_attributes(n)),
+        ..Setting::BASE
+    },
+    Setting {
+        key: "intake.retired",
+        default: Is("[]"),
+        comment: "Sites (by name) and paths (from / on) answered 410, so that browsers forget them.",
+        shape: Shape::List,
+        set: |d, n| put(&mut d.intake.retired, sites::retired(n)),
+        ..Setting::BASE
+    },
+    Setting {
+        key: "intake.trusted_proxies",
+        default: Is("[]"),
+        comment: "Networks whose Forwarded and X-Forwarded-For headers are believed.",
+        shape: Shape::List,
+        set: |d, n| put(&mut d.intake.trusted_proxies, read::list(n, read::network)),
+        ..Setting::BASE
+    },
+    Setting {
+        key: "intake.rate_limit.per_second",
+        default: Unset("no limit"),
+        comment: "Uploads a second from one client (IPv4 address, IPv6 /64); more are dropped and counted.",
+        set: |d, n| put_some(&mut d.rate_per_second, read::number(n, 1..=1_000_000)),
+        ..Setting::BASE
+    },
+    Setting {
+        key: "intake.rate_limit.burst",
+        default: Unset("ten times per_second"),
+        comment: "Uploads at once from one client that has been quiet.",
+        set: |d, n| put_some(&mut d.rate_burst, read::number(n, 1..=10_000_000)),
+        ..Setting::BASE
+    },
+    Setting {
+        key: "intake.tls.certificate",
+        default: Unset("plain HTTP"),
+        comment: "PEM file of the certificate chain, leaf first; read again when it changes.",
+        set: |d, n| put_some(&mut d.tls_certificate, read::path(n)),
+        ..Setting::BASE
+    },
+    Setting {
+        key: "intake.tls.key",
+        default: Unset("plain HTTP"),
+        comment: "PEM file of the certificate's private key.",
+        set: |d, n| put_some(&mut d.tls_key, read::path(n)),
+        ..Setting::BASE
+    },
+    Setting {
+        key: "privacy.query",
+        default: Is("strip"),
+        comment: "What is left of a URL's query: strip (nothing), names (of parameters) or keep (all).",
+        set: |d, n| {
+            let words = [
+                ("strip", QueryPrivacy::Strip),
+                ("names", QueryPrivacy::Names),
+                ("keep", QueryPrivacy::Keep),
+            ];
+            put(&mut d.privacy.query, read::choice(n, &words))
+        },
+        ..Setting::BASE
+    },
+    Setting {
+        key: "privacy.path_secrets",
+        default: Is("redact"),
+        comment: "Path segments that look like secrets: redact or keep.",
+        set: |d, n| {
+            let words = [("redact", PathSecrets::Redact), ("keep", PathSecrets::Keep)];
+            put(&mut d.privacy.path_secrets, read::choice(n, &words))
+        },
+        ..Setting::BASE
+    },
+    Setting {
+        key: "privacy.client_address",
+        default: Is("none"),
+        comment: "How much of the client's address goes into events: none, truncated (/24, /48) or full.",
+        set: |d, n| put(&mut d.privacy.client_address, read::choice(n, CLIENT_ADDRESS)),
+        ..Setting::BASE
+    },
+    Setting {
+        key: "noise.rules",
+        default: Is("[]"),
+        comment: "Rules tried before the built-in ones, each with field, match (* is a wildcard) and class.",
+        shape: Shape::Records,
+        set: |d, n| put(&mut d.noise.rules, sites::noise_rules(n)),
+        ..Setting::BASE
+    },
+    Setting {
+        key: "limits.series",
+        default: Is("10000"),
+        comment: "Most series a scrape can hold; past a share of it open labels become other.",
+        set: |d, n| put(&mut d.limits.series, read::number(n, 1000..=10_000_000)),
+        ..Setting::BASE
+    },
+    Setting {
+        key: "limits.series_idle",
+        default: Is("24h"),
+        comment: "How long a series stays that nothing touches.",
+        set: |d, n| put(&mut d.limits.series_idle, read::duration(n)),
+        ..Setting::BASE
+    },
+    Setting {
+        key: "delivery.memory_bytes",
+        default: Is("32MiB"),
+        comment: "Most encoded events held for each exporter, requests in flight included.",
+        set: |d, n| put(&mut d.delivery.memory_bytes, read::size(n, 1 << 20, "1MiB")),
+        ..Setting::BASE
+    },
+    Setting {
+        key: "delivery.shutdown_timeout",
+        default: Is("10s"),
+        comment: "How long shutdown may take to flush what is held.",
+        set: |d, n| put(&mut d.delivery.shutdown_timeout, read::duration(n)),
+        ..Setting::BASE
+    },
+    Setting {
+        key: "admin.unready_after",
+        default: Is("off"),
+        comment: "When an export has failed for longer, /-/ready answers 503: off or a duration.",
+        set: |d, n| put(&mut d.admin.unready_after, read::duration_or_off(n)),
+        ..Setting::BASE
+    },
+];
+
+const LEVELS: &[(&str, LogLevel)] = &[
+    ("error", LogLevel::Error),
+    ("warn", LogLevel::Warn),
+    ("info", LogLevel::Info),
+    ("debug", LogLevel::Debug),
+    ("trace", LogLevel::Trace),
+];
+
+const CLIENT_ADDRESS: &[(&str, ClientAddress)] =
+    &[("none", ClientAddress::None), ("truncated", ClientAddress::Truncated), ("full", ClientAddress::Full)];

@@ -1,0 +1,255 @@
+//! Settings from end to end: layers, defaults, the sample file, and what is printed.
+
+mod errors;
+mod otel;
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use super::settings::*;
+use super::*;
+
+/// Loads with this file, these variables and these `--set` flags. Messages call the file `l.yaml`.
+fn load_all(yaml: &str, variables: &[(&str, &str)], sets: &[(&str, &str)]) -> Result<Loaded, String> {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(yaml.as_bytes()).unwrap();
+    let flag = |(key, value): &(&str, &str)| Flag {
+        name: format!("--set {key}"),
+        key: (*key).to_owned(),
+        value: (*value).to_owned(),
+    };
+    let config = (!yaml.is_empty()).then(|| file.path().to_owned());
+    let flags = Flags { config, settings: sets.iter().map(flag).collect() };
+    let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    load(&flags, variables)
+        .map_err(|error| error.to_string().replace(&file.path().display().to_string(), "l.yaml"))
+}
+
+fn from_yaml(yaml: &str) -> Result<Settings, String> {
+    load_all(yaml, &[], &[]).map(|loaded| loaded.settings)
+}
+
+fn from_variables(variables: &[(&str, &str)]) -> Result<Settings, String> {
+    load_all("", variables, &[]).map(|loaded| loaded.settings)
+}
+
+fn printed(loaded: &Loaded) -> String {
+    let mut out = Vec::new();
+    loaded.write_yaml(&mut out).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+/// The documented file in full, but for the spool.
+const SAMPLE: &str = r#"
+listen: 0.0.0.0:8480
+admin_listen: 127.0.0.1:18480
+sites:
+  - name: shop
+    hosts: [www.shop.example, "*.shop.example"]
+    events_per_second: 500      # counters stay exact
+intake: { max_body_bytes: 1MiB, max_reports: 256, max_connections: 4096, max_in_flight: 1024,
+          unknown_sites: accept, query_attributes: [release], retired: [],
+          trusted_proxies: [10.0.0.0/8], rate_limit: { per_second: 50, burst: 500 },
+          tls: { certificate: /etc/lookoutd/tls.crt, key: /etc/lookoutd/tls.key } }
+privacy: { query: strip, path_secrets: redact, client_address: none }
+noise: { rules: [ { field: blocked_url, match: "*.antivirus.example", class: injected } ] }
+limits: { series: 10000, series_idle: 24h }
+otlp: { endpoint: http://127.0.0.1:4318, protocol: http/protobuf, headers: {}, compression: gzip }
+delivery: { memory_bytes: 32MiB, shutdown_timeout: 10s }
+"#;
+
+#[test]
+fn the_defaults_are_the_documented_ones() {
+    let s = defaults();
+    assert_eq!(s.listen, "0.0.0.0:8480".parse().unwrap());
+    assert_eq!(s.admin_listen, "127.0.0.1:18480".parse().unwrap());
+    assert_eq!(s.log, Log { format: LogFormat::Text, level: LogLevel::Info });
+    assert_eq!(s.sites, []);
+    let intake = Intake {
+        max_body_bytes: 1 << 20,
+        max_reports: 256,
+        max_connections: 4096,
+        max_in_flight: 1024,
+        head_timeout: Duration::from_secs(10),
+        body_timeout: Duration::from_secs(15),
+        unknown_sites: UnknownSites::Accept,
+        query_attributes: vec![],
+        retired: vec![],
+        trusted_proxies: vec![],
+        rate_limit: None,
+        tls: None,
+    };
+    assert_eq!(s.intake, intake);
+    let privacy = Privacy {
+        query: QueryPrivacy::Strip,
+        path_secrets: PathSecrets::Redact,
+        client_address: ClientAddress::None,
+    };
+    assert_eq!(s.privacy, privacy);
+    assert_eq!(s.noise.rules, []);
+    assert_eq!(s.limits, Limits { series: 10_000, series_idle: Duration::from_secs(86_400) });
+    let delivery = Delivery { memory_bytes: 32 << 20, shutdown_timeout: Duration::from_secs(10) };
+    assert_eq!(s.delivery, delivery);
+    assert_eq!(s.admin, Admin { unready_after: None });
+    let otlp = Otlp {
+        logs: Logs { console: true, otlp: None },
+        metrics: Metrics {
+            otlp: None,
+            interval: Duration::from_secs(60),
+            temporality: Temporality::Cumulative,
+        },
+        traces: None,
+        service_name: "lookoutd".into(),
+        resource_attributes: vec![],
+    };
+    assert_eq!(s.otlp, otlp);
+}
+
+#[test]
+fn the_sample_file_is_taken() {
+    let s = from_yaml(SAMPLE).unwrap();
+    let site = Site {
+        name: "shop".into(),
+        hosts: vec!["www.shop.example".into(), "*.shop.example".into()],
+        events_per_second: Some(500),
+    };
+    assert_eq!(s.sites, [site]);
+    assert_eq!(s.intake.query_attributes, ["release"]);
+    assert_eq!(s.intake.trusted_proxies, ["10.0.0.0/8".parse().unwrap()]);
+    assert_eq!(s.intake.rate_limit, Some(RateLimit { per_second: 50, burst: 500 }));
+    let tls = TlsFiles { certificate: "/etc/lookoutd/tls.crt".into(), key: "/etc/lookoutd/tls.key".into() };
+    assert_eq!(s.intake.tls, Some(tls));
+    let rule = NoiseRule {
+        field: NoiseField::BlockedUrl,
+        pattern: "*.antivirus.example".into(),
+        class: "injected".into(),
+    };
+    assert_eq!(s.noise.rules, [rule]);
+    let logs = s.otlp.logs.otlp.unwrap();
+    assert_eq!((logs.url.as_str(), logs.compression), ("http://127.0.0.1:4318/v1/logs", Compression::Gzip));
+    assert_eq!(s.otlp.metrics.otlp.unwrap().url, "http://127.0.0.1:4318/v1/metrics");
+    assert!(!s.otlp.logs.console);
+}
+
+#[test]
+fn flags_go_over_the_environment_over_the_file_over_the_default() {
+    let yaml = "limits: { series: 2000 }\nservice: { name: file }";
+    let series =
+        |variables: &[_], sets: &[_]| load_all(yaml, variables, sets).unwrap().settings.limits.series;
+    assert_eq!(series(&[], &[]), 2000);
+    assert_eq!(series(&[("LOOKOUT_LIMITS_SERIES", "3000")], &[]), 3000);
+    assert_eq!(series(&[("LOOKOUT_LIMITS_SERIES", "3000")], &[("limits.series", "4000")]), 4000);
+    assert_eq!(series(&[("LOOKOUT_LIMITS_SERIES", "")], &[]), 2000);
+    assert_eq!(series(&[], &[("limits.series", "4000"), ("limits.series", "5000")]), 5000);
+    let name = |variables: &[_]| load_all(yaml, variables, &[]).unwrap().settings.otlp.service_name;
+    assert_eq!(name(&[]), "file");
+    assert_eq!(name(&[("OTEL_SERVICE_NAME", "otel")]), "otel");
+    assert_eq!(name(&[("OTEL_SERVICE_NAME", "otel"), ("LOOKOUT_SERVICE_NAME", "own")]), "own");
+}
+
+#[test]
+fn what_a_higher_layer_overrides_is_checked_all_the_same() {
+    let message = load_all("limits: { series: lots }", &[], &[("limits.series", "4000")]).unwrap_err();
+    assert!(message.starts_with("l.yaml:1: limits.series: expected"), "{message}");
+}
+
+#[test]
+fn lists_maps_and_records_come_from_variables_and_flags_too() {
+    for list in ["a, b", "[a, b]", "a,b,"] {
+        let s = from_variables(&[("LOOKOUT_INTAKE_QUERY_ATTRIBUTES", list)]).unwrap();
+        assert_eq!(s.intake.query_attributes, ["a", "b"]);
+    }
+    for headers in ["a=x%20y,B=z", "{a: x y, b: z}"] {
+        let s = from_variables(&[("LOOKOUT_OTLP_HEADERS", headers), ("LOOKOUT_OTLP_ENDPOINT", "http://c")]);
+        let headers = s.unwrap().otlp.logs.otlp.unwrap().headers;
+        assert_eq!(headers, [("a".into(), "x y".into()), ("b".into(), "z".into())]);
+    }
+    let sites = ("sites", "[{name: a, hosts: [a.example]}]");
+    assert_eq!(load_all("", &[], &[sites]).unwrap().settings.sites[0].name, "a");
+    let s = from_variables(&[("LOOKOUT_SITES", "- name: a\n- name: b")]).unwrap();
+    assert_eq!(s.sites.len(), 2);
+}
+
+#[test]
+fn empty_sections_and_keys_without_value_count_as_not_written() {
+    assert_eq!(from_yaml("intake:\nlimits:\n  series:\nsites: ~\n").unwrap(), defaults());
+    assert_eq!(from_yaml("# nothing yet\n").unwrap(), defaults());
+}
+
+#[test]
+fn the_environment_can_name_the_file() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(b"limits: { series: 2000 }").unwrap();
+    let path = file.path().display().to_string();
+    let variables = [("LOOKOUT_CONFIG".to_owned(), path)];
+    let loaded = load(&Flags::default(), variables.into_iter()).unwrap();
+    assert_eq!(loaded.settings.limits.series, 2000);
+}
+
+#[test]
+fn a_burst_is_ten_seconds_worth_unless_given() {
+    let s = from_yaml("intake: { rate_limit: { per_second: 7 } }").unwrap();
+    assert_eq!(s.intake.rate_limit, Some(RateLimit { per_second: 7, burst: 70 }));
+}
+
+#[test]
+fn variables_of_kubernetes_services_are_nobodys_setting() {
+    let links = [
+        ("LOOKOUT_SERVICE_HOST", "10.0.0.1"),
+        ("LOOKOUT_SERVICE_PORT", "8480"),
+        ("LOOKOUT_SERVICE_PORT_INTAKE", "8480"),
+        ("LOOKOUT_PORT", "tcp://10.0.0.1:8480"),
+        ("LOOKOUT_PORT_8480_TCP", "tcp://10.0.0.1:8480"),
+        ("LOOKOUT_PORT_8480_TCP_ADDR", "10.0.0.1"),
+        ("LOOKOUT_INTAKE_PORT_8480_TCP_PROTO", "tcp"),
+    ];
+    assert_eq!(from_variables(&links).unwrap(), defaults());
+    assert!(from_variables(&[("LOOKOUT_PORT", "8480")]).is_err());
+}
+
+#[test]
+fn what_is_printed_loads_to_the_same_settings() {
+    let long_way_round = "otlp: { logs: { endpoint: 'https://c/x?y=z', exporters: [otlp, console] },\n\
+        metrics: { protocol: grpc, endpoint: 'c:4317', insecure: true }, traces: { exporter: otlp } }\n\
+        service: { resource_attributes: { a: 'x: y', 'b c': \"\\\"\\u0085é\" } }\n\
+        admin: { unready_after: 5m }\nsites: [{ name: '007', hosts: ['[::1]'] }]\nlog: { format: json }";
+    for yaml in ["", SAMPLE, long_way_round] {
+        let variables = [("OTEL_METRIC_EXPORT_INTERVAL", "1500"), ("OTEL_RESOURCE_ATTRIBUTES", "k=v%20w")];
+        for variables in [&variables[..], &[]] {
+            let loaded = load_all(yaml, variables, &[("limits.series", "2000")]).unwrap();
+            let text = printed(&loaded);
+            let again = load_all(&text, &[], &[]).unwrap_or_else(|error| panic!("{error}\n{text}"));
+            assert_eq!(again.settings, loaded.settings, "{text}");
+        }
+    }
+}
+
+#[test]
+fn what_is_printed_says_where_each_value_came_from() {
+    let yaml = "\nlimits:\n  series: 2000\notlp: { headers: { authorization: Bearer geheim } }";
+    let variables = [("OTEL_METRIC_EXPORT_INTERVAL", "1500"), ("LOOKOUT_LOG_LEVEL", "debug")];
+    let text = printed(&load_all(yaml, &variables, &[("listen", "[::1]:1")]).unwrap());
+    let has = |line: &str| assert!(text.lines().any(|l| l.contains(line)), "{line} is not in\n{text}");
+    has("listen: \"[::1]:1\" # flag --set listen (default 0.0.0.0:8480)");
+    has("  level: debug # environment LOOKOUT_LOG_LEVEL (default info)");
+    has("    interval: 1500ms # environment OTEL_METRIC_EXPORT_INTERVAL (default 60s)");
+    has("    # Also set by OTEL_METRIC_EXPORT_INTERVAL.");
+    has(":3 (default 10000)");
+    has("  max_body_bytes: 1MiB # default");
+    has("    protocol: # not set: otlp.protocol");
+    has("  headers: {authorization: \"***\"} # ");
+    assert!(!text.contains("geheim"));
+    for setting in table::all() {
+        assert!(text.contains(setting.comment), "{}", setting.key);
+    }
+}
+
+#[test]
+fn the_summary_counts_the_layers() {
+    let loaded =
+        load_all("limits: { series: 2000 }", &[("OTEL_SERVICE_NAME", "x")], &[("log.level", "warn")])
+            .unwrap();
+    let rest = table::all().count() - 3;
+    let end = format!(": 1, environment: 1, flags: 1, defaults: {rest}");
+    assert!(loaded.summary().ends_with(&end), "{}", loaded.summary());
+}

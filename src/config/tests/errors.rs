@@ -1,0 +1,183 @@
+//! Every refusal, word for word.
+
+use super::*;
+
+#[test]
+fn values_in_the_file() {
+    for (yaml, message) in [
+        (
+            "\n\nintake:\n  max_body_bytes: lots",
+            "l.yaml:4: intake.max_body_bytes: expected a size such as 1MiB or 65536, found \"lots\"",
+        ),
+        (
+            "intake: { max_body_bytes: 0 }",
+            "l.yaml:1: intake.max_body_bytes: expected a size of at least 1B, found \"0\"",
+        ),
+        (
+            "intake: { max_reports: 0 }",
+            "l.yaml:1: intake.max_reports: expected a whole number from 1 to 1000000, found \"0\"",
+        ),
+        (
+            "intake: { max_reports: [1] }",
+            "l.yaml:1: intake.max_reports: expected a whole number from 1 to 1000000, found a list",
+        ),
+        (
+            "limits: { series: 999 }",
+            "l.yaml:1: limits.series: expected a whole number from 1000 to 10000000, found \"999\"",
+        ),
+        (
+            "delivery: { memory_bytes: 1023KiB }",
+            "l.yaml:1: delivery.memory_bytes: expected a size of at least 1MiB, found \"1023KiB\"",
+        ),
+        (
+            "intake:\n  trusted_proxies:\n    - 10.0.0.0/8\n    - nowhere",
+            "l.yaml:4: intake.trusted_proxies[1]: expected a network such as 10.0.0.0/8 or an address, \
+             found \"nowhere\"",
+        ),
+        ("privacy: { query: no }", "l.yaml:1: privacy.query: expected strip, names or keep, found \"no\""),
+        ("intake: 5", "l.yaml:1: intake: expected a map, found \"5\""),
+        ("- a", "l.yaml:1: settings: expected a map, found a list"),
+        ("sites: { name: a }", "l.yaml:1: sites: expected a list, found a map"),
+    ] {
+        assert_eq!(from_yaml(yaml), Err(message.to_owned()));
+    }
+}
+
+#[test]
+fn keys_in_the_file() {
+    for (yaml, message) in [
+        ("limits:\n  serie: 1", "l.yaml:2: limits.serie: unknown key; did you mean limits.series?"),
+        ("intak: {}", "l.yaml:1: intak: unknown key; did you mean intake?"),
+        ("max_body_bytes: 1", "l.yaml:1: max_body_bytes: unknown key; did you mean intake.max_body_bytes?"),
+        (
+            "limits: { colour: red }",
+            "l.yaml:1: limits.colour: unknown key; known here are series, series_idle",
+        ),
+        (
+            "intake.max_reports: 5",
+            "l.yaml:1: intake.max_reports: unknown key: write the sections as nested maps, not with dots",
+        ),
+    ] {
+        assert_eq!(from_yaml(yaml), Err(message.to_owned()));
+    }
+}
+
+#[test]
+fn yaml_that_is_none() {
+    let message = from_yaml("limits:\n  series: 1\n  series: 2\n").unwrap_err();
+    assert!(message.starts_with("l.yaml:3: not valid YAML: duplicate"), "{message}");
+    let message = from_yaml("limits: [").unwrap_err();
+    assert!(message.starts_with("l.yaml:1: not valid YAML: "), "{message}");
+}
+
+#[test]
+fn files_that_cannot_be_read() {
+    let flags = Flags { config: Some("/nonexistent/l.yaml".into()), ..Flags::default() };
+    let message = load(&flags, std::iter::empty()).unwrap_err().to_string();
+    assert!(message.starts_with("/nonexistent/l.yaml: cannot be read: "), "{message}");
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(b"\xff\xfe").unwrap();
+    let flags = Flags { config: Some(file.path().to_owned()), ..Flags::default() };
+    let message = load(&flags, std::iter::empty()).unwrap_err().to_string();
+    assert!(message.ends_with("cannot be read: stream did not contain valid UTF-8"), "{message}");
+    std::fs::write(file.path(), vec![b' '; MAX_FILE_BYTES as usize + 1]).unwrap();
+    let message = load(&flags, std::iter::empty()).unwrap_err().to_string();
+    assert!(message.ends_with("cannot be read: it is larger than 4194304 bytes"), "{message}");
+}
+
+#[test]
+fn variables() {
+    for (name, value, message) in [
+        ("LOOKOUT_LIMITS_SERIES", "lots", "expected a whole number from 1000 to 10000000, found \"lots\""),
+        ("LOOKOUT_SITES", "[", "not valid YAML: "),
+        ("LOOKOUT_LIMIT_SERIES", "2000", "unknown variable; did you mean LOOKOUT_LIMITS_SERIES? "),
+        ("LOOKOUT_COLOUR", "red", "unknown variable (lookoutd config prints the settings there are)"),
+        ("LOOKOUT_DELIVERY_SPOOL_DIRECTORY", "/x", "this version has no spool; "),
+        ("LOOKOUT_OTLP_HEADERS", "a", "entry 1: expected NAME=VALUE"),
+        (
+            "OTEL_BSP_SCHEDULE_DELAY",
+            "5",
+            "lookoutd does not know this variable and cannot honour it; unset it",
+        ),
+        (
+            "OTEL_EXPORTER_OTLP_ENDPOINTS",
+            "x",
+            "lookoutd does not know this variable; did you mean OTEL_EXPORTER_OTLP_ENDPOINT?",
+        ),
+    ] {
+        let found = from_variables(&[(name, value)]).unwrap_err();
+        assert!(found.starts_with(&format!("{name}: {message}")), "{found}");
+        assert!(from_variables(&[(name, "")]).is_ok(), "an empty {name} is an unset one");
+    }
+}
+
+#[test]
+fn flags() {
+    for (key, value, message) in [
+        ("limits.serie", "1", "--set limits.serie: unknown key; did you mean limits.series?"),
+        ("limits", "1", "--set limits: this is a section; known in it are series, series_idle"),
+        ("a.b.c", "1", "--set a.b.c: unknown key; lookoutd config prints all there are"),
+        ("listen", "", "--set listen: no value given"),
+        (
+            "limits.series",
+            "1",
+            "--set limits.series: expected a whole number from 1000 to 10000000, found \"1\"",
+        ),
+        (
+            "delivery.spool.directory",
+            "/x",
+            "--set delivery.spool.directory: this version has no spool; events that delivery.memory_bytes \
+             cannot hold are dropped and counted",
+        ),
+    ] {
+        assert_eq!(load_all("", &[], &[(key, value)]).unwrap_err(), message);
+    }
+}
+
+#[test]
+fn what_this_version_lacks() {
+    let message = "l.yaml:2: delivery.spool: this version has no spool; events that delivery.memory_bytes \
+                   cannot hold are dropped and counted";
+    assert_eq!(from_yaml("delivery:\n  spool: { directory: /x }"), Err(message.to_owned()));
+    for word in ["delta", "lowmemory", "LowMemory"] {
+        let message =
+            format!("l.yaml:1: otlp.metrics.temporality: \"{word}\" is not in this version; use cumulative");
+        assert_eq!(from_yaml(&format!("otlp: {{ metrics: {{ temporality: {word} }} }}")), Err(message));
+    }
+}
+
+#[test]
+fn settings_that_do_not_go_together() {
+    for (yaml, message) in [
+        (
+            "listen: 127.0.0.1:18480",
+            "admin_listen: listen is 127.0.0.1:18480 as well; intake and admin take one address each",
+        ),
+        (
+            "intake:\n  tls:\n    certificate: /x",
+            "l.yaml:3: intake.tls.certificate: needs intake.tls.key beside it",
+        ),
+        ("intake: { tls: { key: /x } }", "l.yaml:1: intake.tls.key: needs intake.tls.certificate beside it"),
+        (
+            "intake: { rate_limit: { burst: 5 } }",
+            "l.yaml:1: intake.rate_limit.burst: needs intake.rate_limit.per_second beside it",
+        ),
+        (
+            "sites: [{ name: a }]\nintake: { retired: [/csp, a, b] }",
+            "l.yaml:2: intake.retired: \"b\" is neither a configured site nor a path that starts with /",
+        ),
+        (
+            "intake: { unknown_sites: reject }",
+            "l.yaml:1: intake.unknown_sites: reject needs sites: without any, every report's own host is its \
+             site",
+        ),
+        ("otlp: { client_certificate: /x }", "l.yaml:1: otlp.client_certificate: needs client_key beside it"),
+        (
+            "otlp: { logs: { client_key: /x } }",
+            "l.yaml:1: otlp.logs.client_key: needs client_certificate beside it",
+        ),
+    ] {
+        assert_eq!(from_yaml(yaml), Err(message.to_owned()));
+    }
+    assert!(from_yaml("listen: 127.0.0.1:0\nadmin_listen: 127.0.0.1:0").is_ok());
+}

@@ -1,0 +1,328 @@
+//! The standard variables, each as the OpenTelemetry specification has it.
+
+use super::*;
+
+fn otlp(variables: &[(&str, &str)]) -> Otlp {
+    from_variables(variables).unwrap_or_else(|message| panic!("{message}")).otlp
+}
+
+fn logs(variables: &[(&str, &str)]) -> Endpoint {
+    otlp(variables).logs.otlp.expect("logs go to OTLP")
+}
+
+fn refused(variables: &[(&str, &str)]) -> String {
+    from_variables(variables).expect_err("refused")
+}
+
+const ENDPOINT: (&str, &str) = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c.example:4318");
+
+#[test]
+fn the_general_endpoint_is_a_base_and_a_signals_own_is_used_as_it_is() {
+    for (base, url) in [
+        ("http://c.example:4318", "http://c.example:4318/v1/logs"),
+        ("http://c.example:4318/", "http://c.example:4318/v1/logs"),
+        ("https://c.example/otlp", "https://c.example/otlp/v1/logs"),
+        ("HTTPS://c.example/otlp/", "https://c.example/otlp/v1/logs"),
+    ] {
+        let otlp = otlp(&[("OTEL_EXPORTER_OTLP_ENDPOINT", base), ("OTEL_TRACES_EXPORTER", "otlp")]);
+        assert_eq!(otlp.logs.otlp.unwrap().url, url);
+        assert_eq!(otlp.metrics.otlp.unwrap().url, url.replace("logs", "metrics"));
+        assert_eq!(otlp.traces.unwrap().url, url.replace("logs", "traces"));
+    }
+    for (own, url) in
+        [("http://l.example/x?y=z", "http://l.example/x?y=z"), ("http://l.example", "http://l.example/")]
+    {
+        let otlp = otlp(&[
+            ENDPOINT,
+            ("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", own),
+            ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", own),
+            ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", own),
+            ("OTEL_TRACES_EXPORTER", "otlp"),
+        ]);
+        assert_eq!(otlp.logs.otlp.unwrap().url, url);
+        assert_eq!(otlp.metrics.otlp.unwrap().url, url);
+        assert_eq!(otlp.traces.unwrap().url, url);
+    }
+}
+
+#[test]
+fn grpc_endpoints_have_a_scheme_or_are_https_unless_insecure() {
+    for (endpoint, insecure, url) in [
+        ("http://c.example:4317", "", "http://c.example:4317"),
+        ("https://c.example:4317/", "true", "https://c.example:4317"),
+        ("c.example:4317", "", "https://c.example:4317"),
+        ("c.example:4317", "false", "https://c.example:4317"),
+        ("c.example:4317", "TRUE", "http://c.example:4317"),
+        ("[::1]:4317", "true", "http://[::1]:4317"),
+    ] {
+        for (signal, other) in [("", "LOGS_"), ("LOGS_", "")] {
+            let endpoint = (format!("OTEL_EXPORTER_OTLP_{signal}ENDPOINT"), endpoint);
+            let insecure = (format!("OTEL_EXPORTER_OTLP_{other}INSECURE"), insecure);
+            let protocol = ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
+            let logs = logs(&[(&endpoint.0, endpoint.1), (&insecure.0, insecure.1), protocol]);
+            assert_eq!((logs.url.as_str(), logs.protocol), (url, Protocol::Grpc));
+        }
+    }
+}
+
+#[test]
+fn endpoints_that_cannot_be_honoured() {
+    let grpc = ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
+    let name = "OTEL_EXPORTER_OTLP_ENDPOINT";
+    for (endpoint, message) in [
+        (
+            "c.example:4318",
+            "over HTTP an endpoint starts with http:// or https://, such as http://c.example:4318",
+        ),
+        ("unix:///x", "expected a URL that starts with http:// or https://, found \"unix:///x\""),
+        ("http://", "expected a URL such as http://127.0.0.1:4318, found \"http://\""),
+        ("http://a b", "expected a URL such as http://127.0.0.1:4318, found \"http://a b\""),
+        ("http://a/#b", "expected a URL such as http://127.0.0.1:4318, found \"http://a/#b\""),
+        ("http://u:geheim@a", "user and password cannot stand in the URL; put them into headers"),
+        (
+            "http://a/?b",
+            "a base URL cannot have a query; set otlp.logs.endpoint and otlp.metrics.endpoint instead",
+        ),
+    ] {
+        assert_eq!(refused(&[(name, endpoint)]), format!("{name}: {message}"));
+    }
+    let message = format!("{name}: a grpc endpoint has no path, found \"/v1/logs\"");
+    assert_eq!(refused(&[grpc, (name, "http://a/v1/logs")]), message);
+    let own = "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT";
+    assert_eq!(
+        refused(&[(own, "a:1")]),
+        format!("{own}: over HTTP an endpoint starts with http:// or https://, such as http://a:1")
+    );
+}
+
+#[test]
+fn protocols() {
+    assert_eq!(logs(&[ENDPOINT]).protocol, Protocol::HttpProtobuf);
+    for name in ["OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_LOGS_PROTOCOL"] {
+        assert_eq!(logs(&[ENDPOINT, (name, "grpc")]).protocol, Protocol::Grpc);
+        assert_eq!(logs(&[ENDPOINT, (name, "http/protobuf")]).protocol, Protocol::HttpProtobuf);
+        assert_eq!(
+            refused(&[(name, "http/json")]),
+            format!(
+                "{name}: expected grpc or http/protobuf (http/json is not supported), found \"http/json\""
+            )
+        );
+        assert_eq!(
+            refused(&[(name, "http")]),
+            format!("{name}: expected grpc or http/protobuf, found \"http\"")
+        );
+    }
+    let metrics = otlp(&[ENDPOINT, ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "grpc")]).metrics.otlp;
+    assert_eq!(metrics.unwrap().url, "http://c.example:4318");
+}
+
+#[test]
+fn headers_are_percent_decoded_and_never_repeated() {
+    let name = "OTEL_EXPORTER_OTLP_HEADERS";
+    let found = logs(&[ENDPOINT, (name, " Authorization = Bearer%20a%3Db , x=1=2,,")]).headers;
+    assert_eq!(found, [("authorization".into(), "Bearer a=b".into()), ("x".into(), "1=2".into())]);
+    let own = logs(&[ENDPOINT, (name, "a=1"), ("OTEL_EXPORTER_OTLP_LOGS_HEADERS", "b=2")]).headers;
+    assert_eq!(own, [("b".into(), "2".into())]);
+    for (text, message) in [
+        ("a=1,geheim", "entry 2: expected NAME=VALUE"),
+        ("a=geheim%zz", "entry 1: the value is not percent-encoded UTF-8 (a % is %25)"),
+        ("a=geheim%2", "entry 1: the value is not percent-encoded UTF-8 (a % is %25)"),
+        ("a=geheim%ff", "entry 1: the value is not percent-encoded UTF-8 (a % is %25)"),
+        ("=geheim", "entry 1: the name is empty or not percent-encoded UTF-8"),
+        ("a b=geheim", "\"a b\": no valid header name"),
+        ("a=geheim%0a", "\"a\": a header's value cannot hold control characters"),
+        ("a=1,A=geheim", "\"A\": this header stands twice"),
+        ("{a: [geheim]}", "\"a\": expected a text"),
+        ("{geheim", "not valid YAML: "),
+    ] {
+        let found = refused(&[(name, text)]);
+        assert!(found.starts_with(&format!("{name}: {message}")), "{found}");
+        assert!(!found.contains("geheim"), "{found}");
+    }
+    let message = from_yaml("otlp: { headers: geheim }").unwrap_err();
+    assert_eq!(message, "l.yaml:1: otlp.headers: expected a map of header names and values");
+}
+
+#[test]
+fn timeouts_and_the_interval_are_milliseconds() {
+    assert_eq!(logs(&[ENDPOINT]).timeout, Duration::from_secs(10));
+    assert_eq!(
+        logs(&[ENDPOINT, ("OTEL_EXPORTER_OTLP_TIMEOUT", "1500")]).timeout,
+        Duration::from_millis(1500)
+    );
+    let variables = [ENDPOINT, ("OTEL_EXPORTER_OTLP_TIMEOUT", "1"), ("OTEL_EXPORTER_OTLP_LOGS_TIMEOUT", "2")];
+    assert_eq!(logs(&variables).timeout, Duration::from_millis(2));
+    assert_eq!(otlp(&[("OTEL_METRIC_EXPORT_INTERVAL", "500")]).metrics.interval, Duration::from_millis(500));
+    for name in ["OTEL_EXPORTER_OTLP_TIMEOUT", "OTEL_METRIC_EXPORT_INTERVAL"] {
+        let message = format!("{name}: expected a number of milliseconds such as 10000, found \"10s\"");
+        assert_eq!(refused(&[(name, "10s")]), message);
+        assert_eq!(
+            refused(&[(name, "0")]),
+            format!("{name}: expected a duration longer than 0, found \"0ms\"")
+        );
+    }
+}
+
+#[test]
+fn compression_is_gzip_except_to_this_machine() {
+    let compression = |endpoint, more: &[(&str, &str)]| {
+        logs(&[&[("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)], more].concat()).compression
+    };
+    assert_eq!(compression("http://c.example", &[]), Compression::Gzip);
+    for here in [
+        "http://localhost:1",
+        "http://LOCALHOST",
+        "http://127.0.0.1:4318/x",
+        "http://127.9.9.9",
+        "http://[::1]:1",
+    ] {
+        assert_eq!(compression(here, &[]), Compression::None, "{here}");
+        assert_eq!(compression(here, &[("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")]), Compression::Gzip);
+    }
+    for name in ["OTEL_EXPORTER_OTLP_COMPRESSION", "OTEL_EXPORTER_OTLP_LOGS_COMPRESSION"] {
+        assert_eq!(compression("http://c.example", &[(name, "none")]), Compression::None);
+        assert_eq!(refused(&[(name, "zstd")]), format!("{name}: expected gzip or none, found \"zstd\""));
+    }
+    assert_eq!(logs(&[("OTEL_LOGS_EXPORTER", "otlp")]).compression, Compression::None);
+}
+
+#[test]
+fn tls_files() {
+    for signal in ["", "LOGS_"] {
+        let names = ["CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY"]
+            .map(|name| format!("OTEL_EXPORTER_OTLP_{signal}{name}"));
+        let tls = logs(&[ENDPOINT, (&names[0], "/ca"), (&names[1], "/crt"), (&names[2], "/key")]).tls;
+        let expected = ClientTls {
+            certificate: Some("/ca".into()),
+            client_certificate: Some("/crt".into()),
+            client_key: Some("/key".into()),
+        };
+        assert_eq!(tls, expected);
+        assert_eq!(refused(&[(&names[1], "/crt")]), format!("{}: needs client_key beside it", names[1]));
+        assert_eq!(
+            refused(&[(&names[2], "/key")]),
+            format!("{}: needs client_certificate beside it", names[2])
+        );
+    }
+}
+
+#[test]
+fn exporters_follow_the_endpoint_unless_chosen() {
+    let exports = |variables: &[(&str, &str)]| {
+        let otlp = otlp(variables);
+        (otlp.logs.console, otlp.logs.otlp.is_some(), otlp.metrics.otlp.is_some())
+    };
+    let own = ("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "http://c/l");
+    let disabled = ("OTEL_SDK_DISABLED", "true");
+    for (variables, expected) in [
+        (&[][..], (true, false, false)),
+        (&[ENDPOINT], (false, true, true)),
+        (&[own], (false, true, false)),
+        (&[("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://c/m")], (true, false, true)),
+        (&[("OTEL_EXPORTER_OTLP_ENDPOINT", "")], (true, false, false)),
+        (&[ENDPOINT, ("OTEL_LOGS_EXPORTER", "console")], (true, false, true)),
+        (&[ENDPOINT, ("OTEL_LOGS_EXPORTER", "otlp, console")], (true, true, true)),
+        (&[ENDPOINT, ("OTEL_LOGS_EXPORTER", "none")], (false, false, true)),
+        (&[ENDPOINT, ("OTEL_METRICS_EXPORTER", "none")], (false, true, false)),
+        (&[("OTEL_LOGS_EXPORTER", "otlp"), ("OTEL_METRICS_EXPORTER", "otlp")], (false, true, true)),
+        (&[disabled], (true, false, false)),
+        (&[disabled, ENDPOINT], (true, false, false)),
+        (&[disabled, ENDPOINT, ("OTEL_LOGS_EXPORTER", "otlp")], (false, false, false)),
+        (&[disabled, ENDPOINT, ("OTEL_LOGS_EXPORTER", "none")], (false, false, false)),
+        (&[("OTEL_SDK_DISABLED", "False"), ENDPOINT], (false, true, true)),
+    ] {
+        assert_eq!(exports(variables), expected, "{variables:?}");
+    }
+}
+
+#[test]
+fn exporters_chosen_without_an_endpoint_go_to_this_machine() {
+    let variables = [("OTEL_LOGS_EXPORTER", "otlp"), ("OTEL_METRICS_EXPORTER", "otlp")];
+    let http = otlp(&variables);
+    assert_eq!(http.logs.otlp.unwrap().url, "http://localhost:4318/v1/logs");
+    assert_eq!(http.metrics.otlp.unwrap().url, "http://localhost:4318/v1/metrics");
+    assert_eq!(logs(&[variables[0], ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")]).url, "http://localhost:4317");
+}
+
+#[test]
+fn exporters_that_cannot_be_honoured() {
+    for (name, value, message) in [
+        ("OTEL_LOGS_EXPORTER", "stdout", "[0]: expected otlp, console or none, found \"stdout\""),
+        ("OTEL_LOGS_EXPORTER", "none,otlp", ": none cannot stand beside another exporter"),
+        ("OTEL_LOGS_EXPORTER", ",", ": expected otlp, console or none, found an empty list"),
+        ("OTEL_METRICS_EXPORTER", "prometheus", "[0]: expected otlp or none, found \"prometheus\""),
+        (
+            "OTEL_METRICS_EXPORTER",
+            "console",
+            ": console is not for metrics: stdout carries report events only; use otlp or none",
+        ),
+        ("OTEL_TRACES_EXPORTER", "jaeger", ": expected none or otlp, found \"jaeger\""),
+        ("OTEL_SDK_DISABLED", "yes", ": expected true or false, found \"yes\""),
+    ] {
+        assert_eq!(refused(&[(name, value)]), format!("{name}{message}"));
+    }
+}
+
+#[test]
+fn temporality_is_cumulative_for_now() {
+    let name = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE";
+    assert_eq!(otlp(&[(name, "Cumulative")]).metrics.temporality, Temporality::Cumulative);
+    let message = format!("{name}: \"delta\" is not in this version; use cumulative");
+    assert_eq!(refused(&[(name, "delta")]), message);
+    assert_eq!(refused(&[(name, "x")]), format!("{name}: expected cumulative, found \"x\""));
+}
+
+#[test]
+fn traces_are_off_unless_chosen_and_not_disabled() {
+    assert_eq!(otlp(&[ENDPOINT]).traces, None);
+    assert!(otlp(&[ENDPOINT, ("OTEL_TRACES_EXPORTER", "otlp")]).traces.is_some());
+    let variables = [ENDPOINT, ("OTEL_TRACES_EXPORTER", "otlp"), ("OTEL_SDK_DISABLED", "true")];
+    assert_eq!(otlp(&variables).traces, None);
+}
+
+#[test]
+fn the_resource() {
+    let name = "OTEL_RESOURCE_ATTRIBUTES";
+    let found = otlp(&[(name, "deployment.environment.name=prod%20eu, a = x ,a=y,b=SGk==,")]);
+    let expected = [("deployment.environment.name", "prod eu"), ("a", "y"), ("b", "SGk==")];
+    assert_eq!(found.resource_attributes, expected.map(|(k, v)| (k.into(), v.into())));
+    assert_eq!(found.service_name, "lookoutd");
+    let found = otlp(&[(name, "service.name=n,a=b")]);
+    assert_eq!((found.service_name.as_str(), found.resource_attributes.len()), ("n", 1));
+    assert_eq!(otlp(&[(name, "service.name=n"), ("OTEL_SERVICE_NAME", "m")]).service_name, "m");
+    assert_eq!(refused(&[(name, "a")]), format!("{name}: entry 1: expected NAME=VALUE"));
+    let message = from_yaml("service: { resource_attributes: { '': x } }").unwrap_err();
+    assert_eq!(message, "l.yaml:1: service.resource_attributes: an attribute's name is empty");
+}
+
+#[test]
+fn every_standard_variable_of_the_documented_list_is_known() {
+    let destination = [
+        "ENDPOINT",
+        "PROTOCOL",
+        "HEADERS",
+        "TIMEOUT",
+        "COMPRESSION",
+        "CERTIFICATE",
+        "CLIENT_CERTIFICATE",
+        "CLIENT_KEY",
+        "INSECURE",
+    ];
+    let of_signals = ["", "LOGS_", "METRICS_", "TRACES_"]
+        .iter()
+        .flat_map(|signal| destination.map(|name| format!("OTEL_EXPORTER_OTLP_{signal}{name}")));
+    let others = [
+        "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
+        "OTEL_METRIC_EXPORT_INTERVAL",
+        "OTEL_SERVICE_NAME",
+        "OTEL_RESOURCE_ATTRIBUTES",
+        "OTEL_LOGS_EXPORTER",
+        "OTEL_METRICS_EXPORTER",
+        "OTEL_TRACES_EXPORTER",
+        "OTEL_SDK_DISABLED",
+    ];
+    for name in of_signals.chain(others.map(str::to_owned)) {
+        let known = |setting: &Setting| setting.otel.iter().any(|otel| otel.name() == name);
+        assert!(table::all().any(known), "{name}");
+    }
+}

@@ -1,0 +1,277 @@
+//! From settings to a running daemon, and back to nothing: what is started in which order, and ended
+//! in the reverse one, so that whatever was taken still finds its way out.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use axum_server::Handle;
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+use crate::admin::{self, Admin, FailingSince};
+use crate::clock;
+use crate::config::settings::Settings;
+use crate::export::console::Console;
+use crate::export::otlp::client::Client;
+use crate::export::otlp::frame::{self, Frame};
+use crate::export::otlp::logs::Logs;
+use crate::export::otlp::metrics::Metrics;
+use crate::export::otlp::traces::Traces;
+use crate::export::prometheus::Scrape;
+use crate::outcome::Signal;
+use crate::pipeline::{EventSink, Pipeline};
+use crate::receive::server::{Bounds, Connections, serve};
+use crate::receive::{self, Intake, tls};
+use crate::shutdown::Signals;
+use crate::table::Table;
+
+/// Connections that admin serves at a time: a few scrapers and people.
+const ADMIN_CONNECTIONS: usize = 64;
+
+/// Serves until a signal asks for the end.
+///
+/// # Errors
+/// One message that says what could not be started.
+pub fn run(settings: &Settings) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("cannot start the runtime: {error}"))?;
+    runtime.block_on(async {
+        let mut signals = Signals::take().map_err(|error| format!("cannot listen for signals: {error}"))?;
+        let daemon = Daemon::start(settings).await?;
+        let signal = signals.end().await;
+        tracing::info!(signal, timeout = ?settings.delivery.shutdown_timeout, "shutting down");
+        tokio::select! {
+            () = daemon.stop(settings.delivery.shutdown_timeout) => Ok(()),
+            signal = signals.end() => Err(format!("{signal} again: ended at once, pending events are lost")),
+        }
+    })
+}
+
+struct Daemon {
+    table: Arc<Table>,
+    admin: Arc<Admin>,
+    intake_server: Server,
+    admin_server: Server,
+    exports: Exports,
+}
+
+/// A listening end and the task that serves it.
+struct Server {
+    address: SocketAddr,
+    handle: Handle<SocketAddr>,
+    task: JoinHandle<()>,
+}
+
+/// The exports that are on.
+struct Exports {
+    console: Option<Console>,
+    logs: Option<Logs>,
+    metrics: Option<Metrics>,
+    traces: Option<Traces>,
+}
+
+impl Daemon {
+    async fn start(settings: &Settings) -> Result<Daemon, String> {
+        // Whatever can be refused is refused before anything runs.
+        let intake_listener = bind("listen", settings.listen)?;
+        let admin_listener = bind("admin_listen", settings.admin_listen)?;
+        let tls = match &settings.intake.tls {
+            None => None,
+            Some(files) => Some(tls::load(files).await?),
+        };
+        let least = Table::least_limit();
+        if settings.limits.series < least {
+            let found = settings.limits.series;
+            return Err(format!(
+                "limits.series: expected at least {least}, which lookoutd itself needs, found {found}"
+            ));
+        }
+        let table = Arc::new(Table::new(settings.limits.series, clock::now()));
+        let exports = Exports::start(settings, &table)?;
+        let admin = Arc::new(exports.admin(settings, &table)?);
+
+        let tracer = exports.traces.as_ref().map(Traces::tracer);
+        let intake = Arc::new(Intake::new(settings, exports.pipeline(settings, &table), tracer));
+        let bounds = Bounds { connections: settings.intake.max_connections, with_peer: intake.wants_peer() };
+        let connections = Connections::new(receive::router(intake), bounds, Some(table.clone()));
+        let head_timeout = settings.intake.head_timeout;
+        let intake_server = Server::start(intake_listener, tls.clone(), connections, head_timeout)?;
+        let bounds = Bounds { connections: ADMIN_CONNECTIONS, with_peer: false };
+        let connections = Connections::new(admin::router(admin.clone()), bounds, None);
+        let admin_server = Server::start(admin_listener, None, connections, head_timeout)?;
+
+        let daemon = Daemon { table, admin, intake_server, admin_server, exports };
+        daemon.announce(settings);
+        daemon.keep_house(settings, tls);
+        Ok(daemon)
+    }
+
+    /// The first line of the diagnostics.
+    fn announce(&self, settings: &Settings) {
+        let scheme = if settings.intake.tls.is_some() { "https" } else { "http" };
+        tracing::info!(
+            intake = %format_args!("{scheme}://{}", self.intake_server.address),
+            admin = %format_args!("http://{}", self.admin_server.address),
+            logs = %logs_exports(settings),
+            metrics = %metrics_exports(settings),
+            version = env!("CARGO_PKG_VERSION"),
+            "lookoutd listens"
+        );
+        if !self.admin_server.address.ip().is_loopback() {
+            tracing::warn!(admin = %self.admin_server.address, "admin listens beyond loopback and has no authentication");
+        }
+    }
+
+    /// What goes on besides requests.
+    fn keep_house(&self, settings: &Settings, tls: Option<axum_server::tls_rustls::RustlsConfig>) {
+        self.admin.listening.store(true, Ordering::Relaxed);
+        if let (Some(files), Some(config)) = (settings.intake.tls.clone(), tls) {
+            tokio::spawn(tls::watch(files, config));
+        }
+        let (table, idle) = (self.table.clone(), settings.limits.series_idle);
+        tokio::spawn(async move {
+            // Often enough that a series goes at most a tenth of the idle time late.
+            let mut interval =
+                tokio::time::interval((idle / 10).clamp(Duration::from_secs(1), Duration::from_secs(60)));
+            loop {
+                interval.tick().await;
+                table.expire(idle, clock::uptime_seconds());
+            }
+        });
+    }
+
+    /// Ends in the order of the path: no more uploads, then the events, then the numbers about them.
+    async fn stop(self, timeout: Duration) {
+        let deadline = Instant::now() + timeout;
+        self.admin.listening.store(false, Ordering::Relaxed);
+        // Half the time for uploads in hand leaves half for what they bring.
+        self.intake_server.stop(timeout / 2).await;
+        let left = self.exports.stop(deadline).await;
+        self.admin_server.stop(Duration::from_millis(500)).await;
+        match left {
+            0 => tracing::info!("stopped; every event was exported"),
+            left => tracing::warn!(events = left, "stopped; events that were still pending are dropped"),
+        }
+    }
+}
+
+fn bind(setting: &str, address: SocketAddr) -> Result<TcpListener, String> {
+    TcpListener::bind(address).map_err(|error| format!("{setting}: cannot listen on {address}: {error}"))
+}
+
+fn logs_exports(settings: &Settings) -> String {
+    let logs = &settings.otlp.logs;
+    match (logs.console, &logs.otlp) {
+        (false, None) => "none".to_owned(),
+        (true, None) => "console".to_owned(),
+        (false, Some(endpoint)) => format!("otlp({})", endpoint.url),
+        (true, Some(endpoint)) => format!("console,otlp({})", endpoint.url),
+    }
+}
+
+fn metrics_exports(settings: &Settings) -> String {
+    let otlp = settings.otlp.metrics.otlp.as_ref();
+    otlp.map_or("scrape".to_owned(), |endpoint| format!("scrape,otlp({})", endpoint.url))
+}
+
+impl Server {
+    fn start(
+        listener: TcpListener,
+        tls: Option<axum_server::tls_rustls::RustlsConfig>,
+        connections: Connections,
+        head_timeout: Duration,
+    ) -> Result<Server, String> {
+        let address =
+            listener.local_addr().map_err(|error| format!("cannot tell the listening address: {error}"))?;
+        let handle = Handle::new();
+        let serving = serve(listener, tls, connections, head_timeout, handle.clone());
+        let task = tokio::spawn(async move {
+            if let Err(error) = serving.await {
+                tracing::error!(%address, %error, "stopped listening");
+            }
+        });
+        Ok(Server { address, handle, task })
+    }
+
+    /// Accepts no more, answers what is in hand, cuts what takes longer.
+    async fn stop(self, grace: Duration) {
+        self.handle.graceful_shutdown(Some(grace));
+        // Its own grace ends it; a task that panicked has ended too.
+        drop(self.task.await);
+    }
+}
+
+impl Exports {
+    fn start(settings: &Settings, table: &Arc<Table>) -> Result<Exports, String> {
+        let otlp = &settings.otlp;
+        let instance = Uuid::new_v4().to_string();
+        let resource = frame::resource(otlp, &instance);
+        let memory = settings.delivery.memory_bytes;
+        let console = otlp.logs.console.then(|| {
+            Console::start(std::io::stdout(), memory, table.clone())
+                .map_err(|error| format!("cannot start the console export: {error}"))
+        });
+        let logs = otlp.logs.otlp.as_ref().map(|endpoint| {
+            let client = Client::new(endpoint, Signal::Logs)?;
+            Ok::<_, String>(Logs::start(client, Frame::new(&resource), &settings.delivery, table.own.clone()))
+        });
+        let metrics = otlp.metrics.otlp.as_ref().map(|endpoint| {
+            let client = Client::new(endpoint, Signal::Metrics)?;
+            Ok::<_, String>(Metrics::start(client, resource.clone(), otlp.metrics.interval, table.clone()))
+        });
+        let traces = otlp
+            .traces
+            .as_ref()
+            .map(|endpoint| Traces::start(endpoint, frame::resource_attributes(otlp, &instance)));
+        Ok(Exports {
+            console: console.transpose()?,
+            logs: logs.transpose()?,
+            metrics: metrics.transpose()?,
+            traces: traces.transpose()?,
+        })
+    }
+
+    fn pipeline(&self, settings: &Settings, table: &Arc<Table>) -> Pipeline {
+        let console = self.console.clone().map(|console| Box::new(console) as Box<dyn EventSink>);
+        let otlp = self.logs.as_ref().map(|logs| Box::new(logs.queue()) as Box<dyn EventSink>);
+        Pipeline::new(settings, table.clone(), console, otlp)
+    }
+
+    fn admin(&self, settings: &Settings, table: &Arc<Table>) -> Result<Admin, String> {
+        let scrape =
+            Scrape::new(table.clone()).map_err(|error| format!("cannot register the metrics: {error}"))?;
+        let mut exports: Vec<(&'static str, FailingSince)> = Vec::new();
+        if let Some(health) = self.logs.as_ref().map(Logs::health) {
+            exports.push(("the export of logs", Box::new(move || health.failing_since())));
+        }
+        if let Some(health) = self.metrics.as_ref().map(Metrics::health) {
+            exports.push(("the export of metrics", Box::new(move || health.failing_since())));
+        }
+        let unready_after = settings.admin.unready_after;
+        Ok(Admin { scrape, listening: AtomicBool::new(false), unready_after, exports })
+    }
+
+    /// Flushes everything; gives the number of events that were still pending at the deadline.
+    async fn stop(self, deadline: Instant) -> u64 {
+        let mut left = 0;
+        if let Some(console) = self.console {
+            // It waits for a thread that may be stuck in a write.
+            let stopped = tokio::task::spawn_blocking(move || console.shutdown(deadline)).await;
+            left += stopped.unwrap_or(0);
+        }
+        if let Some(logs) = self.logs {
+            left += logs.shutdown(deadline).await.events;
+        }
+        if let Some(metrics) = self.metrics {
+            metrics.shutdown(deadline).await;
+        }
+        if let Some(traces) = self.traces {
+            traces.shutdown(deadline).await;
+        }
+        left
+    }
+}
