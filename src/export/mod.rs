@@ -1,0 +1,3 @@
+//! The ways out of the process.
+
+pub mod otlp;
