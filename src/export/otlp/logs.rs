@@ -69,6 +69,7 @@ impl Logs {
             backoff,
             failures: Throttle::new(LOG_INTERVAL),
             rejections: Throttle::new(LOG_INTERVAL),
+            remarks: Throttle::new(LOG_INTERVAL),
         });
         let (stop, stopped) = watch::channel(None);
         let dispatcher = tokio::spawn(dispatch(sender, Arc::clone(&queue), stopped));
@@ -142,6 +143,7 @@ struct Sender {
     backoff: Backoff,
     failures: Throttle,
     rejections: Throttle,
+    remarks: Throttle,
 }
 
 impl Sender {
@@ -181,15 +183,29 @@ impl Sender {
             && let Some(tries) = self.failures.admit(1)
         {
             let code = code.as_str();
-            warn!(code, tries, message, "events are not delivered at the moment, and will be sent again");
+            warn!(
+                code,
+                tries,
+                reason = message,
+                "events are not delivered at the moment, and will be sent again"
+            );
         }
     }
 
-    /// Says what the collector refused, and why.
+    /// Says what the collector refused, and why, or what it has to say to what it took.
     fn say_why(&self, attempt: &Attempt, rejected: u64) {
         let (Attempt::Partial { message, .. } | Attempt::Refused { message, .. }) = attempt else { return };
-        if let Some(events) = self.rejections.admit(rejected) {
-            warn!(code = attempt.code().as_str(), events, message, "the collector refuses events for good");
+        if rejected == 0 {
+            if let Some(requests) = self.remarks.admit(1) {
+                warn!(requests, reason = message, "the collector took all events and warns");
+            }
+        } else if let Some(events) = self.rejections.admit(rejected) {
+            warn!(
+                code = attempt.code().as_str(),
+                events,
+                reason = message,
+                "the collector refuses events for good"
+            );
         }
     }
 }

@@ -242,3 +242,62 @@ async fn an_owner_that_vanishes_leaves_balanced_books() {
     until("settled", || own.events(Exporter::Otlp, Fate::DroppedShutdown) == 600).await;
     assert_eq!(balance(&own, 600), 0);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_books_balance_under_load_and_trouble() {
+    let receiver = receiver::http(None, |number| match number % 5 {
+        0 => Reply::Answer(503, &[], Vec::new()),
+        1 => Reply::Answer(400, &[], Vec::new()),
+        2 => Reply::Answer(200, &[], partial(3, "old").encode_to_vec()),
+        3 => Reply::CutOff,
+        _ => Reply::ok(),
+    })
+    .await;
+    let running = Running::start(&receiver.endpoint(), 40_000);
+    std::thread::scope(|threads| {
+        for thread in 0..3 {
+            let running = &running;
+            threads.spawn(move || (0..2000).for_each(|upload| running.push((upload + thread) % 7)));
+        }
+    });
+    let (remainder, own) = running.shutdown(FAR).await;
+    assert_eq!(remainder.events, 0);
+    let fate = |fate| own.events(Exporter::Otlp, fate);
+    assert!(fate(Fate::Delivered) > 0 && fate(Fate::Rejected) > 0);
+    // The receiver saw each event at least once, and again for every try that it did not answer well.
+    assert!(receiver.log.records().len() as u64 >= fate(Fate::Delivered) + fate(Fate::Rejected));
+}
+
+/// Collects the lines that are logged on this thread.
+#[derive(Clone, Default)]
+struct Lines(Arc<parking_lot::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_is_logged_once_with_its_reason() {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    // While there is only one subscriber, tracing asks the thread that first meets a line's callsite,
+    // which may be another test's, whether anybody listens. With two it asks the subscribers.
+    let _second = tracing::Dispatch::new(tracing_subscriber::fmt().with_writer(std::io::sink).finish());
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let headers = &[("content-type", "text/plain")];
+    let receiver = receiver::http(None, move |_| Reply::Answer(400, headers, b"no\x1b[1m".to_vec())).await;
+    let running = Running::start(&receiver.endpoint(), 1 << 20);
+    running.push(3 * 512);
+    running.until("refused", |r| r.fate(Fate::Rejected) == 3 * 512).await;
+    let logged = String::from_utf8(lines.0.lock().clone()).unwrap();
+    assert_eq!(logged.matches("the collector refuses events for good").count(), 1, "{logged}");
+    assert!(logged.contains("events=512") && logged.contains("HTTP 400 Bad Request: no"), "{logged}");
+    assert!(logged.contains("code=\"invalid_argument\"") && !logged.contains('\x1b'), "{logged}");
+}

@@ -216,7 +216,8 @@ impl<F: Fn(usize) -> GrpcReply + Send + Sync + 'static> LogsService for Scripted
     }
 }
 
-fn serve<S, B>(listener: TcpListener, tls: Option<TlsAcceptor>, service: S) -> SocketAddr
+/// Accepts connections for a service, for as long as the test's runtime runs.
+pub(super) fn serve<S, B>(listener: TcpListener, tls: Option<TlsAcceptor>, service: S) -> SocketAddr
 where
     S: hyper::service::Service<Request<Incoming>, Response = Response<B>> + Clone + Send + Sync + 'static,
     S::Future: Send + 'static,

@@ -97,7 +97,7 @@ impl HttpClient for Transport {
         if let Attempt::Retry { message, .. } | Attempt::Refused { message, .. } = &attempt
             && let Some(tries) = self.failures.admit(1)
         {
-            warn!(code = attempt.code().as_str(), tries, message, "traces are not delivered");
+            warn!(code = attempt.code().as_str(), tries, reason = message, "traces are not delivered");
         }
         Ok(response(&attempt))
     }

@@ -1,7 +1,15 @@
 //! Spans arrive, over either protocol's packing, and a collector that is away holds nothing up.
 
+use hyper_util::service::TowerToHyperService;
 use opentelemetry::trace::{Span, Tracer};
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
+    TraceService, TraceServiceServer,
+};
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTraceServiceRequest, ExportTraceServiceResponse,
+};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 
 use super::*;
 use crate::config::settings::{Compression, Protocol as Otlp};
@@ -20,6 +28,32 @@ async fn a_span_arrives_with_scope_and_resource() {
     assert_eq!(spans.scope_spans[0].scope.as_ref().unwrap().name, "lookoutd");
     assert_eq!(spans.scope_spans[0].spans[0].name, "upload");
     assert_eq!(receiver.log.header(0, "content-encoding"), "gzip");
+}
+
+struct Collector(mpsc::UnboundedSender<ExportTraceServiceRequest>);
+
+#[tonic::async_trait]
+impl TraceService for Collector {
+    async fn export(
+        &self,
+        request: tonic::Request<ExportTraceServiceRequest>,
+    ) -> Result<tonic::Response<ExportTraceServiceResponse>, tonic::Status> {
+        self.0.send(request.into_inner()).unwrap();
+        Ok(tonic::Response::new(ExportTraceServiceResponse::default()))
+    }
+}
+
+#[tokio::test]
+async fn a_span_arrives_over_grpc_too() {
+    let (sender, mut requests) = mpsc::unbounded_channel();
+    let service = TowerToHyperService::new(TraceServiceServer::new(Collector(sender)));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = receiver::endpoint(receiver::serve(listener, None, service), Otlp::Grpc);
+    let traces = Traces::start(&endpoint, Vec::new()).unwrap();
+    traces.tracer().start("upload").end();
+    traces.shutdown(Instant::now() + Duration::from_secs(20)).await;
+    let request = requests.try_recv().unwrap();
+    assert_eq!(request.resource_spans[0].scope_spans[0].spans[0].name, "upload");
 }
 
 #[tokio::test]

@@ -29,8 +29,8 @@ pub(super) fn pack(request: Bytes, gzip: bool) -> Bytes {
     if gzip { deflate(Vec::new(), &request).into() } else { request }
 }
 
-/// Appends the gzipped request to `out`. The fastest level: reports are so alike that it leaves about
-/// as little as the others, in a fraction of their time.
+/// Appends the gzipped request to `out`. The fastest level leaves an eighth of a batch of reports; the
+/// usual one leaves a fourteenth and takes three times as long, which is more than encoding them took.
 pub(super) fn deflate(out: Vec<u8>, request: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(out, flate2::Compression::fast());
     // Writing into a Vec cannot fail.

@@ -19,9 +19,10 @@ use crate::outcome::ExportCode;
 /// Most bytes of an answer that are read. Answers to exports are tiny; the rest of a longer one is
 /// of no use.
 const MAX_ANSWER_BYTES: usize = 64 << 10;
-/// How often an HTTP/2 connection with requests on it is asked whether it still lives, and how long it
-/// may think about it. Without that a peer that vanished costs a timeout per request.
-const KEEP_ALIVE: Duration = Duration::from_secs(10);
+/// How long the peer's kernel may leave data unacknowledged. A peer that vanished would otherwise keep
+/// its HTTP/2 connection, and every request that is put on it, for a quarter of an hour. HTTP/2 pings
+/// would tell as well, but grpc-go, and so the OpenTelemetry Collector, hangs up on who pings often.
+const DEAD_AFTER: Duration = Duration::from_secs(20);
 
 /// A pool of connections.
 #[derive(Debug)]
@@ -46,6 +47,9 @@ impl Wire {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
+        tcp.set_keepalive(Some(DEAD_AFTER));
+        #[cfg(target_os = "linux")]
+        tcp.set_tcp_user_timeout(Some(DEAD_AFTER));
         let builder = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
         let connector = if http2_only {
             builder.enable_http2().wrap_connector(tcp)
@@ -54,8 +58,6 @@ impl Wire {
         };
         let client = Client::builder(TokioExecutor::new())
             .http2_only(http2_only)
-            .http2_keep_alive_interval(KEEP_ALIVE)
-            .http2_keep_alive_timeout(KEEP_ALIVE)
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
             .build(connector);
