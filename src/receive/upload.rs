@@ -13,6 +13,9 @@ use axum::routing::any;
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 use ipnet::IpNet;
+use opentelemetry::KeyValue;
+use opentelemetry::trace::{Span, Tracer};
+use opentelemetry_sdk::trace::SdkTracer;
 
 use crate::clock;
 use crate::config::settings::{self, ClientAddress, Settings};
@@ -32,17 +35,19 @@ pub struct Intake {
     settings: settings::Intake,
     client_address: ClientAddress,
     rate_limiter: Option<RateLimiter>,
+    tracer: Option<SdkTracer>,
 }
 
 impl Intake {
-    /// Intake in front of this path.
-    pub fn new(settings: &Settings, pipeline: Pipeline) -> Intake {
+    /// Intake in front of this path. `tracer`: for the daemon's own traces, when they are on.
+    pub fn new(settings: &Settings, pipeline: Pipeline, tracer: Option<SdkTracer>) -> Intake {
         Intake {
             table: pipeline.table.clone(),
             pipeline,
             settings: settings.intake.clone(),
             client_address: settings.privacy.client_address,
             rate_limiter: settings.intake.rate_limit.map(RateLimiter::new),
+            tracer,
         }
     }
 
@@ -80,10 +85,15 @@ async fn on_unknown_path(State(intake): State<Arc<Intake>>, request: Request) ->
 impl Intake {
     async fn upload(&self, request: Request) -> Response {
         let in_hand = InHand::take(self);
+        let mut span = self.tracer.as_ref().map(|tracer| tracer.start("upload"));
         let outcome = match in_hand.position > self.settings.max_in_flight as i64 {
             true => Upload::Overloaded,
             false => self.receive(request).await.unwrap_or_else(|refused| refused),
         };
+        if let Some(span) = &mut span {
+            span.set_attribute(KeyValue::new("lookout.outcome", outcome.as_str()));
+            span.set_attribute(KeyValue::new("http.response.status_code", i64::from(outcome.status())));
+        }
         in_hand.end(outcome)
     }
 

@@ -1,0 +1,187 @@
+//! The one way to hand an encoded OTLP request to a collector, for both protocols and all signals:
+//! what differs between OTLP/HTTP and OTLP/gRPC is how a request is packed and how an answer is
+//! judged, and that is all that `http` and `grpc` hold. Retrying is the caller's business.
+//!
+//! <https://opentelemetry.io/docs/specs/otlp/>
+
+use std::time::Duration;
+
+use ::http::header::{HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use ::http::{Method, Request, Uri};
+use bytes::Bytes;
+use http_body_util::Full;
+
+use crate::clock;
+use crate::config::settings::{Compression, Endpoint, Protocol};
+use crate::outcome::{ExportCode, Signal};
+
+mod grpc;
+mod http;
+mod response;
+mod tls;
+mod wire;
+
+/// How one try of a request ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Attempt {
+    /// The collector has all of it.
+    Taken,
+    /// The collector has all but so many items, and refuses those for good. With `rejected` 0 the
+    /// message is a warning.
+    Partial {
+        /// Items refused, as the collector counts them.
+        rejected: u64,
+        /// Why, in the collector's words: one bounded line.
+        message: String,
+    },
+    /// It may succeed when it is sent again.
+    Retry {
+        /// What went wrong.
+        code: ExportCode,
+        /// The least delay that the collector asked for.
+        after: Option<Duration>,
+        /// What went wrong in words: one bounded line.
+        message: String,
+    },
+    /// It must not be sent again.
+    Refused {
+        /// What went wrong.
+        code: ExportCode,
+        /// What went wrong in words: one bounded line.
+        message: String,
+    },
+}
+
+impl Attempt {
+    /// The label under which the try is counted.
+    pub fn code(&self) -> ExportCode {
+        match self {
+            Attempt::Taken | Attempt::Partial { rejected: 0, .. } => ExportCode::Ok,
+            Attempt::Partial { .. } => ExportCode::PartialSuccess,
+            Attempt::Retry { code, .. } | Attempt::Refused { code, .. } => *code,
+        }
+    }
+}
+
+/// A client of one endpoint for one signal. It keeps its connections open between requests.
+#[derive(Debug)]
+pub struct Client {
+    wire: wire::Wire,
+    protocol: Protocol,
+    uri: Uri,
+    /// Every header of every request, the user's and the protocol's.
+    headers: HeaderMap,
+    gzip: bool,
+    timeout: Duration,
+}
+
+impl Client {
+    /// A client that sends this signal there. Reads the TLS files, and connects to nothing.
+    ///
+    /// # Errors
+    ///
+    /// One line that says what is wrong with the URL, a header or a file.
+    pub fn new(endpoint: &Endpoint, signal: Signal) -> Result<Self, String> {
+        match signal {
+            Signal::Logs => Self::build(endpoint, grpc::LOGS),
+            Signal::Metrics => Self::build(endpoint, grpc::METRICS),
+        }
+    }
+
+    /// A client that sends the daemon's own traces there; otherwise as `new`.
+    ///
+    /// # Errors
+    ///
+    /// As `new`.
+    pub fn for_traces(endpoint: &Endpoint) -> Result<Self, String> {
+        Self::build(endpoint, grpc::TRACES)
+    }
+
+    fn build(endpoint: &Endpoint, grpc_method: &str) -> Result<Self, String> {
+        let (uri, https) = parse_url(&endpoint.url)?;
+        let gzip = endpoint.compression == Compression::Gzip;
+        let mut headers = user_headers(&endpoint.headers)?;
+        headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(concat!(
+            env!("CARGO_PKG_NAME"),
+            "/",
+            env!("CARGO_PKG_VERSION")
+        )));
+        let uri = match endpoint.protocol {
+            Protocol::Grpc => {
+                grpc::add_headers(&mut headers, gzip, endpoint.timeout);
+                grpc::method_uri(&uri, grpc_method)?
+            }
+            Protocol::HttpProtobuf => {
+                http::add_headers(&mut headers, gzip);
+                uri
+            }
+        };
+        let tls = tls::config(&endpoint.tls, https)?;
+        let wire = wire::Wire::new(tls, endpoint.protocol == Protocol::Grpc);
+        Ok(Client { wire, protocol: endpoint.protocol, uri, headers, gzip, timeout: endpoint.timeout })
+    }
+
+    /// Sends one encoded `Export{Logs,Metrics,Trace}ServiceRequest` once. Takes at most the
+    /// endpoint's timeout. Must be called in a Tokio runtime; dropping the future cancels the request.
+    pub async fn send(&self, request: Bytes) -> Attempt {
+        tokio::time::timeout(self.timeout, self.exchange(request)).await.unwrap_or_else(|_| Attempt::Retry {
+            code: ExportCode::Timeout,
+            after: None,
+            message: format!("no answer within {:?}", self.timeout),
+        })
+    }
+
+    async fn exchange(&self, request: Bytes) -> Attempt {
+        let body = match self.protocol {
+            Protocol::Grpc => grpc::pack(request, self.gzip),
+            Protocol::HttpProtobuf => http::pack(request, self.gzip),
+        };
+        let mut call = Request::new(Full::new(body));
+        *call.method_mut() = Method::POST;
+        *call.uri_mut() = self.uri.clone();
+        *call.headers_mut() = self.headers.clone();
+        match self.wire.exchange(call).await {
+            Err(failure) => failure,
+            Ok(answer) => match self.protocol {
+                Protocol::Grpc => grpc::judge(&answer, clock::now()),
+                Protocol::HttpProtobuf => http::judge(&answer, clock::now()),
+            },
+        }
+    }
+}
+
+/// The URL, and whether it is https.
+fn parse_url(url: &str) -> Result<(Uri, bool), String> {
+    let uri: Uri = url.parse().map_err(|error| format!("{url:?} is not a URL: {error}"))?;
+    let authority = uri.authority().ok_or_else(|| format!("{url:?} has no host"))?;
+    if authority.as_str().contains('@') {
+        // Not repeated in the message: it holds a password.
+        return Err("the URL holds a user; put credentials into a header instead".to_owned());
+    }
+    match uri.scheme_str() {
+        Some("http") => Ok((uri, false)),
+        Some("https") => Ok((uri, true)),
+        _ => Err(format!("{url:?} must begin with http:// or https://")),
+    }
+}
+
+/// Headers that a message's framing depends on, and that therefore nobody else may set.
+const RESERVED: [&str; 7] =
+    ["content-length", "content-type", "content-encoding", "transfer-encoding", "connection", "te", "host"];
+
+/// The user's headers. Their values may be secrets, so neither messages nor `Debug` show them.
+fn user_headers(pairs: &[(String, String)]) -> Result<HeaderMap, String> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in pairs {
+        let parsed =
+            HeaderName::try_from(name.as_str()).map_err(|_| format!("{name:?} is not a header's name"))?;
+        if RESERVED.contains(&parsed.as_str()) || parsed.as_str().starts_with("grpc-") {
+            return Err(format!("the header {name:?} belongs to the protocol and cannot be set"));
+        }
+        let mut value = HeaderValue::try_from(value.as_str())
+            .map_err(|_| format!("the value of the header {name:?} holds characters that a header cannot"))?;
+        value.set_sensitive(true);
+        headers.append(parsed, value);
+    }
+    Ok(headers)
+}

@@ -1,0 +1,49 @@
+//! What a collector says in a successful answer.
+
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceResponse;
+use prost::Message;
+
+use super::Attempt;
+use crate::export::otlp::text;
+
+/// Reads an `Export*ServiceResponse`. Those of the signals differ in names only, not on the wire, so
+/// one type reads them all. The collector has said that it took the request; an answer that cannot be
+/// read takes nothing of that back.
+pub(super) fn parse(body: &[u8]) -> Attempt {
+    let partial = ExportLogsServiceResponse::decode(body).unwrap_or_default().partial_success;
+    match partial {
+        Some(partial) if partial.rejected_log_records > 0 || !partial.error_message.is_empty() => {
+            Attempt::Partial {
+                rejected: u64::try_from(partial.rejected_log_records).unwrap_or(0),
+                message: text::one_line(&partial.error_message),
+            }
+        }
+        _ => Attempt::Taken,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry_proto::tonic::collector::metrics::v1::{
+        ExportMetricsPartialSuccess, ExportMetricsServiceResponse,
+    };
+
+    use super::*;
+
+    fn metrics_response(rejected_data_points: i64, error_message: &str) -> Vec<u8> {
+        let error_message = error_message.to_owned();
+        let partial_success = Some(ExportMetricsPartialSuccess { rejected_data_points, error_message });
+        ExportMetricsServiceResponse { partial_success }.encode_to_vec()
+    }
+
+    #[test]
+    fn all_signals_read_alike() {
+        let partial = |rejected, message: &str| Attempt::Partial { rejected, message: message.to_owned() };
+        assert_eq!(parse(&metrics_response(3, "too\nold")), partial(3, "too\\nold"));
+        assert_eq!(parse(&metrics_response(0, "slow down")), partial(0, "slow down"));
+        assert_eq!(parse(&metrics_response(-1, "odd")), partial(0, "odd"));
+        assert_eq!(parse(&metrics_response(0, "")), Attempt::Taken);
+        assert_eq!(parse(b""), Attempt::Taken);
+        assert_eq!(parse(b"\xff<html>"), Attempt::Taken);
+    }
+}

@@ -1,0 +1,95 @@
+//! Bytes to and from a collector: one hyper client per endpoint, and an exchange whose answer is read
+//! with a bound, because a collector (or what sits in front of it) is not trusted with our memory.
+
+use std::time::Duration;
+
+use ::http::{HeaderMap, Request, Response, StatusCode};
+use bytes::{Bytes, BytesMut};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+
+use super::Attempt;
+use crate::export::otlp::text;
+use crate::outcome::ExportCode;
+
+/// Most bytes of an answer that are read. Answers to exports are tiny; the rest of a longer one is
+/// of no use.
+const MAX_ANSWER_BYTES: usize = 64 << 10;
+/// How long the peer's kernel may leave data unacknowledged. A peer that vanished would otherwise keep
+/// its HTTP/2 connection, and every request that is put on it, for a quarter of an hour. HTTP/2 pings
+/// would tell as well, but grpc-go, and so the OpenTelemetry Collector, hangs up on who pings often.
+const DEAD_AFTER: Duration = Duration::from_secs(20);
+
+/// A pool of connections.
+#[derive(Debug)]
+pub(super) struct Wire {
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+}
+
+/// An answer that has been read to its end, or up to the bound.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    /// Empty when the body was longer than the bound.
+    pub(super) body: Bytes,
+    /// Empty when there were none.
+    pub(super) trailers: HeaderMap,
+}
+
+impl Wire {
+    /// `http2_only`: no HTTP/1.1, and HTTP/2 without asking where there is no TLS, as gRPC wants it.
+    pub(super) fn new(tls: rustls::ClientConfig, http2_only: bool) -> Self {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_keepalive(Some(DEAD_AFTER));
+        #[cfg(target_os = "linux")]
+        tcp.set_tcp_user_timeout(Some(DEAD_AFTER));
+        let builder = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
+        let connector = if http2_only {
+            builder.enable_http2().wrap_connector(tcp)
+        } else {
+            builder.enable_all_versions().wrap_connector(tcp)
+        };
+        let client = Client::builder(TokioExecutor::new())
+            .http2_only(http2_only)
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .build(connector);
+        Wire { client }
+    }
+
+    /// Sends a request and reads the answer. A failure is an attempt that may be repeated.
+    pub(super) async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Answer, Attempt> {
+        let response = self.client.request(request).await.map_err(|error| {
+            let code = if error.is_connect() { ExportCode::Connect } else { ExportCode::Broken };
+            Attempt::Retry { code, after: None, message: text::causes(&error) }
+        })?;
+        read(response).await.map_err(|error| Attempt::Retry {
+            code: ExportCode::Broken,
+            after: None,
+            message: text::causes(&error),
+        })
+    }
+}
+
+async fn read(response: Response<Incoming>) -> Result<Answer, hyper::Error> {
+    let (head, mut incoming) = response.into_parts();
+    let (mut body, mut trailers) = (BytesMut::new(), HeaderMap::new());
+    while let Some(frame) = incoming.frame().await {
+        match frame?.into_data() {
+            Ok(data) if body.len() + data.len() > MAX_ANSWER_BYTES => {
+                body.clear();
+                break;
+            }
+            Ok(data) => body.extend_from_slice(&data),
+            Err(frame) => trailers = frame.into_trailers().unwrap_or_default(),
+        }
+    }
+    Ok(Answer { status: head.status, headers: head.headers, body: body.freeze(), trailers })
+}

@@ -1,0 +1,126 @@
+//! OTLP/HTTP against a receiver that misbehaves in every way the specification names.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use prost::Message;
+
+use super::client::{Attempt, Client};
+use super::frame::Frame;
+use super::receiver::{self, Reply, partial};
+use crate::config::settings::{Compression, Protocol};
+use crate::outcome::{ExportCode, Signal};
+
+fn request(records: usize) -> Bytes {
+    Frame::new(&Resource::default()).request(&receiver::records(records).0)
+}
+
+/// What the client makes of one reply.
+async fn attempt(reply: impl Fn() -> Reply + Clone + Send + Sync + 'static) -> Attempt {
+    let receiver = receiver::http(None, move |_| reply()).await;
+    let mut endpoint = receiver.endpoint();
+    endpoint.timeout = Duration::from_secs(2);
+    Client::new(&endpoint, Signal::Logs).unwrap().send(request(1)).await
+}
+
+#[tokio::test]
+async fn a_request_arrives_as_it_was_framed() {
+    for compression in [Compression::None, Compression::Gzip] {
+        let receiver = receiver::http(None, |_| Reply::ok()).await;
+        let mut endpoint = receiver.endpoint();
+        endpoint.compression = compression;
+        endpoint.headers = vec![("x-tenant".to_owned(), "a b".to_owned())];
+        let client = Client::new(&endpoint, Signal::Logs).unwrap();
+        assert_eq!(client.send(request(3)).await, Attempt::Taken);
+        let names: Vec<_> = receiver.log.records().into_iter().map(|record| record.event_name).collect();
+        assert_eq!(names, ["event-0", "event-1", "event-2"]);
+        assert_eq!(receiver.log.header(0, "content-type"), "application/x-protobuf");
+        assert_eq!(receiver.log.header(0, "x-tenant"), "a b");
+        let agent = concat!("lookoutd/", env!("CARGO_PKG_VERSION"));
+        assert_eq!(receiver.log.header(0, "user-agent"), agent);
+        let coding = if compression == Compression::Gzip { "gzip" } else { "" };
+        assert_eq!(receiver.log.header(0, "content-encoding"), coding);
+    }
+}
+
+#[tokio::test]
+async fn partial_success_is_told() {
+    let attempt = attempt(|| Reply::Answer(200, &[], partial(2, "too old").encode_to_vec())).await;
+    assert_eq!(attempt, Attempt::Partial { rejected: 2, message: "too old".to_owned() });
+    assert_eq!(attempt.code(), ExportCode::PartialSuccess);
+}
+
+#[tokio::test]
+async fn a_bad_request_is_refused() {
+    let attempt = attempt(|| Reply::Answer(400, &[("content-type", "text/plain")], b"what?".to_vec())).await;
+    let message = "HTTP 400 Bad Request: what?".to_owned();
+    assert_eq!(attempt, Attempt::Refused { code: ExportCode::InvalidArgument, message });
+}
+
+#[tokio::test]
+async fn throttling_says_for_how_long() {
+    let attempt = attempt(|| Reply::Answer(429, &[("retry-after", "7")], Vec::new())).await;
+    let (after, message) = (Some(Duration::from_secs(7)), "HTTP 429 Too Many Requests".to_owned());
+    assert_eq!(attempt, Attempt::Retry { code: ExportCode::ResourceExhausted, after, message });
+}
+
+#[tokio::test]
+async fn unavailable_is_retried() {
+    let attempt = attempt(|| Reply::Answer(503, &[], Vec::new())).await;
+    let message = "HTTP 503 Service Unavailable".to_owned();
+    assert_eq!(attempt, Attempt::Retry { code: ExportCode::Unavailable, after: None, message });
+}
+
+#[tokio::test]
+async fn silence_is_a_timeout() {
+    let receiver = receiver::http(None, |_| Reply::Hang).await;
+    let mut endpoint = receiver.endpoint();
+    endpoint.timeout = Duration::from_millis(50);
+    let attempt = Client::new(&endpoint, Signal::Logs).unwrap().send(request(1)).await;
+    assert!(matches!(attempt, Attempt::Retry { code: ExportCode::Timeout, .. }), "{attempt:?}");
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_is_broken() {
+    let attempt = attempt(|| Reply::CutOff).await;
+    assert!(matches!(attempt, Attempt::Retry { code: ExportCode::Broken, .. }), "{attempt:?}");
+}
+
+#[tokio::test]
+async fn nobody_there_is_connect() {
+    for protocol in [Protocol::HttpProtobuf, Protocol::Grpc] {
+        let endpoint = receiver::endpoint(receiver::nobody().await, protocol);
+        let attempt = Client::new(&endpoint, Signal::Logs).unwrap().send(request(1)).await;
+        let Attempt::Retry { code: ExportCode::Connect, message, .. } = attempt else {
+            panic!("{attempt:?}")
+        };
+        assert!(message.contains("Connection refused"), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn an_endless_answer_is_not_read() {
+    assert_eq!(attempt(|| Reply::Answer(200, &[], vec![b'x'; 1 << 20])).await, Attempt::Taken);
+    let headers = &[("content-type", "text/plain")];
+    let refused = attempt(|| Reply::Answer(500, headers, vec![b'x'; 1 << 20])).await;
+    let message = "HTTP 500 Internal Server Error".to_owned();
+    assert_eq!(refused, Attempt::Refused { code: ExportCode::Internal, message });
+}
+
+#[tokio::test]
+async fn what_cannot_work_is_said_at_start() {
+    let error = |url: &str, header: (&str, &str)| {
+        let mut endpoint = receiver::endpoint(([127, 0, 0, 1], 1).into(), Protocol::HttpProtobuf);
+        endpoint.url = url.to_owned();
+        endpoint.headers = vec![(header.0.to_owned(), header.1.to_owned())];
+        Client::new(&endpoint, Signal::Metrics).unwrap_err()
+    };
+    let ok = ("x-a", "b");
+    assert_eq!(error("ftp://h/", ok), r#""ftp://h/" must begin with http:// or https://"#);
+    assert_eq!(error("/v1/logs", ok), r#""/v1/logs" has no host"#);
+    assert!(!error("http://user:secret@h/", ok).contains("secret"));
+    assert_eq!(error("http://h/", ("a b", "c")), r#""a b" is not a header's name"#);
+    assert!(error("http://h/", ("x-key", "secret\n")).contains(r#"the value of the header "x-key""#));
+    assert!(error("http://h/", ("Content-Type", "c")).contains("belongs to the protocol"));
+}

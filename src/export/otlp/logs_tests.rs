@@ -1,0 +1,303 @@
+//! The sender against collectors that are slow, full, wrong or away: nothing is lost that no counter
+//! shows, and the books balance whenever it is quiet.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceResponse;
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use prost::Message;
+use tokio::net::TcpListener;
+
+use super::*;
+use crate::config::settings::{Endpoint, Protocol};
+use crate::export::otlp::receiver::{self, Reply, partial, until};
+use crate::outcome::{ExportCode, Place};
+
+const FAR: Duration = Duration::from_secs(60);
+
+struct Running {
+    logs: Logs,
+    own: Arc<OwnMetrics>,
+    taken: AtomicUsize,
+}
+
+impl Running {
+    fn start(endpoint: &Endpoint, memory_bytes: usize) -> Self {
+        let own = Arc::new(OwnMetrics::default());
+        let client = Client::new(endpoint, Signal::Logs).unwrap();
+        let frame = Frame::new(&Resource::default());
+        let delivery = Delivery { memory_bytes, shutdown_timeout: FAR };
+        let backoff = Backoff { base: Duration::from_millis(5), cap: Duration::from_millis(20) };
+        let logs = Logs::start_with(client, frame, &delivery, Arc::clone(&own), backoff);
+        Running { logs, own, taken: AtomicUsize::new(0) }
+    }
+
+    fn push(&self, count: usize) {
+        let (bytes, ends) = receiver::records(count);
+        self.logs.queue().push(&bytes, &ends);
+        self.taken.fetch_add(count, Ordering::Relaxed);
+    }
+
+    fn fate(&self, fate: Fate) -> u64 {
+        self.own.events(Exporter::Otlp, fate)
+    }
+
+    fn tries(&self, code: ExportCode) -> u64 {
+        self.own.export_requests(Signal::Logs, code)
+    }
+
+    async fn until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
+        until(what, || condition(self)).await;
+        self.balance();
+    }
+
+    fn balance(&self) {
+        balance(&self.own, self.taken.load(Ordering::Relaxed));
+    }
+
+    /// Shuts down; nothing may be pending then.
+    async fn shutdown(self, timeout: Duration) -> (Remainder, Arc<OwnMetrics>) {
+        let remainder = self.logs.shutdown(Instant::now() + timeout).await;
+        assert_eq!(balance(&self.own, self.taken.load(Ordering::Relaxed)), 0);
+        (remainder, self.own)
+    }
+}
+
+/// Checks that what was taken has a fate or is pending. Gives what is pending.
+fn balance(own: &OwnMetrics, taken: usize) -> i64 {
+    let fates: u64 = Fate::ALL.iter().map(|fate| own.events(Exporter::Otlp, *fate)).sum();
+    let pending: i64 = Place::ALL.iter().map(|place| own.pending(Exporter::Otlp, *place)).sum();
+    assert_eq!(fates as i64 + pending, taken as i64);
+    pending
+}
+
+#[tokio::test]
+async fn events_are_delivered_once() {
+    let receiver = receiver::http(None, |_| Reply::ok()).await;
+    let running = Running::start(&receiver.endpoint(), 1 << 20);
+    running.push(600);
+    running.push(500);
+    running.until("all delivered", |r| r.fate(Fate::Delivered) == 1100).await;
+    assert_eq!(receiver.log.records().len(), 1100);
+    assert_eq!(running.tries(ExportCode::Ok), 3);
+    assert_eq!(running.shutdown(FAR).await.0, Remainder { events: 0 });
+}
+
+#[tokio::test]
+async fn what_is_refused_in_part_is_counted_in_part() {
+    let receiver = receiver::http(None, |_| Reply::Answer(200, &[], partial(2, "old").encode_to_vec())).await;
+    let running = Running::start(&receiver.endpoint(), 1 << 20);
+    running.push(512);
+    running.until("settled", |r| r.fate(Fate::Delivered) == 510 && r.fate(Fate::Rejected) == 2).await;
+    assert_eq!(running.tries(ExportCode::PartialSuccess), 1);
+}
+
+#[tokio::test]
+async fn a_collector_cannot_refuse_more_than_it_got() {
+    let receiver = receiver::grpc(None, |_| Some(Ok(partial(i64::MAX, "")))).await;
+    let running = Running::start(&receiver.endpoint(), 1 << 20);
+    running.push(512);
+    running.until("settled", |r| r.fate(Fate::Rejected) == 512).await;
+}
+
+#[tokio::test]
+async fn what_is_refused_is_not_sent_again() {
+    let receiver = receiver::http(None, |_| Reply::Answer(400, &[], Vec::new())).await;
+    let running = Running::start(&receiver.endpoint(), 1 << 20);
+    running.push(512);
+    running.until("refused", |r| r.fate(Fate::Rejected) == 512).await;
+    assert_eq!(running.logs.health().failing_since(), None);
+    running.shutdown(FAR).await;
+    assert_eq!(receiver.log.len(), 1);
+}
+
+#[tokio::test]
+async fn a_refusal_of_the_daemon_itself_makes_it_unready() {
+    let receiver = receiver::http(None, |_| Reply::Answer(401, &[], Vec::new())).await;
+    let running = Running::start(&receiver.endpoint(), 1 << 20);
+    running.push(512);
+    running.until("refused", |r| r.fate(Fate::Rejected) == 512).await;
+    assert!(running.logs.health().failing_since().is_some());
+}
+
+#[tokio::test]
+async fn trouble_of_every_kind_passes_without_loss() {
+    let receiver = receiver::http(None, |number| match number {
+        0 => Reply::Answer(503, &[], Vec::new()),
+        1 => Reply::Answer(429, &[("retry-after", "0")], Vec::new()),
+        2 => Reply::CutOff,
+        3 => Reply::Hang,
+        _ => Reply::ok(),
+    })
+    .await;
+    let endpoint = Endpoint { timeout: Duration::from_millis(300), ..receiver.endpoint() };
+    let running = Running::start(&endpoint, 1 << 20);
+    running.push(512);
+    running.until("delivered", |r| r.fate(Fate::Delivered) == 512).await;
+    use ExportCode::{Broken, Ok, ResourceExhausted, Timeout, Unavailable};
+    for code in [Unavailable, ResourceExhausted, Broken, Timeout, Ok] {
+        assert_eq!(running.tries(code), 1, "{code:?}");
+    }
+    assert_eq!(receiver.log.len(), 5);
+}
+
+#[tokio::test]
+async fn trouble_over_grpc_passes_without_loss() {
+    let receiver = receiver::grpc(None, |number| {
+        Some(match number {
+            0 => Err(tonic::Status::unavailable("")),
+            1 => Err(tonic::Status::aborted("")),
+            _ => Ok(ExportLogsServiceResponse::default()),
+        })
+    })
+    .await;
+    let running = Running::start(&receiver.endpoint(), 1 << 20);
+    running.push(512);
+    running.until("delivered", |r| r.fate(Fate::Delivered) == 512).await;
+    assert_eq!((running.tries(ExportCode::Unavailable), running.tries(ExportCode::Other)), (1, 1));
+}
+
+#[tokio::test]
+async fn an_outage_costs_only_what_memory_cannot_hold() {
+    let address = receiver::nobody().await;
+    let (bytes, _) = receiver::records(512);
+    let running = Running::start(&receiver::endpoint(address, Protocol::HttpProtobuf), 3 * bytes.len());
+    for _ in 0..4 {
+        running.push(512);
+    }
+    running.until("tried", |r| r.tries(ExportCode::Connect) >= 6).await;
+    assert_eq!(running.fate(Fate::DroppedQueueFull), 512);
+    assert!(running.logs.health().failing_since().is_some());
+    let receiver = receiver::http_on(TcpListener::bind(address).await.unwrap(), None, |_| Reply::ok());
+    running.until("delivered", |r| r.fate(Fate::Delivered) == 3 * 512).await;
+    assert_eq!(running.logs.health().failing_since(), None);
+    assert_eq!(receiver.log.records().len(), 3 * 512);
+    running.push(512);
+    running.until("memory is free again", |r| r.fate(Fate::Delivered) == 4 * 512).await;
+}
+
+#[tokio::test]
+async fn at_most_four_requests_are_in_flight() {
+    let receiver = receiver::grpc(None, |_| None).await;
+    let running = Running::start(&receiver.endpoint(), 1 << 20);
+    for _ in 0..6 {
+        running.push(512);
+    }
+    until("four requests", || receiver.log.len() == MAX_IN_FLIGHT).await;
+    running.balance();
+    assert_eq!(running.own.pending(Exporter::Otlp, Place::InFlight), 4 * 512);
+    assert_eq!(running.own.pending(Exporter::Otlp, Place::Memory), 2 * 512);
+    let start = Instant::now();
+    let (remainder, _own) = running.shutdown(Duration::from_millis(100)).await;
+    assert_eq!(remainder, Remainder { events: 6 * 512 });
+    assert!(start.elapsed() < Duration::from_secs(5));
+    assert_eq!(receiver.log.len(), MAX_IN_FLIGHT);
+}
+
+#[tokio::test]
+async fn shutdown_sends_what_is_there_without_waiting_for_more() {
+    let receiver = receiver::http(None, |_| Reply::ok()).await;
+    let running = Running::start(&receiver.endpoint(), 1 << 20);
+    running.push(3);
+    let start = Instant::now();
+    let (remainder, own) = running.shutdown(FAR).await;
+    assert!(start.elapsed() < crate::export::otlp::queue::MAX_BATCH_AGE);
+    assert_eq!((remainder.events, own.events(Exporter::Otlp, Fate::Delivered)), (0, 3));
+}
+
+#[tokio::test]
+async fn shutdown_ends_a_long_wait_and_tries_again() {
+    let receiver = receiver::http(None, |number| match number {
+        0 => Reply::Answer(503, &[("retry-after", "250")], Vec::new()),
+        1 => Reply::Answer(503, &[], Vec::new()),
+        _ => Reply::ok(),
+    })
+    .await;
+    let running = Running::start(&receiver.endpoint(), 1 << 20);
+    running.push(512);
+    running.until("tried", |r| r.tries(ExportCode::Unavailable) == 1).await;
+    let (remainder, own) = running.shutdown(FAR).await;
+    assert_eq!((remainder.events, own.events(Exporter::Otlp, Fate::Delivered)), (0, 512));
+    assert_eq!(receiver.log.len(), 3);
+}
+
+#[tokio::test]
+async fn shutdown_gives_up_at_the_deadline() {
+    let endpoint = receiver::endpoint(receiver::nobody().await, Protocol::Grpc);
+    let running = Running::start(&endpoint, 1 << 20);
+    running.push(1000);
+    let start = Instant::now();
+    let (remainder, _own) = running.shutdown(Duration::from_millis(300)).await;
+    assert_eq!(remainder, Remainder { events: 1000 });
+    assert!((Duration::from_millis(300)..Duration::from_secs(5)).contains(&start.elapsed()));
+}
+
+#[tokio::test]
+async fn an_owner_that_vanishes_leaves_balanced_books() {
+    let endpoint = receiver::endpoint(receiver::nobody().await, Protocol::HttpProtobuf);
+    let running = Running::start(&endpoint, 1 << 20);
+    running.push(600);
+    let own = Arc::clone(&running.own);
+    drop(running);
+    until("settled", || own.events(Exporter::Otlp, Fate::DroppedShutdown) == 600).await;
+    assert_eq!(balance(&own, 600), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_books_balance_under_load_and_trouble() {
+    let receiver = receiver::http(None, |number| match number % 5 {
+        0 => Reply::Answer(503, &[], Vec::new()),
+        1 => Reply::Answer(400, &[], Vec::new()),
+        2 => Reply::Answer(200, &[], partial(3, "old").encode_to_vec()),
+        3 => Reply::CutOff,
+        _ => Reply::ok(),
+    })
+    .await;
+    let running = Running::start(&receiver.endpoint(), 40_000);
+    std::thread::scope(|threads| {
+        for thread in 0..3 {
+            let running = &running;
+            threads.spawn(move || (0..2000).for_each(|upload| running.push((upload + thread) % 7)));
+        }
+    });
+    let (remainder, own) = running.shutdown(FAR).await;
+    assert_eq!(remainder.events, 0);
+    let fate = |fate| own.events(Exporter::Otlp, fate);
+    assert!(fate(Fate::Delivered) > 0 && fate(Fate::Rejected) > 0);
+    // The receiver saw each event at least once, and again for every try that it did not answer well.
+    assert!(receiver.log.records().len() as u64 >= fate(Fate::Delivered) + fate(Fate::Rejected));
+}
+
+/// Collects the lines that are logged on this thread.
+#[derive(Clone, Default)]
+struct Lines(Arc<parking_lot::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_is_logged_once_with_its_reason() {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    // While there is only one subscriber, tracing asks the thread that first meets a line's callsite,
+    // which may be another test's, whether anybody listens. With two it asks the subscribers.
+    let _second = tracing::Dispatch::new(tracing_subscriber::fmt().with_writer(std::io::sink).finish());
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let headers = &[("content-type", "text/plain")];
+    let receiver = receiver::http(None, move |_| Reply::Answer(400, headers, b"no\x1b[1m".to_vec())).await;
+    let running = Running::start(&receiver.endpoint(), 1 << 20);
+    running.push(3 * 512);
+    running.until("refused", |r| r.fate(Fate::Rejected) == 3 * 512).await;
+    let logged = String::from_utf8(lines.0.lock().clone()).unwrap();
+    assert_eq!(logged.matches("the collector refuses events for good").count(), 1, "{logged}");
+    assert!(logged.contains("events=512") && logged.contains("HTTP 400 Bad Request: no"), "{logged}");
+    assert!(logged.contains("code=\"invalid_argument\"") && !logged.contains('\x1b'), "{logged}");
+}
