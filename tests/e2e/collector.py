@@ -1,0 +1,135 @@
+"""An OTLP receiver that shares nothing with the daemon: Python's http.server or grpcio in front,
+the protobuf classes of opentelemetry-proto behind. It keeps every request for the test to look at.
+"""
+
+import gzip
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import grpc
+from opentelemetry.proto.collector.logs.v1 import logs_service_pb2 as logs
+from opentelemetry.proto.collector.logs.v1 import logs_service_pb2_grpc as logs_grpc
+from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2 as metrics
+from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2_grpc as metrics_grpc
+
+
+GATE_SECONDS = 30
+
+
+class Received:
+    """What a collector got, as (headers, message), in the order of arrival."""
+
+    def __init__(self):
+        self.logs, self.metrics, self.refused = [], [], []
+        # While it is clear, requests are held at the door: a backlog to order.
+        self.gate = threading.Event()
+        self.gate.set()
+        self.held = 0
+
+    def pass_gate(self):
+        """Called with each request before it is stored."""
+        self.held += not self.gate.is_set()
+        self.gate.wait(GATE_SECONDS)
+
+    def records(self):
+        """Every log record of every request."""
+        return [record for _, message in list(self.logs)
+                for resource in message.resource_logs
+                for scope in resource.scope_logs
+                for record in scope.log_records]
+
+
+class HttpCollector:
+    """OTLP over HTTP with protobuf."""
+
+    protocol = "http/protobuf"
+
+    def __init__(self):
+        self.received = Received()
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler(self.received))
+        self.server.daemon_threads = True
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.endpoint = f"http://127.0.0.1:{self.server.server_address[1]}"
+
+    def close(self):
+        """Stops listening."""
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def handler(received):
+    """A request handler that stores into `received`."""
+    routes = {
+        "/v1/logs": (received.logs, logs.ExportLogsServiceRequest, logs.ExportLogsServiceResponse),
+        "/v1/metrics": (received.metrics, metrics.ExportMetricsServiceRequest,
+                        metrics.ExportMetricsServiceResponse),
+    }
+
+    class Handler(BaseHTTPRequestHandler):
+        """Takes what OTLP/HTTP allows and refuses the rest, so that a test finds out."""
+
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self):  # the name is http.server's
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            kind = self.headers["Content-Type"]
+            if self.path not in routes or kind != "application/x-protobuf":
+                received.refused.append((self.path, kind))
+                return self.answer(400, b"")
+            if self.headers.get("Content-Encoding") == "gzip":
+                body = gzip.decompress(body)
+            store, request, response = routes[self.path]
+            received.pass_gate()
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            store.append((headers, request.FromString(body)))
+            return self.answer(200, response().SerializeToString())
+
+        def answer(self, status, body):
+            """Answers in protobuf, as the protocol asks."""
+            self.send_response(status)
+            self.send_header("Content-Type", "application/x-protobuf")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            """Says nothing: the test's output is for its results."""
+
+    return Handler
+
+
+class GrpcCollector:
+    """OTLP over gRPC."""
+
+    protocol = "grpc"
+
+    def __init__(self):
+        self.received = Received()
+        self.server = grpc.server(ThreadPoolExecutor(4))
+        logs_grpc.add_LogsServiceServicer_to_server(
+            servicer(self.received, "logs", logs.ExportLogsServiceResponse), self.server)
+        metrics_grpc.add_MetricsServiceServicer_to_server(
+            servicer(self.received, "metrics", metrics.ExportMetricsServiceResponse), self.server)
+        port = self.server.add_insecure_port("127.0.0.1:0")
+        self.server.start()
+        self.endpoint = f"http://127.0.0.1:{port}"
+
+    def close(self):
+        """Stops listening."""
+        self.server.stop(None).wait()
+
+
+def servicer(received, signal, response):
+    """A service whose Export stores what it got."""
+    store = getattr(received, signal)
+
+    class Servicer:
+        """Both services have this one method."""
+
+        def Export(self, request, context):  # the name is the protocol's
+            received.pass_gate()
+            store.append((dict(context.invocation_metadata()), request))
+            return response()
+
+    return Servicer()

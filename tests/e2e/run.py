@@ -1,0 +1,114 @@
+#!/usr/bin/env python3
+"""The entry point of the end-to-end tests: the real binary against real browsers, Prometheus and
+collectors. `tests/run` calls it with everything installed; on its own:
+
+    target/test-venv/bin/python tests/e2e/run.py [--binary PATH] [--keep] [--list] [NAME...]
+
+A NAME is a file (`otlp`) or one of its tests (`otlp.rotel_grpc`); without names, all run.
+"""
+
+import argparse
+import contextlib
+import importlib
+import signal
+import sys
+import time
+import traceback
+from pathlib import Path
+
+from bench import Bench
+from checks import Failure
+from processes import Ended
+
+TEST_SECONDS = 180  # far above what any test takes: it only turns a hang into a failure
+ROOT = Path(__file__).resolve().parents[2]
+FILES = sorted(path.stem[5:] for path in Path(__file__).parent.glob("test_*.py"))
+
+
+def main():
+    """Runs the chosen tests; exit code 0 if all passed, 1 if not, 2 if it was called wrongly."""
+    arguments = parse_arguments()
+    chosen = choose(arguments.names)
+    if arguments.list:
+        print("\n".join(name for name, _ in chosen))
+        return 0
+    if not arguments.binary.is_file():
+        print(f"no binary at {arguments.binary}: run `cargo build --release --locked`, "
+              "or name one with --binary", file=sys.stderr)
+        return 2
+    if arguments.names:
+        print(f"not run: the {len(choose([])) - len(chosen)} tests that were not named")
+    failed = sum(not run(name, test, arguments) for name, test in chosen)
+    print(f"{len(chosen) - failed} passed, {failed} failed", flush=True)
+    return 1 if failed else 0
+
+
+def parse_arguments():
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--binary", type=lambda text: Path(text).resolve(),
+                        default=ROOT / "target/release/lookoutd")
+    parser.add_argument("--keep", action="store_true", help="keep every test's directory")
+    parser.add_argument("--list", action="store_true", help="name the tests and run none")
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    return parser.parse_args()
+
+
+def choose(names):
+    """The tests of these names, as (name, function), in the order in which they are written."""
+    every = [(f"{file}.{function[5:]}", test) for file in FILES
+             for function, test in vars(importlib.import_module(f"test_{file}")).items()
+             if function.startswith("test_")]
+    known = {*FILES, *(name for name, _ in every)}
+    for name in names:
+        if name not in known:
+            sys.exit(f"no test is called {name!r}; there are: {', '.join(sorted(known))}")
+    return [(name, test) for name, test in every
+            if not names or name in names or name.split(".")[0] in names]
+
+
+def run(name, test, arguments):
+    """Runs one test, says how it went, and gives back whether it passed."""
+    began, passed, bench = time.monotonic(), False, Bench(name, arguments.binary)
+    try:
+        with time_limit(TEST_SECONDS):
+            test(bench)
+            bench.finish()
+        passed = True
+    except (Failure, Ended) as failure:
+        problem = str(failure)
+    except Exception:  # an error in the test itself fails it as well
+        problem = traceback.format_exc()
+    finally:
+        keep = arguments.keep or not passed
+        bench.close(keep)
+    seconds = time.monotonic() - began
+    print(f"{'ok    ' if passed else 'FAILED'} {name} ({seconds:.1f} s)", flush=True)
+    if not passed:
+        print(indent(problem), flush=True)
+    if keep:
+        print(indent(f"kept for reading: {bench.directory}"), flush=True)
+    return passed
+
+
+def indent(text):
+    """A problem set apart from the list of tests."""
+    return "\n".join("       " + line for line in text.splitlines())
+
+
+@contextlib.contextmanager
+def time_limit(seconds):
+    """Raises Ended in what takes longer."""
+    def expired(_signal, frame):
+        raise Ended(f"the test took longer than {seconds} s and was ended:\n"
+                    + "".join(traceback.format_stack(frame)))
+    signal.signal(signal.SIGALRM, expired)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,126 @@
+"""A real Prometheus scrapes the daemon: what browsers once sent comes out of its query API as the
+numbers that were posted, and promtool has nothing to say about the format.
+"""
+
+import json
+import os
+import subprocess
+
+import corpus
+from checks import Failure, equal, eventually
+from exposition import difference
+from http_client import get
+
+SCRAPE_CONFIG = """
+global: {{ scrape_interval: 1s, scrape_timeout: 1s }}
+scrape_configs:
+  - job_name: lookoutd
+    static_configs: [ {{ targets: ["{target}"] }} ]
+"""
+SITES = """
+sites:
+  - name: shop
+    hosts: [site.test]
+"""
+KNOWN = {
+    "age": 0, "type": "csp-violation", "url": "https://site.test/cart",
+    "body": {"documentURL": "https://site.test/cart", "blockedURL": "https://evil.example/x.js",
+             "effectiveDirective": "script-src-elem", "disposition": "enforce",
+             "originalPolicy": "script-src 'self'", "statusCode": 200},
+}
+
+
+class Prometheus:
+    """Debian's Prometheus on a port and a store of its own; the packaged service is not involved."""
+
+    def __init__(self, bench, daemon):
+        config = bench.directory / "prometheus.yml"
+        config.write_text(SCRAPE_CONFIG.format(target=daemon.admin.removeprefix("http://")))
+        process = bench.process("prometheus", [
+            "prometheus", f"--config.file={config}", "--web.listen-address=127.0.0.1:0",
+            f"--storage.tsdb.path={bench.directory / 'tsdb'}"], {"PATH": os.environ["PATH"]})
+        address = process.wait_for(r'msg="Listening on" address=(\S+)', "stderr").group(1)
+        process.wait_for("Server is ready", "stderr")
+        self.url = f"http://{address}/api/v1/query"
+
+    def query(self, expression, *labels):
+        """The value of each resulting series, by these labels."""
+        answer = get(self.url, query=expression)
+        equal(f"Prometheus refused the query {expression}", 200, answer.status, answer.text)
+        return {tuple(result["metric"].get(label, "") for label in labels):
+                float(result["value"][1]) for result in answer.json()["data"]["result"]}
+
+    def expect(self, expression, labels, expected):
+        """Waits until the next scrape brought these values."""
+        eventually(lambda: equal(f"Prometheus does not have what was posted: {expression}",
+                                 expected, self.query(expression, *labels), self.url))
+
+
+def test_values(bench):
+    """Every capture of the corpus, and then one report with known labels."""
+    daemon = bench.lookoutd(config=SITES)
+    prometheus = Prometheus(bench, daemon)
+    prometheus.expect('up{job="lookoutd"}', (), {(): 1})
+    expected = post_corpus(daemon)
+    for expression, labels, values in (
+            ("sum by (kind, browser) (lookout_reports_total) > 0", ("kind", "browser"),
+             expected.reports),
+            ("sum by (disposition, directive) (lookout_csp_violations_total) > 0",
+             ("disposition", "directive"), expected.csp),
+            ("sum by (phase, outcome, protocol) (lookout_network_reports_total) > 0",
+             ("phase", "outcome", "protocol"), expected.network)):
+        prometheus.expect(expression, labels, dict(values))
+    check_known_report(daemon, prometheus)
+
+
+def post_corpus(daemon):
+    """Posts every capture; the daemon must take each."""
+    captures = corpus.uploads()
+    for capture in captures:
+        answer = capture.send(daemon.intake + "/report")
+        equal("A browser's upload was not taken", 204, answer.status,
+              f"tests/corpus/{capture.name}, answer {answer.text!r}")
+    expected = corpus.Expected(captures)
+    daemon.sent += expected.items
+    return expected
+
+
+def check_known_report(daemon, prometheus):
+    """One report more moves exactly its own series by one, with every label as expected."""
+    labels = ("site", "disposition", "directive", "blocked", "noise")
+    values = ("shop", "enforce", "script-src-elem", "https://evil.example", "none")
+    selector = ",".join(f'{label}="{value}"' for label, value in zip(labels, values))
+    expression = f"lookout_csp_violations_total{{{selector}}}"
+    equal("The series of the known report exists before it was posted", {},
+          prometheus.query(expression), prometheus.url, "choose another blocked origin")
+    daemon.post([KNOWN])
+    prometheus.expect(expression, labels, {values: 1})
+
+
+def test_format(bench):
+    """promtool lints a full scrape, empty and filled, and the compressed one is the same."""
+    daemon = bench.lookoutd(config=SITES)
+    lint(daemon, "with no report taken yet")
+    post_corpus(daemon)
+    bad = [KNOWN, 5, {"no": "type"}, {**KNOWN, "type": 'quo"te\\back\nline'}]
+    daemon.post(json.dumps(bad), items=len(bad))
+    lint(daemon, "after the whole corpus")
+    eventually(lambda: compare_compressed(daemon))
+
+
+def lint(daemon, when):
+    """promtool must accept the text without a word."""
+    text = daemon.scrape_text()
+    tool = subprocess.run(["promtool", "check", "metrics"], input=text.encode(), timeout=30,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    said = tool.stdout.decode().strip()
+    equal(f"promtool finds fault with /metrics {when}", (0, ""), (tool.returncode, said),
+          daemon.admin + "/metrics")
+
+
+def compare_compressed(daemon):
+    """The compressed scrape has the same series; those of the scrape itself aside, the same values."""
+    plain, compressed = daemon.scrape(), daemon.scrape_gzip()
+    lines = [line for line in difference(plain, compressed) if not line.startswith("process_")]
+    if lines:
+        raise Failure("The compressed scrape differs from the plain one:\n  " + "\n  ".join(lines))
