@@ -133,12 +133,15 @@ impl Pipeline {
         }
         let assessment = (report.kind.assess)(&report, &class);
         self.record(&report, &class, &assessment.observations, context);
+        if self.console.is_none() && self.otlp.is_none() {
+            return Ok(());
+        }
         if self.caps.allow(class.configured, context.received) {
             let event = Event {
                 report: &report,
                 class,
                 severity: assessment.severity,
-                summary: &assessment.summary,
+                summary: &(report.kind.summary)(&report),
                 query: context.query,
                 client_address: context.client_address,
             };

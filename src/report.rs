@@ -201,8 +201,6 @@ impl Severity {
 pub struct Assessment<'a> {
     /// How bad it is.
     pub severity: Severity,
-    /// One line for a person.
-    pub summary: String,
     /// What it adds to the kind's own families.
     pub observations: smallvec::SmallVec<[Observation<'a>; 3]>,
 }

@@ -1,34 +1,37 @@
-//! The browser's family out of its user agent: a small table of product tokens, in an order in which
-//! the first match is right, because everybody claims to be those below.
+//! The browser's family out of its user agent: a small table of product names, ranked, because every
+//! browser claims to be those of the ranks below its own.
 
 use crate::report::Browser;
 
-/// Product tokens, most specific first.
-const PRODUCTS: [(&str, Browser); 15] = [
-    ("Edg/", Browser::Edge),
-    ("EdgA/", Browser::Edge),
-    ("EdgiOS/", Browser::Edge),
-    ("Edge/", Browser::Edge),
-    ("OPR/", Browser::Opera),
-    ("OPT/", Browser::Opera),
-    ("Opera", Browser::Opera),
-    ("SamsungBrowser/", Browser::Samsung),
-    ("Firefox/", Browser::Firefox),
-    ("FxiOS/", Browser::Firefox),
-    ("HeadlessChrome/", Browser::Chrome),
-    ("CriOS/", Browser::Chrome),
-    ("Chrome/", Browser::Chrome),
-    ("Chromium/", Browser::Chrome),
-    ("AppleWebKit/", Browser::Safari),
+/// Product names with the rank of their claim: the lowest rank found is the browser.
+const PRODUCTS: [(&str, u8, Browser); 15] = [
+    ("Edg", 0, Browser::Edge),
+    ("EdgA", 0, Browser::Edge),
+    ("EdgiOS", 0, Browser::Edge),
+    ("Edge", 0, Browser::Edge),
+    ("OPR", 1, Browser::Opera),
+    ("OPT", 1, Browser::Opera),
+    ("Opera", 1, Browser::Opera),
+    ("SamsungBrowser", 2, Browser::Samsung),
+    ("Firefox", 3, Browser::Firefox),
+    ("FxiOS", 3, Browser::Firefox),
+    ("HeadlessChrome", 4, Browser::Chrome),
+    ("CriOS", 4, Browser::Chrome),
+    ("Chrome", 4, Browser::Chrome),
+    ("Chromium", 4, Browser::Chrome),
+    ("AppleWebKit", 5, Browser::Safari),
 ];
 
 /// The family, `other` for anything else and for no user agent.
 pub(super) fn of(user_agent: &str) -> Browser {
-    // Every product token has its slash or its O; most of a user agent has neither.
-    PRODUCTS
-        .iter()
-        .find(|(token, _)| memchr::memmem::find(user_agent.as_bytes(), token.as_bytes()).is_some())
-        .map_or(Browser::Other, |(_, browser)| *browser)
+    // `product/version`: the names are what stands between a blank and a slash.
+    let bytes = user_agent.as_bytes();
+    let products = memchr::memchr_iter(b'/', bytes).filter_map(|slash| {
+        let start = memchr::memrchr(b' ', &bytes[..slash]).map_or(0, |blank| blank + 1);
+        let name = &bytes[start..slash];
+        PRODUCTS.iter().find(|(known, ..)| known.as_bytes() == name)
+    });
+    products.min_by_key(|(_, rank, _)| *rank).map_or(Browser::Other, |(.., browser)| *browser)
 }
 
 #[cfg(test)]

@@ -103,7 +103,7 @@ fn built_in(report: &Report<'_>) -> Noise {
 
 /// The scheme of a URL, or the bare word that stands for one.
 fn scheme(url: &str) -> &str {
-    url.split(':').next().unwrap_or_default()
+    &url[..memchr::memchr(b':', url.as_bytes()).unwrap_or(url.len())]
 }
 
 /// Schemes that only an engine's own parts load from or run in.
@@ -116,6 +116,10 @@ fn is_engine_scheme(scheme: &str) -> bool {
 fn is_local(host: &str) -> bool {
     if host == "localhost" || host.ends_with(".localhost") || host.ends_with(".local") {
         return true;
+    }
+    // Addresses have a colon or begin with a digit; most hosts do neither.
+    if !host.starts_with(|c: char| c.is_ascii_digit()) && !host.contains(':') {
+        return false;
     }
     match host.parse::<std::net::IpAddr>() {
         Ok(std::net::IpAddr::V4(v4)) => v4.is_loopback() || v4.is_private() || v4.is_link_local(),

@@ -17,10 +17,9 @@ type Each<'e> = &'e mut dyn FnMut(Result<Value<'_>, Rejection>);
 
 /// Hands every item to `each`; what is beyond `max` items is `Excess`.
 pub(super) fn read(body: &[u8], max: usize, each: Each<'_>) -> Result<(), NotJson> {
-    let mut deserializer = serde_json::Deserializer::from_slice(body);
-    let document = deserializer.deserialize_any(ReadDocument { max });
-    if let Ok(document) = document
-        && deserializer.end().is_ok()
+    // Checking the body's UTF-8 as a whole is faster than string by string.
+    if let Ok(text) = std::str::from_utf8(body)
+        && let Some(document) = Document::read(text, max)
     {
         document.hand_over(each);
         return Ok(());
@@ -34,7 +33,13 @@ struct Document<'a> {
     excess: u64,
 }
 
-impl Document<'_> {
+impl<'a> Document<'a> {
+    fn read(text: &'a str, max: usize) -> Option<Document<'a>> {
+        let mut deserializer = serde_json::Deserializer::from_str(text);
+        let document = deserializer.deserialize_any(ReadDocument { max }).ok()?;
+        deserializer.end().is_ok().then_some(document)
+    }
+
     fn hand_over(self, each: Each<'_>) {
         self.items.into_iter().for_each(|item| each(Ok(item)));
         (0..self.excess).for_each(|_| each(Err(Rejection::Excess)));

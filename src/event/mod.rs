@@ -60,7 +60,7 @@ impl Event<'_> {
                 Value::Bool(flag) => Attribute::Flag(*flag),
                 Value::Array(_) | Value::Object(_) => Attribute::Json(value),
             };
-            match self.report.kind.member(name).map(|member| member.attribute) {
+            match self.report.kind.member(name).map(|(_, member)| member.attribute) {
                 Some(Some(known)) => give(known, attribute),
                 Some(None) => {}
                 None => give(&format!("browser.report.body.{name}"), attribute),

@@ -50,6 +50,7 @@ pub static KIND: Kind = Kind {
     ],
     mend,
     assess,
+    summary,
     attributes: no_more_attributes,
     families: &[&VIOLATIONS],
 };
@@ -94,7 +95,6 @@ fn assess<'r>(report: &'r Report<'_>, class: &Class<'_>) -> Assessment<'r> {
     ];
     Assessment {
         severity: severity(disposition, class.noise),
-        summary: summary(report, disposition),
         observations: smallvec![Observation::one(&VIOLATIONS, labels)],
     }
 }
@@ -110,12 +110,12 @@ pub(super) fn severity(disposition: Disposition, noise: Noise) -> Severity {
 
 /// "Would block" where the policy only reports; Safari's legacy reports do not say, so neither does
 /// the summary.
-fn summary(report: &Report<'_>, disposition: Disposition) -> String {
+fn summary(report: &Report<'_>) -> String {
     let body = &report.body;
     let directive = body.text("effectiveDirective").unwrap_or("policy");
     let blocked = body.text("blockedURL").unwrap_or("something unnamed");
     let page = Some(&*report.url).filter(|url| !url.is_empty()).unwrap_or("an unnamed page");
-    match disposition {
+    match report.disposition() {
         Disposition::Enforce => format!("enforced {directive} blocked {blocked} on {page}"),
         Disposition::Report => format!("report-only {directive} would block {blocked} on {page}"),
         Disposition::Unknown => format!("{directive} violated by {blocked} on {page}"),

@@ -39,8 +39,10 @@ pub struct Kind {
     pub members: &'static [Member],
     /// Mends what spelling alone cannot: members that stand in for others.
     pub mend: fn(&mut Object<'_>),
-    /// How bad a report is, what to say of it, what to count.
+    /// How bad a report is, and what to count.
     pub assess: for<'r> fn(&'r Report<'_>, &Class<'_>) -> Assessment<'r>,
+    /// The one line that a person reads.
+    pub summary: fn(&Report<'_>) -> String,
     /// Event attributes beyond those that [`Member::attribute`] names.
     pub attributes: fn(&Report<'_>, &mut dyn FnMut(&str, Attribute<'_>)),
     /// The kind's own metric families.
@@ -92,13 +94,14 @@ impl Kind {
             .unwrap_or(&&other::KIND)
     }
 
-    /// The entry for a member as a browser spelled it.
-    pub fn member(&self, spelled: &str) -> Option<&'static Member> {
+    /// The entry for a member as a browser spelled it, and its position among the members.
+    pub fn member(&self, spelled: &str) -> Option<(usize, &'static Member)> {
         // The specification's own names first: they are what most reports use.
-        self.members
-            .iter()
-            .find(|member| member.name == spelled)
-            .or_else(|| self.members.iter().find(|member| member.also.contains(&spelled)))
+        let position =
+            |is: fn(&Member, &str) -> bool| self.members.iter().position(|member| is(member, spelled));
+        let at = position(|member, spelled| member.name == spelled)
+            .or_else(|| position(|member, spelled| member.also.contains(&spelled)))?;
+        Some((at, &self.members[at]))
     }
 }
 
@@ -132,13 +135,17 @@ pub(crate) const fn member(
 
 /// Host (without brackets) and port of a normalised URL; the host is empty where there is none.
 pub fn server(url: &str) -> (&str, Option<u16>) {
-    let Some((_, rest)) = url.split_once("://") else { return ("", None) };
-    let authority = rest.split('/').next().unwrap_or_default();
+    let bytes = url.as_bytes();
+    let Some(colon) = memchr::memchr(b':', bytes).filter(|colon| bytes[*colon..].starts_with(b"://")) else {
+        return ("", None);
+    };
+    let rest = &url[colon + 3..];
+    let authority = &rest[..memchr::memchr(b'/', rest.as_bytes()).unwrap_or(rest.len())];
     if let Some((address, after)) = authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         return (address, after.strip_prefix(':').and_then(|port| port.parse().ok()));
     }
-    match authority.split_once(':') {
-        Some((host, port)) => (host, port.parse().ok()),
+    match memchr::memchr(b':', authority.as_bytes()) {
+        Some(colon) => (&authority[..colon], authority[colon + 1..].parse().ok()),
         None => (authority, None),
     }
 }

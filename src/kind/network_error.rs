@@ -54,6 +54,7 @@ pub static KIND: Kind = Kind {
     ],
     mend: nothing_to_mend,
     assess,
+    summary,
     attributes,
     families: &[&REPORTS, &ESTIMATED, &DURATION],
 };
@@ -73,7 +74,6 @@ fn weight(sampling_fraction: Option<f64>) -> f64 {
 fn assess<'r>(report: &'r Report<'_>, class: &Class<'_>) -> Assessment<'r> {
     let body = &report.body;
     let outcome = body.text("type");
-    let ok = outcome == Some("ok");
     let phase = vocabulary::NEL_PHASES.label(body.text("phase"));
     let outcome_label = vocabulary::NEL_TYPES.label(outcome);
     let mut observations = SmallVec::new();
@@ -87,12 +87,8 @@ fn assess<'r>(report: &'r Report<'_>, class: &Class<'_>) -> Assessment<'r> {
         let seconds = Amount::Seconds(elapsed as f64 / 1e3);
         observations.push(Observation::new(&DURATION, [phase], seconds));
     }
-    let quiet = ok || class.noise != Noise::None;
-    Assessment {
-        severity: if quiet { Severity::Info } else { Severity::Warn },
-        summary: summary(report, ok),
-        observations,
-    }
+    let quiet = outcome == Some("ok") || class.noise != Noise::None;
+    Assessment { severity: if quiet { Severity::Info } else { Severity::Warn }, observations }
 }
 
 fn protocol(alpn: Option<&str>) -> Label<'static> {
@@ -103,13 +99,13 @@ fn protocol(alpn: Option<&str>) -> Label<'static> {
 }
 
 /// `network error tcp.refused (connection) for GET https://shop.example/cart after 12 ms`
-fn summary(report: &Report<'_>, ok: bool) -> String {
+fn summary(report: &Report<'_>) -> String {
     let body = &report.body;
-    let mut line = match (ok, body.text("type")) {
-        (true, _) => "network ok".to_owned(),
-        (false, outcome) => format!("network error {}", outcome.unwrap_or("of unknown type")),
+    let mut line = match body.text("type") {
+        Some("ok") => "network ok".to_owned(),
+        outcome => format!("network error {}", outcome.unwrap_or("of unknown type")),
     };
-    if let Some(phase) = body.text("phase").filter(|_| !ok) {
+    if let Some(phase) = body.text("phase").filter(|_| body.text("type") != Some("ok")) {
         line += &format!(" ({phase})");
     }
     line += " for ";

@@ -16,15 +16,16 @@ pub static KIND: Kind = Kind {
     members: &[],
     mend: nothing_to_mend,
     assess,
+    summary,
     attributes: no_more_attributes,
     families: &[],
 };
 
-fn assess<'r>(report: &'r Report<'_>, _: &Class<'_>) -> Assessment<'r> {
+fn assess<'r>(_: &'r Report<'_>, _: &Class<'_>) -> Assessment<'r> {
+    Assessment { severity: Severity::Info, observations: SmallVec::new() }
+}
+
+fn summary(report: &Report<'_>) -> String {
     let page = if report.url.is_empty() { "an unnamed page" } else { &report.url };
-    Assessment {
-        severity: Severity::Info,
-        summary: format!("{} reported by {page}", report.report_type),
-        observations: SmallVec::new(),
-    }
+    format!("{} reported by {page}", report.report_type)
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use crate::config::settings::Privacy;
 use crate::kind::{Holds, Kind};
-use crate::normalise::{MAX_TOKEN, text, url};
+use crate::normalise::{text, url};
 use crate::report::Disposition;
 use crate::value::{Object, Value};
 
@@ -21,13 +21,24 @@ pub(super) fn members<'a>(kind: &Kind, mut raw: Object<'a>, privacy: Privacy) ->
     (kind.mend)(&mut raw);
     let mut unknown = Unknown { left: MAX_UNKNOWN, privacy };
     let mut members = Object(Vec::with_capacity(raw.0.len()));
+    let mut seen = 0_u64;
     for (name, value) in raw.0 {
-        let (name, value) = match kind.member(&name) {
-            Some(member) => (Cow::Borrowed(member.name), known(member.holds, value, &mut unknown)),
-            None => (text::cut(name, MAX_TOKEN), unknown.clean(value)),
+        let (name, value, repeated) = match kind.member(&name) {
+            Some((at, member)) => {
+                let repeated = seen & (1 << at) != 0;
+                let value = known(member.holds, value, &mut unknown);
+                seen |= u64::from(value.is_some()) << at;
+                (Cow::Borrowed(member.name), value, repeated)
+            }
+            None => {
+                let name = text::clean(name, Holds::Token, privacy);
+                let repeated = members.get(&name).is_some();
+                (name, unknown.clean(value), repeated)
+            }
         };
         // Two spellings of one member, or one written twice: the last that says something counts.
-        match (value, members.0.iter_mut().find(|(known, _)| *known == name)) {
+        let earlier = repeated.then(|| members.0.iter_mut().find(|(known, _)| *known == name)).flatten();
+        match (value, earlier) {
             (Some(value), Some(earlier)) => earlier.1 = value,
             (Some(value), None) => members.0.push((name, value)),
             (None, _) => {}

@@ -9,32 +9,92 @@ pub(super) const REDACTED: &str = ":redacted";
 const MIN_HEX: usize = 24;
 /// Shortest base64url text that is taken for a secret.
 const MIN_BASE64: usize = 20;
+/// Shortest opaque identifier that opens something where the place says so.
+const MIN_IDENTIFIER: usize = 6;
 
 /// Whether a path segment must not leave the process. `before` is the segment before it.
 pub(super) fn is_secret(segment: &str, before: &str) -> bool {
-    // Nothing shorter is a secret, and most segments are shorter.
-    if segment.len() < 4 || segment == REDACTED {
-        return false;
-    }
-    if is_fingerprinted_asset(segment) {
-        return false;
-    }
-    carries_url_parts(segment)
-        || is_jwt(segment)
-        || is_long_hex(segment)
-        || is_long_base64(segment)
-        || (is_reset_like(before) && is_identifier(segment))
-}
-
-/// An e-mail address, a `key=value`, or a whole URL with its query, percent-encoded or not.
-fn carries_url_parts(segment: &str) -> bool {
-    if segment.contains(['@', '=', '?', '#']) {
+    let shape = Shape::of(segment);
+    if shape.carries_url_parts {
         return true;
     }
-    // %40 @, %3D =, %3F ?, %23 #; a doubly encoded one starts with %25.
-    let encoded =
-        |code: &str| segment.as_bytes().windows(3).any(|at| at.eq_ignore_ascii_case(code.as_bytes()));
-    segment.contains('%') && ["%40", "%3d", "%3f", "%23", "%25"].into_iter().any(encoded)
+    // Nothing shorter is a secret, and most segments are shorter.
+    if segment.len() < MIN_IDENTIFIER || segment == REDACTED || is_fingerprinted_asset(segment) {
+        return false;
+    }
+    is_jwt(segment)
+        || (segment.len() >= MIN_BASE64
+            && (shape.is_long_hex() || shape.is_long_base64(segment))
+            && !is_uuid(segment))
+        || (shape.is_identifier() && is_reset_like(before))
+}
+
+/// What a segment consists of, found in one pass: this runs for every segment of every URL.
+#[derive(Default)]
+struct Shape {
+    digits: usize,
+    hex: usize,
+    separators: usize,
+    others: usize,
+    length: usize,
+    /// Changes between upper case, lower case and digits that start no word.
+    changes: usize,
+    /// An e-mail address, a `key=value`, or a whole URL with its query, percent-encoded or not.
+    carries_url_parts: bool,
+}
+
+impl Shape {
+    fn of(segment: &str) -> Shape {
+        let mut shape = Shape { length: segment.len(), ..Shape::default() };
+        let mut before = b'-';
+        for (at, byte) in segment.bytes().enumerate() {
+            match byte {
+                b'0'..=b'9' => {
+                    shape.digits += 1;
+                    shape.hex += 1;
+                    shape.changes += usize::from(before.is_ascii_alphabetic());
+                }
+                b'a'..=b'z' => {
+                    shape.hex += usize::from(byte <= b'f');
+                    // A capital before a small letter starts a word.
+                    shape.changes += usize::from(before.is_ascii_digit());
+                }
+                b'A'..=b'Z' => {
+                    shape.hex += usize::from(byte <= b'F');
+                    shape.changes += usize::from(before.is_ascii_lowercase() || before.is_ascii_digit());
+                }
+                b'-' | b'_' | b'.' | b'~' | b'+' => shape.separators += 1,
+                b'@' | b'=' | b'?' | b'#' => shape.carries_url_parts = true,
+                b'%' => {
+                    shape.others += 1;
+                    shape.carries_url_parts |= is_encoded_delimiter(segment.as_bytes(), at);
+                }
+                _ => shape.others += 1,
+            }
+            before = byte;
+        }
+        shape
+    }
+
+    fn is_long_hex(&self) -> bool {
+        self.hex >= MIN_HEX && self.hex + self.separators == self.length
+    }
+
+    /// Text without words: it changes its case more often than a slug or a camel-case name does.
+    fn is_long_base64(&self, segment: &str) -> bool {
+        self.others == 0 && segment.len() >= MIN_BASE64 && self.changes * 5 >= segment.len()
+    }
+
+    /// An opaque identifier: letters and digits mixed.
+    fn is_identifier(&self) -> bool {
+        self.others == 0 && self.digits >= 2 && self.length >= MIN_IDENTIFIER
+    }
+}
+
+/// `%40` @, `%3D` =, `%3F` ?, `%23` #; a doubly encoded one starts with `%25`.
+fn is_encoded_delimiter(segment: &[u8], percent: usize) -> bool {
+    let code = segment.get(percent + 1..percent + 3).unwrap_or_default();
+    [&b"40"[..], b"3d", b"3f", b"23", b"25"].iter().any(|known| code.eq_ignore_ascii_case(known))
 }
 
 /// `eyJ…` is base64 of `{"`.
@@ -42,42 +102,17 @@ fn is_jwt(segment: &str) -> bool {
     segment.starts_with("eyJ") && segment.len() >= 16
 }
 
-fn is_long_hex(segment: &str) -> bool {
-    let hex = segment.bytes().filter(u8::is_ascii_hexdigit).count();
-    let rest_is_separators = segment.bytes().all(|byte| byte.is_ascii_hexdigit() || b"-_.".contains(&byte));
-    hex >= MIN_HEX && rest_is_separators && !is_uuid(segment)
-}
-
 /// `app.3f2a…9c.js`, `inter-v13-Ab3…dE.woff2`: content hashes, named after what they hold.
 fn is_fingerprinted_asset(segment: &str) -> bool {
     const EXTENSIONS: [&str; 17] = [
-        "js", "mjs", "cjs", "css", "map", "png", "jpg", "jpeg", "gif", "svg", "webp", "avif", "ico", "woff",
-        "woff2", "ttf", "wasm",
+        "js", "css", "png", "jpg", "svg", "woff2", "woff", "webp", "gif", "ico", "map", "mjs", "cjs", "jpeg",
+        "avif", "ttf", "wasm",
     ];
-    let Some((name, extension)) = segment.rsplit_once('.') else { return false };
-    !name.contains(['@', '=', '?', '#', '%']) && !is_jwt(name) && EXTENSIONS.contains(&extension)
-}
-
-/// Text without words: at least [`MIN_BASE64`] characters of base64url that change between upper
-/// case, lower case and digits more often than a slug or a camel-case name does.
-fn is_long_base64(segment: &str) -> bool {
-    let segment = segment.trim_end_matches('=');
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_+.~".contains(&byte);
-    if segment.len() < MIN_BASE64 || !segment.bytes().all(allowed) || is_uuid(segment) {
-        return false;
-    }
-    let class = |byte: u8| match byte {
-        b'0'..=b'9' => Some(0),
-        b'a'..=b'z' => Some(1),
-        b'A'..=b'Z' => Some(2),
-        _ => None,
-    };
-    let changes = segment.as_bytes().windows(2).filter(|pair| {
-        let (left, right) = (class(pair[0]), class(pair[1]));
-        // A capital before a small letter starts a word.
-        left.is_some() && right.is_some() && left != right && (left, right) != (Some(2), Some(1))
-    });
-    changes.count() * 5 >= segment.len()
+    // The longest extension has five letters.
+    let bytes = segment.as_bytes();
+    let Some(dot) = memchr::memrchr(b'.', &bytes[bytes.len().saturating_sub(6)..]) else { return false };
+    let dot = dot + bytes.len().saturating_sub(6);
+    EXTENSIONS.iter().any(|known| known.as_bytes() == &bytes[dot + 1..]) && !is_jwt(segment)
 }
 
 /// Places where even a short opaque segment opens something.
@@ -110,13 +145,6 @@ fn is_reset_like(before: &str) -> bool {
     PLACES.iter().any(|place| before.contains(place))
 }
 
-/// An opaque identifier: a UUID, or letters and digits mixed, long enough to guess nothing.
-fn is_identifier(segment: &str) -> bool {
-    let digits = segment.bytes().filter(u8::is_ascii_digit).count();
-    let opaque = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
-    is_uuid(segment) || (segment.len() >= 6 && digits >= 2 && segment.bytes().all(opaque))
-}
-
 fn is_uuid(segment: &str) -> bool {
     segment.len() == 36
         && segment.bytes().enumerate().all(|(at, byte)| match at {
@@ -143,6 +171,7 @@ mod tests {
             ("users", "jane%40example.com"),
             ("go", "https%3A%2F%2Fa.example%2F%3Ftoken%3D1"),
             ("", "token=abc"),
+            ("u", "a@b"),
         ] {
             assert!(is_secret(segment, before), "{before}/{segment}");
         }

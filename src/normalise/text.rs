@@ -41,18 +41,56 @@ fn cut_characters(text: Cow<'_, str>, max: usize) -> Cow<'_, str> {
 
 /// Cuts what a running text quotes: URLs' secret parts, queries of relative URLs, nonces, JWTs.
 fn redact(text: Cow<'_, str>, privacy: Privacy) -> Cow<'_, str> {
-    let text = each_span(text, &|text, from| find_url(text, from), &|span| Some(quoted_url(span, privacy)));
-    let text = match privacy.query {
-        QueryPrivacy::Keep => text,
-        _ => each_span(text, &find_query, &|_| Some(String::new())),
-    };
-    let text = each_span(text, &find_nonce, &|_| Some("*".to_owned()));
-    each_span(text, &find_jwt, &|_| Some(crate::normalise::secret::REDACTED.to_owned()))
+    let found = Suspects::of(&text);
+    let mut text = text;
+    if found.colon {
+        text = each_span(text, &find_url, &|span| quoted_url(span, privacy));
+    }
+    if found.question && privacy.query != QueryPrivacy::Keep {
+        text = each_span(text, &find_query, &|_| Some(String::new()));
+    }
+    if found.nonce {
+        text = each_span(text, &find_nonce, &|_| Some("*".to_owned()));
+    }
+    if found.jwt {
+        text = each_span(text, &find_jwt, &|_| Some(crate::normalise::secret::REDACTED.to_owned()));
+    }
+    text
+}
+
+/// What a text may hold that has to be looked at closely. One pass; most texts hold nothing.
+#[derive(Default)]
+struct Suspects {
+    colon: bool,
+    question: bool,
+    nonce: bool,
+    jwt: bool,
+}
+
+impl Suspects {
+    fn of(text: &str) -> Suspects {
+        let mut found = Suspects::default();
+        let bytes = text.as_bytes();
+        let preceded = |at: usize, word: &[u8]| {
+            at.checked_sub(word.len()).is_some_and(|start| bytes[start..at].eq_ignore_ascii_case(word))
+        };
+        for (at, byte) in bytes.iter().enumerate() {
+            match byte {
+                b'/' => found.colon |= preceded(at, b":/"),
+                b'?' => found.question = true,
+                b'-' | b'=' => found.nonce |= preceded(at, b"nonce"),
+                b'J' => found.jwt |= preceded(at, b"ey"),
+                _ => {}
+            }
+        }
+        found
+    }
 }
 
 type Find<'f> = &'f dyn Fn(&str, usize) -> Option<(usize, usize)>;
 
-/// Replaces every span that `find` sees from an offset on. Untouched text is not copied.
+/// Replaces the spans that `find` sees and `replace` has something new for. Untouched text is not
+/// copied.
 fn each_span<'a>(
     text: Cow<'a, str>,
     find: Find<'_>,
@@ -80,24 +118,30 @@ fn each_span<'a>(
     Cow::Owned(out)
 }
 
-/// What ends a URL in running text.
-fn ends_url(c: char) -> bool {
-    c.is_whitespace()
-        || c.is_control()
-        || matches!(c, '"' | '\'' | '`' | '<' | '>' | '(' | ')' | '{' | '}' | '|' | ',' | ';')
+/// Whether a byte ends a URL in running text.
+fn ends_url(byte: &u8) -> bool {
+    byte.is_ascii_whitespace() || byte.is_ascii_control() || b"\"'`<>(){}|,;".contains(byte)
+}
+
+/// Where the word that starts there ends.
+fn end_of_word(text: &str, start: usize) -> usize {
+    text.as_bytes()[start..].iter().position(ends_url).map_or(text.len(), |at| start + at)
 }
 
 /// `scheme://…`, from its scheme to whatever cannot belong to it.
 fn find_url(text: &str, from: usize) -> Option<(usize, usize)> {
-    let marker = from + memmem::find(text.as_bytes().get(from..)?, b"://")?;
+    let bytes = text.as_bytes().get(from..)?;
+    let marker = from + memchr::memchr_iter(b':', bytes).find(|at| bytes[*at..].starts_with(b"://"))?;
     let in_scheme = |byte: &u8| byte.is_ascii_alphanumeric() || b"+-.".contains(byte);
     let scheme = text.as_bytes()[from..marker].iter().rev().take_while(|byte| in_scheme(byte)).count();
-    let end = text[marker..].find(ends_url).map_or(text.len(), |at| marker + at);
-    Some((marker - scheme, end))
+    Some((marker - scheme, end_of_word(text, marker)))
 }
 
-/// A URL that a text quotes, redacted; in a stack trace its `:line:column` stays.
-fn quoted_url(quoted: &str, privacy: Privacy) -> String {
+/// A URL that a text quotes, redacted; in a stack trace its `:line:column` stays. `None`: it may stay.
+fn quoted_url(quoted: &str, privacy: Privacy) -> Option<String> {
+    if url::clean_prefix(quoted, privacy) == Some(quoted.len()) {
+        return None;
+    }
     let without_position = quoted.trim_end_matches(|c: char| c.is_ascii_digit() || c == ':');
     let position = &quoted[without_position.len()..];
     let in_path =
@@ -105,7 +149,7 @@ fn quoted_url(quoted: &str, privacy: Privacy) -> String {
     let has_position = position.starts_with(':') && in_path;
     let (url, position) = if has_position { (without_position, position) } else { (quoted, "") };
     // A wildcard source such as `https://*.example` is no URL but passes through unharmed.
-    format!("{}{position}", url::redact(Cow::Borrowed(url), privacy))
+    Some(format!("{}{position}", url::redact(Cow::Borrowed(url), privacy)))
 }
 
 /// `?name=…` up to the end of the word: the query of a relative URL.
@@ -115,8 +159,7 @@ fn find_query(text: &str, from: usize) -> Option<(usize, usize)> {
         let start = from + at;
         let length = text.as_bytes()[start + 1..].iter().take_while(name).count();
         if length > 0 && text.as_bytes().get(start + 1 + length) == Some(&b'=') {
-            let end = text[start..].find(ends_url).map_or(text.len(), |at| start + at);
-            return Some((start, end));
+            return Some((start, end_of_word(text, start)));
         }
     }
     None

@@ -18,6 +18,9 @@ pub(super) fn occurred(age: &Age<'_>, received: Timestamp) -> (u64, Timestamp) {
         }
         Age::Since(moment) => since(moment.as_deref(), received),
     };
+    if age == 0 {
+        return (0, received);
+    }
     let back = SignedDuration::from_millis(i64::try_from(age).unwrap_or(0));
     (age, received.checked_sub(back).unwrap_or(received))
 }

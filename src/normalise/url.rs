@@ -11,27 +11,60 @@ use crate::normalise::text::cut;
 
 /// The URL as it may be shown, at most 2 KiB.
 pub(super) fn redact<'a>(raw: Cow<'a, str>, privacy: Privacy) -> Cow<'a, str> {
-    if is_clean(&raw, privacy) {
-        return raw;
+    let clean = clean_prefix(&raw, privacy);
+    match (clean, raw) {
+        (Some(length), raw) if length == raw.len() => raw,
+        (Some(length), Cow::Borrowed(raw)) => Cow::Borrowed(&raw[..length]),
+        (_, raw) => {
+            let tidy: String = raw.trim().chars().filter(|c| !c.is_ascii_control()).collect();
+            cut(Cow::Owned(rebuild(&tidy, privacy)), MAX_URL)
+        }
     }
-    let tidy: String = raw.trim().chars().filter(|c| !c.is_ascii_control()).collect();
-    Cow::Owned(cut(Cow::Owned(rebuild(&tidy, privacy)), MAX_URL).into_owned())
 }
 
-/// Most URLs need no change; finding that out costs no allocation.
-fn is_clean(raw: &str, privacy: Privacy) -> bool {
-    const PLAIN: &[u8] = b"/.-_~%:+,!$&'()*[]";
-    if raw.len() > MAX_URL || !raw.bytes().all(|byte| byte.is_ascii_alphanumeric() || PLAIN.contains(&byte)) {
-        return false;
-    }
-    let Some((scheme, rest)) = raw.split_once(':') else {
-        return !path_has_secret(raw, privacy);
+/// Most URLs need no change beyond the loss of their query. Gives the length of what stays; `None`
+/// where that cannot be said by looking alone. Finding out costs no allocation.
+pub(super) fn clean_prefix(raw: &str, privacy: Privacy) -> Option<usize> {
+    let end = raw.bytes().position(|byte| !PLAIN[usize::from(byte)]).unwrap_or(raw.len());
+    let cut_here = match raw.as_bytes().get(end) {
+        None | Some(b'#') => true,
+        Some(b'?') => privacy.query == QueryPrivacy::Strip,
+        Some(_) => false,
     };
-    let Some(rest) = rest.strip_prefix("//").filter(|_| HIERARCHICAL.contains(&scheme)) else { return false };
-    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    let plain_host = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-_".contains(&byte);
-    !authority.is_empty() && authority.bytes().all(plain_host) && !path_has_secret(path, privacy)
+    if end > MAX_URL || !cut_here {
+        return None;
+    }
+    let plain = &raw[..end];
+    let path = match memchr::memchr(b':', plain.as_bytes()) {
+        None => plain,
+        Some(colon) => {
+            let (scheme, rest) = plain.split_at(colon);
+            let rest = rest.strip_prefix("://").filter(|_| HIERARCHICAL.contains(&scheme))?;
+            let (authority, path) =
+                rest.split_at(memchr::memchr(b'/', rest.as_bytes()).unwrap_or(rest.len()));
+            let host = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b'_');
+            (!authority.is_empty() && authority.bytes().all(host)).then_some(path)?
+        }
+    };
+    (!path_has_secret(path, privacy)).then_some(end)
 }
+
+/// Bytes that stand in a URL for nothing but themselves; `;` may start a session id.
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        plain[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let mut at = 0;
+    let others = b"/.-_~%:+,!$&'()*[]";
+    while at < others.len() {
+        plain[others[at] as usize] = true;
+        at += 1;
+    }
+    plain
+};
 
 /// Schemes whose URLs have an authority even when their slashes were mangled.
 const HIERARCHICAL: [&str; 5] = ["https", "http", "wss", "ws", "ftp"];
@@ -121,12 +154,17 @@ fn path_and_query(text: &str, privacy: Privacy, out: &mut String) {
     }
 }
 
+/// Segments, each with the one before it.
 fn segments(path: &str) -> impl Iterator<Item = (&str, &str)> {
-    // `;jsessionid=…` is a query in all but name.
-    let bare = |segment: &str| segment.find(';').unwrap_or(segment.len());
-    path.split(['/', '\\'])
-        .map(move |segment| &segment[..bare(segment)])
-        .scan("", |before, segment| Some((std::mem::replace(before, segment), segment)))
+    let ends = memchr::memchr2_iter(b'/', b'\\', path.as_bytes()).chain([path.len()]);
+    let (mut start, mut before) = (0, "");
+    ends.map(move |end| {
+        let segment = &path[start..end];
+        start = end + 1;
+        // `;jsessionid=…` is a query in all but name.
+        let bare = &segment[..memchr::memchr(b';', segment.as_bytes()).unwrap_or(segment.len())];
+        (std::mem::replace(&mut before, bare), bare)
+    })
 }
 
 fn path_has_secret(path: &str, privacy: Privacy) -> bool {

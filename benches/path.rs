@@ -1,0 +1,126 @@
+//! What one report costs on its way, step by step: `cargo bench`. Bodies are real captures, and one
+//! batch of the kind that a site under a CSP rollout gets.
+
+use std::sync::Arc;
+
+use divan::{Bencher, black_box};
+use jiff::Timestamp;
+use lookoutd::classify::{Rules, Sites, classify};
+use lookoutd::config;
+use lookoutd::decode::decode;
+use lookoutd::event::{Event, console, otlp};
+use lookoutd::export::prometheus::Scrape;
+use lookoutd::kind::REPORTS;
+use lookoutd::metric::{Label, Observation};
+use lookoutd::normalise::normalise;
+use lookoutd::pipeline::Pipeline;
+use lookoutd::report::{Context, Envelope};
+use lookoutd::table::Table;
+
+fn main() {
+    divan::main();
+}
+
+/// Captures: a legacy report, a Reporting API report, a network error.
+const CAPTURES: [&str; 3] = [
+    "chromium/001-csp-inline-script-uri-POST-csp-report.json",
+    "chromium/205-csp-connect-fetch-to-POST-csp-violation.json",
+    "chromium/1055-nel-refused-POST-network-error.json",
+];
+
+fn body(capture: &str) -> String {
+    let path = format!("{}/tests/corpus/{capture}", env!("CARGO_MANIFEST_DIR"));
+    let file: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    file["request"]["body"].as_str().unwrap().to_owned()
+}
+
+fn context() -> Context<'static> {
+    Context {
+        received: Timestamp::from_second(1_800_000_000).unwrap(),
+        uptime: 1,
+        user_agent: Some("Mozilla/5.0 (X11; Linux x86_64; rv:153.0) Gecko/20100101 Firefox/153.0"),
+        disposition: None,
+        site: None,
+        query: &[],
+        client_address: None,
+    }
+}
+
+fn each(body: &str, mut with: impl FnMut(Envelope<'_>)) {
+    decode(body.as_bytes(), 256, |item| with(item.unwrap())).unwrap();
+}
+
+#[divan::bench(args = CAPTURES, sample_size = 500)]
+fn decode_only(bencher: Bencher<'_, '_>, capture: &str) {
+    let body = body(capture);
+    bencher.bench_local(|| each(black_box(&body), |envelope| drop(black_box(envelope))));
+}
+
+#[divan::bench(args = CAPTURES, sample_size = 500)]
+fn decode_normalise_classify(bencher: Bencher<'_, '_>, capture: &str) {
+    let (body, privacy) = (body(capture), config::defaults().privacy);
+    let (sites, rules) = (Sites::default(), Rules::default());
+    bencher.bench_local(|| {
+        each(black_box(&body), |envelope| {
+            let report = normalise(envelope, &context(), privacy);
+            black_box(classify(&report, &context(), &sites, &rules));
+        });
+    });
+}
+
+/// Everything that a counters-only daemon does with a body.
+#[divan::bench(args = CAPTURES, sample_size = 500)]
+fn take(bencher: Bencher<'_, '_>, capture: &str) {
+    let (body, settings) = (body(capture), config::defaults());
+    let table = Arc::new(Table::new(10_000, Timestamp::UNIX_EPOCH));
+    let pipeline = Pipeline::new(&settings, table, None, None);
+    bencher.bench_local(|| pipeline.take(black_box(body.as_bytes()), &context()));
+}
+
+#[divan::bench(args = ["console", "otlp"], sample_size = 500)]
+fn encode(bencher: Bencher<'_, '_>, format: &str) {
+    let (body, privacy) = (body(CAPTURES[1]), config::defaults().privacy);
+    let (sites, rules) = (Sites::default(), Rules::default());
+    let mut bencher = Some(bencher);
+    each(&body, |envelope| {
+        let report = normalise(envelope, &context(), privacy);
+        let class = classify(&report, &context(), &sites, &rules);
+        let assessment = (report.kind.assess)(&report, &class);
+        let event = Event {
+            report: &report,
+            class,
+            severity: assessment.severity,
+            summary: &(report.kind.summary)(&report),
+            query: &[],
+            client_address: None,
+        };
+        let (mut out, mut scratch) = (Vec::new(), Vec::new());
+        bencher.take().unwrap().bench_local(|| {
+            out.clear();
+            match format {
+                "console" => console::write(black_box(&event), &mut out),
+                _ => otlp::write(black_box(&event), &mut out, &mut scratch),
+            }
+        });
+    });
+}
+
+fn add(table: &Table, site: &str) {
+    let labels = [Label::closed("crash"), Label::closed("chrome")];
+    table.add(Label::open(site), &Observation::one(&REPORTS, labels), Timestamp::UNIX_EPOCH, 1);
+}
+
+#[divan::bench(sample_size = 1000)]
+fn table_increment(bencher: Bencher<'_, '_>) {
+    let table = Table::new(10_000, Timestamp::UNIX_EPOCH);
+    bencher.bench_local(|| add(&table, black_box("www.shop.example")));
+}
+
+/// 10,000 series in a scrape, as text.
+#[divan::bench(sample_count = 20)]
+fn scrape(bencher: Bencher<'_, '_>) {
+    let table = Arc::new(Table::new(200_000, Timestamp::UNIX_EPOCH));
+    (0..10_000).for_each(|site| add(&table, &format!("www.shop-{site}.example")));
+    let scrape = Scrape::new(table).unwrap();
+    bencher.bench_local(|| scrape.text().unwrap());
+}
