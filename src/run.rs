@@ -139,7 +139,7 @@ impl Daemon {
                 tokio::time::interval((idle / 10).clamp(Duration::from_secs(1), Duration::from_secs(60)));
             loop {
                 interval.tick().await;
-                table.expire(idle, clock::uptime_seconds());
+                table.expire(idle, clock::uptime_seconds(Instant::now()));
             }
         });
     }

@@ -27,14 +27,15 @@ const MAX_TOKEN: usize = 512;
 pub fn normalise<'a>(envelope: Envelope<'a>, context: &Context<'_>, privacy: Privacy) -> Report<'a> {
     let kind = Kind::of(&envelope.report_type);
     let (age, occurred) = time::occurred(&envelope.age, context.received);
-    let (mut members, dropped_members) = body::members(kind, envelope.body, privacy);
+    let mut urls = url::Redactor::new(privacy);
+    let (mut members, dropped_members) = body::members(kind, envelope.body, privacy, &mut urls);
     if kind.has_disposition
         && let Some(disposition) = context.disposition
     {
         body::supply_disposition(&mut members, disposition);
     }
     let url = match envelope.url {
-        Some(url) => url::redact(url, privacy),
+        Some(url) => urls.redact(url),
         // WebKit leaves out a URL that it could not parse; the document's is the same.
         None => members.text("documentURL").map_or(Cow::Borrowed(""), |url| Cow::Owned(url.to_owned())),
     };
