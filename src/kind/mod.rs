@@ -86,6 +86,13 @@ pub enum Holds {
     Anything,
 }
 
+impl Holds {
+    /// Whether a counter's label or a noise rule can come from it.
+    pub fn can_count(self) -> bool {
+        !matches!(self, Holds::Policy | Holds::Message | Holds::Stack | Holds::Anything)
+    }
+}
+
 impl Kind {
     /// The kind that a report type names.
     pub fn of(report_type: &str) -> &'static Kind {

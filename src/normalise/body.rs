@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use crate::config::settings::Privacy;
 use crate::kind::{Holds, Kind};
-use crate::normalise::{text, url};
+use crate::normalise::{Detail, text, url};
 use crate::report::Disposition;
 use crate::value::{Object, Value};
 
@@ -19,6 +19,7 @@ pub(super) fn members<'a>(
     kind: &Kind,
     mut raw: Object<'a>,
     privacy: Privacy,
+    detail: Detail,
     urls: &mut url::Redactor<'a>,
 ) -> (Object<'a>, u32) {
     let excess = raw.0.len().saturating_sub(MAX_MEMBERS);
@@ -28,7 +29,12 @@ pub(super) fn members<'a>(
     let mut members = Object(Vec::with_capacity(raw.0.len()));
     let mut seen = 0_u64;
     for (name, value) in raw.0 {
-        let (name, value, repeated) = match kind.member(&name) {
+        let known_member = kind.member(&name);
+        let counted = known_member.is_some_and(|(_, member)| member.holds.can_count());
+        if detail == Detail::Counters && !counted {
+            continue;
+        }
+        let (name, value, repeated) = match known_member {
             Some((at, member)) => {
                 let repeated = seen & (1 << at) != 0;
                 let value = known(member.holds, value, &mut unknown, urls);

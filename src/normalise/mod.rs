@@ -23,12 +23,27 @@ const MAX_SAMPLE: usize = 256;
 /// User agents, types and other tokens.
 const MAX_TOKEN: usize = 512;
 
+/// How much of a report anybody will look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Detail {
+    /// All of it: it becomes an event.
+    Event,
+    /// What counters and noise rules look at. Policies, messages, stacks and strangers are left out
+    /// rather than cleaned for nobody.
+    Counters,
+}
+
 /// Normalises one report.
-pub fn normalise<'a>(envelope: Envelope<'a>, context: &Context<'_>, privacy: Privacy) -> Report<'a> {
+pub fn normalise<'a>(
+    envelope: Envelope<'a>,
+    context: &Context<'_>,
+    privacy: Privacy,
+    detail: Detail,
+) -> Report<'a> {
     let kind = Kind::of(&envelope.report_type);
     let (age, occurred) = time::occurred(&envelope.age, context.received);
     let mut urls = url::Redactor::new(privacy);
-    let (mut members, dropped_members) = body::members(kind, envelope.body, privacy, &mut urls);
+    let (mut members, dropped_members) = body::members(kind, envelope.body, privacy, detail, &mut urls);
     if kind.has_disposition
         && let Some(disposition) = context.disposition
     {

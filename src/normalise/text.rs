@@ -43,12 +43,13 @@ fn cut_characters(text: Cow<'_, str>, max: usize) -> Cow<'_, str> {
 fn redact(text: Cow<'_, str>, privacy: Privacy) -> Cow<'_, str> {
     let mut out = String::new();
     let (mut done, mut at) = (0, 0);
-    while let Some(found) = text.as_bytes()[at..].iter().position(|byte| SUSPECT[usize::from(*byte)]) {
-        let Some(span) = Span::around(&text, done, at + found, privacy) else {
-            at += found + 1;
+    while let Some(suspect) = next_suspect(text.as_bytes(), at) {
+        let Some(span) = Span::around(&text, done, suspect, privacy) else {
+            at = suspect + 1;
             continue;
         };
         if let Some(new) = span.new {
+            out.reserve(text.len());
             out.push_str(&text[done..span.start]);
             out.push_str(&new);
             done = span.end;
@@ -73,6 +74,18 @@ const SUSPECT: [bool; 256] = {
     }
     suspect
 };
+
+/// The next byte from there on at which something private can be recognised, judged by it and one
+/// neighbour: policies are full of hyphens and colons that are nothing.
+fn next_suspect(bytes: &[u8], from: usize) -> Option<usize> {
+    let plausible = |at: usize| match bytes[at] {
+        b':' => bytes.get(at + 1) == Some(&b'/'),
+        b'?' => true,
+        b'-' | b'=' => at > 0 && matches!(bytes[at - 1], b'e' | b'E'),
+        _ => at > 0 && matches!(bytes[at - 1], b'y' | b'Y'),
+    };
+    (from..bytes.len()).find(|at| SUSPECT[usize::from(bytes[*at])] && plausible(*at))
+}
 
 /// A part of a text, and what takes its place; `None`: it may stay.
 struct Span {
