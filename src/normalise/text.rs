@@ -84,7 +84,14 @@ fn next_suspect(bytes: &[u8], from: usize) -> Option<usize> {
         b'-' | b'=' => at > 0 && matches!(bytes[at - 1], b'e' | b'E'),
         _ => at > 0 && matches!(bytes[at - 1], b'y' | b'Y'),
     };
-    (from..bytes.len()).find(|at| SUSPECT[usize::from(bytes[*at])] && plausible(*at))
+    let mut at = from;
+    loop {
+        at += bytes.get(at..)?.iter().position(|byte| SUSPECT[usize::from(*byte)])?;
+        if plausible(at) {
+            return Some(at);
+        }
+        at += 1;
+    }
 }
 
 /// A part of a text, and what takes its place; `None`: it may stay.
@@ -114,7 +121,7 @@ impl Span {
 
     /// `scheme://…`, from its scheme to whatever cannot belong to it.
     fn url(text: &str, from: usize, marker: usize, privacy: Privacy) -> Span {
-        let in_scheme = |byte: &u8| byte.is_ascii_alphanumeric() || b"+-.".contains(byte);
+        let in_scheme = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
         let scheme = text.as_bytes()[from..marker].iter().rev().take_while(|byte| in_scheme(byte)).count();
         let (start, end) = (marker - scheme, end_of_word(text, marker));
         let new = quoted_url(&text[start..end], privacy).filter(|new| *new != text[start..end]);
@@ -149,7 +156,10 @@ impl Span {
 
 /// Whether a byte ends a URL in running text.
 fn ends_url(byte: &u8) -> bool {
-    byte.is_ascii_whitespace() || byte.is_ascii_control() || b"\"'`<>(){}|,;".contains(byte)
+    matches!(
+        byte,
+        0..=b' ' | 0x7f | b'"' | b'\'' | b'`' | b'<' | b'>' | b'(' | b')' | b'{' | b'}' | b'|' | b',' | b';'
+    )
 }
 
 /// Where the word that starts there ends.
