@@ -1,6 +1,8 @@
 //! What one report costs on its way, step by step: `cargo bench`. Bodies are real captures, and one
 //! batch of the kind that a site under a CSP rollout gets.
 
+#![allow(clippy::unwrap_used)] // a benchmark of nothing had better stop
+
 use std::sync::Arc;
 
 use divan::{Bencher, black_box};
