@@ -83,13 +83,6 @@ impl Daemon {
             None => None,
             Some(files) => Some(tls::load(files).await?),
         };
-        let least = Table::least_limit();
-        if settings.limits.series < least {
-            let found = settings.limits.series;
-            return Err(format!(
-                "limits.series: expected at least {least}, which lookoutd itself needs, found {found}"
-            ));
-        }
         let table = Arc::new(Table::new(settings.limits.series, clock::now()));
         let exports = Exports::start(settings, &table)?;
         let admin = Arc::new(exports.admin(settings, &table)?);
