@@ -7,6 +7,11 @@
 //! DuckDuckGo and in-app browsers on iOS, WebKitGTK) is `safari`. The makers that have a family keep it
 //! on iOS too, where all are WebKit underneath: `CriOS`, `FxiOS`, `EdgiOS`, `OPiOS`, `OPT`.
 
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+
+use crate::classify::noise_index::INDEX;
 use crate::report::Browser;
 
 /// The rank of what outranks every claim.
@@ -29,29 +34,57 @@ fn claim(product: &[u8]) -> Option<(u8, Browser)> {
     })
 }
 
-/// The family, `other` for anything else and for no user agent.
-pub(super) fn of(user_agent: &str) -> Browser {
-    // `product/version`: the names are what stands between a blank, or a bracket, and a slash.
-    let bytes = user_agent.as_bytes();
-    let (mut best, mut from) = ((u8::MAX, Browser::Other), 0);
-    for slash in memchr::memchr_iter(b'/', bytes) {
-        let before = &bytes[from..slash];
-        let blank = before.iter().rposition(|byte| matches!(byte, b' ' | b'(' | b';' | b'['));
-        // What stands between two slashes is a part of a path.
-        let name = if from == 0 { Some(blank.map_or(0, |at| at + 1)) } else { blank.map(|at| at + 1) };
-        if let Some(found) = name.and_then(|at| claim(&before[at..])) {
+/// What a user agent says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Agent {
+    /// The family, `other` for anything else and for no user agent.
+    pub(super) family: Browser,
+    /// Whether it is a crawler, a monitor or a headless browser (the facts are in `noise_rules`).
+    pub(super) bot: bool,
+}
+
+/// Reads a user agent: one pass over its products.
+pub(super) fn read(user_agent: &str) -> Agent {
+    let index = &*INDEX;
+    let (mut best, mut bot) = ((u8::MAX, Browser::Other), false);
+    for name in products(user_agent) {
+        bot |= index.is_bot(name);
+        if let Some(found) = claim(name.as_bytes()) {
             best = best.min(found);
         }
-        if best.0 == SURE {
-            break;
-        }
-        from = slash + 1;
     }
-    match best {
+    let bytes = user_agent.as_bytes();
+    let family = match best {
         // WebKit on Android without Chrome: its own browser before 4.4, and UC's older engine.
         (WEBKIT, _) if memchr::memmem::find(bytes, b"Android").is_some() => Browser::Other,
-        (_, browser) => browser,
+        (_, family) => family,
+    };
+    Agent {
+        family,
+        bot: bot || (LINK.find(bytes).is_some() && words(user_agent).any(|word| index.is_bot(word))),
     }
+}
+
+/// Crawlers that give no version link to a page about themselves; browsers never do.
+static LINK: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("http"));
+
+/// The names of `product/version`: what stands between a blank, or a bracket, and a slash. And the last
+/// word: `Chrome-Lighthouse` has no version.
+fn products(user_agent: &str) -> impl Iterator<Item = &str> {
+    let mut from = 0;
+    let slashes = memchr::memchr_iter(b'/', user_agent.as_bytes());
+    slashes.chain([user_agent.len()]).filter_map(move |end| {
+        let before = &user_agent[from..end];
+        let start = before.bytes().rposition(|byte| matches!(byte, b' ' | b'(' | b';' | b'['));
+        // What stands between two slashes is a part of a path.
+        let start = if from == 0 { Some(start.map_or(0, |at| at + 1)) } else { start.map(|at| at + 1) };
+        from = (end + 1).min(user_agent.len());
+        start.map(|start| &before[start..])
+    })
+}
+
+fn words(user_agent: &str) -> impl Iterator<Item = &str> {
+    user_agent.split(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_' | '.'))
 }
 
 #[cfg(test)]
@@ -65,10 +98,10 @@ mod tests {
         assert!(cases.len() >= 60, "{}", cases.len());
         let wrong: Vec<String> = cases
             .iter()
-            .filter(|(family, agent)| of(agent).as_str() != *family)
-            .map(|(_, agent)| format!("{} for {agent}", of(agent).as_str()))
+            .filter(|(family, agent)| read(agent).family.as_str() != *family)
+            .map(|(_, agent)| format!("{} for {agent}", read(agent).family.as_str()))
             .collect();
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-        assert_eq!(of(""), Browser::Other);
+        assert_eq!(read(""), Agent { family: Browser::Other, bot: false });
     }
 }

@@ -21,6 +21,6 @@ pub fn classify<'r>(
     rules: &Rules,
 ) -> Class<'r> {
     let (site, configured) = sites.of(report, context.site);
-    let browser = browser::of(&report.user_agent);
-    Class { site, configured, noise: rules.noise(report, browser), browser }
+    let agent = browser::read(&report.user_agent);
+    Class { site, configured, noise: rules.noise(report, agent), browser: agent.family }
 }

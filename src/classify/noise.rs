@@ -6,6 +6,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use crate::classify::browser::Agent;
 use crate::classify::noise_index::{INDEX, Index};
 use crate::config::settings::{NoiseField, NoiseRule};
 use crate::kind::{server, vocabulary};
@@ -37,12 +38,12 @@ impl Rules {
     }
 
     /// The class of a report.
-    pub(super) fn noise(&self, report: &Report<'_>, browser: Browser) -> Noise {
+    pub(super) fn noise(&self, report: &Report<'_>, agent: Agent) -> Noise {
         let own = self.own.iter().find(|(field, pattern, _)| {
             let value = self::field(report, *field);
             !value.is_empty() && pattern.matches(value)
         });
-        own.map_or_else(|| built_in(report, browser), |(_, _, noise)| *noise)
+        own.map_or_else(|| built_in(report, agent), |(_, _, noise)| *noise)
     }
 }
 
@@ -125,19 +126,19 @@ impl<'r> Facts<'r> {
 
 /// Of several reasons the one nearest to the user counts, in the order of [`Noise`]; a bot only when
 /// there is no other.
-fn built_in(report: &Report<'_>, browser: Browser) -> Noise {
+fn built_in(report: &Report<'_>, agent: Agent) -> Noise {
     let facts = Facts::of(report);
     let index = &*INDEX;
     let reasons = [
         blocked(index, &facts),
-        source(index, &facts, browser),
+        source(index, &facts, agent.family),
         sample(index, &facts),
         index.document(facts.document_host),
-        is_implicit_favicon(&facts, browser).then_some(Noise::Browser),
+        is_implicit_favicon(&facts, agent.family).then_some(Noise::Browser),
         is_local(facts.document_host).then_some(Noise::Local),
     ];
     let reason = reasons.into_iter().flatten().min();
-    reason.unwrap_or_else(|| if index.is_bot(&report.user_agent) { Noise::Bot } else { Noise::None })
+    reason.unwrap_or(if agent.bot { Noise::Bot } else { Noise::None })
 }
 
 fn blocked(index: &Index, facts: &Facts<'_>) -> Option<Noise> {
@@ -178,7 +179,7 @@ fn foreign_server(index: &Index, url: &str, facts: &Facts<'_>) -> Option<Noise> 
     if host.is_empty() || host == facts.document_host {
         return None;
     }
-    index.server(host, path(url)).or_else(|| is_local(host).then_some(Noise::Local))
+    index.server(host, || path(url)).or_else(|| is_local(host).then_some(Noise::Local))
 }
 
 /// A sample says something about inline and evaluated code only: what is loaded from a URL is known by
@@ -222,8 +223,8 @@ fn scheme(url: &str) -> &str {
 
 /// The path of a URL with a host, without its query.
 fn path(url: &str) -> &str {
-    let authority = url.find("://").map_or(url.len(), |at| at + 3);
-    let path = &url[authority..];
+    let scheme = scheme(url).len();
+    let path = url[scheme..].strip_prefix("://").unwrap_or_default();
     let path = &path[memchr::memchr(b'/', path.as_bytes()).unwrap_or(path.len())..];
     &path[..memchr::memchr(b'?', path.as_bytes()).unwrap_or(path.len())]
 }

@@ -8,13 +8,55 @@ use memchr::memmem::Finder;
 use crate::classify::noise_rules::{Field, HEADLESS_IS_BOT, RULES};
 use crate::report::Noise;
 
-type Map = HashMap<&'static str, Noise, foldhash::fast::RandomState>;
+/// Texts with their class. Nearly all that is asked for is not there, which the filter mostly knows
+/// without hashing.
+#[derive(Debug)]
+struct Map {
+    classes: HashMap<&'static str, Noise, foldhash::fast::RandomState>,
+    /// By first byte, the lengths there are, as bits.
+    lengths: [u64; 256],
+}
+
+impl Default for Map {
+    fn default() -> Map {
+        Map { classes: HashMap::default(), lengths: [0; 256] }
+    }
+}
+
+impl Map {
+    fn insert(&mut self, text: &'static str, class: Noise) {
+        self.lengths[usize::from(first(text))] |= length_bit(text);
+        self.classes.insert(text, class);
+    }
+
+    fn get(&self, text: &str) -> Option<Noise> {
+        let possible = self.lengths[usize::from(first(text))] & length_bit(text) != 0;
+        if possible { self.classes.get(text).copied() } else { None }
+    }
+}
+
+fn first(text: &str) -> u8 {
+    text.as_bytes().first().copied().unwrap_or_default()
+}
+
+fn length_bit(text: &str) -> u64 {
+    1 << text.len().min(63)
+}
+
+/// How samples may start.
+#[derive(Debug)]
+struct Starts {
+    /// The patterns by their first byte.
+    patterns: [Vec<(&'static str, Noise)>; 256],
+    /// Bytes behind which text is not code.
+    stops: &'static [u8],
+}
 
 /// Built at the first report.
 pub(super) static INDEX: LazyLock<Index> = LazyLock::new(Index::new);
 
 /// One map or list for each kind of field.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Index {
     schemes: Map,
     blocked_url_schemes: Map,
@@ -27,14 +69,29 @@ pub(super) struct Index {
     agents: Map,
     paths: Vec<(&'static str, &'static str, Noise)>,
     own_path_ends: Vec<(&'static str, Noise)>,
-    scripts: Vec<(&'static str, Noise)>,
-    styles: Vec<(&'static str, Noise)>,
+    scripts: Starts,
+    styles: Starts,
     in_style: Vec<(Finder<'static>, Noise)>,
 }
 
 impl Index {
     fn new() -> Index {
-        let mut index = Index::default();
+        let mut index = Index {
+            schemes: Map::default(),
+            blocked_url_schemes: Map::default(),
+            source_schemes: Map::default(),
+            blocked: Map::default(),
+            gecko_sources: Map::default(),
+            hosts: Map::default(),
+            domains: Map::default(),
+            documents: Map::default(),
+            agents: Map::default(),
+            paths: Vec::new(),
+            own_path_ends: Vec::new(),
+            scripts: Starts::new(b"\"'`/"),
+            styles: Starts::new(b"\"'"),
+            in_style: Vec::new(),
+        };
         for rule in RULES {
             let map = match rule.field {
                 Field::Scheme => &mut index.schemes,
@@ -60,11 +117,11 @@ impl Index {
                     continue;
                 }
                 Field::Script => {
-                    index.scripts.push((rule.pattern, rule.class));
+                    index.scripts.push(rule.pattern, rule.class);
                     continue;
                 }
                 Field::Style => {
-                    index.styles.push((rule.pattern, rule.class));
+                    index.styles.push(rule.pattern, rule.class);
                     continue;
                 }
                 Field::InStyle => {
@@ -82,23 +139,22 @@ impl Index {
         let whole = || self.blocked.get(blocked);
         let is_url = blocked[scheme.len()..].starts_with("://");
         let as_url = || self.blocked_url_schemes.get(scheme).filter(|_| is_url);
-        self.schemes.get(scheme).or_else(whole).or_else(as_url).copied()
+        self.schemes.get(scheme).or_else(whole).or_else(as_url)
     }
 
     /// By a source file that is no http URL.
     pub(super) fn source(&self, source: &str, scheme: &str, may_be_gecko: bool) -> Option<Noise> {
         let whole = || self.gecko_sources.get(source).filter(|_| may_be_gecko);
-        self.schemes.get(scheme).or_else(|| self.source_schemes.get(scheme)).or_else(whole).copied()
+        self.schemes.get(scheme).or_else(|| self.source_schemes.get(scheme)).or_else(whole)
     }
 
-    /// By the host of something blocked or of a source file, with the URL's path.
-    pub(super) fn server(&self, host: &str, path: &str) -> Option<Noise> {
-        let known = || self.hosts.get(host).copied();
+    /// By the host of something blocked or of a source file, and by the URL's path.
+    pub(super) fn server<'u>(&self, host: &str, path: impl Fn() -> &'u str) -> Option<Noise> {
         let by_path = || {
-            let rule = self.paths.iter().find(|(known, start, _)| *known == host && path.starts_with(start));
-            rule.map(|(.., class)| *class)
+            let mut rules = self.paths.iter().filter(|(known, ..)| *known == host);
+            rules.find(|(_, start, _)| path().starts_with(start)).map(|(.., class)| *class)
         };
-        at_or_below(&self.domains, host).or_else(known).or_else(by_path)
+        at_or_below(&self.domains, host).or_else(|| self.hosts.get(host)).or_else(by_path)
     }
 
     /// By the host that served the document.
@@ -113,106 +169,86 @@ impl Index {
 
     /// By how an inline script starts.
     pub(super) fn script(&self, sample: &str) -> Option<Noise> {
-        starts(&self.scripts, sample, b"\"'`/")
+        self.scripts.find(sample)
     }
 
     /// By how an inline style starts, or what it names.
     pub(super) fn style(&self, sample: &str) -> Option<Noise> {
         let named = self.in_style.iter().find(|(text, _)| text.find(sample.as_bytes()).is_some());
-        named.map(|(_, class)| *class).or_else(|| starts(&self.styles, sample, b"\"'"))
+        named.map(|(_, class)| *class).or_else(|| self.styles.find(sample))
     }
 
-    /// Whether a user agent is a crawler's, a monitor's or a headless browser's.
-    pub(super) fn is_bot(&self, agent: &str) -> bool {
-        // What stands before a slash, and the last word: `Chrome-Lighthouse` has no version.
-        let slashes = memchr::memchr_iter(b'/', agent.as_bytes());
-        if slashes.chain([agent.len()]).any(|end| self.is_bot_name(last_word(&agent[..end]))) {
-            return true;
-        }
-        // Crawlers that name no version name a page about themselves, browsers never do.
-        static LINK: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("http"));
-        LINK.find(agent.as_bytes()).is_some()
-            && agent.split(|c: char| !is_name(c)).any(|word| self.is_bot_name(word))
-    }
-
-    fn is_bot_name(&self, name: &str) -> bool {
-        // Cubot makes telephones.
-        const KINDS: [&str; 6] = ["bot", "Bot", "crawler", "Crawler", "spider", "Spider"];
-        let of_kind = matches!(name.as_bytes().last(), Some(b't' | b'r'))
-            && KINDS.iter().any(|kind| name.ends_with(kind))
-            && !name.eq_ignore_ascii_case("cubot");
-        of_kind || self.agents.contains_key(name)
+    /// Whether a product name of a user agent is a crawler's, a monitor's or a headless browser's.
+    pub(super) fn is_bot(&self, name: &str) -> bool {
+        let of_kind = match name.as_bytes() {
+            // Cubot makes telephones.
+            [.., b'b' | b'B', b'o', b't'] => !name.eq_ignore_ascii_case("cubot"),
+            [.., b'e', b'r'] => name.ends_with("rawler") || name.ends_with("pider"),
+            _ => false,
+        };
+        of_kind || self.agents.get(name).is_some()
     }
 }
 
 /// `x.example` for itself and every host below it.
 fn at_or_below(map: &Map, host: &str) -> Option<Noise> {
     if let Some(class) = map.get(host) {
-        return Some(*class);
+        return Some(class);
     }
-    let mut dots = memchr::memchr_iter(b'.', host.as_bytes());
-    let class = dots.find_map(|dot| map.get(&host[dot + 1..]))?;
+    let dots = host.bytes().enumerate().filter(|(_, byte)| *byte == b'.');
+    let class = dots.map(|(dot, _)| &host[dot + 1..]).find_map(|above| map.get(above))?;
     // Under `privacy.query: keep` a query may stand directly behind the host, and hold anything.
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
-    host.bytes().all(plain).then_some(*class)
-}
-
-fn last_word(text: &str) -> &str {
-    let start = memchr::memrchr3(b' ', b'(', b';', text.as_bytes()).map_or(0, |at| at + 1);
-    &text[start..]
-}
-
-fn is_name(c: char) -> bool {
-    c.is_ascii_alphanumeric() || c == '-' || c == '_' || c == '.'
+    host.bytes().all(plain).then_some(class)
 }
 
 /// How much of a sample may be syntax: engines cut samples at 40 characters.
 const MAX_START: usize = 64;
 
 /// Words that may come before the one that tells. Anything else could be an attack's own code.
-const SYNTAX: [&str; 16] = [
-    "function",
-    "var",
-    "window",
-    "try",
-    "const",
-    "let",
-    "self",
-    "this",
-    "return",
-    "void",
-    "typeof",
-    "media",
-    "print",
-    "body",
-    "Copyright",
-    "2014",
-];
+#[rustfmt::skip]
+fn is_syntax(word: &[u8]) -> bool {
+    matches!(
+        word,
+        b"function" | b"var" | b"let" | b"const" | b"window" | b"self" | b"this" | b"return" | b"try"
+            | b"void" | b"typeof" | b"media" | b"print" | b"body" | b"Copyright" | b"2014"
+    )
+}
 
-/// Whether one of the patterns stands where the sample starts to say something: behind punctuation,
-/// keywords and names as short as only minifiers make them. Stops at these bytes, behind which text
-/// is not code.
-fn starts(patterns: &[(&str, Noise)], sample: &str, stops: &[u8]) -> Option<Noise> {
-    let bytes = &sample.as_bytes()[..sample.len().min(MAX_START)];
-    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'$';
-    let mut at = 0;
-    while at < bytes.len() {
-        if stops.contains(&bytes[at]) {
-            return None;
-        }
-        if !is_word(bytes[at]) {
-            at += 1;
-            continue;
-        }
-        let rest = &sample.as_bytes()[at..];
-        if let Some((_, class)) = patterns.iter().find(|(pattern, _)| rest.starts_with(pattern.as_bytes())) {
-            return Some(*class);
-        }
-        let end = rest.iter().position(|byte| !is_word(*byte)).unwrap_or(rest.len());
-        if end > 2 && !SYNTAX.iter().any(|word| word.as_bytes() == &rest[..end]) {
-            return None;
-        }
-        at += end;
+impl Starts {
+    fn new(stops: &'static [u8]) -> Starts {
+        Starts { patterns: [const { Vec::new() }; 256], stops }
     }
-    None
+
+    fn push(&mut self, pattern: &'static str, class: Noise) {
+        self.patterns[usize::from(first(pattern))].push((pattern, class));
+    }
+
+    /// The class of the pattern that stands where the sample starts to say something: behind
+    /// punctuation, keywords and names as short as only minifiers make them.
+    fn find(&self, sample: &str) -> Option<Noise> {
+        let bytes = &sample.as_bytes()[..sample.len().min(MAX_START)];
+        let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'$';
+        let mut at = 0;
+        while at < bytes.len() {
+            if !is_word(bytes[at]) {
+                if self.stops.contains(&bytes[at]) {
+                    return None;
+                }
+                at += 1;
+                continue;
+            }
+            let rest = &sample.as_bytes()[at..];
+            let mut patterns = self.patterns[usize::from(rest[0])].iter();
+            if let Some((_, class)) = patterns.find(|(pattern, _)| rest.starts_with(pattern.as_bytes())) {
+                return Some(*class);
+            }
+            let end = rest.iter().position(|byte| !is_word(*byte)).unwrap_or(rest.len());
+            if end > 2 && !is_syntax(&rest[..end]) {
+                return None;
+            }
+            at += end;
+        }
+        None
+    }
 }
