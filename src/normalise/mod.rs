@@ -36,7 +36,10 @@ pub fn normalise<'a>(envelope: Envelope<'a>, context: &Context<'_>, privacy: Pri
     let url = match envelope.url {
         Some(url) => url::redact(url, privacy),
         // WebKit leaves out a URL that it could not parse; the document's is the same.
-        None => members.text("documentURL").map_or(Cow::Borrowed(""), |url| Cow::Owned(url.to_owned())),
+        // Redacted here too: not every kind knows that this member holds a URL.
+        None => members
+            .text("documentURL")
+            .map_or(Cow::Borrowed(""), |url| url::redact(Cow::Owned(url.to_owned()), privacy)),
     };
     Report {
         kind,
