@@ -1,7 +1,7 @@
 //! Canaries: secrets in every shape, planted in every member of every kind under every spelling and
 //! in texts around them. None may come out anywhere: not on the console, not over OTLP, not as a label.
 
-use lookoutd::kind::{self, Kind};
+use lookoutd::kind::{self, Holds, Kind};
 use serde_json::json;
 
 use crate::support::in_process::{InProcess, context};
@@ -19,7 +19,7 @@ const CANARIES: [(&str, &str); 9] = [
     ("https://shop.example/reset-password/a81bc81bkv", "a81bc81bkv"),
 ];
 
-/// Texts that quote.
+/// Texts that quote. Where a URL belongs there is nothing around it but blanks, the first two.
 const AROUND: [&str; 6] =
     ["{}", " {} ", "at f ({}:12:5)", "fetch('{}').then()", "Refused to load '{}' because", "{}, {}"];
 
@@ -30,6 +30,10 @@ fn spellings(kind: &Kind) -> impl Iterator<Item = &'static str> {
         .iter()
         .flat_map(|member| std::iter::once(member.name).chain(member.also.iter().copied()));
     known.chain(["novel", "documentURL"])
+}
+
+fn holds_url(kind: &Kind, member: &str) -> bool {
+    kind.member(member).is_some_and(|(_, member)| member.holds == Holds::Url)
 }
 
 /// What comes out of a body: lines, records as text, series.
@@ -51,7 +55,8 @@ fn no_member_of_any_kind_gives_a_secret_away() {
     for kind in kind::ALL {
         for member in spellings(kind) {
             for (canary, secret) in CANARIES {
-                for around in AROUND {
+                let quoting = if holds_url(kind, member) { 2 } else { AROUND.len() };
+                for around in &AROUND[..quoting] {
                     let value = around.replace("{}", canary);
                     let report = json!({ "type": kind.token, "url": "https://shop.example/", "body": { member: value } });
                     assert_silent(&report.to_string(), secret);
