@@ -100,7 +100,7 @@ fn an_interrupt_ends_it_as_well() {
     let mut daemon = Daemon::start();
     daemon.signal("INT");
     assert_eq!(daemon.wait(), Some(0));
-    daemon.is_over();
+    daemon.leave();
 }
 
 #[test]
@@ -123,8 +123,8 @@ fn an_upload_in_hand_at_sigterm_is_finished() {
     connection.write(&REPORT.as_bytes()[10..]).unwrap();
     assert_eq!(connection.answer().status, 204);
     assert_eq!(daemon.wait(), Some(0));
-    assert_eq!(daemon.stdout.to_the_end().len(), 1, "its event was written");
-    daemon.is_over();
+    assert_eq!(daemon.stdout.finish().len(), 1, "its event was written");
+    daemon.leave();
 }
 
 #[test]
@@ -137,5 +137,5 @@ fn a_second_sigterm_ends_it_at_once() {
     daemon.stderr.containing("shutting down");
     daemon.signal("TERM");
     assert_eq!(daemon.wait(), Some(1));
-    daemon.is_over();
+    daemon.leave();
 }

@@ -189,7 +189,7 @@ impl Daemon {
     }
 
     /// For tests that ended it themselves: there is nothing left to check.
-    pub(crate) fn is_over(mut self) {
+    pub(crate) fn leave(mut self) {
         self.ended = true;
     }
 
@@ -198,9 +198,9 @@ impl Daemon {
         let scrape = self.settle();
         self.signal("TERM");
         let status = self.wait();
-        let stderr = self.stderr.to_the_end();
+        let stderr = self.stderr.finish();
         assert_eq!(status, Some(0), "exit code; stderr: {stderr:#?}");
-        let lines = self.stdout.to_the_end();
+        let lines = self.stdout.finish();
         if self.exporters.contains(&"console") {
             let fate = |fate| scrape.sum("lookout_events_total", &[("exporter", "console"), ("fate", fate)]);
             let written =

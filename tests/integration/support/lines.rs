@@ -50,7 +50,7 @@ impl Lines {
     }
 
     /// All lines, once the child has closed its end.
-    pub(crate) fn to_the_end(&mut self) -> Vec<String> {
+    pub(crate) fn finish(&mut self) -> Vec<String> {
         if let Some(reader) = self.reader.take() {
             reader.join().expect("the output can be read");
         }
