@@ -1,6 +1,8 @@
 //! What one report costs on its way, step by step: `cargo bench`. Bodies are real captures, and one
 //! batch of the kind that a site under a CSP rollout gets.
 
+#![allow(clippy::unwrap_used)] // a benchmark of nothing had better stop
+
 use std::sync::Arc;
 
 use divan::{Bencher, black_box};
@@ -12,7 +14,7 @@ use lookoutd::event::{Event, console, otlp};
 use lookoutd::export::prometheus::Scrape;
 use lookoutd::kind::REPORTS;
 use lookoutd::metric::{Label, Observation};
-use lookoutd::normalise::normalise;
+use lookoutd::normalise::{Detail, normalise};
 use lookoutd::pipeline::Pipeline;
 use lookoutd::report::{Context, Envelope};
 use lookoutd::table::Table;
@@ -62,7 +64,7 @@ fn decode_normalise_classify(bencher: Bencher<'_, '_>, capture: &str) {
     let (sites, rules) = (Sites::default(), Rules::default());
     bencher.bench_local(|| {
         each(black_box(&body), |envelope| {
-            let report = normalise(envelope, &context(), privacy);
+            let report = normalise(envelope, &context(), privacy, Detail::Event);
             black_box(classify(&report, &context(), &sites, &rules));
         });
     });
@@ -83,7 +85,7 @@ fn encode(bencher: Bencher<'_, '_>, format: &str) {
     let (sites, rules) = (Sites::default(), Rules::default());
     let mut bencher = Some(bencher);
     each(&body, |envelope| {
-        let report = normalise(envelope, &context(), privacy);
+        let report = normalise(envelope, &context(), privacy, Detail::Event);
         let class = classify(&report, &context(), &sites, &rules);
         let assessment = (report.kind.assess)(&report, &class);
         let event = Event {

@@ -12,9 +12,10 @@ pub fn now() -> Timestamp {
     Timestamp::now()
 }
 
-/// Whole seconds since the process first asked, monotonic: cheap enough for a series' last touch.
-pub fn uptime_seconds() -> u32 {
+/// Whole seconds between the process' first question and a moment on the monotonic clock: what a
+/// series' last touch is counted in.
+pub fn uptime_seconds(moment: Instant) -> u32 {
     static START: OnceLock<Instant> = OnceLock::new();
-    let elapsed = START.get_or_init(Instant::now).elapsed().as_secs();
+    let elapsed = moment.saturating_duration_since(*START.get_or_init(|| moment)).as_secs();
     u32::try_from(elapsed).unwrap_or(u32::MAX)
 }

@@ -10,7 +10,7 @@ use crate::decode::{NotJson, decode};
 use crate::event::{Event, console, otlp};
 use crate::kind::REPORTS;
 use crate::metric::{Label, Observation};
-use crate::normalise::normalise;
+use crate::normalise::{Detail, normalise};
 use crate::outcome::{Exporter, Fate, Rejection, Upload};
 use crate::report::{Class, Context, Envelope, Report};
 use crate::table::Table;
@@ -27,6 +27,7 @@ pub struct Pipeline {
     pub sites: Sites,
     rules: Rules,
     privacy: Privacy,
+    detail: Detail,
     max_reports: usize,
     unknown_sites: UnknownSites,
     caps: caps::EventCaps,
@@ -85,6 +86,7 @@ impl Pipeline {
             sites: Sites::new(&settings.sites),
             rules: Rules::new(&settings.noise.rules),
             privacy: settings.privacy,
+            detail: if console.is_some() || otlp.is_some() { Detail::Event } else { Detail::Counters },
             max_reports: settings.intake.max_reports,
             unknown_sites: settings.intake.unknown_sites,
             caps: caps::EventCaps::new(&settings.sites),
@@ -125,7 +127,7 @@ impl Pipeline {
         context: &Context<'_>,
         encoded: &mut Encoded,
     ) -> Result<(), Rejection> {
-        let report = normalise(envelope, context, self.privacy);
+        let report = normalise(envelope, context, self.privacy, self.detail);
         let class = classify(&report, context, &self.sites, &self.rules);
         if class.configured.is_none() && self.sites.configured() && self.unknown_sites == UnknownSites::Reject
         {
@@ -133,7 +135,7 @@ impl Pipeline {
         }
         let assessment = (report.kind.assess)(&report, &class);
         self.record(&report, &class, &assessment.observations, context);
-        if self.console.is_none() && self.otlp.is_none() {
+        if self.detail == Detail::Counters {
             return Ok(());
         }
         if self.caps.allow(class.configured, context.received) {

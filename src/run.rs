@@ -83,13 +83,6 @@ impl Daemon {
             None => None,
             Some(files) => Some(tls::load(files).await?),
         };
-        let least = Table::least_limit();
-        if settings.limits.series < least {
-            let found = settings.limits.series;
-            return Err(format!(
-                "limits.series: expected at least {least}, which lookoutd itself needs, found {found}"
-            ));
-        }
         let table = Arc::new(Table::new(settings.limits.series, clock::now()));
         let exports = Exports::start(settings, &table)?;
         let admin = Arc::new(exports.admin(settings, &table)?);
@@ -139,7 +132,7 @@ impl Daemon {
                 tokio::time::interval((idle / 10).clamp(Duration::from_secs(1), Duration::from_secs(60)));
             loop {
                 interval.tick().await;
-                table.expire(idle, clock::uptime_seconds());
+                table.expire(idle, clock::uptime_seconds(Instant::now()));
             }
         });
     }

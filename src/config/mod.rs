@@ -12,6 +12,7 @@ mod node;
 mod otlp;
 mod print;
 mod read;
+mod reference;
 pub mod settings;
 mod sites;
 mod table;
@@ -28,6 +29,7 @@ use draft::Draft;
 use environment::Environment;
 use layers::Assignment;
 use node::{Node, Value};
+pub use reference::{Reference, reference, variables};
 use settings::Settings;
 use table::{Fallback, Setting};
 

@@ -11,6 +11,9 @@ use crate::outcome::{Exporter, Fate, Place};
 use crate::pipeline::EventSink;
 use crate::table::Table;
 
+/// How long the writer gathers lines after the first.
+const GATHER: Duration = Duration::from_millis(5);
+
 /// The console export.
 #[derive(Clone)]
 pub struct Console(Arc<Shared>);
@@ -114,6 +117,10 @@ impl Shared {
                 return None;
             }
             self.work.wait_for(&mut queue, Duration::from_secs(60));
+        }
+        // Under load, one write for many uploads: waking for each would cost more than writing.
+        if !queue.closing {
+            self.work.wait_for(&mut queue, GATHER);
         }
         std::mem::swap(lines, &mut queue.lines);
         let events = std::mem::take(&mut queue.events);

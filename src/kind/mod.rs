@@ -23,6 +23,9 @@ pub static REPORTS: Family = Family {
     weight: 4,
 };
 
+/// Takes an attribute's name and value.
+pub type GiveAttribute<'g> = &'g mut dyn FnMut(&str, Attribute<'_>);
+
 /// One kind of report.
 pub struct Kind {
     /// The canonical type token: the label `kind`.
@@ -44,7 +47,7 @@ pub struct Kind {
     /// The one line that a person reads.
     pub summary: fn(&Report<'_>) -> String,
     /// Event attributes beyond those that [`Member::attribute`] names.
-    pub attributes: fn(&Report<'_>, &mut dyn FnMut(&str, Attribute<'_>)),
+    pub attributes: fn(&Report<'_>, GiveAttribute<'_>),
     /// The kind's own metric families.
     pub families: &'static [&'static Family],
 }
@@ -84,6 +87,13 @@ pub enum Holds {
     Number,
     /// A line of the kind's own making, a flag, a list: kept and cleaned as unknown members are.
     Anything,
+}
+
+impl Holds {
+    /// Whether a counter's label or a noise rule can come from it.
+    pub fn can_count(self) -> bool {
+        !matches!(self, Holds::Policy | Holds::Message | Holds::Stack | Holds::Anything)
+    }
 }
 
 impl Kind {

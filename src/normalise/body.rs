@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use crate::config::settings::Privacy;
 use crate::kind::{Holds, Kind};
-use crate::normalise::{text, url};
+use crate::normalise::{Detail, text, url};
 use crate::report::Disposition;
 use crate::value::{Object, Value};
 
@@ -15,7 +15,13 @@ const MAX_MEMBERS: usize = 128;
 const MAX_UNKNOWN: usize = 16 * 1024;
 
 /// The members of a normalised report, and how many were dropped.
-pub(super) fn members<'a>(kind: &Kind, mut raw: Object<'a>, privacy: Privacy) -> (Object<'a>, u32) {
+pub(super) fn members<'a>(
+    kind: &Kind,
+    mut raw: Object<'a>,
+    privacy: Privacy,
+    detail: Detail,
+    urls: &mut url::Redactor<'a>,
+) -> (Object<'a>, u32) {
     let excess = raw.0.len().saturating_sub(MAX_MEMBERS);
     raw.0.truncate(MAX_MEMBERS);
     (kind.mend)(&mut raw);
@@ -23,10 +29,15 @@ pub(super) fn members<'a>(kind: &Kind, mut raw: Object<'a>, privacy: Privacy) ->
     let mut members = Object(Vec::with_capacity(raw.0.len()));
     let mut seen = 0_u64;
     for (name, value) in raw.0 {
-        let (name, value, repeated) = match kind.member(&name) {
+        let known_member = kind.member(&name);
+        let counted = known_member.is_some_and(|(_, member)| member.holds.can_count());
+        if detail == Detail::Counters && !counted {
+            continue;
+        }
+        let (name, value, repeated) = match known_member {
             Some((at, member)) => {
                 let repeated = seen & (1 << at) != 0;
-                let value = known(member.holds, value, &mut unknown);
+                let value = known(member.holds, value, &mut unknown, urls);
                 seen |= u64::from(value.is_some()) << at;
                 (Cow::Borrowed(member.name), value, repeated)
             }
@@ -56,7 +67,12 @@ pub(super) fn supply_disposition(members: &mut Object<'_>, disposition: Disposit
 }
 
 /// A member that the kind knows; `None` when its value means that nothing is known.
-fn known<'a>(holds: Holds, value: Value<'a>, unknown: &mut Unknown) -> Option<Value<'a>> {
+fn known<'a>(
+    holds: Holds,
+    value: Value<'a>,
+    unknown: &mut Unknown,
+    urls: &mut url::Redactor<'a>,
+) -> Option<Value<'a>> {
     let number = |number: u64| i64::try_from(number).map_or(Value::Float(number as f64), Value::Integer);
     match holds {
         Holds::Position => value.as_unsigned().filter(|position| *position > 0).map(number),
@@ -67,6 +83,9 @@ fn known<'a>(holds: Holds, value: Value<'a>, unknown: &mut Unknown) -> Option<Va
         },
         Holds::Anything => unknown.clean(value),
         _ => match value {
+            Value::String(found) if holds == Holds::Url => {
+                Some(Value::String(urls.redact(found))).filter(|value| !value.is_blank())
+            }
             Value::String(found) => Some(Value::String(text::clean(found, holds, unknown.privacy)))
                 .filter(|value| !value.is_blank()),
             // A text that is no text is kept as what it is, under the rules for strangers.

@@ -23,18 +23,34 @@ const MAX_SAMPLE: usize = 256;
 /// User agents, types and other tokens.
 const MAX_TOKEN: usize = 512;
 
+/// How much of a report anybody will look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Detail {
+    /// All of it: it becomes an event.
+    Event,
+    /// What counters and noise rules look at. Policies, messages, stacks and strangers are left out
+    /// rather than cleaned for nobody.
+    Counters,
+}
+
 /// Normalises one report.
-pub fn normalise<'a>(envelope: Envelope<'a>, context: &Context<'_>, privacy: Privacy) -> Report<'a> {
+pub fn normalise<'a>(
+    envelope: Envelope<'a>,
+    context: &Context<'_>,
+    privacy: Privacy,
+    detail: Detail,
+) -> Report<'a> {
     let kind = Kind::of(&envelope.report_type);
     let (age, occurred) = time::occurred(&envelope.age, context.received);
-    let (mut members, dropped_members) = body::members(kind, envelope.body, privacy);
+    let mut urls = url::Redactor::new(privacy);
+    let (mut members, dropped_members) = body::members(kind, envelope.body, privacy, detail, &mut urls);
     if kind.has_disposition
         && let Some(disposition) = context.disposition
     {
         body::supply_disposition(&mut members, disposition);
     }
     let url = match envelope.url {
-        Some(url) => url::redact(url, privacy),
+        Some(url) => urls.redact(url),
         // WebKit leaves out a URL that it could not parse; the document's is the same.
         // Redacted here too: not every kind knows that this member holds a URL.
         None => members

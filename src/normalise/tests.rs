@@ -36,7 +36,7 @@ fn text(text: &'static str) -> Value<'static> {
 }
 
 fn normal(envelope: Envelope<'static>) -> Report<'static> {
-    normalise(envelope, &context(), defaults().privacy)
+    normalise(envelope, &context(), defaults().privacy, Detail::Event)
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn a_url_that_is_missing_is_the_documents() {
 fn the_endpoint_speaks_only_where_the_report_does_not() {
     let with = |members: &[(&'static str, Value<'static>)], kind: &'static str| {
         let context = Context { disposition: Some(Disposition::Report), ..context() };
-        normalise(envelope(kind, members), &context, defaults().privacy).disposition()
+        normalise(envelope(kind, members), &context, defaults().privacy, Detail::Event).disposition()
     };
     assert_eq!(with(&[], "csp-violation"), Disposition::Report);
     assert_eq!(with(&[("disposition", Value::Null)], "csp-violation"), Disposition::Report);

@@ -3,10 +3,9 @@
 
 use std::borrow::Cow;
 
-use memchr::{memchr2_iter, memmem};
-
 use crate::config::settings::{Privacy, QueryPrivacy};
 use crate::kind::Holds;
+use crate::normalise::secret::REDACTED;
 use crate::normalise::{MAX_MESSAGE, MAX_POLICY, MAX_SAMPLE, MAX_STACK, MAX_TOKEN, url};
 
 /// Redacts and caps a text by what it holds.
@@ -39,102 +38,133 @@ fn cut_characters(text: Cow<'_, str>, max: usize) -> Cow<'_, str> {
     Cow::Owned(text.chars().take(max - 1).chain(['…']).collect())
 }
 
-/// Cuts what a running text quotes: URLs' secret parts, queries of relative URLs, nonces, JWTs.
+/// Cuts what a running text quotes: URLs' secret parts, queries of relative URLs, nonces, JWTs. One
+/// pass that stops only at bytes that could be the middle of one; untouched text is not copied.
 fn redact(text: Cow<'_, str>, privacy: Privacy) -> Cow<'_, str> {
-    let found = Suspects::of(&text);
-    let mut text = text;
-    if found.colon {
-        text = each_span(text, &find_url, &|span| quoted_url(span, privacy));
-    }
-    if found.question && privacy.query != QueryPrivacy::Keep {
-        text = each_span(text, &find_query, &|_| Some(String::new()));
-    }
-    if found.nonce {
-        text = each_span(text, &find_nonce, &|_| Some("*".to_owned()));
-    }
-    if found.jwt {
-        text = each_span(text, &find_jwt, &|_| Some(crate::normalise::secret::REDACTED.to_owned()));
-    }
-    text
-}
-
-/// What a text may hold that has to be looked at closely. One pass; most texts hold nothing.
-#[derive(Default)]
-struct Suspects {
-    colon: bool,
-    question: bool,
-    nonce: bool,
-    jwt: bool,
-}
-
-impl Suspects {
-    fn of(text: &str) -> Suspects {
-        let mut found = Suspects::default();
-        let bytes = text.as_bytes();
-        let preceded = |at: usize, word: &[u8]| {
-            at.checked_sub(word.len()).is_some_and(|start| bytes[start..at].eq_ignore_ascii_case(word))
-        };
-        for (at, byte) in bytes.iter().enumerate() {
-            match byte {
-                b'/' => found.colon |= preceded(at, b":/"),
-                b'?' => found.question = true,
-                b'-' | b'=' => found.nonce |= preceded(at, b"nonce"),
-                b'J' => found.jwt |= preceded(at, b"ey"),
-                _ => {}
-            }
-        }
-        found
-    }
-}
-
-type Find<'f> = &'f dyn Fn(&str, usize) -> Option<(usize, usize)>;
-
-/// Replaces the spans that `find` sees and `replace` has something new for. Untouched text is not
-/// copied.
-fn each_span<'a>(
-    text: Cow<'a, str>,
-    find: Find<'_>,
-    replace: &dyn Fn(&str) -> Option<String>,
-) -> Cow<'a, str> {
     let mut out = String::new();
-    let (mut done, mut from) = (0, 0);
-    while let Some((start, end)) = find(&text, from) {
-        if let Some(new) = replace(&text[start..end])
-            && new != text[start..end]
-        {
-            out.push_str(&text[done..start]);
+    let (mut done, mut at) = (0, 0);
+    while let Some(suspect) = next_suspect(text.as_bytes(), at) {
+        let Some(span) = Span::around(&text, done, suspect, privacy) else {
+            at = suspect + 1;
+            continue;
+        };
+        if let Some(new) = span.new {
+            out.reserve(text.len());
+            out.push_str(&text[done..span.start]);
             out.push_str(&new);
-            done = end;
+            done = span.end;
         }
-        from = end.max(from + 1);
-        if from >= text.len() {
-            break;
-        }
+        at = span.end;
     }
-    if done == 0 && out.is_empty() {
+    if done == 0 {
         return text;
     }
     out.push_str(&text[done..]);
     Cow::Owned(out)
 }
 
+/// Bytes at which something private can be recognised: `://`, `?name=`, `nonce-` or `nonce=`, `eyJ`.
+const SUSPECT: [bool; 256] = {
+    let mut suspect = [false; 256];
+    let mut at = 0;
+    let bytes = b":?-=J";
+    while at < bytes.len() {
+        suspect[bytes[at] as usize] = true;
+        at += 1;
+    }
+    suspect
+};
+
+/// The next byte from there on at which something private can be recognised, judged by it and one
+/// neighbour: policies are full of hyphens and colons that are nothing.
+fn next_suspect(bytes: &[u8], from: usize) -> Option<usize> {
+    let plausible = |at: usize| match bytes[at] {
+        b':' => bytes.get(at + 1) == Some(&b'/'),
+        b'?' => true,
+        b'-' | b'=' => at > 0 && matches!(bytes[at - 1], b'e' | b'E'),
+        _ => at > 0 && matches!(bytes[at - 1], b'y' | b'Y'),
+    };
+    let mut at = from;
+    loop {
+        at += bytes.get(at..)?.iter().position(|byte| SUSPECT[usize::from(*byte)])?;
+        if plausible(at) {
+            return Some(at);
+        }
+        at += 1;
+    }
+}
+
+/// A part of a text, and what takes its place; `None`: it may stay.
+struct Span {
+    start: usize,
+    end: usize,
+    new: Option<Cow<'static, str>>,
+}
+
+impl Span {
+    /// What stands around a suspect byte, if it is what it looks like. Nothing before `from` is part
+    /// of it any more.
+    fn around(text: &str, from: usize, at: usize, privacy: Privacy) -> Option<Span> {
+        let bytes = text.as_bytes();
+        let preceded = |word: &[u8]| {
+            let start = at.checked_sub(word.len()).filter(|start| *start >= from);
+            start.is_some_and(|start| bytes[start..at].eq_ignore_ascii_case(word))
+        };
+        match bytes[at] {
+            b':' if bytes[at..].starts_with(b"://") => Some(Span::url(text, from, at, privacy)),
+            b'?' if privacy.query != QueryPrivacy::Keep => Span::query(text, at),
+            b'-' | b'=' if preceded(b"nonce") => Span::nonce(bytes, at + 1),
+            b'J' if preceded(b"ey") => Span::jwt(bytes, at - 2),
+            _ => None,
+        }
+    }
+
+    /// `scheme://…`, from its scheme to whatever cannot belong to it.
+    fn url(text: &str, from: usize, marker: usize, privacy: Privacy) -> Span {
+        let in_scheme = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
+        let scheme = text.as_bytes()[from..marker].iter().rev().take_while(|byte| in_scheme(byte)).count();
+        let (start, end) = (marker - scheme, end_of_word(text, marker));
+        let new = quoted_url(&text[start..end], privacy).filter(|new| *new != text[start..end]);
+        Span { start, end, new: new.map(Cow::Owned) }
+    }
+
+    /// `?name=…` up to the end of the word: the query of a relative URL.
+    fn query(text: &str, start: usize) -> Option<Span> {
+        let bytes = text.as_bytes();
+        let name = |byte: &&u8| byte.is_ascii_alphanumeric() || b"-_.[]%".contains(byte);
+        let length = bytes[start + 1..].iter().take_while(name).count();
+        let is_query = length > 0 && bytes.get(start + 1 + length) == Some(&b'=');
+        is_query.then(|| Span { start, end: end_of_word(text, start), new: Some(Cow::Borrowed("")) })
+    }
+
+    /// The value of a nonce: `'nonce-…'` of a policy, `nonce="…"` of markup.
+    fn nonce(bytes: &[u8], after: usize) -> Option<Span> {
+        let value = |byte: &&u8| byte.is_ascii_alphanumeric() || b"+/-_=".contains(byte);
+        let quote = usize::from(matches!(bytes.get(after), Some(b'"' | b'\'' | b'\\')));
+        let start = after + quote;
+        let length = bytes.get(start..)?.iter().take_while(value).count();
+        (length > 0).then(|| Span { start, end: start + length, new: Some(Cow::Borrowed("*")) })
+    }
+
+    /// A JSON Web Token anywhere in a text.
+    fn jwt(bytes: &[u8], start: usize) -> Option<Span> {
+        let token = |byte: &&u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
+        let length = bytes[start..].iter().take_while(token).count();
+        (length >= 16).then(|| Span { start, end: start + length, new: Some(Cow::Borrowed(REDACTED)) })
+    }
+}
+
 /// Whether a byte ends a URL in running text.
 fn ends_url(byte: &u8) -> bool {
-    byte.is_ascii_whitespace() || byte.is_ascii_control() || b"\"'`<>(){}|,;".contains(byte)
+    matches!(
+        byte,
+        0..=b' ' | 0x7f | b'"' | b'\'' | b'`' | b'<' | b'>' | b'(' | b')' | b'{' | b'}' | b'|' | b',' | b';'
+    )
 }
 
 /// Where the word that starts there ends.
 fn end_of_word(text: &str, start: usize) -> usize {
     text.as_bytes()[start..].iter().position(ends_url).map_or(text.len(), |at| start + at)
-}
-
-/// `scheme://…`, from its scheme to whatever cannot belong to it.
-fn find_url(text: &str, from: usize) -> Option<(usize, usize)> {
-    let bytes = text.as_bytes().get(from..)?;
-    let marker = from + memchr::memchr_iter(b':', bytes).find(|at| bytes[*at..].starts_with(b"://"))?;
-    let in_scheme = |byte: &u8| byte.is_ascii_alphanumeric() || b"+-.".contains(byte);
-    let scheme = text.as_bytes()[from..marker].iter().rev().take_while(|byte| in_scheme(byte)).count();
-    Some((marker - scheme, end_of_word(text, marker)))
 }
 
 /// A URL that a text quotes, redacted; in a stack trace its `:line:column` stays. `None`: it may stay.
@@ -161,53 +191,6 @@ fn start_of_position(quoted: &str) -> usize {
     }
     let path = quoted[..end].split_once("://").and_then(|(_, rest)| rest.find('/'));
     if path.is_some() && !quoted[..end].contains(['?', '#']) { end } else { quoted.len() }
-}
-
-/// `?name=…` up to the end of the word: the query of a relative URL.
-fn find_query(text: &str, from: usize) -> Option<(usize, usize)> {
-    let name = |byte: &&u8| byte.is_ascii_alphanumeric() || b"-_.[]%".contains(byte);
-    for at in memchr::memchr_iter(b'?', text.as_bytes().get(from..)?) {
-        let start = from + at;
-        let length = text.as_bytes()[start + 1..].iter().take_while(name).count();
-        if length > 0 && text.as_bytes().get(start + 1 + length) == Some(&b'=') {
-            return Some((start, end_of_word(text, start)));
-        }
-    }
-    None
-}
-
-/// The value of a nonce: `'nonce-…'` of a policy, `nonce="…"` of markup.
-fn find_nonce(text: &str, from: usize) -> Option<(usize, usize)> {
-    let bytes = text.as_bytes();
-    let value = |byte: &&u8| byte.is_ascii_alphanumeric() || b"+/-_=".contains(byte);
-    for at in memchr2_iter(b'n', b'N', bytes.get(from..)?) {
-        let word = from + at;
-        let Some(found) = bytes.get(word..word + 6) else { break };
-        if !found[..5].eq_ignore_ascii_case(b"nonce") || !b"-=".contains(&found[5]) {
-            continue;
-        }
-        let quote = matches!(bytes.get(word + 6), Some(b'"' | b'\'')) as usize;
-        let start = word + 6 + quote;
-        let length = bytes[start..].iter().take_while(value).count();
-        if length > 0 {
-            return Some((start, start + length));
-        }
-    }
-    None
-}
-
-/// A JSON Web Token anywhere in a text.
-fn find_jwt(text: &str, from: usize) -> Option<(usize, usize)> {
-    let bytes = text.as_bytes();
-    let token = |byte: &&u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
-    for at in memmem::find_iter(bytes.get(from..)?, b"eyJ") {
-        let start = from + at;
-        let length = bytes[start..].iter().take_while(token).count();
-        if length >= 16 {
-            return Some((start, start + length));
-        }
-    }
-    None
 }
 
 #[cfg(test)]

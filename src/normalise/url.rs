@@ -9,6 +9,31 @@ use crate::normalise::MAX_URL;
 use crate::normalise::secret::{REDACTED, is_secret};
 use crate::normalise::text::cut;
 
+/// Redacts URLs and remembers the last one: a report's own URL, its document's and its source file's
+/// are the same more often than not.
+pub(super) struct Redactor<'a> {
+    privacy: Privacy,
+    last: Option<(&'a str, Cow<'a, str>)>,
+}
+
+impl<'a> Redactor<'a> {
+    pub(super) fn new(privacy: Privacy) -> Redactor<'a> {
+        Redactor { privacy, last: None }
+    }
+
+    pub(super) fn redact(&mut self, raw: Cow<'a, str>) -> Cow<'a, str> {
+        let Cow::Borrowed(text) = raw else { return redact(raw, self.privacy) };
+        match &self.last {
+            Some((last, redacted)) if *last == text => redacted.clone(),
+            _ => {
+                let redacted = redact(raw, self.privacy);
+                self.last = Some((text, redacted.clone()));
+                redacted
+            }
+        }
+    }
+}
+
 /// The URL as it may be shown, at most 2 KiB.
 pub(super) fn redact<'a>(raw: Cow<'a, str>, privacy: Privacy) -> Cow<'a, str> {
     let clean = clean_prefix(&raw, privacy);

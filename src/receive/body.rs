@@ -35,22 +35,37 @@ pub(super) fn coding(headers: &HeaderMap) -> Result<Coding, Upload> {
 /// Reads the whole body, at most `limit` bytes.
 ///
 /// # Errors
-/// `TooLarge` at the first byte over the limit, or at once when Content-Length announces it;
-/// `Aborted` when the client goes away.
+/// `TooLarge` when it is longer or Content-Length says so; `Aborted` when the client goes away.
 pub(super) async fn read(headers: &HeaderMap, mut body: Body, limit: usize) -> Result<Bytes, Upload> {
     let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > limit as u64) {
-        return Err(Upload::TooLarge);
-    }
     let mut whole = Whole::default();
-    while let Some(frame) = body.frame().await {
+    let mut fits = announced.is_none_or(|length| length <= limit as u64);
+    while fits && let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| Upload::Aborted)?.into_data() else { continue };
-        if whole.len() + data.len() > limit {
-            return Err(Upload::TooLarge);
+        fits = whole.len() + data.len() <= limit;
+        if fits {
+            whole.push(data);
         }
-        whole.push(data);
     }
-    Ok(whole.finish())
+    if fits {
+        return Ok(whole.finish());
+    }
+    discard(body).await;
+    Err(Upload::TooLarge)
+}
+
+/// How much of a refused body is read nevertheless, in bytes.
+const MAX_DISCARDED: usize = 16 << 20;
+
+/// Reads a refused body to its end and forgets it: a client that is still sending would take the
+/// closing of its connection for a failure of the network, never see the answer, and try again.
+pub(super) async fn discard(mut body: Body) {
+    let mut discarded = 0;
+    while discarded < MAX_DISCARDED
+        && let Some(Ok(frame)) = body.frame().await
+    {
+        discarded += frame.data_ref().map_or(0, Bytes::len);
+    }
 }
 
 /// A body in one piece. Most arrive in one frame, which is then not copied.

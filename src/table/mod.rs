@@ -70,6 +70,11 @@ impl Table {
         table
     }
 
+    /// When the table, and with it the daemon's own series, was born.
+    pub fn started(&self) -> Timestamp {
+        self.started
+    }
+
     /// The smallest limit with which every family can hold a few series of its own.
     pub fn least_limit() -> usize {
         let table = Table::new(0, Timestamp::UNIX_EPOCH);

@@ -8,6 +8,7 @@ within ten seconds.
 import gzip
 import json
 import os
+import signal
 
 from checks import Failure, equal, eventually, expect
 from exposition import grouped, parse, total
@@ -98,8 +99,13 @@ class Lookoutd(Process):
 
     def terminate(self):
         """SIGTERM, and the promise that goes with it."""
+        self.popen.send_signal(signal.SIGTERM)
+        self.ends_well()
+
+    def ends_well(self):
+        """The promise that goes with the SIGTERM that was sent. A second one would break it off."""
         self.ended_by_test = True
-        equal("SIGTERM did not end lookoutd well", 0, self.stop(seconds=SHUTDOWN_SECONDS),
+        equal("SIGTERM did not end lookoutd well", 0, self.wait(SHUTDOWN_SECONDS),
               f"its exit code; its last words:\n{self.tail()}")
 
     def check_books(self):

@@ -4,10 +4,12 @@ numbers that were posted, and promtool has nothing to say about the format.
 
 import json
 import os
+import re
 import subprocess
+from pathlib import Path
 
 import corpus
-from checks import Failure, equal, eventually
+from checks import Failure, equal, eventually, expect
 from exposition import difference
 from http_client import get
 
@@ -106,6 +108,22 @@ def test_format(bench):
     daemon.post(json.dumps(bad), items=len(bad))
     lint(daemon, "after the whole corpus")
     eventually(lambda: compare_compressed(daemon))
+
+
+def test_readme(bench):
+    """The README's scrape configuration is one, and scrapes where the daemon listens by default."""
+    readme = Path(__file__).resolve().parents[2] / "README.md"
+    found = re.search(r"^```yaml\n(# prometheus\.yml\n.*?)^```", readme.read_text(), re.M | re.S)
+    expect(found, "The README shows no scrape configuration", where=readme,
+           expected="a YAML sample that starts with `# prometheus.yml`", found="none")
+    config = bench.directory / "prometheus.yml"
+    config.write_text(found.group(1))
+    tool = subprocess.run(["promtool", "check", "config", config], timeout=30, check=False,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    equal("promtool refuses the README's scrape configuration", 0, tool.returncode,
+          tool.stdout.decode())
+    expect('["127.0.0.1:18480"]' in found.group(1), "The README scrapes another address",
+           expected="the default of admin_listen", found=found.group(1), where=readme)
 
 
 def lint(daemon, when):

@@ -54,7 +54,7 @@ def terminate_under_load(collector, daemon):
     daemon.popen.send_signal(signal.SIGTERM)
     eventually(lambda: refuses(daemon), SHUTDOWN_SECONDS / 2)
     collector.received.gate.set()
-    daemon.terminate()
+    daemon.ends_well()
 
 
 def has_backlog(collector, daemon):

@@ -6,7 +6,7 @@ use lookoutd::config;
 use lookoutd::decode::decode;
 use lookoutd::kind::{self, Holds, Kind};
 use lookoutd::metric::MAX_LABELS;
-use lookoutd::normalise::normalise;
+use lookoutd::normalise::{Detail, normalise};
 use lookoutd::report::{Browser, Class, Noise, Report};
 use lookoutd::table::report_families;
 
@@ -20,7 +20,7 @@ const OPEN: [&str; 3] = ["site", "blocked", "id"];
 fn each_report(mut with: impl FnMut(&str, &Report<'_>)) {
     for capture in capture::uploads() {
         decode(capture.body.as_bytes(), 256, |item| {
-            let report = normalise(item.unwrap(), &context(), config::defaults().privacy);
+            let report = normalise(item.unwrap(), &context(), config::defaults().privacy, Detail::Event);
             with(&capture.name, &report);
         })
         .unwrap();

@@ -2,6 +2,7 @@
 //! and what has been normalised stays as it is.
 
 use lookoutd::outcome::Upload;
+use lookoutd::report::Context;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -161,6 +162,14 @@ fn assert_idempotent(taken: &Taken) {
     }
 }
 
+/// Without an event export less of a report is looked at, but what is counted is the same.
+fn assert_counted_alike(body: &[u8], context: &Context<'_>) {
+    let (whole, counting) = (InProcess::default(), InProcess::counting());
+    assert_eq!(whole.take(body, context).outcome, counting.take(body, context).outcome);
+    assert_eq!(whole.series(), counting.series());
+    assert_eq!(whole.rejected(), counting.rejected());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(400) })]
 
@@ -192,8 +201,21 @@ proptest! {
     }
 
     #[test]
+    fn counters_do_not_depend_on_events(report in report()) {
+        assert_counted_alike(report.to_string().as_bytes(), &context());
+    }
+
+    #[test]
     fn normalising_twice_changes_nothing(report in report()) {
         assert_idempotent(&take(report.to_string().as_bytes(), None));
+    }
+}
+
+#[test]
+fn captures_are_counted_alike_without_events() {
+    for capture in capture::uploads() {
+        let context = Context { user_agent: capture.header("user-agent"), ..context() };
+        assert_counted_alike(capture.body.as_bytes(), &context);
     }
 }
 

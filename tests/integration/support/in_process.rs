@@ -66,6 +66,14 @@ impl InProcess {
         InProcess { pipeline, console, otlp }
     }
 
+    /// With no event export: a path that only counts.
+    pub(crate) fn counting() -> InProcess {
+        let settings = lookoutd::config::defaults();
+        let table = Arc::new(Table::new(settings.limits.series, context().received));
+        let pipeline = Pipeline::new(&settings, table, None, None);
+        InProcess { pipeline, console: Remember::default(), otlp: Remember::default() }
+    }
+
     /// With the settings that hold when nobody sets anything.
     pub(crate) fn default() -> InProcess {
         InProcess::new(&lookoutd::config::defaults())

@@ -32,7 +32,7 @@ pub(super) fn metrics(table: &Table, now: u64, room: usize) -> Vec<Metric> {
         *size += add(metric, family, &reading, now);
     });
     full.extend(open.into_iter().map(|(_, metric, _)| metric));
-    full.extend(process_families().iter().map(|family| process(family, now)));
+    full.extend(process_families().iter().map(|family| process(family, unix_nanos(table.started()), now)));
     full
 }
 
@@ -125,18 +125,19 @@ fn attribute(name: &str, value: &str) -> KeyValue {
     KeyValue { key: name.to_owned(), value, ..KeyValue::default() }
 }
 
-/// A `process_*` family, which has one series without labels.
-fn process(family: &MetricFamily, now: u64) -> Metric {
+/// A `process_*` family, which has one series without labels. It counts from the process' start, of
+/// which the table's is as near as makes no difference.
+fn process(family: &MetricFamily, started: u64, now: u64) -> Metric {
     let (name, unit) = name_and_unit(family.name());
     let metric = family.get_metric().first();
     let data = match family.get_field_type() {
         MetricType::COUNTER => {
             let value = metric.map_or(0.0, |metric| metric.get_counter().get_value());
-            Data::Sum(cumulative_sum(vec![point(Vec::new(), 0, now, Value::AsDouble(value))]))
+            Data::Sum(cumulative_sum(vec![point(Vec::new(), started, now, Value::AsDouble(value))]))
         }
         _ => {
             let value = metric.map_or(0.0, |metric| metric.get_gauge().get_value());
-            Data::Gauge(Gauge { data_points: vec![point(Vec::new(), 0, now, Value::AsDouble(value))] })
+            Data::Gauge(Gauge { data_points: vec![point(Vec::new(), started, now, Value::AsDouble(value))] })
         }
     };
     let description = family.help().to_owned();

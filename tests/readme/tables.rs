@@ -1,0 +1,131 @@
+//! The README's tables, written from the tables of the code.
+
+use std::collections::BTreeMap;
+
+use lookoutd::config;
+use lookoutd::export::prometheus::process_families;
+use lookoutd::kind::{self, Kind};
+use lookoutd::metric::Measure;
+use lookoutd::outcome::{ExportCode, Exporter, Fate, Place, Rejection, Signal, Upload};
+use lookoutd::report::{Browser, Disposition, Noise};
+use lookoutd::{decode, table};
+use serde_json::Value;
+
+/// A section's name and what stands in it.
+pub(crate) type Section = (&'static str, fn() -> String);
+
+/// Every generated section.
+pub(crate) static ALL: &[Section] =
+    &[("kinds", kinds), ("metrics", metrics), ("values", values), ("settings", settings)];
+
+fn table(head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+    let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
+    let head: Vec<String> = head.iter().map(|cell| (*cell).to_owned()).collect();
+    let rule = vec!["---".to_owned(); head.len()];
+    rows.fold(line(&head) + &line(&rule), |text, row| {
+        assert!(row.iter().all(|cell| !cell.contains(['|', '\n'])), "a table cannot hold {row:?}");
+        text + &line(&row)
+    })
+}
+
+fn code(text: &str) -> String {
+    format!("`{text}`")
+}
+
+/// Text in which nothing is markup.
+fn plain(text: &str) -> String {
+    text.replace('<', "&lt;").replace('*', "\\*")
+}
+
+fn codes<'t>(texts: impl IntoIterator<Item = &'t str>) -> String {
+    let texts: Vec<String> = texts.into_iter().map(code).collect();
+    if texts.is_empty() { "–".to_owned() } else { texts.join(", ") }
+}
+
+fn kinds() -> String {
+    let seen = captured();
+    let row = |kind: &&Kind| {
+        let engines: Vec<&str> = seen.get(kind.token).into_iter().flatten().map(String::as_str).collect();
+        vec![
+            format!("[`{}`]({})", kind.token, kind.specification),
+            codes(kind.also.iter().copied()),
+            if engines.is_empty() { "–".to_owned() } else { engines.join(", ") },
+            code(kind.event_name),
+            codes(kind.families.iter().map(|family| family.name)),
+        ]
+    };
+    let head = ["kind (with its specification)", "also sent as", "captured from", "event name", "metrics"];
+    table(&head, kind::ALL.iter().map(row))
+}
+
+/// Which engines' captures in tests/corpus hold which kinds.
+fn captured() -> BTreeMap<&'static str, Vec<String>> {
+    let mut seen: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
+    for (engine, name) in [("chromium", "Chromium"), ("firefox", "Firefox"), ("webkit", "WebKit")] {
+        for entry in std::fs::read_dir(crate::path("tests/corpus").join(engine)).unwrap() {
+            let capture = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+            let capture: Value = serde_json::from_str(&capture).unwrap();
+            let body = capture["request"]["body"].as_str().unwrap_or_default();
+            // Preflights have no body, and so no report.
+            let _ = decode::decode(body.as_bytes(), usize::MAX, |item| {
+                let engines = seen.entry(Kind::of(&item.unwrap().report_type).token).or_default();
+                if engines.iter().all(|known| known != name) {
+                    engines.push(name.to_owned());
+                }
+            });
+        }
+    }
+    seen
+}
+
+fn metrics() -> String {
+    let families = table::report_families().chain(table::own::families()).map(|family| {
+        let measure = match family.measure {
+            Measure::Count | Measure::Sum => "counter",
+            Measure::Histogram => "histogram",
+            Measure::Gauge => "gauge",
+        };
+        vec![code(family.name), measure.to_owned(), codes(family.labels.iter().copied()), plain(family.help)]
+    });
+    let process = process_families().into_iter().map(|family| {
+        let measure = format!("{:?}", family.get_field_type()).to_lowercase();
+        vec![code(family.name()), measure, codes([]), plain(family.help())]
+    });
+    table(&["family", "type", "labels", "meaning"], families.chain(process))
+}
+
+/// The values of the labels that have the same closed set wherever they stand.
+fn values() -> String {
+    macro_rules! all {
+        ($set:ident) => {
+            codes($set::ALL.iter().map(|value| value.as_str()))
+        };
+    }
+    let rows = [
+        ("kind", codes(kind::ALL.iter().map(|kind| kind.token))),
+        ("browser", all!(Browser)),
+        ("disposition", all!(Disposition)),
+        ("noise", all!(Noise)),
+        ("outcome` of `lookout_uploads_total", all!(Upload)),
+        ("reason` of `lookout_reports_rejected_total", all!(Rejection)),
+        ("exporter", all!(Exporter)),
+        ("fate", all!(Fate)),
+        ("place", all!(Place)),
+        ("signal", all!(Signal)),
+        ("code", all!(ExportCode)),
+    ];
+    table(&["label", "values"], rows.into_iter().map(|(label, values)| vec![code(label), values]))
+}
+
+fn settings() -> String {
+    let row = |setting: config::Reference| {
+        let variables = std::iter::once(&*setting.variable).chain(setting.otel);
+        vec![
+            code(setting.key),
+            setting.default.map_or_else(plain, code),
+            codes(variables),
+            plain(setting.comment),
+        ]
+    };
+    table(&["setting", "default", "variables", "meaning"], config::reference().map(row))
+}
