@@ -39,16 +39,19 @@ fn claim(product: &[u8]) -> Option<(u8, Browser)> {
 pub(super) struct Agent {
     /// The family, `other` for anything else and for no user agent.
     pub(super) family: Browser,
-    /// Whether it is a crawler, a monitor or a headless browser (the facts are in `noise_rules`).
+    /// Whether it is a crawler or a monitor (the facts are in `noise_rules`).
     pub(super) bot: bool,
+    /// Whether it is a headless browser.
+    pub(super) headless: bool,
 }
 
 /// Reads a user agent: one pass over its products.
 pub(super) fn read(user_agent: &str) -> Agent {
     let index = &*INDEX;
-    let (mut best, mut bot) = ((u8::MAX, Browser::Other), false);
+    let (mut best, mut bot, mut headless) = ((u8::MAX, Browser::Other), false, false);
     for name in products(user_agent) {
         bot |= index.is_bot(name);
+        headless |= name.starts_with("Headless") && index.is_headless(name);
         if let Some(found) = claim(name.as_bytes()) {
             best = best.min(found);
         }
@@ -62,6 +65,7 @@ pub(super) fn read(user_agent: &str) -> Agent {
     Agent {
         family,
         bot: bot || (LINK.find(bytes).is_some() && words(user_agent).any(|word| index.is_bot(word))),
+        headless,
     }
 }
 
@@ -102,6 +106,6 @@ mod tests {
             .map(|(_, agent)| format!("{} for {agent}", read(agent).family.as_str()))
             .collect();
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-        assert_eq!(read(""), Agent { family: Browser::Other, bot: false });
+        assert_eq!(read(""), Agent { family: Browser::Other, bot: false, headless: false });
     }
 }

@@ -138,7 +138,14 @@ fn built_in(report: &Report<'_>, agent: Agent) -> Noise {
         is_local(facts.document_host).then_some(Noise::Local),
     ];
     let reason = reasons.into_iter().flatten().min();
-    reason.unwrap_or(if agent.bot { Noise::Bot } else { Noise::None })
+    let automated = agent.bot || (agent.headless && !is_test_site(facts.document_host));
+    reason.unwrap_or(if automated { Noise::Bot } else { Noise::None })
+}
+
+/// Under `.test` (RFC 6761) no public site can be. Whoever drives a headless browser there is testing a
+/// policy, and the report is what the test waits for.
+fn is_test_site(host: &str) -> bool {
+    host.ends_with(".test")
 }
 
 fn blocked(index: &Index, facts: &Facts<'_>) -> Option<Noise> {

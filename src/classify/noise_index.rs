@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 
-use crate::classify::noise_rules::{Field, HEADLESS_IS_BOT, RULES};
+use crate::classify::noise_rules::{Field, RULES};
 use crate::report::Noise;
 
 /// Texts with their class. Nearly all that is asked for is not there, which the filter mostly knows
@@ -67,6 +67,7 @@ pub(super) struct Index {
     domains: Map,
     documents: Map,
     agents: Map,
+    headless_agents: Map,
     paths: Vec<(&'static str, &'static str, Noise)>,
     own_path_ends: Vec<(&'static str, Noise)>,
     scripts: Starts,
@@ -86,6 +87,7 @@ impl Index {
             domains: Map::default(),
             documents: Map::default(),
             agents: Map::default(),
+            headless_agents: Map::default(),
             paths: Vec::new(),
             own_path_ends: Vec::new(),
             scripts: Starts::new(b"\"'`/"),
@@ -103,8 +105,7 @@ impl Index {
                 Field::Domain => &mut index.domains,
                 Field::Document => &mut index.documents,
                 Field::Agent => &mut index.agents,
-                Field::HeadlessAgent if HEADLESS_IS_BOT => &mut index.agents,
-                Field::HeadlessAgent => continue,
+                Field::HeadlessAgent => &mut index.headless_agents,
                 Field::Path => {
                     if let Some(slash) = rule.pattern.find('/') {
                         let (host, path) = rule.pattern.split_at(slash);
@@ -178,7 +179,12 @@ impl Index {
         named.map(|(_, class)| *class).or_else(|| self.styles.find(sample))
     }
 
-    /// Whether a product name of a user agent is a crawler's, a monitor's or a headless browser's.
+    /// Whether a product name of a user agent is a headless browser's.
+    pub(super) fn is_headless(&self, name: &str) -> bool {
+        self.headless_agents.get(name).is_some()
+    }
+
+    /// Whether a product name of a user agent is a crawler's or a monitor's.
     pub(super) fn is_bot(&self, name: &str) -> bool {
         let of_kind = match name.as_bytes() {
             // Cubot makes telephones.

@@ -57,14 +57,9 @@ pub(super) enum Field {
     InStyle,
     /// A product name of the user agent.
     Agent,
-    /// The same, but of a browser that a person's own test may run too; see [`HEADLESS_IS_BOT`].
+    /// The same, of a browser that nobody looks at. It is a bot unless the site is under `.test`.
     HeadlessAgent,
 }
-
-/// Whether a headless browser's report counts as `bot` when nothing else makes it noise. Issue 3 says
-/// so; whoever watches a site with synthetic checks of their own may want `false`, or one line in
-/// `noise.rules`: `{field: user_agent, match: "*HeadlessChrome*", class: none}`.
-pub(super) const HEADLESS_IS_BOT: bool = true;
 
 const fn rule(class: Noise, field: Field, pattern: &'static str, source: &'static str) -> Rule {
     Rule { class, field, pattern, source }
@@ -297,7 +292,7 @@ pub(super) static RULES: &[Rule] = &[
     rule(Bot, Agent, "PhantomJS", "vendor"),
     rule(Bot, Agent, "SlimerJS", "vendor"),
     rule(Bot, Agent, "jsdom", "vendor"),
-    rule(Bot, HeadlessAgent, "HeadlessChrome", "capture, issue 3"),
+    rule(Bot, HeadlessAgent, "HeadlessChrome", "capture"),
     rule(Bot, HeadlessAgent, "HeadlessEdg", "vendor"),
 ];
 

@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::json;
 
-use crate::classify::noise_rules::{HEADLESS_IS_BOT, RULES};
+use crate::classify::noise_rules::RULES;
 use crate::classify::{Rules, Sites, classify};
 use crate::config::settings::{ClientAddress, NoiseField, NoiseRule, PathSecrets, Privacy, QueryPrivacy};
 use crate::decode::decode;
-use crate::normalise::normalise;
+use crate::normalise::{Detail, normalise};
 use crate::report::{Context, Noise};
 
 const STRICT: Privacy = Privacy {
@@ -34,7 +34,7 @@ fn classes(body: &str, user_agent: Option<&str>, privacy: Privacy, rules: &Rules
     let mut found = Vec::new();
     let _ = decode(body.as_bytes(), 1000, |item| {
         if let Ok(envelope) = item {
-            let report = normalise(envelope, &context, privacy);
+            let report = normalise(envelope, &context, privacy, Detail::Event);
             found.push(classify(&report, &context, &sites, rules).noise);
         }
     });
@@ -128,11 +128,7 @@ fn labelled_cases_get_their_class() {
         for privacy in privacy {
             let class = classes(&case.body, case.user_agent, privacy, &Rules::default());
             let [class] = class[..] else { panic!("one report: {}", case.line) };
-            let expected = if case.line.contains("| headless |") && case.class == "bot" && !HEADLESS_IS_BOT {
-                "none"
-            } else {
-                case.class
-            };
+            let expected = case.class;
             noise += usize::from(expected != "none");
             found += usize::from(expected != "none" && class != Noise::None);
             if class.as_str() != expected {
@@ -145,8 +141,8 @@ fn labelled_cases_get_their_class() {
     assert_eq!(found, noise);
 }
 
-/// Which captures are noise, and that nothing else in the corpus is. Headless ones are not listed:
-/// most of Chromium's are.
+/// Which captures are noise, and that nothing else in the corpus is: its headless browsers are on test
+/// sites.
 #[test]
 fn captures_get_their_class() {
     let mut found: BTreeMap<String, BTreeMap<&str, usize>> = BTreeMap::new();
@@ -167,11 +163,9 @@ fn captures_get_their_class() {
             }
         }
     }
-    let headless = found.values().map(|classes| classes.get("bot").unwrap_or(&0)).sum::<usize>();
-    assert_eq!(headless > 0, HEADLESS_IS_BOT);
     let mut noise: Vec<String> = Vec::new();
     for (capture, classes) in &found {
-        for (class, count) in classes.iter().filter(|(class, _)| !matches!(**class, "none" | "bot")) {
+        for (class, count) in classes.iter().filter(|(class, _)| **class != "none") {
             noise.push(format!("{capture} {class} {count}"));
         }
     }
