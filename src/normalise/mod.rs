@@ -59,7 +59,11 @@ pub fn normalise<'a>(
     };
     Report {
         kind,
-        report_type: text::clean(envelope.report_type, Holds::Token, privacy),
+        report_type: match text::clean(envelope.report_type, Holds::Token, privacy) {
+            // `?token=1` and its like: nothing that could be shown was left of it.
+            nothing if nothing.is_empty() => Cow::Borrowed(kind.token),
+            report_type => report_type,
+        },
         age,
         url,
         user_agent: user_agent(envelope.user_agent, context, privacy),

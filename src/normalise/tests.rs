@@ -55,6 +55,11 @@ fn a_report_names_its_own_user_agent() {
 }
 
 #[test]
+fn a_type_is_never_empty() {
+    assert_eq!(normal(envelope("?token=1", &[])).report_type, "other");
+}
+
+#[test]
 fn a_url_that_is_missing_is_the_documents() {
     let members = [("documentURL", text("https://shop.example/?q=1"))];
     let report = normal(Envelope { url: None, ..envelope("csp-violation", &members) });
