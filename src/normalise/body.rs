@@ -94,6 +94,15 @@ fn known<'a>(
     }
 }
 
+/// Whether a text is a URL as a whole: it starts with a scheme and quotes nothing. Code such as
+/// `fetch('https://…')` does, and is searched for URLs instead.
+fn is_url(text: &str) -> bool {
+    let in_scheme = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+    let quotes = |c: char| c.is_whitespace() || "\"'`<>".contains(c);
+    text.split_once("://")
+        .is_some_and(|(scheme, rest)| scheme.bytes().all(in_scheme) && !rest.contains(quotes))
+}
+
 /// Cleans what no table describes, within a budget of bytes.
 struct Unknown {
     left: usize,
@@ -107,9 +116,7 @@ impl Unknown {
         }
         match value {
             Value::String(found) => {
-                // One scheme and no blank: a URL as a whole rather than a text that quotes one.
-                let is_url = found.contains("://") && !found.contains(char::is_whitespace);
-                let cleaned = match is_url {
+                let cleaned = match is_url(&found) {
                     true => url::redact(found, self.privacy),
                     false => text::clean(found, Holds::Message, self.privacy),
                 };

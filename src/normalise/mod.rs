@@ -52,11 +52,18 @@ pub fn normalise<'a>(
     let url = match envelope.url {
         Some(url) => urls.redact(url),
         // WebKit leaves out a URL that it could not parse; the document's is the same.
-        None => members.text("documentURL").map_or(Cow::Borrowed(""), |url| Cow::Owned(url.to_owned())),
+        // Redacted here too: not every kind knows that this member holds a URL.
+        None => members
+            .text("documentURL")
+            .map_or(Cow::Borrowed(""), |url| url::redact(Cow::Owned(url.to_owned()), privacy)),
     };
     Report {
         kind,
-        report_type: text::clean(envelope.report_type, Holds::Token, privacy),
+        report_type: match text::clean(envelope.report_type, Holds::Token, privacy) {
+            // `?token=1` and its like: nothing that could be shown was left of it.
+            nothing if nothing.is_empty() => Cow::Borrowed(kind.token),
+            report_type => report_type,
+        },
         age,
         url,
         user_agent: user_agent(envelope.user_agent, context, privacy),
