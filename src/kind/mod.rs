@@ -2,9 +2,20 @@
 //! wire, its specification, its body's members under every spelling seen, how bad it is, what a
 //! person should read, and what it adds to which counters. A new kind is a file and a line in [`ALL`].
 
+pub mod coep;
+pub mod connection_allowlist;
+pub mod csp_hash;
 pub mod csp_violation;
+pub mod dip;
+pub mod document_policy_violation;
+pub mod integrity_violation;
 pub mod network_error;
 pub mod other;
+pub mod permissions_policy_violation;
+mod policy;
+pub mod potential_permissions_policy_violation;
+#[cfg(test)]
+mod testing;
 pub mod vocabulary;
 
 use crate::metric::{Family, Measure};
@@ -12,7 +23,19 @@ use crate::report::{Assessment, Attribute, Class, Report};
 use crate::value::Object;
 
 /// Every kind; the last one takes what no other does.
-pub static ALL: &[&Kind] = &[&csp_violation::KIND, &network_error::KIND, &other::KIND];
+pub static ALL: &[&Kind] = &[
+    &csp_violation::KIND,
+    &network_error::KIND,
+    &csp_hash::KIND,
+    &permissions_policy_violation::KIND,
+    &potential_permissions_policy_violation::KIND,
+    &document_policy_violation::KIND,
+    &coep::KIND,
+    &dip::KIND,
+    &integrity_violation::KIND,
+    &connection_allowlist::KIND,
+    &other::KIND,
+];
 
 /// `lookout_reports_total`: every report taken, once.
 pub static REPORTS: Family = Family {
@@ -36,8 +59,9 @@ pub struct Kind {
     pub also: &'static [&'static str],
     /// The specification that defines it.
     pub specification: &'static str,
-    /// Whether the endpoint's path may supply a missing disposition.
-    pub has_disposition: bool,
+    /// The member that says whether a policy was enforced. The endpoint's path or query may supply it
+    /// to a report that lacks it.
+    pub disposition: Option<&'static str>,
     /// The body's members that the specification and the engines know.
     pub members: &'static [Member],
     /// Mends what spelling alone cannot: members that stand in for others.
@@ -141,6 +165,20 @@ pub(crate) const fn member(
     attribute: &'static str,
 ) -> Member {
     Member { name, also, holds, attribute: Some(attribute) }
+}
+
+/// The page that a report is about, as summaries name it.
+pub(crate) fn page<'r>(report: &'r Report<'_>) -> &'r str {
+    if report.url.is_empty() { "an unnamed page" } else { &report.url }
+}
+
+/// ` at https://shop.example/app.js:12`, for the end of a summary; empty where the source is unknown.
+pub(crate) fn source(report: &Report<'_>) -> String {
+    match (report.body.text("sourceFile"), report.body.unsigned("lineNumber")) {
+        (Some(file), Some(line)) => format!(" at {file}:{line}"),
+        (Some(file), None) => format!(" at {file}"),
+        (None, _) => String::new(),
+    }
 }
 
 /// Host (without brackets) and port of a normalised URL; the host is empty where there is none.

@@ -40,7 +40,7 @@ pub static KIND: Kind = Kind {
     event_name: "browser.report.network_error",
     also: &["nel"],
     specification: "https://w3c.github.io/network-error-logging/",
-    has_disposition: false,
+    disposition: None,
     members: &[
         member("sampling_fraction", &["sampling-fraction"], Holds::Number, "nel.sampling_fraction"),
         member("elapsed_time", &["elapsed-time"], Holds::Count, "nel.elapsed_ms"),
