@@ -4,11 +4,15 @@
 
 pub mod coep;
 pub mod connection_allowlist;
+pub mod coop;
+pub mod crash;
 pub mod csp_hash;
 pub mod csp_violation;
+pub mod deprecation;
 pub mod dip;
 pub mod document_policy_violation;
 pub mod integrity_violation;
+pub mod intervention;
 pub mod network_error;
 pub mod other;
 pub mod permissions_policy_violation;
@@ -34,6 +38,10 @@ pub static ALL: &[&Kind] = &[
     &dip::KIND,
     &integrity_violation::KIND,
     &connection_allowlist::KIND,
+    &coop::KIND,
+    &deprecation::KIND,
+    &intervention::KIND,
+    &crash::KIND,
     &other::KIND,
 ];
 
