@@ -2,6 +2,7 @@
 //! wire, its specification, its body's members under every spelling seen, how bad it is, what a
 //! person should read, and what it adds to which counters. A new kind is a file and a line in [`ALL`].
 
+mod certificate;
 pub mod coep;
 pub mod connection_allowlist;
 pub mod coop;
@@ -11,6 +12,9 @@ pub mod csp_violation;
 pub mod deprecation;
 pub mod dip;
 pub mod document_policy_violation;
+pub mod expect_ct;
+pub mod expect_staple;
+pub mod hpkp;
 pub mod integrity_violation;
 pub mod intervention;
 pub mod network_error;
@@ -42,6 +46,9 @@ pub static ALL: &[&Kind] = &[
     &deprecation::KIND,
     &intervention::KIND,
     &crash::KIND,
+    &hpkp::KIND,
+    &expect_ct::KIND,
+    &expect_staple::KIND,
     &other::KIND,
 ];
 
