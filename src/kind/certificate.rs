@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use ring::digest::{SHA256, digest};
 use x509_parser::pem::parse_x509_pem;
 
+use crate::kind::GiveAttribute;
 use crate::report::{Attribute, Report};
 use crate::value::{Object, Value};
 
@@ -72,7 +73,7 @@ fn fact<'r>(report: &'r Report<'_>, name: &str) -> Option<&'r str> {
 }
 
 /// The attributes of the certificate.
-pub(super) fn attributes(report: &Report<'_>, give: &mut dyn FnMut(&str, Attribute<'_>)) {
+pub(super) fn attributes(report: &Report<'_>, give: GiveAttribute<'_>) {
     for (name, attribute) in FACTS {
         if let Some(fact) = fact(report, name) {
             give(attribute, Attribute::Text(fact));

@@ -13,7 +13,7 @@ pub static VIOLATIONS: Family = Family {
     help: "Cross-origin embedder policy violations.",
     measure: Measure::Count,
     labels: &["site", "disposition", "violation", "destination"],
-    weight: 3,
+    weight: 2,
 };
 
 /// What violated the policy: a response without Cross-Origin-Resource-Policy, a frame, a worker.

@@ -19,7 +19,7 @@ pub static VIOLATIONS: Family = Family {
     help: "Cross-origin opener policy violations.",
     measure: Measure::Count,
     labels: &["site", "disposition", "violation", "policy"],
-    weight: 2,
+    weight: 1,
 };
 
 /// The body's types, the two of older Chromium at the end.

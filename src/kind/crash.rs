@@ -2,7 +2,7 @@
 
 use smallvec::smallvec;
 
-use crate::kind::{Holds, Kind, member, page};
+use crate::kind::{GiveAttribute, Holds, Kind, member, page};
 use crate::metric::{Family, Measure, Observation, Vocabulary};
 use crate::report::{Assessment, Attribute, Class, Noise, Report, Severity};
 use crate::value::{Object, Value};
@@ -13,7 +13,7 @@ pub static CRASHES: Family = Family {
     help: "Crashes of pages.",
     measure: Measure::Count,
     labels: &["site", "reason", "visibility"],
-    weight: 2,
+    weight: 1,
 };
 
 /// A plain crash gives no reason.
@@ -72,7 +72,7 @@ fn summary(report: &Report<'_>) -> String {
     format!("{visibility}{what} {how}: {}", page(report))
 }
 
-fn attributes(report: &Report<'_>, give: &mut dyn FnMut(&str, Attribute<'_>)) {
+fn attributes(report: &Report<'_>, give: GiveAttribute<'_>) {
     if let Some(reason) = report.body.text("reason") {
         give("error.type", Attribute::Text(reason));
     }

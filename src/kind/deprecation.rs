@@ -18,7 +18,7 @@ pub static DEPRECATIONS: Family = Family {
     help: "Uses of deprecated features.",
     measure: Measure::Count,
     labels: &["site", "id"],
-    weight: 4,
+    weight: 2,
 };
 
 /// The kind. `anticipatedRemoval` is milliseconds since 1970 in Chromium, a date in the specification

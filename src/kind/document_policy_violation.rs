@@ -13,7 +13,7 @@ pub static VIOLATIONS: Family = Family {
     help: "Document policy violations.",
     measure: Measure::Count,
     labels: &["site", "disposition", "feature"],
-    weight: 2,
+    weight: 1,
 };
 
 /// The kind.

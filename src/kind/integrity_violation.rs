@@ -16,7 +16,7 @@ pub static VIOLATIONS: Family = Family {
     help: "Integrity policy violations.",
     measure: Measure::Count,
     labels: &["site", "disposition", "destination", "blocked"],
-    weight: 4,
+    weight: 2,
 };
 
 /// The kind. A flag stands where others have a disposition, so the endpoint's path supplies none.

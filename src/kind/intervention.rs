@@ -13,7 +13,7 @@ pub static INTERVENTIONS: Family = Family {
     help: "Interventions of the browser.",
     measure: Measure::Count,
     labels: &["site", "id"],
-    weight: 3,
+    weight: 1,
 };
 
 /// The kind.

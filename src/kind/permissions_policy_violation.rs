@@ -13,7 +13,7 @@ pub static VIOLATIONS: Family = Family {
     help: "Permissions policy violations; potential: a frame asks for what it will not get.",
     measure: Measure::Count,
     labels: &["site", "disposition", "feature", "potential"],
-    weight: 4,
+    weight: 2,
 };
 
 /// The kind. The feature is `featureId` in the specification and in Firefox, `policyId` in Chromium; in
