@@ -22,6 +22,7 @@ pub mod other;
 pub mod permissions_policy_violation;
 mod policy;
 pub mod potential_permissions_policy_violation;
+pub mod smtp_tlsrpt;
 #[cfg(test)]
 mod testing;
 pub mod vocabulary;
@@ -49,6 +50,7 @@ pub static ALL: &[&Kind] = &[
     &hpkp::KIND,
     &expect_ct::KIND,
     &expect_staple::KIND,
+    &smtp_tlsrpt::KIND,
     &other::KIND,
 ];
 
