@@ -32,7 +32,7 @@ pub static KIND: Kind = Kind {
         member("effective-expiration-date", &[], Holds::Token, "expect_ct.effective_expiration_date"),
         member("scts", &[], Holds::Anything, "expect_ct.scts"),
         member("failure-mode", &[], Holds::Token, "expect_ct.failure_mode"),
-        member("test-report", &[], Holds::Anything, "expect_ct.test_report"),
+        member("test-report", &[], Holds::Counted, "expect_ct.test_report"),
         Member { name: certificate::MEMBER, also: &[], holds: Holds::Anything, attribute: None },
     ],
     mend: certificate::mend,

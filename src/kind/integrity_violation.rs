@@ -30,7 +30,7 @@ pub static KIND: Kind = Kind {
         member("documentURL", &[], Holds::Url, "integrity.document_url"),
         member("blockedURL", &[], Holds::Url, "integrity.blocked_url"),
         member("destination", &[], Holds::Token, "integrity.destination"),
-        member("reportOnly", &[], Holds::Anything, "integrity.report_only"),
+        member("reportOnly", &[], Holds::Counted, "integrity.report_only"),
     ],
     mend: nothing_to_mend,
     assess,

@@ -127,6 +127,9 @@ pub enum Holds {
     Count,
     /// Any number.
     Number,
+    /// A flag or sums of the kind's own making that its counters come from: kept and cleaned as unknown
+    /// members are.
+    Counted,
     /// A line of the kind's own making, a flag, a list: kept and cleaned as unknown members are.
     Anything,
 }

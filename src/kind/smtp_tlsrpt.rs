@@ -57,7 +57,7 @@ pub static KIND: Kind = Kind {
         member("contact-info", &[], Holds::Token, "smtp_tls.contact_info"),
         member("report-id", &[], Holds::Token, "smtp_tls.report_id"),
         Member { name: "date-range", also: &[], holds: Holds::Anything, attribute: None },
-        member(TALLIES, &[], Holds::Anything, "smtp_tls.sessions"),
+        member(TALLIES, &[], Holds::Counted, "smtp_tls.sessions"),
         member("policies", &[], Holds::Anything, "smtp_tls.policies"),
     ],
     mend,

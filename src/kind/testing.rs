@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use crate::config::settings::{ClientAddress, PathSecrets, Privacy, QueryPrivacy};
 use crate::event::Event;
 use crate::metric::{Amount, Label, Observation};
-use crate::report::{Attribute, Browser, Class, Context, Disposition, Noise};
+use crate::normalise::Detail;
+use crate::report::{Attribute, Browser, Class, Context, Disposition, Noise, Report};
 
 /// What was made of one report.
 #[derive(Debug)]
@@ -54,33 +55,12 @@ pub(super) fn envelope(report_type: &str, body: &str) -> String {
 /// Takes every report of a body.
 pub(super) fn take(body: &str, given: &Given) -> Vec<Told> {
     let mut all = Vec::new();
-    let context = Context {
-        received: "2026-11-22T12:00:00Z".parse().unwrap(),
-        uptime: 0,
-        user_agent: None,
-        disposition: given.disposition,
-        site: None,
-        query: &[],
-        client_address: None,
-    };
-    crate::decode::decode(body.as_bytes(), 256, |envelope| {
-        let privacy = Privacy {
-            query: QueryPrivacy::Strip,
-            path_secrets: PathSecrets::Redact,
-            client_address: ClientAddress::None,
-        };
-        let report = crate::normalise::normalise(envelope.unwrap(), &context, privacy);
-        let class = Class {
-            site: Label::closed("unknown"),
-            configured: None,
-            noise: given.noise,
-            browser: Browser::Other,
-        };
-        let assessment = (report.kind.assess)(&report, &class);
-        let summary = (report.kind.summary)(&report);
+    each(body, given, Detail::Event, &mut |report, class| {
+        let assessment = (report.kind.assess)(report, class);
+        let summary = (report.kind.summary)(report);
         let event = Event {
-            report: &report,
-            class,
+            report,
+            class: *class,
             severity: assessment.severity,
             summary: &summary,
             query: &[],
@@ -90,13 +70,44 @@ pub(super) fn take(body: &str, given: &Given) -> Vec<Told> {
             kind: report.kind.token,
             severity: assessment.severity.as_str(),
             attributes: attributes(&event),
-            summary: summary.clone(),
             counted: assessment.observations.iter().map(counted).collect(),
             body: serde_json::to_value(&report.body).unwrap(),
+            summary,
         });
+    });
+    let mut left = all.iter();
+    each(body, given, Detail::Counters, &mut |report, class| {
+        let counted: Vec<_> = (report.kind.assess)(report, class).observations.iter().map(counted).collect();
+        assert_eq!(left.next().unwrap().counted, counted, "counters must not depend on the events");
+    });
+    all
+}
+
+fn each(body: &str, given: &Given, detail: Detail, see: &mut dyn FnMut(&Report<'_>, &Class<'_>)) {
+    let context = Context {
+        received: "2026-11-22T12:00:00Z".parse().unwrap(),
+        uptime: 0,
+        user_agent: None,
+        disposition: given.disposition,
+        site: None,
+        query: &[],
+        client_address: None,
+    };
+    let privacy = Privacy {
+        query: QueryPrivacy::Strip,
+        path_secrets: PathSecrets::Redact,
+        client_address: ClientAddress::None,
+    };
+    let class = Class {
+        site: Label::closed("unknown"),
+        configured: None,
+        noise: given.noise,
+        browser: Browser::Other,
+    };
+    crate::decode::decode(body.as_bytes(), 256, |envelope| {
+        see(&crate::normalise::normalise(envelope.unwrap(), &context, privacy, detail), &class);
     })
     .unwrap();
-    all
 }
 
 fn attributes(event: &Event<'_>) -> BTreeMap<String, String> {

@@ -81,7 +81,7 @@ fn known<'a>(
             Value::Integer(_) | Value::Float(_) => Some(value),
             _ => value.as_number().map(Value::Float),
         },
-        Holds::Anything => unknown.clean(value),
+        Holds::Counted | Holds::Anything => unknown.clean(value),
         _ => match value {
             Value::String(found) if holds == Holds::Url => {
                 Some(Value::String(urls.redact(found))).filter(|value| !value.is_blank())
