@@ -146,4 +146,15 @@ mod tests {
         mend(&mut body);
         assert!(body.0.is_empty());
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_mangled_certificate_does_harm(at: usize, letters in "[A-Za-z0-9+/]{4}") {
+            static PEM: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| certificate().pem());
+            let start = PEM.find('\n').unwrap() + 1;
+            let at = start + at % (PEM.len() / 2);
+            let mangled = format!("{}{letters}{}", &PEM[..at], &PEM[at + letters.len()..]);
+            mend(&mut chain(&mangled));
+        }
+    }
 }

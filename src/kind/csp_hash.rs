@@ -57,7 +57,8 @@ mod tests {
 
     #[test]
     fn camel_and_snake_case_are_the_same() {
-        let camel = r#"{"documentURL":"https://shop.example/cart","subresourceURL":"https://shop.example/m.js?v=1",
+        let camel = r#"{"documentURL":"https://shop.example/cart",
+            "subresourceURL":"https://shop.example/m.js?v=1",
             "hash":"sha256-AAAA","type":"subresource","destination":"script"}"#;
         let snake = camel.replace("documentURL", "document_url").replace("subresourceURL", "subresource_url");
         for body in [camel, &snake] {

@@ -141,6 +141,7 @@ const MAX_HOST: usize = 253 + ":65535".len();
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kind::testing::{envelope, one};
 
     #[test]
     fn blocked_is_a_keyword_or_an_origin() {
@@ -167,6 +168,21 @@ mod tests {
     fn only_origins_are_subject_to_the_budget() {
         assert!(blocked(Some("https://evil.example/")).is_open());
         assert!(!blocked(Some("gopher://evil.example/")).is_open());
+    }
+
+    #[test]
+    fn the_draft_of_2017_is_the_same_kind() {
+        let body = r#"{"blocked":"https://evil.example/x.js?k=1","directive":"script-src",
+            "policy":"script-src 'self'",
+            "disposition":"enforce"}"#;
+        let told = one(&envelope("csp", body));
+        assert_eq!((told.kind, told.severity), ("csp-violation", "ERROR"));
+        assert_eq!(
+            told.summary,
+            "enforced script-src blocked https://evil.example/x.js on https://shop.example/cart"
+        );
+        assert_eq!(told.body["originalPolicy"], "script-src 'self'");
+        assert_eq!(told.attribute("browser.report.type"), Some("csp"));
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub static SESSIONS: Family = Family {
 /// <https://www.rfc-editor.org/rfc/rfc8460#section-4.4>
 static POLICIES: Vocabulary = Vocabulary(&["sts", "tlsa", "no-policy-found"]);
 
-/// Why a session failed; the last two are what senders add for STS policies that they could not fetch.
+/// Why a session failed.
 /// <https://www.rfc-editor.org/rfc/rfc8460#section-4.3>
 static RESULTS: Vocabulary = Vocabulary(&[
     "starttls-not-supported",
@@ -340,6 +340,33 @@ mod tests {
         assert!(told.attribute("smtp_tls.policies").is_some_and(|text| text.contains("mx1.shop.example")));
     }
 
+    #[test]
+    fn domains_are_sites() {
+        use std::sync::Arc;
+        let table = Arc::new(crate::table::Table::new(10_000, crate::clock::now()));
+        let pipeline = crate::pipeline::Pipeline::new(&crate::config::defaults(), table.clone(), None, None);
+        let context = crate::report::Context {
+            received: crate::clock::now(),
+            uptime: 0,
+            user_agent: None,
+            disposition: None,
+            site: None,
+            query: &[],
+            client_address: None,
+        };
+        pipeline.take(sample("smtp-tlsrpt").as_bytes(), &context);
+        let mut sites = std::collections::BTreeMap::<_, u64>::new();
+        table.read(&mut |family, reading| {
+            if family.name == SESSIONS.name
+                && let crate::table::Number::Count(sessions) = reading.number
+            {
+                *sites.entry(reading.labels[0].to_owned()).or_default() += sessions;
+            }
+        });
+        let expected = [("pay.shop.example".to_owned(), 9), ("shop.example".to_owned(), 5629)];
+        assert_eq!(sites.into_iter().collect::<Vec<_>>(), expected);
+    }
+
     fn policies(entries: &[String]) -> String {
         format!(r#"{{"organization-name":"x","policies":[{}]}}"#, entries.join(","))
     }
@@ -381,7 +408,8 @@ mod tests {
     fn what_is_forged_is_bounded() {
         let told = one(&policies(&[entry("shop.example", u64::MAX), entry("shop.example", 1 << 60)]));
         assert_eq!(told.attribute("smtp_tls.successful_sessions"), Some("1000000000"));
-        let odd = r#"{"organization-name":"x","policies":[7,{"policy":"x","summary":[],"failure-details":[null,{}]}]}"#;
+        let odd = r#"{"organization-name":"x","policies":[
+            7,{"policy":"x","summary":[],"failure-details":[null,{}]}]}"#;
         assert!(one(odd).counted.is_empty());
         let told = one(r#"{"organization-name":"x","policies":null}"#);
         assert_eq!(told.summary, "mail to an unnamed domain: 0 of 0 TLS sessions failed, says x");
