@@ -59,10 +59,10 @@ pub(super) fn members<'a>(
 }
 
 /// The endpoint's disposition for a report that carries none.
-pub(super) fn supply_disposition(members: &mut Object<'_>, disposition: Disposition) {
-    if members.text("disposition").is_none() {
+pub(super) fn supply_disposition(members: &mut Object<'_>, member: &'static str, disposition: Disposition) {
+    if members.text(member).is_none() {
         let value = Value::String(Cow::Borrowed(disposition.as_str()));
-        members.0.push((Cow::Borrowed("disposition"), value));
+        members.0.push((Cow::Borrowed(member), value));
     }
 }
 
@@ -81,7 +81,7 @@ fn known<'a>(
             Value::Integer(_) | Value::Float(_) => Some(value),
             _ => value.as_number().map(Value::Float),
         },
-        Holds::Anything => unknown.clean(value),
+        Holds::Counted | Holds::Anything => unknown.clean(value),
         _ => match value {
             Value::String(found) if holds == Holds::Url => {
                 Some(Value::String(urls.redact(found))).filter(|value| !value.is_blank())

@@ -44,10 +44,8 @@ pub fn normalise<'a>(
     let (age, occurred) = time::occurred(&envelope.age, context.received);
     let mut urls = url::Redactor::new(privacy);
     let (mut members, dropped_members) = body::members(kind, envelope.body, privacy, detail, &mut urls);
-    if kind.has_disposition
-        && let Some(disposition) = context.disposition
-    {
-        body::supply_disposition(&mut members, disposition);
+    if let (Some(member), Some(disposition)) = (kind.disposition, context.disposition) {
+        body::supply_disposition(&mut members, member, disposition);
     }
     let url = match envelope.url {
         Some(url) => urls.redact(url),

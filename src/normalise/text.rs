@@ -16,9 +16,12 @@ pub(super) fn clean<'a>(text: Cow<'a, str>, holds: Holds, privacy: Privacy) -> C
         Holds::Stack => cut(redact(text, privacy), MAX_STACK),
         Holds::Policy => cut(redact(text, privacy), MAX_POLICY),
         Holds::Token => cut(redact(text, privacy), MAX_TOKEN),
-        Holds::Message | Holds::Position | Holds::Count | Holds::Number | Holds::Anything => {
-            cut(redact(text, privacy), MAX_MESSAGE)
-        }
+        Holds::Message
+        | Holds::Position
+        | Holds::Count
+        | Holds::Number
+        | Holds::Counted
+        | Holds::Anything => cut(redact(text, privacy), MAX_MESSAGE),
     }
 }
 

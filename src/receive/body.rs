@@ -6,7 +6,7 @@ use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use flate2::bufread::MultiGzDecoder;
 use http::HeaderMap;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http_body_util::BodyExt;
 
 use crate::outcome::Upload;
@@ -18,18 +18,28 @@ pub(super) enum Coding {
     Gzip,
 }
 
-/// Reads Content-Encoding.
+/// Reads Content-Encoding, and Content-Type: an SMTP TLS report may be a gzip file by its type.
 ///
 /// # Errors
 /// `UnsupportedCoding` for anything but gzip and identity.
 pub(super) fn coding(headers: &HeaderMap) -> Result<Coding, Upload> {
-    let Some(value) = headers.get(CONTENT_ENCODING) else { return Ok(Coding::Identity) };
+    let by_type = match is_type(headers, "application/tlsrpt+gzip") {
+        true => Coding::Gzip,
+        false => Coding::Identity,
+    };
+    let Some(value) = headers.get(CONTENT_ENCODING) else { return Ok(by_type) };
     let value = value.to_str().unwrap_or_default().trim();
     match () {
-        () if value.is_empty() || value.eq_ignore_ascii_case("identity") => Ok(Coding::Identity),
+        () if value.is_empty() || value.eq_ignore_ascii_case("identity") => Ok(by_type),
         () if value.eq_ignore_ascii_case("gzip") || value.eq_ignore_ascii_case("x-gzip") => Ok(Coding::Gzip),
         () => Err(Upload::UnsupportedCoding),
     }
+}
+
+/// Whether Content-Type names this type, with or without parameters.
+pub(super) fn is_type(headers: &HeaderMap, media_type: &str) -> bool {
+    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    value.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(media_type)
 }
 
 /// Reads the whole body, at most `limit` bytes.
@@ -135,6 +145,23 @@ mod tests {
         assert_eq!(inflate(b"[]", 100), Err(Upload::BrokenCoding));
         let whole = gzip(b"[{\"type\":\"x\"}]");
         assert_eq!(inflate(&whole[..whole.len() - 4], 100), Err(Upload::BrokenCoding));
+    }
+
+    #[test]
+    fn a_mail_report_is_gzip_by_type() {
+        let coding = |content_type: &str, encoding: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_TYPE, content_type.parse().unwrap());
+            if let Some(encoding) = encoding {
+                headers.insert(CONTENT_ENCODING, encoding.parse().unwrap());
+            }
+            coding(&headers)
+        };
+        for encoding in [None, Some("identity"), Some("gzip")] {
+            assert_eq!(coding("Application/TLSRPT+gzip; charset=utf-8", encoding), Ok(Coding::Gzip));
+        }
+        assert_eq!(coding("application/tlsrpt+gzip", Some("br")), Err(Upload::UnsupportedCoding));
+        assert_eq!(coding("application/tlsrpt+json", None), Ok(Coding::Identity));
     }
 
     #[tokio::test]

@@ -24,7 +24,7 @@ use crate::pipeline::Pipeline;
 use crate::receive::rate_limit::RateLimiter;
 use crate::receive::server::Peer;
 use crate::receive::target::{PATHS, SITE_PREFIX, Target};
-use crate::receive::{answer, body, client};
+use crate::receive::{answer, body, client, expect_ct};
 use crate::report::Context;
 use crate::table::Table;
 
@@ -116,7 +116,7 @@ impl Intake {
             query: &target.query,
             client_address: shown.as_deref(),
         };
-        Ok(self.pipeline.take(&body, &context))
+        Ok(expect_ct::outcome(&head.headers, &body, self.pipeline.take(&body, &context)))
     }
 
     /// # Errors
