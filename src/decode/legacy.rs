@@ -68,9 +68,16 @@ fn csp(body: Object<'_>) -> Envelope<'_> {
     }
 }
 
+/// What DNS names and address literals are made of.
+fn is_host(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
+    text.len() <= 255 && text.bytes().all(plain)
+}
+
 /// HPKP (RFC 7469), Expect-CT (RFC 9163) and Expect-Staple name a host and a port, and the moment.
 fn transport<'a>(report_type: &'static str, body: Object<'a>) -> Result<Envelope<'a>, Rejection> {
-    let host = body.text("hostname").unwrap_or_default();
+    // A host and nothing else: whatever is put between `https://` and a port is taken for one later.
+    let host = body.text("hostname").filter(|host| is_host(host)).unwrap_or_default();
     // RFC 9163 has such a report refused; the others have no rule, and are of use without.
     if report_type == "expect-ct" && (host.is_empty() || !matches!(body.unsigned("port"), Some(1..=65535))) {
         return Err(Rejection::NoHost);
@@ -97,7 +104,9 @@ fn smtp_tls(body: Object<'_>) -> Envelope<'_> {
         Some(Value::Object(range)) => range.get("end-datetime").cloned().and_then(text),
         _ => None,
     };
-    let url = first_domain(&body).map(|domain| Cow::Owned(format!("https://{domain}/")));
+    let url = first_domain(&body)
+        .filter(|domain| is_host(domain))
+        .map(|domain| Cow::Owned(format!("https://{domain}/")));
     Envelope {
         report_type: Cow::Borrowed("smtp-tlsrpt"),
         age: Age::Since(since),
