@@ -110,7 +110,7 @@ impl Whole {
 ///
 /// # Errors
 /// `TooLarge` when it inflates to more, `BrokenCoding` when it is no gzip or ends early.
-pub(super) fn inflate(body: &[u8], limit: usize) -> Result<Bytes, Upload> {
+pub fn inflate(body: &[u8], limit: usize) -> Result<Bytes, Upload> {
     let mut inflated = Vec::new();
     let over_limit = limit as u64 + 1;
     match MultiGzDecoder::new(body).take(over_limit).read_to_end(&mut inflated) {

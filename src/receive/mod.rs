@@ -13,4 +13,5 @@ mod target;
 pub mod tls;
 mod upload;
 
+pub use body::inflate;
 pub use upload::{Intake, router};

@@ -1,0 +1,96 @@
+//! What the first two bytes of an input choose: the daemon's settings, and the head of the upload. All
+//! other bytes are the body. seeds.py writes such inputs.
+
+use std::borrow::Cow;
+
+use jiff::Timestamp;
+use lookoutd::config::settings::{PathSecrets, QueryPrivacy, Settings, Site, UnknownSites};
+use lookoutd::receive::inflate;
+use lookoutd::report::{Context, Disposition};
+use lookoutd::table::Table;
+
+/// A site with an exact host and a suffix; the captures' hosts are among them.
+const SITE: &str = "shop";
+const HOSTS: [&str; 2] = ["site.test", "*.shop.example"];
+/// Enough for any body of `-max_len` bytes inflated, and little enough to stay fast.
+const MAX_INFLATED: usize = 1 << 18;
+/// So few that a body soon has too many.
+const FEW_REPORTS: usize = 4;
+
+/// Input → setup, head and body.
+pub fn split(input: &[u8]) -> Option<(Setup, Head, &[u8])> {
+    let (&[setup, head], body) = input.split_first_chunk()?;
+    Some((Setup(setup & SETUPS), Head(head), body))
+}
+
+/// The bits of the first byte that mean something.
+const SETUPS: u8 = 0b111_1111;
+
+/// How the daemon is set up.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Setup(u8);
+
+impl Setup {
+    fn has_sites(self) -> bool {
+        self.0 & 8 != 0
+    }
+
+    /// Writes the choices over the defaults.
+    pub fn apply(self, settings: &mut Settings) {
+        settings.privacy.query = match self.0 & 3 {
+            0 => QueryPrivacy::Strip,
+            1 => QueryPrivacy::Names,
+            _ => QueryPrivacy::Keep,
+        };
+        settings.privacy.path_secrets = if self.0 & 4 == 0 { PathSecrets::Redact } else { PathSecrets::Keep };
+        if self.has_sites() {
+            let hosts = HOSTS.map(str::to_owned).to_vec();
+            settings.sites = vec![Site { name: SITE.to_owned(), hosts, events_per_second: None }];
+        }
+        settings.intake.unknown_sites =
+            if self.0 & 16 == 0 { UnknownSites::Accept } else { UnknownSites::Reject };
+        if self.0 & 32 != 0 {
+            settings.intake.max_reports = FEW_REPORTS;
+        }
+        if self.0 & 64 != 0 {
+            settings.limits.series = Table::least_limit();
+        }
+    }
+}
+
+/// What stands in the upload's head.
+#[derive(Clone, Copy)]
+pub struct Head(u8);
+
+impl Head {
+    /// The body as the path gets it; `None` when its coding is broken or it inflates to too much.
+    pub fn decompress(self, content: &[u8]) -> Option<Cow<'_, [u8]>> {
+        match self.0 & 1 {
+            0 => Some(Cow::Borrowed(content)),
+            _ => inflate(content, MAX_INFLATED).ok().map(|body| Cow::Owned(body.into())),
+        }
+    }
+
+    /// What the head says about all reports. A site is named only where one is configured, since
+    /// intake refuses any other.
+    pub fn context(self, setup: Setup) -> Context<'static> {
+        let agent = "Mozilla/5.0 (X11; Linux x86_64; rv:153.0) Gecko/20100101 Firefox/153.0";
+        let more = self.0 & 32 != 0;
+        Context {
+            received: RECEIVED,
+            uptime: 1,
+            user_agent: (self.0 & 16 != 0).then_some(agent),
+            disposition: match self.0 & 6 {
+                2 => Some(Disposition::Enforce),
+                4 => Some(Disposition::Report),
+                _ => None,
+            },
+            site: (setup.has_sites() && self.0 & 8 != 0).then_some(SITE),
+            query: if more { &[("release", Cow::Borrowed("v1 \"2\""))] } else { &[] },
+            client_address: more.then_some("192.0.2.0"),
+        }
+    }
+}
+
+/// Always the same moment, so that an input always does the same.
+pub const RECEIVED: Timestamp = Timestamp::constant(1_800_000_000, 0);

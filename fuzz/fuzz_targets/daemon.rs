@@ -1,0 +1,138 @@
+//! The daemon without its two async ends: pipelines whose events are captured, and a table that is
+//! fresh for every input, so that a finding needs nothing but its input.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
+
+use lookoutd::config;
+use lookoutd::export::prometheus::Scrape;
+use lookoutd::outcome::Upload;
+use lookoutd::pipeline::{EventSink, Pipeline};
+use lookoutd::report::Context;
+use lookoutd::table::{Number, Table, report_families};
+
+use crate::choices::{RECEIVED, Setup};
+
+/// Two pipelines of one setup: one with both exports, and one that only counts.
+pub struct Daemon {
+    limit: usize,
+    exporting: Pipeline,
+    console: Capture,
+    otlp: Capture,
+    counting: Pipeline,
+}
+
+/// What came out for one body.
+pub struct Taken {
+    pub outcome: Upload,
+    /// `limits.series`
+    pub limit: usize,
+    pub console: Events,
+    pub otlp: Events,
+    /// The Prometheus text.
+    pub scrape: String,
+    pub counted: Counted,
+    /// The same by the pipeline that only counts, which leaves out what it needs not look at.
+    pub counted_without_events: Counted,
+}
+
+thread_local! {
+    // A pipeline is built once for each setup: it indexes noise rules, and leaks its sites' names.
+    static DAEMONS: RefCell<HashMap<Setup, Daemon>> = RefCell::default();
+}
+
+impl Daemon {
+    /// Works with the daemon of this setup.
+    pub fn with(setup: Setup, work: impl FnOnce(&mut Daemon)) {
+        DAEMONS.with_borrow_mut(|daemons| work(daemons.entry(setup).or_insert_with(|| Daemon::new(setup))));
+    }
+
+    fn new(setup: Setup) -> Daemon {
+        let mut settings = config::defaults();
+        setup.apply(&mut settings);
+        let limit = settings.limits.series;
+        let (console, otlp) = (Capture::default(), Capture::default());
+        let sinks = [&console, &otlp].map(|sink| Some(Box::new(sink.clone()) as Box<dyn EventSink>));
+        let [to_console, to_otlp] = sinks;
+        Daemon {
+            limit,
+            exporting: Pipeline::new(&settings, fresh(limit), to_console, to_otlp),
+            console,
+            otlp,
+            counting: Pipeline::new(&settings, fresh(limit), None, None),
+        }
+    }
+
+    /// Takes a body with both pipelines.
+    pub fn take(&mut self, body: &[u8], context: &Context<'_>) -> Taken {
+        self.exporting.table = fresh(self.limit);
+        self.counting.table = fresh(self.limit);
+        let outcome = self.exporting.take(body, context);
+        assert_eq!(outcome, self.counting.take(body, context));
+        let scrape = Scrape::new(self.exporting.table.clone()).unwrap();
+        Taken {
+            outcome,
+            limit: self.limit,
+            console: self.console.empty(),
+            otlp: self.otlp.empty(),
+            scrape: String::from_utf8(scrape.text().unwrap()).unwrap(),
+            counted: counted(&self.exporting.table),
+            counted_without_events: counted(&self.counting.table),
+        }
+    }
+}
+
+fn fresh(limit: usize) -> Arc<Table> {
+    Arc::new(Table::new(limit, RECEIVED))
+}
+
+/// Every series that reports count into, by family and label values.
+pub type Counted = BTreeMap<(&'static str, Vec<String>), Number>;
+
+fn counted(table: &Table) -> Counted {
+    let of_reports: Vec<&str> = report_families().map(|family| family.name).collect();
+    let mut counted = Counted::new();
+    table.read(&mut |family, reading| {
+        if of_reports.contains(&family.name) {
+            let labels = reading.labels.iter().map(|label| (*label).to_owned()).collect();
+            let twice = counted.insert((family.name, labels), reading.number);
+            assert_eq!(twice, None, "a series of {} stands twice", family.name);
+        }
+    });
+    counted
+}
+
+/// A sink that keeps what it is given.
+#[derive(Clone, Default)]
+struct Capture(Arc<Mutex<Events>>);
+
+/// Encoded events of one upload.
+#[derive(Default)]
+pub struct Events {
+    bytes: Vec<u8>,
+    ends: Vec<u32>,
+}
+
+impl Capture {
+    fn empty(&self) -> Events {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
+impl EventSink for Capture {
+    fn push(&self, events: &[u8], ends: &[u32]) {
+        let mut captured = self.0.lock().unwrap();
+        assert!(captured.ends.is_empty(), "a sink is called once for an upload");
+        *captured = Events { bytes: events.to_vec(), ends: ends.to_vec() };
+    }
+}
+
+impl Events {
+    /// The events, cut where the path says each ends.
+    pub fn each(&self) -> Vec<&[u8]> {
+        assert_eq!(self.ends.last().map_or(0, |end| *end as usize), self.bytes.len());
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, end)| &self.bytes[start as usize..*end as usize]).collect()
+    }
+}

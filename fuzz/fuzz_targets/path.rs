@@ -1,0 +1,51 @@
+//! The whole synchronous path under arbitrary bytes: a body goes in as an upload, and what must hold
+//! of events and counters whatever browsers and strangers send is asserted here.
+
+#![no_main]
+
+mod choices;
+mod console;
+mod daemon;
+mod exposition;
+mod otlp;
+
+use daemon::{Daemon, Taken};
+use libfuzzer_sys::fuzz_target;
+use lookoutd::outcome::Upload;
+use serde_json::value::RawValue;
+
+fuzz_target!(|input: &[u8]| {
+    let Some((setup, head, content)) = choices::split(input) else { return };
+    let Some(body) = head.decompress(content) else { return };
+    Daemon::with(setup, |daemon| check(&body, &daemon.take(&body, &head.context(setup))));
+});
+
+fn check(body: &[u8], taken: &Taken) {
+    let samples = exposition::parse(&taken.scrape);
+    let reports = exposition::sum(&samples, "lookout_reports_total");
+    let rejected = exposition::sum(&samples, "lookout_reports_rejected_total");
+    let items = items(body);
+    assert_eq!(reports + rejected, items.unwrap_or(0), "reports and rejections are the items");
+    assert_eq!(taken.outcome == Upload::Accepted, reports > 0);
+    assert_eq!(taken.outcome == Upload::NotJson, items.is_none());
+    assert!(samples.len() <= taken.limit, "{} samples, limits.series is {}", samples.len(), taken.limit);
+    assert_eq!(taken.counted, taken.counted_without_events, "counters depend on whether events are on");
+    check_events(taken, reports);
+}
+
+fn check_events(taken: &Taken, reports: usize) {
+    let (lines, records) = (taken.console.each(), taken.otlp.each());
+    assert_eq!((lines.len(), records.len()), (reports, reports), "lines and records of so many reports");
+    for (line, record) in lines.into_iter().zip(records) {
+        assert_eq!(console::read(line), otlp::read(record), "a report's line and its record");
+    }
+}
+
+/// How many items there are in a body, counted by hands that know nothing of reports; `None` when it
+/// is not JSON. `RawValue` steps over values without looking into them.
+fn items(body: &[u8]) -> Option<usize> {
+    let text = String::from_utf8_lossy(body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body));
+    let batch: Result<Vec<&RawValue>, _> = serde_json::from_str(&text);
+    let single = || serde_json::from_str::<&RawValue>(&text).map(|_| 1);
+    batch.map(|items| items.len()).or_else(|_| single()).ok()
+}

@@ -1,0 +1,56 @@
+"""Writes what fuzzing starts from: the captured bodies as inputs, and a dictionary of names.
+
+    seeds.py SEEDS DICTIONARY
+
+An input is a body behind the two bytes that fuzz_targets/choices.rs reads. Each body stands in SEEDS
+twice: as sent to a daemon with default settings, and under choices that differ from body to body.
+"""
+
+import gzip
+import json
+import re
+import sys
+import zlib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+GZIP = 1  # of the second byte
+# The names that the path looks for stand in quotes in these files.
+NAMED_IN = ["src/decode", "src/kind", "src/classify", "src/normalise"]
+NAME = re.compile(r'"([^"\\\n]{2,48})"')
+
+
+def main(seeds, dictionary):
+    seeds.mkdir(parents=True, exist_ok=True)
+    for body in sorted(bodies()):
+        for choices in (b"\0\0", varied(body)):
+            seed = choices + (gzip.compress(body, mtime=0) if choices[1] & GZIP else body)
+            (seeds / f"{zlib.crc32(seed):08x}").write_bytes(seed)
+    entries = sorted(map(dictionary_entry, names()))
+    dictionary.write_text("".join(f'"{entry}"\n' for entry in entries))
+
+
+def bodies():
+    """Every distinct body of the corpus."""
+    captures = (json.loads(path.read_bytes()) for path in ROOT.glob("tests/corpus/*/*.json"))
+    return {capture["request"]["body"].encode() for capture in captures} - {b""}
+
+
+def varied(body):
+    """Choices that spread over the bodies, and stay with a body from run to run."""
+    return zlib.crc32(body).to_bytes(4, "big")[:2]
+
+
+def names():
+    sources = (path for folder in NAMED_IN for path in (ROOT / folder).rglob("*.rs"))
+    return {name for path in sources for name in NAME.findall(path.read_text())}
+
+
+def dictionary_entry(name):
+    """In libFuzzer's spelling, where a byte is \\xXX."""
+    plain = lambda byte: 0x20 <= byte < 0x7F and byte not in b'"\\'
+    return "".join(chr(byte) if plain(byte) else f"\\x{byte:02x}" for byte in name.encode())
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
