@@ -103,7 +103,7 @@ impl Vocabulary {
 /// The most labels a family has.
 pub const MAX_LABELS: usize = 5;
 
-/// One addition to one series. The site is not in it: the recorder knows it.
+/// One addition to one series. The site is not in it: the recorder finds it.
 #[derive(Debug, Clone, Copy)]
 pub struct Observation<'a> {
     /// Which family.
@@ -112,6 +112,9 @@ pub struct Observation<'a> {
     pub labels: [Label<'a>; MAX_LABELS - 1],
     /// How much.
     pub amount: Amount,
+    /// The host whose site it counts for, where that is not the report's own: one SMTP TLS report tells
+    /// about several domains.
+    pub host: Option<&'a str>,
 }
 
 /// How much an observation adds.
@@ -136,7 +139,7 @@ impl<'a> Observation<'a> {
         debug_assert_eq!(family.labels.len(), N + 1, "{}", family.name);
         let mut all = [OTHER; MAX_LABELS - 1];
         all[..N].copy_from_slice(&labels);
-        Observation { family, labels: all, amount }
+        Observation { family, labels: all, amount, host: None }
     }
 
     /// One more report.

@@ -34,6 +34,10 @@ closed! {
         NoReport = "no_report",
         /// Every report belongs to a site that is not configured, and those are rejected: 204.
         UnknownSites = "unknown_sites",
+        /// The same for an Expect-CT report, for which RFC 9163 demands another answer: 400.
+        UnexpectedHost = "unexpected_host",
+        /// An Expect-CT report of a version that nobody has defined yet (RFC 9163): 501.
+        UnknownVersion = "unknown_version",
         /// The body, or what it inflates to, is over `intake.max_body_bytes`: 413.
         TooLarge = "too_large",
         /// A Content-Encoding other than gzip: 415.
@@ -64,13 +68,15 @@ impl Upload {
     pub const fn status(self) -> u16 {
         match self {
             Upload::Accepted | Upload::UnknownSites | Upload::RateLimited => 204,
-            Upload::NotJson | Upload::NoReport | Upload::BrokenCoding | Upload::Aborted => 400,
+            Upload::NotJson | Upload::NoReport | Upload::UnexpectedHost => 400,
+            Upload::BrokenCoding | Upload::Aborted => 400,
             Upload::UnknownSite | Upload::UnknownPath => 404,
             Upload::WrongMethod => 405,
             Upload::SlowBody => 408,
             Upload::Retired => 410,
             Upload::TooLarge => 413,
             Upload::UnsupportedCoding => 415,
+            Upload::UnknownVersion => 501,
             Upload::Overloaded => 503,
         }
     }
@@ -87,6 +93,8 @@ closed! {
         NoType = "no_type",
         /// The report's `body` is neither an object nor null.
         BadBody = "bad_body",
+        /// An Expect-CT report that does not name the host and the port it is about.
+        NoHost = "no_host",
         /// One item more than `intake.max_reports`.
         Excess = "excess",
         /// The report belongs to no configured site, and `intake.unknown_sites` is `reject`.

@@ -157,7 +157,8 @@ impl Pipeline {
     fn record(&self, report: &Report<'_>, class: &Class<'_>, own: &[Observation<'_>], context: &Context<'_>) {
         let labels = [Label::closed(report.kind.token), Label::closed(class.browser.as_str())];
         for observation in std::iter::once(&Observation::one(&REPORTS, labels)).chain(own) {
-            self.table.add(class.site, observation, context.received, context.uptime);
+            let own = observation.host.map(|host| self.sites.of_host(host, context.site).0);
+            self.table.add(own.unwrap_or(class.site), observation, context.received, context.uptime);
         }
     }
 

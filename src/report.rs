@@ -106,9 +106,10 @@ pub struct Report<'a> {
 }
 
 impl Report<'_> {
-    /// The body's disposition.
+    /// Whether the policy was enforced, by the member in which the kind says so.
     pub fn disposition(&self) -> Disposition {
-        Disposition::read(self.body.text("disposition"))
+        let said = self.kind.disposition.and_then(|member| self.body.text(member));
+        Disposition::read(said)
     }
 }
 

@@ -1,37 +1,94 @@
 //! The browser's family out of its user agent: a small table of product names, ranked, because every
 //! browser claims to be those of the ranks below its own.
+//!
+//! A family stands for who made the reporting code, since that is what makes reports differ. So
+//! Brave, Vivaldi, Yandex, Silk, Huawei, Electron, Android's WebView and every app inside it are
+//! `chrome`, and what runs on WebKit under a name that is none of the families' (the Google app,
+//! DuckDuckGo and in-app browsers on iOS, WebKitGTK) is `safari`. The makers that have a family keep it
+//! on iOS too, where all are WebKit underneath: `CriOS`, `FxiOS`, `EdgiOS`, `OPiOS`, `OPT`.
 
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+
+use crate::classify::noise_index::INDEX;
 use crate::report::Browser;
 
-/// Product names with the rank of their claim: the lowest rank found is the browser.
-const PRODUCTS: [(&str, u8, Browser); 15] = [
-    ("Edg", 0, Browser::Edge),
-    ("EdgA", 0, Browser::Edge),
-    ("EdgiOS", 0, Browser::Edge),
-    ("Edge", 0, Browser::Edge),
-    ("OPR", 1, Browser::Opera),
-    ("OPT", 1, Browser::Opera),
-    ("Opera", 1, Browser::Opera),
-    ("SamsungBrowser", 2, Browser::Samsung),
-    ("Firefox", 3, Browser::Firefox),
-    ("FxiOS", 3, Browser::Firefox),
-    ("HeadlessChrome", 4, Browser::Chrome),
-    ("CriOS", 4, Browser::Chrome),
-    ("Chrome", 4, Browser::Chrome),
-    ("Chromium", 4, Browser::Chrome),
-    ("AppleWebKit", 5, Browser::Safari),
-];
+/// The rank of what outranks every claim.
+const SURE: u8 = 0;
+/// The rank of WebKit, which nearly everything claims to be.
+const WEBKIT: u8 = 6;
 
-/// The family, `other` for anything else and for no user agent.
-pub(super) fn of(user_agent: &str) -> Browser {
-    // `product/version`: the names are what stands between a blank and a slash.
+/// The rank of a product's claim, and its family: of all products the lowest rank is the browser.
+fn claim(product: &[u8]) -> Option<(u8, Browser)> {
+    Some(match product {
+        // Engines of their own that name others for company: Internet Explorer, Servo, Ladybird.
+        b"Trident" | b"IEMobile" | b"Servo" | b"Ladybird" => (SURE, Browser::Other),
+        b"Edg" | b"EdgA" | b"EdgiOS" | b"Edge" | b"EdgW" | b"HeadlessEdg" => (1, Browser::Edge),
+        b"OPR" | b"OPT" | b"OPX" | b"OPiOS" | b"Opera" => (2, Browser::Opera),
+        b"SamsungBrowser" => (3, Browser::Samsung),
+        b"Firefox" | b"FxiOS" | b"Focus" | b"Klar" => (4, Browser::Firefox),
+        b"Chrome" | b"HeadlessChrome" | b"CriOS" | b"Chromium" => (5, Browser::Chrome),
+        b"AppleWebKit" => (WEBKIT, Browser::Safari),
+        _ => return None,
+    })
+}
+
+/// What a user agent says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Agent {
+    /// The family, `other` for anything else and for no user agent.
+    pub(super) family: Browser,
+    /// Whether it is a crawler or a monitor (the facts are in `noise_rules`).
+    pub(super) bot: bool,
+    /// Whether it is a headless browser.
+    pub(super) headless: bool,
+}
+
+/// Reads a user agent: one pass over its products.
+pub(super) fn read(user_agent: &str) -> Agent {
+    let index = &*INDEX;
+    let (mut best, mut bot, mut headless) = ((u8::MAX, Browser::Other), false, false);
+    for name in products(user_agent) {
+        bot |= index.is_bot(name);
+        headless |= name.starts_with("Headless") && index.is_headless(name);
+        if let Some(found) = claim(name.as_bytes()) {
+            best = best.min(found);
+        }
+    }
     let bytes = user_agent.as_bytes();
-    let products = memchr::memchr_iter(b'/', bytes).filter_map(|slash| {
-        let start = memchr::memrchr(b' ', &bytes[..slash]).map_or(0, |blank| blank + 1);
-        let name = &bytes[start..slash];
-        PRODUCTS.iter().find(|(known, ..)| known.as_bytes() == name)
-    });
-    products.min_by_key(|(_, rank, _)| *rank).map_or(Browser::Other, |(.., browser)| *browser)
+    let family = match best {
+        // WebKit on Android without Chrome: its own browser before 4.4, and UC's older engine.
+        (WEBKIT, _) if memchr::memmem::find(bytes, b"Android").is_some() => Browser::Other,
+        (_, family) => family,
+    };
+    Agent {
+        family,
+        bot: bot || (LINK.find(bytes).is_some() && words(user_agent).any(|word| index.is_bot(word))),
+        headless,
+    }
+}
+
+/// Crawlers that give no version link to a page about themselves; browsers never do.
+static LINK: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("http"));
+
+/// The names of `product/version`: what stands between a blank, or a bracket, and a slash. And the last
+/// word: `Chrome-Lighthouse` has no version.
+fn products(user_agent: &str) -> impl Iterator<Item = &str> {
+    let mut from = 0;
+    let slashes = memchr::memchr_iter(b'/', user_agent.as_bytes());
+    slashes.chain([user_agent.len()]).filter_map(move |end| {
+        let before = &user_agent[from..end];
+        let start = before.bytes().rposition(|byte| matches!(byte, b' ' | b'(' | b';' | b'['));
+        // What stands between two slashes is a part of a path.
+        let start = if from == 0 { Some(start.map_or(0, |at| at + 1)) } else { start.map(|at| at + 1) };
+        from = (end + 1).min(user_agent.len());
+        start.map(|start| &before[start..])
+    })
+}
+
+fn words(user_agent: &str) -> impl Iterator<Item = &str> {
+    user_agent.split(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_' | '.'))
 }
 
 #[cfg(test)]
@@ -40,32 +97,15 @@ mod tests {
 
     #[test]
     fn the_first_claim_that_only_one_browser_makes_counts() {
-        const WEBKIT: &str = "AppleWebKit/537.36 (KHTML, like Gecko)";
-        for (agent, browser) in [
-            (
-                format!("Mozilla/5.0 (X11; Linux x86_64) {WEBKIT} Chrome/156.0.0.0 Safari/537.36"),
-                Browser::Chrome,
-            ),
-            (format!("Mozilla/5.0 {WEBKIT} HeadlessChrome/156.0.0.0 Safari/537.36"), Browser::Chrome),
-            (format!("Mozilla/5.0 {WEBKIT} Chrome/142.0.0.0 Safari/537.36 Edg/142.0.0.0"), Browser::Edge),
-            (format!("Mozilla/5.0 {WEBKIT} Chrome/142.0.0.0 Safari/537.36 OPR/120.0.0.0"), Browser::Opera),
-            (format!("Mozilla/5.0 {WEBKIT} SamsungBrowser/28.0 Chrome/130.0.0.0"), Browser::Samsung),
-            (
-                "Mozilla/5.0 (X11; Linux x86_64; rv:153.0) Gecko/20100101 Firefox/153.0".into(),
-                Browser::Firefox,
-            ),
-            (
-                "Mozilla/5.0 (Macintosh) AppleWebKit/605.1.15 Version/26.0 Safari/605.1.15".into(),
-                Browser::Safari,
-            ),
-            (
-                "Mozilla/5.0 (iPhone) AppleWebKit/605.1.15 CriOS/142.0 Mobile Safari/604.1".into(),
-                Browser::Chrome,
-            ),
-            ("curl/8.5".into(), Browser::Other),
-            (String::new(), Browser::Other),
-        ] {
-            assert_eq!(of(&agent), browser, "{agent}");
-        }
+        let lines = include_str!("browser_cases.txt").lines().filter(|line| !line.starts_with('#'));
+        let cases: Vec<(&str, &str)> = lines.filter_map(|line| line.split_once(" | ")).collect();
+        assert!(cases.len() >= 60, "{}", cases.len());
+        let wrong: Vec<String> = cases
+            .iter()
+            .filter(|(family, agent)| read(agent).family.as_str() != *family)
+            .map(|(_, agent)| format!("{} for {agent}", read(agent).family.as_str()))
+            .collect();
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        assert_eq!(read(""), Agent { family: Browser::Other, bot: false, headless: false });
     }
 }

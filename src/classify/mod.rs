@@ -2,6 +2,10 @@
 
 mod browser;
 mod noise;
+mod noise_index;
+mod noise_rules;
+#[cfg(test)]
+mod noise_tests;
 mod site;
 
 pub use noise::Rules;
@@ -17,5 +21,6 @@ pub fn classify<'r>(
     rules: &Rules,
 ) -> Class<'r> {
     let (site, configured) = sites.of(report, context.site);
-    Class { site, configured, noise: rules.noise(report), browser: browser::of(&report.user_agent) }
+    let agent = browser::read(&report.user_agent);
+    Class { site, configured, noise: rules.noise(report, agent), browser: agent.family }
 }

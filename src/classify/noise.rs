@@ -1,9 +1,16 @@
 //! Whether a report probably says nothing about the site. Precision goes before recall: an unknown
-//! foreign script is not noise. The user's own rules come first.
+//! foreign script is not noise. The user's own rules come first, then the facts of `noise_rules`.
+//!
+//! Reports are forgeable, and a page's script chooses what its samples start with, so a class is a
+//! label that sorts and never a reason to drop.
 
+use std::net::{IpAddr, Ipv4Addr};
+
+use crate::classify::browser::Agent;
+use crate::classify::noise_index::{INDEX, Index};
 use crate::config::settings::{NoiseField, NoiseRule};
 use crate::kind::{server, vocabulary};
-use crate::report::{Noise, Report};
+use crate::report::{Browser, Noise, Report};
 
 /// The rules in force.
 #[derive(Debug, Default)]
@@ -31,12 +38,12 @@ impl Rules {
     }
 
     /// The class of a report.
-    pub(super) fn noise(&self, report: &Report<'_>) -> Noise {
+    pub(super) fn noise(&self, report: &Report<'_>, agent: Agent) -> Noise {
         let own = self.own.iter().find(|(field, pattern, _)| {
             let value = self::field(report, *field);
             !value.is_empty() && pattern.matches(value)
         });
-        own.map_or_else(|| built_in(report), |(_, _, noise)| *noise)
+        own.map_or_else(|| built_in(report, agent), |(_, _, noise)| *noise)
     }
 }
 
@@ -86,19 +93,135 @@ fn matches_wildcards(parts: &[String], text: &str) -> bool {
     rest.ends_with(&**last)
 }
 
-fn built_in(report: &Report<'_>) -> Noise {
-    let blocked = report.body.text("blockedURL").unwrap_or_default();
-    let source = report.body.text("sourceFile").unwrap_or_default();
-    let of_scheme = |is: fn(&str) -> bool| is(scheme(blocked)) || is(scheme(source));
-    if of_scheme(vocabulary::is_extension_scheme) {
-        Noise::Extension
-    } else if of_scheme(is_engine_scheme) {
-        Noise::Browser
-    } else if is_local(server(&report.url).0) || is_local(server(blocked).0) {
-        Noise::Local
-    } else {
-        Noise::None
+/// What classifying looks at, found in one pass over the members.
+#[derive(Default)]
+struct Facts<'r> {
+    document: &'r str,
+    document_host: &'r str,
+    blocked: &'r str,
+    source: &'r str,
+    sample: &'r str,
+    directive: &'r str,
+    line: bool,
+}
+
+impl<'r> Facts<'r> {
+    fn of(report: &'r Report<'_>) -> Facts<'r> {
+        let mut facts =
+            Facts { document: &report.url, document_host: server(&report.url).0, ..Facts::default() };
+        for (name, value) in &report.body.0 {
+            let text = value.as_str().unwrap_or_default();
+            match &**name {
+                "blockedURL" => facts.blocked = text,
+                "sourceFile" => facts.source = text,
+                "sample" => facts.sample = text,
+                "effectiveDirective" => facts.directive = text,
+                "lineNumber" => facts.line = true,
+                _ => {}
+            }
+        }
+        facts
     }
+}
+
+/// Of several reasons the one nearest to the user counts, in the order of [`Noise`]; a bot only when
+/// there is no other.
+fn built_in(report: &Report<'_>, agent: Agent) -> Noise {
+    let facts = Facts::of(report);
+    let index = &*INDEX;
+    let reasons = [
+        blocked(index, &facts),
+        source(index, &facts, agent.family),
+        sample(index, &facts),
+        index.document(facts.document_host),
+        is_implicit_favicon(&facts, agent.family).then_some(Noise::Browser),
+        is_local(facts.document_host).then_some(Noise::Local),
+    ];
+    let reason = reasons.into_iter().flatten().min();
+    let automated = agent.bot || (agent.headless && !is_test_site(facts.document_host));
+    reason.unwrap_or(if automated { Noise::Bot } else { Noise::None })
+}
+
+/// Under `.test` (RFC 6761) no public site can be. Whoever drives a headless browser there is testing a
+/// policy, and the report is what the test waits for. A document without a host (`about`, `blob`) may
+/// be of such a site.
+fn is_test_site(host: &str) -> bool {
+    host.is_empty() || host.ends_with(".test")
+}
+
+fn blocked(index: &Index, facts: &Facts<'_>) -> Option<Noise> {
+    let scheme = scheme(facts.blocked);
+    match scheme {
+        "" | "inline" | "eval" | "data" | "blob" => None,
+        "http" | "https" | "ws" | "wss" => foreign_server(index, facts.blocked, facts),
+        _ => index
+            .blocked(facts.blocked, scheme)
+            .or_else(|| vocabulary::is_extension_scheme(scheme).then_some(Noise::Extension))
+            .or_else(|| foreign_server(index, facts.blocked, facts)),
+    }
+}
+
+fn source(index: &Index, facts: &Facts<'_>, browser: Browser) -> Option<Noise> {
+    // Most reports come from the document's own code.
+    if facts.source.is_empty() || facts.source == facts.document {
+        return None;
+    }
+    let scheme = scheme(facts.source);
+    if !matches!(scheme, "http" | "https") {
+        // Only Firefox says `<anonymous code>`; elsewhere a page could have made it up.
+        let may_be_gecko = matches!(browser, Browser::Firefox | Browser::Other);
+        return index
+            .source(facts.source, scheme, may_be_gecko)
+            .or_else(|| vocabulary::is_extension_scheme(scheme).then_some(Noise::Extension))
+            .filter(|_| !(matches!(scheme, "resource" | "chrome") && is_foreign_icon(facts)));
+    }
+    if server(facts.source).0 == facts.document_host {
+        return index.own_path(path(facts.source));
+    }
+    foreign_server(index, facts.source, facts)
+}
+
+/// By a server other than the document's own: who runs one of these hosts sees its own reports.
+fn foreign_server(index: &Index, url: &str, facts: &Facts<'_>) -> Option<Noise> {
+    let host = server(url).0;
+    if host.is_empty() || host == facts.document_host {
+        return None;
+    }
+    index.server(host, || path(url)).or_else(|| is_local(host).then_some(Noise::Local))
+}
+
+/// A sample says something about inline and evaluated code only: what is loaded from a URL is known by
+/// the URL. Firefox before 58 said `self` for inline, Safari before 15 nothing.
+fn sample(index: &Index, facts: &Facts<'_>) -> Option<Noise> {
+    if facts.sample.is_empty() || !matches!(facts.blocked, "inline" | "eval" | "self" | "") {
+        return None;
+    }
+    let any = matches!(facts.directive, "default-src" | "");
+    let script = any || facts.directive.starts_with("script-src");
+    let style = any || facts.directive.starts_with("style-src");
+    let by_script = script.then(|| index.script(facts.sample)).flatten();
+    by_script.or_else(|| style.then(|| index.style(facts.sample)).flatten())
+}
+
+/// Firefox and Safari ask for `/favicon.ico` by themselves and report it under `img-src` (seen in
+/// tests/corpus; w3c/webappsec-csp#390). The page has no part in it: there is no source file, or the
+/// engine's own, or, in Safari, the document without a line.
+fn is_implicit_favicon(facts: &Facts<'_>, browser: Browser) -> bool {
+    facts.blocked.ends_with("/favicon.ico")
+        && matches!(browser, Browser::Firefox | Browser::Safari)
+        && matches!(facts.directive, "img-src" | "default-src")
+        && !facts.line
+        && (facts.source.is_empty() || facts.source == facts.document)
+        && path(facts.blocked) == "/favicon.ico"
+        && scheme(facts.blocked) == scheme(facts.document)
+        && server(facts.blocked) == server(facts.document)
+}
+
+/// Firefox's own loader also fetches the icons that a page links to, and those may be an attacker's way
+/// out: only icons from the document's own host are the engine's affair.
+fn is_foreign_icon(facts: &Facts<'_>) -> bool {
+    let host = server(facts.blocked).0;
+    matches!(facts.directive, "img-src" | "default-src") && !host.is_empty() && host != facts.document_host
 }
 
 /// The scheme of a URL, or the bare word that stands for one.
@@ -106,25 +229,34 @@ fn scheme(url: &str) -> &str {
     &url[..memchr::memchr(b':', url.as_bytes()).unwrap_or(url.len())]
 }
 
-/// Schemes that only an engine's own parts load from or run in.
-fn is_engine_scheme(scheme: &str) -> bool {
-    matches!(scheme, "about" | "chrome" | "resource" | "edge" | "opera" | "res" | "view-source")
+/// The path of a URL with a host, without its query.
+fn path(url: &str) -> &str {
+    let scheme = scheme(url).len();
+    let path = url[scheme..].strip_prefix("://").unwrap_or_default();
+    let path = &path[memchr::memchr(b'/', path.as_bytes()).unwrap_or(path.len())..];
+    &path[..memchr::memchr(b'?', path.as_bytes()).unwrap_or(path.len())]
 }
 
 /// localhost and addresses that no public site has. Reserved names such as `.test` count as sites:
-/// whoever collects reports from there wants to see them.
+/// whoever collects reports from there wants to see them, and lookoutd's own tests do.
 fn is_local(host: &str) -> bool {
     if host == "localhost" || host.ends_with(".localhost") || host.ends_with(".local") {
         return true;
     }
     // Addresses have a colon or begin with a digit; most hosts do neither.
     if !host.starts_with(|c: char| c.is_ascii_digit()) && !host.contains(':') {
-        return false;
+        return host == "localhost.localdomain";
     }
-    match host.parse::<std::net::IpAddr>() {
-        Ok(std::net::IpAddr::V4(v4)) => v4.is_loopback() || v4.is_private() || v4.is_link_local(),
-        Ok(std::net::IpAddr::V6(v6)) => {
-            v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local()
+    let is_local_v4 =
+        |v4: Ipv4Addr| v4.is_loopback() || v4.is_private() || v4.is_link_local() || v4.is_unspecified();
+    match host.parse() {
+        Ok(IpAddr::V4(v4)) => is_local_v4(v4),
+        Ok(IpAddr::V6(v6)) => {
+            v6.is_loopback()
+                || v6.is_unspecified()
+                || v6.is_unique_local()
+                || v6.is_unicast_link_local()
+                || v6.to_ipv4_mapped().is_some_and(is_local_v4)
         }
         Err(_) => false,
     }
@@ -136,12 +268,31 @@ mod tests {
 
     #[test]
     fn local_hosts_are_those_no_public_site_has() {
-        for host in
-            ["localhost", "app.localhost", "printer.local", "127.0.0.1", "192.168.1.7", "::1", "fd00::1"]
-        {
+        for host in [
+            "localhost",
+            "app.localhost",
+            "printer.local",
+            "127.0.0.1",
+            "192.168.1.7",
+            "::1",
+            "fd00::1",
+            "0.0.0.0",
+            "::ffff:10.0.0.1",
+            "169.254.169.254",
+            "localhost.localdomain",
+        ] {
             assert!(is_local(host), "{host}");
         }
-        for host in ["", "shop.example", "site.test", "203.0.113.7", "notlocalhost", "2001:db8::1"] {
+        for host in [
+            "",
+            "shop.example",
+            "site.test",
+            "203.0.113.7",
+            "notlocalhost",
+            "2001:db8::1",
+            "127.0.0.1.evil.example",
+            "localhost.evil.example",
+        ] {
             assert!(!is_local(host), "{host}");
         }
     }

@@ -51,7 +51,11 @@ impl Sites {
 
     /// The site's label, and its position among the configured ones.
     pub(super) fn of<'r>(&self, report: &'r Report<'_>, named: Option<&str>) -> (Label<'r>, Option<usize>) {
-        let host = server(&report.url).0;
+        self.of_host(server(&report.url).0, named)
+    }
+
+    /// The same for a host that a report names besides its own.
+    pub fn of_host<'h>(&self, host: &'h str, named: Option<&str>) -> (Label<'h>, Option<usize>) {
         if !self.configured() {
             return (if is_host(host) { Label::open(host) } else { UNKNOWN }, None);
         }

@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 
 use crate::decode::reporting_api::text;
+use crate::kind::smtp_tlsrpt::first_domain;
 use crate::outcome::Rejection;
 use crate::report::{Age, Envelope};
 use crate::value::{Object, Value};
@@ -24,7 +25,7 @@ pub(super) fn unwrap(mut object: Object<'_>) -> Result<Result<Envelope<'_>, Reje
     }
     for (wrapper, report_type) in TRANSPORT {
         if let Some(wrapped) = object.take(wrapper) {
-            return Ok(inner(wrapped).map(|body| transport(report_type, body)));
+            return Ok(inner(wrapped).and_then(|body| transport(report_type, body)));
         }
     }
     // A typed report may carry any of the members looked for below.
@@ -36,10 +37,13 @@ pub(super) fn unwrap(mut object: Object<'_>) -> Result<Result<Envelope<'_>, Reje
         return Ok(Ok(csp(object)));
     }
     if has("known-pins") && has("hostname") {
-        return Ok(Ok(transport("hpkp", object)));
+        return Ok(transport("hpkp", object));
     }
     if has("response-status") && has("hostname") {
-        return Ok(Ok(transport("expect-staple", object)));
+        return Ok(transport("expect-staple", object));
+    }
+    if has("policies") && has("organization-name") {
+        return Ok(Ok(smtp_tls(object)));
     }
     Err(object)
 }
@@ -65,8 +69,12 @@ fn csp(body: Object<'_>) -> Envelope<'_> {
 }
 
 /// HPKP (RFC 7469), Expect-CT (RFC 9163) and Expect-Staple name a host and a port, and the moment.
-fn transport<'a>(report_type: &'static str, body: Object<'a>) -> Envelope<'a> {
+fn transport<'a>(report_type: &'static str, body: Object<'a>) -> Result<Envelope<'a>, Rejection> {
     let host = body.text("hostname").unwrap_or_default();
+    // RFC 9163 has such a report refused; the others have no rule, and are of use without.
+    if report_type == "expect-ct" && (host.is_empty() || !matches!(body.unsigned("port"), Some(1..=65535))) {
+        return Err(Rejection::NoHost);
+    }
     let scheme = body.text("scheme").filter(|scheme| *scheme == "http").unwrap_or("https");
     let port = match body.unsigned("port") {
         Some(port @ 1..=65535) => format!(":{port}"),
@@ -74,5 +82,27 @@ fn transport<'a>(report_type: &'static str, body: Object<'a>) -> Envelope<'a> {
     };
     let url = (!host.is_empty()).then(|| Cow::Owned(format!("{scheme}://{host}{port}/")));
     let since = body.get("date-time").cloned().and_then(text);
-    Envelope { report_type: Cow::Borrowed(report_type), age: Age::Since(since), url, user_agent: None, body }
+    Ok(Envelope {
+        report_type: Cow::Borrowed(report_type),
+        age: Age::Since(since),
+        url,
+        user_agent: None,
+        body,
+    })
+}
+
+/// An SMTP TLS report (RFC 8460) sums up a day of a domain's mail; its end is when it happened.
+fn smtp_tls(body: Object<'_>) -> Envelope<'_> {
+    let since = match body.get("date-range") {
+        Some(Value::Object(range)) => range.get("end-datetime").cloned().and_then(text),
+        _ => None,
+    };
+    let url = first_domain(&body).map(|domain| Cow::Owned(format!("https://{domain}/")));
+    Envelope {
+        report_type: Cow::Borrowed("smtp-tlsrpt"),
+        age: Age::Since(since),
+        url,
+        user_agent: None,
+        body,
+    }
 }

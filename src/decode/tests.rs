@@ -38,6 +38,7 @@ fn every_shape_is_recognised() {
         (r#"{"expect-staple-report":{"hostname":"a.example"}}"#, "expect-staple"),
         (r#"{"hostname":"a.example","response-status":"MISSING"}"#, "expect-staple"),
         (r#"{"hostname":"a.example","known-pins":[]}"#, "hpkp"),
+        (r#"{"organization-name":"x","policies":[]}"#, "smtp-tlsrpt"),
     ] {
         assert_eq!(outcomes(body.as_bytes()), Ok(vec![taken(report_type)]), "{body}");
     }
@@ -50,6 +51,26 @@ fn a_transport_report_names_its_host_as_url_and_its_moment() {
         |it| {
             assert_eq!(it.url.as_deref(), Some("https://a.example:8443/"));
             assert_eq!(it.age, Age::Since(Some("2021-04-06T13:00:50Z".into())));
+        },
+    );
+}
+
+#[test]
+fn an_expect_ct_report_without_host_or_port_is_refused() {
+    for rest in ["", r#""hostname":"a.example""#, r#""port":443"#, r#""hostname":"a.example","port":0"#] {
+        let body = format!(r#"{{"expect-ct-report":{{{rest}}}}}"#);
+        assert_eq!(outcomes(body.as_bytes()), Ok(vec![Err(Rejection::NoHost)]), "{body}");
+    }
+}
+
+#[test]
+fn a_mail_report_is_of_its_first_domain_and_its_last_moment() {
+    one(
+        r#"{"organization-name":"x","date-range":{"end-datetime":"2016-04-01T23:59:59Z"},
+            "policies":[{},{"policy":{"policy-domain":"Shop.Example"}}]}"#,
+        |it| {
+            assert_eq!(it.url.as_deref(), Some("https://shop.example/"));
+            assert_eq!(it.age, Age::Since(Some("2016-04-01T23:59:59Z".into())));
         },
     );
 }

@@ -7,9 +7,9 @@ use std::borrow::Cow;
 
 use smallvec::smallvec;
 
-use crate::kind::{Holds, Kind, member, no_more_attributes, vocabulary};
+use crate::kind::{Holds, Kind, member, no_more_attributes, policy, vocabulary};
 use crate::metric::{Family, Label, Measure, Observation};
-use crate::report::{Assessment, Class, Disposition, Noise, Report, Severity};
+use crate::report::{Assessment, Class, Report};
 use crate::value::{Object, Value};
 
 /// `lookout_csp_violations_total`
@@ -27,7 +27,7 @@ pub static KIND: Kind = Kind {
     event_name: "browser.report.csp_violation",
     also: &["csp"],
     specification: "https://w3c.github.io/webappsec-csp/#reporting",
-    has_disposition: true,
+    disposition: Some("disposition"),
     members: &[
         member("documentURL", &["document-uri", "documentURI"], Holds::Url, "csp.document_url"),
         member("referrer", &[], Holds::Url, "csp.referrer"),
@@ -94,32 +94,16 @@ fn assess<'r>(report: &'r Report<'_>, class: &Class<'_>) -> Assessment<'r> {
         Label::closed(class.noise.as_str()),
     ];
     Assessment {
-        severity: severity(disposition, class.noise),
+        severity: policy::severity(disposition, class.noise),
         observations: smallvec![Observation::one(&VIOLATIONS, labels)],
     }
 }
 
-/// Contract for every policy that can be enforced: a user was hit unless it is noise or a rehearsal.
-pub(super) fn severity(disposition: Disposition, noise: Noise) -> Severity {
-    match (disposition, noise) {
-        (Disposition::Enforce, Noise::None) => Severity::Error,
-        (_, Noise::None) => Severity::Warn,
-        _ => Severity::Info,
-    }
-}
-
-/// "Would block" where the policy only reports; Safari's legacy reports do not say, so neither does
-/// the summary.
+/// `enforced script-src-elem blocked https://evil.example/x.js on https://shop.example/cart`
 fn summary(report: &Report<'_>) -> String {
-    let body = &report.body;
-    let directive = body.text("effectiveDirective").unwrap_or("policy");
-    let blocked = body.text("blockedURL").unwrap_or("something unnamed");
-    let page = Some(&*report.url).filter(|url| !url.is_empty()).unwrap_or("an unnamed page");
-    match report.disposition() {
-        Disposition::Enforce => format!("enforced {directive} blocked {blocked} on {page}"),
-        Disposition::Report => format!("report-only {directive} would block {blocked} on {page}"),
-        Disposition::Unknown => format!("{directive} violated by {blocked} on {page}"),
-    }
+    let directive = report.body.text("effectiveDirective").unwrap_or("policy");
+    let blocked = report.body.text("blockedURL").unwrap_or("something unnamed");
+    policy::line(report, report.disposition(), directive, blocked)
 }
 
 /// The label `blocked`: a keyword, or the origin under the series budget.
@@ -157,6 +141,7 @@ const MAX_HOST: usize = 253 + ":65535".len();
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kind::testing::{envelope, one};
 
     #[test]
     fn blocked_is_a_keyword_or_an_origin() {
@@ -183,6 +168,21 @@ mod tests {
     fn only_origins_are_subject_to_the_budget() {
         assert!(blocked(Some("https://evil.example/")).is_open());
         assert!(!blocked(Some("gopher://evil.example/")).is_open());
+    }
+
+    #[test]
+    fn the_draft_of_2017_is_the_same_kind() {
+        let body = r#"{"blocked":"https://evil.example/x.js?k=1","directive":"script-src",
+            "policy":"script-src 'self'",
+            "disposition":"enforce"}"#;
+        let told = one(&envelope("csp", body));
+        assert_eq!((told.kind, told.severity), ("csp-violation", "ERROR"));
+        assert_eq!(
+            told.summary,
+            "enforced script-src blocked https://evil.example/x.js on https://shop.example/cart"
+        );
+        assert_eq!(told.body["originalPolicy"], "script-src 'self'");
+        assert_eq!(told.attribute("browser.report.type"), Some("csp"));
     }
 
     #[test]

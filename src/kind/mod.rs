@@ -2,9 +2,29 @@
 //! wire, its specification, its body's members under every spelling seen, how bad it is, what a
 //! person should read, and what it adds to which counters. A new kind is a file and a line in [`ALL`].
 
+mod certificate;
+pub mod coep;
+pub mod connection_allowlist;
+pub mod coop;
+pub mod crash;
+pub mod csp_hash;
 pub mod csp_violation;
+pub mod deprecation;
+pub mod dip;
+pub mod document_policy_violation;
+pub mod expect_ct;
+pub mod expect_staple;
+pub mod hpkp;
+pub mod integrity_violation;
+pub mod intervention;
 pub mod network_error;
 pub mod other;
+pub mod permissions_policy_violation;
+mod policy;
+pub mod potential_permissions_policy_violation;
+pub mod smtp_tlsrpt;
+#[cfg(test)]
+mod testing;
 pub mod vocabulary;
 
 use crate::metric::{Family, Measure};
@@ -12,7 +32,27 @@ use crate::report::{Assessment, Attribute, Class, Report};
 use crate::value::Object;
 
 /// Every kind; the last one takes what no other does.
-pub static ALL: &[&Kind] = &[&csp_violation::KIND, &network_error::KIND, &other::KIND];
+pub static ALL: &[&Kind] = &[
+    &csp_violation::KIND,
+    &network_error::KIND,
+    &csp_hash::KIND,
+    &permissions_policy_violation::KIND,
+    &potential_permissions_policy_violation::KIND,
+    &document_policy_violation::KIND,
+    &coep::KIND,
+    &dip::KIND,
+    &integrity_violation::KIND,
+    &connection_allowlist::KIND,
+    &coop::KIND,
+    &deprecation::KIND,
+    &intervention::KIND,
+    &crash::KIND,
+    &hpkp::KIND,
+    &expect_ct::KIND,
+    &expect_staple::KIND,
+    &smtp_tlsrpt::KIND,
+    &other::KIND,
+];
 
 /// `lookout_reports_total`: every report taken, once.
 pub static REPORTS: Family = Family {
@@ -20,7 +60,8 @@ pub static REPORTS: Family = Family {
     help: "Reports taken, of any kind.",
     measure: Measure::Count,
     labels: &["site", "kind", "browser"],
-    weight: 4,
+    // Twenty kinds and seven browsers for each site.
+    weight: 8,
 };
 
 /// Takes an attribute's name and value.
@@ -36,8 +77,9 @@ pub struct Kind {
     pub also: &'static [&'static str],
     /// The specification that defines it.
     pub specification: &'static str,
-    /// Whether the endpoint's path may supply a missing disposition.
-    pub has_disposition: bool,
+    /// The member that says whether a policy was enforced. The endpoint's path or query may supply it
+    /// to a report that lacks it.
+    pub disposition: Option<&'static str>,
     /// The body's members that the specification and the engines know.
     pub members: &'static [Member],
     /// Mends what spelling alone cannot: members that stand in for others.
@@ -85,6 +127,9 @@ pub enum Holds {
     Count,
     /// Any number.
     Number,
+    /// A flag or sums of the kind's own making that its counters come from: kept and cleaned as unknown
+    /// members are.
+    Counted,
     /// A line of the kind's own making, a flag, a list: kept and cleaned as unknown members are.
     Anything,
 }
@@ -141,6 +186,20 @@ pub(crate) const fn member(
     attribute: &'static str,
 ) -> Member {
     Member { name, also, holds, attribute: Some(attribute) }
+}
+
+/// The page that a report is about, as summaries name it.
+pub(crate) fn page<'r>(report: &'r Report<'_>) -> &'r str {
+    if report.url.is_empty() { "an unnamed page" } else { &report.url }
+}
+
+/// ` at https://shop.example/app.js:12`, for the end of a summary; empty where the source is unknown.
+pub(crate) fn source(report: &Report<'_>) -> String {
+    match (report.body.text("sourceFile"), report.body.unsigned("lineNumber")) {
+        (Some(file), Some(line)) => format!(" at {file}:{line}"),
+        (Some(file), None) => format!(" at {file}"),
+        (None, _) => String::new(),
+    }
 }
 
 /// Host (without brackets) and port of a normalised URL; the host is empty where there is none.

@@ -40,7 +40,7 @@ pub static KIND: Kind = Kind {
     event_name: "browser.report.network_error",
     also: &["nel"],
     specification: "https://w3c.github.io/network-error-logging/",
-    has_disposition: false,
+    disposition: None,
     members: &[
         member("sampling_fraction", &["sampling-fraction"], Holds::Number, "nel.sampling_fraction"),
         member("elapsed_time", &["elapsed-time"], Holds::Count, "nel.elapsed_ms"),
@@ -160,6 +160,7 @@ fn attributes(report: &Report<'_>, give: &mut dyn FnMut(&str, Attribute<'_>)) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kind::testing::{envelope, one};
 
     #[test]
     fn the_weight_is_guarded() {
@@ -168,6 +169,17 @@ mod tests {
             assert_eq!(weight(unusable), 1.0, "{unusable:?}");
         }
         assert_eq!(weight(Some(1e-300)), MAX_WEIGHT);
+    }
+
+    #[test]
+    fn the_draft_of_2017_is_the_same_kind() {
+        let body = r#"{"type":"tcp.refused","server-ip":"203.0.113.7","protocol":"h2","status-code":0,
+            "elapsed-time":12,"sampling-fraction":0.5}"#;
+        let told = one(&envelope("nel", body));
+        assert_eq!((told.kind, told.severity), ("network-error", "WARN"));
+        assert_eq!(told.attribute("network.peer.address"), Some("203.0.113.7"));
+        let estimated = "lookout_network_requests_estimated_total{phase=\"none\",outcome=\"tcp.refused\"} 2";
+        assert!(told.counted.iter().any(|line| line == estimated), "{told:?}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use smallvec::SmallVec;
 
-use crate::kind::{Kind, no_more_attributes, nothing_to_mend};
+use crate::kind::{Kind, no_more_attributes, nothing_to_mend, page};
 use crate::report::{Assessment, Class, Report, Severity};
 
 /// The kind.
@@ -12,7 +12,7 @@ pub static KIND: Kind = Kind {
     event_name: "browser.report.other",
     also: &[],
     specification: "https://w3c.github.io/reporting/#concept-reports",
-    has_disposition: false,
+    disposition: None,
     members: &[],
     mend: nothing_to_mend,
     assess,
@@ -26,6 +26,5 @@ fn assess<'r>(_: &'r Report<'_>, _: &Class<'_>) -> Assessment<'r> {
 }
 
 fn summary(report: &Report<'_>) -> String {
-    let page = if report.url.is_empty() { "an unnamed page" } else { &report.url };
-    format!("{} reported by {page}", report.report_type)
+    format!("{} reported by {}", report.report_type, page(report))
 }

@@ -3,6 +3,10 @@
 
 use crate::metric::Vocabulary;
 
+mod features;
+
+pub use features::{DOCUMENT_POLICY, PERMISSIONS_POLICY};
+
 /// CSP directive names: CSP Level 3, its companions, and those of earlier levels.
 /// <https://w3c.github.io/webappsec-csp/#csp-directives>
 pub static CSP_DIRECTIVES: Vocabulary = Vocabulary(&[
@@ -109,6 +113,34 @@ pub static NEL_TYPES: Vocabulary = Vocabulary(&[
 
 /// ALPN protocols as labels. Drafts of HTTP/3 (`h3-29`) count as `h3`.
 pub static PROTOCOLS: Vocabulary = Vocabulary(&["http/1.0", "http/1.1", "h2", "h3"]);
+
+/// What a request is for. The empty destination of `fetch()` counts as none.
+/// <https://fetch.spec.whatwg.org/#concept-request-destination>
+pub static DESTINATIONS: Vocabulary = Vocabulary(&[
+    "audio",
+    "audioworklet",
+    "document",
+    "embed",
+    "font",
+    "frame",
+    "iframe",
+    "image",
+    "json",
+    "manifest",
+    "object",
+    "paintworklet",
+    "report",
+    "script",
+    "serviceworker",
+    "sharedworker",
+    "style",
+    "text",
+    "track",
+    "video",
+    "webidentity",
+    "worker",
+    "xslt",
+]);
 
 /// Schemes under which browsers load add-ons, bare or with a URL behind them.
 pub fn is_extension_scheme(scheme: &str) -> bool {

@@ -59,10 +59,10 @@ pub(super) fn members<'a>(
 }
 
 /// The endpoint's disposition for a report that carries none.
-pub(super) fn supply_disposition(members: &mut Object<'_>, disposition: Disposition) {
-    if members.text("disposition").is_none() {
+pub(super) fn supply_disposition(members: &mut Object<'_>, member: &'static str, disposition: Disposition) {
+    if members.text(member).is_none() {
         let value = Value::String(Cow::Borrowed(disposition.as_str()));
-        members.0.push((Cow::Borrowed("disposition"), value));
+        members.0.push((Cow::Borrowed(member), value));
     }
 }
 
@@ -81,7 +81,7 @@ fn known<'a>(
             Value::Integer(_) | Value::Float(_) => Some(value),
             _ => value.as_number().map(Value::Float),
         },
-        Holds::Anything => unknown.clean(value),
+        Holds::Counted | Holds::Anything => unknown.clean(value),
         _ => match value {
             Value::String(found) if holds == Holds::Url => {
                 Some(Value::String(urls.redact(found))).filter(|value| !value.is_blank())
@@ -92,6 +92,15 @@ fn known<'a>(
             other => unknown.clean(other),
         },
     }
+}
+
+/// Whether a text is a URL as a whole: it starts with a scheme and quotes nothing. Code such as
+/// `fetch('https://…')` does, and is searched for URLs instead.
+fn is_url(text: &str) -> bool {
+    let in_scheme = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+    let quotes = |c: char| c.is_whitespace() || "\"'`<>".contains(c);
+    text.split_once("://")
+        .is_some_and(|(scheme, rest)| scheme.bytes().all(in_scheme) && !rest.contains(quotes))
 }
 
 /// Cleans what no table describes, within a budget of bytes.
@@ -107,9 +116,7 @@ impl Unknown {
         }
         match value {
             Value::String(found) => {
-                // One scheme and no blank: a URL as a whole rather than a text that quotes one.
-                let is_url = found.contains("://") && !found.contains(char::is_whitespace);
-                let cleaned = match is_url {
+                let cleaned = match is_url(&found) {
                     true => url::redact(found, self.privacy),
                     false => text::clean(found, Holds::Message, self.privacy),
                 };

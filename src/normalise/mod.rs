@@ -44,19 +44,24 @@ pub fn normalise<'a>(
     let (age, occurred) = time::occurred(&envelope.age, context.received);
     let mut urls = url::Redactor::new(privacy);
     let (mut members, dropped_members) = body::members(kind, envelope.body, privacy, detail, &mut urls);
-    if kind.has_disposition
-        && let Some(disposition) = context.disposition
-    {
-        body::supply_disposition(&mut members, disposition);
+    if let (Some(member), Some(disposition)) = (kind.disposition, context.disposition) {
+        body::supply_disposition(&mut members, member, disposition);
     }
     let url = match envelope.url {
         Some(url) => urls.redact(url),
         // WebKit leaves out a URL that it could not parse; the document's is the same.
-        None => members.text("documentURL").map_or(Cow::Borrowed(""), |url| Cow::Owned(url.to_owned())),
+        // Redacted here too: not every kind knows that this member holds a URL.
+        None => members
+            .text("documentURL")
+            .map_or(Cow::Borrowed(""), |url| url::redact(Cow::Owned(url.to_owned()), privacy)),
     };
     Report {
         kind,
-        report_type: text::clean(envelope.report_type, Holds::Token, privacy),
+        report_type: match text::clean(envelope.report_type, Holds::Token, privacy) {
+            // `?token=1` and its like: nothing that could be shown was left of it.
+            nothing if nothing.is_empty() => Cow::Borrowed(kind.token),
+            report_type => report_type,
+        },
         age,
         url,
         user_agent: user_agent(envelope.user_agent, context, privacy),

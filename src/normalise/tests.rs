@@ -1,1 +1,121 @@
+//! What normalising makes of a report as a whole; its parts are tested where they are.
 
+use std::borrow::Cow;
+
+use jiff::Timestamp;
+
+use super::*;
+use crate::config::defaults;
+use crate::report::{Age, Disposition};
+use crate::value::{Object, Value};
+
+fn context() -> Context<'static> {
+    Context {
+        received: Timestamp::from_second(1_800_000_000).unwrap(),
+        uptime: 0,
+        user_agent: Some("Upload/1"),
+        disposition: None,
+        site: None,
+        query: &[],
+        client_address: None,
+    }
+}
+
+fn envelope(report_type: &'static str, members: &[(&'static str, Value<'static>)]) -> Envelope<'static> {
+    Envelope {
+        report_type: report_type.into(),
+        age: Age::Milliseconds(Some(Value::Integer(1500))),
+        url: Some("https://user@shop.example/cart?token=1#f".into()),
+        user_agent: None,
+        body: Object(members.iter().map(|(name, value)| ((*name).into(), value.clone())).collect()),
+    }
+}
+
+fn text(text: &'static str) -> Value<'static> {
+    Value::String(Cow::Borrowed(text))
+}
+
+fn normal(envelope: Envelope<'static>) -> Report<'static> {
+    normalise(envelope, &context(), defaults().privacy, Detail::Event)
+}
+
+#[test]
+fn an_envelope_becomes_a_report() {
+    let report = normal(envelope("csp-violation", &[("blocked-uri", text("https://u:p@evil.example/x?y"))]));
+    assert_eq!(report.url, "https://shop.example/cart");
+    assert_eq!(report.user_agent, "Upload/1");
+    assert_eq!((report.age, report.received.duration_since(report.occurred).as_millis()), (1500, 1500));
+    assert_eq!(report.body.0, [("blockedURL".into(), text("https://evil.example/x"))]);
+}
+
+#[test]
+fn a_report_names_its_own_user_agent() {
+    let agent = Envelope { user_agent: Some("Page/2".into()), ..envelope("x", &[]) };
+    assert_eq!(normal(agent).user_agent, "Page/2");
+}
+
+#[test]
+fn a_type_is_never_empty() {
+    assert_eq!(normal(envelope("?token=1", &[])).report_type, "other");
+}
+
+#[test]
+fn a_url_that_is_missing_is_the_documents() {
+    let members = [("documentURL", text("https://shop.example/?q=1"))];
+    let report = normal(Envelope { url: None, ..envelope("csp-violation", &members) });
+    assert_eq!(report.url, "https://shop.example/");
+    assert_eq!(normal(Envelope { url: None, ..envelope("x", &[]) }).url, "");
+}
+
+#[test]
+fn the_endpoint_speaks_only_where_the_report_does_not() {
+    let with = |members: &[(&'static str, Value<'static>)], kind: &'static str| {
+        let context = Context { disposition: Some(Disposition::Report), ..context() };
+        normalise(envelope(kind, members), &context, defaults().privacy, Detail::Event).disposition()
+    };
+    assert_eq!(with(&[], "csp-violation"), Disposition::Report);
+    assert_eq!(with(&[("disposition", Value::Null)], "csp-violation"), Disposition::Report);
+    assert_eq!(with(&[("disposition", text("enforce"))], "csp-violation"), Disposition::Enforce);
+    assert_eq!(with(&[], "network-error"), Disposition::Unknown);
+}
+
+#[test]
+fn what_says_nothing_is_absent() {
+    let members = [
+        ("statusCode", Value::Integer(0)),
+        ("lineNumber", Value::Null),
+        ("sample", text("")),
+        ("columnNumber", Value::Integer(-5)),
+    ];
+    assert_eq!(normal(envelope("csp-violation", &members)).body, Object::default());
+}
+
+#[test]
+fn of_two_spellings_the_last_that_says_something_counts() {
+    let members = [("sample", text("a")), ("script-sample", text("b")), ("sample", text(""))];
+    let report = normal(envelope("csp-violation", &members));
+    assert_eq!(report.body.0, [("sample".into(), text("b"))]);
+}
+
+#[test]
+fn strangers_are_kept_within_bounds() {
+    let members = [
+        ("zeroes", Value::Integer(0)),
+        ("list", Value::Array(vec![Value::Null, text("https://a.example/?q")])),
+    ];
+    let report = normal(envelope("csp-violation", &members));
+    let list = Value::Array(vec![Value::Null, text("https://a.example/")]);
+    assert_eq!(report.body.0, [("zeroes".into(), Value::Integer(0)), ("list".into(), list)]);
+    let many: Vec<_> = (0..200).map(|n| (Cow::Owned(format!("m{n}")), Value::Integer(n))).collect();
+    let report = normal(Envelope { body: Object(many), ..envelope("novel", &[]) });
+    assert_eq!((report.body.0.len(), report.dropped_members), (128, 72));
+}
+
+#[test]
+fn an_unknown_types_body_is_at_most_16_kib() {
+    let long = Value::String("word ".repeat(300).into());
+    let members: Vec<_> = (0..100).map(|n| (Cow::Owned(format!("m{n}")), long.clone())).collect();
+    let report = normal(Envelope { body: Object(members), ..envelope("novel", &[]) });
+    let written = serde_json::to_string(&report.body).unwrap().len();
+    assert!((15 * 1024..18 * 1024).contains(&written), "{written}");
+}

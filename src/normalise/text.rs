@@ -16,9 +16,12 @@ pub(super) fn clean<'a>(text: Cow<'a, str>, holds: Holds, privacy: Privacy) -> C
         Holds::Stack => cut(redact(text, privacy), MAX_STACK),
         Holds::Policy => cut(redact(text, privacy), MAX_POLICY),
         Holds::Token => cut(redact(text, privacy), MAX_TOKEN),
-        Holds::Message | Holds::Position | Holds::Count | Holds::Number | Holds::Anything => {
-            cut(redact(text, privacy), MAX_MESSAGE)
-        }
+        Holds::Message
+        | Holds::Position
+        | Holds::Count
+        | Holds::Number
+        | Holds::Counted
+        | Holds::Anything => cut(redact(text, privacy), MAX_MESSAGE),
     }
 }
 
@@ -169,17 +172,28 @@ fn end_of_word(text: &str, start: usize) -> usize {
 
 /// A URL that a text quotes, redacted; in a stack trace its `:line:column` stays. `None`: it may stay.
 fn quoted_url(quoted: &str, privacy: Privacy) -> Option<String> {
-    if url::clean_prefix(quoted, privacy) == Some(quoted.len()) {
+    let (url, position) = quoted.split_at(start_of_position(quoted));
+    // Judged without its position, which would make a secret in the last segment look like none.
+    if url::clean_prefix(url, privacy) == Some(url.len()) {
         return None;
     }
-    let without_position = quoted.trim_end_matches(|c: char| c.is_ascii_digit() || c == ':');
-    let position = &quoted[without_position.len()..];
-    let in_path =
-        quoted.find("://").is_some_and(|at| quoted[at + 3..without_position.len().max(at + 3)].contains('/'));
-    let has_position = position.starts_with(':') && in_path;
-    let (url, position) = if has_position { (without_position, position) } else { (quoted, "") };
     // A wildcard source such as `https://*.example` is no URL but passes through unharmed.
     Some(format!("{}{position}", url::redact(Cow::Borrowed(url), privacy)))
+}
+
+/// Where the `:line:column` behind a URL's path starts. Behind a host it is a port, behind a query it
+/// may be anything.
+fn start_of_position(quoted: &str) -> usize {
+    let mut end = quoted.trim_end_matches(':').len();
+    for _ in 0..2 {
+        let before = quoted[..end].trim_end_matches(|c: char| c.is_ascii_digit());
+        match before.strip_suffix(':') {
+            Some(url) if before.len() < end => end = url.len(),
+            _ => break,
+        }
+    }
+    let path = quoted[..end].split_once("://").and_then(|(_, rest)| rest.find('/'));
+    if path.is_some() && !quoted[..end].contains(['?', '#']) { end } else { quoted.len() }
 }
 
 #[cfg(test)]
@@ -206,6 +220,10 @@ mod tests {
             ("img-src https://*.example:443 wss://x", "img-src https://*.example wss://x"),
             ("at f (https://a.example/x.js?t=1:12:5)\n", "at f (https://a.example/x.js)\n"),
             ("at f (https://a.example/x.js:12:5)\n", "at f (https://a.example/x.js:12:5)\n"),
+            (
+                "at f (https://a.example/5f4dcc3b5aa765d61d8327deb882cf99:12:5)\n",
+                "at f (https://a.example/:redacted:12:5)\n",
+            ),
             ("fetch('/api?token=abc')", "fetch('/api')"),
             ("x = a ? b : c", "x = a ? b : c"),
             ("bearer eyJhbGciOiJIUzI1NiJ9.eyJzdWIi.c2ln end", "bearer :redacted end"),

@@ -42,7 +42,10 @@ pub(super) fn redact<'a>(raw: Cow<'a, str>, privacy: Privacy) -> Cow<'a, str> {
         (Some(length), Cow::Borrowed(raw)) => Cow::Borrowed(&raw[..length]),
         (_, raw) => {
             let tidy: String = raw.trim().chars().filter(|c| !c.is_ascii_control()).collect();
-            cut(Cow::Owned(rebuild(&tidy, privacy)), MAX_URL)
+            let mut clean = rebuild(&tidy, privacy);
+            // Blanks that stood before what was cut.
+            clean.truncate(clean.trim_end().len());
+            cut(Cow::Owned(clean), MAX_URL)
         }
     }
 }
@@ -140,6 +143,10 @@ fn hierarchical(scheme: String, rest: &str, privacy: Privacy) -> String {
     };
     out.push_str("://");
     push_authority(host_and_port, default_port, &mut out);
+    if out.ends_with("://") && HIERARCHICAL.contains(&&out[..out.len() - 3]) {
+        // Without a host, whatever follows would be read as one the next time.
+        return out;
+    }
     path_and_query(path, privacy, &mut out);
     out
 }
@@ -269,6 +276,9 @@ mod tests {
             ("blob:null/9115d58c", "blob"),
             ("chrome-extension://abcdef/x.js?y", "chrome-extension://abcdef/x.js"),
             ("inline", "inline"),
+            ("https://a.example/x ?token=1", "https://a.example/x"),
+            ("https://user@/x", "https://"),
+            ("https://:/x", "https://"),
             ("", ""),
         ] {
             assert_eq!(with(STRICT, url), shown, "{url}");

@@ -50,7 +50,15 @@ fn detail(outcome: Upload) -> Option<&'static str> {
             "Expected at least one report: an object with a \"type\" and a \"body\", or a legacy report \
              object such as {\"csp-report\": {...}}. The body is JSON but holds none."
         }
-        Upload::BrokenCoding => "Expected a gzip body, as Content-Encoding says. It does not inflate.",
+        Upload::UnexpectedHost => {
+            "Expected an Expect-CT report about a configured site. This host is of none."
+        }
+        Upload::UnknownVersion => {
+            "Expected the top-level member \"expect-ct-report\" of an Expect-CT report. It is not there."
+        }
+        Upload::BrokenCoding => {
+            "Expected a gzip body, as Content-Encoding or Content-Type says. It does not inflate."
+        }
         Upload::Aborted => "Expected a complete body. The connection ended before it.",
         Upload::UnknownSite => {
             "Expected /report or /report/{site} with the name of a configured site. No site has this name."

@@ -6,7 +6,7 @@ use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use flate2::bufread::MultiGzDecoder;
 use http::HeaderMap;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http_body_util::BodyExt;
 
 use crate::outcome::Upload;
@@ -18,39 +18,64 @@ pub(super) enum Coding {
     Gzip,
 }
 
-/// Reads Content-Encoding.
+/// Reads Content-Encoding, and Content-Type: an SMTP TLS report may be a gzip file by its type.
 ///
 /// # Errors
 /// `UnsupportedCoding` for anything but gzip and identity.
 pub(super) fn coding(headers: &HeaderMap) -> Result<Coding, Upload> {
-    let Some(value) = headers.get(CONTENT_ENCODING) else { return Ok(Coding::Identity) };
+    let by_type = match is_type(headers, "application/tlsrpt+gzip") {
+        true => Coding::Gzip,
+        false => Coding::Identity,
+    };
+    let Some(value) = headers.get(CONTENT_ENCODING) else { return Ok(by_type) };
     let value = value.to_str().unwrap_or_default().trim();
     match () {
-        () if value.is_empty() || value.eq_ignore_ascii_case("identity") => Ok(Coding::Identity),
+        () if value.is_empty() || value.eq_ignore_ascii_case("identity") => Ok(by_type),
         () if value.eq_ignore_ascii_case("gzip") || value.eq_ignore_ascii_case("x-gzip") => Ok(Coding::Gzip),
         () => Err(Upload::UnsupportedCoding),
     }
 }
 
+/// Whether Content-Type names this type, with or without parameters.
+pub(super) fn is_type(headers: &HeaderMap, media_type: &str) -> bool {
+    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    value.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(media_type)
+}
+
 /// Reads the whole body, at most `limit` bytes.
 ///
 /// # Errors
-/// `TooLarge` at the first byte over the limit, or at once when Content-Length announces it;
-/// `Aborted` when the client goes away.
+/// `TooLarge` when it is longer or Content-Length says so; `Aborted` when the client goes away.
 pub(super) async fn read(headers: &HeaderMap, mut body: Body, limit: usize) -> Result<Bytes, Upload> {
     let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > limit as u64) {
-        return Err(Upload::TooLarge);
-    }
     let mut whole = Whole::default();
-    while let Some(frame) = body.frame().await {
+    let mut fits = announced.is_none_or(|length| length <= limit as u64);
+    while fits && let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| Upload::Aborted)?.into_data() else { continue };
-        if whole.len() + data.len() > limit {
-            return Err(Upload::TooLarge);
+        fits = whole.len() + data.len() <= limit;
+        if fits {
+            whole.push(data);
         }
-        whole.push(data);
     }
-    Ok(whole.finish())
+    if fits {
+        return Ok(whole.finish());
+    }
+    discard(body).await;
+    Err(Upload::TooLarge)
+}
+
+/// How much of a refused body is read nevertheless, in bytes.
+const MAX_DISCARDED: usize = 16 << 20;
+
+/// Reads a refused body to its end and forgets it: a client that is still sending would take the
+/// closing of its connection for a failure of the network, never see the answer, and try again.
+pub(super) async fn discard(mut body: Body) {
+    let mut discarded = 0;
+    while discarded < MAX_DISCARDED
+        && let Some(Ok(frame)) = body.frame().await
+    {
+        discarded += frame.data_ref().map_or(0, Bytes::len);
+    }
 }
 
 /// A body in one piece. Most arrive in one frame, which is then not copied.
@@ -120,6 +145,23 @@ mod tests {
         assert_eq!(inflate(b"[]", 100), Err(Upload::BrokenCoding));
         let whole = gzip(b"[{\"type\":\"x\"}]");
         assert_eq!(inflate(&whole[..whole.len() - 4], 100), Err(Upload::BrokenCoding));
+    }
+
+    #[test]
+    fn a_mail_report_is_gzip_by_type() {
+        let coding = |content_type: &str, encoding: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_TYPE, content_type.parse().unwrap());
+            if let Some(encoding) = encoding {
+                headers.insert(CONTENT_ENCODING, encoding.parse().unwrap());
+            }
+            coding(&headers)
+        };
+        for encoding in [None, Some("identity"), Some("gzip")] {
+            assert_eq!(coding("Application/TLSRPT+gzip; charset=utf-8", encoding), Ok(Coding::Gzip));
+        }
+        assert_eq!(coding("application/tlsrpt+gzip", Some("br")), Err(Upload::UnsupportedCoding));
+        assert_eq!(coding("application/tlsrpt+json", None), Ok(Coding::Identity));
     }
 
     #[tokio::test]

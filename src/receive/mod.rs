@@ -5,6 +5,7 @@
 mod answer;
 mod body;
 pub mod client;
+mod expect_ct;
 mod hops;
 pub mod rate_limit;
 pub mod server;

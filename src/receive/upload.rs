@@ -24,7 +24,7 @@ use crate::pipeline::Pipeline;
 use crate::receive::rate_limit::RateLimiter;
 use crate::receive::server::Peer;
 use crate::receive::target::{PATHS, SITE_PREFIX, Target};
-use crate::receive::{answer, body, client};
+use crate::receive::{answer, body, client, expect_ct};
 use crate::report::Context;
 use crate::table::Table;
 
@@ -102,10 +102,8 @@ impl Intake {
     async fn receive(&self, request: Request, started: Instant) -> Result<Upload, Upload> {
         let (head, incoming) = request.into_parts();
         let target = Target::read(&head.uri, &self.settings.query_attributes);
-        self.admit(&target)?;
         let client = head.extensions.get::<Peer>().map(|peer| self.client(peer.0, &head.headers));
-        self.limit_rate(client)?;
-        let body = self.read_body(&head.headers, incoming).await?;
+        let body = self.read_body(&target, client, &head.headers, incoming).await?;
         let user_agent =
             head.headers.get(http::header::USER_AGENT).map(|agent| String::from_utf8_lossy(agent.as_bytes()));
         let shown = client.and_then(|client| client::shown(client, self.client_address));
@@ -118,7 +116,39 @@ impl Intake {
             query: &target.query,
             client_address: shown.as_deref(),
         };
-        Ok(self.pipeline.take(&body, &context))
+        Ok(expect_ct::outcome(&head.headers, &body, self.pipeline.take(&body, &context)))
+    }
+
+    /// # Errors
+    /// The outcome of an upload that is refused, for its head or for its body.
+    async fn read_body(
+        &self,
+        target: &Target<'_>,
+        client: Option<IpAddr>,
+        headers: &HeaderMap,
+        incoming: Body,
+    ) -> Result<Bytes, Upload> {
+        let limit = self.settings.max_body_bytes;
+        let reading = async {
+            match self
+                .admit(target)
+                .and_then(|()| self.limit_rate(client))
+                .and_then(|()| body::coding(headers))
+            {
+                Ok(coding) => Ok((coding, body::read(headers, incoming, limit).await?)),
+                Err(refused) => {
+                    body::discard(incoming).await;
+                    Err(refused)
+                }
+            }
+        };
+        match tokio::time::timeout(self.settings.body_timeout, reading)
+            .await
+            .unwrap_or(Err(Upload::SlowBody))?
+        {
+            (body::Coding::Identity, body) => Ok(body),
+            (body::Coding::Gzip, body) => body::inflate(&body, limit),
+        }
     }
 
     /// Whether this endpoint exists, and still does.
@@ -143,17 +173,6 @@ impl Intake {
         match limiter.allow(client::client_key(client), Instant::now()) {
             true => Ok(()),
             false => Err(Upload::RateLimited),
-        }
-    }
-
-    async fn read_body(&self, headers: &HeaderMap, incoming: Body) -> Result<Bytes, Upload> {
-        let limit = self.settings.max_body_bytes;
-        let coding = body::coding(headers)?;
-        let reading = tokio::time::timeout(self.settings.body_timeout, body::read(headers, incoming, limit));
-        let body = reading.await.unwrap_or(Err(Upload::SlowBody))?;
-        match coding {
-            body::Coding::Identity => Ok(body),
-            body::Coding::Gzip => body::inflate(&body, limit),
         }
     }
 }

@@ -1,0 +1,95 @@
+//! The private listener: health, readiness, the scrape.
+
+use std::io::Read;
+
+use lookoutd::outcome::{ExportCode, Exporter, Fate, Place, Rejection, Signal, Upload};
+
+use crate::support::REPORT;
+use crate::support::daemon::{Daemon, Setup};
+use crate::support::http::Request;
+use crate::support::scrape::Scrape;
+
+#[test]
+fn health_and_readiness() {
+    let daemon = Daemon::start();
+    for path in ["/-/healthy", "/-/ready", "/"] {
+        assert_eq!(daemon.get_admin(path).status, 200, "{path}");
+    }
+    assert_eq!(daemon.get_admin("/nowhere").status, 404);
+}
+
+#[test]
+fn an_export_that_keeps_failing_makes_it_unready_but_not_unhealthy() {
+    let daemon = Setup::yaml("admin: { unready_after: 1s }\ndelivery: { shutdown_timeout: 500ms }")
+        .variable("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+        .start();
+    assert_eq!(daemon.post("/report", REPORT).status, 204);
+    crate::support::eventually("unready", || {
+        let answer = daemon.get_admin("/-/ready");
+        if answer.status == 503 { Ok(()) } else { Err(answer.text()) }
+    });
+    assert_eq!(daemon.get_admin("/-/healthy").status, 200);
+    assert_eq!(daemon.post("/report", REPORT).status, 204);
+}
+
+#[test]
+fn the_scrape_is_text_and_gzipped_when_asked_for() {
+    let daemon = Daemon::start();
+    daemon.post("/report", REPORT);
+    let plain = daemon.get_admin("/metrics");
+    assert_eq!(plain.header("content-type"), Some("text/plain; version=0.0.4"));
+    assert_eq!(plain.header("content-encoding"), None);
+    let zipped = Request::new("GET", "/metrics").header("accept-encoding", "gzip").send(daemon.admin);
+    assert_eq!(zipped.header("content-encoding"), Some("gzip"));
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(&*zipped.body).read_to_string(&mut text).unwrap();
+    assert_eq!(Scrape::parse(&text).sum("lookout_reports_total", &[]), 1.0);
+}
+
+/// A dashboard must be able to tell 0 from absent, so everything closed is there from the start.
+#[test]
+fn closed_label_sets_are_there_from_the_start() {
+    let scrape = Daemon::start().scrape();
+    let is_there = |name: &str, labels: &[(&str, &str)]| {
+        assert_eq!(scrape.of(name, labels).count(), 1, "{name} {labels:?}");
+    };
+    Upload::ALL.iter().for_each(|it| is_there("lookout_uploads_total", &[("outcome", it.as_str())]));
+    Rejection::ALL
+        .iter()
+        .for_each(|it| is_there("lookout_reports_rejected_total", &[("reason", it.as_str())]));
+    for exporter in Exporter::ALL.iter().map(|it| ("exporter", it.as_str())) {
+        Fate::ALL.iter().for_each(|it| is_there("lookout_events_total", &[exporter, ("fate", it.as_str())]));
+        Place::ALL
+            .iter()
+            .for_each(|it| is_there("lookout_events_pending", &[exporter, ("place", it.as_str())]));
+    }
+    for signal in Signal::ALL.iter().map(|it| ("signal", it.as_str())) {
+        for code in ExportCode::ALL {
+            is_there("lookout_export_requests_total", &[signal, ("code", code.as_str())]);
+        }
+    }
+    for name in ["lookout_build_info", "lookout_connections", "lookout_uploads_in_flight"] {
+        is_there(name, &[]);
+    }
+    is_there("process_resident_memory_bytes", &[]);
+}
+
+/// `limits.series` holds for the scrape as a whole, whatever is sent.
+#[test]
+fn a_flood_of_sites_and_origins_stays_within_the_limit() {
+    let limit = 2000;
+    let daemon = Setup::yaml(&format!("limits: {{ series: {limit} }}")).start();
+    let report = |n: usize| {
+        format!(
+            r#"{{"type":"csp-violation","url":"https://s{n}.example/","body":{{"effectiveDirective":"img-src","blockedURL":"https://b{n}.example/"}}}}"#
+        )
+    };
+    for batch in 0..20 {
+        let items: Vec<_> = (0..250).map(|n| report(batch * 250 + n)).collect();
+        assert_eq!(daemon.post("/report", format!("[{}]", items.join(","))).status, 204);
+    }
+    let scrape = daemon.settle();
+    assert!(scrape.samples().len() <= limit, "{} samples", scrape.samples().len());
+    assert_eq!(scrape.sum("lookout_csp_violations_total", &[]), 5000.0);
+    assert!(scrape.sum("lookout_series_overflow_total", &[]) > 0.0);
+}

@@ -1,0 +1,170 @@
+//! What no browser should send and the internet does. For each: the exact answer, the exact counters,
+//! a process that lives, a scrape that Prometheus still reads.
+
+use serde_json::Value;
+
+use crate::support::REPORT;
+use crate::support::daemon::Daemon;
+use crate::support::http::Request;
+
+/// What is expected of one upload: the answer, and how its items were counted.
+struct Expected {
+    status: u16,
+    outcome: &'static str,
+    reports: u64,
+    rejected: &'static [(&'static str, u64)],
+}
+
+const NOT_JSON: Expected = Expected { status: 400, outcome: "not_json", reports: 0, rejected: &[] };
+
+const fn no_report(rejected: &'static [(&'static str, u64)]) -> Expected {
+    Expected { status: 400, outcome: "no_report", reports: 0, rejected }
+}
+
+const fn taken(reports: u64, rejected: &'static [(&'static str, u64)]) -> Expected {
+    Expected { status: 204, outcome: "accepted", reports, rejected }
+}
+
+/// Sends a body to a daemon of its own and gives the event lines.
+fn send(body: impl AsRef<[u8]>, expected: &Expected) -> Vec<Value> {
+    let daemon = Daemon::start();
+    let items = expected.reports + expected.rejected.iter().map(|(_, items)| items).sum::<u64>();
+    let answer = daemon.send(&Request::post("/report", body), items);
+    assert_eq!(answer.status, expected.status);
+    let scrape = daemon.settle();
+    assert_eq!(scrape.sum("lookout_uploads_total", &[("outcome", expected.outcome)]), 1.0);
+    assert_eq!(scrape.sum("lookout_reports_total", &[]), expected.reports as f64);
+    for (reason, items) in expected.rejected {
+        let found = scrape.sum("lookout_reports_rejected_total", &[("reason", *reason)]);
+        assert_eq!(found, *items as f64, "{reason}");
+    }
+    // It goes on: the next report is none the worse.
+    assert_eq!(daemon.post("/report", REPORT).status, 204);
+    let mut lines = daemon.stop();
+    lines.pop();
+    lines.iter().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
+}
+
+#[test]
+fn nothing() {
+    send("", &NOT_JSON);
+    send(" \n", &NOT_JSON);
+}
+
+#[test]
+fn json_that_is_no_report() {
+    send("null", &no_report(&[("not_an_object", 1)]));
+    send("\"text\"", &no_report(&[("not_an_object", 1)]));
+    send("[]", &no_report(&[]));
+    send("[[],7,{},{\"type\":\"\"}]", &no_report(&[("not_an_object", 2), ("no_type", 2)]));
+    send(r#"[{"type":"x","body":7}]"#, &no_report(&[("bad_body", 1)]));
+}
+
+#[test]
+fn nesting_without_end() {
+    let (open, close) = ("[".repeat(100_000), "]".repeat(100_000));
+    send(format!("{open}{close}"), &no_report(&[("unreadable", 1)]));
+    send(format!("{{\"type\":\"x\",\"body\":{{\"x\":{open}{close}}}}}"), &no_report(&[("unreadable", 1)]));
+    send(&open, &NOT_JSON);
+    let objects = format!("{}1{}", "{\"a\":".repeat(100_000), "}".repeat(100_000));
+    send(format!("[{objects},{}]", &REPORT[1..REPORT.len() - 1]), &taken(1, &[("unreadable", 1)]));
+}
+
+#[test]
+fn ten_megabytes() {
+    send(vec![b'['; 10 << 20], &Expected { status: 413, outcome: "too_large", reports: 0, rejected: &[] });
+}
+
+#[test]
+fn half_a_surrogate_pair() {
+    let lines = send(r#"{"type":"csp-violation","body":{"sample":"a\ud83d"}}"#, &taken(1, &[]));
+    assert_eq!(lines[0]["body"]["sample"], "a\u{fffd}");
+}
+
+#[test]
+fn a_byte_order_mark() {
+    send(format!("\u{feff}{REPORT}"), &taken(1, &[]));
+}
+
+#[test]
+fn invalid_utf_8() {
+    let lines = send(b"{\"type\":\"csp-violation\",\"body\":{\"sample\":\"a\xff\"}}", &taken(1, &[]));
+    assert_eq!(lines[0]["body"]["sample"], "a\u{fffd}");
+    send(b"\xff\xfe\x00", &NOT_JSON);
+}
+
+#[test]
+fn members_written_twice() {
+    let body = r#"{"type":"a","type":"csp-violation","body":{},"body":{"statusCode":1,"statusCode":404,"status-code":500}}"#;
+    let lines = send(body, &taken(1, &[]));
+    assert_eq!(lines[0]["type"], "csp-violation");
+    assert_eq!(lines[0]["body"], serde_json::json!({ "statusCode": 500 }));
+}
+
+#[test]
+fn integers_in_other_clothes() {
+    for (number, line) in [("1.0", Some(1)), ("\"1\"", Some(1)), ("-1226665688", None), ("1e999", None)] {
+        let body = format!(r#"[{{"type":"csp-violation","age":{number},"body":{{"lineNumber":{number}}}}}]"#);
+        if number == "1e999" {
+            send(body, &no_report(&[("unreadable", 1)]));
+            continue;
+        }
+        let lines = send(body, &taken(1, &[]));
+        assert_eq!(lines[0]["age"], line.unwrap_or(0), "{number}");
+        assert_eq!(lines[0]["body"].get("lineNumber").and_then(Value::as_u64), line, "{number}");
+    }
+}
+
+#[test]
+fn wrong_types_everywhere() {
+    const WRONG: [&str; 6] = ["null", "true", "-7.5", "\"\\u0000\\u202e\"", "[[]]", "{\"a\":{}}"];
+    let members = lookoutd::kind::ALL.iter().flat_map(|kind| kind.members).map(|member| member.name);
+    let members: Vec<_> = members.collect();
+    let mut items = Vec::new();
+    for wrong in WRONG {
+        let body: Vec<_> = members.iter().map(|name| format!("\"{name}\":{wrong}")).collect();
+        for kind in lookoutd::kind::ALL {
+            let (token, body) = (kind.token, body.join(","));
+            items.push(format!(
+                r#"{{"type":"{token}","age":{wrong},"url":{wrong},"user_agent":{wrong},"body":{{{body}}}}}"#
+            ));
+        }
+    }
+    let count = items.len() as u64;
+    assert_eq!(send(format!("[{}]", items.join(",")), &taken(count, &[])).len() as u64, count);
+}
+
+#[test]
+fn every_third_of_300_is_broken() {
+    let good = &REPORT[1..REPORT.len() - 1];
+    let items: Vec<_> = (0..300).map(|n| if n % 3 == 2 { "{\"type\":7}" } else { good }).collect();
+    let rejected = &[("no_type", 85), ("excess", 44)];
+    assert_eq!(send(format!("[{}]", items.join(",")), &taken(171, rejected)).len(), 171);
+}
+
+/// Control characters, quotes and line breaks where labels come from: the scrape must stand.
+#[test]
+fn labels_made_to_break_the_scrape() {
+    let nasty = r#"a\"b\\c\nd\u0000\u2028é"#;
+    let hosts = ["https://x{}.example/", "https://x\\u0000/", "https://{}/", "https://\\\"} 1\\n/"];
+    let items: Vec<_> = hosts
+        .iter()
+        .map(|host| {
+            let url = host.replace("{}", nasty);
+            format!(
+                r#"{{"type":"csp-violation","url":"{url}","body":{{"blockedURL":"{url}","effectiveDirective":"{nasty}","disposition":"{nasty}"}}}},
+                   {{"type":"network-error","url":"{url}","body":{{"type":"{nasty}","phase":"{nasty}","protocol":"{nasty}"}}}},
+                   {{"type":"{nasty}","url":"{url}","body":{{"{nasty}":"{nasty}"}}}}"#
+            )
+        })
+        .collect();
+    send(format!("[{}]", items.join(",")), &taken(12, &[]));
+}
+
+#[test]
+fn a_body_of_very_many_members_or_items() {
+    let members: Vec<_> = (0..20_000).map(|n| format!("\"m{n}\":{n}")).collect();
+    let lines = send(format!(r#"{{"type":"novel","body":{{{}}}}}"#, members.join(",")), &taken(1, &[]));
+    assert_eq!(lines[0]["lookout"]["dropped_members"], 20_000 - 128);
+    send(format!("[{}7]", "7,".repeat(99_999)), &no_report(&[("not_an_object", 256), ("excess", 99_744)]));
+}

@@ -1,0 +1,105 @@
+//! Bounds on how much at a time: uploads in hand, connections, uploads of one client, reports of one
+//! body.
+
+use std::time::Duration;
+
+use super::check;
+use crate::support::REPORT;
+use crate::support::daemon::{Daemon, Setup};
+use crate::support::http::{Connection, Request};
+
+/// An upload that stays in hand: its last byte is missing.
+fn begin_upload(daemon: &Daemon) -> Connection {
+    let mut connection = Connection::open(daemon.intake);
+    let (head, body) = halves();
+    connection.write(head.as_bytes()).unwrap();
+    connection.write(&body.as_bytes()[..body.len() - 1]).unwrap();
+    connection
+}
+
+fn halves() -> (String, &'static str) {
+    let head =
+        format!("POST /report HTTP/1.1\r\nhost: reports.test\r\ncontent-length: {}\r\n\r\n", REPORT.len());
+    (head, REPORT)
+}
+
+#[test]
+fn more_uploads_in_hand_than_allowed_are_told_to_come_back() {
+    let daemon = Setup::yaml("intake: { max_in_flight: 1 }").start();
+    let mut first = begin_upload(&daemon);
+    daemon.until("lookout_uploads_in_flight", &[], 1.0);
+    let refused = Request::post("/report", REPORT).send(daemon.intake);
+    check(&refused, 503);
+    assert!(refused.header("retry-after").unwrap().parse::<u64>().unwrap() > 0);
+    daemon.until("lookout_uploads_total", &[("outcome", "overloaded")], 1.0);
+    first.write(b"]").unwrap();
+    check(&first.answer(), 204);
+    daemon.count(1);
+    check(&daemon.post("/report", REPORT), 204);
+}
+
+#[test]
+fn an_upload_whose_client_went_away_is_counted() {
+    let daemon = Daemon::start();
+    drop(begin_upload(&daemon));
+    daemon.until("lookout_uploads_total", &[("outcome", "aborted")], 1.0);
+    daemon.until("lookout_uploads_in_flight", &[], 0.0);
+}
+
+#[test]
+fn connections_over_the_cap_wait_and_are_served_later() {
+    let daemon = Setup::yaml("intake: { max_connections: 1 }").start();
+    let mut first = begin_upload(&daemon);
+    daemon.until("lookout_connections", &[], 1.0);
+    let mut second = begin_upload(&daemon);
+    second.write(b"]").unwrap();
+    assert!(second.is_silent_for(Duration::from_millis(300)), "it was served beside the first");
+    assert_eq!(daemon.scrape().sum("lookout_connections", &[]), 1.0);
+    first.write(b"]").unwrap();
+    check(&first.answer(), 204);
+    drop(first);
+    check(&second.answer(), 204);
+    daemon.count(2);
+}
+
+#[test]
+fn uploads_over_the_rate_limit_are_dropped_counted_and_not_told() {
+    let daemon = Setup::yaml("intake: { rate_limit: { per_second: 1, burst: 3 } }").start();
+    let uploads = 10;
+    for _ in 0..uploads {
+        check(&Request::post("/report", REPORT).send(daemon.intake), 204);
+    }
+    let outcome = |outcome| daemon.scrape().sum("lookout_uploads_total", &[("outcome", outcome)]);
+    let (accepted, dropped) = (outcome("accepted"), outcome("rate_limited"));
+    assert_eq!(accepted + dropped, f64::from(uploads));
+    assert!(accepted >= 3.0 && dropped > 0.0, "{accepted} accepted, {dropped} dropped");
+    daemon.count(accepted as u64);
+}
+
+#[test]
+fn forwarded_addresses_count_only_behind_a_trusted_proxy() {
+    let accepted = |settings: &str| {
+        let daemon =
+            Setup::yaml(&format!("intake: {{ rate_limit: {{ per_second: 1, burst: 1 }}{settings} }}"))
+                .start();
+        for client in 1..=5 {
+            let request =
+                Request::post("/report", REPORT).header("x-forwarded-for", &format!("203.0.113.{client}"));
+            check(&request.send(daemon.intake), 204);
+        }
+        let accepted = daemon.scrape().sum("lookout_uploads_total", &[("outcome", "accepted")]);
+        daemon.count(accepted as u64);
+        accepted
+    };
+    assert_eq!(accepted(", trusted_proxies: [127.0.0.0/8]"), 5.0);
+    assert!(accepted("") < 5.0);
+}
+
+#[test]
+fn reports_beyond_the_limit_of_a_body_are_rejected() {
+    let daemon = Setup::yaml("intake: { max_reports: 3 }").start();
+    let body = format!("[{}]", [&REPORT[1..REPORT.len() - 1]; 5].join(","));
+    check(&daemon.post("/report", body), 204);
+    daemon.until("lookout_reports_total", &[], 3.0);
+    daemon.until("lookout_reports_rejected_total", &[("reason", "excess")], 2.0);
+}

@@ -1,0 +1,67 @@
+//! Clients that take their time, by accident or in order to hold a connection for ever.
+
+use std::time::{Duration, Instant};
+
+use super::check;
+use crate::support::daemon::Setup;
+use crate::support::http::{Answer, Connection};
+use crate::support::{DEADLINE, REPORT};
+
+/// How often a dripping client sends a byte: often enough that no idle timeout would notice.
+const DRIP: Duration = Duration::from_millis(100);
+
+/// Sends byte after byte until the daemon has had enough. `None`: it closed the connection.
+fn drip(connection: &mut Connection, bytes: &[u8]) -> Option<Answer> {
+    let end = Instant::now() + DEADLINE;
+    for byte in bytes.iter().cycle() {
+        assert!(Instant::now() < end, "the daemon waits for ever");
+        if connection.write(&[*byte]).is_err() || !connection.is_silent_for(DRIP) {
+            break;
+        }
+    }
+    connection.answer_or_close()
+}
+
+#[test]
+fn a_dripping_body_is_cut_off() {
+    let daemon = Setup::yaml("intake: { body_timeout: 1s }").start();
+    for head in ["content-length: 100000", "transfer-encoding: chunked"] {
+        let mut connection = Connection::open(daemon.intake);
+        connection.write(format!("POST /report HTTP/1.1\r\nhost: r\r\n{head}\r\n\r\n").as_bytes()).unwrap();
+        let answer = drip(&mut connection, b"1\r\n \r\n").expect("an answer");
+        check(&answer, 408);
+        assert_eq!(answer.header("connection"), Some("close"));
+    }
+    daemon.until("lookout_uploads_total", &[("outcome", "slow_body")], 2.0);
+}
+
+#[test]
+fn a_dripping_head_is_cut_off() {
+    let daemon = Setup::yaml("intake: { head_timeout: 1s }").start();
+    let mut connection = Connection::open(daemon.intake);
+    connection.write(b"POST /report HTTP/1.1\r\nhost: r\r\nx-long: ").unwrap();
+    let answer = drip(&mut connection, b"a");
+    assert!(answer.is_none_or(|answer| answer.status == 408));
+    daemon.until("lookout_connections", &[], 0.0);
+}
+
+#[test]
+fn a_connection_that_says_nothing_is_closed() {
+    let daemon = Setup::yaml("intake: { head_timeout: 1s }").start();
+    let mut connection = Connection::open(daemon.intake);
+    assert!(connection.answer_or_close().is_none_or(|answer| answer.status == 408));
+    daemon.until("lookout_connections", &[], 0.0);
+}
+
+#[test]
+fn a_second_slow_head_on_one_connection_is_cut_off_too() {
+    let daemon = Setup::yaml("intake: { head_timeout: 1s }").start();
+    let mut connection = Connection::open(daemon.intake);
+    let head = format!("POST /report HTTP/1.1\r\nhost: r\r\ncontent-length: {}\r\n\r\n", REPORT.len());
+    connection.write(format!("{head}{REPORT}").as_bytes()).unwrap();
+    check(&connection.answer(), 204);
+    daemon.count(1);
+    connection.write(b"POST /report HTTP/1.1\r\nx-long: ").unwrap();
+    let answer = drip(&mut connection, b"a");
+    assert!(answer.is_none_or(|answer| answer.status == 408));
+}

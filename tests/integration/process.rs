@@ -1,0 +1,141 @@
+//! The program as whoever starts it sees it: its first line, its exit codes, its signals.
+
+use crate::support::REPORT;
+use crate::support::daemon::{Daemon, Setup};
+use crate::support::http::Connection;
+
+#[test]
+fn the_first_line_says_where_it_listens_and_what_is_on() {
+    let daemon = Daemon::start();
+    let first = daemon.stderr.at_least(1).remove(0);
+    for word in ["lookoutd listens", "logs=console", "metrics=scrape"] {
+        assert!(first.contains(word), "{first}");
+    }
+    assert_ne!(daemon.intake.port(), 0);
+    assert_ne!(daemon.admin.port(), daemon.intake.port());
+}
+
+#[test]
+fn exports_follow_the_standard_variables() {
+    let first = |setup: Setup| setup.start().stderr.at_least(1).remove(0);
+    let none = Setup::default().variable("OTEL_LOGS_EXPORTER", "none");
+    assert!(first(none).contains("logs=none"));
+    let endpoint = "http://127.0.0.1:9";
+    let both = Setup::default()
+        .variable("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+        .variable("OTEL_LOGS_EXPORTER", "console,otlp");
+    let line = first(both);
+    assert!(line.contains(&format!("logs=console,otlp({endpoint}")), "{line}");
+    assert!(line.contains(&format!("metrics=scrape,otlp({endpoint}")), "{line}");
+}
+
+#[test]
+fn bad_settings_stop_the_start_with_exit_code_2() {
+    let refused = |setup: Setup, words: &[&str]| {
+        let output = setup.output();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        assert_eq!((output.stdout.len(), stderr.lines().count()), (0, 1), "one message: {stderr}");
+        for word in words {
+            assert!(stderr.contains(word), "{word}: {stderr}");
+        }
+    };
+    let file = "lookoutd.yaml";
+    refused(
+        Setup::yaml("\nintake: { max_bodi_bytes: 1 }"),
+        &[file, ":2:", "intake.max_bodi_bytes", "max_body_bytes"],
+    );
+    refused(Setup::yaml("limits: { series: many }"), &[file, ":1:", "limits.series", "many"]);
+    refused(Setup::yaml("intake: [1"), &[file]);
+    refused(Setup::default().argument("--listen").argument("nowhere"), &["--listen", "nowhere"]);
+    refused(Setup::default().variable("LOOKOUT_LIMITS_SERIES", "-1"), &["LOOKOUT_LIMITS_SERIES", "-1"]);
+    refused(Setup::default().variable("LOOKOUT_LIMIT_SERIES", "2000"), &["LOOKOUT_LIMIT_SERIES"]);
+    refused(
+        Setup::default().variable("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"),
+        &["OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"],
+    );
+    refused(Setup::default().argument("--config").argument("absent.yaml"), &["absent.yaml"]);
+}
+
+#[test]
+fn an_address_in_use_stops_the_start() {
+    let daemon = Daemon::start();
+    let second = Setup::default()
+        .argument("--listen")
+        .argument(&daemon.intake.to_string())
+        .argument("--admin-listen")
+        .argument("127.0.0.1:0");
+    let output = second.output();
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains(&daemon.intake.to_string()), "{stderr}");
+}
+
+#[test]
+fn check_and_config_end_well_and_agree() {
+    let yaml = "limits: { series: 4000 }";
+    let check = Setup::yaml(yaml).argument("check").output();
+    assert_eq!(check.status.code(), Some(0));
+    assert!(String::from_utf8(check.stdout).unwrap().starts_with("ok"));
+    let config = Setup::yaml(yaml).argument("config").output();
+    assert_eq!(config.status.code(), Some(0));
+    let printed = String::from_utf8(config.stdout).unwrap();
+    assert!(printed.lines().any(|line| line.trim().starts_with("series: 4000")), "{printed}");
+    let again = Setup::yaml(&printed).argument("check").output();
+    assert_eq!(again.status.code(), Some(0), "what config prints is a valid file");
+    assert_eq!(Setup::yaml("nonsense: 1").argument("check").output().status.code(), Some(2));
+}
+
+#[test]
+fn diagnostics_can_be_json() {
+    let daemon =
+        Setup::default().argument("--log-format").argument("json").argument("--log-level").argument("warn");
+    // At level warn nothing is said at all when all is well, so the settings are only checked.
+    assert_eq!(daemon.argument("check").output().status.code(), Some(0));
+}
+
+/// That SIGTERM ends it with code 0 and all events written, the harness checks for every daemon.
+#[test]
+fn an_interrupt_ends_it_as_well() {
+    let mut daemon = Daemon::start();
+    daemon.signal("INT");
+    assert_eq!(daemon.wait(), Some(0));
+    daemon.leave();
+}
+
+#[test]
+fn a_hangup_changes_nothing() {
+    let daemon = Daemon::start();
+    daemon.signal("HUP");
+    daemon.stderr.containing("SIGHUP");
+    assert_eq!(daemon.post("/report", REPORT).status, 204);
+}
+
+#[test]
+fn an_upload_in_hand_at_sigterm_is_finished() {
+    let mut daemon = Daemon::start();
+    let mut connection = Connection::open(daemon.intake);
+    let head = format!("POST /report HTTP/1.1\r\nhost: r\r\ncontent-length: {}\r\n\r\n", REPORT.len());
+    connection.write(format!("{head}{}", &REPORT[..10]).as_bytes()).unwrap();
+    daemon.until("lookout_uploads_in_flight", &[], 1.0);
+    daemon.signal("TERM");
+    daemon.stderr.containing("shutting down");
+    connection.write(&REPORT.as_bytes()[10..]).unwrap();
+    assert_eq!(connection.answer().status, 204);
+    assert_eq!(daemon.wait(), Some(0));
+    assert_eq!(daemon.stdout.finish().len(), 1, "its event was written");
+    daemon.leave();
+}
+
+#[test]
+fn a_second_sigterm_ends_it_at_once() {
+    let mut daemon = Daemon::start();
+    let mut connection = Connection::open(daemon.intake);
+    connection.write(b"POST /report HTTP/1.1\r\nhost: r\r\ncontent-length: 9\r\n\r\n").unwrap();
+    daemon.until("lookout_uploads_in_flight", &[], 1.0);
+    daemon.signal("TERM");
+    daemon.stderr.containing("shutting down");
+    daemon.signal("TERM");
+    assert_eq!(daemon.wait(), Some(1));
+    daemon.leave();
+}

@@ -1,0 +1,244 @@
+//! The real binary as a child process, on ports of its own choosing. Whatever a test does with it, at
+//! the end the harness itself checks that the books balance and that SIGTERM ends it in order.
+
+use std::net::SocketAddr;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tempfile::TempDir;
+
+use super::http::{Answer, Request};
+use super::lines::Lines;
+use super::scrape::Scrape;
+use super::{DEADLINE, eventually};
+
+/// How a daemon is to be started. Its environment holds nothing but PATH and what is added here.
+#[derive(Default)]
+pub(crate) struct Setup {
+    arguments: Vec<String>,
+    yaml: Option<String>,
+    variables: Vec<(String, String)>,
+}
+
+impl Setup {
+    /// With this settings file.
+    pub(crate) fn yaml(yaml: &str) -> Setup {
+        Setup { yaml: Some(yaml.to_owned()), ..Setup::default() }
+    }
+
+    pub(crate) fn argument(mut self, argument: &str) -> Setup {
+        self.arguments.push(argument.to_owned());
+        self
+    }
+
+    pub(crate) fn variable(mut self, name: &str, value: &str) -> Setup {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Runs it to its end, for what does not serve.
+    pub(crate) fn output(self) -> Output {
+        let directory = TempDir::new().unwrap();
+        self.command(&directory).output().expect("the binary runs")
+    }
+
+    /// Starts it and waits until it says where it listens.
+    pub(crate) fn start(self) -> Daemon {
+        let directory = TempDir::new().unwrap();
+        let mut command = self.command(&directory);
+        command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+        let mut child = command.spawn().expect("the binary runs");
+        let stdout = Lines::of(child.stdout.take().unwrap());
+        let stderr = Lines::of(child.stderr.take().unwrap());
+        let first = stderr.at_least(1).remove(0);
+        let logs = field(&first, "logs=");
+        Daemon {
+            intake: address(&first, "intake=http://"),
+            admin: address(&first, "admin=http://"),
+            exporters: ["console", "otlp"].into_iter().filter(|name| logs.contains(name)).collect(),
+            child,
+            stdout,
+            stderr,
+            items: AtomicU64::new(0),
+            ended: false,
+            _directory: directory,
+        }
+    }
+
+    fn command(&self, directory: &TempDir) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lookoutd"));
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        command.args(&self.arguments).current_dir(directory.path());
+        if let Some(yaml) = &self.yaml {
+            std::fs::write(directory.path().join("lookoutd.yaml"), yaml).unwrap();
+            command.args(["--config", "lookoutd.yaml"]);
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+}
+
+fn field<'l>(line: &'l str, prefix: &str) -> &'l str {
+    let found = line.split_whitespace().find_map(|word| word.strip_prefix(prefix));
+    found.unwrap_or_else(|| panic!("no {prefix} in the first line: {line:?}"))
+}
+
+fn address(line: &str, prefix: &str) -> SocketAddr {
+    field(line, prefix).parse().unwrap_or_else(|error| panic!("{error}: {line:?}"))
+}
+
+/// A running daemon. Dropping it ends it, with all checks.
+pub(crate) struct Daemon {
+    pub(crate) intake: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    pub(crate) stdout: Lines,
+    pub(crate) stderr: Lines,
+    exporters: Vec<&'static str>,
+    child: Child,
+    /// Items of all bodies that came as far as being read.
+    items: AtomicU64,
+    ended: bool,
+    _directory: TempDir,
+}
+
+impl Daemon {
+    /// With nothing set at all.
+    pub(crate) fn start() -> Daemon {
+        Setup::default().start()
+    }
+
+    /// Posts a body and keeps the books of its items.
+    pub(crate) fn post(&self, target: &str, body: impl AsRef<[u8]>) -> Answer {
+        self.send(&Request::post(target, &body), items_in(body.as_ref()))
+    }
+
+    /// Sends a request whose body holds so many items, counted if the answer says that the body was
+    /// read. (A rate-limited upload is answered like a taken one: send it past the books.)
+    pub(crate) fn send(&self, request: &Request, items: u64) -> Answer {
+        let answer = request.send(self.intake);
+        if matches!(answer.status, 204 | 400) {
+            self.count(items);
+        }
+        answer
+    }
+
+    /// Puts items into the books that a test sent on its own.
+    pub(crate) fn count(&self, items: u64) {
+        self.items.fetch_add(items, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get_admin(&self, target: &str) -> Answer {
+        Request::new("GET", target).send(self.admin)
+    }
+
+    pub(crate) fn scrape(&self) -> Scrape {
+        let answer = self.get_admin("/metrics");
+        assert_eq!(answer.status, 200);
+        Scrape::parse(&answer.text())
+    }
+
+    /// Waits until the scrape says this.
+    pub(crate) fn until(&self, name: &str, labels: &[(&str, &str)], value: f64) {
+        eventually(name, || {
+            let found = self.scrape().sum(name, labels);
+            if found == value { Ok(()) } else { Err(format!("{labels:?} is {found} instead of {value}")) }
+        });
+    }
+
+    /// Waits until nothing is in hand and the books balance: every item is counted as a report or
+    /// as a rejection, and every report has a fate or a place at every exporter that is on.
+    pub(crate) fn settle(&self) -> Scrape {
+        eventually("the books balance", || {
+            let scrape = self.scrape();
+            self.balance(&scrape).map(|()| scrape)
+        })
+    }
+
+    fn balance(&self, scrape: &Scrape) -> Result<(), String> {
+        let (items, reports) =
+            (self.items.load(Ordering::Relaxed) as f64, scrape.sum("lookout_reports_total", &[]));
+        let rejected = scrape.sum("lookout_reports_rejected_total", &[]);
+        if items != reports + rejected {
+            return Err(format!("{items} items, but {reports} reports and {rejected} rejected"));
+        }
+        if scrape.sum("lookout_uploads_in_flight", &[]) != 0.0 {
+            return Err("an upload is still in hand".to_owned());
+        }
+        self.exporters.iter().try_for_each(|exporter| {
+            let labels = [("exporter", *exporter)];
+            let ended = scrape.sum("lookout_events_total", &labels);
+            let pending = scrape.sum("lookout_events_pending", &labels);
+            match reports == ended + pending {
+                true => Ok(()),
+                false => Err(format!("{exporter}: {reports} reports, {ended} ended, {pending} pending")),
+            }
+        })
+    }
+
+    pub(crate) fn signal(&self, signal: &str) {
+        // The shell has `kill` built in; the program of that name need not be installed.
+        let kill = format!("kill -{signal} {}", self.child.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    }
+
+    /// Ends it in order and gives the lines of stdout.
+    pub(crate) fn stop(mut self) -> Vec<String> {
+        self.end();
+        self.stdout.all()
+    }
+
+    /// For tests that ended it themselves: there is nothing left to check.
+    pub(crate) fn leave(mut self) {
+        self.ended = true;
+    }
+
+    fn end(&mut self) {
+        self.ended = true;
+        let scrape = self.settle();
+        self.signal("TERM");
+        let status = self.wait();
+        let stderr = self.stderr.finish();
+        assert_eq!(status, Some(0), "exit code; stderr: {stderr:#?}");
+        let lines = self.stdout.finish();
+        if self.exporters.contains(&"console") {
+            let fate = |fate| scrape.sum("lookout_events_total", &[("exporter", "console"), ("fate", fate)]);
+            let written =
+                scrape.sum("lookout_reports_total", &[]) - fate("capped") - fate("dropped_queue_full");
+            assert_eq!(lines.len() as f64, written, "one line on stdout for each event");
+        } else {
+            assert_eq!(lines, [""; 0], "stdout carries events only");
+        }
+    }
+
+    /// The exit code, once there is one.
+    pub(crate) fn wait(&mut self) -> Option<i32> {
+        eventually("the end of the process", || match self.child.try_wait().unwrap() {
+            Some(status) => Ok(status.code()),
+            None => Err(format!("it runs on; stderr: {:#?}", self.stderr.all())),
+        })
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if !self.ended && !std::thread::panicking() {
+            self.end();
+        }
+        // After a failure nobody is left to end it in order.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// The harness' own idea of how many items a body holds.
+fn items_in(body: &[u8]) -> u64 {
+    match serde_json::from_slice(body) {
+        Ok(serde_json::Value::Array(items)) => items.len() as u64,
+        Ok(_) => 1,
+        Err(_) => 0,
+    }
+}
+
+/// Keeps the constant of the harness and the default of the daemon apart: shutdown takes less.
+const _: () = assert!(DEADLINE.as_secs() > 10);

@@ -1,0 +1,159 @@
+//! A small blocking HTTP/1.1 client that can also do what no good client does: send half a request,
+//! drip, announce what it does not send.
+
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use super::DEADLINE;
+
+/// A request, `Connection: close` unless it is written by hand.
+pub(crate) struct Request {
+    method: &'static str,
+    target: String,
+    headers: Vec<(String, String)>,
+    body: Option<Vec<u8>>,
+    chunked: bool,
+}
+
+impl Request {
+    pub(crate) fn new(method: &'static str, target: &str) -> Request {
+        Request { method, target: target.to_owned(), headers: Vec::new(), body: None, chunked: false }
+    }
+
+    pub(crate) fn post(target: &str, body: impl AsRef<[u8]>) -> Request {
+        let mut request = Request::new("POST", target);
+        request.body = Some(body.as_ref().to_vec());
+        request
+    }
+
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Request {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Sends the body in chunks, so that its length is not known before its end.
+    pub(crate) fn chunked(mut self) -> Request {
+        self.chunked = true;
+        self
+    }
+
+    /// The bytes of the head, and those of the body.
+    fn bytes(&self) -> (Vec<u8>, Vec<u8>) {
+        let mut head = format!("{} {} HTTP/1.1\r\nhost: reports.test\r\n", self.method, self.target);
+        for (name, value) in &self.headers {
+            head += &format!("{name}: {value}\r\n");
+        }
+        let body = self.body.clone().unwrap_or_default();
+        head += match (&self.body, self.chunked) {
+            (None, _) => String::new(),
+            (Some(_), true) => "transfer-encoding: chunked\r\n".to_owned(),
+            (Some(body), false) => format!("content-length: {}\r\n", body.len()),
+        }
+        .as_str();
+        head += "connection: close\r\n\r\n";
+        (head.into_bytes(), if self.chunked { in_chunks(&body) } else { body })
+    }
+
+    /// Sends it over a connection of its own.
+    pub(crate) fn send(&self, to: SocketAddr) -> Answer {
+        let mut connection = Connection::open(to);
+        let (head, body) = self.bytes();
+        connection.write(&head).expect("the head can be sent");
+        // A refused body may be cut off: the answer is on its way then.
+        drop(connection.write(&body));
+        connection.answer()
+    }
+}
+
+fn in_chunks(body: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for chunk in body.chunks(8192) {
+        out.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+        out.extend_from_slice(chunk);
+        out.extend_from_slice(b"\r\n");
+    }
+    out.extend_from_slice(b"0\r\n\r\n");
+    out
+}
+
+/// A connection that a test writes to by hand.
+pub(crate) struct Connection(BufReader<TcpStream>);
+
+impl Connection {
+    pub(crate) fn open(to: SocketAddr) -> Connection {
+        let stream = TcpStream::connect_timeout(&to, DEADLINE).expect("the daemon accepts");
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        stream.set_write_timeout(Some(DEADLINE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Connection(BufReader::new(stream))
+    }
+
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.0.get_mut().write_all(bytes)
+    }
+
+    /// The answer; fails when there is none.
+    pub(crate) fn answer(&mut self) -> Answer {
+        self.answer_or_close().expect("an answer rather than a closed connection")
+    }
+
+    /// The answer; `None` when the daemon closed the connection without one.
+    pub(crate) fn answer_or_close(&mut self) -> Option<Answer> {
+        let mut line = String::new();
+        match self.0.read_line(&mut line) {
+            Ok(0) => return None,
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
+            read => read.expect("an answer in time"),
+        };
+        let status = line.split(' ').nth(1).and_then(|status| status.parse().ok());
+        let status = status.unwrap_or_else(|| panic!("no status line: {line:?}"));
+        let headers = self.headers();
+        let length = headers.iter().find(|(name, _)| name == "content-length");
+        let length = length.map_or(0, |(_, length)| length.parse().unwrap());
+        let mut body = vec![0; length];
+        self.0.read_exact(&mut body).expect("a whole body");
+        Some(Answer { status, headers, body })
+    }
+
+    fn headers(&mut self) -> Vec<(String, String)> {
+        let mut headers = Vec::new();
+        loop {
+            let mut line = String::new();
+            self.0.read_line(&mut line).expect("a whole head");
+            let Some((name, value)) = line.trim_end().split_once(':') else { return headers };
+            headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
+        }
+    }
+
+    /// Whether nothing at all comes within this time.
+    pub(crate) fn is_silent_for(&mut self, time: Duration) -> bool {
+        self.0.get_ref().set_read_timeout(Some(time)).unwrap();
+        let read = self.0.fill_buf().map(<[u8]>::len);
+        self.0.get_ref().set_read_timeout(Some(DEADLINE)).unwrap();
+        matches!(read, Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut))
+    }
+}
+
+/// An answer as it came.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    /// Names in lower case.
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.body.clone()).expect("an answer in UTF-8")
+    }
+
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}

@@ -1,0 +1,138 @@
+//! The path of an upload in this process: the same functions as in the daemon, with sinks that
+//! remember what they were handed.
+
+use std::sync::{Arc, Mutex};
+
+use lookoutd::config::settings::Settings;
+use lookoutd::outcome::{Rejection, Upload};
+use lookoutd::pipeline::{EventSink, Pipeline};
+use lookoutd::report::Context;
+use lookoutd::table::{Number, Table, report_families};
+use opentelemetry_proto::tonic::logs::v1::{LogRecord, ScopeLogs};
+use prost::Message;
+
+use super::capture::Capture;
+
+/// A path with nothing behind it.
+pub(crate) struct InProcess {
+    pipeline: Pipeline,
+    console: Remember,
+    otlp: Remember,
+}
+
+/// What became of one upload.
+pub(crate) struct Taken {
+    pub(crate) outcome: Upload,
+    /// The lines, newline included.
+    pub(crate) console: Vec<Vec<u8>>,
+    /// The records, each framed as it stands in a request.
+    pub(crate) otlp: Vec<Vec<u8>>,
+}
+
+/// A sink's memory: one entry an event.
+#[derive(Clone, Default)]
+struct Remember(Arc<Mutex<Vec<Vec<u8>>>>);
+
+impl EventSink for Remember {
+    fn push(&self, events: &[u8], ends: &[u32]) {
+        let mut start = 0;
+        for end in ends.iter().map(|end| *end as usize) {
+            self.0.lock().unwrap().push(events[start..end].to_vec());
+            start = end;
+        }
+        assert_eq!(start, events.len(), "every byte belongs to an event");
+    }
+}
+
+/// What an upload says when nobody says anything.
+pub(crate) fn context() -> Context<'static> {
+    Context {
+        received: jiff::Timestamp::from_second(1_795_351_600).unwrap(),
+        uptime: 0,
+        user_agent: None,
+        disposition: None,
+        site: None,
+        query: &[],
+        client_address: None,
+    }
+}
+
+impl InProcess {
+    pub(crate) fn new(settings: &Settings) -> InProcess {
+        let table = Arc::new(Table::new(settings.limits.series, context().received));
+        let (console, otlp) = (Remember::default(), Remember::default());
+        let pipeline =
+            Pipeline::new(settings, table, Some(Box::new(console.clone())), Some(Box::new(otlp.clone())));
+        InProcess { pipeline, console, otlp }
+    }
+
+    /// With no event export: a path that only counts.
+    pub(crate) fn counting() -> InProcess {
+        let settings = lookoutd::config::defaults();
+        let table = Arc::new(Table::new(settings.limits.series, context().received));
+        let pipeline = Pipeline::new(&settings, table, None, None);
+        InProcess { pipeline, console: Remember::default(), otlp: Remember::default() }
+    }
+
+    /// With the settings that hold when nobody sets anything.
+    pub(crate) fn default() -> InProcess {
+        InProcess::new(&lookoutd::config::defaults())
+    }
+
+    pub(crate) fn take(&self, body: &[u8], context: &Context<'_>) -> Taken {
+        let outcome = self.pipeline.take(body, context);
+        let events = |of: &Remember| std::mem::take(&mut *of.0.lock().unwrap());
+        Taken { outcome, console: events(&self.console), otlp: events(&self.otlp) }
+    }
+
+    /// A capture, as of the moment it was made.
+    pub(crate) fn take_capture(&self, capture: &Capture) -> Taken {
+        let context =
+            Context { received: capture.received(), user_agent: capture.header("user-agent"), ..context() };
+        self.take(capture.body.as_bytes(), &context)
+    }
+
+    /// Σ `lookout_reports_total`.
+    pub(crate) fn reports(&self) -> u64 {
+        let mut reports = 0;
+        self.pipeline.table.read(&mut |family, reading| {
+            if let (true, Number::Count(count)) = (family.name == "lookout_reports_total", reading.number) {
+                reports += count;
+            }
+        });
+        reports
+    }
+
+    /// Σ `lookout_reports_rejected_total`.
+    pub(crate) fn rejected(&self) -> u64 {
+        Rejection::ALL.iter().map(|reason| self.pipeline.table.own.rejected(*reason)).sum()
+    }
+
+    /// Every series of the report families, sorted, as the scrape names it.
+    pub(crate) fn series(&self) -> Vec<String> {
+        let mut series = Vec::new();
+        let families: Vec<_> = report_families().map(|family| family.name).collect();
+        self.pipeline.table.read(&mut |family, reading| {
+            if !families.contains(&family.name) {
+                return;
+            }
+            let pairs = family.labels.iter().zip(&reading.labels);
+            let labels: Vec<_> = pairs.map(|(name, value)| format!("{name}={value:?}")).collect();
+            let value = match reading.number {
+                Number::Count(count) => count.to_string(),
+                Number::Float(sum) => sum.to_string(),
+                Number::Histogram(histogram) => format!("{} in {} s", histogram.count(), histogram.sum),
+            };
+            series.push(format!("{}{{{}}} {value}", family.name, labels.join(",")));
+        });
+        series.sort();
+        series
+    }
+}
+
+/// A record as a receiver reads it.
+pub(crate) fn decode(framed: &[u8]) -> LogRecord {
+    let mut scope = ScopeLogs::decode(framed).expect("a field of ScopeLogs");
+    assert_eq!(scope.log_records.len(), 1);
+    scope.log_records.remove(0)
+}

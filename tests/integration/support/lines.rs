@@ -1,0 +1,59 @@
+//! A child's output as lines, read by a thread so that no pipe ever fills up.
+
+use std::io::{BufRead, BufReader, Read};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use super::eventually;
+
+/// The lines that were written so far.
+pub(crate) struct Lines {
+    read: Arc<Mutex<Vec<String>>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Lines {
+    pub(crate) fn of(output: impl Read + Send + 'static) -> Lines {
+        let read = Arc::new(Mutex::new(Vec::new()));
+        let lines = read.clone();
+        let reader = std::thread::spawn(move || {
+            for line in BufReader::new(output).lines() {
+                lines.lock().unwrap().push(line.expect("output is UTF-8"));
+            }
+        });
+        Lines { read, reader: Some(reader) }
+    }
+
+    pub(crate) fn all(&self) -> Vec<String> {
+        self.read.lock().unwrap().clone()
+    }
+
+    /// Waits for as many lines, and gives all that are there then.
+    pub(crate) fn at_least(&self, count: usize) -> Vec<String> {
+        eventually("lines of output", || {
+            let lines = self.all();
+            if lines.len() >= count {
+                Ok(lines)
+            } else {
+                Err(format!("{} instead of {count}: {lines:?}", lines.len()))
+            }
+        })
+    }
+
+    /// Waits for a line that says this.
+    pub(crate) fn containing(&self, text: &str) -> String {
+        eventually("a line of output", || {
+            let lines = self.all();
+            let found = lines.iter().find(|line| line.contains(text)).cloned();
+            found.ok_or_else(|| format!("no {text:?} in {lines:?}"))
+        })
+    }
+
+    /// All lines, once the child has closed its end.
+    pub(crate) fn finish(&mut self) -> Vec<String> {
+        if let Some(reader) = self.reader.take() {
+            reader.join().expect("the output can be read");
+        }
+        self.all()
+    }
+}
