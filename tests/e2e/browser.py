@@ -4,8 +4,8 @@ import os
 import re
 import subprocess
 
-from checks import Failure, equal, eventually
-from http_client import get
+from checks import equal, eventually
+from http_client import request
 from socket_session import Session
 
 FLAGS = (
@@ -40,14 +40,24 @@ class Chromium:
         process = bench.process(
             "chromium", ["chromium", *FLAGS, f"--user-agent={agent}",
                          f"--user-data-dir={home / 'profile'}", "about:blank"],
-            {"PATH": os.environ["PATH"], "HOME": str(home)})
+            {"PATH": os.environ["PATH"], "HOME": str(home), "TMPDIR": str(home)})
         found = process.wait_for(r"DevTools listening on ws://(127\.0\.0\.1:\d+)/", "stderr", 60)
-        self.tab = bench.closing(Session(self.name, eventually(lambda: first_tab(found.group(1)))))
+        self.bench, self.debugger = bench, f"http://{found.group(1)}"
+        self.tab = None
+
+    def open_tab(self):
+        """A new tab, and a connection to drive it."""
+        answer = request("PUT", f"{self.debugger}/json/new?about:blank")
+        equal("Chromium did not open a tab", 200, answer.status, answer.text)
+        return self.bench.closing(Session(self.name, answer.json()["webSocketDebuggerUrl"]))
 
     def visit(self, url):
         """Has the tab load a page, to its end; that it cannot be loaded is an end as well."""
+        self.tab = self.tab or self.open_tab()
         self.tab.command("Page.navigate", url=url)
         eventually(self.loaded, 30)
+        # Another tab may be in front, such as one that the page before has opened.
+        self.tab.command("Page.bringToFront")
 
     def loaded(self):
         """Whether the tab shows a page that is complete."""
@@ -60,17 +70,9 @@ class Chromium:
                          deltaY=50)
 
     def crash(self):
-        """Ends the page's process as a fault would; there is no answer to that."""
+        """Ends the page's process as a fault would. The tab stays and never answers again."""
         self.tab.send("Page.crash")
-
-
-def first_tab(debugger):
-    """Where to drive the tab that is in front: what is done to it is done before the user's eyes."""
-    tabs = [target for target in get(f"http://{debugger}/json/list").json()
-            if target["type"] == "page"]
-    if not tabs:
-        raise Failure(f"Chromium has no tab at {debugger}")
-    return tabs[0]["webSocketDebuggerUrl"]
+        self.tab = None
 
 
 def installed_version():

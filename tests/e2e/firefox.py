@@ -33,7 +33,8 @@ class Firefox:
         process = bench.process(
             "firefox", ["firefox-esr", "--headless", "--no-remote", "--profile", profile,
                         "--remote-debugging-port=0", "about:blank"],
-            {"PATH": os.environ["PATH"], "HOME": str(bench.directory)})
+            {"PATH": os.environ["PATH"], "HOME": str(bench.directory),
+             "TMPDIR": str(bench.directory)})
         found = process.wait_for(r"WebDriver BiDi listening on (ws://\S+)", "stderr", 60)
         self.bidi = bench.closing(Session(self.name, found.group(1) + "/session"))
         self.version = self.bidi.command("session.new", capabilities={})["capabilities"][

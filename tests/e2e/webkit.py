@@ -1,9 +1,10 @@
 """WebKitGTK's MiniBrowser on a display of its own, that can reach this machine only.
 
-It has no flags for names or certificates. So its requests go through a proxy that takes every name
-for this machine, and its session accepts the throw-away certificate: nothing on the machine changes.
+It can neither be told what a name means nor whom to trust. So its requests go through a proxy that
+takes every name for this machine, and its session accepts any certificate: nothing outside changes.
 """
 
+import contextlib
 import json
 import os
 import socket
@@ -13,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from checks import Failure, equal, eventually
 from http_client import request
+from processes import Process
 
 BROWSERS = "/usr/lib/*/webkit2gtk-4.1/MiniBrowser"
 COPY_BYTES = 65536
@@ -25,10 +27,10 @@ class WebKit:
 
     def __init__(self, bench, _authority):
         env = {"PATH": os.environ["PATH"], "HOME": str(bench.directory),
-               "XDG_RUNTIME_DIR": str(bench.directory), "LIBGL_ALWAYS_SOFTWARE": "1",
-               "DISPLAY": start_display(bench), "WEBKIT_DISABLE_SANDBOX_THIS_IS_DANGEROUS": "1",
-               # No accessibility bus: there is no session for it to live in.
-               "NO_AT_BRIDGE": "1", "GIO_USE_VFS": "local", "GSETTINGS_BACKEND": "memory"}
+               "XDG_RUNTIME_DIR": str(bench.directory), "TMPDIR": str(bench.directory),
+               "DISPLAY": Display(bench).address, "WEBKIT_DISABLE_SANDBOX_THIS_IS_DANGEROUS": "1",
+               # No accessibility bus and no settings of the user's.
+               "NO_AT_BRIDGE": "1", "GSETTINGS_BACKEND": "memory"}
         proxy = bench.closing(Proxy())
         self.driver = start_driver(bench, env)
         answer = self.command("", capabilities={"alwaysMatch": capabilities(proxy)})
@@ -56,15 +58,23 @@ def capabilities(proxy):
         raise Failure(f"WebKitGTK's MiniBrowser is missing: there is no {BROWSERS}\n"
                       "  to do: apt-get install webkit2gtk-driver")
     return {"acceptInsecureCerts": True, "webkitgtk:browserOptions": {
-        "binary": found[0],
-        "args": ["--automation", "--ignore-tls-errors", f"--proxy=http://{proxy.address}"]}}
+        "binary": found[0], "args": ["--automation", f"--proxy=http://{proxy.address}"]}}
 
 
-def start_display(bench):
+class Display(Process):
     """An X server without a screen; it chooses a free display and says which."""
-    xvfb = bench.process("xvfb", ["Xvfb", "-displayfd", "1", "-nolisten", "tcp",
-                                  "-screen", "0", "1024x768x24"], {"PATH": os.environ["PATH"]})
-    return ":" + xvfb.wait_for(r"^(\d+)$", "stdout").group(1)
+
+    def __init__(self, bench):
+        super().__init__("xvfb", ["Xvfb", "-displayfd", "1", "-nolisten", "tcp", "-screen", "0",
+                                  "1024x768x24"], bench.directory, {"PATH": os.environ["PATH"]})
+        bench.processes.append(self)
+        self.address = ":" + self.wait_for(r"^(\d+)$", "stdout").group(1)
+
+    def kill(self):
+        """Asks first: killed, it would leave its socket in /tmp."""
+        with contextlib.suppress(Failure):
+            self.stop()
+        super().kill()
 
 
 def start_driver(bench, env):
