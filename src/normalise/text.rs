@@ -149,8 +149,12 @@ impl Span {
         (length > 0).then(|| Span { start, end: start + length, new: Some(Cow::Borrowed("*")) })
     }
 
-    /// A JSON Web Token anywhere in a text.
+    /// A JSON Web Token. It begins a word: the same letters within one are a hash's.
     fn jwt(bytes: &[u8], start: usize) -> Option<Span> {
+        let within = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+        if start.checked_sub(1).and_then(|before| bytes.get(before)).is_some_and(within) {
+            return None;
+        }
         let token = |byte: &&u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
         let length = bytes[start..].iter().take_while(token).count();
         (length >= 16).then(|| Span { start, end: start + length, new: Some(Cow::Borrowed(REDACTED)) })
@@ -226,6 +230,7 @@ mod tests {
             ),
             ("fetch('/api?token=abc')", "fetch('/api')"),
             ("x = a ? b : c", "x = a ? b : c"),
+            ("sha256-1XFeyJE08XndkoxwN6eIa5J89h=", "sha256-1XFeyJE08XndkoxwN6eIa5J89h="),
             ("bearer eyJhbGciOiJIUzI1NiJ9.eyJzdWIi.c2ln end", "bearer :redacted end"),
         ] {
             assert_eq!(redact(Cow::Borrowed(text), STRICT), shown, "{text}");

@@ -47,7 +47,7 @@ fn every_kind_has_been_seen() {
     each_report(|_, report| seen.extend([report.kind.token]));
     for kind in kind::ALL {
         let token = kind.token;
-        assert!(seen.contains(token), "no capture of {token}; write a body to tests/samples/{token}.json");
+        assert!(seen.contains(token), "no capture of {token}; write one to tests/samples/{token}.json");
     }
 }
 

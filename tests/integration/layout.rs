@@ -40,7 +40,7 @@ impl Source {
 
     fn is_test(&self) -> bool {
         let name = Path::new(&self.name).file_stem().unwrap().to_str().unwrap();
-        name == "tests" || name.ends_with("_tests") || self.name.contains("tests/")
+        matches!(name, "tests" | "testing") || name.ends_with("_tests") || self.name.contains("tests/")
     }
 
     /// What comes before the tests, without comments.

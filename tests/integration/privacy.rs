@@ -112,7 +112,10 @@ fn neither_do_legacy_reports() {
         for member in members {
             assert_silent(&json!({ "csp-report": { member: canary } }).to_string(), secret);
         }
-        assert_silent(&json!({ "expect-ct-report": { "hostname": canary } }).to_string(), secret);
+        assert_silent(
+            &json!({ "expect-ct-report": { "hostname": canary, "port": 443 } }).to_string(),
+            secret,
+        );
         assert_silent(&json!({ "hostname": "a.example", "known-pins": [canary] }).to_string(), secret);
     }
 }

@@ -90,13 +90,15 @@ fn capture(path: &Path) -> Capture {
     }
 }
 
-/// A sample is the body alone.
+/// A sample is a media type and a body.
 fn sample(path: &Path) -> Capture {
+    let file: Value = serde_json::from_str(&read(path)).unwrap();
+    let text = |name: &str| file[name].as_str().unwrap().to_owned();
     Capture {
         name: format!("samples/{}", name(path, "samples")),
         method: "POST".to_owned(),
-        headers: Vec::new(),
-        body: read(path),
+        headers: vec![("Content-Type".to_owned(), text("content_type"))],
+        body: text("body"),
         received_at: 1_795_351_600.0,
         page_url: String::new(),
     }
