@@ -15,12 +15,13 @@ CHROMIUM, FIREFOX, WEBKIT = "Chromium", "Firefox", "WebKit"
 CDN = "https://cdn.test:{port}"  # another origin than every page's
 HTML = "<!doctype html><meta charset=utf-8><title>e2e</title>"
 CSP_HTML = (HTML + "<script>window.inline = 1</script>"
-            f'<script src="{CDN}/script.js?token=SECRET3"></script><script src="/eval.js"></script>')
+            f'<script src="{CDN}/script.js?token=SECRET3"></script>'
+            '<script src="/eval.js"></script>')
 SCRIPT_HTML = HTML + '<script src="/script.js?token=SECRET3"></script>'
 IMAGE_HTML = HTML + f'<img src="{CDN}/image.svg?token=SECRET3" alt>'
 FETCH_HTML = HTML + f"<script>fetch('{CDN}/script.js?token=SECRET3').catch(() => 0)</script>"
-SYNC_HTML = HTML + ("<script>try { const r = new XMLHttpRequest(); r.open('GET', '/script.js', false); "
-                    "r.send() } catch (blocked) { }</script>")
+SYNC_HTML = HTML + ("<script>try { const ask = new XMLHttpRequest(); "
+                    "ask.open('GET', '/script.js', false); ask.send() } catch (blocked) { }</script>")
 ASK = "navigator.geolocation.getCurrentPosition(() => 0, () => 0)"
 RECORD = "navigator.mediaDevices.getUserMedia({audio: true}).catch(() => 0)"
 OLD_API = "document.createEvent('MouseEvents').initMouseEvent('click', true, true)"
@@ -34,14 +35,20 @@ RESOURCES = {
 
 
 class Case:
-    """One page. `expected` are the labels that count its reports, beside the site and the noise, by
-    engine, in each way in which the engine sends the kind at all; the same for all as `every`."""
+    """One page.
 
-    def __init__(self, name, kind, headers, html, *, expected=None, every=None, ways=NAMED, act=None,
-                 disposition=None, frame=None):
+    `labels` are those that count its reports, beside the site and the noise: by engine, and in each
+    way in which `status.json` says that the engine sends the kind at all. `act` names what a user
+    does there, a method of those browsers that can do it. `frame` is a document of another origin
+    that the page frames, and that reports by itself.
+    """
+
+    def __init__(self, name, kind, headers, html, labels, *, ways=NAMED, **more):
         self.name, self.kind, self.headers, self.html = name, kind, headers, html
-        self.labels = expected or dict.fromkeys((CHROMIUM, FIREFOX, WEBKIT), every)
-        self.ways, self.act, self.disposition, self.frame = ways, act, disposition, frame
+        self.labels, self.ways = labels, ways
+        self.act, self.frame = more.pop("act", ""), more.pop("frame", None)
+        self.disposition = more.pop("disposition", None)
+        assert not more, f"a case has no {list(more)}"
 
     def host(self, way):
         """The host that serves it."""
@@ -60,17 +67,15 @@ class Case:
         headers = {name: value.replace("{asks}", asks) for name, value in self.headers.items()}
         endpoint = endpoint_header(way, url)
         if self.frame:
-            frame = f"{self.path(way)}/frame"
-            yield frame, Page(self.frame, **endpoint)
-            yield self.path(way), Page(
-                HTML + f'<iframe src="https://cdn.test:{port}{frame}?token=SECRET3"></iframe>', **headers)
-        else:
-            yield self.path(way), Page(self.html.replace("{port}", str(port)), **headers, **endpoint)
+            yield f"{self.path(way)}/frame", Page(self.frame, **endpoint)
+            endpoint = {}
+        html = self.html.replace("{port}", str(port)).replace("{path}", self.path(way))
+        yield self.path(way), Page(html, **headers, **endpoint)
 
     def expected(self, engine, way, port):
         """The labels of the reports that this engine sends."""
         labels = [tuple(label.format(host=self.host(way), port=port) for label in labels)
-                  for labels in self.labels.get(engine) or ()]
+                  for labels in self.labels.get(engine, ())]
         if engine == WEBKIT and self.kind == "csp-violation":
             return as_webkit_sends(labels, way)
         return labels
@@ -94,58 +99,64 @@ def endpoint_header(way, url):
     return {}
 
 
-def both(name, kind, header, value, html, rest, **options):
-    """The enforced policy and the one that only reports; `rest` are the labels after disposition."""
-    return [Case(f"{name}-{disposition}", kind, {header + suffix: value}, html, disposition=disposition,
-                 expected={engine: [(disposition, *labels) for labels in every]
-                           for engine, every in rest.items()}, **options)
-            for disposition, suffix in (("enforce", ""), ("report", "-Report-Only"))]
+def both(name, kind, header, value, html, labels, **more):
+    """The enforced policy and the one that only reports; `labels` are those after disposition."""
+    for disposition, suffix in (("enforce", ""), ("report", "-Report-Only")):
+        counted = {engine: [(disposition, *each) for each in every]
+                   for engine, every in labels.items()}
+        yield Case(f"{name}-{disposition}", kind, {header + suffix: value}, html, counted,
+                   disposition=disposition, **more)
 
 
-def only(engine, *labels):
-    """Labels of the one engine that sends the kind."""
-    return {engine: labels}
+def sent_by(engines, *labels):
+    """The same labels for each of these engines."""
+    return dict.fromkeys(engines, labels)
 
 
-VIOLATIONS = (("script-src-elem", "inline"), ("script-src-elem", CDN), ("script-src", "eval"))
+EVERY = (CHROMIUM, FIREFOX, WEBKIT)
+GEOLOCATION = f"{CDN}/geolocation.html?token=SECRET3"
 ALL = [
     *both("csp", "csp-violation", "Content-Security-Policy", "script-src 'self'; {asks}", CSP_HTML,
-          {CHROMIUM: VIOLATIONS, FIREFOX: VIOLATIONS, WEBKIT: VIOLATIONS}, ways=tuple(WAYS)),
-    Case("hash", "csp-hash", {"Content-Security-Policy": "script-src 'self' 'report-sha256'; {asks}"},
-         SCRIPT_HTML, every=[("script",)], ways=tuple(WAYS)),
+          sent_by(EVERY, ("script-src-elem", "inline"), ("script-src-elem", CDN),
+                  ("script-src", "eval")), ways=tuple(WAYS)),
+    Case("hash", "csp-hash",
+         {"Content-Security-Policy": "script-src 'self' 'report-sha256'; {asks}"}, SCRIPT_HTML,
+         sent_by((CHROMIUM, WEBKIT), ("script",)), ways=tuple(WAYS)),
     *both("integrity", "integrity-violation", "Integrity-Policy",
           "blocked-destinations=(script), endpoints=(default)", SCRIPT_HTML,
-          dict.fromkeys((CHROMIUM, FIREFOX, WEBKIT), [("script", "https://{host}:{port}")])),
+          sent_by(EVERY, ("script", "https://{host}:{port}"))),
     *both("coep", "coep", "Cross-Origin-Embedder-Policy", 'require-corp; report-to="default"',
-          IMAGE_HTML, {CHROMIUM: [("corp", "image")], WEBKIT: [("corp", "image")]}),
+          IMAGE_HTML, sent_by((CHROMIUM, WEBKIT), ("corp", "image"))),
     Case("coop", "coop", {"Cross-Origin-Opener-Policy": 'same-origin; report-to="default"'},
-         HTML + f"<script>window.open('{CDN}/geolocation.html?token=SECRET3')</script>",
-         expected=only(CHROMIUM, ("enforce", "navigation-from-response", "same-origin"))),
+         HTML + f"<script>window.open('{GEOLOCATION}')</script>",
+         sent_by((CHROMIUM,), ("enforce", "navigation-from-response", "same-origin"))),
     *both("dip", "dip", "Document-Isolation-Policy",
-          'isolate-and-require-corp; report-to="default"', IMAGE_HTML, only(CHROMIUM, ("image",))),
+          'isolate-and-require-corp; report-to="default"', IMAGE_HTML,
+          sent_by((CHROMIUM,), ("image",))),
     *both("permissions", "permissions-policy-violation", "Permissions-Policy",
           "geolocation=();report-to=default", HTML + f"<script>{ASK}</script>",
-          only(CHROMIUM, ("geolocation", "false"))),
+          sent_by((CHROMIUM,), ("geolocation", "false"))),
     Case("potential", "potential-permissions-policy-violation",
          {"Permissions-Policy": "geolocation=();report-to=default"},
-         HTML + f'<iframe allow=geolocation src="{CDN}/geolocation.html?token=SECRET3"></iframe>',
-         expected=only(CHROMIUM, ("enforce", "geolocation", "true"))),
-    # A frame of another origin that uses what it was not allowed reports it by itself.
-    Case("frame", "permissions-policy-violation", {}, None, frame=HTML + f"<script>{RECORD}</script>",
-         every=[("enforce", "microphone", "false")]),
+         HTML + f'<iframe allow=geolocation src="{GEOLOCATION}"></iframe>',
+         sent_by((CHROMIUM,), ("enforce", "geolocation", "true"))),
+    Case("frame", "permissions-policy-violation", {},
+         HTML + f'<iframe src="{CDN}{{path}}/frame?token=SECRET3"></iframe>',
+         sent_by((CHROMIUM, FIREFOX), ("enforce", "microphone", "false")),
+         frame=HTML + f"<script>{RECORD}</script>"),
     *both("document", "document-policy-violation", "Document-Policy",
-          "sync-xhr=?0;report-to=default", SYNC_HTML, only(CHROMIUM, ("sync-xhr",))),
+          "sync-xhr=?0;report-to=default", SYNC_HTML, sent_by((CHROMIUM,), ("sync-xhr",))),
     *both("allowlist", "connection-allowlist", "Connection-Allowlist",
-          "(response-origin);report-to=default", FETCH_HTML, only(CHROMIUM, ())),
-    Case("deprecation", "deprecation", {}, SYNC_HTML + f"<script>{OLD_API}</script>", expected={
-        CHROMIUM: [("XMLHttpRequestSynchronousInNonWorkerOutsideBeforeUnload",)],
-        FIREFOX: [("InitMouseEvent",)]}),
+          "(response-origin);report-to=default", FETCH_HTML, sent_by((CHROMIUM,), ())),
+    Case("deprecation", "deprecation", {}, SYNC_HTML + f"<script>{OLD_API}</script>",
+         {CHROMIUM: [("XMLHttpRequestSynchronousInNonWorkerOutsideBeforeUnload",)],
+          FIREFOX: [("InitMouseEvent",)]}),
     Case("intervention", "intervention", {}, HTML + '<body style="height: 9999px"><script>'
          "addEventListener('wheel', event => event.preventDefault())</script>",
-         expected=only(CHROMIUM, ("PreventDefaultPassive",)), act="scroll"),
+         sent_by((CHROMIUM,), ("PreventDefaultPassive",)), act="scroll"),
     Case("network", "network-error", {"NEL": '{"report_to":"default","max_age":3600,'
                                       '"success_fraction":1.0,"failure_fraction":1.0}'}, HTML,
-         expected=only(CHROMIUM, ("application", "ok", "http/1.1"))),
-    Case("crash", "crash", {}, HTML, expected=only(CHROMIUM, ("none", "visible")), act="crash"),
+         sent_by((CHROMIUM,), ("application", "ok", "http/1.1"))),
+    Case("crash", "crash", {}, HTML, sent_by((CHROMIUM,), ("none", "visible")), act="crash"),
 ]
 HOSTS = ["cdn.test", "reports.test", *(case.host(way) for case in ALL for way in case.ways)]

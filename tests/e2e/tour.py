@@ -53,8 +53,7 @@ class Tour:
         if way in status.ways(self.browser.name, case.kind):
             for labels in case.expected(self.browser.name, way, port):
                 self.expected[case.kind, cases.WAYS[way], *labels] += 1
-        act = getattr(self.browser, case.act or "", lambda: None)
-        act()
+        getattr(self.browser, case.act, lambda: None)()
         eventually(lambda: self.has_arrived(case, way), ARRIVAL_SECONDS)
 
     def has_arrived(self, case, way):
