@@ -1,10 +1,12 @@
 """Headless Chromium with a profile and a home of its own, that can reach this machine only."""
 
 import os
-from urllib.parse import quote
+import re
+import subprocess
 
-from checks import equal
+from checks import equal, eventually
 from http_client import request
+from socket_session import Session
 
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage",
@@ -14,23 +16,67 @@ FLAGS = (
     "--host-resolver-rules=MAP *.test 127.0.0.1, MAP * ~NOTFOUND",
     # Without it, Chromium holds reports back for up to a minute.
     "--short-reporting-delay",
+    # A page may open a window although nobody clicked.
+    "--disable-popup-blocking",
+    # Document policies are not on by default.
+    "--enable-experimental-web-platform-features",
     "--remote-debugging-port=0",
 )
+# What it would say with a window: `HeadlessChrome` is noise to lookoutd.
+AGENT = ("Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) "
+         "Chrome/{major}.0.0.0 Safari/537.36")
 
 
 class Chromium:
-    """A running browser; tabs are opened through its debugging port."""
+    """A running browser with one tab, driven through its debugging port."""
+
+    name, label = "Chromium", "chrome"
 
     def __init__(self, bench, authority):
         home = bench.directory / "home"
-        authority.trust_in(home)
+        authority.trust_in(home / ".pki/nssdb")
+        self.version = installed_version()
+        agent = AGENT.format(major=self.version.split(".")[0])
         process = bench.process(
-            "chromium", ["chromium", *FLAGS, f"--user-data-dir={home / 'profile'}", "about:blank"],
-            {"PATH": os.environ["PATH"], "HOME": str(home)})
+            "chromium", ["chromium", *FLAGS, f"--user-agent={agent}",
+                         f"--user-data-dir={home / 'profile'}", "about:blank"],
+            {"PATH": os.environ["PATH"], "HOME": str(home), "TMPDIR": str(home)})
         found = process.wait_for(r"DevTools listening on ws://(127\.0\.0\.1:\d+)/", "stderr", 60)
-        self.debugger = f"http://{found.group(1)}"
+        self.bench, self.debugger = bench, f"http://{found.group(1)}"
+        self.tab = None
 
-    def open(self, url):
-        """Opens a page in a new tab; it loads while the test goes on."""
-        answer = request("PUT", f"{self.debugger}/json/new?{quote(url, safe='')}")
-        equal(f"Chromium did not open {url}", 200, answer.status, answer.text)
+    def open_tab(self):
+        """A new tab, and a connection to drive it."""
+        answer = request("PUT", f"{self.debugger}/json/new?about:blank")
+        equal("Chromium did not open a tab", 200, answer.status, answer.text)
+        return self.bench.closing(Session(self.name, answer.json()["webSocketDebuggerUrl"]))
+
+    def visit(self, url):
+        """Has the tab load a page, to its end; that it cannot be loaded is an end as well."""
+        self.tab = self.tab or self.open_tab()
+        self.tab.command("Page.navigate", url=url)
+        eventually(self.loaded, 30)
+        # Another tab may be in front, such as one that the page before has opened.
+        self.tab.command("Page.bringToFront")
+
+    def loaded(self):
+        """Whether the tab shows a page that is complete."""
+        state = self.tab.command("Runtime.evaluate", expression="document.readyState")
+        equal("Chromium does not finish loading", "complete", state["result"].get("value"), state)
+
+    def scroll(self):
+        """Turns the mouse wheel over the page, as a user does."""
+        self.tab.command("Input.dispatchMouseEvent", type="mouseWheel", x=50, y=50, deltaX=0,
+                         deltaY=50)
+
+    def crash(self):
+        """Ends the page's process as a fault would. The tab stays and never answers again."""
+        self.tab.send("Page.crash")
+        self.tab = None
+
+
+def installed_version():
+    """The version as the program gives it."""
+    said = subprocess.run(["chromium", "--version"], stdout=subprocess.PIPE, check=True, timeout=30,
+                          stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL).stdout.decode()
+    return re.search(r"\d+(\.\d+)+", said).group()

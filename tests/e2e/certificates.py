@@ -37,9 +37,8 @@ class Authority:
         run("openssl", "x509", "-req", "-in", request, "-CA", self.ca, "-CAkey", self.ca_key,
             "-CAcreateserial", "-out", self.certificate, "-days", DAYS, "-extfile", extensions)
 
-    def trust_in(self, home):
-        """Makes browsers whose HOME this is trust the CA."""
-        database = home / ".pki/nssdb"
+    def trust_in(self, database):
+        """Makes a browser that keeps its certificates in this directory trust the CA."""
         database.mkdir(parents=True)
         run("certutil", "-d", f"sql:{database}", "-N", "--empty-password")
         run("certutil", "-d", f"sql:{database}", "-A", "-t", "C,,", "-n", "e2e", "-i", self.ca)

@@ -15,8 +15,13 @@ use serde_json::Value;
 pub(crate) type Section = (&'static str, fn() -> String);
 
 /// Every generated section.
-pub(crate) static ALL: &[Section] =
-    &[("kinds", kinds), ("metrics", metrics), ("values", values), ("settings", settings)];
+pub(crate) static ALL: &[Section] = &[
+    ("browsers", browsers),
+    ("kinds", kinds),
+    ("metrics", metrics),
+    ("values", values),
+    ("settings", settings),
+];
 
 fn table(head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
     let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
@@ -56,6 +61,30 @@ fn kinds() -> String {
     };
     let head = ["kind (with its specification)", "also sent as", "captured from", "event name", "metrics"];
     table(&head, kind::ALL.iter().map(row))
+}
+
+/// What the end-to-end tests received from each engine, kind by kind (`tests/e2e/status.py`).
+fn browsers() -> String {
+    let status = std::fs::read_to_string(crate::path("tests/e2e/status.json")).unwrap();
+    let status: BTreeMap<String, Value> = serde_json::from_str(&status).unwrap();
+    let heads = status.iter().map(|(engine, seen)| format!("{engine} {}", short(&seen["version"])));
+    let head: Vec<String> = std::iter::once("kind".to_owned()).chain(heads).collect();
+    let row = |kind: &&Kind| {
+        let ways = status.values().map(|seen| ways(&seen["received"][kind.token]));
+        std::iter::once(code(kind.token)).chain(ways).collect()
+    };
+    let kinds = kind::ALL.iter().filter(|kind| kind.token != "other");
+    table(&head.iter().map(String::as_str).collect::<Vec<_>>(), kinds.map(row))
+}
+
+/// A version without what changes with every fix.
+fn short(version: &Value) -> String {
+    version.as_str().unwrap().split('.').take(2).collect::<Vec<_>>().join(".")
+}
+
+/// The headers by which a kind is sent.
+fn ways(received: &Value) -> String {
+    codes(received.as_array().into_iter().flatten().map(|way| way.as_str().unwrap()))
 }
 
 /// Which engines' captures in tests/corpus hold which kinds.

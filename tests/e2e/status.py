@@ -1,0 +1,34 @@
+"""Which browser sends what, as the end-to-end tests saw it: `status.json`.
+
+The README's table is made from that file, so it holds what was really received and nothing else.
+A test fails when a browser sends more or less than the file says; `UPDATE_STATUS=1` writes what was
+received instead, and `UPDATE_README=1 cargo test --test readme` then brings the README up to date.
+"""
+
+import json
+import os
+from pathlib import Path
+
+from checks import equal
+
+FILE = Path(__file__).with_name("status.json")
+UPDATING = bool(os.environ.get("UPDATE_STATUS"))
+
+
+def read():
+    """The whole file."""
+    return json.loads(FILE.read_text()) if FILE.exists() else {}
+
+
+def ways(engine, kind):
+    """The ways in which this engine sends this kind."""
+    return read().get(engine, {}).get("received", {}).get(kind, [])
+
+
+def settle(engine, version, received):
+    """Writes what was received when asked to, and otherwise compares it. Versions may differ."""
+    if UPDATING:
+        whole = {**read(), engine: {"version": version, "received": received}}
+        FILE.write_text(json.dumps(whole, indent=2, sort_keys=True) + "\n")
+    equal(f"{engine} {version} sends something else than {FILE.name} says", read()[engine]["received"],
+          received, FILE, "if the browser has changed, run UPDATE_STATUS=1 tests/run engines")
