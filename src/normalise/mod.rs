@@ -12,6 +12,7 @@ use std::borrow::Cow;
 use crate::config::settings::Privacy;
 use crate::kind::{Holds, Kind};
 use crate::report::{Context, Envelope, Report};
+use crate::value::{Object, Value};
 
 /// Caps of the contract, in bytes; what is cut ends in `…`.
 const MAX_URL: usize = 2048;
@@ -43,18 +44,14 @@ pub fn normalise<'a>(
     let kind = Kind::of(&envelope.report_type);
     let (age, occurred) = time::occurred(&envelope.age, context.received);
     let mut urls = url::Redactor::new(privacy);
+    // WebKit leaves out a URL that it could not parse; the document's is the same. Looked for in the raw
+    // body: a kind that does not know this member loses it where only counters are kept.
+    let url = envelope.url.or_else(|| document_url(kind, &envelope.body));
+    let url = url.map_or(Cow::Borrowed(""), |url| urls.redact(url));
     let (mut members, dropped_members) = body::members(kind, envelope.body, privacy, detail, &mut urls);
     if let (Some(member), Some(disposition)) = (kind.disposition, context.disposition) {
         body::supply_disposition(&mut members, member, disposition);
     }
-    let url = match envelope.url {
-        Some(url) => urls.redact(url),
-        // WebKit leaves out a URL that it could not parse; the document's is the same.
-        // Redacted here too: not every kind knows that this member holds a URL.
-        None => members
-            .text("documentURL")
-            .map_or(Cow::Borrowed(""), |url| url::redact(Cow::Owned(url.to_owned()), privacy)),
-    };
     Report {
         kind,
         report_type: match text::clean(envelope.report_type, Holds::Token, privacy) {
@@ -70,6 +67,16 @@ pub fn normalise<'a>(
         received: context.received,
         occurred,
     }
+}
+
+fn document_url<'a>(kind: &Kind, body: &Object<'a>) -> Option<Cow<'a, str>> {
+    const NAME: &str = "documentURL";
+    let means_it =
+        |name: &str| name == NAME || kind.member(name).is_some_and(|(_, known)| known.name == NAME);
+    body.0.iter().rev().find_map(|(name, value)| match value {
+        Value::String(text) if !text.is_empty() && means_it(name) => Some(text.clone()),
+        _ => None,
+    })
 }
 
 fn user_agent<'a>(own: Option<Cow<'a, str>>, context: &Context<'_>, privacy: Privacy) -> Cow<'a, str> {

@@ -65,6 +65,10 @@ fn a_url_that_is_missing_is_the_documents() {
     let report = normal(Envelope { url: None, ..envelope("csp-violation", &members) });
     assert_eq!(report.url, "https://shop.example/");
     assert_eq!(normal(Envelope { url: None, ..envelope("x", &[]) }).url, "");
+    // Also where the kind does not know the member, and nothing but counters are kept.
+    let stranger = Envelope { url: None, ..envelope("novel", &members) };
+    let counted = normalise(stranger, &context(), defaults().privacy, Detail::Counters);
+    assert_eq!(counted.url, "https://shop.example/");
 }
 
 #[test]
