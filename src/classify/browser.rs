@@ -7,6 +7,7 @@
 //! DuckDuckGo and in-app browsers on iOS, WebKitGTK) is `safari`. The makers that have a family keep it
 //! on iOS too, where all are WebKit underneath: `CriOS`, `FxiOS`, `EdgiOS`, `OPiOS`, `OPT`.
 
+use std::cell::RefCell;
 use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
@@ -45,8 +46,24 @@ pub(super) struct Agent {
     pub(super) headless: bool,
 }
 
-/// Reads a user agent: one pass over its products.
+thread_local! {
+    /// The last user agent read: the reports of a batch share one.
+    static LAST: RefCell<(String, Option<Agent>)> = RefCell::default();
+}
+
+/// Reads a user agent.
 pub(super) fn read(user_agent: &str) -> Agent {
+    LAST.with_borrow_mut(|(last, agent)| match agent {
+        Some(agent) if last == user_agent => *agent,
+        _ => {
+            user_agent.clone_into(last);
+            *agent.insert(read_products(user_agent))
+        }
+    })
+}
+
+/// One pass over the products.
+fn read_products(user_agent: &str) -> Agent {
     let index = &*INDEX;
     let (mut best, mut bot, mut headless) = ((u8::MAX, Browser::Other), false, false);
     for name in products(user_agent) {
