@@ -1,4 +1,4 @@
-"""Writes what fuzzing starts from: the captured bodies as inputs, and a dictionary of names.
+"""Writes what fuzzing starts from: the tests' bodies as inputs, and a dictionary of names.
 
     seeds.py SEEDS DICTIONARY
 
@@ -31,9 +31,10 @@ def main(seeds, dictionary):
 
 
 def bodies():
-    """Every distinct body of the corpus."""
-    captures = (json.loads(path.read_bytes()) for path in ROOT.glob("tests/corpus/*/*.json"))
-    return {capture["request"]["body"].encode() for capture in captures} - {b""}
+    """Every distinct body of the captures, and of the samples of what no browser sends any more."""
+    files = [*ROOT.glob("tests/corpus/*/*.json"), *ROOT.glob("tests/samples/*.json")]
+    uploads = (json.loads(path.read_bytes()) for path in files)
+    return {upload.get("request", upload)["body"].encode() for upload in uploads} - {b""}
 
 
 def varied(body):
