@@ -136,6 +136,7 @@ impl OwnMetrics {
                 give(&PENDING, &labels, Number::Float(self.pending(*exporter, *place) as f64));
             }
         }
+        give(&SPOOL_BYTES, &[], Number::Float(0.0));
         for signal in Signal::ALL {
             for code in ExportCode::ALL {
                 let labels = [signal.as_str(), code.as_str()];
@@ -160,11 +161,12 @@ const fn own(
     Family { name, help, measure, labels, weight: 0 }
 }
 
-static FAMILIES: [&Family; 10] = [
+static FAMILIES: [&Family; 11] = [
     &UPLOADS,
     &REJECTED,
     &EVENTS,
     &PENDING,
+    &SPOOL_BYTES,
     &EXPORT_REQUESTS,
     &EXPORT_DURATION,
     &UPLOAD_DURATION,
@@ -195,6 +197,12 @@ static PENDING: Family = own(
     Measure::Gauge,
     &["exporter", "place"],
     "Events that have not met their fate yet, by where they wait.",
+);
+static SPOOL_BYTES: Family = own(
+    "lookout_spool_bytes",
+    Measure::Gauge,
+    &[],
+    "Bytes of events on disk; 0 as long as there is no spool.",
 );
 static EXPORT_REQUESTS: Family = own(
     "lookout_export_requests_total",
