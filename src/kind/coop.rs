@@ -11,7 +11,7 @@ use smallvec::smallvec;
 use crate::kind::{Holds, Kind, member, no_more_attributes, page, policy, source};
 use crate::metric::{Family, Measure, Observation, Vocabulary};
 use crate::report::{Assessment, Class, Disposition, Report};
-use crate::value::Object;
+use crate::value::{Object, Value};
 
 /// `lookout_coop_violations_total`
 pub static VIOLATIONS: Family = Family {
@@ -78,8 +78,19 @@ pub static KIND: Kind = Kind {
     families: &[&VIOLATIONS],
 };
 
-/// The old `navigation-uri` is the page before or after, as the type says.
+/// Older Chromium had names of its own: `navigate-from-document` for `navigation-from-response`, and
+/// `navigation-uri` for the page before or after, as the type says.
 fn mend(body: &mut Object<'_>) {
+    for (name, value) in &mut body.0 {
+        let renamed = match value.as_str() {
+            Some("navigate-to-document") => "navigation-to-response",
+            Some("navigate-from-document") => "navigation-from-response",
+            _ => continue,
+        };
+        if matches!(&**name, "type" | "violation-type") {
+            *value = Value::String(Cow::Borrowed(renamed));
+        }
+    }
     let Some(url) = body.take("navigation-uri") else { return };
     let violation = body.text("violation-type").or_else(|| body.text("type"));
     let name = match violation {

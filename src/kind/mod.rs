@@ -204,6 +204,7 @@ pub(crate) fn source(report: &Report<'_>) -> String {
 
 /// Host (without brackets) and port of a normalised URL; the host is empty where there is none.
 pub fn server(url: &str) -> (&str, Option<u16>) {
+    let url = WRAPPERS.iter().find_map(|wrapper| url.strip_prefix(wrapper)).unwrap_or(url);
     let bytes = url.as_bytes();
     let Some(colon) = memchr::memchr(b':', bytes).filter(|colon| bytes[*colon..].starts_with(b"://")) else {
         return ("", None);
@@ -214,7 +215,15 @@ pub fn server(url: &str) -> (&str, Option<u16>) {
         return (address, after.strip_prefix(':').and_then(|port| port.parse().ok()));
     }
     match memchr::memchr(b':', authority.as_bytes()) {
-        Some(colon) => (&authority[..colon], authority[colon + 1..].parse().ok()),
-        None => (authority, None),
+        Some(colon) => (rootless(&authority[..colon]), authority[colon + 1..].parse().ok()),
+        None => (rootless(authority), None),
     }
+}
+
+/// What may stand before a URL whose server is meant all the same.
+const WRAPPERS: [&str; 3] = ["blob:", "filesystem:", "view-source:"];
+
+/// A host without the dot of the DNS root, with which it is the same host.
+fn rootless(host: &str) -> &str {
+    host.strip_suffix('.').unwrap_or(host)
 }

@@ -77,10 +77,7 @@ fn known<'a>(
     match holds {
         Holds::Position => value.as_unsigned().filter(|position| *position > 0).map(number),
         Holds::Count => value.as_unsigned().map(number),
-        Holds::Number => match value {
-            Value::Integer(_) | Value::Float(_) => Some(value),
-            _ => value.as_number().map(Value::Float),
-        },
+        Holds::Number => value.as_number().map(Value::Float),
         Holds::Counted | Holds::Anything => unknown.clean(value),
         _ => match value {
             Value::String(found) if holds == Holds::Url => {
@@ -98,7 +95,7 @@ fn known<'a>(
 /// `fetch('https://…')` does, and is searched for URLs instead.
 fn is_url(text: &str) -> bool {
     let in_scheme = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
-    let quotes = |c: char| c.is_whitespace() || "\"'`<>".contains(c);
+    let quotes = |c: char| c.is_whitespace() || "\"`<>".contains(c);
     text.split_once("://")
         .is_some_and(|(scheme, rest)| scheme.bytes().all(in_scheme) && !rest.contains(quotes))
 }

@@ -14,7 +14,7 @@ use crate::kind::{Holds, Kind};
 use crate::report::{Context, Envelope, Report};
 use crate::value::{Object, Value};
 
-/// Caps of the contract, in bytes; what is cut ends in `…`.
+/// Caps, in bytes; what is cut ends in `…`.
 const MAX_URL: usize = 2048;
 const MAX_POLICY: usize = 8192;
 const MAX_MESSAGE: usize = 1024;
@@ -23,6 +23,15 @@ const MAX_STACK: usize = 8192;
 const MAX_SAMPLE: usize = 256;
 /// User agents, types and other tokens.
 const MAX_TOKEN: usize = 512;
+
+/// A text of the endpoint's own URL, cleaned like a report's tokens.
+pub fn attribute(text: Cow<'_, str>, privacy: Privacy) -> Cow<'_, str> {
+    let text = match text.contains(|c: char| c.is_control()) {
+        true => Cow::Owned(text.replace(|c: char| c.is_control(), " ")),
+        false => text,
+    };
+    text::clean(text, Holds::Token, privacy)
+}
 
 /// How much of a report anybody will look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -70,7 +70,7 @@ fn redact(text: Cow<'_, str>, privacy: Privacy) -> Cow<'_, str> {
 const SUSPECT: [bool; 256] = {
     let mut suspect = [false; 256];
     let mut at = 0;
-    let bytes = b":?-=J";
+    let bytes = b":?#-=J";
     while at < bytes.len() {
         suspect[bytes[at] as usize] = true;
         at += 1;
@@ -82,9 +82,10 @@ const SUSPECT: [bool; 256] = {
 /// neighbour: policies are full of hyphens and colons that are nothing.
 fn next_suspect(bytes: &[u8], from: usize) -> Option<usize> {
     let plausible = |at: usize| match bytes[at] {
-        b':' => bytes.get(at + 1) == Some(&b'/'),
-        b'?' => true,
-        b'-' | b'=' => at > 0 && matches!(bytes[at - 1], b'e' | b'E'),
+        b':' if matches!(bytes.get(at + 1), Some(b'/' | b'\\')) => true,
+        b'?' | b'#' => true,
+        b'-' => at > 0 && matches!(bytes[at - 1], b'e' | b'E'),
+        b':' | b'=' => at > 0 && matches!(bytes[at - 1], b'e' | b'E' | b' ' | b'"' | b'\'' | b'\\'),
         _ => at > 0 && matches!(bytes[at - 1], b'y' | b'Y'),
     };
     let mut at = from;
@@ -96,6 +97,9 @@ fn next_suspect(bytes: &[u8], from: usize) -> Option<usize> {
         at += 1;
     }
 }
+
+/// How far around a suspect byte its word is looked at, in bytes.
+const WINDOW: usize = 256;
 
 /// A part of a text, and what takes its place; `None`: it may stay.
 struct Span {
@@ -109,44 +113,86 @@ impl Span {
     /// of it any more.
     fn around(text: &str, from: usize, at: usize, privacy: Privacy) -> Option<Span> {
         let bytes = text.as_bytes();
-        let preceded = |word: &[u8]| {
-            let start = at.checked_sub(word.len()).filter(|start| *start >= from);
-            start.is_some_and(|start| bytes[start..at].eq_ignore_ascii_case(word))
-        };
         match bytes[at] {
-            b':' if bytes[at..].starts_with(b"://") => Some(Span::url(text, from, at, privacy)),
+            b':' if bytes[at..].starts_with(b"://") || bytes[at..].starts_with(b":\\/\\/") => {
+                Some(Span::url(text, from, at, privacy))
+            }
             b'?' if privacy.query != QueryPrivacy::Keep => Span::query(text, at),
-            b'-' | b'=' if preceded(b"nonce") => Span::nonce(bytes, at + 1),
-            b'J' if preceded(b"ey") => Span::jwt(bytes, at - 2),
+            b'#' => Span::query(text, at),
+            b'-' | b'=' | b':' if follows_nonce(bytes, from, at) => Span::nonce(bytes, at),
+            b'J' if at >= from + 2 && bytes[at - 2..at].eq_ignore_ascii_case(b"ey") => {
+                Span::jwt(bytes, at - 2)
+            }
             _ => None,
         }
     }
 
-    /// `scheme://…`, from its scheme to whatever cannot belong to it.
+    /// `scheme://…`, from its scheme to whatever cannot belong to it. Slashes may be escaped, as in JSON
+    /// within a script.
     fn url(text: &str, from: usize, marker: usize, privacy: Privacy) -> Span {
         let in_scheme = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
         let scheme = text.as_bytes()[from..marker].iter().rev().take_while(|byte| in_scheme(byte)).count();
-        let (start, end) = (marker - scheme, end_of_word(text, marker));
-        let new = quoted_url(&text[start..end], privacy).filter(|new| *new != text[start..end]);
+        let start = marker - scheme;
+        // What a user name or a query holds may look like the end of the URL. Looking for one is bounded,
+        // so that a text full of markers costs no more than its length; cutting it is not.
+        let window = &text.as_bytes()[marker..text.len().min(marker + WINDOW)];
+        let near_end = window.iter().position(|byte| matches!(byte, 0..=b' ' | b'"' | b'`' | b'<' | b'>'));
+        let private = window[..near_end.unwrap_or(window.len())].iter().any(|byte| b"@?#".contains(byte));
+        let near = end_of_word(text, marker);
+        let end = if private { end_of_private(text, start, marker).max(near) } else { near };
+        let quoted = &text[start..end];
+        let new = match quoted.contains("\\/") {
+            false => quoted_url(quoted, privacy).filter(|new| new != quoted),
+            true => {
+                let unescaped = quoted.replace("\\/", "/");
+                Some(quoted_url(&unescaped, privacy).unwrap_or(unescaped))
+            }
+        };
         Span { start, end, new: new.map(Cow::Owned) }
     }
 
-    /// `?name=…` up to the end of the word: the query of a relative URL.
+    /// The query of a relative URL (`?name=…`, `?flag&…`, or anything behind a path) or its fragment
+    /// (`#name=…`), up to the end of the word.
     fn query(text: &str, start: usize) -> Option<Span> {
         let bytes = text.as_bytes();
         let name = |byte: &&u8| byte.is_ascii_alphanumeric() || b"-_.[]%".contains(byte);
         let length = bytes[start + 1..].iter().take_while(name).count();
-        let is_query = length > 0 && bytes.get(start + 1 + length) == Some(&b'=');
-        is_query.then(|| Span { start, end: end_of_word(text, start), new: Some(Cow::Borrowed("")) })
+        if length == 0 {
+            return None;
+        }
+        let from = start.saturating_sub(WINDOW);
+        let word = bytes[from..start].iter().rposition(ends_url).map_or(from, |at| from + at + 1);
+        let after = bytes.get(start + 1 + length);
+        let named = after == Some(&b'=') || (bytes[start] == b'?' && after == Some(&b'&'));
+        let behind_path = bytes[start] == b'?' && bytes.get(word) == Some(&b'/');
+        (named || behind_path).then(|| Span {
+            start,
+            end: end_of_private(text, word, start).max(start + 1),
+            new: Some(Cow::Borrowed("")),
+        })
     }
 
-    /// The value of a nonce: `'nonce-…'` of a policy, `nonce="…"` of markup.
-    fn nonce(bytes: &[u8], after: usize) -> Option<Span> {
-        let value = |byte: &&u8| byte.is_ascii_alphanumeric() || b"+/-_=".contains(byte);
-        let quote = usize::from(matches!(bytes.get(after), Some(b'"' | b'\'' | b'\\')));
-        let start = after + quote;
-        let length = bytes.get(start..)?.iter().take_while(value).count();
-        (length > 0).then(|| Span { start, end: start + length, new: Some(Cow::Borrowed("*")) })
+    /// The value of a nonce: `'nonce-…'` of a policy, `nonce="…"` of markup, `nonce: "…"` of a script.
+    fn nonce(bytes: &[u8], at: usize) -> Option<Span> {
+        let opening = |byte: &&u8| matches!(byte, b' ' | b'"' | b'\'' | b'\\');
+        let quotes = match bytes[at] {
+            b'-' => 0,
+            _ => bytes[at + 1..].iter().take(4).take_while(opening).count(),
+        };
+        let start = at + 1 + quotes;
+        let ends = |byte: &u8| {
+            matches!(
+                byte,
+                0..=b' ' | 0x7f | b'"' | b'\'' | b'`' | b';' | b',' | b'<' | b'>' | b')' | b'}' | b'\\'
+            )
+        };
+        let rest = &bytes[start..];
+        let length = rest.iter().position(ends).unwrap_or(rest.len());
+        (length > 0 && &rest[..length] != b"*").then_some(Span {
+            start,
+            end: start + length,
+            new: Some(Cow::Borrowed("*")),
+        })
     }
 
     /// A JSON Web Token. It begins a word: the same letters within one are a hash's.
@@ -159,6 +205,30 @@ impl Span {
         let length = bytes[start..].iter().take_while(token).count();
         (length >= 16).then(|| Span { start, end: start + length, new: Some(Cow::Borrowed(REDACTED)) })
     }
+}
+
+/// Whether the word `nonce` stands before, directly or with a blank or a quote between.
+fn follows_nonce(bytes: &[u8], from: usize, at: usize) -> bool {
+    let between = |byte: &&u8| matches!(byte, b' ' | b'"' | b'\'' | b'\\');
+    let skipped = match bytes[at] {
+        b'-' => 0,
+        _ => bytes[from..at].iter().rev().take(4).take_while(between).count(),
+    };
+    bytes[from..at - skipped].last_chunk::<5>().is_some_and(|word| word.eq_ignore_ascii_case(b"nonce"))
+}
+
+/// Where a word that holds something private ends. Rather too late than too early: only a blank, a
+/// bracket of markup, or the quote that opened the word ends it, without the punctuation before.
+fn end_of_private(text: &str, word: usize, from: usize) -> usize {
+    let bytes = text.as_bytes();
+    let opened_by_quote = word > 0 && bytes[word - 1] == b'\'';
+    let ends = |byte: &u8| match byte {
+        0..=b' ' | 0x7f | b'"' | b'`' | b'<' | b'>' => true,
+        b'\'' => opened_by_quote,
+        _ => false,
+    };
+    let end = bytes[from..].iter().position(ends).map_or(text.len(), |at| from + at);
+    from + text[from..end].trim_end_matches([')', ']', '}', ',', ';', '.', '\'']).len()
 }
 
 /// Whether a byte ends a URL in running text.
@@ -230,6 +300,19 @@ mod tests {
             ),
             ("fetch('/api?token=abc')", "fetch('/api')"),
             ("x = a ? b : c", "x = a ? b : c"),
+            ("https://a.example/cb?ids=1,2&token=S end", "https://a.example/cb end"),
+            ("https://a.example/x?q=(a)&t=S", "https://a.example/x"),
+            ("https://us:pa;S@h.example/", "https://h.example/"),
+            ("(https://a.example/x.js?v=1,2&token=S:12:5)", "(https://a.example/x.js)"),
+            ("fetch(`https://a.example/?a=${b}&token=S`)", "fetch(`https://a.example/`)"),
+            ("report-uri https://r.example/r?a=1|2&key=S; x", "report-uri https://r.example/r; x"),
+            ("/api?debug&token=S", "/api"),
+            ("report-uri /r?S", "report-uri /r"),
+            ("/cb#access_token=S", "/cb"),
+            ("'nonce-ab.S'", "'nonce-*'"),
+            ("s.nonce = \"S\"", "s.nonce = \"*\""),
+            ("{\"nonce\":\"S\"}", "{\"nonce\":\"*\"}"),
+            (r"https:\/\/us:S@a.example\/x", "https://a.example/x"),
             ("sha256-1XFeyJE08XndkoxwN6eIa5J89h=", "sha256-1XFeyJE08XndkoxwN6eIa5J89h="),
             ("bearer eyJhbGciOiJIUzI1NiJ9.eyJzdWIi.c2ln end", "bearer :redacted end"),
         ] {

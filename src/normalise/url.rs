@@ -107,9 +107,7 @@ fn rebuild(raw: &str, privacy: Privacy) -> String {
     };
     let scheme = scheme.to_ascii_lowercase();
     if WRAPPING.contains(&&*scheme) {
-        let inner = rebuild(rest, privacy);
-        let inner = if scheme == "blob" { origin_of(&inner) } else { &inner };
-        return if inner.is_empty() { scheme } else { format!("{scheme}:{inner}") };
+        return unwrap(scheme, rest, privacy);
     }
     let after_slashes = rest.trim_start_matches(['/', '\\']);
     if HIERARCHICAL.contains(&&*scheme) {
@@ -121,6 +119,18 @@ fn rebuild(raw: &str, privacy: Privacy) -> String {
         None if scheme == "about" && rest.bytes().all(|byte| byte.is_ascii_lowercase()) => raw.to_owned(),
         None => scheme,
     }
+}
+
+/// A URL within a wrapping scheme. One wrapper is all that browsers write: a second one is content, and
+/// following it would let a body decide how deep the stack goes.
+fn unwrap(scheme: String, wrapped: &str, privacy: Privacy) -> String {
+    if split_scheme(wrapped).is_none_or(|(inner, _)| WRAPPING.iter().any(|it| it.eq_ignore_ascii_case(inner)))
+    {
+        return scheme;
+    }
+    let inner = rebuild(wrapped, privacy);
+    let inner = if scheme == "blob" { origin_of(&inner) } else { &inner };
+    if inner.is_empty() { scheme } else { format!("{scheme}:{inner}") }
 }
 
 /// Splits off an RFC 3986 scheme. Text such as `shop.example:443/x` has none that anybody means.
@@ -297,6 +307,15 @@ mod tests {
         let keep = Privacy { query: QueryPrivacy::Keep, path_secrets: PathSecrets::Keep, ..STRICT };
         let url = "https://u:p@a.example/reset/a81bc81b?q=1#f";
         assert_eq!(with(keep, url), "https://a.example/reset/a81bc81b?q=1");
+    }
+
+    #[test]
+    fn wrappers_do_not_nest() {
+        assert_eq!(with(STRICT, "view-source:https://a.example/x?y"), "view-source:https://a.example/x");
+        assert_eq!(with(STRICT, "blob:view-source:https://a.example/x"), "blob");
+        for wrapper in ["blob:", "filesystem:", "view-source:", "blob:view-source:"] {
+            assert!(with(STRICT, &wrapper.repeat(200_000)).len() < 20);
+        }
     }
 
     #[test]

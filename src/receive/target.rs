@@ -5,6 +5,8 @@ use std::borrow::Cow;
 
 use http::Uri;
 
+use crate::config::settings::Privacy;
+use crate::normalise;
 use crate::report::Disposition;
 
 /// Every path of intake but `/report/{site}`: the canonical one, and those under which older
@@ -14,9 +16,6 @@ pub(super) const PATHS: [&str; 7] =
 
 /// The path under which a site is named.
 pub(super) const SITE_PREFIX: &str = "/report/";
-
-/// The longest value of a query attribute, in bytes.
-const MAX_VALUE: usize = 256;
 
 /// An upload's URL, read.
 #[derive(Debug, PartialEq, Eq)]
@@ -31,7 +30,7 @@ pub(super) struct Target<'u> {
 
 impl<'u> Target<'u> {
     /// Reads a URL. `attributes`: `intake.query_attributes`.
-    pub(super) fn read(uri: &'u Uri, attributes: &'u [String]) -> Target<'u> {
+    pub(super) fn read(uri: &'u Uri, attributes: &'u [String], privacy: Privacy) -> Target<'u> {
         let path = uri.path();
         let mut target =
             Target { path, site: path.strip_prefix(SITE_PREFIX), disposition: None, query: Vec::new() };
@@ -46,7 +45,7 @@ impl<'u> Target<'u> {
             if let Some(attribute) = asked_for
                 && target.query.iter().all(|(earlier, _)| earlier != attribute)
             {
-                target.query.push((attribute, cap(value)));
+                target.query.push((attribute, normalise::attribute(value, privacy)));
             }
         }
         target
@@ -57,19 +56,12 @@ fn known(disposition: Disposition) -> Option<Disposition> {
     (disposition != Disposition::Unknown).then_some(disposition)
 }
 
-fn cap(value: Cow<'_, str>) -> Cow<'_, str> {
-    match value {
-        Cow::Borrowed(text) => Cow::Borrowed(&text[..text.floor_char_boundary(MAX_VALUE)]),
-        Cow::Owned(text) => Cow::Owned(text[..text.floor_char_boundary(MAX_VALUE)].to_owned()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn of<'u>(uri: &'u Uri, attributes: &'u [String]) -> Target<'u> {
-        Target::read(uri, attributes)
+        Target::read(uri, attributes, crate::config::defaults().privacy)
     }
 
     #[test]

@@ -18,7 +18,7 @@ use opentelemetry::trace::{Span, Tracer};
 use opentelemetry_sdk::trace::SdkTracer;
 
 use crate::clock;
-use crate::config::settings::{self, ClientAddress, Settings};
+use crate::config::settings::{self, ClientAddress, Privacy, Settings};
 use crate::outcome::Upload;
 use crate::pipeline::Pipeline;
 use crate::receive::rate_limit::RateLimiter;
@@ -33,7 +33,7 @@ pub struct Intake {
     pipeline: Pipeline,
     table: Arc<Table>,
     settings: settings::Intake,
-    client_address: ClientAddress,
+    privacy: Privacy,
     rate_limiter: Option<RateLimiter>,
     tracer: Option<SdkTracer>,
 }
@@ -45,7 +45,7 @@ impl Intake {
             table: pipeline.table.clone(),
             pipeline,
             settings: settings.intake.clone(),
-            client_address: settings.privacy.client_address,
+            privacy: settings.privacy,
             rate_limiter: settings.intake.rate_limit.map(RateLimiter::new),
             tracer,
         }
@@ -53,7 +53,7 @@ impl Intake {
 
     /// Whether anything asks for the client's address.
     pub fn wants_peer(&self) -> bool {
-        self.rate_limiter.is_some() || self.client_address != ClientAddress::None
+        self.rate_limiter.is_some() || self.privacy.client_address != ClientAddress::None
     }
 }
 
@@ -101,12 +101,12 @@ impl Intake {
     /// The outcome of an upload that did not come as far as the path.
     async fn receive(&self, request: Request, started: Instant) -> Result<Upload, Upload> {
         let (head, incoming) = request.into_parts();
-        let target = Target::read(&head.uri, &self.settings.query_attributes);
+        let target = Target::read(&head.uri, &self.settings.query_attributes, self.privacy);
         let client = head.extensions.get::<Peer>().map(|peer| self.client(peer.0, &head.headers));
         let body = self.read_body(&target, client, &head.headers, incoming).await?;
         let user_agent =
             head.headers.get(http::header::USER_AGENT).map(|agent| String::from_utf8_lossy(agent.as_bytes()));
-        let shown = client.and_then(|client| client::shown(client, self.client_address));
+        let shown = client.and_then(|client| client::shown(client, self.privacy.client_address));
         let context = Context {
             received: clock::now(),
             uptime: clock::uptime_seconds(started),
