@@ -74,7 +74,7 @@ fn decode_normalise_classify(bencher: Bencher<'_, '_>, capture: &str) {
 #[divan::bench(args = CAPTURES, sample_size = 500)]
 fn take(bencher: Bencher<'_, '_>, capture: &str) {
     let (body, settings) = (body(capture), config::defaults());
-    let table = Arc::new(Table::new(10_000, Timestamp::UNIX_EPOCH));
+    let table = Arc::new(Table::new(10_000, 0, Timestamp::UNIX_EPOCH));
     let pipeline = Pipeline::new(&settings, table, None, None);
     bencher.bench_local(|| pipeline.take(black_box(body.as_bytes()), &context()));
 }
@@ -109,19 +109,24 @@ fn encode(bencher: Bencher<'_, '_>, format: &str) {
 
 fn add(table: &Table, site: &str) {
     let labels = [Label::closed("crash"), Label::closed("chrome")];
-    table.add(Label::open(site), &Observation::one(&REPORTS, labels), Timestamp::UNIX_EPOCH, 1);
+    table.add(
+        lookoutd::metric::Site::host(site),
+        &Observation::one(&REPORTS, labels),
+        Timestamp::UNIX_EPOCH,
+        1,
+    );
 }
 
 #[divan::bench(sample_size = 1000)]
 fn table_increment(bencher: Bencher<'_, '_>) {
-    let table = Table::new(10_000, Timestamp::UNIX_EPOCH);
+    let table = Table::new(10_000, 0, Timestamp::UNIX_EPOCH);
     bencher.bench_local(|| add(&table, black_box("www.shop.example")));
 }
 
 /// 10,000 series in a scrape, as text.
 #[divan::bench(sample_count = 20)]
 fn scrape(bencher: Bencher<'_, '_>) {
-    let table = Arc::new(Table::new(200_000, Timestamp::UNIX_EPOCH));
+    let table = Arc::new(Table::new(200_000, 0, Timestamp::UNIX_EPOCH));
     (0..10_000).for_each(|site| add(&table, &format!("www.shop-{site}.example")));
     let scrape = Scrape::new(table).unwrap();
     bencher.bench_local(|| scrape.text().unwrap());

@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     fn admin(unready_after: Option<Duration>, failing: Option<Instant>) -> Admin {
-        let table = Arc::new(crate::table::Table::new(10_000, crate::clock::now()));
+        let table = Arc::new(crate::table::Table::new(10_000, 0, crate::clock::now()));
         let exports: Vec<(&'static str, FailingSince)> = vec![("otlp logs", Box::new(move || failing))];
         let scrape = Scrape::new(table).unwrap();
         Admin { scrape, listening: AtomicBool::new(true), unready_after, exports }

@@ -100,6 +100,28 @@ impl Vocabulary {
     }
 }
 
+/// Whose series an observation counts into: a configured site, a host where none are configured, or
+/// nobody's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Site<'a> {
+    /// The label.
+    pub label: Label<'a>,
+    /// The site's position in the settings, if it is a configured one.
+    pub configured: Option<usize>,
+}
+
+impl Site<'static> {
+    /// No configured site, or no host that could be one.
+    pub const UNKNOWN: Site<'static> = Site { label: Label::closed("unknown"), configured: None };
+}
+
+impl<'a> Site<'a> {
+    /// A host where no sites are configured.
+    pub const fn host(host: &'a str) -> Site<'a> {
+        Site { label: Label::open(host), configured: None }
+    }
+}
+
 /// The most labels a family has.
 pub const MAX_LABELS: usize = 5;
 

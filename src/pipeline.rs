@@ -9,7 +9,7 @@ use crate::config::settings::{Privacy, Settings, UnknownSites};
 use crate::decode::{NotJson, decode};
 use crate::event::{Event, console, otlp};
 use crate::kind::REPORTS;
-use crate::metric::{Label, Observation};
+use crate::metric::{Label, Observation, Site};
 use crate::normalise::{Detail, normalise};
 use crate::outcome::{Exporter, Fate, Rejection, Upload};
 use crate::report::{Class, Context, Envelope, Report};
@@ -155,10 +155,11 @@ impl Pipeline {
     }
 
     fn record(&self, report: &Report<'_>, class: &Class<'_>, own: &[Observation<'_>], context: &Context<'_>) {
+        let site = Site { label: class.site, configured: class.configured };
         let labels = [Label::closed(report.kind.token), Label::closed(class.browser.as_str())];
         for observation in std::iter::once(&Observation::one(&REPORTS, labels)).chain(own) {
-            let own = observation.host.map(|host| self.sites.of_host(host, context.site).0);
-            self.table.add(own.unwrap_or(class.site), observation, context.received, context.uptime);
+            let own = observation.host.map(|host| self.sites.of_host(host, context.site));
+            self.table.add(own.unwrap_or(site), observation, context.received, context.uptime);
         }
     }
 

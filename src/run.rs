@@ -30,6 +30,10 @@ use crate::table::Table;
 /// Connections that admin serves at a time: a few scrapers and people.
 const ADMIN_CONNECTIONS: usize = 64;
 
+/// How long a series is left alone at least, so that a scrape or an export a minute tells its last value
+/// even when one of them is missed.
+const SETTLED: Duration = Duration::from_secs(130);
+
 /// Serves until a signal asks for the end.
 ///
 /// # Errors
@@ -83,7 +87,7 @@ impl Daemon {
             None => None,
             Some(files) => Some(tls::load(files).await?),
         };
-        let table = Arc::new(Table::new(settings.limits.series, clock::now()));
+        let table = Arc::new(Table::new(settings.limits.series, settings.sites.len(), clock::now()));
         let exports = Exports::start(settings, &table)?;
         let admin = Arc::new(exports.admin(settings, &table)?);
 
@@ -117,6 +121,14 @@ impl Daemon {
         if !self.admin_server.address.ip().is_loopback() {
             tracing::warn!(admin = %self.admin_server.address, "admin listens beyond loopback and has no authentication");
         }
+        if !self.table.keeps_sites_apart() {
+            let (sites, series) = (settings.sites.len(), settings.limits.series);
+            tracing::warn!(
+                sites,
+                series,
+                "limits.series is small for so many sites: under a flood they may share series"
+            );
+        }
     }
 
     /// What goes on besides requests.
@@ -125,16 +137,7 @@ impl Daemon {
         if let (Some(files), Some(config)) = (settings.intake.tls.clone(), tls) {
             tokio::spawn(tls::watch(files, config));
         }
-        let (table, idle) = (self.table.clone(), settings.limits.series_idle);
-        tokio::spawn(async move {
-            // Often enough that a series goes at most a tenth of the idle time late.
-            let mut interval =
-                tokio::time::interval((idle / 10).clamp(Duration::from_secs(1), Duration::from_secs(60)));
-            loop {
-                interval.tick().await;
-                table.expire(idle, clock::uptime_seconds(Instant::now()));
-            }
-        });
+        tokio::spawn(keep_table(self.table.clone(), settings.limits.series_idle, SETTLED));
     }
 
     /// Ends in the order of the path: no more uploads, then the events, then the numbers about them.
@@ -169,6 +172,22 @@ fn logs_exports(settings: &Settings) -> String {
 fn metrics_exports(settings: &Settings) -> String {
     let otlp = settings.otlp.metrics.otlp.as_ref();
     otlp.map_or("scrape".to_owned(), |endpoint| format!("scrape,otlp({})", endpoint.url))
+}
+
+/// Lets series go, for ever: once a second where room is wanted, and those that are idle often enough
+/// that one goes at most a tenth of that time late.
+async fn keep_table(table: Arc<Table>, idle: Duration, settled: Duration) {
+    let second = Duration::from_secs(1);
+    let (mut seconds, mut expiry) = (tokio::time::interval(second), Instant::now());
+    loop {
+        seconds.tick().await;
+        let uptime = clock::uptime_seconds(Instant::now());
+        table.make_room(settled, uptime, &|_, _| true);
+        if expiry.elapsed() >= (idle / 10).clamp(second, Duration::from_secs(60)) {
+            expiry = Instant::now();
+            table.expire(idle, uptime, &|_, _| true);
+        }
+    }
 }
 
 impl Server {

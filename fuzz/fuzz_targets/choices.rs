@@ -16,6 +16,8 @@ const HOSTS: [&str; 2] = ["site.test", "*.shop.example"];
 const MAX_INFLATED: usize = 1 << 18;
 /// So few that a body soon has too many.
 const FEW_REPORTS: usize = 4;
+/// So many series that no body fills a share of them.
+pub const ROOMY: usize = 1_000_000;
 
 /// Input → setup, head and body.
 pub fn split(input: &[u8]) -> Option<(Setup, Head, &[u8])> {
@@ -52,9 +54,7 @@ impl Setup {
         if self.0 & 32 != 0 {
             settings.intake.max_reports = FEW_REPORTS;
         }
-        if self.0 & 64 != 0 {
-            settings.limits.series = Table::least_limit();
-        }
+        settings.limits.series = if self.0 & 64 != 0 { Table::least_limit() } else { ROOMY };
     }
 }
 

@@ -17,6 +17,7 @@ use crate::choices::{RECEIVED, Setup};
 /// Two pipelines of one setup: one with both exports, and one that only counts.
 pub struct Daemon {
     limit: usize,
+    sites: usize,
     exporting: Pipeline,
     console: Capture,
     otlp: Capture,
@@ -51,23 +52,24 @@ impl Daemon {
     fn new(setup: Setup) -> Daemon {
         let mut settings = config::defaults();
         setup.apply(&mut settings);
-        let limit = settings.limits.series;
+        let (limit, sites) = (settings.limits.series, settings.sites.len());
         let (console, otlp) = (Capture::default(), Capture::default());
         let sinks = [&console, &otlp].map(|sink| Some(Box::new(sink.clone()) as Box<dyn EventSink>));
         let [to_console, to_otlp] = sinks;
         Daemon {
             limit,
-            exporting: Pipeline::new(&settings, fresh(limit), to_console, to_otlp),
+            sites,
+            exporting: Pipeline::new(&settings, fresh(limit, sites), to_console, to_otlp),
             console,
             otlp,
-            counting: Pipeline::new(&settings, fresh(limit), None, None),
+            counting: Pipeline::new(&settings, fresh(limit, sites), None, None),
         }
     }
 
     /// Takes a body with both pipelines.
     pub fn take(&mut self, body: &[u8], context: &Context<'_>) -> Taken {
-        self.exporting.table = fresh(self.limit);
-        self.counting.table = fresh(self.limit);
+        self.exporting.table = fresh(self.limit, self.sites);
+        self.counting.table = fresh(self.limit, self.sites);
         let outcome = self.exporting.take(body, context);
         assert_eq!(outcome, self.counting.take(body, context));
         let scrape = Scrape::new(self.exporting.table.clone()).unwrap();
@@ -83,8 +85,8 @@ impl Daemon {
     }
 }
 
-fn fresh(limit: usize) -> Arc<Table> {
-    Arc::new(Table::new(limit, RECEIVED))
+fn fresh(limit: usize, sites: usize) -> Arc<Table> {
+    Arc::new(Table::new(limit, sites, RECEIVED))
 }
 
 /// Every series that reports count into, by family and label values.

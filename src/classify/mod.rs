@@ -11,6 +11,7 @@ mod site;
 pub use noise::Rules;
 pub use site::Sites;
 
+use crate::metric::Site;
 use crate::report::{Class, Context, Report};
 
 /// Classifies a normalised report.
@@ -20,7 +21,7 @@ pub fn classify<'r>(
     sites: &'r Sites,
     rules: &Rules,
 ) -> Class<'r> {
-    let (site, configured) = sites.of(report, context.site);
+    let Site { label: site, configured } = sites.of(report, context.site);
     let agent = browser::read(&report.user_agent);
     Class { site, configured, noise: rules.noise(report, agent), browser: agent.family }
 }

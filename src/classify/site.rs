@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use crate::config::settings::Site;
 use crate::kind::server;
-use crate::metric::Label;
+use crate::metric::{self, Label};
 use crate::report::Report;
 
 /// The configured sites, indexed by host.
@@ -19,9 +19,6 @@ pub struct Sites {
     /// `*.suffix` by `suffix`.
     suffixes: HashMap<String, usize, foldhash::fast::RandomState>,
 }
-
-/// The site of reports that belong to no configured one, or that name no host.
-const UNKNOWN: Label<'static> = Label::closed("unknown");
 
 impl Sites {
     /// Indexes the settings' sites.
@@ -49,18 +46,22 @@ impl Sites {
         self.names.iter().position(|known| *known == name)
     }
 
-    /// The site's label, and its position among the configured ones.
-    pub(super) fn of<'r>(&self, report: &'r Report<'_>, named: Option<&str>) -> (Label<'r>, Option<usize>) {
+    /// The report's site.
+    pub(super) fn of<'r>(&self, report: &'r Report<'_>, named: Option<&str>) -> metric::Site<'r> {
         self.of_host(server(&report.url).0, named)
     }
 
     /// The same for a host that a report names besides its own.
-    pub fn of_host<'h>(&self, host: &'h str, named: Option<&str>) -> (Label<'h>, Option<usize>) {
+    pub fn of_host<'h>(&self, host: &'h str, named: Option<&str>) -> metric::Site<'h> {
         if !self.configured() {
-            return (if is_host(host) { Label::open(host) } else { UNKNOWN }, None);
+            return if is_host(host) { metric::Site::host(host) } else { metric::Site::UNKNOWN };
         }
-        let position = named.and_then(|name| self.by_name(name)).or_else(|| self.by_host(host));
-        (position.map_or(UNKNOWN, |position| Label::closed(self.names[position])), position)
+        match named.and_then(|name| self.by_name(name)).or_else(|| self.by_host(host)) {
+            None => metric::Site::UNKNOWN,
+            Some(position) => {
+                metric::Site { label: Label::closed(self.names[position]), configured: Some(position) }
+            }
+        }
     }
 
     fn by_host(&self, host: &str) -> Option<usize> {

@@ -162,7 +162,7 @@ mod tests {
     }
 
     fn start(max_bytes: usize) -> (Console, Arc<Table>, Sender<()>, Receiver<Vec<u8>>) {
-        let table = Arc::new(Table::new(10_000, crate::clock::now()));
+        let table = Arc::new(Table::new(10_000, 0, crate::clock::now()));
         let ((permit, gate), (shown, written)) = (channel(), channel());
         let console = Console::start(Gate(gate, shown), max_bytes, table.clone()).unwrap();
         (console, table, permit, written)

@@ -157,10 +157,10 @@ mod tests {
 
     #[test]
     fn a_scrape_holds_what_was_counted_and_the_process() {
-        let table = Arc::new(Table::new(10_000, crate::clock::now()));
+        let table = Arc::new(Table::new(10_000, 0, crate::clock::now()));
         let labels = [Label::closed("crash"), Label::closed("chrome")];
         let observation = Observation::one(&crate::kind::REPORTS, labels);
-        table.add(Label::open("shop.example"), &observation, crate::clock::now(), 0);
+        table.add(crate::metric::Site::host("shop.example"), &observation, crate::clock::now(), 0);
         let text = String::from_utf8(Scrape::new(table).unwrap().text().unwrap()).unwrap();
         for line in [
             "lookout_reports_total{site=\"shop.example\",kind=\"crash\",browser=\"chrome\"} 1",

@@ -343,7 +343,7 @@ mod tests {
     #[test]
     fn domains_are_sites() {
         use std::sync::Arc;
-        let table = Arc::new(crate::table::Table::new(10_000, crate::clock::now()));
+        let table = Arc::new(crate::table::Table::new(10_000, 0, crate::clock::now()));
         let pipeline = crate::pipeline::Pipeline::new(&crate::config::defaults(), table.clone(), None, None);
         let context = crate::report::Context {
             received: crate::clock::now(),

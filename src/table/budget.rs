@@ -1,37 +1,145 @@
-//! Each family's share of `limits.series`, so that no family can use up another's.
+//! The shares of `limits.series`: each family's, and within it each site's, so that none can use up
+//! another's.
+//!
+//! Of a family's share, half is divided evenly among the accounts of the configured sites and of all
+//! others together (`unknown`): nobody else can take that room. The other half is lent to whoever
+//! comes first. Where no sites are configured, the others (`unknown` and `other`) keep an eighth, the
+//! rest is lent, and no host may borrow more than half of the share: hosts are told apart by hash.
+//!
+//! The last quarter of all room is for what keeps coming (see [`super::gate`]) and for label sets that
+//! are closed, so that what came first cannot lock the rest out.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use parking_lot::Mutex;
+
 use crate::metric::{Family, MAX_LABELS, Measure};
-use crate::table::own::Give;
+use crate::table::own::{self, Give};
 use crate::table::series::{Number, cost};
+
+/// Accounts that hosts share where no sites are configured; the hash that chooses is seeded.
+const HOST_ACCOUNTS: usize = 64;
 
 /// One family's share, in samples.
 #[derive(Debug)]
 pub(super) struct Share {
     pub(super) family: &'static Family,
+    /// All of it but the reserves.
     limit: usize,
-    used: AtomicUsize,
-    expired: AtomicU64,
+    /// The first is that of all who are no configured site and no host.
+    accounts: Box<[Account]>,
+    /// What may be lent, to all and to one account.
+    lendable: usize,
+    lendable_to_one: usize,
+    lent: AtomicUsize,
+    reserves: Reserves,
+    reserves_used: AtomicUsize,
+    /// Times that something which keeps coming found no room, since somebody asked.
+    refused: AtomicUsize,
+    expired: Mutex<Expired>,
     /// Observations whose label at this position became `other`; at the end, those that lost all.
     overflow: [AtomicU64; MAX_LABELS + 1],
 }
 
-/// Divides a number of samples among the families by their weights. One series of each is set aside
-/// beyond its share: the reserve.
-pub(super) fn divide(samples: usize, shares: &mut [Share]) {
-    let reserves: usize = shares.iter().map(Share::cost).sum();
-    let free = samples.saturating_sub(reserves);
+/// What one site may hold of a family's share, whoever else wants it, and what it holds.
+#[derive(Debug, Default)]
+struct Account {
+    guaranteed: usize,
+    own: AtomicUsize,
+    borrowed: AtomicUsize,
+}
+
+/// Whose room a series takes.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Owner {
+    /// All that are neither of the others.
+    Others,
+    /// The configured site at this position.
+    Configured(usize),
+    /// A host where none are configured, by its hash.
+    Host(u64),
+}
+
+/// What room a series took, to be given back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Paid {
+    /// Of its account's guaranteed room.
+    Own(u16),
+    /// Lent to its account.
+    Borrowed(u16),
+    /// Set aside for what finds no other.
+    Reserve,
+}
+
+/// How many series of each family are set aside beyond its share: one for each site, so that even what
+/// loses all other labels keeps its site.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Reserves(usize);
+
+/// What the series that went had counted.
+#[derive(Debug, Default)]
+struct Expired {
+    series: u64,
+    counted: f64,
+}
+
+impl Reserves {
+    /// Before anything is divided.
+    pub(super) const NONE: Reserves = Reserves(0);
+
+    /// For so many configured sites and this room. With so many sites that half of the room would not
+    /// hold their reserves, each family has one reserve for all of them.
+    pub(super) fn fitting(room: usize, sites: usize, shares: &[Share]) -> Reserves {
+        let each: usize = shares.iter().map(Share::cost).sum();
+        // `unknown` is one more; without configured sites there is `other` too.
+        let wanted = if sites == 0 { 2 } else { sites + 1 };
+        Reserves(if wanted * each <= room / 2 { wanted } else { 1 })
+    }
+
+    /// Whether they keep sites apart.
+    pub(super) fn by_site(self) -> bool {
+        self.0 > 1
+    }
+}
+
+/// Divides room among the families by their weights, and within each among the sites.
+pub(super) fn divide(room: usize, sites: usize, reserves: Reserves, shares: &mut [Share]) {
+    let set_aside: usize = shares.iter().map(|share| share.cost() * reserves.0).sum();
+    let free = room.saturating_sub(set_aside);
     let weights: usize = shares.iter().map(|share| share.family.weight).sum();
     for share in shares {
+        share.reserves = reserves;
         share.limit = free * share.family.weight / weights.max(1);
+        share.divide(sites);
     }
 }
 
 impl Share {
     pub(super) fn empty(family: &'static Family) -> Share {
-        let (used, expired) = (AtomicUsize::new(0), AtomicU64::new(0));
-        Share { family, limit: 0, used, expired, overflow: Default::default() }
+        Share {
+            family,
+            limit: 0,
+            accounts: Box::default(),
+            lendable: 0,
+            lendable_to_one: 0,
+            lent: AtomicUsize::default(),
+            reserves: Reserves::NONE,
+            reserves_used: AtomicUsize::default(),
+            refused: AtomicUsize::default(),
+            expired: Mutex::default(),
+            overflow: Default::default(),
+        }
+    }
+
+    fn divide(&mut self, sites: usize) {
+        let guaranteed = match sites {
+            0 => std::iter::once(self.limit / 8).chain([0; HOST_ACCOUNTS]).collect(),
+            _ => vec![self.limit / 2 / (sites + 1); sites + 1],
+        };
+        self.lendable = self.limit - guaranteed.iter().sum::<usize>();
+        self.lendable_to_one = if sites == 0 { self.limit / 2 } else { self.lendable };
+        let account = |guaranteed| Account { guaranteed, ..Account::default() };
+        self.accounts = guaranteed.into_iter().map(account).collect();
     }
 
     /// Samples of one series.
@@ -39,18 +147,69 @@ impl Share {
         cost(self.family)
     }
 
-    /// Takes room for one more series, if there is any.
-    pub(super) fn reserve(&self) -> bool {
-        let more = |used: usize| Some(used + self.cost()).filter(|used| *used <= self.limit);
-        self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+    /// Takes room for one more series, if there is any. What does not keep coming leaves the last
+    /// quarter alone.
+    pub(super) fn reserve(&self, owner: Owner, keeps_coming: bool) -> Option<Paid> {
+        let at = match owner {
+            Owner::Others => 0,
+            Owner::Configured(position) => 1 + position,
+            Owner::Host(hash) => 1 + (hash % HOST_ACCOUNTS as u64) as usize,
+        };
+        let (account, index) = (self.accounts.get(at)?, u16::try_from(at).ok()?);
+        let up_to = |room: usize| if keeps_coming { room } else { room - room / 4 };
+        if self.take(&account.own, up_to(account.guaranteed)) {
+            return Some(Paid::Own(index));
+        }
+        if !self.take(&account.borrowed, up_to(self.lendable_to_one)) {
+            return None;
+        }
+        if !self.take(&self.lent, up_to(self.lendable)) {
+            account.borrowed.fetch_sub(self.cost(), Ordering::Relaxed);
+            return None;
+        }
+        Some(Paid::Borrowed(index))
     }
 
-    /// Gives back the room of a series that expired.
-    pub(super) fn release(&self, was_reserve: bool) {
-        if !was_reserve {
-            self.used.fetch_sub(self.cost(), Ordering::Relaxed);
+    fn take(&self, used: &AtomicUsize, limit: usize) -> bool {
+        let more = |used: usize| Some(used + self.cost()).filter(|used| *used <= limit);
+        used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+    }
+
+    /// Takes the room that is set aside for the series which takes what no other can.
+    pub(super) fn take_reserve(&self) -> Paid {
+        self.reserves_used.fetch_add(self.cost(), Ordering::Relaxed);
+        Paid::Reserve
+    }
+
+    /// Gives back the room of a series that went, and keeps what it had counted.
+    pub(super) fn release(&self, paid: Paid, number: &Number) {
+        let cost = self.cost();
+        let give_back = |used: &AtomicUsize| used.fetch_sub(cost, Ordering::Relaxed);
+        match paid {
+            Paid::Own(at) => give_back(&self.accounts[usize::from(at)].own),
+            Paid::Borrowed(at) => {
+                give_back(&self.lent);
+                give_back(&self.accounts[usize::from(at)].borrowed)
+            }
+            Paid::Reserve => give_back(&self.reserves_used),
+        };
+        let mut expired = self.expired.lock();
+        expired.series += 1;
+        expired.counted += number.counted();
+    }
+
+    /// Notes that something which keeps coming found no room.
+    pub(super) fn refuse(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many series should go to make room; an eighth of the share at most. Asking forgets.
+    pub(super) fn wanted(&self) -> usize {
+        // A load first: it is asked every second, and the line is hot only under attack.
+        match self.refused.load(Ordering::Relaxed) {
+            0 => 0,
+            _ => self.refused.swap(0, Ordering::Relaxed).min((self.limit / self.cost() / 8).max(1)),
         }
-        self.expired.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts an observation that lost the label at this position.
@@ -58,11 +217,19 @@ impl Share {
         self.overflow[label].fetch_add(1, Ordering::Relaxed);
     }
 
+    fn used(&self) -> usize {
+        let own = self.accounts.iter().map(|account| account.own.load(Ordering::Relaxed)).sum::<usize>();
+        own + self.lent.load(Ordering::Relaxed) + self.reserves_used.load(Ordering::Relaxed)
+    }
+
     pub(super) fn read(&self, give: Give<'_>) {
         let name = self.family.name;
-        give(&SERIES, &[name], Number::Float(self.used.load(Ordering::Relaxed) as f64));
-        give(&SERIES_LIMIT, &[name], Number::Float((self.limit + self.cost()) as f64));
-        give(&SERIES_EXPIRED, &[name], Number::Count(self.expired.load(Ordering::Relaxed)));
+        let limit = self.limit + self.reserves.0 * self.cost();
+        give(&SERIES, &[name], Number::Float(self.used() as f64));
+        give(&SERIES_LIMIT, &[name], Number::Float(limit as f64));
+        let expired = self.expired.lock();
+        give(&SERIES_EXPIRED, &[name], Number::Count(expired.series));
+        give(&EXPIRED_COUNTS, &[name], Number::Float(expired.counted));
         let names = self.family.labels.iter().copied().chain([ALL_LABELS]);
         for (label, count) in names.zip(&self.overflow) {
             if OPEN_LABELS.contains(&label) {
@@ -78,33 +245,36 @@ const OPEN_LABELS: [&str; 4] = ["site", "blocked", "id", ALL_LABELS];
 const ALL_LABELS: &str = "all";
 
 /// The families of this file.
-pub(super) static FAMILIES: [&Family; 4] = [&SERIES, &SERIES_LIMIT, &SERIES_EXPIRED, &SERIES_OVERFLOW];
+pub(super) static FAMILIES: [&Family; 5] =
+    [&SERIES, &SERIES_LIMIT, &SERIES_EXPIRED, &EXPIRED_COUNTS, &SERIES_OVERFLOW];
 
-static SERIES: Family = Family {
-    name: "lookout_series",
-    help: "Samples that the family holds now; a histogram counts with all its samples.",
-    measure: Measure::Gauge,
-    labels: &["family"],
-    weight: 0,
-};
-static SERIES_LIMIT: Family = Family {
-    name: "lookout_series_limit",
-    help: "Samples that the family may hold: its share of limits.series.",
-    measure: Measure::Gauge,
-    labels: &["family"],
-    weight: 0,
-};
-static SERIES_EXPIRED: Family = Family {
-    name: "lookout_series_expired_total",
-    help: "Series that went after limits.series_idle.",
-    measure: Measure::Count,
-    labels: &["family"],
-    weight: 0,
-};
-static SERIES_OVERFLOW: Family = Family {
-    name: "lookout_series_overflow_total",
-    help: "Observations whose label became other because the family's share was used up; all: every label did.",
-    measure: Measure::Count,
-    labels: &["family", "label"],
-    weight: 0,
-};
+static SERIES: Family = own::family(
+    "lookout_series",
+    Measure::Gauge,
+    &["family"],
+    "Samples that the family holds now; a histogram counts with all its samples.",
+);
+static SERIES_LIMIT: Family = own::family(
+    "lookout_series_limit",
+    Measure::Gauge,
+    &["family"],
+    "Samples that the family may hold: its share of limits.series.",
+);
+static SERIES_EXPIRED: Family = own::family(
+    "lookout_series_expired_total",
+    Measure::Count,
+    &["family"],
+    "Series that went: idle for limits.series_idle, or idle for minutes where others needed the room.",
+);
+static EXPIRED_COUNTS: Family = own::family(
+    "lookout_series_expired_counts_total",
+    Measure::Sum,
+    &["family"],
+    "What the series that went had counted; with what the family's series count, it is all there ever was.",
+);
+static SERIES_OVERFLOW: Family = own::family(
+    "lookout_series_overflow_total",
+    Measure::Count,
+    &["family", "label"],
+    "Observations whose label became other because the family's share was used up; all: every label that is not a configured site did.",
+);

@@ -152,7 +152,7 @@ fn gauge(value: &AtomicI64) -> Number {
     Number::Float(value.load(Ordering::Relaxed) as f64)
 }
 
-const fn own(
+pub(super) const fn family(
     name: &'static str,
     measure: Measure,
     labels: &'static [&'static str],
@@ -174,58 +174,58 @@ static FAMILIES: [&Family; 11] = [
     &CONNECTIONS,
     &BUILD_INFO,
 ];
-static UPLOADS: Family = own(
+static UPLOADS: Family = family(
     "lookout_uploads_total",
     Measure::Count,
     &["outcome"],
     "Uploads (POSTs to intake), by how they ended.",
 );
-static REJECTED: Family = own(
+static REJECTED: Family = family(
     "lookout_reports_rejected_total",
     Measure::Count,
     &["reason"],
     "Items of uploads that were not taken as reports.",
 );
-static EVENTS: Family = own(
+static EVENTS: Family = family(
     "lookout_events_total",
     Measure::Count,
     &["exporter", "fate"],
     "Events, one for each report taken and each exporter that is on, by how they ended.",
 );
-static PENDING: Family = own(
+static PENDING: Family = family(
     "lookout_events_pending",
     Measure::Gauge,
     &["exporter", "place"],
     "Events that have not met their fate yet, by where they wait.",
 );
-static SPOOL_BYTES: Family = own(
+static SPOOL_BYTES: Family = family(
     "lookout_spool_bytes",
     Measure::Gauge,
     &[],
     "Bytes of events on disk; 0 as long as there is no spool.",
 );
-static EXPORT_REQUESTS: Family = own(
+static EXPORT_REQUESTS: Family = family(
     "lookout_export_requests_total",
     Measure::Count,
     &["signal", "code"],
     "Tries of OTLP export requests, by how they ended.",
 );
-static EXPORT_DURATION: Family = own(
+static EXPORT_DURATION: Family = family(
     "lookout_export_duration_seconds",
     Measure::Histogram,
     &["signal"],
     "How long OTLP export requests took.",
 );
-static UPLOAD_DURATION: Family = own(
+static UPLOAD_DURATION: Family = family(
     "lookout_upload_duration_seconds",
     Measure::Histogram,
     &[],
     "How long uploads took, from their head to their answer.",
 );
-static IN_FLIGHT: Family = own("lookout_uploads_in_flight", Measure::Gauge, &[], "Uploads in hand now.");
+static IN_FLIGHT: Family = family("lookout_uploads_in_flight", Measure::Gauge, &[], "Uploads in hand now.");
 static CONNECTIONS: Family =
-    own("lookout_connections", Measure::Gauge, &[], "Connections that intake serves now.");
-static BUILD_INFO: Family = own(
+    family("lookout_connections", Measure::Gauge, &[], "Connections that intake serves now.");
+static BUILD_INFO: Family = family(
     "lookout_build_info",
     Measure::Gauge,
     &["version", "revision", "rustc"],

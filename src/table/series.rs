@@ -1,9 +1,13 @@
 //! One series: its labels, its value, its age. Closed label values are shared statics, so a series
 //! pays only for the text that came from outside.
 
-use jiff::Timestamp;
+use std::sync::Arc;
 
-use crate::metric::{Amount, Family, Label, Measure};
+use jiff::Timestamp;
+use smallvec::SmallVec;
+
+use crate::metric::{Amount, Family, Label, MAX_LABELS, Measure};
+use crate::table::budget::Paid;
 use crate::table::histogram::{self, Histogram};
 
 /// A label value as the table keeps it.
@@ -30,17 +34,23 @@ enum Held {
     Histogram(Box<Histogram>),
 }
 
-/// One series of the table.
+/// One series of the table: a cache line.
 #[derive(Debug)]
+#[repr(align(64))]
 pub(super) struct Series {
     pub(super) family: &'static Family,
-    pub(super) labels: Box<[Stored]>,
+    /// Shared with whoever reads the table, so that reading holds no lock for long.
+    labels: Arc<[Stored]>,
     held: Held,
-    born: Timestamp,
+    /// Unlike that of any other series, one with the same labels before it included.
+    id: u32,
+    /// Unix nanoseconds.
+    born: i64,
     /// Uptime in seconds at its last addition.
     pub(super) touched: u32,
-    /// Whether it is the family's reserve, which costs its share nothing.
-    pub(super) reserved: bool,
+    /// Additions of late: see [`Series::cool`].
+    pub(super) heat: u8,
+    pub(super) paid: Paid,
 }
 
 /// How many samples of a scrape one series of the family is.
@@ -52,7 +62,13 @@ pub(super) fn cost(family: &Family) -> usize {
 }
 
 impl Series {
-    pub(super) fn new(family: &'static Family, labels: &[Label<'_>], born: Timestamp) -> Series {
+    pub(super) fn new(
+        family: &'static Family,
+        labels: &[Label<'_>],
+        born: Timestamp,
+        id: u32,
+        paid: Paid,
+    ) -> Series {
         let keep = |label: &Label<'_>| match label.as_closed() {
             Some(text) => Stored::Closed(text),
             None => Stored::Open(label.as_str().into()),
@@ -62,7 +78,17 @@ impl Series {
             Measure::Sum => Held::Sum(0.0),
             Measure::Histogram => Held::Histogram(Box::default()),
         };
-        Series { family, labels: labels.iter().map(keep).collect(), held, born, touched: 0, reserved: false }
+        let born = i64::try_from(born.as_nanosecond()).unwrap_or(0);
+        Series {
+            family,
+            labels: labels.iter().map(keep).collect(),
+            held,
+            id,
+            born,
+            touched: 0,
+            heat: 0,
+            paid,
+        }
     }
 
     pub(super) fn is(&self, family: &'static Family, labels: &[Label<'_>]) -> bool {
@@ -70,8 +96,24 @@ impl Series {
             && self.labels.iter().zip(labels).all(|(own, other)| own.as_str() == other.as_str())
     }
 
+    /// The label values, in the family's order.
+    pub(super) fn labels(&self) -> impl Iterator<Item = &str> {
+        self.labels.iter().map(Stored::as_str)
+    }
+
+    /// See [`Reading::id`].
+    pub(super) fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// Whether any label came from outside.
+    pub(super) fn is_open(&self) -> bool {
+        self.labels.iter().any(|label| matches!(label, Stored::Open(_)))
+    }
+
     pub(super) fn add(&mut self, amount: Amount, uptime: u32) {
         self.touched = uptime;
+        self.heat = self.heat.saturating_add(1);
         match (&mut self.held, amount) {
             (Held::Count(count), Amount::Count(more)) => *count += more,
             (Held::Sum(sum), Amount::Sum(more)) => *sum += more,
@@ -80,13 +122,40 @@ impl Series {
         }
     }
 
-    pub(super) fn reading(&self) -> Reading<'_> {
-        let number = match &self.held {
+    /// Forgets half of its additions.
+    pub(super) fn cool(&mut self) {
+        self.heat /= 2;
+    }
+
+    pub(super) fn number(&self) -> Number {
+        match &self.held {
             Held::Count(count) => Number::Count(*count),
             Held::Sum(sum) => Number::Float(*sum),
             Held::Histogram(histogram) => Number::Histogram((**histogram).clone()),
-        };
-        Reading::new(self.labels.iter().map(Stored::as_str), number, self.born)
+        }
+    }
+
+    /// The series as it is now, to be read without a lock.
+    pub(super) fn copy(&self) -> Copied {
+        let Series { family, id, born, .. } = *self;
+        Copied { family, labels: self.labels.clone(), number: self.number(), id, born }
+    }
+}
+
+/// A series at one moment.
+#[derive(Debug)]
+pub(super) struct Copied {
+    pub(super) family: &'static Family,
+    labels: Arc<[Stored]>,
+    number: Number,
+    id: u32,
+    born: i64,
+}
+
+impl Copied {
+    pub(super) fn reading(&self) -> Reading<'_> {
+        let labels = self.labels.iter().map(Stored::as_str).collect();
+        Reading { labels, number: self.number.clone(), born: self.born, id: self.id }
     }
 }
 
@@ -94,21 +163,13 @@ impl Series {
 #[derive(Debug, Clone)]
 pub struct Reading<'s> {
     /// The label values, in the order of the family's names.
-    pub labels: smallvec::SmallVec<[&'s str; 5]>,
+    pub labels: SmallVec<[&'s str; MAX_LABELS]>,
     /// The value.
     pub number: Number,
-    /// When the series was born: OTLP's start time.
-    pub born: Timestamp,
-}
-
-impl<'s> Reading<'s> {
-    pub(super) fn new(
-        labels: impl IntoIterator<Item = &'s str>,
-        number: Number,
-        born: Timestamp,
-    ) -> Reading<'s> {
-        Reading { labels: labels.into_iter().collect(), number, born }
-    }
+    /// When the series was born, in Unix nanoseconds: OTLP's start time.
+    pub born: i64,
+    /// Of one life of one series: one that went and came back has another.
+    pub id: u32,
 }
 
 /// A series' value.
@@ -120,4 +181,15 @@ pub enum Number {
     Float(f64),
     /// A distribution of seconds.
     Histogram(Histogram),
+}
+
+impl Number {
+    /// The count or the sum; of a distribution, how many observations.
+    pub(super) fn counted(&self) -> f64 {
+        match self {
+            Number::Count(count) => *count as f64,
+            Number::Float(sum) => *sum,
+            Number::Histogram(histogram) => histogram.count() as f64,
+        }
+    }
 }

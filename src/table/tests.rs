@@ -1,10 +1,13 @@
-//! That the table keeps its two promises whatever is counted, by however many threads and with
-//! whatever series going idle meanwhile: sums are exact, and the number of samples has an end.
+//! That the table keeps its promises whatever is counted, by however many threads and with whatever
+//! series going meanwhile: sums are exact, the number of samples has an end, and neither a flood nor
+//! what came first takes the room of those who keep coming.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use proptest::prelude::*;
 
+use super::going::MayGo;
 use super::*;
 use crate::kind::{REPORTS, csp_violation, network_error};
 
@@ -18,16 +21,24 @@ struct Seen {
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 const IDLE: Duration = Duration::from_secs(100);
+const SETTLED: Duration = Duration::from_secs(20);
+const ANY: MayGo<'static> = &|_, _| true;
+static COUNTED: [&Family; 4] =
+    [&REPORTS, &csp_violation::VIOLATIONS, &network_error::ESTIMATED, &network_error::DURATION];
 
-fn add(table: &Table, seen: Seen, uptime: u32) {
-    let (site, blocked) = (format!("s{}.example", seen.site), format!("https://b{}.example", seen.open));
+fn csp<'a>(blocked: Label<'a>) -> Observation<'a> {
     let closed = Label::closed;
+    Observation::one(
+        &csp_violation::VIOLATIONS,
+        [closed("enforce"), closed("img-src"), blocked, closed("none")],
+    )
+}
+
+fn add_to(table: &Table, site: Site<'_>, seen: Seen, uptime: u32) {
+    let (blocked, closed) = (format!("https://b{}.example", seen.open), Label::closed);
     let observation = match seen.family {
         0 => Observation::one(&REPORTS, [closed("crash"), closed("chrome")]),
-        1 => Observation::one(
-            &csp_violation::VIOLATIONS,
-            [closed("enforce"), closed("img-src"), Label::open(&blocked), closed("none")],
-        ),
+        1 => csp(Label::open(&blocked)),
         2 => Observation::new(
             &network_error::ESTIMATED,
             [closed("dns"), closed("ok")],
@@ -36,23 +47,52 @@ fn add(table: &Table, seen: Seen, uptime: u32) {
         ),
         _ => Observation::new(&network_error::DURATION, [closed("dns")], Amount::Seconds(0.5)),
     };
-    table.add(Label::open(&site), &observation, NOW, uptime);
+    table.add(site, &observation, NOW, uptime);
 }
 
-/// What each report family holds, in additions.
-fn held(table: &Table) -> HashMap<&'static str, f64> {
-    let names: Vec<_> = report_families().map(|family| family.name).collect();
-    let mut held = HashMap::new();
-    table.read(&mut |family, reading| {
-        if names.contains(&family.name) {
-            *held.entry(family.name).or_default() += match reading.number {
-                Number::Count(count) => count as f64,
-                Number::Float(sum) => sum * 4.0,
-                Number::Histogram(histogram) => histogram.count() as f64,
-            };
+fn add(table: &Table, seen: Seen, uptime: u32) {
+    add_to(table, Site::host(&format!("s{}.example", seen.site)), seen, uptime);
+}
+
+fn violation(table: &Table, site: Site<'_>, blocked: &str, uptime: u32) {
+    table.add(site, &csp(Label::open(blocked)), NOW, uptime);
+}
+
+fn configured(position: usize) -> Site<'static> {
+    Site { label: Label::closed(["a", "b", "c"][position]), configured: Some(position) }
+}
+
+/// All series of a family by their labels.
+fn series(table: &Table, family: &Family) -> HashMap<Vec<String>, f64> {
+    let mut series = HashMap::new();
+    table.read(&mut |known, reading| {
+        if known.name == family.name {
+            let labels = reading.labels.iter().map(|label| (*label).to_owned()).collect();
+            assert_eq!(series.insert(labels, reading.number.counted()), None, "a series stands twice");
         }
     });
-    held
+    series
+}
+
+fn violations(table: &Table) -> HashMap<Vec<String>, f64> {
+    series(table, &csp_violation::VIOLATIONS)
+}
+
+/// The value of one of the table's own series.
+fn own(table: &Table, name: &str, labels: &[&str]) -> f64 {
+    let mut value = f64::NAN;
+    table.read(&mut |family, reading| {
+        if family.name == name && *reading.labels == *labels {
+            value = reading.number.counted();
+        }
+    });
+    value
+}
+
+/// What was counted in the family: what its series hold, and what those held that went.
+fn counted(table: &Table, family: &Family) -> f64 {
+    let held: f64 = series(table, family).values().sum();
+    held + own(table, "lookout_series_expired_counts_total", &[family.name])
 }
 
 /// Samples of a scrape of this table; those of the process are counted as full.
@@ -62,8 +102,15 @@ fn samples(table: &Table) -> usize {
     samples
 }
 
-fn merge(into: &mut HashMap<&'static str, f64>, more: HashMap<&'static str, f64>, sign: f64) {
-    more.into_iter().for_each(|(name, amount)| *into.entry(name).or_default() += sign * amount);
+/// The last value of each life of each series, and that none was ever below an earlier one.
+fn check_growing(table: &Table, lives: &mut HashMap<u32, f64>) {
+    table.read(&mut |family, reading| {
+        if COUNTED.iter().any(|counted| counted.name == family.name) {
+            let now = reading.number.counted();
+            let before = lives.insert(reading.id, now).unwrap_or(0.0);
+            assert!(now >= before, "{} fell from {before} to {now}", family.name);
+        }
+    });
 }
 
 fn seen() -> impl Strategy<Value = Seen> {
@@ -73,34 +120,36 @@ fn seen() -> impl Strategy<Value = Seen> {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(60) })]
 
-    /// Every so often time jumps and idle series go; what they held is what is missing.
+    /// Every so often time jumps, idle series go and room is made.
     #[test]
     fn sums_are_exact_and_samples_bounded(
         stream in prop::collection::vec((seen(), 0..30_u32), 1..1500),
         spare in 0..600_usize,
+        sites in 0..4_usize,
     ) {
         let limit = Table::least_limit() + spare;
-        let table = Table::new(limit, NOW);
-        let (mut added, mut expired, mut uptime) = (HashMap::new(), HashMap::new(), 0);
+        let table = Table::new(limit, sites, NOW);
+        let (mut added, mut lives, mut uptime) = ([0.0; 4], HashMap::new(), 0);
         for (at, (seen, pause)) in stream.into_iter().enumerate() {
             uptime += pause;
-            add(&table, seen, uptime);
-            let family = [&REPORTS, &csp_violation::VIOLATIONS, &network_error::ESTIMATED, &network_error::DURATION]
-                [usize::from(seen.family)];
-            *added.entry(family.name).or_default() += 1.0;
+            match sites {
+                0 => add(&table, seen, uptime),
+                _ if usize::from(seen.site) % 4 < sites => {
+                    add_to(&table, configured(usize::from(seen.site) % 4), seen, uptime);
+                }
+                _ => add_to(&table, Site::UNKNOWN, seen, uptime),
+            }
+            added[usize::from(seen.family)] += if seen.family == 2 { 0.25 } else { 1.0 };
             if at % 50 == 0 {
-                let before = held(&table);
-                table.expire(IDLE, uptime);
-                merge(&mut expired, before, 1.0);
-                merge(&mut expired, held(&table), -1.0);
+                table.make_room(SETTLED, uptime, ANY);
+                table.expire(IDLE, uptime, ANY);
+                check_growing(&table, &mut lives);
                 prop_assert!(samples(&table) <= limit);
             }
         }
+        check_growing(&table, &mut lives);
         prop_assert!(samples(&table) <= limit, "{} of {}", samples(&table), limit);
-        let mut found = held(&table);
-        merge(&mut found, expired, 1.0);
-        found.retain(|_, amount| *amount != 0.0);
-        prop_assert_eq!(found, added);
+        prop_assert_eq!(COUNTED.map(|family| counted(&table, family)), added);
     }
 }
 
@@ -110,113 +159,164 @@ fn nth(thread: u32, n: u32) -> Seen {
     Seen { family: (mixed % 4) as u8, site: (mixed / 4 % 300) as u16, open: (mixed / 1200 % 3000) as u16 }
 }
 
-/// Eight threads count while one reads and expires.
-fn storm(table: &Table, idle: Duration) {
-    std::thread::scope(|scope| {
-        for thread in 0..8 {
-            scope.spawn(move || (0..4000).for_each(|n| add(table, nth(thread, n), n)));
-        }
-        scope.spawn(|| {
-            for uptime in 0..50 {
-                table.expire(idle, uptime * 80);
-                held(table);
-            }
-        });
-    });
-}
-
+/// Eight threads count while one reads, makes room and lets idle series go.
 #[test]
 fn eight_threads_lose_nothing() {
     let limit = Table::least_limit() + 500;
-    let table = Table::new(limit, NOW);
-    storm(&table, Duration::MAX);
-    assert_eq!(held(&table).values().sum::<f64>(), 32_000.0);
-    assert!(samples(&table) <= limit);
-}
-
-#[test]
-fn eight_threads_and_expiry_stay_within_the_limit() {
-    let limit = Table::least_limit() + 500;
-    let table = Table::new(limit, NOW);
-    storm(&table, Duration::from_secs(40));
-    assert!(samples(&table) <= limit);
-    // What every series took of its share it gives back.
-    table.expire(Duration::ZERO, u32::MAX);
-    assert!(held(&table).is_empty());
-    assert!(table.shares.iter().all(|share| reading_of(&table, "lookout_series", share.family.name) == 0.0));
-}
-
-fn reading_of(table: &Table, name: &str, family_label: &str) -> f64 {
-    let mut value = f64::NAN;
-    table.read(&mut |family, reading| {
-        if let (true, Number::Float(number)) =
-            (family.name == name && reading.labels[0] == family_label, reading.number)
-        {
-            value = number;
+    let table = Table::new(limit, 0, NOW);
+    let lives = &mut HashMap::new();
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let table = &table;
+            scope.spawn(move || (0..4000).for_each(|n| add(table, nth(thread, n), n)));
+        }
+        for uptime in (0..50).map(|step| step * 80) {
+            table.make_room(SETTLED, uptime, ANY);
+            table.expire(IDLE, uptime, ANY);
+            check_growing(&table, lives);
+            assert!(samples(&table) <= limit);
         }
     });
-    value
+    let sums = COUNTED.map(|family| counted(&table, family));
+    let [reports, violations, estimated, durations] = sums;
+    assert_eq!(reports + violations + 4.0 * estimated + durations, 32_000.0, "{sums:?}");
+    // What every series took of its share it gives back.
+    table.expire(Duration::ZERO, u32::MAX, ANY);
+    for share in &table.shares {
+        assert_eq!(own(&table, "lookout_series", &[share.family.name]), 0.0);
+        assert_eq!(series(&table, share.family).len(), 0);
+    }
 }
 
 #[test]
 fn detail_is_lost_from_the_finest_to_the_coarsest() {
-    let table = Table::new(Table::least_limit(), NOW);
-    // A site that lost its detail in time has a series for the rest; strangers share the reserve.
-    let coarse = Observation::one(
-        &csp_violation::VIOLATIONS,
-        [Label::closed("enforce"), Label::closed("img-src"), OTHER, Label::closed("none")],
-    );
-    table.add(Label::open("s0.example"), &coarse, NOW, 0);
+    let table = Table::new(Table::least_limit(), 0, NOW);
+    // A site that lost its detail in time has a series for the rest; strangers share the others'.
+    table.add(Site::host("s0.example"), &csp(OTHER), NOW, 0);
     (0..1999).for_each(|n| add(&table, Seen { family: 1, site: n % 200, open: n }, 0));
-    let mut labels = Vec::new();
-    table.read(&mut |family, reading| {
-        if family.name == csp_violation::VIOLATIONS.name {
-            labels.push((reading.labels[0].to_owned(), reading.labels[3].to_owned()));
-        }
-    });
-    assert!(labels.iter().any(|(_, blocked)| blocked.starts_with("https://")), "the first keep their detail");
-    assert!(labels.contains(&("other".to_owned(), "other".to_owned())), "the last lose all of it");
-    assert_eq!(held(&table)[csp_violation::VIOLATIONS.name], 2000.0);
-    let overflow = |label| overflow_of(&table, csp_violation::VIOLATIONS.name, label);
-    let (blocked, site, all) = (overflow("blocked"), overflow("site"), overflow("all"));
-    assert!(blocked > site && site == all && all > 0, "{blocked} {site} {all}");
-    assert_eq!(blocked - site, 9, "what s0.example lost beside its first: the blocked origin only");
+    let labels: Vec<_> = violations(&table).into_keys().map(|labels| labels[0..4].to_vec()).collect();
+    assert!(labels.iter().any(|labels| labels[3].starts_with("https://")), "the first keep their detail");
+    assert!(labels.contains(&["other", "enforce", "img-src", "other"].map(str::to_owned).to_vec()));
+    assert_eq!(counted(&table, &csp_violation::VIOLATIONS), 2000.0);
+    let overflow =
+        |label| own(&table, "lookout_series_overflow_total", &[csp_violation::VIOLATIONS.name, label]);
+    let (blocked, site) = (overflow("blocked"), overflow("site"));
+    assert!(blocked > site && site > 0.0, "{blocked} {site}");
+    assert_eq!(overflow("all"), 0.0, "closed labels have room of their own");
 }
 
-fn overflow_of(table: &Table, name: &str, label: &str) -> u64 {
-    let mut value = 0;
-    table.read(&mut |family, reading| {
-        if let (true, Number::Count(count)) = (
-            family.name == "lookout_series_overflow_total" && *reading.labels == [name, label],
-            reading.number,
-        ) {
-            value = count;
+#[test]
+fn a_configured_site_loses_neither_its_room_nor_its_name_to_another() {
+    let table = Table::new(Table::least_limit() + 2000, 2, NOW);
+    // Every origin comes often enough to be taken seriously.
+    for round in 0..6 {
+        (0..5000).for_each(|n| violation(&table, configured(0), &format!("https://x{n}.example"), round));
+    }
+    let of = |site: &str| violations(&table).keys().filter(|labels| labels[0] == site).count();
+    assert!(of("a") > 20, "{}", of("a"));
+    violation(&table, configured(1), "https://cdn.example", 6);
+    assert!(violations(&table).keys().any(|labels| labels[0] == "b" && labels[3] == "https://cdn.example"));
+    // Now all its closed labels too.
+    for directive in ["img-src", "script-src", "style-src", "font-src", "frame-src", "connect-src"] {
+        for noise in ["none", "extension", "injected", "intermediary", "browser", "local", "bot"] {
+            for disposition in ["enforce", "report", "unknown"] {
+                for blocked in ["inline", "eval", "data", "blob", "self", "extension", "other-scheme"] {
+                    let labels = [disposition, directive, blocked, noise].map(Label::closed);
+                    table.add(configured(1), &Observation::one(&csp_violation::VIOLATIONS, labels), NOW, 7);
+                }
+            }
         }
+    }
+    let sum = |site: &str| {
+        violations(&table).into_iter().filter(|(labels, _)| labels[0] == site).map(|(_, n)| n).sum::<f64>()
+    };
+    assert_eq!((sum("a"), sum("b")), (30_000.0, 1.0 + 6.0 * 7.0 * 3.0 * 7.0));
+    assert!(of("unknown") == 0 && of("other") == 0);
+}
+
+#[test]
+fn more_sites_than_reserves_still_count_everything() {
+    let sites = 3;
+    let table = Table::new(Table::least_limit(), 400, NOW);
+    assert!(!table.keeps_sites_apart());
+    for n in 0..3000 {
+        violation(&table, configured(n % sites), &format!("https://x{n}.example"), 0);
+    }
+    assert!(samples(&table) <= Table::least_limit());
+    assert_eq!(counted(&table, &csp_violation::VIOLATIONS), 3000.0);
+}
+
+/// How many violations of this origin were counted under its own name.
+fn named(table: &Table, blocked: &str) -> f64 {
+    violations(table).into_iter().filter(|(labels, _)| labels[3] == blocked).map(|(_, count)| count).sum()
+}
+
+#[test]
+fn what_keeps_coming_gets_a_series_though_junk_came_first() {
+    let table = Table::new(10_000, 1, NOW);
+    (0..100_000).for_each(|n| violation(&table, configured(0), &format!("https://junk-{n}.example"), 0));
+    (0..50).for_each(|_| violation(&table, configured(0), "https://cdn.example", 1));
+    assert_eq!(named(&table, "https://cdn.example"), 50.0 - f64::from(gate::ENOUGH - 1));
+    assert_eq!(counted(&table, &csp_violation::VIOLATIONS), 100_050.0);
+}
+
+#[test]
+fn a_host_that_keeps_coming_gets_series_though_invented_hosts_came_first() {
+    let table = Table::new(10_000, 0, NOW);
+    (0..100_000).for_each(|n| {
+        violation(&table, Site::host(&format!("invented-{n}.example")), "https://x.example", 0);
     });
-    value
+    (0..50).for_each(|_| violation(&table, Site::host("shop.example"), "https://cdn.example", 1));
+    assert_eq!(named(&table, "https://cdn.example"), 50.0 - f64::from(gate::ENOUGH - 1));
+}
+
+#[test]
+fn one_off_junk_gives_its_series_up_where_they_are_wanted() {
+    let table = Table::new(Table::least_limit() + 200, 1, NOW);
+    // Junk that comes again takes even the room of what keeps coming.
+    for _ in 0..5 {
+        (0..3000).for_each(|n| violation(&table, configured(0), &format!("https://junk-{n}.example"), 0));
+    }
+    let come = |uptime| (0..10).for_each(|_| violation(&table, configured(0), "https://cdn.example", uptime));
+    come(1);
+    assert_eq!(named(&table, "https://cdn.example"), 0.0);
+    table.make_room(SETTLED, 2, ANY);
+    come(2);
+    assert_eq!(named(&table, "https://cdn.example"), 0.0, "exports have not told the junk's last values yet");
+    // Its heat cools with each look for idle series.
+    (0..3).for_each(|_| table.expire(IDLE, 30, ANY));
+    come(30);
+    table.make_room(SETTLED, 31, &|_, _| false);
+    come(31);
+    assert_eq!(named(&table, "https://cdn.example"), 0.0, "something forbids any series to go");
+    table.make_room(SETTLED, 32, ANY);
+    come(32);
+    assert_eq!(named(&table, "https://cdn.example"), 10.0);
+    assert_eq!(counted(&table, &csp_violation::VIOLATIONS), 15_050.0);
 }
 
 #[test]
 fn room_comes_back_when_series_go() {
-    let table = Table::new(Table::least_limit(), NOW);
+    let table = Table::new(Table::least_limit(), 0, NOW);
     (0..500).for_each(|n| add(&table, Seen { family: 0, site: n, open: 0 }, 0));
-    table.expire(IDLE, 1000);
+    table.expire(IDLE, 1000, ANY);
     add(&table, Seen { family: 0, site: 9999, open: 0 }, 1000);
-    let mut sites = Vec::new();
-    table.read(&mut |family, reading| {
-        if family.name == REPORTS.name {
-            sites.push(reading.labels[0].to_owned());
-        }
-    });
+    let sites: Vec<_> = series(&table, &REPORTS).into_keys().map(|labels| labels[0].clone()).collect();
     assert_eq!(sites, ["s9999.example"]);
 }
 
 #[test]
 fn a_series_that_is_touched_stays() {
-    let table = Table::new(10_000, NOW);
+    let table = Table::new(10_000, 0, NOW);
     add(&table, Seen { family: 0, site: 1, open: 0 }, 0);
     add(&table, Seen { family: 0, site: 2, open: 0 }, 0);
     add(&table, Seen { family: 0, site: 1, open: 0 }, 90);
-    table.expire(IDLE, 120);
-    assert_eq!(held(&table)[REPORTS.name], 2.0, "the two additions of the one that was touched");
+    table.expire(IDLE, 120, ANY);
+    let left: Vec<_> = series(&table, &REPORTS).into_values().collect();
+    assert_eq!(left, [2.0], "the two additions of the one that was touched");
+}
+
+#[test]
+fn a_series_is_a_cache_line_and_its_texts() {
+    assert_eq!(size_of::<Series>(), 64);
 }

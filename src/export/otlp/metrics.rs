@@ -138,15 +138,15 @@ fn request(resource: &Resource, metrics: Vec<Metric>) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metric::{Label, Observation};
+    use crate::metric::{Label, Observation, Site};
 
     fn table_with(sites: usize) -> Table {
-        let table = Table::new(100_000, clock::now());
+        let table = Table::new(300_000, 0, clock::now());
         for site in 0..sites {
             let labels = [Label::closed("crash"), Label::closed("chrome")];
             let observation = Observation::one(&crate::kind::REPORTS, labels);
             table.add(
-                Label::open(&format!("site-{site}.{}.example", "a-rather-long-label".repeat(8))),
+                Site::host(&format!("site-{site}.{}.example", "a-rather-long-label".repeat(8))),
                 &observation,
                 clock::now(),
                 0,

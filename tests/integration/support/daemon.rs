@@ -156,8 +156,7 @@ impl Daemon {
     }
 
     fn balance(&self, scrape: &Scrape) -> Result<(), String> {
-        let (items, reports) =
-            (self.items.load(Ordering::Relaxed) as f64, scrape.sum("lookout_reports_total", &[]));
+        let (items, reports) = (self.items.load(Ordering::Relaxed) as f64, reports(scrape));
         let rejected = scrape.sum("lookout_reports_rejected_total", &[]);
         if items != reports + rejected {
             return Err(format!("{items} items, but {reports} reports and {rejected} rejected"));
@@ -203,8 +202,7 @@ impl Daemon {
         let lines = self.stdout.finish();
         if self.exporters.contains(&"console") {
             let fate = |fate| scrape.sum("lookout_events_total", &[("exporter", "console"), ("fate", fate)]);
-            let written =
-                scrape.sum("lookout_reports_total", &[]) - fate("capped") - fate("dropped_queue_full");
+            let written = reports(&scrape) - fate("capped") - fate("dropped_queue_full");
             assert_eq!(lines.len() as f64, written, "one line on stdout for each event");
         } else {
             assert_eq!(lines, [""; 0], "stdout carries events only");
@@ -242,3 +240,9 @@ fn items_in(body: &[u8]) -> u64 {
 
 /// Keeps the constant of the harness and the default of the daemon apart: shutdown takes less.
 const _: () = assert!(DEADLINE.as_secs() > 10);
+
+/// Reports taken, those included whose series went.
+fn reports(scrape: &Scrape) -> f64 {
+    let went = [("family", "lookout_reports_total")];
+    scrape.sum("lookout_reports_total", &[]) + scrape.sum("lookout_series_expired_counts_total", &went)
+}

@@ -59,7 +59,7 @@ pub(crate) fn context() -> Context<'static> {
 
 impl InProcess {
     pub(crate) fn new(settings: &Settings) -> InProcess {
-        let table = Arc::new(Table::new(settings.limits.series, context().received));
+        let table = Arc::new(Table::new(settings.limits.series, settings.sites.len(), context().received));
         let (console, otlp) = (Remember::default(), Remember::default());
         let pipeline =
             Pipeline::new(settings, table, Some(Box::new(console.clone())), Some(Box::new(otlp.clone())));
@@ -69,7 +69,7 @@ impl InProcess {
     /// With no event export: a path that only counts.
     pub(crate) fn counting() -> InProcess {
         let settings = lookoutd::config::defaults();
-        let table = Arc::new(Table::new(settings.limits.series, context().received));
+        let table = Arc::new(Table::new(settings.limits.series, settings.sites.len(), context().received));
         let pipeline = Pipeline::new(&settings, table, None, None);
         InProcess { pipeline, console: Remember::default(), otlp: Remember::default() }
     }

@@ -78,7 +78,8 @@ fn cumulative_sum(data_points: Vec<NumberDataPoint>) -> Sum {
 fn add(metric: &mut Metric, family: &Family, reading: &Reading<'_>, now: u64) -> usize {
     let attributes =
         family.labels.iter().zip(&reading.labels).map(|(name, value)| attribute(name, value)).collect();
-    let born = unix_nanos(reading.born);
+    // The wall clock may have gone back meanwhile.
+    let born = u64::try_from(reading.born).unwrap_or(0).min(now);
     match (&mut metric.data, &reading.number) {
         (Some(Data::Histogram(histogram)), Number::Histogram(held)) => {
             let point = HistogramDataPoint {

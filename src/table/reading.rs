@@ -1,0 +1,32 @@
+//! Reading the table. Counting goes on meanwhile: a shard is locked only as long as it takes to copy its
+//! series, whatever is made of them afterwards.
+
+use super::{Copied, Reading, Table, own};
+use crate::metric::Family;
+
+/// The daemon's own series need no id: they live as long as the process, always in the same order.
+const OWN_IDS: u32 = u32::MAX;
+
+impl Table {
+    /// Hands every series to `give`, the daemon's own first. A series is read whole or not at all.
+    pub fn read(&self, give: &mut dyn FnMut(&'static Family, Reading<'_>)) {
+        let _nothing_goes = self.going.lock();
+        self.read_own(give);
+        let mut copies: Vec<Copied> = Vec::new();
+        for shard in &self.shards {
+            copies.extend(shard.0.lock().iter().map(super::Series::copy));
+            for copy in copies.drain(..) {
+                give(copy.family, copy.reading());
+            }
+        }
+    }
+
+    pub(super) fn read_own(&self, give: &mut dyn FnMut(&'static Family, Reading<'_>)) {
+        let born = i64::try_from(self.started.as_nanosecond()).unwrap_or(0);
+        let give: own::Give<'_> = &mut |family, labels, number| {
+            give(family, Reading { labels: labels.iter().copied().collect(), number, born, id: OWN_IDS });
+        };
+        self.own.read(give);
+        self.shares.iter().for_each(|share| share.read(give));
+    }
+}
