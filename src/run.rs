@@ -17,7 +17,7 @@ use crate::export::console::Console;
 use crate::export::otlp::client::Client;
 use crate::export::otlp::frame::{self, Frame};
 use crate::export::otlp::logs::Logs;
-use crate::export::otlp::metrics::Metrics;
+use crate::export::otlp::metrics::{Metrics, Telling};
 use crate::export::otlp::traces::Traces;
 use crate::export::prometheus::Scrape;
 use crate::outcome::Signal;
@@ -75,6 +75,7 @@ struct Exports {
     console: Option<Console>,
     logs: Option<Logs>,
     metrics: Option<Metrics>,
+    telling: Telling,
     traces: Option<Traces>,
 }
 
@@ -137,7 +138,12 @@ impl Daemon {
         if let (Some(files), Some(config)) = (settings.intake.tls.clone(), tls) {
             tokio::spawn(tls::watch(files, config));
         }
-        tokio::spawn(keep_table(self.table.clone(), settings.limits.series_idle, SETTLED));
+        let telling = self.exports.telling.clone();
+        let settled = match settings.otlp.metrics.otlp {
+            Some(_) => SETTLED.max(settings.otlp.metrics.interval * 2),
+            None => SETTLED,
+        };
+        tokio::spawn(keep_table(self.table.clone(), settings.limits.series_idle, settled, telling));
     }
 
     /// Ends in the order of the path: no more uploads, then the events, then the numbers about them.
@@ -176,16 +182,17 @@ fn metrics_exports(settings: &Settings) -> String {
 
 /// Lets series go, for ever: once a second where room is wanted, and those that are idle often enough
 /// that one goes at most a tenth of that time late.
-async fn keep_table(table: Arc<Table>, idle: Duration, settled: Duration) {
+async fn keep_table(table: Arc<Table>, idle: Duration, settled: Duration, telling: Telling) {
+    let may_go = |id, number: &_| telling.is_told(id, number);
     let second = Duration::from_secs(1);
     let (mut seconds, mut expiry) = (tokio::time::interval(second), Instant::now());
     loop {
         seconds.tick().await;
         let uptime = clock::uptime_seconds(Instant::now());
-        table.make_room(settled, uptime, &|_, _| true);
+        table.make_room(settled, uptime, &may_go);
         if expiry.elapsed() >= (idle / 10).clamp(second, Duration::from_secs(60)) {
             expiry = Instant::now();
-            table.expire(idle, uptime, &|_, _| true);
+            table.expire(idle, uptime, &may_go);
         }
     }
 }
@@ -231,9 +238,21 @@ impl Exports {
             let client = Client::new(endpoint, Signal::Logs)?;
             Ok::<_, String>(Logs::start(client, Frame::new(&resource), &settings.delivery, table.own.clone()))
         });
+        // Without an export of metrics nothing has to be told before it goes.
+        let telling = match &otlp.metrics.otlp {
+            Some(_) => Telling::new(otlp.metrics.temporality),
+            None => Telling::Cumulative,
+        };
         let metrics = otlp.metrics.otlp.as_ref().map(|endpoint| {
             let client = Client::new(endpoint, Signal::Metrics)?;
-            Ok::<_, String>(Metrics::start(client, resource.clone(), otlp.metrics.interval, table.clone()))
+            let interval = otlp.metrics.interval;
+            Ok::<_, String>(Metrics::start(
+                client,
+                resource.clone(),
+                interval,
+                table.clone(),
+                telling.clone(),
+            ))
         });
         let traces = otlp
             .traces
@@ -243,6 +262,7 @@ impl Exports {
             console: console.transpose()?,
             logs: logs.transpose()?,
             metrics: metrics.transpose()?,
+            telling,
             traces: traces.transpose()?,
         })
     }

@@ -77,16 +77,13 @@ pub(super) fn protocol(node: &Node) -> Read<Protocol> {
 
 /// `temporality`.
 pub(super) fn temporality(node: &Node) -> Read<Temporality> {
-    const WORDS: &[(&str, Option<Temporality>)] =
-        &[("cumulative", Some(Temporality::Cumulative)), ("delta", None), ("lowmemory", None)];
-    match read::choice(node, WORDS) {
-        Ok(Some(temporality)) => Ok(temporality),
-        Ok(None) => {
-            Err(Complaint::new(format!("{} is not in this version; use cumulative", node.found()))
-                .on(node.line))
-        }
-        Err(_) => Err(Complaint::expected("cumulative", node)),
-    }
+    // `lowmemory` is delta for counters and histograms; here they all are what it calls synchronous.
+    const WORDS: &[(&str, Temporality)] = &[
+        ("cumulative", Temporality::Cumulative),
+        ("delta", Temporality::Delta),
+        ("lowmemory", Temporality::Delta),
+    ];
+    read::choice(node, WORDS)
 }
 
 /// Where events go: `otlp`, `console`, both, or `none`.

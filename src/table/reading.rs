@@ -4,9 +4,6 @@
 use super::{Copied, Reading, Table, own};
 use crate::metric::Family;
 
-/// The daemon's own series need no id: they live as long as the process, always in the same order.
-const OWN_IDS: u32 = u32::MAX;
-
 impl Table {
     /// Hands every series to `give`, the daemon's own first. A series is read whole or not at all.
     pub fn read(&self, give: &mut dyn FnMut(&'static Family, Reading<'_>)) {
@@ -23,8 +20,12 @@ impl Table {
 
     pub(super) fn read_own(&self, give: &mut dyn FnMut(&'static Family, Reading<'_>)) {
         let born = i64::try_from(self.started.as_nanosecond()).unwrap_or(0);
+        // They live as long as the process and are always given in the same order: their ids count down
+        // from the top, those of reports' series up from 0.
+        let mut id = u32::MAX;
         let give: own::Give<'_> = &mut |family, labels, number| {
-            give(family, Reading { labels: labels.iter().copied().collect(), number, born, id: OWN_IDS });
+            give(family, Reading { labels: labels.iter().copied().collect(), number, born, id });
+            id -= 1;
         };
         self.own.read(give);
         self.shares.iter().for_each(|share| share.read(give));

@@ -185,7 +185,7 @@ pub enum Number {
 
 impl Number {
     /// The count or the sum; of a distribution, how many observations.
-    pub(super) fn counted(&self) -> f64 {
+    pub fn counted(&self) -> f64 {
         match self {
             Number::Count(count) => *count as f64,
             Number::Float(sum) => *sum,

@@ -202,7 +202,7 @@ static METRICS_CHOICE: &[Setting] = &[
         key: "otlp.metrics.temporality",
         otel: &[Plain("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE")],
         default: Is("cumulative"),
-        comment: "What an OTLP sum counts from: cumulative (the series' birth).",
+        comment: "Since when an OTLP sum counts: cumulative (the series' birth) or delta (the last export that arrived).",
         set: |d, n| put(&mut d.otlp.temporality, value::temporality(n)),
         ..Setting::BASE
     },

@@ -139,11 +139,6 @@ fn what_this_version_lacks() {
     let message = "l.yaml:2: delivery.spool: this version has no spool; events that delivery.memory_bytes \
                    cannot hold are dropped and counted";
     assert_eq!(from_yaml("delivery:\n  spool: { directory: /x }"), Err(message.to_owned()));
-    for word in ["delta", "lowmemory", "LowMemory"] {
-        let message =
-            format!("l.yaml:1: otlp.metrics.temporality: \"{word}\" is not in this version; use cumulative");
-        assert_eq!(from_yaml(&format!("otlp: {{ metrics: {{ temporality: {word} }} }}")), Err(message));
-    }
 }
 
 #[test]

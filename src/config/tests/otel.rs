@@ -264,12 +264,14 @@ fn exporters_that_cannot_be_honoured() {
 }
 
 #[test]
-fn temporality_is_cumulative_for_now() {
+fn temporality() {
     let name = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE";
     assert_eq!(otlp(&[(name, "Cumulative")]).metrics.temporality, Temporality::Cumulative);
-    let message = format!("{name}: \"delta\" is not in this version; use cumulative");
-    assert_eq!(refused(&[(name, "delta")]), message);
-    assert_eq!(refused(&[(name, "x")]), format!("{name}: expected cumulative, found \"x\""));
+    for word in ["delta", "LowMemory"] {
+        assert_eq!(otlp(&[(name, word)]).metrics.temporality, Temporality::Delta);
+    }
+    let message = format!("{name}: expected cumulative, delta or lowmemory, found \"x\"");
+    assert_eq!(refused(&[(name, "x")]), message);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Series as OTLP data points. <https://opentelemetry.io/docs/specs/otel/metrics/data-model/>
 
+use std::collections::HashSet;
+
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value as Any};
 use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value;
 use opentelemetry_proto::tonic::metrics::v1::{
@@ -9,30 +11,58 @@ use prometheus::proto::{MetricFamily, MetricType};
 use prost::Message;
 
 use crate::event::otlp::unix_nanos;
+use crate::export::otlp::metrics::told::{Key, Tell, Telling};
 use crate::export::prometheus::process_families;
 use crate::metric::{Family, Measure};
 use crate::table::histogram::BOUNDS;
-use crate::table::{Number, Reading, Table};
+use crate::table::{Number, Table};
 
-/// Every series of the table and of the process, as metrics of at most `room` bytes each: a large
-/// family is several metrics of the same name.
-pub(super) fn metrics(table: &Table, now: u64, room: usize) -> Vec<Metric> {
-    let mut open: Vec<(&'static Family, Metric, usize)> = Vec::new();
-    let mut full = Vec::new();
+/// Data points of one metric, and what they tell.
+pub(super) struct Part {
+    pub(super) metric: Metric,
+    pub(super) tells: Vec<Tell>,
+    size: usize,
+}
+
+impl Part {
+    fn empty(family: &Family, telling: &Telling) -> Part {
+        Part { metric: empty(family, telling.temporality()), tells: Vec::new(), size: 0 }
+    }
+}
+
+/// Every series of the table and of the process that has something to tell, in metrics of at most
+/// `room` bytes each: a large family is several metrics of the same name.
+pub(super) fn parts(table: &Table, telling: &Telling, now: u64, room: usize) -> Vec<Part> {
+    let mut open: Vec<(&'static Family, Part)> = Vec::new();
+    let (mut full, mut alive) = (Vec::new(), HashSet::from([Key::Process]));
     table.read(&mut |family, reading| {
-        let at = open.iter().position(|(known, ..)| std::ptr::eq(*known, family)).unwrap_or_else(|| {
-            open.push((family, empty(family), 0));
+        let key = Key::Table(reading.id);
+        alive.insert(key);
+        // The wall clock may have gone back meanwhile.
+        let born = u64::try_from(reading.born).unwrap_or(0).min(now);
+        let grows = family.measure != Measure::Gauge;
+        let whole = || Some((reading.number.clone(), born));
+        let news = if grows { telling.news(key, &reading.number, born) } else { whole() };
+        let Some((news, start)) = news else { return };
+        let at = open.iter().position(|(known, _)| std::ptr::eq(*known, family)).unwrap_or_else(|| {
+            open.push((family, Part::empty(family, telling)));
             open.len() - 1
         });
-        let (_, metric, size) = &mut open[at];
-        if *size > room / 2 {
-            full.push(std::mem::replace(metric, empty(family)));
-            *size = 0;
+        let part = &mut open[at].1;
+        if part.size > room / 2 {
+            full.push(std::mem::replace(part, Part::empty(family, telling)));
         }
-        *size += add(metric, family, &reading, now);
+        let labels = family.labels.iter().zip(&reading.labels);
+        let attributes = labels.map(|(name, value)| attribute(name, value)).collect();
+        part.size += add(&mut part.metric, attributes, news, (start.min(now), now));
+        if grows {
+            part.tells.extend(telling.tell(key, reading.number));
+        }
     });
-    full.extend(open.into_iter().map(|(_, metric, _)| metric));
-    full.extend(process_families().iter().map(|family| process(family, unix_nanos(table.started()), now)));
+    telling.keep(&alive);
+    full.extend(open.into_iter().map(|(_, part)| part));
+    let started = unix_nanos(table.started()).min(now);
+    full.extend(process_families().iter().filter_map(|family| process(family, telling, (started, now))));
     full
 }
 
@@ -47,13 +77,13 @@ fn name_and_unit(prometheus: &str) -> (String, &'static str) {
     (name.replace('_', "."), unit)
 }
 
-fn empty(family: &Family) -> Metric {
+fn empty(family: &Family, temporality: AggregationTemporality) -> Metric {
     let (name, unit) = name_and_unit(family.name);
     let data = match family.measure {
-        Measure::Count | Measure::Sum => Data::Sum(cumulative_sum(Vec::new())),
+        Measure::Count | Measure::Sum => Data::Sum(growing_sum(Vec::new(), temporality)),
         Measure::Histogram => Data::Histogram(Histogram {
             data_points: Vec::new(),
-            aggregation_temporality: AggregationTemporality::Cumulative.into(),
+            aggregation_temporality: temporality.into(),
         }),
         Measure::Gauge => Data::Gauge(Gauge { data_points: Vec::new() }),
     };
@@ -66,25 +96,20 @@ fn empty(family: &Family) -> Metric {
     }
 }
 
-fn cumulative_sum(data_points: Vec<NumberDataPoint>) -> Sum {
-    Sum {
-        data_points,
-        aggregation_temporality: AggregationTemporality::Cumulative.into(),
-        is_monotonic: true,
-    }
+fn growing_sum(data_points: Vec<NumberDataPoint>, temporality: AggregationTemporality) -> Sum {
+    Sum { data_points, aggregation_temporality: temporality.into(), is_monotonic: true }
 }
 
-/// Adds the series as a data point; gives the point's size in bytes.
-fn add(metric: &mut Metric, family: &Family, reading: &Reading<'_>, now: u64) -> usize {
-    let attributes =
-        family.labels.iter().zip(&reading.labels).map(|(name, value)| attribute(name, value)).collect();
-    // The wall clock may have gone back meanwhile.
-    let born = u64::try_from(reading.born).unwrap_or(0).min(now);
-    match (&mut metric.data, &reading.number) {
+/// From when to when a point counts, in Unix nanoseconds.
+type Span = (u64, u64);
+
+/// Adds a data point; gives its size in bytes.
+fn add(metric: &mut Metric, attributes: Vec<KeyValue>, number: Number, (start, now): Span) -> usize {
+    match (&mut metric.data, number) {
         (Some(Data::Histogram(histogram)), Number::Histogram(held)) => {
             let point = HistogramDataPoint {
                 attributes,
-                start_time_unix_nano: born,
+                start_time_unix_nano: start,
                 time_unix_nano: now,
                 count: held.count(),
                 sum: Some(held.sum),
@@ -98,11 +123,11 @@ fn add(metric: &mut Metric, family: &Family, reading: &Reading<'_>, now: u64) ->
         }
         (Some(Data::Sum(Sum { data_points, .. }) | Data::Gauge(Gauge { data_points })), number) => {
             let value = match number {
-                Number::Count(count) => Value::AsInt(i64::try_from(*count).unwrap_or(i64::MAX)),
-                Number::Float(number) => Value::AsDouble(*number),
+                Number::Count(count) => Value::AsInt(i64::try_from(count).unwrap_or(i64::MAX)),
+                Number::Float(number) => Value::AsDouble(number),
                 Number::Histogram(_) => return 0,
             };
-            let point = point(attributes, born, now, value);
+            let point = point(attributes, (start, now), value);
             let size = point.encoded_len();
             data_points.push(point);
             size
@@ -111,10 +136,10 @@ fn add(metric: &mut Metric, family: &Family, reading: &Reading<'_>, now: u64) ->
     }
 }
 
-fn point(attributes: Vec<KeyValue>, born: u64, now: u64, value: Value) -> NumberDataPoint {
+fn point(attributes: Vec<KeyValue>, (start, now): Span, value: Value) -> NumberDataPoint {
     NumberDataPoint {
         attributes,
-        start_time_unix_nano: born,
+        start_time_unix_nano: start,
         time_unix_nano: now,
         value: Some(value),
         ..NumberDataPoint::default()
@@ -128,21 +153,26 @@ fn attribute(name: &str, value: &str) -> KeyValue {
 
 /// A `process_*` family, which has one series without labels. It counts from the process' start, of
 /// which the table's is as near as makes no difference.
-fn process(family: &MetricFamily, started: u64, now: u64) -> Metric {
+fn process(family: &MetricFamily, telling: &Telling, (started, now): Span) -> Option<Part> {
     let (name, unit) = name_and_unit(family.name());
-    let metric = family.get_metric().first();
+    let metric = family.get_metric().first()?;
+    let mut tell = None;
     let data = match family.get_field_type() {
         MetricType::COUNTER => {
-            let value = metric.map_or(0.0, |metric| metric.get_counter().get_value());
-            Data::Sum(cumulative_sum(vec![point(Vec::new(), started, now, Value::AsDouble(value))]))
+            let seconds = Number::Float(metric.get_counter().get_value());
+            let (news, start) = telling.news(Key::Process, &seconds, started)?;
+            tell = telling.tell(Key::Process, seconds);
+            let point = point(Vec::new(), (start, now), Value::AsDouble(news.counted()));
+            Data::Sum(growing_sum(vec![point], telling.temporality()))
         }
         _ => {
-            let value = metric.map_or(0.0, |metric| metric.get_gauge().get_value());
-            Data::Gauge(Gauge { data_points: vec![point(Vec::new(), started, now, Value::AsDouble(value))] })
+            let value = Value::AsDouble(metric.get_gauge().get_value());
+            Data::Gauge(Gauge { data_points: vec![point(Vec::new(), (started, now), value)] })
         }
     };
-    let description = family.help().to_owned();
-    Metric { name, description, unit: unit.to_owned(), data: Some(data), metadata: Vec::new() }
+    let (description, unit) = (family.help().to_owned(), unit.to_owned());
+    let metric = Metric { name, description, unit, data: Some(data), metadata: Vec::new() };
+    Some(Part { metric, tells: tell.into_iter().collect(), size: 0 })
 }
 
 #[cfg(test)]
