@@ -1,34 +1,40 @@
-//! The table as a Prometheus scrape, through the prometheus crate's registry and a collector of our
-//! own over the table. <https://prometheus.io/docs/instrumenting/exposition_formats/>
+//! The table as a Prometheus scrape. <https://prometheus.io/docs/instrumenting/exposition_formats/>
+//!
+//! The prometheus crate collects and encodes what the process says of itself. The table is written by
+//! `text` below: through the crate's `Collector` every series of every scrape would be a dozen
+//! allocations and the whole table would stand in memory twice more, which costs six times the CPU.
+//! The crate's encoder is what the writer is tested against.
 
 use std::io::Write;
 use std::sync::Arc;
 
-use prometheus::core::{Collector, Desc};
+use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
-use prometheus::proto::{self, LabelPair, MetricFamily, MetricType};
+use prometheus::proto::MetricFamily;
 use prometheus::{Encoder, Registry, TEXT_FORMAT, TextEncoder};
 
-use crate::metric::{Family, Measure};
-use crate::table::histogram::{BOUNDS, Histogram};
-use crate::table::{Number, Reading, Table, own, report_families};
+use crate::table::Table;
+
+mod text;
 
 /// Content-Type of a scrape: the text format 0.0.4.
 pub const CONTENT_TYPE: &str = TEXT_FORMAT;
 
 /// What is scraped.
-pub struct Scrape(Registry);
+pub struct Scrape {
+    table: Arc<Table>,
+    process: Registry,
+}
 
 impl Scrape {
     /// A scrape of this table and of the process.
     ///
     /// # Errors
-    /// When two families collide, which a test excludes.
+    /// When the process' metrics collide with each other, which a test excludes.
     pub fn new(table: Arc<Table>) -> Result<Scrape, prometheus::Error> {
-        let registry = Registry::new();
-        registry.register(Box::new(TableCollector { descriptions: descriptions()?, table }))?;
-        registry.register(Box::new(ProcessCollector::for_self()))?;
-        Ok(Scrape(registry))
+        let process = Registry::new();
+        process.register(Box::new(ProcessCollector::for_self()))?;
+        Ok(Scrape { table, process })
     }
 
     /// The whole exposition.
@@ -36,8 +42,8 @@ impl Scrape {
     /// # Errors
     /// When a metric cannot be written as text.
     pub fn text(&self) -> Result<Vec<u8>, prometheus::Error> {
-        let mut text = Vec::with_capacity(256 * 1024);
-        TextEncoder::new().encode(&self.0.gather(), &mut text)?;
+        let mut text = Vec::with_capacity(64 * 1024);
+        self.write(&mut text)?;
         Ok(text)
     }
 
@@ -47,8 +53,13 @@ impl Scrape {
     /// As [`Scrape::text`].
     pub fn gzipped_text(&self) -> Result<Vec<u8>, prometheus::Error> {
         let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        gzip.write_all(&self.text()?)?;
+        self.write(&mut gzip)?;
         Ok(gzip.finish()?)
+    }
+
+    fn write(&self, out: &mut impl Write) -> Result<(), prometheus::Error> {
+        text::write(&self.table, out)?;
+        TextEncoder::new().encode(&self.process.gather(), out)
     }
 }
 
@@ -57,110 +68,17 @@ pub fn process_families() -> Vec<MetricFamily> {
     ProcessCollector::for_self().collect()
 }
 
-struct TableCollector {
-    table: Arc<Table>,
-    descriptions: Vec<Desc>,
-}
-
-/// Every family that can appear: the registry refuses a second collector of the same names.
-fn descriptions() -> Result<Vec<Desc>, prometheus::Error> {
-    let describe = |family: &Family| {
-        let labels = family.labels.iter().map(|label| (*label).to_owned()).collect();
-        Desc::new(family.name.to_owned(), family.help.to_owned(), labels, Default::default())
-    };
-    report_families().chain(own::families()).map(describe).collect()
-}
-
-impl Collector for TableCollector {
-    fn desc(&self) -> Vec<&Desc> {
-        self.descriptions.iter().collect()
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        let mut families: Vec<(&'static Family, MetricFamily)> = Vec::new();
-        self.table.read(&mut |family, reading| {
-            let metric = metric(family, &reading);
-            match families.iter_mut().find(|(known, _)| std::ptr::eq(*known, family)) {
-                Some((_, collected)) => collected.mut_metric().push(metric),
-                None => families.push((family, collected(family, metric))),
-            }
-        });
-        families.into_iter().map(|(_, collected)| collected).collect()
-    }
-}
-
-fn collected(family: &Family, first: proto::Metric) -> MetricFamily {
-    let mut collected = MetricFamily::default();
-    collected.set_name(family.name.to_owned());
-    collected.set_help(family.help.to_owned());
-    collected.set_field_type(match family.measure {
-        Measure::Count | Measure::Sum => MetricType::COUNTER,
-        Measure::Histogram => MetricType::HISTOGRAM,
-        Measure::Gauge => MetricType::GAUGE,
-    });
-    collected.mut_metric().push(first);
-    collected
-}
-
-fn metric(family: &Family, reading: &Reading<'_>) -> proto::Metric {
-    let pair = |(name, value): (&&str, &&str)| {
-        let mut pair = LabelPair::default();
-        pair.set_name((*name).to_owned());
-        pair.set_value((*value).to_owned());
-        pair
-    };
-    let mut metric = proto::Metric::from_label(family.labels.iter().zip(&reading.labels).map(pair).collect());
-    let number = match &reading.number {
-        Number::Count(count) => *count as f64,
-        Number::Float(number) => *number,
-        Number::Histogram(histogram) => {
-            metric.set_histogram(distribution(histogram));
-            return metric;
-        }
-    };
-    match family.measure {
-        Measure::Gauge => {
-            let mut gauge = proto::Gauge::default();
-            gauge.set_value(number);
-            metric.set_gauge(gauge);
-        }
-        Measure::Count | Measure::Sum | Measure::Histogram => {
-            let mut counter = proto::Counter::default();
-            counter.set_value(number);
-            metric.set_counter(counter);
-        }
-    }
-    metric
-}
-
-/// Cumulative buckets; the encoder adds `+Inf`.
-fn distribution(histogram: &Histogram) -> proto::Histogram {
-    let mut distribution = proto::Histogram::default();
-    let mut below = 0;
-    let buckets = BOUNDS.iter().zip(&histogram.counts).map(|(bound, count)| {
-        below += count;
-        let mut bucket = proto::Bucket::default();
-        bucket.set_upper_bound(*bound);
-        bucket.set_cumulative_count(below);
-        bucket
-    });
-    distribution.set_bucket(buckets.collect());
-    distribution.set_sample_sum(histogram.sum);
-    distribution.set_sample_count(histogram.count());
-    distribution
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metric::{Label, Observation};
+    use crate::metric::{Label, Observation, Site};
 
     #[test]
     fn a_scrape_holds_what_was_counted_and_the_process() {
         let table = Arc::new(Table::new(10_000, 0, crate::clock::now()));
         let labels = [Label::closed("crash"), Label::closed("chrome")];
         let observation = Observation::one(&crate::kind::REPORTS, labels);
-        table.add(crate::metric::Site::host("shop.example"), &observation, crate::clock::now(), 0);
+        table.add(Site::host("shop.example"), &observation, crate::clock::now(), 0);
         let text = String::from_utf8(Scrape::new(table).unwrap().text().unwrap()).unwrap();
         for line in [
             "lookout_reports_total{site=\"shop.example\",kind=\"crash\",browser=\"chrome\"} 1",
@@ -174,6 +92,6 @@ mod tests {
 
     #[test]
     fn the_process_has_as_many_samples_as_the_budget_sets_aside() {
-        assert_eq!(process_families().len(), own::PROCESS_SAMPLES);
+        assert_eq!(process_families().len(), crate::table::own::PROCESS_SAMPLES);
     }
 }
