@@ -21,7 +21,12 @@ const TRANSPORT: [(&str, &str); 2] =
 /// wrapper holds no object.
 pub(super) fn unwrap(mut object: Object<'_>) -> Result<Result<Envelope<'_>, Rejection>, Object<'_>> {
     if let Some(wrapped) = object.take("csp-report") {
-        return Ok(inner(wrapped).map(csp));
+        // WebKit puts `url` beside the wrapper.
+        let beside = object.take("url").and_then(text);
+        return Ok(inner(wrapped).map(|body| {
+            let envelope = csp(body);
+            Envelope { url: envelope.url.or(beside), ..envelope }
+        }));
     }
     for (wrapper, report_type) in TRANSPORT {
         if let Some(wrapped) = object.take(wrapper) {
@@ -74,20 +79,42 @@ fn is_host(text: &str) -> bool {
     text.len() <= 255 && text.bytes().all(plain)
 }
 
+/// The URL that a body itself names where its envelope names none: the drafts of 2017 had it there.
+pub(super) fn own_url<'a>(report_type: &str, body: &Object<'a>) -> Option<Cow<'a, str>> {
+    match report_type {
+        "nel" | "network-error" => text(body.get("uri")?.clone()),
+        "hpkp" | "expect-ct" | "expect-staple" => server(body),
+        "smtp-tlsrpt" => mail_domain(body),
+        "connection-allowlist" => text(body.get("url")?.clone()),
+        _ => None,
+    }
+}
+
+/// The server that a transport-security report is about, as a URL.
+fn server<'a>(body: &Object<'_>) -> Option<Cow<'a, str>> {
+    // A host and nothing else: whatever is put between `https://` and a port is taken for one later.
+    let host = body.text("hostname").filter(|host| is_host(host))?;
+    let scheme = body.text("scheme").filter(|scheme| *scheme == "http").unwrap_or("https");
+    let port = port(body).map(|port| format!(":{port}")).unwrap_or_default();
+    Some(Cow::Owned(format!("{scheme}://{host}{port}/")))
+}
+
+fn port(body: &Object<'_>) -> Option<u64> {
+    body.unsigned("port").filter(|port| (1..=65535).contains(port))
+}
+
+fn mail_domain<'a>(body: &Object<'_>) -> Option<Cow<'a, str>> {
+    let domain = first_domain(body).filter(|domain| is_host(domain))?;
+    Some(Cow::Owned(format!("https://{domain}/")))
+}
+
 /// HPKP (RFC 7469), Expect-CT (RFC 9163) and Expect-Staple name a host and a port, and the moment.
 fn transport<'a>(report_type: &'static str, body: Object<'a>) -> Result<Envelope<'a>, Rejection> {
-    // A host and nothing else: whatever is put between `https://` and a port is taken for one later.
-    let host = body.text("hostname").filter(|host| is_host(host)).unwrap_or_default();
+    let url = server(&body);
     // RFC 9163 has such a report refused; the others have no rule, and are of use without.
-    if report_type == "expect-ct" && (host.is_empty() || !matches!(body.unsigned("port"), Some(1..=65535))) {
+    if report_type == "expect-ct" && (url.is_none() || port(&body).is_none()) {
         return Err(Rejection::NoHost);
     }
-    let scheme = body.text("scheme").filter(|scheme| *scheme == "http").unwrap_or("https");
-    let port = match body.unsigned("port") {
-        Some(port @ 1..=65535) => format!(":{port}"),
-        _ => String::new(),
-    };
-    let url = (!host.is_empty()).then(|| Cow::Owned(format!("{scheme}://{host}{port}/")));
     let since = body.get("date-time").cloned().and_then(text);
     Ok(Envelope {
         report_type: Cow::Borrowed(report_type),
@@ -104,13 +131,10 @@ fn smtp_tls(body: Object<'_>) -> Envelope<'_> {
         Some(Value::Object(range)) => range.get("end-datetime").cloned().and_then(text),
         _ => None,
     };
-    let url = first_domain(&body)
-        .filter(|domain| is_host(domain))
-        .map(|domain| Cow::Owned(format!("https://{domain}/")));
     Envelope {
         report_type: Cow::Borrowed("smtp-tlsrpt"),
         age: Age::Since(since),
-        url,
+        url: mail_domain(&body),
         user_agent: None,
         body,
     }

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use crate::decode::legacy::own_url;
 use crate::outcome::Rejection;
 use crate::report::{Age, Envelope};
 use crate::value::{Object, Value};
@@ -17,9 +18,9 @@ pub(super) fn read(mut object: Object<'_>) -> Result<Envelope<'_>, Rejection> {
         Some(_) => return Err(Rejection::BadBody),
     };
     Ok(Envelope {
-        report_type,
         age: Age::Milliseconds(object.take("age")),
-        url: object.take("url").and_then(text),
+        url: object.take("url").and_then(text).or_else(|| own_url(&report_type, &body)),
+        report_type,
         user_agent: object.take("user_agent").and_then(text),
         body,
     })
