@@ -183,6 +183,18 @@ mod tests {
     }
 
     #[test]
+    fn a_fraction_of_a_millisecond_is_none() {
+        for (elapsed, status) in [("3.7", "200.0"), ("\"3.7\"", "\"200\"")] {
+            let body = format!(r#"{{"type":"ok","elapsed_time":{elapsed},"status_code":{status}}}"#);
+            let told = one(&envelope("network-error", &body));
+            assert_eq!(told.attribute("nel.elapsed_ms"), Some("3"));
+            assert_eq!(told.attribute("http.response.status_code"), Some("200"));
+            let measured = "lookout_network_request_duration_seconds{phase=\"none\"} 0.003";
+            assert!(told.counted.iter().any(|line| line == measured), "{told:?}");
+        }
+    }
+
+    #[test]
     fn drafts_of_http_3_are_http_3() {
         assert_eq!(protocol(Some("h3-29")).as_str(), "h3");
         assert_eq!(protocol(Some("spdy/3")).as_str(), "other");
