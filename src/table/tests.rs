@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::config::settings::Limits;
 use crate::kind::{REPORTS, csp_violation, network_error};
 
 /// One observation: which family, and the open labels as small numbers.
@@ -102,6 +103,13 @@ proptest! {
         found.retain(|_, amount| *amount != 0.0);
         prop_assert_eq!(found, added);
     }
+}
+
+/// A new kind may bring a new family, and this is where it shows that the settings must ask for more.
+#[test]
+fn the_least_that_can_be_set_is_enough() {
+    let (needed, allowed) = (Table::least_limit(), Limits::LEAST_SERIES);
+    assert!(needed <= allowed, "limits.series may be {allowed}, but the families need {needed}");
 }
 
 /// A stream that every thread can follow without a generator of its own.
