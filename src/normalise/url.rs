@@ -41,7 +41,8 @@ pub(super) fn redact<'a>(raw: Cow<'a, str>, privacy: Privacy) -> Cow<'a, str> {
         (Some(length), raw) if length == raw.len() => raw,
         (Some(length), Cow::Borrowed(raw)) => Cow::Borrowed(&raw[..length]),
         (_, raw) => {
-            let tidy: String = raw.trim().chars().filter(|c| !c.is_ascii_control()).collect();
+            let around = |c: char| c.is_whitespace() || c.is_ascii_control();
+            let tidy: String = raw.trim_matches(around).chars().filter(|c| !c.is_ascii_control()).collect();
             let mut clean = rebuild(&tidy, privacy);
             // Blanks that stood before what was cut.
             clean.truncate(clean.trim_end().len());
@@ -286,6 +287,7 @@ mod tests {
             ("blob:null/9115d58c", "blob"),
             ("chrome-extension://abcdef/x.js?y", "chrome-extension://abcdef/x.js"),
             ("inline", "inline"),
+            ("\u{e} a\u{e} ", "a"),
             ("https://a.example/x ?token=1", "https://a.example/x"),
             ("https://user@/x", "https://"),
             ("https://:/x", "https://"),
