@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 
 use crate::decode::reporting_api::text;
+use crate::kind::certificate::{is_host, port, server_url};
 use crate::kind::smtp_tlsrpt::first_domain;
 use crate::outcome::Rejection;
 use crate::report::{Age, Envelope};
@@ -73,44 +74,9 @@ fn csp(body: Object<'_>) -> Envelope<'_> {
     }
 }
 
-/// What DNS names and address literals are made of.
-fn is_host(text: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
-    text.len() <= 255 && text.bytes().all(plain)
-}
-
-/// The URL that a body itself names where its envelope names none: the drafts of 2017 had it there.
-pub(super) fn own_url<'a>(report_type: &str, body: &Object<'a>) -> Option<Cow<'a, str>> {
-    match report_type {
-        "nel" | "network-error" => text(body.get("uri")?.clone()),
-        "hpkp" | "expect-ct" | "expect-staple" => server(body),
-        "smtp-tlsrpt" => mail_domain(body),
-        "connection-allowlist" => text(body.get("url")?.clone()),
-        _ => None,
-    }
-}
-
-/// The server that a transport-security report is about, as a URL.
-fn server<'a>(body: &Object<'_>) -> Option<Cow<'a, str>> {
-    // A host and nothing else: whatever is put between `https://` and a port is taken for one later.
-    let host = body.text("hostname").filter(|host| is_host(host))?;
-    let scheme = body.text("scheme").filter(|scheme| *scheme == "http").unwrap_or("https");
-    let port = port(body).map(|port| format!(":{port}")).unwrap_or_default();
-    Some(Cow::Owned(format!("{scheme}://{host}{port}/")))
-}
-
-fn port(body: &Object<'_>) -> Option<u64> {
-    body.unsigned("port").filter(|port| (1..=65535).contains(port))
-}
-
-fn mail_domain<'a>(body: &Object<'_>) -> Option<Cow<'a, str>> {
-    let domain = first_domain(body).filter(|domain| is_host(domain))?;
-    Some(Cow::Owned(format!("https://{domain}/")))
-}
-
 /// HPKP (RFC 7469), Expect-CT (RFC 9163) and Expect-Staple name a host and a port, and the moment.
 fn transport<'a>(report_type: &'static str, body: Object<'a>) -> Result<Envelope<'a>, Rejection> {
-    let url = server(&body);
+    let url = server_url(&body).map(Cow::Owned);
     // RFC 9163 has such a report refused; the others have no rule, and are of use without.
     if report_type == "expect-ct" && (url.is_none() || port(&body).is_none()) {
         return Err(Rejection::NoHost);
@@ -131,10 +97,13 @@ fn smtp_tls(body: Object<'_>) -> Envelope<'_> {
         Some(Value::Object(range)) => range.get("end-datetime").cloned().and_then(text),
         _ => None,
     };
+    let url = first_domain(&body)
+        .filter(|domain| is_host(domain))
+        .map(|domain| Cow::Owned(format!("https://{domain}/")));
     Envelope {
         report_type: Cow::Borrowed("smtp-tlsrpt"),
         age: Age::Since(since),
-        url: mail_domain(&body),
+        url,
         user_agent: None,
         body,
     }

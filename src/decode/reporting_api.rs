@@ -3,7 +3,6 @@
 
 use std::borrow::Cow;
 
-use crate::decode::legacy::own_url;
 use crate::outcome::Rejection;
 use crate::report::{Age, Envelope};
 use crate::value::{Object, Value};
@@ -18,9 +17,9 @@ pub(super) fn read(mut object: Object<'_>) -> Result<Envelope<'_>, Rejection> {
         Some(_) => return Err(Rejection::BadBody),
     };
     Ok(Envelope {
-        age: Age::Milliseconds(object.take("age")),
-        url: object.take("url").and_then(text).or_else(|| own_url(&report_type, &body)),
         report_type,
+        age: Age::Milliseconds(object.take("age")),
+        url: object.take("url").and_then(text),
         user_agent: object.take("user_agent").and_then(text),
         body,
     })

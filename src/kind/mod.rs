@@ -2,7 +2,7 @@
 //! wire, its specification, its body's members under every spelling seen, how bad it is, what a
 //! person should read, and what it adds to which counters. A new kind is a file and a line in [`ALL`].
 
-mod certificate;
+pub mod certificate;
 pub mod coep;
 pub mod connection_allowlist;
 pub mod coop;

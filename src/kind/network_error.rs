@@ -51,6 +51,8 @@ pub static KIND: Kind = Kind {
         member("referrer", &[], Holds::Url, "nel.referrer"),
         Member { name: "method", also: &[], holds: Holds::Token, attribute: None },
         member("status_code", &["status-code"], Holds::Position, "http.response.status_code"),
+        // The draft of 2017 had the URL here.
+        member("uri", &[], Holds::Url, "nel.uri"),
     ],
     mend: nothing_to_mend,
     assess,

@@ -72,6 +72,25 @@ fn a_url_that_is_missing_is_the_documents() {
 }
 
 #[test]
+fn drafts_have_the_url_in_the_body() {
+    let url = |kind: &'static str, envelopes: &'static str, members: &[(&'static str, Value<'static>)]| {
+        [Detail::Event, Detail::Counters].map(|detail| {
+            let envelope = Envelope { url: Some(envelopes.into()), ..envelope(kind, members) };
+            normalise(envelope, &context(), defaults().privacy, detail).url.into_owned()
+        })
+    };
+    let [uri, host] = [("uri", text("https://a.example/x?q")), ("hostname", text("a.example"))];
+    let port = ("port", Value::Integer(8443));
+    assert_eq!(url("nel", "", std::slice::from_ref(&uri)), ["https://a.example/x"; 2]);
+    assert_eq!(url("network-error", "?q", std::slice::from_ref(&uri)), ["https://a.example/x"; 2]);
+    assert_eq!(url("nel", "https://b.example/", std::slice::from_ref(&uri)), ["https://b.example/"; 2]);
+    assert_eq!(url("connection-allowlist", "", &[("url", uri.1.clone())]), ["https://a.example/x"; 2]);
+    assert_eq!(url("hpkp", "", &[host.clone(), port]), ["https://a.example:8443/"; 2]);
+    assert_eq!(url("hpkp", "", &[("hostname", text("a.example/x"))]), [""; 2]);
+    assert_eq!(url("novel", "", &[host, uri]), [""; 2]);
+}
+
+#[test]
 fn the_endpoint_speaks_only_where_the_report_does_not() {
     let with = |members: &[(&'static str, Value<'static>)], kind: &'static str| {
         let context = Context { disposition: Some(Disposition::Report), ..context() };
