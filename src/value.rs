@@ -67,6 +67,15 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// Yes or no, also when it is written `"true"` or `"false"`.
+    pub fn as_flag(&self) -> Option<bool> {
+        match self {
+            Value::Bool(flag) => Some(*flag),
+            Value::String(text) => text.trim().to_ascii_lowercase().parse().ok(),
+            _ => None,
+        }
+    }
+
     /// Whether the value says that nothing is known: `null` or empty text.
     pub fn is_blank(&self) -> bool {
         matches!(self, Value::Null) || matches!(self, Value::String(text) if text.is_empty())
@@ -235,6 +244,20 @@ mod tests {
         }
         for text in ["-1226665688", "-0.5", "\"-0.5\"", "\"seven\"", "null", "[7]", "1e300", "\"NaN\""] {
             assert_eq!(read(text).as_unsigned(), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_flag_may_be_written_as_text() {
+        for (text, flag) in [
+            ("true", Some(true)),
+            ("\"True\"", Some(true)),
+            ("\"false\"", Some(false)),
+            ("\"yes\"", None),
+            ("1", None),
+            ("null", None),
+        ] {
+            assert_eq!(read(text).as_flag(), flag, "{text}");
         }
     }
 

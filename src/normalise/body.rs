@@ -59,11 +59,17 @@ pub(super) fn members<'a>(
 }
 
 /// The endpoint's disposition for a report that carries none.
-pub(super) fn supply_disposition(members: &mut Object<'_>, member: &'static str, disposition: Disposition) {
-    if members.text(member).is_none() {
-        let value = Value::String(Cow::Borrowed(disposition.as_str()));
-        members.0.push((Cow::Borrowed(member), value));
+pub(super) fn supply_disposition(kind: &Kind, members: &mut Object<'_>, disposition: Disposition) {
+    let Some(name) = kind.disposition else { return };
+    if members.text(name).is_some() || matches!(members.get(name), Some(Value::Bool(_))) {
+        return;
     }
+    members.take(name);
+    let value = match kind.member(name) {
+        Some((_, member)) if member.holds == Holds::Flag => Value::Bool(disposition == Disposition::Report),
+        _ => Value::String(Cow::Borrowed(disposition.as_str())),
+    };
+    members.0.push((Cow::Borrowed(name), value));
 }
 
 /// A member that the kind knows; `None` when its value means that nothing is known.
@@ -78,7 +84,10 @@ fn known<'a>(
         Holds::Position => value.as_unsigned().filter(|position| *position > 0).map(number),
         Holds::Count => value.as_unsigned().map(number),
         Holds::Number => value.as_number().map(Value::Float),
-        Holds::Counted | Holds::Anything => unknown.clean(value),
+        Holds::Flag if let Some(flag) = value.as_flag() => Some(Value::Bool(flag)),
+        Holds::Flag | Holds::Counted | Holds::Anything => {
+            unknown.clean(value).filter(|value| !value.is_blank())
+        }
         _ => match value {
             Value::String(found) if holds == Holds::Url => {
                 Some(Value::String(urls.redact(found))).filter(|value| !value.is_blank())

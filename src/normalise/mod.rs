@@ -62,8 +62,8 @@ pub fn normalise<'a>(
         url = own.map(|url| urls.redact(url)).unwrap_or_default();
     }
     let (mut members, dropped_members) = body::members(kind, envelope.body, privacy, detail, &mut urls);
-    if let (Some(member), Some(disposition)) = (kind.disposition, context.disposition) {
-        body::supply_disposition(&mut members, member, disposition);
+    if let Some(disposition) = context.disposition {
+        body::supply_disposition(kind, &mut members, disposition);
     }
     if url.is_empty() && kind.member("hostname").is_some() {
         url = server_url(&members).map(|url| urls.redact(Cow::Owned(url))).unwrap_or_default();

@@ -20,6 +20,7 @@ pub(super) fn clean<'a>(text: Cow<'a, str>, holds: Holds, privacy: Privacy) -> C
         | Holds::Position
         | Holds::Count
         | Holds::Number
+        | Holds::Flag
         | Holds::Counted
         | Holds::Anything => cut(redact(text, privacy), MAX_MESSAGE),
     }
