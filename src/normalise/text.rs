@@ -115,7 +115,10 @@ impl Span {
     fn around(text: &str, from: usize, at: usize, privacy: Privacy) -> Option<Span> {
         let bytes = text.as_bytes();
         match bytes[at] {
-            b':' if bytes[at..].starts_with(b"://") || bytes[at..].starts_with(b":\\/\\/") => {
+            b':' if bytes[at..].starts_with(b"://")
+                || bytes[at..].starts_with(b":\\/\\/")
+                || is_file_url(&bytes[from..], at - from) =>
+            {
                 Some(Span::url(text, from, at, privacy))
             }
             b'?' if privacy.query != QueryPrivacy::Keep => Span::query(text, at),
@@ -206,6 +209,13 @@ impl Span {
         let length = bytes[start..].iter().take_while(token).count();
         (length >= 16).then(|| Span { start, end: start + length, new: Some(Cow::Borrowed(REDACTED)) })
     }
+}
+
+/// Whether this colon is that of a `file:/…`, private with one slash as well as with three.
+fn is_file_url(bytes: &[u8], colon: usize) -> bool {
+    let before = &bytes[..colon];
+    let word = before.iter().rev().take(5).take_while(|byte| byte.is_ascii_alphanumeric()).count();
+    before[colon - word..].eq_ignore_ascii_case(b"file") && matches!(bytes.get(colon + 1), Some(b'/' | b'\\'))
 }
 
 /// Whether the word `nonce` stands before, directly or with a blank or a quote between.
@@ -314,6 +324,10 @@ mod tests {
             ("s.nonce = \"S\"", "s.nonce = \"*\""),
             ("{\"nonce\":\"S\"}", "{\"nonce\":\"*\"}"),
             (r"https:\/\/us:S@a.example\/x", "https://a.example/x"),
+            ("at f (file:///home/jane/x.js:12:5)", "at f (file:12:5)"),
+            ("at jar:file:///home/jane/x.xpi!/a.js", "at jar:file"),
+            ("open(file:/home/jane/x.js)", "open(file)"),
+            ("a profile:/x and a file: x", "a profile:/x and a file: x"),
             ("sha256-1XFeyJE08XndkoxwN6eIa5J89h=", "sha256-1XFeyJE08XndkoxwN6eIa5J89h="),
             ("bearer eyJhbGciOiJIUzI1NiJ9.eyJzdWIi.c2ln end", "bearer :redacted end"),
         ] {

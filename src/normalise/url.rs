@@ -110,6 +110,10 @@ fn rebuild(raw: &str, privacy: Privacy) -> String {
     if WRAPPING.contains(&&*scheme) {
         return unwrap(scheme, rest, privacy);
     }
+    if scheme == "file" {
+        // Its path names a user's directories. <https://w3c.github.io/webappsec-csp/#strip-url-for-use-in-reports>
+        return scheme;
+    }
     let after_slashes = rest.trim_start_matches(['/', '\\']);
     if HIERARCHICAL.contains(&&*scheme) {
         return hierarchical(scheme, after_slashes, privacy);
@@ -285,6 +289,13 @@ mod tests {
             ("about:blank?token=1", "about"),
             ("blob:https://site.test/9115d58c-bcda-ff47-86e5-083e9a215304", "blob:https://site.test"),
             ("blob:null/9115d58c", "blob"),
+            ("file:///home/jane/x.js", "file"),
+            ("FILE://host/share/x.js?y", "file"),
+            ("file:/home/jane/x.js", "file"),
+            ("file:", "file"),
+            ("view-source:file:///home/jane/x.html", "view-source:file"),
+            ("blob:file:///9115d58c", "blob"),
+            ("jar:file:///home/jane/x.xpi!/a.js", "jar"),
             ("chrome-extension://abcdef/x.js?y", "chrome-extension://abcdef/x.js"),
             ("inline", "inline"),
             ("\u{e} a\u{e} ", "a"),
