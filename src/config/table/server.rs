@@ -38,7 +38,8 @@ pub(super) static SETTINGS: &[Setting] = &[
     Setting {
         key: "log.level",
         default: Is("info"),
-        comment: "The least severe diagnostics that are written: error, warn, info, debug or trace.",
+        comment: "The least severe diagnostics that are written: error, warn, info, debug or trace. The first \
+                  line always is.",
         set: |d, n| put(&mut d.log.level, read::choice(n, LEVELS)),
         ..Setting::BASE
     },
