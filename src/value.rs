@@ -229,10 +229,10 @@ impl Serialize for Object<'_> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn read(text: &str) -> Value<'_> {
+    pub(crate) fn read(text: &str) -> Value<'_> {
         let mut deserializer = serde_json::Deserializer::from_str(text);
         ReadValue.deserialize(&mut deserializer).unwrap()
     }

@@ -5,6 +5,7 @@ mod body;
 mod secret;
 mod text;
 mod time;
+mod unknown;
 mod url;
 
 use std::borrow::Cow;

@@ -44,7 +44,7 @@ fn cut_characters(text: Cow<'_, str>, max: usize) -> Cow<'_, str> {
 
 /// Cuts what a running text quotes: URLs' secret parts, queries of relative URLs, nonces, JWTs. One
 /// pass that stops only at bytes that could be the middle of one; untouched text is not copied.
-fn redact(text: Cow<'_, str>, privacy: Privacy) -> Cow<'_, str> {
+pub(super) fn redact(text: Cow<'_, str>, privacy: Privacy) -> Cow<'_, str> {
     let mut out = String::new();
     let (mut done, mut at) = (0, 0);
     while let Some(suspect) = next_suspect(text.as_bytes(), at) {

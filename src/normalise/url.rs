@@ -36,6 +36,11 @@ impl<'a> Redactor<'a> {
 
 /// The URL as it may be shown, at most 2 KiB.
 pub(super) fn redact<'a>(raw: Cow<'a, str>, privacy: Privacy) -> Cow<'a, str> {
+    cut(redact_whole(raw, privacy), MAX_URL)
+}
+
+/// The same without a limit to its length.
+pub(super) fn redact_whole<'a>(raw: Cow<'a, str>, privacy: Privacy) -> Cow<'a, str> {
     let clean = clean_prefix(&raw, privacy);
     match (clean, raw) {
         (Some(length), raw) if length == raw.len() => raw,
@@ -46,7 +51,7 @@ pub(super) fn redact<'a>(raw: Cow<'a, str>, privacy: Privacy) -> Cow<'a, str> {
             let mut clean = rebuild(&tidy, privacy);
             // Blanks that stood before what was cut.
             clean.truncate(clean.trim_end().len());
-            cut(Cow::Owned(clean), MAX_URL)
+            Cow::Owned(clean)
         }
     }
 }
