@@ -108,8 +108,11 @@ pub struct Report<'a> {
 impl Report<'_> {
     /// Whether the policy was enforced, by the member in which the kind says so.
     pub fn disposition(&self) -> Disposition {
-        let said = self.kind.disposition.and_then(|member| self.body.text(member));
-        Disposition::read(said)
+        match self.kind.disposition.and_then(|member| self.body.get(member)) {
+            Some(Value::Bool(true)) => Disposition::Report,
+            Some(Value::Bool(false)) => Disposition::Enforce,
+            said => Disposition::read(said.and_then(Value::as_str)),
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use uuid::Uuid;
 use crate::admin::{self, Admin, FailingSince};
 use crate::clock;
 use crate::config::settings::Settings;
+use crate::diagnostics;
 use crate::export::console::Console;
 use crate::export::otlp::client::Client;
 use crate::export::otlp::frame::{self, Frame};
@@ -108,10 +109,11 @@ impl Daemon {
         Ok(daemon)
     }
 
-    /// The first line of the diagnostics.
+    /// The first line of the diagnostics, at every level.
     fn announce(&self, settings: &Settings) {
         let scheme = if settings.intake.tls.is_some() { "https" } else { "http" };
         tracing::info!(
+            target: diagnostics::ANNOUNCEMENT,
             intake = %format_args!("{scheme}://{}", self.intake_server.address),
             admin = %format_args!("http://{}", self.admin_server.address),
             logs = %logs_exports(settings),

@@ -51,18 +51,27 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// A whole number from 0 on, also when it is written `1.0` or `"1"`.
+    /// A whole number from 0 on, also when it is written `1.0` or `"1"`. Of `3.7` the fraction goes.
     pub fn as_unsigned(&self) -> Option<u64> {
         match self {
             Value::Integer(number) => u64::try_from(*number).ok(),
             // Above 2^53 a float no longer says which integer was meant.
-            Value::Float(number) => (number.fract() == 0.0
-                && (0.0..=9_007_199_254_740_992.0).contains(number))
-            .then_some(*number as u64),
+            Value::Float(number) => {
+                (0.0..=9_007_199_254_740_992.0).contains(number).then_some(*number as u64)
+            }
             Value::String(text) => {
                 let text = text.trim();
                 text.parse().ok().or_else(|| Value::Float(text.parse().ok()?).as_unsigned())
             }
+            _ => None,
+        }
+    }
+
+    /// Yes or no, also when it is written `"true"` or `"false"`.
+    pub fn as_flag(&self) -> Option<bool> {
+        match self {
+            Value::Bool(flag) => Some(*flag),
+            Value::String(text) => text.trim().to_ascii_lowercase().parse().ok(),
             _ => None,
         }
     }
@@ -220,21 +229,35 @@ impl Serialize for Object<'_> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn read(text: &str) -> Value<'_> {
+    pub(crate) fn read(text: &str) -> Value<'_> {
         let mut deserializer = serde_json::Deserializer::from_str(text);
         ReadValue.deserialize(&mut deserializer).unwrap()
     }
 
     #[test]
-    fn an_integer_may_be_written_in_three_ways() {
-        for text in ["7", "7.0", "\"7\"", "\" 7 \"", "\"7.0\""] {
+    fn an_integer_may_be_written_in_many_ways() {
+        for text in ["7", "7.0", "7.9", "\"7\"", "\" 7 \"", "\"7.0\"", "\"7.9\""] {
             assert_eq!(read(text).as_unsigned(), Some(7), "{text}");
         }
-        for text in ["-1226665688", "7.5", "\"seven\"", "null", "[7]", "1e300", "\"NaN\""] {
+        for text in ["-1226665688", "-0.5", "\"-0.5\"", "\"seven\"", "null", "[7]", "1e300", "\"NaN\""] {
             assert_eq!(read(text).as_unsigned(), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_flag_may_be_written_as_text() {
+        for (text, flag) in [
+            ("true", Some(true)),
+            ("\"True\"", Some(true)),
+            ("\"false\"", Some(false)),
+            ("\"yes\"", None),
+            ("1", None),
+            ("null", None),
+        ] {
+            assert_eq!(read(text).as_flag(), flag, "{text}");
         }
     }
 

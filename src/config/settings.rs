@@ -214,6 +214,11 @@ pub struct Limits {
     pub series_idle: Duration,
 }
 
+impl Limits {
+    /// With fewer samples than this some family would have no room for a series of its own.
+    pub const LEAST_SERIES: usize = 1000;
+}
+
 /// `otlp.*`, the standard `OTEL_*` variables in settings' clothes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Otlp {

@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 
 use crate::decode::reporting_api::text;
+use crate::kind::certificate::{is_host, port, server_url};
 use crate::kind::smtp_tlsrpt::first_domain;
 use crate::outcome::Rejection;
 use crate::report::{Age, Envelope};
@@ -21,7 +22,12 @@ const TRANSPORT: [(&str, &str); 2] =
 /// wrapper holds no object.
 pub(super) fn unwrap(mut object: Object<'_>) -> Result<Result<Envelope<'_>, Rejection>, Object<'_>> {
     if let Some(wrapped) = object.take("csp-report") {
-        return Ok(inner(wrapped).map(csp));
+        // WebKit puts `url` beside the wrapper.
+        let beside = object.take("url").and_then(text);
+        return Ok(inner(wrapped).map(|body| {
+            let envelope = csp(body);
+            Envelope { url: envelope.url.or(beside), ..envelope }
+        }));
     }
     for (wrapper, report_type) in TRANSPORT {
         if let Some(wrapped) = object.take(wrapper) {
@@ -68,26 +74,13 @@ fn csp(body: Object<'_>) -> Envelope<'_> {
     }
 }
 
-/// What DNS names and address literals are made of.
-fn is_host(text: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
-    text.len() <= 255 && text.bytes().all(plain)
-}
-
 /// HPKP (RFC 7469), Expect-CT (RFC 9163) and Expect-Staple name a host and a port, and the moment.
 fn transport<'a>(report_type: &'static str, body: Object<'a>) -> Result<Envelope<'a>, Rejection> {
-    // A host and nothing else: whatever is put between `https://` and a port is taken for one later.
-    let host = body.text("hostname").filter(|host| is_host(host)).unwrap_or_default();
+    let url = server_url(&body).map(Cow::Owned);
     // RFC 9163 has such a report refused; the others have no rule, and are of use without.
-    if report_type == "expect-ct" && (host.is_empty() || !matches!(body.unsigned("port"), Some(1..=65535))) {
+    if report_type == "expect-ct" && (url.is_none() || port(&body).is_none()) {
         return Err(Rejection::NoHost);
     }
-    let scheme = body.text("scheme").filter(|scheme| *scheme == "http").unwrap_or("https");
-    let port = match body.unsigned("port") {
-        Some(port @ 1..=65535) => format!(":{port}"),
-        _ => String::new(),
-    };
-    let url = (!host.is_empty()).then(|| Cow::Owned(format!("{scheme}://{host}{port}/")));
     let since = body.get("date-time").cloned().and_then(text);
     Ok(Envelope {
         report_type: Cow::Borrowed(report_type),

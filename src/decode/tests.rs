@@ -56,6 +56,16 @@ fn a_transport_report_names_its_host_as_url_and_its_moment() {
 }
 
 #[test]
+fn a_violation_is_of_the_document_that_it_or_its_envelope_names() {
+    for body in [
+        r#"{"type":"csp-violation","url":"https://a.example/","csp-report":{}}"#,
+        r#"{"url":"https://b.example/","csp-report":{"document-uri":"https://a.example/"}}"#,
+    ] {
+        one(body, |it| assert_eq!(it.url.as_deref(), Some("https://a.example/"), "{body}"));
+    }
+}
+
+#[test]
 fn an_expect_ct_report_without_host_or_port_is_refused() {
     for rest in ["", r#""hostname":"a.example""#, r#""port":443"#, r#""hostname":"a.example","port":0"#] {
         let body = format!(r#"{{"expect-ct-report":{{{rest}}}}}"#);

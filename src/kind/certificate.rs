@@ -32,6 +32,26 @@ const FACTS: [(&str, &str); 4] = [
     ("sha256", "tls.server.hash.sha256"),
 ];
 
+/// What DNS names and address literals are made of.
+pub fn is_host(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
+    text.len() <= 255 && text.bytes().all(plain)
+}
+
+/// The server that a report is about, as a URL.
+pub fn server_url(body: &Object<'_>) -> Option<String> {
+    // A host and nothing else: whatever is put between `https://` and a port is taken for one later.
+    let host = body.text("hostname").filter(|host| is_host(host))?;
+    let scheme = body.text("scheme").filter(|scheme| *scheme == "http").unwrap_or("https");
+    let port = port(body).map(|port| format!(":{port}")).unwrap_or_default();
+    Some(format!("{scheme}://{host}{port}/"))
+}
+
+/// The server's port.
+pub fn port(body: &Object<'_>) -> Option<u64> {
+    body.unsigned("port").filter(|port| (1..=65535).contains(port))
+}
+
 /// Puts what is known about the server's certificate in the place of the chains.
 pub(super) fn mend(body: &mut Object<'_>) {
     let chains = CHAINS.map(|chain| body.take(chain));

@@ -30,7 +30,7 @@ pub static KIND: Kind = Kind {
     members: &[
         member("reason", &[], Holds::Token, "crash.reason"),
         member("stack", &[], Holds::Stack, "exception.stacktrace"),
-        member("is_top_level", &[], Holds::Anything, "crash.is_top_level"),
+        member("is_top_level", &[], Holds::Flag, "crash.is_top_level"),
         member("visibility_state", &[], Holds::Token, "crash.visibility_state"),
         member("crash_report_api", &[], Holds::Anything, "crash.crash_report_api"),
     ],

@@ -32,7 +32,7 @@ pub static KIND: Kind = Kind {
         member("effective-expiration-date", &[], Holds::Token, "expect_ct.effective_expiration_date"),
         member("scts", &[], Holds::Anything, "expect_ct.scts"),
         member("failure-mode", &[], Holds::Token, "expect_ct.failure_mode"),
-        member("test-report", &[], Holds::Counted, "expect_ct.test_report"),
+        member("test-report", &[], Holds::Flag, "expect_ct.test_report"),
         Member { name: certificate::MEMBER, also: &[], holds: Holds::Anything, attribute: None },
     ],
     mend: certificate::mend,
@@ -110,10 +110,12 @@ mod tests {
 
     #[test]
     fn a_test_report_is_no_violation() {
-        let told = one(&report(r#","test-report":true"#));
-        assert_eq!(told.severity, "INFO");
-        assert!(told.counted.is_empty());
-        assert!(told.summary.starts_with("test report: certificate of shop.example:443"));
-        assert_eq!(told.attribute("expect_ct.test_report"), Some("true"));
+        for flag in ["true", "\"true\""] {
+            let told = one(&report(&format!(r#","test-report":{flag}"#)));
+            assert_eq!(told.severity, "INFO");
+            assert!(told.counted.is_empty());
+            assert!(told.summary.starts_with("test report: certificate of shop.example:443"));
+            assert_eq!(told.attribute("expect_ct.test_report"), Some("true"));
+        }
     }
 }

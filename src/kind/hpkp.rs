@@ -29,7 +29,7 @@ pub static KIND: Kind = Kind {
         member("hostname", &[], Holds::Token, "server.address"),
         member("port", &[], Holds::Position, "server.port"),
         member("effective-expiration-date", &[], Holds::Token, "hpkp.effective_expiration_date"),
-        member("include-subdomains", &[], Holds::Anything, "hpkp.include_subdomains"),
+        member("include-subdomains", &[], Holds::Flag, "hpkp.include_subdomains"),
         member("noted-hostname", &[], Holds::Token, "hpkp.noted_hostname"),
         member("known-pins", &[], Holds::Anything, "hpkp.known_pins"),
         Member { name: certificate::MEMBER, also: &[], holds: Holds::Anything, attribute: None },

@@ -2,7 +2,7 @@
 //! wire, its specification, its body's members under every spelling seen, how bad it is, what a
 //! person should read, and what it adds to which counters. A new kind is a file and a line in [`ALL`].
 
-mod certificate;
+pub mod certificate;
 pub mod coep;
 pub mod connection_allowlist;
 pub mod coop;
@@ -77,8 +77,8 @@ pub struct Kind {
     pub also: &'static [&'static str],
     /// The specification that defines it.
     pub specification: &'static str,
-    /// The member that says whether a policy was enforced. The endpoint's path or query may supply it
-    /// to a report that lacks it.
+    /// The member that says whether a policy was enforced: a word, or a [`Holds::Flag`] that is set when
+    /// it only reports. The endpoint's path or query may supply it to a report that lacks it.
     pub disposition: Option<&'static str>,
     /// The body's members that the specification and the engines know.
     pub members: &'static [Member],
@@ -127,10 +127,12 @@ pub enum Holds {
     Count,
     /// Any number.
     Number,
-    /// A flag or sums of the kind's own making that its counters come from: kept and cleaned as unknown
-    /// members are.
+    /// Yes or no.
+    Flag,
+    /// Sums of the kind's own making that its counters come from: kept and cleaned as unknown members
+    /// are.
     Counted,
-    /// A line of the kind's own making, a flag, a list: kept and cleaned as unknown members are.
+    /// A line of the kind's own making, a list: kept and cleaned as unknown members are.
     Anything,
 }
 

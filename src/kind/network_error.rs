@@ -51,6 +51,8 @@ pub static KIND: Kind = Kind {
         member("referrer", &[], Holds::Url, "nel.referrer"),
         Member { name: "method", also: &[], holds: Holds::Token, attribute: None },
         member("status_code", &["status-code"], Holds::Position, "http.response.status_code"),
+        // The draft of 2017 had the URL here.
+        member("uri", &[], Holds::Url, "nel.uri"),
     ],
     mend: nothing_to_mend,
     assess,
@@ -180,6 +182,18 @@ mod tests {
         assert_eq!(told.attribute("network.peer.address"), Some("203.0.113.7"));
         let estimated = "lookout_network_requests_estimated_total{phase=\"none\",outcome=\"tcp.refused\"} 2";
         assert!(told.counted.iter().any(|line| line == estimated), "{told:?}");
+    }
+
+    #[test]
+    fn a_fraction_of_a_millisecond_is_none() {
+        for (elapsed, status) in [("3.7", "200.0"), ("\"3.7\"", "\"200\"")] {
+            let body = format!(r#"{{"type":"ok","elapsed_time":{elapsed},"status_code":{status}}}"#);
+            let told = one(&envelope("network-error", &body));
+            assert_eq!(told.attribute("nel.elapsed_ms"), Some("3"));
+            assert_eq!(told.attribute("http.response.status_code"), Some("200"));
+            let measured = "lookout_network_request_duration_seconds{phase=\"none\"} 0.003";
+            assert!(told.counted.iter().any(|line| line == measured), "{told:?}");
+        }
     }
 
     #[test]

@@ -1,18 +1,19 @@
 //! A body's members: under their specification's names, cleaned by what they hold, bounded in number
-//! and size. What a kind does not know is kept, cleaned as a message and within a budget.
+//! and size. What a kind does not know is kept within a budget.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use crate::config::settings::Privacy;
 use crate::kind::{Holds, Kind};
+use crate::normalise::unknown::Unknown;
 use crate::normalise::{Detail, text, url};
 use crate::report::Disposition;
 use crate::value::{Object, Value};
 
-/// More members than this are dropped, and counted as dropped.
+/// More members than this are dropped, and counted as dropped. An unknown type's are bounded by their
+/// bytes.
 const MAX_MEMBERS: usize = 128;
-/// What all members together that the kind does not know may hold, in bytes.
-const MAX_UNKNOWN: usize = 16 * 1024;
 
 /// The members of a normalised report, and how many were dropped.
 pub(super) fn members<'a>(
@@ -22,11 +23,14 @@ pub(super) fn members<'a>(
     detail: Detail,
     urls: &mut url::Redactor<'a>,
 ) -> (Object<'a>, u32) {
-    let excess = raw.0.len().saturating_sub(MAX_MEMBERS);
-    raw.0.truncate(MAX_MEMBERS);
+    let whole = kind.members.is_empty();
+    let excess = if whole { 0 } else { raw.0.len().saturating_sub(MAX_MEMBERS) };
+    raw.0.truncate(raw.0.len() - excess);
     (kind.mend)(&mut raw);
-    let mut unknown = Unknown { left: MAX_UNKNOWN, privacy };
-    let mut members = Object(Vec::with_capacity(raw.0.len()));
+    let mut unknown = Unknown::new(whole, privacy);
+    let mut members = Object(Vec::with_capacity(raw.0.len().min(MAX_MEMBERS)));
+    // Where there may be thousands of members they are not compared one by one.
+    let mut names = HashSet::with_hasher(foldhash::quality::RandomState::default());
     let mut seen = 0_u64;
     for (name, value) in raw.0 {
         let known_member = kind.member(&name);
@@ -42,9 +46,13 @@ pub(super) fn members<'a>(
                 (Cow::Borrowed(member.name), value, repeated)
             }
             None => {
-                let name = text::clean(name, Holds::Token, privacy);
-                let repeated = members.get(&name).is_some();
-                (name, unknown.clean(value), repeated)
+                let name = unknown.name(name);
+                let value = unknown.clean(value);
+                let repeated = match whole {
+                    true => value.is_some() && !names.insert(name.clone()),
+                    false => members.get(&name).is_some(),
+                };
+                (name, value, repeated)
             }
         };
         // Two spellings of one member, or one written twice: the last that says something counts.
@@ -55,15 +63,21 @@ pub(super) fn members<'a>(
             (None, _) => {}
         }
     }
-    (members, u32::try_from(excess).unwrap_or(u32::MAX))
+    (members, u32::try_from(excess).unwrap_or(u32::MAX).saturating_add(unknown.dropped))
 }
 
 /// The endpoint's disposition for a report that carries none.
-pub(super) fn supply_disposition(members: &mut Object<'_>, member: &'static str, disposition: Disposition) {
-    if members.text(member).is_none() {
-        let value = Value::String(Cow::Borrowed(disposition.as_str()));
-        members.0.push((Cow::Borrowed(member), value));
+pub(super) fn supply_disposition(kind: &Kind, members: &mut Object<'_>, disposition: Disposition) {
+    let Some(name) = kind.disposition else { return };
+    if members.text(name).is_some() || matches!(members.get(name), Some(Value::Bool(_))) {
+        return;
     }
+    members.take(name);
+    let value = match kind.member(name) {
+        Some((_, member)) if member.holds == Holds::Flag => Value::Bool(disposition == Disposition::Report),
+        _ => Value::String(Cow::Borrowed(disposition.as_str())),
+    };
+    members.0.push((Cow::Borrowed(name), value));
 }
 
 /// A member that the kind knows; `None` when its value means that nothing is known.
@@ -78,7 +92,10 @@ fn known<'a>(
         Holds::Position => value.as_unsigned().filter(|position| *position > 0).map(number),
         Holds::Count => value.as_unsigned().map(number),
         Holds::Number => value.as_number().map(Value::Float),
-        Holds::Counted | Holds::Anything => unknown.clean(value),
+        Holds::Flag if let Some(flag) = value.as_flag() => Some(Value::Bool(flag)),
+        Holds::Flag | Holds::Counted | Holds::Anything => {
+            unknown.clean(value).filter(|value| !value.is_blank())
+        }
         _ => match value {
             Value::String(found) if holds == Holds::Url => {
                 Some(Value::String(urls.redact(found))).filter(|value| !value.is_blank())
@@ -88,69 +105,5 @@ fn known<'a>(
             // A text that is no text is kept as what it is, under the rules for strangers.
             other => unknown.clean(other),
         },
-    }
-}
-
-/// Whether a text is a URL as a whole: it starts with a scheme and quotes nothing. Code such as
-/// `fetch('https://…')` does, and is searched for URLs instead.
-fn is_url(text: &str) -> bool {
-    let in_scheme = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
-    let quotes = |c: char| c.is_whitespace() || "\"`<>".contains(c);
-    text.split_once("://")
-        .is_some_and(|(scheme, rest)| scheme.bytes().all(in_scheme) && !rest.contains(quotes))
-}
-
-/// Cleans what no table describes, within a budget of bytes.
-struct Unknown {
-    left: usize,
-    privacy: Privacy,
-}
-
-impl Unknown {
-    fn clean<'a>(&mut self, value: Value<'a>) -> Option<Value<'a>> {
-        if self.left == 0 || matches!(value, Value::Null) {
-            return None;
-        }
-        match value {
-            Value::String(found) => {
-                let cleaned = match is_url(&found) {
-                    true => url::redact(found, self.privacy),
-                    false => text::clean(found, Holds::Message, self.privacy),
-                };
-                let fitting = text::cut(cleaned, self.left.max('…'.len_utf8()));
-                self.spend(fitting.len());
-                Some(Value::String(fitting))
-            }
-            Value::Array(items) => {
-                self.spend(2);
-                Some(Value::Array(items.into_iter().map_while(|item| self.element(item)).collect()))
-            }
-            Value::Object(object) => {
-                self.spend(2);
-                let members = object.0.into_iter().map_while(|(name, value)| {
-                    let name = text::clean(name, Holds::Token, self.privacy);
-                    self.spend(name.len());
-                    Some((name, self.element(value)?))
-                });
-                Some(Value::Object(Object(members.collect())))
-            }
-            scalar => {
-                self.spend(8);
-                Some(scalar)
-            }
-        }
-    }
-
-    /// Inside a list or an object a null keeps its place; only a used-up budget ends it.
-    fn element<'a>(&mut self, value: Value<'a>) -> Option<Value<'a>> {
-        if matches!(value, Value::Null) {
-            self.spend(4);
-            return (self.left > 0).then_some(Value::Null);
-        }
-        self.clean(value)
-    }
-
-    fn spend(&mut self, bytes: usize) {
-        self.left = self.left.saturating_sub(bytes);
     }
 }

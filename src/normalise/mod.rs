@@ -5,11 +5,13 @@ mod body;
 mod secret;
 mod text;
 mod time;
+mod unknown;
 mod url;
 
 use std::borrow::Cow;
 
 use crate::config::settings::Privacy;
+use crate::kind::certificate::server_url;
 use crate::kind::{Holds, Kind};
 use crate::report::{Context, Envelope, Report};
 use crate::value::{Object, Value};
@@ -53,13 +55,19 @@ pub fn normalise<'a>(
     let kind = Kind::of(&envelope.report_type);
     let (age, occurred) = time::occurred(&envelope.age, context.received);
     let mut urls = url::Redactor::new(privacy);
-    // WebKit leaves out a URL that it could not parse; the document's is the same. Looked for in the raw
-    // body: a kind that does not know this member loses it where only counters are kept.
-    let url = envelope.url.or_else(|| document_url(kind, &envelope.body));
-    let url = url.map_or(Cow::Borrowed(""), |url| urls.redact(url));
+    let mut url = envelope.url.map(|url| urls.redact(url)).unwrap_or_default();
+    if url.is_empty() {
+        // WebKit leaves out a URL that it could not parse; the document's is the same. Looked for in the
+        // raw body: a kind that does not know this member loses it where only counters are kept.
+        let own = document_url(kind, &envelope.body);
+        url = own.map(|url| urls.redact(url)).unwrap_or_default();
+    }
     let (mut members, dropped_members) = body::members(kind, envelope.body, privacy, detail, &mut urls);
-    if let (Some(member), Some(disposition)) = (kind.disposition, context.disposition) {
-        body::supply_disposition(&mut members, member, disposition);
+    if let Some(disposition) = context.disposition {
+        body::supply_disposition(kind, &mut members, disposition);
+    }
+    if url.is_empty() && kind.member("hostname").is_some() {
+        url = server_url(&members).map(|url| urls.redact(Cow::Owned(url))).unwrap_or_default();
     }
     Report {
         kind,
@@ -78,10 +86,13 @@ pub fn normalise<'a>(
     }
 }
 
+/// The URL that a body says it is about. `uri` and `url` mean something else to kinds that do not know
+/// them.
 fn document_url<'a>(kind: &Kind, body: &Object<'a>) -> Option<Cow<'a, str>> {
-    const NAME: &str = "documentURL";
-    let means_it =
-        |name: &str| name == NAME || kind.member(name).is_some_and(|(_, known)| known.name == NAME);
+    const NAMES: [&str; 3] = ["documentURL", "uri", "url"];
+    let means_it = |name: &str| {
+        name == NAMES[0] || kind.member(name).is_some_and(|(_, known)| NAMES.contains(&known.name))
+    };
     body.0.iter().rev().find_map(|(name, value)| match value {
         Value::String(text) if !text.is_empty() && means_it(name) => Some(text.clone()),
         _ => None,

@@ -72,6 +72,25 @@ fn a_url_that_is_missing_is_the_documents() {
 }
 
 #[test]
+fn drafts_have_the_url_in_the_body() {
+    let url = |kind: &'static str, envelopes: &'static str, members: &[(&'static str, Value<'static>)]| {
+        [Detail::Event, Detail::Counters].map(|detail| {
+            let envelope = Envelope { url: Some(envelopes.into()), ..envelope(kind, members) };
+            normalise(envelope, &context(), defaults().privacy, detail).url.into_owned()
+        })
+    };
+    let [uri, host] = [("uri", text("https://a.example/x?q")), ("hostname", text("a.example"))];
+    let port = ("port", Value::Integer(8443));
+    assert_eq!(url("nel", "", std::slice::from_ref(&uri)), ["https://a.example/x"; 2]);
+    assert_eq!(url("network-error", "?q", std::slice::from_ref(&uri)), ["https://a.example/x"; 2]);
+    assert_eq!(url("nel", "https://b.example/", std::slice::from_ref(&uri)), ["https://b.example/"; 2]);
+    assert_eq!(url("connection-allowlist", "", &[("url", uri.1.clone())]), ["https://a.example/x"; 2]);
+    assert_eq!(url("hpkp", "", &[host.clone(), port]), ["https://a.example:8443/"; 2]);
+    assert_eq!(url("hpkp", "", &[("hostname", text("a.example/x"))]), [""; 2]);
+    assert_eq!(url("novel", "", &[host, uri]), [""; 2]);
+}
+
+#[test]
 fn the_endpoint_speaks_only_where_the_report_does_not() {
     let with = |members: &[(&'static str, Value<'static>)], kind: &'static str| {
         let context = Context { disposition: Some(Disposition::Report), ..context() };
@@ -111,15 +130,31 @@ fn strangers_are_kept_within_bounds() {
     let list = Value::Array(vec![Value::Null, text("https://a.example/")]);
     assert_eq!(report.body.0, [("zeroes".into(), Value::Integer(0)), ("list".into(), list)]);
     let many: Vec<_> = (0..200).map(|n| (Cow::Owned(format!("m{n}")), Value::Integer(n))).collect();
-    let report = normal(Envelope { body: Object(many), ..envelope("novel", &[]) });
-    assert_eq!((report.body.0.len(), report.dropped_members), (128, 72));
+    let of = |kind| normal(Envelope { body: Object(many.clone()), ..envelope(kind, &[]) });
+    let (known, novel) = (of("csp-violation"), of("novel"));
+    assert_eq!((known.body.0.len(), known.dropped_members), (128, 72));
+    assert_eq!((novel.body.0.len(), novel.dropped_members), (200, 0));
 }
 
 #[test]
-fn an_unknown_types_body_is_at_most_16_kib() {
+fn an_unknown_types_body_is_whole_within_16_kib() {
     let long = Value::String("word ".repeat(300).into());
-    let members: Vec<_> = (0..100).map(|n| (Cow::Owned(format!("m{n}")), long.clone())).collect();
-    let report = normal(Envelope { body: Object(members), ..envelope("novel", &[]) });
-    let written = serde_json::to_string(&report.body).unwrap().len();
-    assert!((15 * 1024..18 * 1024).contains(&written), "{written}");
+    let of = |count: usize| {
+        let members: Vec<_> = (0..count).map(|n| (Cow::Owned(format!("m{n}")), long.clone())).collect();
+        (members.clone(), normal(Envelope { body: Object(members), ..envelope("novel", &[]) }))
+    };
+    let (members, report) = of(10);
+    assert_eq!((report.body, report.dropped_members), (Object(members), 0));
+    let (_, report) = of(100);
+    let written = serde_json::to_string(&report.body).unwrap();
+    assert!((15 * 1024..=16 * 1024).contains(&written.len()), "{}", written.len());
+    assert!(written.ends_with("…\"}"));
+    assert_eq!(report.body.0.len() + report.dropped_members as usize, 100);
+}
+
+#[test]
+fn of_a_name_that_an_unknown_type_repeats_the_last_counts() {
+    let members = [("a?k=1", Value::Integer(1)), ("b", Value::Integer(2)), ("a?k=2", Value::Integer(3))];
+    let expected = [("a".into(), Value::Integer(3)), ("b".into(), Value::Integer(2))];
+    assert_eq!(normal(envelope("novel", &members)).body.0, expected);
 }

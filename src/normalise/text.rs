@@ -20,6 +20,7 @@ pub(super) fn clean<'a>(text: Cow<'a, str>, holds: Holds, privacy: Privacy) -> C
         | Holds::Position
         | Holds::Count
         | Holds::Number
+        | Holds::Flag
         | Holds::Counted
         | Holds::Anything => cut(redact(text, privacy), MAX_MESSAGE),
     }
@@ -43,11 +44,12 @@ fn cut_characters(text: Cow<'_, str>, max: usize) -> Cow<'_, str> {
 
 /// Cuts what a running text quotes: URLs' secret parts, queries of relative URLs, nonces, JWTs. One
 /// pass that stops only at bytes that could be the middle of one; untouched text is not copied.
-fn redact(text: Cow<'_, str>, privacy: Privacy) -> Cow<'_, str> {
+pub(super) fn redact(text: Cow<'_, str>, privacy: Privacy) -> Cow<'_, str> {
     let mut out = String::new();
     let (mut done, mut at) = (0, 0);
+    let mut words = Words::default();
     while let Some(suspect) = next_suspect(text.as_bytes(), at) {
-        let Some(span) = Span::around(&text, done, suspect, privacy) else {
+        let Some(span) = Span::around(&text, done, suspect, &mut words, privacy) else {
             at = suspect + 1;
             continue;
         };
@@ -98,8 +100,25 @@ fn next_suspect(bytes: &[u8], from: usize) -> Option<usize> {
     }
 }
 
-/// How far around a suspect byte its word is looked at, in bytes.
+/// How far behind a suspect byte its word is looked at, in bytes.
 const WINDOW: usize = 256;
+
+/// Where the word begins that a byte stands in. Asked from left to right it looks at every byte once.
+#[derive(Default)]
+struct Words {
+    start: usize,
+    seen: usize,
+}
+
+impl Words {
+    fn start_before(&mut self, bytes: &[u8], at: usize) -> usize {
+        if let Some(end) = bytes[self.seen..at].iter().rposition(ends_url) {
+            self.start = self.seen + end + 1;
+        }
+        self.seen = at;
+        self.start
+    }
+}
 
 /// A part of a text, and what takes its place; `None`: it may stay.
 struct Span {
@@ -111,14 +130,17 @@ struct Span {
 impl Span {
     /// What stands around a suspect byte, if it is what it looks like. Nothing before `from` is part
     /// of it any more.
-    fn around(text: &str, from: usize, at: usize, privacy: Privacy) -> Option<Span> {
+    fn around(text: &str, from: usize, at: usize, words: &mut Words, privacy: Privacy) -> Option<Span> {
         let bytes = text.as_bytes();
         match bytes[at] {
-            b':' if bytes[at..].starts_with(b"://") || bytes[at..].starts_with(b":\\/\\/") => {
+            b':' if bytes[at..].starts_with(b"://")
+                || bytes[at..].starts_with(b":\\/\\/")
+                || is_file_url(&bytes[from..], at - from) =>
+            {
                 Some(Span::url(text, from, at, privacy))
             }
-            b'?' if privacy.query != QueryPrivacy::Keep => Span::query(text, at),
-            b'#' => Span::query(text, at),
+            b'?' if privacy.query != QueryPrivacy::Keep => Span::query(text, at, words),
+            b'#' => Span::query(text, at, words),
             b'-' | b'=' | b':' if follows_nonce(bytes, from, at) => Span::nonce(bytes, at),
             b'J' if at >= from + 2 && bytes[at - 2..at].eq_ignore_ascii_case(b"ey") => {
                 Span::jwt(bytes, at - 2)
@@ -153,15 +175,14 @@ impl Span {
 
     /// The query of a relative URL (`?name=…`, `?flag&…`, or anything behind a path) or its fragment
     /// (`#name=…`), up to the end of the word.
-    fn query(text: &str, start: usize) -> Option<Span> {
+    fn query(text: &str, start: usize, words: &mut Words) -> Option<Span> {
         let bytes = text.as_bytes();
         let name = |byte: &&u8| byte.is_ascii_alphanumeric() || b"-_.[]%".contains(byte);
         let length = bytes[start + 1..].iter().take_while(name).count();
         if length == 0 {
             return None;
         }
-        let from = start.saturating_sub(WINDOW);
-        let word = bytes[from..start].iter().rposition(ends_url).map_or(from, |at| from + at + 1);
+        let word = words.start_before(bytes, start);
         let after = bytes.get(start + 1 + length);
         let named = after == Some(&b'=') || (bytes[start] == b'?' && after == Some(&b'&'));
         let behind_path = bytes[start] == b'?' && bytes.get(word) == Some(&b'/');
@@ -205,6 +226,13 @@ impl Span {
         let length = bytes[start..].iter().take_while(token).count();
         (length >= 16).then(|| Span { start, end: start + length, new: Some(Cow::Borrowed(REDACTED)) })
     }
+}
+
+/// Whether this colon is that of a `file:/…`, private with one slash as well as with three.
+fn is_file_url(bytes: &[u8], colon: usize) -> bool {
+    let before = &bytes[..colon];
+    let word = before.iter().rev().take(5).take_while(|byte| byte.is_ascii_alphanumeric()).count();
+    before[colon - word..].eq_ignore_ascii_case(b"file") && matches!(bytes.get(colon + 1), Some(b'/' | b'\\'))
 }
 
 /// Whether the word `nonce` stands before, directly or with a blank or a quote between.
@@ -313,6 +341,10 @@ mod tests {
             ("s.nonce = \"S\"", "s.nonce = \"*\""),
             ("{\"nonce\":\"S\"}", "{\"nonce\":\"*\"}"),
             (r"https:\/\/us:S@a.example\/x", "https://a.example/x"),
+            ("at f (file:///home/jane/x.js:12:5)", "at f (file:12:5)"),
+            ("at jar:file:///home/jane/x.xpi!/a.js", "at jar:file"),
+            ("open(file:/home/jane/x.js)", "open(file)"),
+            ("a profile:/x and a file: x", "a profile:/x and a file: x"),
             ("sha256-1XFeyJE08XndkoxwN6eIa5J89h=", "sha256-1XFeyJE08XndkoxwN6eIa5J89h="),
             ("bearer eyJhbGciOiJIUzI1NiJ9.eyJzdWIi.c2ln end", "bearer :redacted end"),
         ] {

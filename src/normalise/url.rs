@@ -36,16 +36,22 @@ impl<'a> Redactor<'a> {
 
 /// The URL as it may be shown, at most 2 KiB.
 pub(super) fn redact<'a>(raw: Cow<'a, str>, privacy: Privacy) -> Cow<'a, str> {
+    cut(redact_whole(raw, privacy), MAX_URL)
+}
+
+/// The same without a limit to its length.
+pub(super) fn redact_whole<'a>(raw: Cow<'a, str>, privacy: Privacy) -> Cow<'a, str> {
     let clean = clean_prefix(&raw, privacy);
     match (clean, raw) {
         (Some(length), raw) if length == raw.len() => raw,
         (Some(length), Cow::Borrowed(raw)) => Cow::Borrowed(&raw[..length]),
         (_, raw) => {
-            let tidy: String = raw.trim().chars().filter(|c| !c.is_ascii_control()).collect();
+            let around = |c: char| c.is_whitespace() || c.is_ascii_control();
+            let tidy: String = raw.trim_matches(around).chars().filter(|c| !c.is_ascii_control()).collect();
             let mut clean = rebuild(&tidy, privacy);
             // Blanks that stood before what was cut.
             clean.truncate(clean.trim_end().len());
-            cut(Cow::Owned(clean), MAX_URL)
+            Cow::Owned(clean)
         }
     }
 }
@@ -108,6 +114,10 @@ fn rebuild(raw: &str, privacy: Privacy) -> String {
     let scheme = scheme.to_ascii_lowercase();
     if WRAPPING.contains(&&*scheme) {
         return unwrap(scheme, rest, privacy);
+    }
+    if scheme == "file" {
+        // Its path names a user's directories. <https://w3c.github.io/webappsec-csp/#strip-url-for-use-in-reports>
+        return scheme;
     }
     let after_slashes = rest.trim_start_matches(['/', '\\']);
     if HIERARCHICAL.contains(&&*scheme) {
@@ -284,8 +294,16 @@ mod tests {
             ("about:blank?token=1", "about"),
             ("blob:https://site.test/9115d58c-bcda-ff47-86e5-083e9a215304", "blob:https://site.test"),
             ("blob:null/9115d58c", "blob"),
+            ("file:///home/jane/x.js", "file"),
+            ("FILE://host/share/x.js?y", "file"),
+            ("file:/home/jane/x.js", "file"),
+            ("file:", "file"),
+            ("view-source:file:///home/jane/x.html", "view-source:file"),
+            ("blob:file:///9115d58c", "blob"),
+            ("jar:file:///home/jane/x.xpi!/a.js", "jar"),
             ("chrome-extension://abcdef/x.js?y", "chrome-extension://abcdef/x.js"),
             ("inline", "inline"),
+            ("\u{e} a\u{e} ", "a"),
             ("https://a.example/x ?token=1", "https://a.example/x"),
             ("https://user@/x", "https://"),
             ("https://:/x", "https://"),

@@ -3,26 +3,59 @@
 //! told 204 as often as possible because it would send everything again. Only bodies of that shape or
 //! of that media type are answered so. <https://www.rfc-editor.org/rfc/rfc9163#section-3.3>
 
+use std::borrow::Cow;
+use std::fmt;
+
 use http::HeaderMap;
-use memchr::memmem;
+use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
 
 use crate::outcome::Upload;
 use crate::receive::body::is_type;
 
-/// The one top-level member that the RFC defines, as it stands in JSON.
-const KEY: &[u8] = b"\"expect-ct-report\"";
-/// Its beginning, which a later version's would share.
-const KEY_OF_ANY_VERSION: &[u8] = b"\"expect-ct-report";
+/// The one top-level member that the RFC defines. A later version's would begin with it.
+const KEY: &str = "expect-ct-report";
 
 /// The outcome of an upload that is of Expect-CT's shape, or the given one.
 pub(super) fn outcome(headers: &HeaderMap, body: &[u8], outcome: Upload) -> Upload {
-    let holds = |key: &[u8]| memmem::find(body, key).is_some();
-    let is_object = body.trim_ascii_start().first() == Some(&b'{');
+    if !matches!(outcome, Upload::UnknownSites | Upload::NoReport) {
+        return outcome;
+    }
+    let Some(shape) = Shape::of(body) else { return outcome };
     match outcome {
-        Upload::UnknownSites if holds(KEY) => Upload::UnexpectedHost,
-        Upload::NoReport if !is_object || holds(KEY) => Upload::NoReport,
-        Upload::NoReport if is_expect_ct(headers) || holds(KEY_OF_ANY_VERSION) => Upload::UnknownVersion,
+        Upload::UnknownSites if shape.has_key => Upload::UnexpectedHost,
+        Upload::NoReport if shape.has_key => Upload::NoReport,
+        Upload::NoReport if is_expect_ct(headers) || shape.has_key_of_any_version => Upload::UnknownVersion,
         outcome => outcome,
+    }
+}
+
+/// What the top level of an object says. What stands deeper is some other report's content.
+#[derive(Default)]
+struct Shape {
+    has_key: bool,
+    has_key_of_any_version: bool,
+}
+
+impl Shape {
+    /// `None`: the body is no object.
+    fn of(body: &[u8]) -> Option<Shape> {
+        serde_json::Deserializer::from_slice(body).deserialize_map(Shape::default()).ok()
+    }
+}
+
+impl<'de> Visitor<'de> for Shape {
+    type Value = Shape;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut members: A) -> Result<Shape, A::Error> {
+        while let Some((key, _)) = members.next_entry::<Cow<'de, str>, IgnoredAny>()? {
+            self.has_key |= key == KEY;
+            self.has_key_of_any_version |= key.starts_with(KEY);
+        }
+        Ok(self)
     }
 }
 
@@ -53,6 +86,11 @@ mod tests {
             (&own, "[]", NoReport, NoReport),
             (&other, r#"{"expect-ct-report":{}}"#, UnknownSites, UnexpectedHost),
             (&other, r#"{"csp-report":{}}"#, UnknownSites, UnknownSites),
+            (&other, r#"[{"type":"x","url":"\"expect-ct-report\"","body":{}}]"#, UnknownSites, UnknownSites),
+            (&other, r#"[{"expect-ct-report":{}}]"#, UnknownSites, UnknownSites),
+            (&other, r#"[{"body":"\"expect-ct-report-2"}]"#, NoReport, NoReport),
+            (&other, r#"{"type":"x","body":["expect-ct-report-2"]}"#, NoReport, NoReport),
+            (&own, r#"{"type":"x","body":{"expect-ct-report":{}}}"#, UnknownSites, UnknownSites),
         ] {
             assert_eq!(outcome(headers, body.as_bytes(), found), said, "{body}");
         }

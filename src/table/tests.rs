@@ -9,6 +9,7 @@ use proptest::prelude::*;
 
 use super::going::MayGo;
 use super::*;
+use crate::config::settings::Limits;
 use crate::kind::{REPORTS, csp_violation, network_error};
 
 /// One observation: which family, and the open labels as small numbers.
@@ -151,6 +152,13 @@ proptest! {
         prop_assert!(samples(&table) <= limit, "{} of {}", samples(&table), limit);
         prop_assert_eq!(COUNTED.map(|family| counted(&table, family)), added);
     }
+}
+
+/// A new kind may bring a new family, and this is where it shows that the settings must ask for more.
+#[test]
+fn the_least_that_can_be_set_is_enough() {
+    let (needed, allowed) = (Table::least_limit(), Limits::LEAST_SERIES);
+    assert!(needed <= allowed, "limits.series may be {allowed}, but the families need {needed}");
 }
 
 /// A stream that every thread can follow without a generator of its own.

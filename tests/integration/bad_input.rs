@@ -1,11 +1,15 @@
 //! What no browser should send and the internet does. For each: the exact answer, the exact counters,
 //! a process that lives, a scrape that Prometheus still reads.
 
+use std::time::{Duration, Instant};
+
+use lookoutd::outcome::Upload;
 use serde_json::Value;
 
 use crate::support::REPORT;
 use crate::support::daemon::Daemon;
 use crate::support::http::Request;
+use crate::support::in_process::{InProcess, context};
 
 /// What is expected of one upload: the answer, and how its items were counted.
 struct Expected {
@@ -165,6 +169,56 @@ fn labels_made_to_break_the_scrape() {
 fn a_body_of_very_many_members_or_items() {
     let members: Vec<_> = (0..20_000).map(|n| format!("\"m{n}\":{n}")).collect();
     let lines = send(format!(r#"{{"type":"novel","body":{{{}}}}}"#, members.join(",")), &taken(1, &[]));
-    assert_eq!(lines[0]["lookout"]["dropped_members"], 20_000 - 128);
+    let kept = lines[0]["body"].as_object().unwrap().len() as u64;
+    assert!(kept > 1000 && lines[0]["body"].to_string().len() <= 16 * 1024, "{kept}");
+    assert_eq!(lines[0]["lookout"]["dropped_members"], 20_000 - kept);
     send(format!("[{}7]", "7,".repeat(99_999)), &no_report(&[("not_an_object", 256), ("excess", 99_744)]));
 }
+
+/// Patterns that redaction looks at closely, a megabyte of each. The deadline is generous for what takes
+/// time in proportion to the length and far too short for what takes its square.
+#[test]
+fn text_made_to_be_slow() {
+    let texts = [
+        "?a", "://", "#", "#a=", "blob:", "/a", "/?a", "nonce-", "eyJ", "a://b?", "file:/", "e:\\\"", "%40/",
+    ];
+    let path = InProcess::default();
+    for text in texts {
+        let text = text.replace('\\', "\\\\").replace('"', "\\\"");
+        for (kind, member) in PLACES {
+            let long = text.repeat((1 << 20) / text.len());
+            let body = match *member {
+                "" => format!(r#"{{"type":"{kind}","body":{{"{long}":1}}}}"#),
+                "url" => format!(r#"{{"type":"{kind}","url":"{long}","body":{{}}}}"#),
+                member => format!(r#"{{"type":"{kind}","body":{{"{member}":"{long}"}}}}"#),
+            };
+            let took = shortest_of_three(&path, &body);
+            assert!(took < Duration::from_secs(2), "{kind}.{member} of {text:?}… took {took:?}");
+        }
+    }
+}
+
+/// The tests beside this one want the processor too.
+fn shortest_of_three(path: &InProcess, body: &str) -> Duration {
+    let mut shortest = Duration::MAX;
+    for _ in 0..3 {
+        let started = Instant::now();
+        assert_eq!(path.take(body.as_bytes(), &context()).outcome, Upload::Accepted);
+        shortest = shortest.min(started.elapsed());
+        if shortest < Duration::from_secs(1) {
+            break;
+        }
+    }
+    shortest
+}
+
+/// The envelope's URL and one member for each way of cleaning; the last is a member's name.
+const PLACES: &[(&str, &str)] = &[
+    ("csp-violation", "url"),
+    ("csp-violation", "blockedURL"),
+    ("csp-violation", "effectiveDirective"),
+    ("csp-violation", "sample"),
+    ("csp-violation", "novel"),
+    ("novel", "novel"),
+    ("novel", ""),
+];

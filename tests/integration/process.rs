@@ -86,12 +86,28 @@ fn check_and_config_end_well_and_agree() {
     assert_eq!(Setup::yaml("nonsense: 1").argument("check").output().status.code(), Some(2));
 }
 
+/// The harness reads the addresses from that line, so it must come at every level.
+#[test]
+fn the_first_line_comes_at_every_level_and_no_other_need() {
+    for level in ["error", "warn"] {
+        let daemon = Setup::default().argument("--log-level").argument(level).start();
+        daemon.stderr.containing("lookoutd listens");
+        daemon.signal("HUP");
+        assert_eq!(daemon.post("/report", REPORT).status, 204);
+        assert_eq!(daemon.stderr.all().len(), 1, "{level}");
+    }
+}
+
 #[test]
 fn diagnostics_can_be_json() {
-    let daemon =
-        Setup::default().argument("--log-format").argument("json").argument("--log-level").argument("warn");
-    // At level warn nothing is said at all when all is well, so the settings are only checked.
-    assert_eq!(daemon.argument("check").output().status.code(), Some(0));
+    let json = ["--log-format", "json", "--log-level", "error"];
+    let setup = json.into_iter().fold(Setup::default(), Setup::argument);
+    let daemon = setup.start();
+    let line = daemon.stderr.at_least(1).remove(0);
+    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(line["message"], "lookoutd listens");
+    assert_eq!(line["intake"], format!("http://{}", daemon.intake));
+    assert_eq!(line["logs"], "console");
 }
 
 /// That SIGTERM ends it with code 0 and all events written, the harness checks for every daemon.

@@ -1,7 +1,9 @@
 //! The settings of the daemon itself: listeners, sites, intake, privacy, noise, limits, delivery.
 
 use super::super::read;
-use super::super::settings::{ClientAddress, LogFormat, LogLevel, PathSecrets, QueryPrivacy, UnknownSites};
+use super::super::settings::{
+    ClientAddress, Limits, LogFormat, LogLevel, PathSecrets, QueryPrivacy, UnknownSites,
+};
 use super::super::sites;
 use super::Fallback::{Is, Unset};
 use super::{Setting, Shape, put, put_some};
@@ -36,7 +38,8 @@ pub(super) static SETTINGS: &[Setting] = &[
     Setting {
         key: "log.level",
         default: Is("info"),
-        comment: "The least severe diagnostics that are written: error, warn, info, debug or trace.",
+        comment: "The least severe diagnostics that are written: error, warn, info, debug or trace. The first \
+                  line always is.",
         set: |d, n| put(&mut d.log.level, read::choice(n, LEVELS)),
         ..Setting::BASE
     },
@@ -196,7 +199,7 @@ pub(super) static SETTINGS: &[Setting] = &[
         key: "limits.series",
         default: Is("10000"),
         comment: "Most series a scrape can hold; past a share of it open labels become other.",
-        set: |d, n| put(&mut d.limits.series, read::number(n, 1000..=10_000_000)),
+        set: |d, n| put(&mut d.limits.series, read::number(n, Limits::LEAST_SERIES..=10_000_000)),
         ..Setting::BASE
     },
     Setting {

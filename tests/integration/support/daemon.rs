@@ -1,6 +1,7 @@
 //! The real binary as a child process, on ports of its own choosing. Whatever a test does with it, at
 //! the end the harness itself checks that the books balance and that SIGTERM ends it in order.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -50,7 +51,7 @@ impl Setup {
         let mut child = command.spawn().expect("the binary runs");
         let stdout = Lines::of(child.stdout.take().unwrap());
         let stderr = Lines::of(child.stderr.take().unwrap());
-        let first = stderr.at_least(1).remove(0);
+        let first = as_text(&stderr.at_least(1)[0]);
         let logs = field(&first, "logs=");
         Daemon {
             intake: address(&first, "intake=http://"),
@@ -76,6 +77,14 @@ impl Setup {
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
+    }
+}
+
+/// The first line's fields as the text format writes them.
+fn as_text(line: &str) -> String {
+    match serde_json::from_str::<BTreeMap<String, String>>(line) {
+        Ok(fields) => fields.iter().map(|(name, value)| format!("{name}={value} ")).collect(),
+        Err(_) => line.to_owned(),
     }
 }
 
