@@ -2,7 +2,8 @@
 //! and size. What a kind does not know is kept within a budget.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use crate::config::settings::Privacy;
 use crate::kind::{Holds, Kind};
@@ -15,7 +16,7 @@ use crate::value::{Object, Value};
 /// bytes.
 const MAX_MEMBERS: usize = 128;
 
-/// The members of a normalised report, and how many were dropped.
+/// The members of a normalised report, and how many were dropped. They are cleaned where they stand.
 pub(super) fn members<'a>(
     kind: &Kind,
     mut raw: Object<'a>,
@@ -28,42 +29,57 @@ pub(super) fn members<'a>(
     raw.0.truncate(raw.0.len() - excess);
     (kind.mend)(&mut raw);
     let mut unknown = Unknown::new(whole, privacy);
-    let mut members = Object(Vec::with_capacity(raw.0.len().min(MAX_MEMBERS)));
-    // Where there may be thousands of members they are not compared one by one.
-    let mut names = HashSet::with_hasher(foldhash::quality::RandomState::default());
-    let mut seen = 0_u64;
-    for (name, value) in raw.0 {
-        let known_member = kind.member(&name);
-        let counted = known_member.is_some_and(|(_, member)| member.holds.can_count());
-        if detail == Detail::Counters && !counted {
-            continue;
+    let (mut seen, mut repeated) = (0_u64, false);
+    raw.0.retain_mut(|(name, value)| match kind.member(name) {
+        Some((_, member)) if detail == Detail::Counters && !member.holds.can_count() => false,
+        Some((at, member)) => {
+            *name = Cow::Borrowed(member.name);
+            let says_something = clean(member.holds, value, &mut unknown, urls);
+            if says_something {
+                repeated |= seen & (1 << at) != 0;
+                seen |= 1 << at;
+            }
+            says_something
         }
-        let (name, value, repeated) = match known_member {
-            Some((at, member)) => {
-                let repeated = seen & (1 << at) != 0;
-                let value = known(member.holds, value, &mut unknown, urls);
-                seen |= u64::from(value.is_some()) << at;
-                (Cow::Borrowed(member.name), value, repeated)
+        None if detail == Detail::Counters => false,
+        None => {
+            repeated = true;
+            *name = unknown.name(std::mem::take(name));
+            replace(value, |value| unknown.clean(value))
+        }
+    });
+    if repeated {
+        merge_repeated(&mut raw);
+    }
+    (raw, u32::try_from(excess).unwrap_or(u32::MAX).saturating_add(unknown.dropped))
+}
+
+/// Two spellings of one member, or one written twice: the last counts, in the place of the first. All
+/// that are left say something.
+fn merge_repeated(members: &mut Object<'_>) {
+    let mut places: HashMap<_, usize, _> = HashMap::with_hasher(foldhash::quality::RandomState::default());
+    let all = std::mem::take(&mut members.0);
+    members.0.reserve(all.len());
+    for (name, value) in all {
+        match places.entry(name.clone()) {
+            Entry::Occupied(place) => members.0[*place.get()].1 = value,
+            Entry::Vacant(place) => {
+                place.insert(members.0.len());
+                members.0.push((name, value));
             }
-            None => {
-                let name = unknown.name(name);
-                let value = unknown.clean(value);
-                let repeated = match whole {
-                    true => value.is_some() && !names.insert(name.clone()),
-                    false => members.get(&name).is_some(),
-                };
-                (name, value, repeated)
-            }
-        };
-        // Two spellings of one member, or one written twice: the last that says something counts.
-        let earlier = repeated.then(|| members.0.iter_mut().find(|(known, _)| *known == name)).flatten();
-        match (value, earlier) {
-            (Some(value), Some(earlier)) => earlier.1 = value,
-            (Some(value), None) => members.0.push((name, value)),
-            (None, _) => {}
         }
     }
-    (members, u32::try_from(excess).unwrap_or(u32::MAX).saturating_add(unknown.dropped))
+}
+
+/// Puts in the value's place what is made of it; says whether anything was.
+fn replace<'a>(value: &mut Value<'a>, make: impl FnOnce(Value<'a>) -> Option<Value<'a>>) -> bool {
+    match make(std::mem::take(value)) {
+        None => false,
+        Some(made) => {
+            *value = made;
+            true
+        }
+    }
 }
 
 /// The endpoint's disposition for a report that carries none.
@@ -80,30 +96,36 @@ pub(super) fn supply_disposition(kind: &Kind, members: &mut Object<'_>, disposit
     members.0.push((Cow::Borrowed(name), value));
 }
 
-/// A member that the kind knows; `None` when its value means that nothing is known.
-fn known<'a>(
+/// Cleans a member that the kind knows; says whether anything is known of it.
+fn clean<'a>(
     holds: Holds,
-    value: Value<'a>,
+    value: &mut Value<'a>,
     unknown: &mut Unknown,
     urls: &mut url::Redactor<'a>,
-) -> Option<Value<'a>> {
+) -> bool {
     let number = |number: u64| i64::try_from(number).map_or(Value::Float(number as f64), Value::Integer);
-    match holds {
-        Holds::Position => value.as_unsigned().filter(|position| *position > 0).map(number),
-        Holds::Count => value.as_unsigned().map(number),
-        Holds::Number => value.as_number().map(Value::Float),
-        Holds::Flag if let Some(flag) = value.as_flag() => Some(Value::Bool(flag)),
-        Holds::Flag | Holds::Counted | Holds::Anything => {
-            unknown.clean(value).filter(|value| !value.is_blank())
+    match (holds, &mut *value) {
+        (Holds::Position, value) => {
+            replace(value, |value| value.as_unsigned().filter(|position| *position > 0).map(number))
         }
-        _ => match value {
-            Value::String(found) if holds == Holds::Url => {
-                Some(Value::String(urls.redact(found))).filter(|value| !value.is_blank())
-            }
-            Value::String(found) => Some(Value::String(text::clean(found, holds, unknown.privacy)))
-                .filter(|value| !value.is_blank()),
-            // A text that is no text is kept as what it is, under the rules for strangers.
-            other => unknown.clean(other),
-        },
+        (Holds::Count, value) => replace(value, |value| value.as_unsigned().map(number)),
+        (Holds::Number, value) => replace(value, |value| value.as_number().map(Value::Float)),
+        (Holds::Flag, value) if let Some(flag) = value.as_flag() => {
+            *value = Value::Bool(flag);
+            true
+        }
+        (Holds::Flag | Holds::Counted | Holds::Anything, value) => {
+            replace(value, |value| unknown.clean(value).filter(|value| !value.is_blank()))
+        }
+        (_, Value::String(text)) => {
+            let found = std::mem::take(text);
+            *text = match holds {
+                Holds::Url => urls.redact(found),
+                _ => text::clean(found, holds, unknown.privacy),
+            };
+            !text.is_empty()
+        }
+        // A text that is no text is kept as what it is, under the rules for strangers.
+        (_, other) => replace(other, |other| unknown.clean(other)),
     }
 }

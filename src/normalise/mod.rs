@@ -48,7 +48,7 @@ pub enum Detail {
 /// Normalises one report.
 pub fn normalise<'a>(
     envelope: Envelope<'a>,
-    context: &Context<'_>,
+    context: &Context<'a>,
     privacy: Privacy,
     detail: Detail,
 ) -> Report<'a> {
@@ -99,11 +99,8 @@ fn document_url<'a>(kind: &Kind, body: &Object<'a>) -> Option<Cow<'a, str>> {
     })
 }
 
-fn user_agent<'a>(own: Option<Cow<'a, str>>, context: &Context<'_>, privacy: Privacy) -> Cow<'a, str> {
-    let agent = match own {
-        Some(agent) => agent,
-        None => Cow::Owned(context.user_agent.unwrap_or_default().to_owned()),
-    };
+fn user_agent<'a>(own: Option<Cow<'a, str>>, context: &Context<'a>, privacy: Privacy) -> Cow<'a, str> {
+    let agent = own.unwrap_or(Cow::Borrowed(context.user_agent.unwrap_or_default()));
     text::clean(agent, Holds::Token, privacy)
 }
 

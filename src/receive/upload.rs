@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use axum::Router;
@@ -190,7 +189,7 @@ struct InHand<'i> {
 impl<'i> InHand<'i> {
     fn take(intake: &'i Intake) -> InHand<'i> {
         let table = &*intake.table;
-        let position = table.own.uploads_in_flight.fetch_add(1, Ordering::Relaxed) + 1;
+        let position = table.own.begin_upload();
         InHand { table, started: Instant::now(), position, outcome: Some(Upload::Aborted) }
     }
 
@@ -208,7 +207,7 @@ impl<'i> InHand<'i> {
 
 impl Drop for InHand<'_> {
     fn drop(&mut self) {
-        self.table.own.uploads_in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.table.own.leave_upload();
         if let Some(outcome) = self.outcome {
             self.table.own.upload(outcome, self.started.elapsed());
         }

@@ -44,9 +44,10 @@ fn bucket(seconds: f64) -> usize {
 /// A histogram that many threads observe into. The sum is kept in nanoseconds, so that adding is
 /// one atomic instruction; it wraps after 584 years of observed time.
 #[derive(Debug, Default)]
+#[repr(C, align(64))] // the sum and the first buckets, which most observations are for, share a cache line
 pub struct SharedHistogram {
-    counts: [AtomicU64; BUCKETS],
     nanos: AtomicU64,
+    counts: [AtomicU64; BUCKETS],
 }
 
 impl SharedHistogram {
