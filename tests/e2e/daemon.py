@@ -23,8 +23,9 @@ SHUTDOWN_SECONDS = 10
 class Lookoutd(Process):
     """One running daemon and what was sent to it."""
 
-    def __init__(self, binary, directory, *, config=None, env=None, exporters=("console",)):
-        argv = [binary, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]
+    def __init__(self, binary, directory, *, config=None, env=None, exporters=("console",),
+                 admin="127.0.0.1:0"):
+        argv = [binary, "--listen", "127.0.0.1:0", "--admin-listen", admin]
         if config:
             path = directory / "lookoutd.yaml"
             path.write_text(config)

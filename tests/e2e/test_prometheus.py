@@ -3,7 +3,6 @@ numbers that were posted, and promtool has nothing to say about the format.
 """
 
 import json
-import os
 import re
 import subprocess
 from pathlib import Path
@@ -11,14 +10,8 @@ from pathlib import Path
 import corpus
 from checks import Failure, equal, eventually, expect
 from exposition import difference
-from http_client import get
+from prometheus import Prometheus
 
-SCRAPE_CONFIG = """
-global: {{ scrape_interval: 1s, scrape_timeout: 1s }}
-scrape_configs:
-  - job_name: lookoutd
-    static_configs: [ {{ targets: ["{target}"] }} ]
-"""
 SITES = """
 sites:
   - name: shop
@@ -30,32 +23,6 @@ KNOWN = {
              "effectiveDirective": "script-src-elem", "disposition": "enforce",
              "originalPolicy": "script-src 'self'", "statusCode": 200},
 }
-
-
-class Prometheus:
-    """Debian's Prometheus on a port and a store of its own; the packaged service is not involved."""
-
-    def __init__(self, bench, daemon):
-        config = bench.directory / "prometheus.yml"
-        config.write_text(SCRAPE_CONFIG.format(target=daemon.admin.removeprefix("http://")))
-        process = bench.process("prometheus", [
-            "prometheus", f"--config.file={config}", "--web.listen-address=127.0.0.1:0",
-            f"--storage.tsdb.path={bench.directory / 'tsdb'}"], {"PATH": os.environ["PATH"]})
-        address = process.wait_for(r'msg="Listening on" address=(\S+)', "stderr").group(1)
-        process.wait_for("Server is ready", "stderr")
-        self.url = f"http://{address}/api/v1/query"
-
-    def query(self, expression, *labels):
-        """The value of each resulting series, by these labels."""
-        answer = get(self.url, query=expression)
-        equal(f"Prometheus refused the query {expression}", 200, answer.status, answer.text)
-        return {tuple(result["metric"].get(label, "") for label in labels):
-                float(result["value"][1]) for result in answer.json()["data"]["result"]}
-
-    def expect(self, expression, labels, expected):
-        """Waits until the next scrape brought these values."""
-        eventually(lambda: equal(f"Prometheus does not have what was posted: {expression}",
-                                 expected, self.query(expression, *labels), self.url))
 
 
 def test_values(bench):

@@ -1,0 +1,50 @@
+"""Debian's Prometheus on a port and a store of its own; the packaged service is not involved."""
+
+import os
+
+from checks import equal, eventually
+from http_client import get
+
+CONFIG = """
+global: {{ scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s }}
+rule_files: [ {rules} ]
+scrape_configs:
+  - job_name: lookoutd
+    static_configs: [ {{ targets: ["{target}"] }} ]
+"""
+
+
+class Prometheus:
+    """A Prometheus that scrapes one daemon each second, and evaluates these files of rules."""
+
+    def __init__(self, bench, daemon, rules=()):
+        self.bench = bench
+        self.config = bench.directory / "prometheus.yml"
+        self.config.write_text(CONFIG.format(target=daemon.admin.removeprefix("http://"),
+                                             rules=", ".join(f'"{path}"' for path in rules)))
+        self.start()
+
+    def start(self):
+        """Starts it, with the store that it had before, if it had one."""
+        self.process = self.bench.process("prometheus", [
+            "prometheus", f"--config.file={self.config}", "--web.listen-address=127.0.0.1:0",
+            f"--storage.tsdb.path={self.bench.directory / 'tsdb'}"], {"PATH": os.environ["PATH"]})
+        address = self.process.wait_for(r'msg="Listening on" address=(\S+)', "stderr").group(1)
+        self.process.wait_for("Server is ready", "stderr")
+        self.url = f"http://{address}/api/v1/query"
+
+    def stop(self):
+        """Ends it in order."""
+        equal("SIGTERM did not end Prometheus well", 0, self.process.stop(), "its exit code")
+
+    def query(self, expression, *labels):
+        """The value of each resulting series, by these labels."""
+        answer = get(self.url, query=expression)
+        equal(f"Prometheus refused the query {expression}", 200, answer.status, answer.text)
+        return {tuple(result["metric"].get(label, "") for label in labels):
+                float(result["value"][1]) for result in answer.json()["data"]["result"]}
+
+    def expect(self, expression, labels, expected):
+        """Waits until the next scrape brought these values."""
+        eventually(lambda: equal(f"Prometheus does not have what was posted: {expression}",
+                                 expected, self.query(expression, *labels), self.url))

@@ -1,0 +1,137 @@
+"""The shipped recording rules in a real Prometheus: the increases they record add up to the number of
+reports that were posted, exactly, whatever is restarted in between, and one violation raises an alert.
+
+promtool tests the rules on made-up samples (deploy/prometheus/tests). Here scrapes and evaluations are
+as little aligned as they are anywhere, and staleness, restarts and the daemon's series are the real ones.
+"""
+
+import re
+import threading
+import time
+from pathlib import Path
+
+from checks import Failure, equal, eventually
+from http_client import get
+from prometheus import Prometheus
+
+ROOT = Path(__file__).resolve().parents[2]
+RULES = ROOT / "deploy/prometheus/lookoutd.rules.yml"
+EXAMPLE = ROOT / "deploy/prometheus/tests/example/alert.rules.yml"
+SITES = "sites:\n  - name: shop\n    hosts: [site.test]\n"
+FIRST = "https://never-seen-before.example"
+SENDERS = 4
+LOAD_SECONDS = 8
+
+
+def violations(*origins):
+    """One upload with a violation for each blocked origin."""
+    return [{"age": 0, "type": "csp-violation", "url": "https://site.test/cart", "body": {
+        "documentURL": "https://site.test/cart", "blockedURL": origin + "/x.js",
+        "effectiveDirective": "script-src-elem", "disposition": "enforce",
+        "originalPolicy": "script-src 'self'", "statusCode": 200}} for origin in origins]
+
+
+class Books:
+    """What the recorded increases have to add up to, by blocked origin."""
+
+    def __init__(self, prometheus):
+        self.prometheus, self.posted, self.lock = prometheus, {}, threading.Lock()
+
+    def post(self, daemon, *origins):
+        """Posts one violation for each origin. The daemon's own book is written under the lock too."""
+        with self.lock:
+            daemon.post(violations(*origins), items=len(origins))
+            for origin in origins:
+                self.posted[origin,] = self.posted.get((origin,), 0) + 1
+
+    def balance(self):
+        """The next evaluations bring the sums to what was posted, and not beyond."""
+        self.prometheus.expect(increases("csp_violations", "blocked"), ("blocked",), self.posted)
+        self.prometheus.expect(increases("reports", "kind"), ("kind",),
+                               {("csp-violation",): sum(self.posted.values())})
+
+
+def increases(family, label):
+    """All that was recorded of a family."""
+    return f"sum by ({label}) (sum_over_time(lookout:{family}:increase[1h]))"
+
+
+def test_exact(bench):
+    """One violation, many, a restart of the daemon, one of Prometheus, one of both."""
+    daemon = bench.lookoutd(config=SITES)
+    daemon.post(violations("https://before.example", "inline"), items=2)
+    prometheus = Prometheus(bench, daemon, (RULES, EXAMPLE))
+    # It ran before Prometheus did: what it has counted until it is known is no increase.
+    prometheus.expect("lookout:process:same", ("job",), {("lookoutd",): 1})
+    books = Books(prometheus)
+    books.post(daemon, FIRST)
+    prometheus.expect('ALERTS{alertname="EnforcedViolation",alertstate="firing"}',
+                      ("site", "directive", "blocked"), {("shop", "script-src-elem", FIRST): 1})
+    books.balance()
+    load(books, daemon)
+    books.balance()
+
+    daemon = restart(bench, daemon)  # the new process counts more than the old one did, before a scrape
+    books.post(daemon, *[FIRST] * 5, "https://newborn-after-restart.example")
+    books.balance()
+    load(books, daemon)
+    books.balance()
+
+    prometheus.stop()
+    books.post(daemon, FIRST, "https://newborn-while-prometheus-was-away.example")
+    prometheus.start()
+    books.balance()
+
+    prometheus.stop()
+    daemon = restart(bench, daemon)
+    books.post(daemon, "https://newborn-while-both-were-away.example")
+    prometheus.start()
+    books.balance()
+    time.sleep(3)  # nothing may be counted again by the evaluations that follow
+    books.balance()
+    check_evaluations(prometheus)
+
+
+def load(books, daemon):
+    """Senders post for some seconds, each to series that they share and to one of its own a second."""
+    end = time.monotonic() + LOAD_SECONDS
+
+    def send(number):
+        while time.monotonic() < end:
+            own = f"https://sender-{number}-{int(end - time.monotonic())}.example"
+            books.post(daemon, FIRST, own, "https://shared.example", own)
+
+    senders = [threading.Thread(target=send, args=(number,)) for number in range(SENDERS)]
+    for sender in senders:
+        sender.start()
+    for sender in senders:
+        sender.join()
+
+
+def restart(bench, daemon):
+    """Ends the daemon and starts another on the same admin address: the same target, a new process."""
+    daemon.terminate()
+    return bench.lookoutd(config=SITES, admin=daemon.admin.removeprefix("http://"))
+
+
+def check_evaluations(prometheus):
+    """Not one rule failed, and none of their results was refused by the store."""
+    text = get(prometheus.url.replace("/api/v1/query", "/metrics")).text
+    failures = re.findall(r"^prometheus_rule_evaluation_failures_total\S* (\S+)$", text, re.M)
+    equal("Rules failed to be evaluated", ["0"] * 2, failures, prometheus.process.files["stderr"])
+    said = [line for line in prometheus.process.text("stderr").splitlines() if "level=warn" in line]
+    equal("Prometheus has warned", [], said, prometheus.process.files["stderr"])
+
+
+def test_families(_bench):
+    """Each family of report counters in the README has its rules, and there are no others."""
+    table = (ROOT / "README.md").read_text().split("<!-- metrics -->")[1]
+    table = table.split("| `lookout_uploads_total`")[0]  # from here on they are the daemon's own
+    expected = {name if kind == "counter" else name + "_count"
+                for name, kind in re.findall(r"^\| `(lookout_\w+)` \| (counter|histogram)", table, re.M)}
+    rules = RULES.read_text()
+    recorded = set(re.findall(r"record: lookout:(\w+):increase$", rules, re.M))
+    equal("The families with recording rules", sorted(expected),
+          sorted(name for name in set(re.findall(r"\((lookout_\w+) and timestamp", rules))), RULES)
+    equal("The names of what is recorded", sorted(name.removeprefix("lookout_").removesuffix("_total")
+                                                  for name in expected), sorted(recorded), RULES)
