@@ -8,6 +8,7 @@
 //! on iOS too, where all are WebKit underneath: `CriOS`, `FxiOS`, `EdgiOS`, `OPiOS`, `OPT`.
 
 use std::cell::RefCell;
+use std::hash::BuildHasher;
 use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
@@ -46,19 +47,32 @@ pub(super) struct Agent {
     pub(super) headless: bool,
 }
 
+/// User agents remembered by each thread. Most reports of a site come from a few.
+const REMEMBERED: usize = 64;
+
 thread_local! {
-    /// The last user agent read: the reports of a batch share one.
-    static LAST: RefCell<(String, Option<Agent>)> = RefCell::default();
+    static READ: RefCell<Remembered> = RefCell::default();
+}
+
+/// User agents read lately, each in the one place that its hash gives it.
+#[derive(Default)]
+struct Remembered {
+    hasher: foldhash::fast::RandomState,
+    agents: Vec<(String, Agent)>,
 }
 
 /// Reads a user agent.
 pub(super) fn read(user_agent: &str) -> Agent {
-    LAST.with_borrow_mut(|(last, agent)| match agent {
-        Some(agent) if last == user_agent => *agent,
-        _ => {
-            user_agent.clone_into(last);
-            *agent.insert(read_products(user_agent))
+    READ.with_borrow_mut(|Remembered { hasher, agents }| {
+        if agents.is_empty() {
+            agents.resize(REMEMBERED, (String::new(), read_products("")));
         }
+        let (remembered, agent) = &mut agents[hasher.hash_one(user_agent) as usize % REMEMBERED];
+        if remembered != user_agent {
+            *agent = read_products(user_agent);
+            user_agent.clone_into(remembered);
+        }
+        *agent
     })
 }
 

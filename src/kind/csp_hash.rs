@@ -24,7 +24,7 @@ pub static KIND: Kind = Kind {
     specification: "https://w3c.github.io/webappsec-csp/#report-hash",
     disposition: None,
     members: &[
-        member("documentURL", &["document_url"], Holds::Url, "csp_hash.document_url"),
+        member("documentURL", &["document_url"], Holds::PageUrl, "csp_hash.document_url"),
         member("subresourceURL", &["subresource_url"], Holds::Url, "csp_hash.subresource_url"),
         member("hash", &[], Holds::Token, "csp_hash.hash"),
         member("type", &[], Holds::Token, "csp_hash.type"),

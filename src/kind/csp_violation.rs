@@ -29,8 +29,8 @@ pub static KIND: Kind = Kind {
     specification: "https://w3c.github.io/webappsec-csp/#reporting",
     disposition: Some("disposition"),
     members: &[
-        member("documentURL", &["document-uri", "documentURI"], Holds::Url, "csp.document_url"),
-        member("referrer", &[], Holds::Url, "csp.referrer"),
+        member("documentURL", &["document-uri", "documentURI"], Holds::PageUrl, "csp.document_url"),
+        member("referrer", &[], Holds::PageUrl, "csp.referrer"),
         member("blockedURL", &["blocked-uri", "blockedURI", "blocked"], Holds::Url, "csp.blocked_url"),
         member(
             "effectiveDirective",

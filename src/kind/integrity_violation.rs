@@ -29,7 +29,7 @@ pub static KIND: Kind = Kind {
     specification: "https://w3c.github.io/webappsec-subresource-integrity/#report-violations",
     disposition: Some(REPORT_ONLY),
     members: &[
-        member("documentURL", &[], Holds::Url, "integrity.document_url"),
+        member("documentURL", &[], Holds::PageUrl, "integrity.document_url"),
         member("blockedURL", &[], Holds::Url, "integrity.blocked_url"),
         member("destination", &[], Holds::Token, "integrity.destination"),
         member(REPORT_ONLY, &[], Holds::Flag, "integrity.report_only"),

@@ -15,6 +15,7 @@ pub mod document_policy_violation;
 pub mod expect_ct;
 pub mod expect_staple;
 pub mod hpkp;
+mod index;
 pub mod integrity_violation;
 pub mod intervention;
 pub mod network_error;
@@ -27,9 +28,12 @@ pub mod smtp_tlsrpt;
 mod testing;
 pub mod vocabulary;
 
+use std::sync::LazyLock;
+
 use crate::metric::{Family, Measure};
 use crate::report::{Assessment, Attribute, Class, Report};
 use crate::value::Object;
+pub use index::Spellings;
 
 /// Every kind; the last one takes what no other does.
 pub static ALL: &[&Kind] = &[
@@ -117,6 +121,9 @@ pub enum Holds {
     Sample,
     /// A sentence for people: 1 KiB.
     Message,
+    /// The URL of the page, or of the one before it: redacted as all are. Neither a label nor a noise
+    /// rule comes from it, since a report has a `url` of its own.
+    PageUrl,
     /// A stack trace: 8 KiB.
     Stack,
     /// A policy: 8 KiB, nonces cut.
@@ -139,26 +146,25 @@ pub enum Holds {
 impl Holds {
     /// Whether a counter's label or a noise rule can come from it.
     pub fn can_count(self) -> bool {
-        !matches!(self, Holds::Policy | Holds::Message | Holds::Stack | Holds::Anything)
+        !matches!(self, Holds::PageUrl | Holds::Policy | Holds::Message | Holds::Stack | Holds::Anything)
     }
 }
 
 impl Kind {
     /// The kind that a report type names.
     pub fn of(report_type: &str) -> &'static Kind {
-        ALL.iter()
-            .find(|kind| kind.token == report_type || kind.also.contains(&report_type))
-            .unwrap_or(&&other::KIND)
+        index::find(report_type).0
+    }
+
+    /// Its members by every spelling of their names.
+    pub fn spellings(&self) -> &'static Spellings {
+        static NONE: LazyLock<Spellings> = LazyLock::new(Spellings::default);
+        index::find(self.token).1.unwrap_or(&NONE)
     }
 
     /// The entry for a member as a browser spelled it, and its position among the members.
     pub fn member(&self, spelled: &str) -> Option<(usize, &'static Member)> {
-        // The specification's own names first: they are what most reports use.
-        let position =
-            |is: fn(&Member, &str) -> bool| self.members.iter().position(|member| is(member, spelled));
-        let at = position(|member, spelled| member.name == spelled)
-            .or_else(|| position(|member, spelled| member.also.contains(&spelled)))?;
-        Some((at, &self.members[at]))
+        self.spellings().get(spelled).copied()
     }
 }
 

@@ -48,7 +48,7 @@ pub static KIND: Kind = Kind {
         member("type", &[], Holds::Token, "nel.type"),
         member("server_ip", &["server-ip"], Holds::Token, "network.peer.address"),
         Member { name: "protocol", also: &[], holds: Holds::Token, attribute: None },
-        member("referrer", &[], Holds::Url, "nel.referrer"),
+        member("referrer", &[], Holds::PageUrl, "nel.referrer"),
         Member { name: "method", also: &[], holds: Holds::Token, attribute: None },
         member("status_code", &["status-code"], Holds::Position, "http.response.status_code"),
         // The draft of 2017 had the URL here.

@@ -30,9 +30,10 @@ pub(super) fn members<'a>(
     (kind.mend)(&mut raw);
     let mut unknown = Unknown::new(whole, privacy);
     let (mut seen, mut repeated) = (0_u64, false);
-    raw.0.retain_mut(|(name, value)| match kind.member(name) {
+    let spellings = kind.spellings();
+    raw.0.retain_mut(|(name, value)| match spellings.get(&**name) {
         Some((_, member)) if detail == Detail::Counters && !member.holds.can_count() => false,
-        Some((at, member)) => {
+        Some(&(at, member)) => {
             *name = Cow::Borrowed(member.name);
             let says_something = clean(member.holds, value, &mut unknown, urls);
             if says_something {
@@ -120,7 +121,7 @@ fn clean<'a>(
         (_, Value::String(text)) => {
             let found = std::mem::take(text);
             *text = match holds {
-                Holds::Url => urls.redact(found),
+                Holds::Url | Holds::PageUrl => urls.redact(found),
                 _ => text::clean(found, holds, unknown.privacy),
             };
             !text.is_empty()

@@ -11,7 +11,7 @@ use crate::normalise::{MAX_MESSAGE, MAX_POLICY, MAX_SAMPLE, MAX_STACK, MAX_TOKEN
 /// Redacts and caps a text by what it holds.
 pub(super) fn clean<'a>(text: Cow<'a, str>, holds: Holds, privacy: Privacy) -> Cow<'a, str> {
     match holds {
-        Holds::Url => url::redact(text, privacy),
+        Holds::Url | Holds::PageUrl => url::redact(text, privacy),
         Holds::Sample => cut_characters(redact(text, privacy), MAX_SAMPLE),
         Holds::Stack => cut(redact(text, privacy), MAX_STACK),
         Holds::Policy => cut(redact(text, privacy), MAX_POLICY),

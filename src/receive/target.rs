@@ -11,11 +11,17 @@ use crate::report::Disposition;
 
 /// Every path of intake but `/report/{site}`: the canonical one, and those under which older
 /// collectors' endpoints are configured in headers all over the world.
-pub(super) const PATHS: [&str; 7] =
+const PATHS: [&str; 7] =
     ["/report", "/", "/csp", "/csp/report-only", "/reporting-api/csp", "/nel", "/nel/report-only"];
 
 /// The path under which a site is named.
-pub(super) const SITE_PREFIX: &str = "/report/";
+const SITE_PREFIX: &str = "/report/";
+
+/// Whether intake serves the path.
+pub(super) fn is_known(path: &str) -> bool {
+    let names_site = |site: &str| !site.is_empty() && !site.contains('/');
+    PATHS.contains(&path) || path.strip_prefix(SITE_PREFIX).is_some_and(names_site)
+}
 
 /// An upload's URL, read.
 #[derive(Debug, PartialEq, Eq)]
@@ -62,6 +68,16 @@ mod tests {
 
     fn of<'u>(uri: &'u Uri, attributes: &'u [String]) -> Target<'u> {
         Target::read(uri, attributes, crate::config::defaults().privacy)
+    }
+
+    #[test]
+    fn paths_are_known_or_not() {
+        for path in PATHS.into_iter().chain(["/report/shop", "/report/report-only"]) {
+            assert!(is_known(path), "{path}");
+        }
+        for path in ["", "/report/", "/report/a/b", "/csp/", "/CSP", "/metrics", "//report", "*"] {
+            assert!(!is_known(path), "{path}");
+        }
     }
 
     #[test]

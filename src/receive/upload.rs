@@ -8,7 +8,6 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use axum::routing::any;
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 use ipnet::IpNet;
@@ -22,7 +21,7 @@ use crate::outcome::Upload;
 use crate::pipeline::Pipeline;
 use crate::receive::rate_limit::RateLimiter;
 use crate::receive::server::Peer;
-use crate::receive::target::{PATHS, SITE_PREFIX, Target};
+use crate::receive::target::{Target, is_known};
 use crate::receive::{answer, body, client, expect_ct};
 use crate::report::Context;
 use crate::table::Table;
@@ -56,28 +55,19 @@ impl Intake {
     }
 }
 
-/// Intake's routes. Admin's are not among them.
+/// Intake's routes, which `target` knows. Admin's are not among them.
 pub fn router(intake: Arc<Intake>) -> Router {
-    let known = PATHS.iter().fold(Router::new(), |router, path| router.route(path, any(on_intake_path)));
-    known
-        .route(&format!("{SITE_PREFIX}{{site}}"), any(on_intake_path))
-        .fallback(on_unknown_path)
-        .with_state(intake)
+    Router::new().fallback(on_request).with_state(intake)
 }
 
-async fn on_intake_path(State(intake): State<Arc<Intake>>, request: Request) -> Response {
-    match *request.method() {
-        Method::POST => intake.upload(request).await,
-        Method::OPTIONS => answer::to_preflight(),
-        _ => InHand::take(&intake).end(Upload::WrongMethod),
-    }
-}
-
-async fn on_unknown_path(State(intake): State<Arc<Intake>>, request: Request) -> Response {
-    let in_hand = InHand::take(&intake);
-    match *request.method() {
-        Method::POST => in_hand.end(Upload::UnknownPath),
-        _ => in_hand.answer_without_counting(Upload::UnknownPath),
+async fn on_request(State(intake): State<Arc<Intake>>, request: Request) -> Response {
+    let in_hand = || InHand::take(&intake);
+    match (is_known(request.uri().path()), request.method()) {
+        (true, &Method::POST) => intake.upload(request).await,
+        (true, &Method::OPTIONS) => answer::to_preflight(),
+        (true, _) => in_hand().end(Upload::WrongMethod),
+        (false, &Method::POST) => in_hand().end(Upload::UnknownPath),
+        (false, _) => in_hand().answer_without_counting(Upload::UnknownPath),
     }
 }
 

@@ -33,7 +33,7 @@ fn spellings(kind: &Kind) -> impl Iterator<Item = &'static str> {
 }
 
 fn holds_url(kind: &Kind, member: &str) -> bool {
-    kind.member(member).is_some_and(|(_, member)| member.holds == Holds::Url)
+    kind.member(member).is_some_and(|(_, member)| matches!(member.holds, Holds::Url | Holds::PageUrl))
 }
 
 /// What comes out of a body: lines, records as text, series.
