@@ -8,6 +8,7 @@ show what it said last.
 import os
 import re
 import signal
+import socket
 import subprocess
 
 from checks import Failure, eventually
@@ -87,3 +88,9 @@ class Process:
 
 class Ended(Exception):
     """A process ended while something was still expected of it: waiting longer is of no use."""
+
+
+def free_port():
+    """A port that is free now, for a program that takes 0 but does not say what it became."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]

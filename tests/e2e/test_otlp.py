@@ -4,7 +4,6 @@ metric series, and rotel, a collector that other people wrote, takes both signal
 
 import os
 import re
-import socket
 import time
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,6 +13,7 @@ from collector import GrpcCollector, HttpCollector
 from daemon import CHROME
 from exposition import difference
 from otlp_metrics import series_of
+from processes import free_port
 
 AGE_MS = 5_000
 VERSION = r"^\d+\.\d+\.\d+"
@@ -202,12 +202,6 @@ class Rotel:
             "--debug-log", "logs", "--debug-log", "metrics", "--debug-log-verbosity", "detailed"],
             {"PATH": os.environ["PATH"], "HOME": str(bench.directory)})
         self.process.wait_for("Starting Rotel", "stdout")
-
-
-def free_port():
-    """A port that is free now: rotel takes 0 but does not say what it became."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
 
 
 def test_rotel_grpc(bench):

@@ -1,0 +1,111 @@
+"""The metrics exported by OTLP, translated to Prometheus by a program that is not ours, are the metrics
+scraped: the same names, the same labels, the same values, every series of both, and no other.
+"""
+
+import json
+import re
+from pathlib import Path
+
+import corpus
+from checks import Failure, equal, eventually, expect
+from exposition import difference, show
+from translator import Translator
+
+TESTS = Path(__file__).resolve().parents[1]
+# What moves while nothing is posted: what the process uses, and what counts the exports that are
+# compared. Of these series, the values are not.
+MOVING = re.compile(r"process_(cpu_seconds_total|open_fds|threads|(virtual|resident)_memory_bytes)\{"
+                    r'|lookout_export_\w+\{.*signal="metrics"')
+# The resource, which the translation puts on every series and the scrape on none.
+RESOURCE = ("service_name", "service_version", "service_instance_id")
+PAGE = "https://xn--bcher-kva.example:8443/"
+IPV6 = "https://[2001:db8::1]:8443"
+
+
+def test_values(bench):
+    """After every capture and sample, labels and numbers that are hard to write, and refusals."""
+    translator = Translator(bench)
+    daemon = bench.lookoutd(env={
+        "OTEL_LOGS_EXPORTER": "console",
+        "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": translator.endpoint,
+        "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL": "http/protobuf",
+        "OTEL_METRIC_EXPORT_INTERVAL": "300"})
+    eventually(lambda: compare(daemon, translator))
+    post_captures(daemon)
+    post_samples(daemon)
+    batch = awkward()
+    daemon.post(batch, items=len(batch))
+    daemon.post("{", items=0, status=400)
+    compared = eventually(lambda: compare(daemon, translator))
+    check_complete({name for name, _ in compared})
+
+
+def post_captures(daemon):
+    """Everything that browsers once sent."""
+    for capture in corpus.uploads():
+        answer = capture.send(daemon.intake + "/report")
+        equal("A browser's upload was not taken", 204, answer.status, f"tests/corpus/{capture.name}")
+        daemon.sent += len(capture.reports)
+
+
+def post_samples(daemon):
+    """The kinds of which there is no capture."""
+    for path in sorted(TESTS.glob("samples/*.json")):
+        sample = json.loads(path.read_text())
+        content = json.loads(sample["body"])
+        daemon.post(sample["body"], items=len(content) if isinstance(content, list) else 1,
+                    Content_Type=sample["content_type"])
+
+
+def awkward():
+    """Text that has to be escaped or is no label, hosts that are no names, and extreme numbers."""
+    texts = ["", " ", 'quo"te\\back\nline', "{a=\"b\"}", "ü€😀", "a.b-c_d", "x" * 100, "x" * 101, "0"]
+    reports = [report("deprecation", {"id": text}) for text in texts]
+    reports += [report("csp-violation", {"blockedURL": text + "/x.js", "effectiveDirective": text,
+                                         "disposition": text}) for text in [*texts, IPV6, PAGE[:-1]]]
+    reports += [report(text, {}) for text in texts]
+    reports += [report("deprecation", {"id": "host"}, url) for url in (
+        IPV6, "https://" + "a." * 125 + "a", "https://bücher.example", "https://[", "file:///x", "")]
+    reports += [report("network-error", {
+        "phase": "dns", "type": "dns.unreachable", "protocol": "h3", "elapsed_time": milliseconds,
+        "sampling_fraction": fraction}) for milliseconds, fraction in (
+            (0, 1), (1, 0.3), (0.1, 1e-9), (5, 0), (1e18, 7e-300), (-1, 2), (10_000, 1 / 3))]
+    return reports + [5, None, {}, {"type": "csp-violation", "url": PAGE, "body": 5}]
+
+
+def report(kind, body, url=PAGE):
+    """One report."""
+    return {"age": 0, "type": kind, "url": url, "body": body}
+
+
+def compare(daemon, translator):
+    """Scrape and translation must not differ in any series; gives back the scrape."""
+    translated, scraped = without_resource(translator.samples()), daemon.scrape()
+    for key in scraped.keys() & translated.keys():
+        if MOVING.match(show(key)):
+            translated[key] = scraped[key]
+    lines = difference(scraped, translated)
+    if lines:
+        raise Failure(f"The scrape (expected: {len(scraped)} series) and the translation of OTLP "
+                      f"(found: {len(translated)}) differ:\n  " + "\n  ".join(lines[:40]))
+    return scraped
+
+
+def without_resource(samples):
+    """The series without the labels of the resource, which must be there and the same on all."""
+    resources = {frozenset(pair for pair in pairs if pair[0] in RESOURCE) for _, pairs in samples}
+    equal("Resources that the exported series are from", [sorted(RESOURCE)],
+          [sorted(name for name, _ in resource) for resource in resources], resources)
+    resource, = resources
+    return {(name, pairs - resource): value for (name, pairs), value in samples.items()}
+
+
+def check_complete(names):
+    """Every family of the README's table had a series to compare."""
+    table = (TESTS.parent / "README.md").read_text().split("<!-- metrics -->")[1]
+    table = table.split("<!-- /metrics -->")[0]
+    families = {name + "_count" if kind == "histogram" else name
+                for name, kind in re.findall(r"^\| `(\w+)` \| (\w+) \|", table, re.M)}
+    expect(families and families <= names, "Families of which no series was compared", expected="none",
+           found=sorted(families - names), where="the README's table against /metrics",
+           todo="have the test post something that is counted there")
