@@ -6,8 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use axum_server::Handle;
-use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use crate::admin::{self, Admin, FailingSince};
@@ -23,7 +21,8 @@ use crate::export::otlp::traces::Traces;
 use crate::export::prometheus::Scrape;
 use crate::outcome::Signal;
 use crate::pipeline::{EventSink, Pipeline};
-use crate::receive::server::{Bounds, Connections, serve};
+use crate::receive::listening::Listening;
+use crate::receive::server::{Bounds, Connections};
 use crate::receive::{self, Intake, tls};
 use crate::shutdown::Signals;
 use crate::table::Table;
@@ -59,16 +58,9 @@ pub fn run(settings: &Settings) -> Result<(), String> {
 struct Daemon {
     table: Arc<Table>,
     admin: Arc<Admin>,
-    intake_server: Server,
-    admin_server: Server,
+    intake_server: Listening,
+    admin_server: Listening,
     exports: Exports,
-}
-
-/// A listening end and the task that serves it.
-struct Server {
-    address: SocketAddr,
-    handle: Handle<SocketAddr>,
-    task: JoinHandle<()>,
 }
 
 /// The exports that are on.
@@ -98,10 +90,11 @@ impl Daemon {
         let bounds = Bounds { connections: settings.intake.max_connections, with_peer: intake.wants_peer() };
         let connections = Connections::new(receive::router(intake), bounds, Some(table.clone()));
         let head_timeout = settings.intake.head_timeout;
-        let intake_server = Server::start(intake_listener, tls.clone(), connections, head_timeout)?;
+        let intake_server =
+            Listening::start(&intake_listener, cores(), tls.as_ref(), &connections, head_timeout)?;
         let bounds = Bounds { connections: ADMIN_CONNECTIONS, with_peer: false };
         let connections = Connections::new(admin::router(admin.clone()), bounds, None);
-        let admin_server = Server::start(admin_listener, None, connections, head_timeout)?;
+        let admin_server = Listening::start(&admin_listener, 1, None, &connections, head_timeout)?;
 
         let daemon = Daemon { table, admin, intake_server, admin_server, exports };
         daemon.announce(settings);
@@ -182,6 +175,11 @@ fn metrics_exports(settings: &Settings) -> String {
     otlp.map_or("scrape".to_owned(), |endpoint| format!("scrape,otlp({})", endpoint.url))
 }
 
+/// Threads that can run at a time.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 /// Lets series go, for ever: once a second where room is wanted, and those that are idle often enough
 /// that one goes at most a tenth of that time late.
 async fn keep_table(table: Arc<Table>, idle: Duration, settled: Duration, telling: Telling) {
@@ -196,33 +194,6 @@ async fn keep_table(table: Arc<Table>, idle: Duration, settled: Duration, tellin
             expiry = Instant::now();
             table.expire(idle, uptime, &may_go);
         }
-    }
-}
-
-impl Server {
-    fn start(
-        listener: TcpListener,
-        tls: Option<axum_server::tls_rustls::RustlsConfig>,
-        connections: Connections,
-        head_timeout: Duration,
-    ) -> Result<Server, String> {
-        let address =
-            listener.local_addr().map_err(|error| format!("cannot tell the listening address: {error}"))?;
-        let handle = Handle::new();
-        let serving = serve(listener, tls, connections, head_timeout, handle.clone());
-        let task = tokio::spawn(async move {
-            if let Err(error) = serving.await {
-                tracing::error!(%address, %error, "stopped listening");
-            }
-        });
-        Ok(Server { address, handle, task })
-    }
-
-    /// Accepts no more, answers what is in hand, cuts what takes longer.
-    async fn stop(self, grace: Duration) {
-        self.handle.graceful_shutdown(Some(grace));
-        // Its own grace ends it; a task that panicked has ended too.
-        drop(self.task.await);
     }
 }
 

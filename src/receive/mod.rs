@@ -7,6 +7,7 @@ mod body;
 pub mod client;
 mod expect_ct;
 mod hops;
+pub mod listening;
 pub mod rate_limit;
 pub mod server;
 mod target;

@@ -1,5 +1,6 @@
 //! One upload from its head to its answer.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -93,8 +94,10 @@ impl Intake {
         let target = Target::read(&head.uri, &self.settings.query_attributes, self.privacy);
         let client = head.extensions.get::<Peer>().map(|peer| self.client(peer.0, &head.headers));
         let body = self.read_body(&target, client, &head.headers, incoming).await?;
-        let user_agent =
-            head.headers.get(http::header::USER_AGENT).map(|agent| String::from_utf8_lossy(agent.as_bytes()));
+        let user_agent = head.headers.get(http::header::USER_AGENT).map(|agent| match agent.to_str() {
+            Ok(agent) => Cow::Borrowed(agent),
+            Err(_) => String::from_utf8_lossy(agent.as_bytes()),
+        });
         let shown = client.and_then(|client| client::shown(client, self.privacy.client_address));
         let context = Context {
             received: clock::now(),
