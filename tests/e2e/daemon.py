@@ -112,7 +112,8 @@ class Lookoutd(Process):
     def check_books(self):
         """Every item and every event has exactly one fate on /metrics."""
         samples = self.scrape()
-        taken = total(samples, "lookout_reports_total")
+        taken = (total(samples, "lookout_reports_total")
+                 + total(samples, "lookout_series_expired_counts_total", family="lookout_reports_total"))
         rejected = total(samples, "lookout_reports_rejected_total")
         sent = self.sent if self.sent is not None else len(self.events())
         equal("The books of intake do not balance: items sent against items taken and rejected",

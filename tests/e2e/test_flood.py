@@ -59,9 +59,24 @@ def violation(blocked):
             f'"script-src-elem","blocked-uri":"{blocked}/x.js","disposition":"enforce"}}}}')
 
 
-def test_invented_labels(bench):
-    """The whole flood; whatever it costs is said in the output."""
-    daemon = bench.lookoutd(config=SITES, exporters=(), env={"OTEL_LOGS_EXPORTER": "none"})
+def test_configured_site(bench):
+    """The site's own room is nobody else's: every report of it stands under its own labels."""
+    daemon, site = flood(bench, SITES)
+    check_site(daemon, site)
+
+
+def test_invented_sites(bench):
+    """Without configured sites every invented host wants to be one. The real one is among them, and from
+    its fourth report on it has series of its own."""
+    daemon, site = flood(bench, None)
+    found = total(daemon.scrape(), "lookout_reports_total", site="www.shop.example")
+    expect(site.sent - 10 <= found <= site.sent, "Reports of the host that keeps coming",
+           expected=f"nearly all of {site.sent}", found=found, where="/metrics")
+
+
+def flood(bench, config):
+    """Floods a daemon, checks what must hold in any case, and says what it cost."""
+    daemon = bench.lookoutd(config=config, exporters=(), env={"OTEL_LOGS_EXPORTER": "none"})
     prometheus = Prometheus(bench, daemon)
     prometheus.expect('up{job="lookoutd"}', (), {(): 1})
     site = Site(daemon.intake)
@@ -81,8 +96,8 @@ def test_invented_labels(bench):
     equal("Uploads of the flood that were not answered 204", "0", refused, "wrk")
     daemon.sent += int(answered) + site.sent
     eventually(daemon.check_books)
-    check_site(daemon, site)
     check_bounds(daemon, prometheus, seconds)
+    return daemon, site
 
 
 def check_site(daemon, site):
