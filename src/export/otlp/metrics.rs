@@ -227,6 +227,8 @@ fn encode(resource: &Resource, metrics: Vec<Metric>) -> Bytes {
 
 #[cfg(test)]
 mod agreement_tests;
+#[cfg(test)]
+mod collector_tests;
 
 #[cfg(test)]
 mod tests {

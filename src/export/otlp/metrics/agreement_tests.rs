@@ -3,16 +3,12 @@
 //! exports fail in whole or in part, are refused or lose their answer, the wall clock is wrong, and
 //! scrapes run in between.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
-use opentelemetry_proto::tonic::common::v1::KeyValue;
-use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
-use opentelemetry_proto::tonic::metrics::v1::metric::Data;
-use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value;
-use opentelemetry_proto::tonic::metrics::v1::{AggregationTemporality, HistogramDataPoint};
 use parking_lot::Mutex;
 use proptest::prelude::*;
 
+use super::collector_tests::{Collector, Series, series};
 use super::*;
 use crate::config::settings::Temporality;
 use crate::export::otlp::receiver::{self, Receiver, Reply};
@@ -21,9 +17,6 @@ use crate::kind::{REPORTS, csp_violation, network_error};
 use crate::metric::{Amount, Family, Label, Observation, Site};
 use crate::outcome::Rejection;
 use crate::table::histogram::BOUNDS;
-
-/// `name{label="value",…}` as in a scrape.
-type Series = String;
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -254,100 +247,6 @@ static REJECTED: Family = Family {
     labels: &["reason"],
     weight: 0,
 };
-
-/// What a collector makes of what it takes.
-#[derive(Default)]
-struct Collector {
-    values: BTreeMap<Series, f64>,
-    /// The last life of each series: start and time of its last point.
-    spans: BTreeMap<Series, (u64, u64)>,
-    requests: HashSet<Vec<u8>>,
-}
-
-impl Collector {
-    fn has(&self, request: &[u8]) -> bool {
-        self.requests.contains(request)
-    }
-
-    fn take(&mut self, request: &ExportMetricsServiceRequest) {
-        // A request that it has already, since the answer was lost.
-        if !self.requests.insert(request.encode_to_vec()) {
-            return;
-        }
-        let scopes = request.resource_metrics.iter().flat_map(|resource| &resource.scope_metrics);
-        for metric in scopes.flat_map(|scope| &scope.metrics) {
-            match metric.data.as_ref().unwrap() {
-                Data::Sum(sum) => sum.data_points.iter().for_each(|point| {
-                    let value = match point.value.unwrap() {
-                        Value::AsInt(value) => value as f64,
-                        Value::AsDouble(value) => value,
-                    };
-                    let series = series(&name(metric, ""), pairs(&point.attributes), None);
-                    let span = (point.start_time_unix_nano, point.time_unix_nano);
-                    self.point(series, sum.aggregation_temporality, span, value);
-                }),
-                Data::Histogram(histogram) => histogram.data_points.iter().for_each(|point| {
-                    self.distribution(metric, histogram.aggregation_temporality, point);
-                }),
-                _ => {}
-            }
-        }
-    }
-
-    fn distribution(&mut self, metric: &Metric, temporality: i32, point: &HistogramDataPoint) {
-        assert_eq!(point.bucket_counts.iter().sum::<u64>(), point.count);
-        let span = (point.start_time_unix_nano, point.time_unix_nano);
-        let mut told = |suffix: &str, bound: Option<f64>, value: f64| {
-            let series = series(&name(metric, suffix), pairs(&point.attributes), bound);
-            self.point(series, temporality, span, value);
-        };
-        told("_count", None, point.count as f64);
-        told("_sum", None, point.sum.unwrap());
-        let mut below = 0;
-        let bounds = point.explicit_bounds.iter().copied().chain([f64::INFINITY]);
-        for (bound, count) in bounds.zip(&point.bucket_counts) {
-            below += count;
-            told("_bucket", Some(bound), below as f64);
-        }
-    }
-
-    fn point(&mut self, series: Series, temporality: i32, (start, now): (u64, u64), value: f64) {
-        assert!(start < now, "{series}");
-        let last = self.spans.insert(series.clone(), (start, now));
-        let held = self.values.entry(series.clone()).or_default();
-        if temporality == AggregationTemporality::Delta as i32 {
-            assert!(last.is_none_or(|(_, end)| start >= end), "{series}: differences overlap");
-            *held += value;
-        } else {
-            let same_life = last.is_some_and(|(last_start, _)| last_start == start);
-            assert!(!same_life || value >= *held, "{series} falls within its life");
-            *held = value;
-        }
-    }
-}
-
-fn pairs(attributes: &[KeyValue]) -> impl Iterator<Item = (&str, &str)> {
-    attributes.iter().map(|pair| match &pair.value.as_ref().unwrap().value {
-        Some(Any::StringValue(value)) => (&*pair.key, &**value),
-        other => panic!("{other:?}"),
-    })
-}
-
-fn series<'a>(name: &str, pairs: impl Iterator<Item = (&'a str, &'a str)>, bound: Option<f64>) -> Series {
-    let mut pairs: Vec<String> = pairs.map(|(label, value)| format!("{label}=\"{value}\"")).collect();
-    pairs.extend(bound.map(|bound| match bound {
-        f64::INFINITY => "le=\"+Inf\"".to_owned(),
-        bound => format!("le=\"{bound}\""),
-    }));
-    format!("{name}{{{}}}", pairs.join(","))
-}
-
-/// The Prometheus name, by the rules of OpenTelemetry's translation.
-fn name(metric: &Metric, suffix: &str) -> String {
-    let unit = if metric.unit == "s" { "_seconds" } else { "" };
-    let total = if suffix.is_empty() { "_total" } else { suffix };
-    format!("{}{unit}{total}", metric.name.replace('.', "_"))
-}
 
 fn run(temporality: Temporality, room: usize, steps: &[Step]) -> World {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
