@@ -73,6 +73,11 @@ fn weight(sampling_fraction: Option<f64>) -> f64 {
     }
 }
 
+/// A day, in milliseconds. No request that a browser waited for took longer; who says so measured
+/// nothing, and a histogram's sum never forgets what was added to it. Such a time is not observed at all
+/// rather than as a day, which nobody measured either; the event keeps what was sent.
+const MAX_ELAPSED: u64 = 24 * 60 * 60 * 1000;
+
 fn assess<'r>(report: &'r Report<'_>, class: &Class<'_>) -> Assessment<'r> {
     let body = &report.body;
     let outcome = body.text("type");
@@ -84,7 +89,7 @@ fn assess<'r>(report: &'r Report<'_>, class: &Class<'_>) -> Assessment<'r> {
     observations.push(Observation::new(&ESTIMATED, [phase, outcome_label], estimate));
     // A downgraded report carries the time 0 in place of a measurement.
     if outcome != Some("dns.address_changed")
-        && let Some(elapsed) = body.unsigned("elapsed_time")
+        && let Some(elapsed) = body.unsigned("elapsed_time").filter(|elapsed| *elapsed <= MAX_ELAPSED)
     {
         let seconds = Amount::Seconds(elapsed as f64 / 1e3);
         observations.push(Observation::new(&DURATION, [phase], seconds));
@@ -194,6 +199,20 @@ mod tests {
             let measured = "lookout_network_request_duration_seconds{phase=\"none\"} 0.003";
             assert!(told.counted.iter().any(|line| line == measured), "{told:?}");
         }
+    }
+
+    #[test]
+    fn an_absurd_duration_is_not_observed() {
+        let observed = |elapsed: u64| {
+            let body = format!(r#"{{"type":"ok","elapsed_time":{elapsed}}}"#);
+            let told = one(&envelope("network-error", &body));
+            assert_eq!(told.attribute("nel.elapsed_ms"), Some(&*elapsed.to_string()));
+            assert!(told.counted.iter().any(|line| line.starts_with(REPORTS.name)), "{told:?}");
+            told.counted.iter().any(|line| line.starts_with(DURATION.name))
+        };
+        assert!(observed(MAX_ELAPSED));
+        assert!(!observed(MAX_ELAPSED + 1));
+        assert!(!observed(i64::MAX.unsigned_abs()));
     }
 
     #[test]

@@ -78,28 +78,32 @@ const POLICY: &str = "policy-type";
 /// With it the tallies fit into what a body may hold.
 const MAX_TALLIES: usize = 16;
 
-/// A forged count must not be able to outweigh every honest report: the largest senders' daily numbers
-/// are below this.
+/// One report stands for at most so many sessions, all its policies and results together: the largest
+/// senders' daily numbers are below this, and what is forged ends here.
 const MAX_SESSIONS: u64 = 1_000_000_000;
+
+/// Sessions by what became of them.
+type Results = Vec<(Label<'static>, u64)>;
+
+/// Adds sessions to their result's.
+fn add(results: &mut Results, result: Label<'static>, sessions: u64) {
+    if sessions == 0 {
+        return;
+    }
+    match results.iter_mut().find(|(known, _)| *known == result) {
+        Some((_, sum)) => *sum = sum.saturating_add(sessions),
+        None => results.push((result, sessions)),
+    }
+}
 
 /// The sessions of one domain under one type of policy.
 struct Tally {
     domain: String,
     policy: Label<'static>,
-    results: Vec<(Label<'static>, u64)>,
+    results: Results,
 }
 
 impl Tally {
-    fn add(&mut self, result: Label<'static>, sessions: u64) {
-        if sessions == 0 {
-            return;
-        }
-        match self.results.iter_mut().find(|(known, _)| *known == result) {
-            Some((_, sum)) => *sum = sum.saturating_add(sessions).min(MAX_SESSIONS),
-            None => self.results.push((result, sessions.min(MAX_SESSIONS))),
-        }
-    }
-
     fn into_value<'a>(self) -> Value<'a> {
         let text = |text: Cow<'static, str>| Value::String(text);
         let mut members = vec![
@@ -114,41 +118,60 @@ impl Tally {
     }
 }
 
-/// Puts the tallies in front of the rest, unless they are there already.
+/// Puts the tallies in front of the rest, in the place of any that the body brings: nobody but us has
+/// bounded those. An event that is posted again is summed up again, from what it holds of `policies`.
 fn mend(body: &mut Object<'_>) {
-    if body.get(TALLIES).is_some() {
-        return;
-    }
+    // `sessions?a=b` would be `sessions` once it is cleaned.
+    body.0.retain(|(name, _)| !name.starts_with(TALLIES));
     let Some(Value::Array(policies)) = body.get("policies") else { return };
-    let mut tallies = Vec::new();
+    let (mut tallies, mut left) = (Vec::new(), MAX_SESSIONS);
     for policy in policies {
-        if let Value::Object(policy) = policy {
-            count(policy, &mut tallies);
+        if let Value::Object(entry) = policy {
+            count(entry, &mut tallies, &mut left);
         }
     }
-    let tallies = tallies.into_iter().map(Tally::into_value).collect();
-    body.0.insert(0, (Cow::Borrowed(TALLIES), Value::Array(tallies)));
+    if !tallies.is_empty() {
+        let tallies = tallies.into_iter().map(Tally::into_value).collect();
+        body.0.insert(0, (Cow::Borrowed(TALLIES), Value::Array(tallies)));
+    }
 }
 
-/// Adds one entry of `policies` to the tally it belongs to.
-fn count(entry: &Object<'_>, tallies: &mut Vec<Tally>) {
+/// Adds one entry of `policies` to the tally it belongs to. `left`: how many sessions the report may
+/// still stand for.
+fn count(entry: &Object<'_>, tallies: &mut Vec<Tally>, left: &mut u64) {
+    let mut results = results(entry);
+    for (_, sessions) in &mut results {
+        *sessions = (*sessions).min(*left);
+        *left -= *sessions;
+    }
+    results.retain(|(_, sessions)| *sessions > 0);
+    if results.is_empty() {
+        return;
+    }
     let none = Object::default();
-    let policy = object(entry, "policy").unwrap_or(&none);
+    let tally = tally(object(entry, "policy").unwrap_or(&none), tallies);
+    results.into_iter().for_each(|(result, sessions)| add(&mut tally.results, result, sessions));
+}
+
+/// What one entry of `policies` says became of its sessions.
+fn results(entry: &Object<'_>) -> Results {
+    let none = Object::default();
     let summary = object(entry, "summary").unwrap_or(&none);
-    let tally = tally(policy, tallies);
-    tally.add(SUCCESS, summary.unsigned("total-successful-session-count").unwrap_or(0));
+    let mut results = Results::new();
+    add(&mut results, SUCCESS, summary.unsigned("total-successful-session-count").unwrap_or(0));
     let mut explained = 0_u64;
     if let Some(Value::Array(failures)) = entry.get("failure-details") {
         for failure in failures {
             let Value::Object(failure) = failure else { continue };
             let sessions = failure.unsigned("failed-session-count").unwrap_or(0);
             explained = explained.saturating_add(sessions);
-            tally.add(RESULTS.label(failure.text("result-type")), sessions);
+            add(&mut results, RESULTS.label(failure.text("result-type")), sessions);
         }
     }
     // Details are optional; what they leave unexplained failed all the same.
     let failed = summary.unsigned("total-failure-session-count").unwrap_or(0);
-    tally.add(RESULTS.label(None), failed.saturating_sub(explained));
+    add(&mut results, RESULTS.label(None), failed.saturating_sub(explained));
+    results
 }
 
 fn tally<'t>(policy: &Object<'_>, tallies: &'t mut Vec<Tally>) -> &'t mut Tally {
@@ -192,7 +215,8 @@ fn object<'o, 'a>(parent: &'o Object<'a>, name: &str) -> Option<&'o Object<'a>> 
     }
 }
 
-/// Hands over each tally of a normalised body: domain, policy, result, sessions.
+/// Hands over each tally of a normalised body: domain, policy, result, sessions. They are [`mend`]'s, and
+/// so are their bounds.
 fn each<'r>(report: &'r Report<'_>, give: &mut dyn FnMut(&'r str, Label<'static>, Label<'static>, u64)) {
     let Some(Value::Array(tallies)) = report.body.get(TALLIES) else { return };
     for tally in tallies {
@@ -201,7 +225,7 @@ fn each<'r>(report: &'r Report<'_>, give: &mut dyn FnMut(&'r str, Label<'static>
         let policy = POLICIES.label(tally.text(POLICY).filter(|policy| *policy != "none"));
         for (name, sessions) in &tally.0 {
             if let (Some(result), Some(sessions)) = (result(name), sessions.as_unsigned()) {
-                give(domain, policy, result, sessions.min(MAX_SESSIONS));
+                give(domain, policy, result, sessions);
             }
         }
     }
@@ -402,6 +426,60 @@ mod tests {
             .map(|line| line[line.rfind(' ').unwrap() + 1..].parse::<u64>().unwrap())
             .sum();
         assert_eq!(counted, 3000);
+    }
+
+    /// The tallies take the first bytes of what a body may hold, and all of them fit.
+    #[test]
+    fn the_largest_tallies_are_not_cut() {
+        let long = "a".repeat(240);
+        let failure = |result: &&str| format!(r#"{{"result-type":"{result}","failed-session-count":10000}}"#);
+        let failures: Vec<_> = RESULTS.0.iter().chain(&["x"]).map(failure).collect();
+        let entry = |at: usize| {
+            let policy = ["no-policy-found", "sts", "tlsa", "x", ""][at % 5];
+            format!(
+                r#"{{"policy":{{"policy-type":"{policy}","policy-domain":"{long}{at}.example"}},
+                    "summary":{{"total-successful-session-count":10000,"total-failure-session-count":130000}},
+                    "failure-details":[{}]}}"#,
+                failures.join(",")
+            )
+        };
+        let told = one(&policies(&(0..100).map(entry).collect::<Vec<_>>()));
+        assert_eq!(told.attribute("smtp_tls.successful_sessions"), Some("1000000"));
+        assert_eq!(told.attribute("smtp_tls.failed_sessions"), Some("13000000"));
+    }
+
+    #[test]
+    fn tallies_of_somebody_elses_do_not_count() {
+        let many = r#""success":999999999,"#.repeat(3);
+        let forged = format!(r#"[{{"policy-domain":"shop.example",{many}"none":1}}]"#);
+        for (policies, counted) in [("null", 0), ("[]", 0), (&*format!("[{}]", entry("shop.example", 3)), 3)]
+        {
+            let body = format!(
+                r#"{{"sessions":{forged},"policies":{policies},"sessions":{forged},"sessions?a=b":{forged}}}"#
+            );
+            let told = one(&crate::kind::testing::envelope("smtp-tlsrpt", &body));
+            let all = told.attribute("smtp_tls.successful_sessions");
+            assert_eq!(all, Some(&*counted.to_string()), "{policies}");
+            assert_eq!(told.counted.len(), usize::from(counted > 0), "{told:?}");
+        }
+    }
+
+    #[test]
+    fn one_report_stands_for_so_many_sessions_and_no_more() {
+        let failed = |result: &&str| {
+            format!(r#"{{"result-type":"{result}","failed-session-count":{}}}"#, MAX_SESSIONS / 4)
+        };
+        let failures: Vec<_> = RESULTS.0.iter().map(failed).collect();
+        let entry = |at: usize| {
+            format!(
+                r#"{{"policy":{{"policy-type":"sts","policy-domain":"s{at}.example"}},
+                    "summary":{{"total-successful-session-count":1}},"failure-details":[{}]}}"#,
+                failures.join(",")
+            )
+        };
+        let told = one(&policies(&(0..20).map(entry).collect::<Vec<_>>()));
+        assert_eq!(told.attribute("smtp_tls.successful_sessions"), Some("1"));
+        assert_eq!(told.attribute("smtp_tls.failed_sessions"), Some("999999999"));
     }
 
     #[test]

@@ -38,6 +38,9 @@ pub enum Attempt {
     Retry {
         /// What went wrong.
         code: ExportCode,
+        /// Whether the collector may have taken it all the same. Only then can sending it again be
+        /// sending it twice.
+        may_have_arrived: bool,
         /// The least delay that the collector asked for.
         after: Option<Duration>,
         /// What went wrong in words: one bounded line.
@@ -126,6 +129,7 @@ impl Client {
     pub async fn send(&self, request: Bytes) -> Attempt {
         tokio::time::timeout(self.timeout, self.exchange(request)).await.unwrap_or_else(|_| Attempt::Retry {
             code: ExportCode::Timeout,
+            may_have_arrived: true,
             after: None,
             message: format!("no answer within {:?}", self.timeout),
         })

@@ -62,14 +62,20 @@ async fn a_bad_request_is_refused() {
 async fn throttling_says_for_how_long() {
     let attempt = attempt(|| Reply::Answer(429, &[("retry-after", "7")], Vec::new())).await;
     let (after, message) = (Some(Duration::from_secs(7)), "HTTP 429 Too Many Requests".to_owned());
-    assert_eq!(attempt, Attempt::Retry { code: ExportCode::ResourceExhausted, after, message });
+    assert_eq!(
+        attempt,
+        Attempt::Retry { code: ExportCode::ResourceExhausted, may_have_arrived: false, after, message }
+    );
 }
 
 #[tokio::test]
 async fn unavailable_is_retried() {
     let attempt = attempt(|| Reply::Answer(503, &[], Vec::new())).await;
     let message = "HTTP 503 Service Unavailable".to_owned();
-    assert_eq!(attempt, Attempt::Retry { code: ExportCode::Unavailable, after: None, message });
+    assert_eq!(
+        attempt,
+        Attempt::Retry { code: ExportCode::Unavailable, may_have_arrived: false, after: None, message }
+    );
 }
 
 #[tokio::test]
@@ -78,13 +84,19 @@ async fn silence_is_a_timeout() {
     let mut endpoint = receiver.endpoint();
     endpoint.timeout = Duration::from_millis(50);
     let attempt = Client::new(&endpoint, Signal::Logs).unwrap().send(request(1)).await;
-    assert!(matches!(attempt, Attempt::Retry { code: ExportCode::Timeout, .. }), "{attempt:?}");
+    assert!(
+        matches!(attempt, Attempt::Retry { code: ExportCode::Timeout, may_have_arrived: true, .. }),
+        "{attempt:?}"
+    );
 }
 
 #[tokio::test]
 async fn an_answer_that_breaks_off_is_broken() {
     let attempt = attempt(|| Reply::CutOff).await;
-    assert!(matches!(attempt, Attempt::Retry { code: ExportCode::Broken, .. }), "{attempt:?}");
+    assert!(
+        matches!(attempt, Attempt::Retry { code: ExportCode::Broken, may_have_arrived: true, .. }),
+        "{attempt:?}"
+    );
 }
 
 #[tokio::test]
@@ -92,7 +104,8 @@ async fn nobody_there_is_connect() {
     for protocol in [Protocol::HttpProtobuf, Protocol::Grpc] {
         let endpoint = receiver::endpoint(receiver::nobody().await, protocol);
         let attempt = Client::new(&endpoint, Signal::Logs).unwrap().send(request(1)).await;
-        let Attempt::Retry { code: ExportCode::Connect, message, .. } = attempt else {
+        let Attempt::Retry { code: ExportCode::Connect, may_have_arrived: false, message, .. } = attempt
+        else {
             panic!("{attempt:?}")
         };
         assert!(message.contains("Connection refused"), "{message}");

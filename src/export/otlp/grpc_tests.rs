@@ -61,7 +61,10 @@ async fn partial_success_is_told() {
 async fn unavailable_is_retried_and_keeps_the_message() {
     let attempt = failed(|| Status::unavailable("später\n")).await;
     let message = "gRPC Unavailable: später".to_owned();
-    assert_eq!(attempt, Attempt::Retry { code: ExportCode::Unavailable, after: None, message });
+    assert_eq!(
+        attempt,
+        Attempt::Retry { code: ExportCode::Unavailable, may_have_arrived: true, after: None, message }
+    );
 }
 
 #[tokio::test]
@@ -75,7 +78,10 @@ async fn exhausted_is_retried_only_with_retry_info() {
         Status::with_error_details(Code::ResourceExhausted, "full", details)
     })
     .await;
-    assert_eq!(told, Attempt::Retry { code: ExportCode::ResourceExhausted, after, message });
+    assert_eq!(
+        told,
+        Attempt::Retry { code: ExportCode::ResourceExhausted, may_have_arrived: false, after, message }
+    );
 }
 
 #[tokio::test]
@@ -98,7 +104,10 @@ async fn silence_is_a_timeout() {
     let mut endpoint = receiver.endpoint();
     endpoint.timeout = Duration::from_millis(50);
     let attempt = Client::new(&endpoint, Signal::Logs).unwrap().send(request(1)).await;
-    assert!(matches!(attempt, Attempt::Retry { code: ExportCode::Timeout, .. }), "{attempt:?}");
+    assert!(
+        matches!(attempt, Attempt::Retry { code: ExportCode::Timeout, may_have_arrived: true, .. }),
+        "{attempt:?}"
+    );
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
 use told::Tell;
 
 use crate::clock;
@@ -43,9 +44,7 @@ pub struct Metrics {
 
 struct Exporter {
     client: Client,
-    resource: Resource,
-    table: Arc<Table>,
-    telling: Telling,
+    source: Source,
     /// Differences that may or may not have arrived. They are sent again byte by byte, so that a
     /// collector can tell that it has them, and nothing new is told before they are.
     unsure: Vec<Request>,
@@ -53,12 +52,20 @@ struct Exporter {
     failures: Throttle,
 }
 
+/// What requests are made of. Its clones share what is large.
+#[derive(Clone)]
+struct Source {
+    resource: Arc<Resource>,
+    table: Arc<Table>,
+    telling: Telling,
+    /// Largest request, in bytes.
+    max_request: usize,
+}
+
 /// An encoded request.
 struct Request {
     bytes: Bytes,
     tells: Vec<Tell>,
-    /// The moment of its values, in Unix nanoseconds.
-    at: u64,
 }
 
 impl Metrics {
@@ -72,16 +79,8 @@ impl Metrics {
     ) -> Metrics {
         let health = Arc::new(Health::default());
         let failures = Throttle::new(LOG_INTERVAL);
-        let health_of_export = health.clone();
-        let exporter = Exporter {
-            client,
-            resource,
-            table,
-            telling,
-            unsure: Vec::new(),
-            health: health_of_export,
-            failures,
-        };
+        let source = Source { resource: Arc::new(resource), table, telling, max_request: MAX_REQUEST };
+        let exporter = Exporter { client, source, unsure: Vec::new(), health: health.clone(), failures };
         let (stop, stopped) = watch::channel(None);
         let task = tokio::spawn(exporter.run(interval, stopped));
         Metrics { health, stop, task }
@@ -103,13 +102,26 @@ impl Metrics {
 impl Exporter {
     async fn run(mut self, interval: Duration, mut stop: watch::Receiver<Option<Instant>>) {
         let mut ticks = tokio::time::interval(interval);
+        // The ticks that an outage took are not made up for: one export tells all that they would have.
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // The first tick is at once, when there is nothing to tell yet.
         ticks.tick().await;
         loop {
             tokio::select! {
                 _ = ticks.tick() => self.export().await,
-                _ = stop.changed() => return self.export().await,
+                _ = stop.changed() => return self.export_last().await,
             }
+        }
+    }
+
+    async fn export_last(&mut self) {
+        self.export().await;
+        if !self.unsure.is_empty() {
+            let requests = self.unsure.len();
+            tracing::warn!(
+                requests,
+                "the last differences of metrics may not have arrived, and are given up"
+            );
         }
     }
 
@@ -120,7 +132,11 @@ impl Exporter {
             self.send(request, true).await;
         }
         if self.unsure.is_empty() {
-            for request in requests(&self.table, &self.resource, &self.telling) {
+            let source = self.source.clone();
+            // A large table takes a while, and uploads have to be answered meanwhile. Should it panic,
+            // the next export tells what this one would have.
+            let requests = tokio::task::spawn_blocking(move || source.requests()).await.unwrap_or_default();
+            for request in requests {
                 self.send(request, false).await;
             }
         }
@@ -130,7 +146,7 @@ impl Exporter {
     async fn send(&mut self, request: Request, again: bool) {
         let started = Instant::now();
         let attempt = self.client.send(request.bytes.clone()).await;
-        self.table.own.export_request(Signal::Metrics, attempt.code(), started.elapsed());
+        self.source.table.own.export_request(Signal::Metrics, attempt.code(), started.elapsed());
         self.health.note(&attempt);
         if let Attempt::Partial { message, .. }
         | Attempt::Retry { message, .. }
@@ -140,15 +156,28 @@ impl Exporter {
         }
         match attempt {
             // What the collector refuses of it, it would refuse again.
-            Attempt::Taken | Attempt::Partial { .. } => self.telling.note(request.tells, request.at),
-            // Refused for being there already, more likely than not.
-            Attempt::Refused { .. } if again => self.telling.note(request.tells, request.at),
-            Attempt::Retry { code, .. } if !request.tells.is_empty() && (again || may_have_arrived(code)) => {
+            Attempt::Taken | Attempt::Partial { .. } => self.source.telling.note(request.tells),
+            Attempt::Refused { code: ExportCode::InvalidArgument, .. } if again => self.give_up(request),
+            Attempt::Retry { may_have_arrived: true, .. } if !request.tells.is_empty() => {
                 self.unsure.push(request);
             }
+            // Whatever this answer means, it does not say what became of the first try.
+            Attempt::Retry { .. } | Attempt::Refused { .. } if again => self.unsure.push(request),
             // What has not arrived becomes part of the next difference.
             Attempt::Retry { .. } | Attempt::Refused { .. } => {}
         }
+    }
+
+    /// A request that may have arrived is not wanted again: for being there already, more likely than
+    /// not. So it counts as told, and if it was not there, that interval is lost.
+    fn give_up(&self, request: Request) {
+        let series = request.tells.len();
+        self.source.telling.note(request.tells);
+        tracing::warn!(
+            series,
+            "differences of metrics that may have arrived are refused now, and are not sent again: the \
+             collector has them already, or they are lost"
+        );
     }
 
     fn complain(&self, attempt: &Attempt, reason: &str) {
@@ -159,30 +188,34 @@ impl Exporter {
     }
 }
 
-/// Whether the collector may have taken a request that failed so.
-fn may_have_arrived(code: ExportCode) -> bool {
-    matches!(code, ExportCode::Timeout | ExportCode::Broken)
+impl Source {
+    /// The whole table as requests of bounded size.
+    fn requests(&self) -> Vec<Request> {
+        let Source { resource, table, telling, max_request } = self;
+        let now = crate::event::otlp::unix_nanos(clock::now());
+        let room = room(*max_request, resource);
+        let mut requests = Vec::new();
+        let (mut metrics, mut tells, mut size) = (Vec::new(), Vec::new(), 0);
+        for part in points::parts(table, telling, now, room) {
+            let length = part.metric.encoded_len() + 8;
+            if size + length > room && !metrics.is_empty() {
+                let bytes = encode(resource, std::mem::take(&mut metrics));
+                requests.push(Request { bytes, tells: std::mem::take(&mut tells) });
+                size = 0;
+            }
+            size += length;
+            metrics.push(part.metric);
+            tells.extend(part.tells);
+        }
+        requests.push(Request { bytes: encode(resource, metrics), tells });
+        requests
+    }
 }
 
-/// The whole table as requests of at most [`MAX_REQUEST`] bytes.
-fn requests(table: &Table, resource: &Resource, telling: &Telling) -> Vec<Request> {
-    let now = crate::event::otlp::unix_nanos(clock::now());
-    let room = MAX_REQUEST - resource.encoded_len() - 1024;
-    let mut requests = Vec::new();
-    let (mut metrics, mut tells, mut size) = (Vec::new(), Vec::new(), 0);
-    for part in points::parts(table, telling, now, room) {
-        let length = part.metric.encoded_len() + 8;
-        if size + length > room && !metrics.is_empty() {
-            let bytes = encode(resource, std::mem::take(&mut metrics));
-            requests.push(Request { bytes, tells: std::mem::take(&mut tells), at: now });
-            size = 0;
-        }
-        size += length;
-        metrics.push(part.metric);
-        tells.extend(part.tells);
-    }
-    requests.push(Request { bytes: encode(resource, metrics), tells, at: now });
-    requests
+/// What a request leaves to metrics, in bytes. A resource that takes most of it does not make it take
+/// more requests than there are series: such requests are larger.
+fn room(max_request: usize, resource: &Resource) -> usize {
+    max_request.saturating_sub(resource.encoded_len() + 1024).max(max_request / 4)
 }
 
 fn encode(resource: &Resource, metrics: Vec<Metric>) -> Bytes {
@@ -194,11 +227,18 @@ fn encode(resource: &Resource, metrics: Vec<Metric>) -> Bytes {
 
 #[cfg(test)]
 mod agreement_tests;
+#[cfg(test)]
+mod collector_tests;
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::metric::{Label, Observation, Site};
+
+    fn source(table: Table) -> Source {
+        let (table, resource) = (Arc::new(table), Arc::default());
+        Source { resource, table, telling: Telling::Cumulative, max_request: MAX_REQUEST }
+    }
 
     fn table_with(sites: usize) -> Table {
         let table = Table::new(300_000, 0, clock::now());
@@ -226,7 +266,7 @@ mod tests {
     #[test]
     fn a_large_table_goes_out_in_requests_of_bounded_size() {
         use opentelemetry_proto::tonic::metrics::v1::metric::Data;
-        let requests = requests(&table_with(10_000), &Resource::default(), &Telling::Cumulative);
+        let requests = source(table_with(10_000)).requests();
         assert!(requests.len() > 1, "{}", requests.len());
         assert!(requests.iter().all(|request| request.bytes.len() <= MAX_REQUEST));
         let points: usize = decoded(&requests)
@@ -242,9 +282,58 @@ mod tests {
 
     #[test]
     fn every_metric_has_a_name_that_translates_back() {
-        for metric in decoded(&requests(&table_with(1), &Resource::default(), &Telling::Cumulative)) {
+        for metric in decoded(&source(table_with(1)).requests()) {
             let plain = |byte: u8| byte.is_ascii_lowercase() || byte == b'.';
             assert!(metric.name.bytes().all(plain) && !metric.name.ends_with("total"), "{}", metric.name);
         }
+    }
+
+    #[test]
+    fn a_resource_larger_than_a_request_leaves_room() {
+        use opentelemetry_proto::tonic::common::v1::KeyValue;
+        let attributes = vec![KeyValue { key: "k".repeat(3 << 20), ..KeyValue::default() }];
+        let resource = Arc::new(Resource { attributes, ..Resource::default() });
+        let requests = Source { resource, ..source(table_with(100)) }.requests();
+        assert_eq!(requests.len(), 1);
+    }
+
+    #[test]
+    fn a_series_from_the_future_keeps_its_start() {
+        let (table, born) = (Table::new(10_000, 0, clock::now()), clock::now() + Duration::from_secs(3600));
+        let labels = [Label::closed("crash"), Label::closed("chrome")];
+        let observation = Observation::one(&crate::kind::REPORTS, labels);
+        table.add(Site::host("shop.example"), &observation, born, 0);
+        let source = source(table);
+        for _ in 0..2 {
+            let (start, end) = span_of(&source.requests(), "lookout.reports");
+            assert_eq!(start, crate::event::otlp::unix_nanos(born));
+            assert!(end > start);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_outage_is_not_followed_by_a_burst() {
+        use crate::export::otlp::receiver::{self, Reply};
+        let interval = Duration::from_millis(20);
+        let reply = |request| if request == 0 { Reply::Hang } else { Reply::ok() };
+        let receiver = receiver::http(None, reply).await;
+        let mut endpoint = receiver.endpoint();
+        endpoint.timeout = interval * 30;
+        let client = Client::new(&endpoint, Signal::Metrics).unwrap();
+        let Source { table, telling, .. } = source(table_with(1));
+        let metrics = Metrics::start(client, Resource::default(), interval, table, telling);
+        receiver::until("the export after the outage", || receiver.log.len() > 1).await;
+        let since = Instant::now();
+        tokio::time::sleep(interval * 5).await;
+        let (exports, ticks) = (receiver.log.len() - 1, since.elapsed().as_millis() / interval.as_millis());
+        assert!(exports as u128 <= ticks + 3, "{exports} exports within {ticks} intervals");
+        metrics.shutdown(Instant::now()).await;
+    }
+
+    fn span_of(requests: &[Request], name: &str) -> (u64, u64) {
+        use opentelemetry_proto::tonic::metrics::v1::metric::Data;
+        let metric = decoded(requests).into_iter().find(|metric| metric.name == name).unwrap();
+        let Some(Data::Sum(sum)) = metric.data else { panic!("{name}") };
+        (sum.data_points[0].start_time_unix_nano, sum.data_points[0].time_unix_nano)
     }
 }

@@ -72,7 +72,7 @@ async fn shutdown_keeps_its_deadline() {
 fn attempts_are_told_to_the_sdk_in_http() {
     let after = Some(Duration::from_secs(9));
     let code = crate::outcome::ExportCode::Unavailable;
-    let retry = response(&Attempt::Retry { code, after, message: String::new() });
+    let retry = response(&Attempt::Retry { code, may_have_arrived: false, after, message: String::new() });
     assert_eq!(
         (retry.status(), &retry.headers()[RETRY_AFTER]),
         (StatusCode::SERVICE_UNAVAILABLE, &"9".parse().unwrap())

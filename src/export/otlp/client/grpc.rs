@@ -88,6 +88,7 @@ pub(super) fn judge(answer: &Answer, now: Timestamp) -> Attempt {
         Some(status) => failure(&status),
         None => Attempt::Retry {
             code: ExportCode::Broken,
+            may_have_arrived: true,
             after: None,
             message: "the answer has no gRPC status; is this a gRPC endpoint?".to_owned(),
         },
@@ -110,7 +111,14 @@ fn failure(status: &Status) -> Attempt {
     };
     let (code, message) = (code(status.code()), error_message(status));
     if retryable {
-        Attempt::Retry { code, after: retry_info.and_then(|info| info.retry_delay), message }
+        Attempt::Retry {
+            code,
+            // Who says when to come back has not begun. Proxies answer UNAVAILABLE for a connection that
+            // broke after the request was through.
+            may_have_arrived: retry_info.is_none(),
+            after: retry_info.and_then(|info| info.retry_delay),
+            message,
+        }
     } else {
         Attempt::Refused { code, message }
     }
@@ -118,7 +126,7 @@ fn failure(status: &Status) -> Attempt {
 
 fn code(code: Code) -> ExportCode {
     match code {
-        Code::InvalidArgument | Code::FailedPrecondition => ExportCode::InvalidArgument,
+        Code::InvalidArgument | Code::FailedPrecondition | Code::AlreadyExists => ExportCode::InvalidArgument,
         Code::Unauthenticated => ExportCode::Unauthenticated,
         Code::PermissionDenied => ExportCode::PermissionDenied,
         Code::Unimplemented | Code::NotFound => ExportCode::Unimplemented,
@@ -148,6 +156,22 @@ mod tests {
             let retried =
                 matches!(failure(&Status::new(Code::from_i32(code), "")), Attempt::Retry { after: None, .. });
             assert_eq!(retried, [1, 4, 10, 11, 14, 15].contains(&code), "{code}");
+        }
+    }
+
+    #[test]
+    fn only_who_says_when_to_come_back_has_surely_not_taken_it() {
+        use tonic_types::ErrorDetails;
+        let arrived = |status: &Status| match failure(status) {
+            Attempt::Retry { may_have_arrived, .. } => may_have_arrived,
+            other => panic!("{other:?}"),
+        };
+        for code in [Code::Cancelled, Code::DeadlineExceeded, Code::Aborted, Code::Unavailable] {
+            assert!(arrived(&Status::new(code, "")), "{code:?}");
+        }
+        let busy = ErrorDetails::with_retry_info(Some(Duration::from_secs(1)));
+        for code in [Code::Unavailable, Code::ResourceExhausted] {
+            assert!(!arrived(&Status::with_error_details(code, "", busy.clone())), "{code:?}");
         }
     }
 

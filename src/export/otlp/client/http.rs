@@ -45,14 +45,20 @@ pub(super) fn judge(answer: &Answer, now: Timestamp) -> Attempt {
     }
     let (code, message) = (code(answer.status), error_message(answer));
     match answer.status.as_u16() {
-        429 | 502..=504 => Attempt::Retry { code, after: retry_after(&answer.headers, now), message },
+        status @ (429 | 502..=504) => Attempt::Retry {
+            code,
+            // Who is too busy has not begun. A gateway without an answer does not know.
+            may_have_arrived: matches!(status, 502 | 504),
+            after: retry_after(&answer.headers, now),
+            message,
+        },
         _ => Attempt::Refused { code, message },
     }
 }
 
 fn code(status: StatusCode) -> ExportCode {
     match status.as_u16() {
-        400 | 415 | 422 => ExportCode::InvalidArgument,
+        400 | 409 | 415 | 422 => ExportCode::InvalidArgument,
         401 => ExportCode::Unauthenticated,
         403 => ExportCode::PermissionDenied,
         404 => ExportCode::Unimplemented,
@@ -122,6 +128,16 @@ mod tests {
         for status in (300..600).filter(|status| StatusCode::from_u16(*status).is_ok()) {
             let retried = matches!(judged(status, &[], b""), Attempt::Retry { .. });
             assert_eq!(retried, [429, 502, 503, 504].contains(&status), "{status}");
+        }
+    }
+
+    #[test]
+    fn a_gateway_may_have_passed_it_on() {
+        for (status, expected) in [(429, false), (502, true), (503, false), (504, true)] {
+            let Attempt::Retry { may_have_arrived, .. } = judged(status, &[], b"") else {
+                panic!("{status}")
+            };
+            assert_eq!(may_have_arrived, expected, "{status}");
         }
     }
 

@@ -67,11 +67,13 @@ impl Wire {
     /// Sends a request and reads the answer. A failure is an attempt that may be repeated.
     pub(super) async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Answer, Attempt> {
         let response = self.client.request(request).await.map_err(|error| {
-            let code = if error.is_connect() { ExportCode::Connect } else { ExportCode::Broken };
-            Attempt::Retry { code, after: None, message: text::causes(&error) }
+            let sent = !error.is_connect();
+            let code = if sent { ExportCode::Broken } else { ExportCode::Connect };
+            Attempt::Retry { code, may_have_arrived: sent, after: None, message: text::causes(&error) }
         })?;
         read(response).await.map_err(|error| Attempt::Retry {
             code: ExportCode::Broken,
+            may_have_arrived: true,
             after: None,
             message: text::causes(&error),
         })

@@ -38,12 +38,12 @@ pub(super) fn parts(table: &Table, telling: &Telling, now: u64, room: usize) -> 
     table.read(&mut |family, reading| {
         let key = Key::Table(reading.id);
         alive.insert(key);
-        // The wall clock may have gone back meanwhile.
-        let born = u64::try_from(reading.born).unwrap_or(0).min(now);
+        let born = u64::try_from(reading.born).unwrap_or(0);
         let grows = family.measure != Measure::Gauge;
         let whole = || Some((reading.number.clone(), born));
         let news = if grows { telling.news(key, &reading.number, born) } else { whole() };
         let Some((news, start)) = news else { return };
+        let span = span(start, now);
         let at = open.iter().position(|(known, _)| std::ptr::eq(*known, family)).unwrap_or_else(|| {
             open.push((family, Part::empty(family, telling)));
             open.len() - 1
@@ -54,14 +54,14 @@ pub(super) fn parts(table: &Table, telling: &Telling, now: u64, room: usize) -> 
         }
         let labels = family.labels.iter().zip(&reading.labels);
         let attributes = labels.map(|(name, value)| attribute(name, value)).collect();
-        part.size += add(&mut part.metric, attributes, news, (start.min(now), now));
+        part.size += add(&mut part.metric, attributes, news, span);
         if grows {
-            part.tells.extend(telling.tell(key, reading.number));
+            part.tells.extend(telling.tell(key, reading.number, span.1));
         }
     });
     telling.keep(&alive);
     full.extend(open.into_iter().map(|(_, part)| part));
-    let started = unix_nanos(table.started()).min(now);
+    let started = unix_nanos(table.started());
     full.extend(process_families().iter().filter_map(|family| process(family, telling, (started, now))));
     full
 }
@@ -102,6 +102,14 @@ fn growing_sum(data_points: Vec<NumberDataPoint>, temporality: AggregationTempor
 
 /// From when to when a point counts, in Unix nanoseconds.
 type Span = (u64, u64);
+
+/// The span of a point. A series may be younger than `now`, and the wall clock may have gone back: the
+/// start stays what it is all the same, since another one means another life of the series. So the end
+/// moves, to the next moment after the start; at the start itself it would say that the start is not
+/// known, and differences would not follow each other.
+fn span(start: u64, now: u64) -> Span {
+    (start, now.max(start.saturating_add(1)))
+}
 
 /// Adds a data point; gives its size in bytes.
 fn add(metric: &mut Metric, attributes: Vec<KeyValue>, number: Number, (start, now): Span) -> usize {
@@ -161,13 +169,14 @@ fn process(family: &MetricFamily, telling: &Telling, (started, now): Span) -> Op
         MetricType::COUNTER => {
             let seconds = Number::Float(metric.get_counter().get_value());
             let (news, start) = telling.news(Key::Process, &seconds, started)?;
-            tell = telling.tell(Key::Process, seconds);
-            let point = point(Vec::new(), (start, now), Value::AsDouble(news.counted()));
+            let span = span(start, now);
+            tell = telling.tell(Key::Process, seconds, span.1);
+            let point = point(Vec::new(), span, Value::AsDouble(news.counted()));
             Data::Sum(growing_sum(vec![point], telling.temporality()))
         }
         _ => {
             let value = Value::AsDouble(metric.get_gauge().get_value());
-            Data::Gauge(Gauge { data_points: vec![point(Vec::new(), (started, now), value)] })
+            Data::Gauge(Gauge { data_points: vec![point(Vec::new(), span(started, now), value)] })
         }
     };
     let (description, unit) = (family.help().to_owned(), unit.to_owned());
@@ -178,6 +187,14 @@ fn process(family: &MetricFamily, telling: &Telling, (started, now): Span) -> Op
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_start_in_the_future_stays_and_time_goes_on() {
+        assert_eq!(span(100, 200), (100, 200));
+        let first = span(200, 100);
+        assert_eq!(first, (200, 201));
+        assert_eq!(span(first.1, 100), (201, 202), "the difference after it");
+    }
 
     #[test]
     fn names_lose_suffix_and_unit() {

@@ -20,8 +20,9 @@ pub(super) enum Key {
     Process,
 }
 
-/// A series' value at the moment of an export, to be noted when the collector has it.
-pub(super) type Tell = (Key, Number);
+/// A series' value at the moment of an export, to be noted when the collector has it, and that moment in
+/// Unix nanoseconds.
+pub(super) type Tell = (Key, Number, u64);
 
 /// What was told of each series, and when.
 #[derive(Debug, Default)]
@@ -75,15 +76,15 @@ impl Telling {
         }
     }
 
-    /// What is to be noted when the collector has it, if anything.
-    pub(super) fn tell(&self, key: Key, number: Number) -> Option<Tell> {
-        matches!(self, Telling::Delta(_)).then_some((key, number))
+    /// What is to be noted when the collector has it as of this moment, if anything.
+    pub(super) fn tell(&self, key: Key, number: Number, at: u64) -> Option<Tell> {
+        matches!(self, Telling::Delta(_)).then_some((key, number, at))
     }
 
-    /// Notes what the collector has as of this moment, in Unix nanoseconds.
-    pub(super) fn note(&self, tells: Vec<Tell>, at: u64) {
+    /// Notes what the collector has.
+    pub(super) fn note(&self, tells: Vec<Tell>) {
         if let Telling::Delta(told) = self {
-            told.series.lock().extend(tells.into_iter().map(|(key, number)| (key, (number, at))));
+            told.series.lock().extend(tells.into_iter().map(|(key, number, at)| (key, (number, at))));
         }
     }
 
@@ -121,7 +122,7 @@ mod tests {
         let news = |count| telling.news(KEY, &Number::Count(count), 100);
         assert_eq!(news(3), Some((Number::Count(3), 100)), "from its birth");
         assert_eq!(news(5), Some((Number::Count(5), 100)), "the first was not noted");
-        telling.note(vec![(KEY, Number::Count(5))], 200);
+        telling.note(vec![(KEY, Number::Count(5), 200)]);
         assert_eq!(news(9), Some((Number::Count(4), 200)));
         assert_eq!(news(5), None);
         assert!(telling.is_told(7, &Number::Count(5)) && !telling.is_told(7, &Number::Count(6)));
@@ -132,7 +133,7 @@ mod tests {
     fn a_distribution_is_told_by_bucket() {
         let (mut before, telling) = (Histogram::default(), Telling::new(Temporality::Delta));
         before.observe(0.2);
-        telling.note(vec![(KEY, Number::Histogram(before.clone()))], 200);
+        telling.note(vec![(KEY, Number::Histogram(before.clone()), 200)]);
         let mut now = before;
         now.observe(0.2);
         now.observe(30.0);
@@ -145,7 +146,7 @@ mod tests {
     #[test]
     fn cumulative_values_are_told_whole_each_time() {
         let telling = Telling::new(Temporality::Cumulative);
-        telling.note(vec![(KEY, Number::Count(5))], 200);
+        telling.note(vec![(KEY, Number::Count(5), 200)]);
         assert_eq!(telling.news(KEY, &Number::Count(5), 100), Some((Number::Count(5), 100)));
         assert!(telling.is_told(7, &Number::Count(6)));
     }
