@@ -16,6 +16,7 @@ mod gate;
 pub mod histogram;
 pub mod own;
 mod series;
+mod wanted;
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -164,15 +165,16 @@ impl Table {
             (None, Some(host)) => Owner::Host(self.hasher.hash_one(host.as_str())),
             (None, None) => Owner::Others,
         };
-        let closed = !labels.iter().any(Label::is_open);
-        if let Some(paid) = share.reserve(owner, closed) {
+        if let Some(paid) = share.reserve(owner, false) {
             return Some(paid);
         }
-        if !closed && !self.gate.keeps_coming(hash) {
+        // Closed labels are no better: their combinations are thousands, and anyone can post them all.
+        // What lost its open labels comes as often as all that lost theirs, so it gets in before any.
+        if !self.gate.keeps_coming(hash) {
             return None;
         }
         share.reserve(owner, true).or_else(|| {
-            share.refuse();
+            share.refuse(owner);
             None
         })
     }

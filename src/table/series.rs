@@ -106,11 +106,6 @@ impl Series {
         self.id
     }
 
-    /// Whether any label came from outside.
-    pub(super) fn is_open(&self) -> bool {
-        self.labels.iter().any(|label| matches!(label, Stored::Open(_)))
-    }
-
     pub(super) fn add(&mut self, amount: Amount, uptime: u32) {
         self.touched = uptime;
         self.heat = self.heat.saturating_add(1);
