@@ -128,6 +128,9 @@ impl Table {
         let labels = &mut labels[..count];
         let attempt = Attempt { family, site, amount: observation.amount, received, uptime };
         for step in Step::ALL {
+            if step != Step::Whole {
+                self.gate.prepare();
+            }
             // Without a change the answer would be the same as before.
             if self.lose_detail(family, labels, step) && self.try_add(&attempt, labels, step == Step::All) {
                 return;
