@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 
 use crate::metric::{Family, MAX_LABELS, Measure};
 use crate::table::own::{self, Give};
-use crate::table::series::{Number, cost};
+use crate::table::series::{self, Number, cost};
 use crate::table::wanted::{Want, Wanted};
 
 /// Accounts that hosts share where no sites are configured; the hash that chooses is seeded.
@@ -86,17 +86,17 @@ pub(super) enum Paid {
     Reserve,
 }
 
-/// The position of an account.
+/// The position of an account: bytes, so that [`Paid`] is three of them and a series a cache line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct At(u16);
+pub(super) struct At([u8; 2]);
 
 impl At {
     fn new(index: usize) -> Option<At> {
-        Some(At(u16::try_from(index).ok()?))
+        Some(At(u16::try_from(index).ok()?.to_ne_bytes()))
     }
 
     pub(super) fn index(self) -> usize {
-        usize::from(self.0)
+        usize::from(u16::from_ne_bytes(self.0))
     }
 }
 
@@ -109,7 +109,28 @@ pub(super) struct Reserves(usize);
 #[derive(Debug, Default)]
 struct Expired {
     series: u64,
-    counted: f64,
+    /// Of counts and distributions, so that it is exact.
+    whole: u64,
+    /// Of sums.
+    fractions: f64,
+}
+
+impl Expired {
+    fn add(&mut self, number: &Number) {
+        self.series += 1;
+        match number {
+            Number::Count(count) => self.whole = series::sum(self.whole, *count),
+            Number::Float(sum) => self.fractions += sum,
+            Number::Histogram(histogram) => self.whole = series::sum(self.whole, histogram.count()),
+        }
+    }
+
+    fn counted(&self, measure: Measure) -> Number {
+        match measure {
+            Measure::Count | Measure::Histogram => Number::Count(self.whole),
+            Measure::Sum | Measure::Gauge => Number::Float(self.fractions),
+        }
+    }
 }
 
 impl Reserves {
@@ -225,9 +246,7 @@ impl Share {
             }
             Paid::Reserve => give_back(&self.reserves_used),
         };
-        let mut expired = self.expired.lock();
-        expired.series += 1;
-        expired.counted += number.counted();
+        self.expired.lock().add(number);
     }
 
     /// Notes that something which keeps coming found no room.
@@ -293,7 +312,7 @@ impl Share {
         give(&SERIES_LIMIT, &[name], Number::Float(limit as f64));
         let expired = self.expired.lock();
         give(&SERIES_EXPIRED, &[name], Number::Count(expired.series));
-        give(&EXPIRED_COUNTS, &[name], Number::Float(expired.counted));
+        give(&EXPIRED_COUNTS, &[name], expired.counted(self.family.measure));
         let names = self.family.labels.iter().copied().chain([ALL_LABELS]);
         for (label, count) in names.zip(&self.overflow) {
             if OPEN_LABELS.contains(&label) {

@@ -93,7 +93,7 @@ impl Table {
 /// A series that may go.
 struct Candidate {
     /// Heat, last touch and id, so that no two are alike.
-    coldness: (u8, u32, u32),
+    coldness: (u8, u32, u64),
     hash: u64,
     paid: Paid,
     /// Which of what is wanted it could help.
@@ -102,7 +102,7 @@ struct Candidate {
 
 /// Whether the series of this id and value may go: not before an export that tells differences has
 /// told the last one.
-pub type MayGo<'f> = &'f dyn Fn(u32, &super::Number) -> bool;
+pub type MayGo<'f> = &'f dyn Fn(u64, &super::Number) -> bool;
 
 fn idle_for(series: &Series, uptime: u32) -> u32 {
     uptime.saturating_sub(series.touched)

@@ -20,7 +20,7 @@ mod wanted;
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
@@ -47,7 +47,7 @@ pub struct Table {
     shares: Vec<Share>,
     reserves: Reserves,
     gate: Gate,
-    next_id: AtomicU32,
+    next_id: AtomicU64,
     /// Held while series go and while the table is read: room that is given back during a reading could
     /// be taken again, and the reading would hold more series than there ever were.
     going: Mutex<()>,
@@ -84,7 +84,7 @@ impl Table {
             shares: report_families().map(Share::empty).collect(),
             reserves: Reserves::NONE,
             gate: Gate::default(),
-            next_id: AtomicU32::new(0),
+            next_id: AtomicU64::new(0),
             going: Mutex::default(),
             own: Arc::default(),
             started,
