@@ -30,8 +30,8 @@ use crate::table::Table;
 /// Connections that admin serves at a time: a few scrapers and people.
 const ADMIN_CONNECTIONS: usize = 64;
 
-/// How long a series is left alone at least, so that a scrape or an export a minute tells its last value
-/// even when one of them is missed.
+/// How long a series is left alone at least before it goes for another, so that a scrape or an export a
+/// minute tells its last value even when one of them is missed.
 const SETTLED: Duration = Duration::from_secs(130);
 
 /// Serves until a signal asks for the end.
@@ -183,17 +183,29 @@ fn cores() -> usize {
 /// Lets series go, for ever: once a second where room is wanted, and those that are idle often enough
 /// that one goes at most a tenth of that time late.
 async fn keep_table(table: Arc<Table>, idle: Duration, settled: Duration, telling: Telling) {
-    let may_go = |id, number: &_| telling.is_told(id, number);
     let second = Duration::from_secs(1);
     let (mut seconds, mut expiry) = (tokio::time::interval(second), Instant::now());
     loop {
         seconds.tick().await;
-        let uptime = clock::uptime_seconds(Instant::now());
-        table.make_room(settled, uptime, &may_go);
-        if expiry.elapsed() >= (idle / 10).clamp(second, Duration::from_secs(60)) {
+        let expires = expiry.elapsed() >= (idle / 10).clamp(second, Duration::from_secs(60));
+        if expires {
             expiry = Instant::now();
-            table.expire(idle, uptime, &may_go);
         }
+        let (table, telling) = (table.clone(), telling.clone());
+        let look = move || look_through(&table, expires.then_some(idle), settled, &telling);
+        // Looking through a large table takes long enough for uploads to wait on the same thread. Only
+        // this look is lost if it panics.
+        drop(tokio::task::spawn_blocking(look).await);
+    }
+}
+
+/// One look; without `idle`, only where room is wanted.
+fn look_through(table: &Table, idle: Option<Duration>, settled: Duration, telling: &Telling) {
+    let uptime = clock::uptime_seconds(Instant::now());
+    let may_go = |id, number: &_| telling.is_told(id, number);
+    table.make_room(settled, uptime, &may_go);
+    if let Some(idle) = idle {
+        table.expire(idle, uptime, &may_go);
     }
 }
 

@@ -3,19 +3,21 @@
 //!
 //! Of a family's share, half is divided evenly among the accounts of the configured sites and of all
 //! others together (`unknown`): nobody else can take that room. The other half is lent to whoever
-//! comes first. Where no sites are configured, the others (`unknown` and `other`) keep an eighth, the
+//! comes first; of a share so small that each account's part would hold no series, all is lent, but no
+//! more than half of it to one. Where no sites are configured, the others (`unknown` and `other`) keep an eighth, the
 //! rest is lent, and no host may borrow more than half of the share: hosts are told apart by hash.
 //!
-//! The last quarter of all room is for what keeps coming (see [`super::gate`]) and for label sets that
-//! are closed, so that what came first cannot lock the rest out.
+//! The last quarter of all room is for what keeps coming (see [`super::gate`]), so that what came first
+//! cannot lock the rest out.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
 use crate::metric::{Family, MAX_LABELS, Measure};
 use crate::table::own::{self, Give};
-use crate::table::series::{Number, cost};
+use crate::table::series::{self, Number, cost};
+use crate::table::wanted::{Want, Wanted};
 
 /// Accounts that hosts share where no sites are configured; the hash that chooses is seeded.
 const HOST_ACCOUNTS: usize = 64;
@@ -34,8 +36,6 @@ pub(super) struct Share {
     lent: AtomicUsize,
     reserves: Reserves,
     reserves_used: AtomicUsize,
-    /// Times that something which keeps coming found no room, since somebody asked.
-    refused: AtomicUsize,
     expired: Mutex<Expired>,
     /// Observations whose label at this position became `other`; at the end, those that lost all.
     overflow: [AtomicU64; MAX_LABELS + 1],
@@ -47,6 +47,10 @@ struct Account {
     guaranteed: usize,
     own: AtomicUsize,
     borrowed: AtomicUsize,
+    /// Times that something which keeps coming found no room, since somebody asked.
+    refused: AtomicUsize,
+    /// Whether it was what is lent to all that was used up, and not what is lent to this one.
+    may_borrow: AtomicBool,
 }
 
 /// Whose room a series takes.
@@ -60,15 +64,40 @@ pub(super) enum Owner {
     Host(u64),
 }
 
+impl Owner {
+    /// The position of its account.
+    fn account(self) -> usize {
+        match self {
+            Owner::Others => 0,
+            Owner::Configured(position) => 1 + position,
+            Owner::Host(hash) => 1 + (hash % HOST_ACCOUNTS as u64) as usize,
+        }
+    }
+}
+
 /// What room a series took, to be given back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Paid {
     /// Of its account's guaranteed room.
-    Own(u16),
+    Own(At),
     /// Lent to its account.
-    Borrowed(u16),
+    Borrowed(At),
     /// Set aside for what finds no other.
     Reserve,
+}
+
+/// The position of an account: bytes, so that [`Paid`] is three of them and a series a cache line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct At([u8; 2]);
+
+impl At {
+    fn new(index: usize) -> Option<At> {
+        Some(At(u16::try_from(index).ok()?.to_ne_bytes()))
+    }
+
+    pub(super) fn index(self) -> usize {
+        usize::from(u16::from_ne_bytes(self.0))
+    }
 }
 
 /// How many series of each family are set aside beyond its share: one for each site, so that even what
@@ -80,7 +109,28 @@ pub(super) struct Reserves(usize);
 #[derive(Debug, Default)]
 struct Expired {
     series: u64,
-    counted: f64,
+    /// Of counts and distributions, so that it is exact.
+    whole: u64,
+    /// Of sums.
+    fractions: f64,
+}
+
+impl Expired {
+    fn add(&mut self, number: &Number) {
+        self.series += 1;
+        match number {
+            Number::Count(count) => self.whole = series::sum(self.whole, *count),
+            Number::Float(sum) => self.fractions += sum,
+            Number::Histogram(histogram) => self.whole = series::sum(self.whole, histogram.count()),
+        }
+    }
+
+    fn counted(&self, measure: Measure) -> Number {
+        match measure {
+            Measure::Count | Measure::Histogram => Number::Count(self.whole),
+            Measure::Sum | Measure::Gauge => Number::Float(self.fractions),
+        }
+    }
 }
 
 impl Reserves {
@@ -125,19 +175,25 @@ impl Share {
             lent: AtomicUsize::default(),
             reserves: Reserves::NONE,
             reserves_used: AtomicUsize::default(),
-            refused: AtomicUsize::default(),
             expired: Mutex::default(),
             overflow: Default::default(),
         }
     }
 
     fn divide(&mut self, sites: usize) {
+        // What is less than a series is of use only when it is lent.
+        let whole = |room: usize| room / self.cost() * self.cost();
         let guaranteed = match sites {
-            0 => std::iter::once(self.limit / 8).chain([0; HOST_ACCOUNTS]).collect(),
-            _ => vec![self.limit / 2 / (sites + 1); sites + 1],
+            0 => std::iter::once(whole(self.limit / 8)).chain([0; HOST_ACCOUNTS]).collect(),
+            _ => vec![whole(self.limit / 2 / (sites + 1)); sites + 1],
         };
         self.lendable = self.limit - guaranteed.iter().sum::<usize>();
-        self.lendable_to_one = if sites == 0 { self.limit / 2 } else { self.lendable };
+        self.lendable_to_one = match (sites, guaranteed[0]) {
+            (0, _) => self.limit / 2,
+            // Where nothing is guaranteed, one must not have everything.
+            (_, 0) => (self.lendable / 2).max(self.cost()),
+            _ => self.lendable,
+        };
         let account = |guaranteed| Account { guaranteed, ..Account::default() };
         self.accounts = guaranteed.into_iter().map(account).collect();
     }
@@ -150,15 +206,12 @@ impl Share {
     /// Takes room for one more series, if there is any. What does not keep coming leaves the last
     /// quarter alone.
     pub(super) fn reserve(&self, owner: Owner, keeps_coming: bool) -> Option<Paid> {
-        let at = match owner {
-            Owner::Others => 0,
-            Owner::Configured(position) => 1 + position,
-            Owner::Host(hash) => 1 + (hash % HOST_ACCOUNTS as u64) as usize,
-        };
-        let (account, index) = (self.accounts.get(at)?, u16::try_from(at).ok()?);
-        let up_to = |room: usize| if keeps_coming { room } else { room - room / 4 };
+        let at = At::new(owner.account())?;
+        let account = self.accounts.get(at.index())?;
+        let last_quarter = |room: usize| room / self.cost() / 4 * self.cost();
+        let up_to = |room: usize| if keeps_coming { room } else { room - last_quarter(room) };
         if self.take(&account.own, up_to(account.guaranteed)) {
-            return Some(Paid::Own(index));
+            return Some(Paid::Own(at));
         }
         if !self.take(&account.borrowed, up_to(self.lendable_to_one)) {
             return None;
@@ -167,7 +220,7 @@ impl Share {
             account.borrowed.fetch_sub(self.cost(), Ordering::Relaxed);
             return None;
         }
-        Some(Paid::Borrowed(index))
+        Some(Paid::Borrowed(at))
     }
 
     fn take(&self, used: &AtomicUsize, limit: usize) -> bool {
@@ -186,35 +239,65 @@ impl Share {
         let cost = self.cost();
         let give_back = |used: &AtomicUsize| used.fetch_sub(cost, Ordering::Relaxed);
         match paid {
-            Paid::Own(at) => give_back(&self.accounts[usize::from(at)].own),
+            Paid::Own(at) => give_back(&self.accounts[at.index()].own),
             Paid::Borrowed(at) => {
                 give_back(&self.lent);
-                give_back(&self.accounts[usize::from(at)].borrowed)
+                give_back(&self.accounts[at.index()].borrowed)
             }
             Paid::Reserve => give_back(&self.reserves_used),
         };
-        let mut expired = self.expired.lock();
-        expired.series += 1;
-        expired.counted += number.counted();
+        self.expired.lock().add(number);
     }
 
     /// Notes that something which keeps coming found no room.
-    pub(super) fn refuse(&self) {
-        self.refused.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn refuse(&self, owner: Owner) {
+        let Some(account) = self.accounts.get(owner.account()) else { return };
+        let may_borrow = account.borrowed.load(Ordering::Relaxed) + self.cost() <= self.lendable_to_one;
+        account.may_borrow.store(may_borrow, Ordering::Relaxed);
+        account.refused.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How many series should go to make room; an eighth of the share at most. Asking forgets.
-    pub(super) fn wanted(&self) -> usize {
-        // A load first: it is asked every second, and the line is hot only under attack.
-        match self.refused.load(Ordering::Relaxed) {
-            0 => 0,
-            _ => self.refused.swap(0, Ordering::Relaxed).min((self.limit / self.cost() / 8).max(1)),
+    /// What room is wanted, unless no series could go for it. Asking forgets.
+    pub(super) fn wanted(&self) -> Option<Wanted> {
+        // Loads only: it is asked every second, and the lines are hot only under attack.
+        if self.accounts.iter().all(|account| account.refused.load(Ordering::Relaxed) == 0) {
+            return None;
+        }
+        let accounts = self.accounts.iter().map(|account| self.want(account)).collect();
+        Some(Wanted { family: self.family, cost: self.cost(), accounts }).filter(Wanted::can_be_met)
+    }
+
+    /// An eighth of what the account may ever hold is the most that it gets at once.
+    fn want(&self, account: &Account) -> Want {
+        let most = (account.guaranteed + self.lendable_to_one) / self.cost() / 8;
+        Want {
+            series: account.refused.swap(0, Ordering::Relaxed).min(most.max(1)),
+            may_borrow: account.may_borrow.load(Ordering::Relaxed),
+            own: account.own.load(Ordering::Relaxed),
+            borrowed: account.borrowed.load(Ordering::Relaxed),
         }
     }
 
     /// Counts an observation that lost the label at this position.
     pub(super) fn overflow(&self, label: usize) {
         self.overflow[label].fetch_add(1, Ordering::Relaxed);
+    }
+
+    #[cfg(test)]
+    pub(super) fn guaranteed(&self, account: usize) -> usize {
+        self.accounts[account].guaranteed
+    }
+
+    #[cfg(test)]
+    pub(super) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Samples of all series that it could hold at most.
+    #[cfg(test)]
+    pub(super) fn usable(&self) -> usize {
+        let whole = |room: usize| room / self.cost() * self.cost();
+        self.accounts.iter().map(|account| whole(account.guaranteed)).sum::<usize>() + whole(self.lendable)
     }
 
     fn used(&self) -> usize {
@@ -229,7 +312,7 @@ impl Share {
         give(&SERIES_LIMIT, &[name], Number::Float(limit as f64));
         let expired = self.expired.lock();
         give(&SERIES_EXPIRED, &[name], Number::Count(expired.series));
-        give(&EXPIRED_COUNTS, &[name], Number::Float(expired.counted));
+        give(&EXPIRED_COUNTS, &[name], expired.counted(self.family.measure));
         let names = self.family.labels.iter().copied().chain([ALL_LABELS]);
         for (label, count) in names.zip(&self.overflow) {
             if OPEN_LABELS.contains(&label) {

@@ -16,10 +16,11 @@ mod gate;
 pub mod histogram;
 pub mod own;
 mod series;
+mod wanted;
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
@@ -46,7 +47,7 @@ pub struct Table {
     shares: Vec<Share>,
     reserves: Reserves,
     gate: Gate,
-    next_id: AtomicU32,
+    next_id: AtomicU64,
     /// Held while series go and while the table is read: room that is given back during a reading could
     /// be taken again, and the reading would hold more series than there ever were.
     going: Mutex<()>,
@@ -83,7 +84,7 @@ impl Table {
             shares: report_families().map(Share::empty).collect(),
             reserves: Reserves::NONE,
             gate: Gate::default(),
-            next_id: AtomicU32::new(0),
+            next_id: AtomicU64::new(0),
             going: Mutex::default(),
             own: Arc::default(),
             started,
@@ -127,6 +128,9 @@ impl Table {
         let labels = &mut labels[..count];
         let attempt = Attempt { family, site, amount: observation.amount, received, uptime };
         for step in Step::ALL {
+            if step != Step::Whole {
+                self.gate.prepare();
+            }
             // Without a change the answer would be the same as before.
             if self.lose_detail(family, labels, step) && self.try_add(&attempt, labels, step == Step::All) {
                 return;
@@ -164,15 +168,16 @@ impl Table {
             (None, Some(host)) => Owner::Host(self.hasher.hash_one(host.as_str())),
             (None, None) => Owner::Others,
         };
-        let closed = !labels.iter().any(Label::is_open);
-        if let Some(paid) = share.reserve(owner, closed) {
+        if let Some(paid) = share.reserve(owner, false) {
             return Some(paid);
         }
-        if !closed && !self.gate.keeps_coming(hash) {
+        // Closed labels are no better: their combinations are thousands, and anyone can post them all.
+        // What lost its open labels comes as often as all that lost theirs, so it gets in before any.
+        if !self.gate.keeps_coming(hash) {
             return None;
         }
         share.reserve(owner, true).or_else(|| {
-            share.refuse();
+            share.refuse(owner);
             None
         })
     }

@@ -22,7 +22,7 @@ impl Table {
         let born = i64::try_from(self.started.as_nanosecond()).unwrap_or(0);
         // They live as long as the process and are always given in the same order: their ids count down
         // from the top, those of reports' series up from 0.
-        let mut id = u32::MAX;
+        let mut id = u64::MAX;
         let give: own::Give<'_> = &mut |family, labels, number| {
             give(family, Reading { labels: labels.iter().copied().collect(), number, born, id });
             id -= 1;

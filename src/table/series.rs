@@ -43,7 +43,7 @@ pub(super) struct Series {
     labels: Arc<[Stored]>,
     held: Held,
     /// Unlike that of any other series, one with the same labels before it included.
-    id: u32,
+    id: u64,
     /// Unix nanoseconds.
     born: i64,
     /// Uptime in seconds at its last addition.
@@ -51,6 +51,14 @@ pub(super) struct Series {
     /// Additions of late: see [`Series::cool`].
     pub(super) heat: u8,
     pub(super) paid: Paid,
+}
+
+/// The most that is ever counted: OTLP's whole numbers are signed, and the scrape must say the same.
+const MOST: u64 = i64::MAX.unsigned_abs();
+
+/// Both counts together: a report may say that it stands for any number.
+pub(super) fn sum(count: u64, more: u64) -> u64 {
+    count.saturating_add(more).min(MOST)
 }
 
 /// How many samples of a scrape one series of the family is.
@@ -66,7 +74,7 @@ impl Series {
         family: &'static Family,
         labels: &[Label<'_>],
         born: Timestamp,
-        id: u32,
+        id: u64,
         paid: Paid,
     ) -> Series {
         let keep = |label: &Label<'_>| match label.as_closed() {
@@ -102,20 +110,15 @@ impl Series {
     }
 
     /// See [`Reading::id`].
-    pub(super) fn id(&self) -> u32 {
+    pub(super) fn id(&self) -> u64 {
         self.id
-    }
-
-    /// Whether any label came from outside.
-    pub(super) fn is_open(&self) -> bool {
-        self.labels.iter().any(|label| matches!(label, Stored::Open(_)))
     }
 
     pub(super) fn add(&mut self, amount: Amount, uptime: u32) {
         self.touched = uptime;
         self.heat = self.heat.saturating_add(1);
         match (&mut self.held, amount) {
-            (Held::Count(count), Amount::Count(more)) => *count += more,
+            (Held::Count(count), Amount::Count(more)) => *count = sum(*count, more),
             (Held::Sum(sum), Amount::Sum(more)) => *sum += more,
             (Held::Histogram(histogram), Amount::Seconds(seconds)) => histogram.observe(seconds),
             _ => debug_assert!(false, "{} cannot hold {amount:?}", self.family.name),
@@ -148,7 +151,7 @@ pub(super) struct Copied {
     pub(super) family: &'static Family,
     labels: Arc<[Stored]>,
     number: Number,
-    id: u32,
+    id: u64,
     born: i64,
 }
 
@@ -169,13 +172,13 @@ pub struct Reading<'s> {
     /// When the series was born, in Unix nanoseconds: OTLP's start time.
     pub born: i64,
     /// Of one life of one series: one that went and came back has another.
-    pub id: u32,
+    pub id: u64,
 }
 
 /// A series' value.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Number {
-    /// A whole number that only grows.
+    /// A whole number that only grows, up to `i64::MAX`.
     Count(u64),
     /// A sum that only grows, or a gauge.
     Float(f64),

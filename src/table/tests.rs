@@ -1,6 +1,5 @@
 //! That the table keeps its promises whatever is counted, by however many threads and with whatever
-//! series going meanwhile: sums are exact, the number of samples has an end, and neither a flood nor
-//! what came first takes the room of those who keep coming.
+//! series going meanwhile: sums are exact and the number of samples has an end.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -18,6 +17,18 @@ struct Seen {
     family: u8,
     site: u16,
     open: u16,
+    /// How many at once, where the family counts.
+    count: u64,
+}
+
+impl Seen {
+    fn amount(self) -> f64 {
+        match self.family {
+            0 | 1 => self.count as f64,
+            2 => 0.25,
+            _ => 1.0,
+        }
+    }
 }
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
@@ -37,7 +48,7 @@ fn csp<'a>(blocked: Label<'a>) -> Observation<'a> {
 
 fn add_to(table: &Table, site: Site<'_>, seen: Seen, uptime: u32) {
     let (blocked, closed) = (format!("https://b{}.example", seen.open), Label::closed);
-    let observation = match seen.family {
+    let mut observation = match seen.family {
         0 => Observation::one(&REPORTS, [closed("crash"), closed("chrome")]),
         1 => csp(Label::open(&blocked)),
         2 => Observation::new(
@@ -48,6 +59,9 @@ fn add_to(table: &Table, site: Site<'_>, seen: Seen, uptime: u32) {
         ),
         _ => Observation::new(&network_error::DURATION, [closed("dns")], Amount::Seconds(0.5)),
     };
+    if let Amount::Count(count) = &mut observation.amount {
+        *count = seen.count;
+    }
     table.add(site, &observation, NOW, uptime);
 }
 
@@ -104,7 +118,7 @@ fn samples(table: &Table) -> usize {
 }
 
 /// The last value of each life of each series, and that none was ever below an earlier one.
-fn check_growing(table: &Table, lives: &mut HashMap<u32, f64>) {
+fn check_growing(table: &Table, lives: &mut HashMap<u64, f64>) {
     table.read(&mut |family, reading| {
         if COUNTED.iter().any(|counted| counted.name == family.name) {
             let now = reading.number.counted();
@@ -115,7 +129,12 @@ fn check_growing(table: &Table, lives: &mut HashMap<u32, f64>) {
 }
 
 fn seen() -> impl Strategy<Value = Seen> {
-    (0..4_u8, 0..40_u16, 0..400_u16).prop_map(|(family, site, open)| Seen { family, site, open })
+    (0..4_u8, 0..40_u16, 0..400_u16, 1..1000_u64).prop_map(|(family, site, open, count)| Seen {
+        family,
+        site,
+        open,
+        count,
+    })
 }
 
 proptest! {
@@ -140,7 +159,7 @@ proptest! {
                 }
                 _ => add_to(&table, Site::UNKNOWN, seen, uptime),
             }
-            added[usize::from(seen.family)] += if seen.family == 2 { 0.25 } else { 1.0 };
+            added[usize::from(seen.family)] += seen.amount();
             if at % 50 == 0 {
                 table.make_room(SETTLED, uptime, ANY);
                 table.expire(IDLE, uptime, ANY);
@@ -164,7 +183,12 @@ fn the_least_that_can_be_set_is_enough() {
 /// A stream that every thread can follow without a generator of its own.
 fn nth(thread: u32, n: u32) -> Seen {
     let mixed = (thread * 7919 + n).wrapping_mul(2_654_435_761) >> 8;
-    Seen { family: (mixed % 4) as u8, site: (mixed / 4 % 300) as u16, open: (mixed / 1200 % 3000) as u16 }
+    Seen {
+        family: (mixed % 4) as u8,
+        site: (mixed / 4 % 300) as u16,
+        open: (mixed / 1200 % 3000) as u16,
+        count: 1,
+    }
 }
 
 /// Eight threads count while one reads, makes room and lets idle series go.
@@ -201,7 +225,7 @@ fn detail_is_lost_from_the_finest_to_the_coarsest() {
     let table = Table::new(Table::least_limit(), 0, NOW);
     // A site that lost its detail in time has a series for the rest; strangers share the others'.
     table.add(Site::host("s0.example"), &csp(OTHER), NOW, 0);
-    (0..1999).for_each(|n| add(&table, Seen { family: 1, site: n % 200, open: n }, 0));
+    (0..1999).for_each(|n| add(&table, Seen { family: 1, site: n % 200, open: n, count: 1 }, 0));
     let labels: Vec<_> = violations(&table).into_keys().map(|labels| labels[0..4].to_vec()).collect();
     assert!(labels.iter().any(|labels| labels[3].starts_with("https://")), "the first keep their detail");
     assert!(labels.contains(&["other", "enforce", "img-src", "other"].map(str::to_owned).to_vec()));
@@ -254,61 +278,12 @@ fn more_sites_than_reserves_still_count_everything() {
     assert_eq!(counted(&table, &csp_violation::VIOLATIONS), 3000.0);
 }
 
-/// How many violations of this origin were counted under its own name.
-fn named(table: &Table, blocked: &str) -> f64 {
-    violations(table).into_iter().filter(|(labels, _)| labels[3] == blocked).map(|(_, count)| count).sum()
-}
-
-#[test]
-fn what_keeps_coming_gets_a_series_though_junk_came_first() {
-    let table = Table::new(10_000, 1, NOW);
-    (0..100_000).for_each(|n| violation(&table, configured(0), &format!("https://junk-{n}.example"), 0));
-    (0..50).for_each(|_| violation(&table, configured(0), "https://cdn.example", 1));
-    assert_eq!(named(&table, "https://cdn.example"), 50.0 - f64::from(gate::ENOUGH - 1));
-    assert_eq!(counted(&table, &csp_violation::VIOLATIONS), 100_050.0);
-}
-
-#[test]
-fn a_host_that_keeps_coming_gets_series_though_invented_hosts_came_first() {
-    let table = Table::new(10_000, 0, NOW);
-    (0..100_000).for_each(|n| {
-        violation(&table, Site::host(&format!("invented-{n}.example")), "https://x.example", 0);
-    });
-    (0..50).for_each(|_| violation(&table, Site::host("shop.example"), "https://cdn.example", 1));
-    assert_eq!(named(&table, "https://cdn.example"), 50.0 - f64::from(gate::ENOUGH - 1));
-}
-
-#[test]
-fn one_off_junk_gives_its_series_up_where_they_are_wanted() {
-    let table = Table::new(Table::least_limit() + 200, 1, NOW);
-    // Junk that comes again takes even the room of what keeps coming.
-    for _ in 0..5 {
-        (0..3000).for_each(|n| violation(&table, configured(0), &format!("https://junk-{n}.example"), 0));
-    }
-    let come = |uptime| (0..10).for_each(|_| violation(&table, configured(0), "https://cdn.example", uptime));
-    come(1);
-    assert_eq!(named(&table, "https://cdn.example"), 0.0);
-    table.make_room(SETTLED, 2, ANY);
-    come(2);
-    assert_eq!(named(&table, "https://cdn.example"), 0.0, "exports have not told the junk's last values yet");
-    // Its heat cools with each look for idle series.
-    (0..3).for_each(|_| table.expire(IDLE, 30, ANY));
-    come(30);
-    table.make_room(SETTLED, 31, &|_, _| false);
-    come(31);
-    assert_eq!(named(&table, "https://cdn.example"), 0.0, "something forbids any series to go");
-    table.make_room(SETTLED, 32, ANY);
-    come(32);
-    assert_eq!(named(&table, "https://cdn.example"), 10.0);
-    assert_eq!(counted(&table, &csp_violation::VIOLATIONS), 15_050.0);
-}
-
 #[test]
 fn room_comes_back_when_series_go() {
     let table = Table::new(Table::least_limit(), 0, NOW);
-    (0..500).for_each(|n| add(&table, Seen { family: 0, site: n, open: 0 }, 0));
+    (0..500).for_each(|n| add(&table, Seen { family: 0, site: n, open: 0, count: 1 }, 0));
     table.expire(IDLE, 1000, ANY);
-    add(&table, Seen { family: 0, site: 9999, open: 0 }, 1000);
+    add(&table, Seen { family: 0, site: 9999, open: 0, count: 1 }, 1000);
     let sites: Vec<_> = series(&table, &REPORTS).into_keys().map(|labels| labels[0].clone()).collect();
     assert_eq!(sites, ["s9999.example"]);
 }
@@ -316,9 +291,9 @@ fn room_comes_back_when_series_go() {
 #[test]
 fn a_series_that_is_touched_stays() {
     let table = Table::new(10_000, 0, NOW);
-    add(&table, Seen { family: 0, site: 1, open: 0 }, 0);
-    add(&table, Seen { family: 0, site: 2, open: 0 }, 0);
-    add(&table, Seen { family: 0, site: 1, open: 0 }, 90);
+    add(&table, Seen { family: 0, site: 1, open: 0, count: 1 }, 0);
+    add(&table, Seen { family: 0, site: 2, open: 0, count: 1 }, 0);
+    add(&table, Seen { family: 0, site: 1, open: 0, count: 1 }, 90);
     table.expire(IDLE, 120, ANY);
     let left: Vec<_> = series(&table, &REPORTS).into_values().collect();
     assert_eq!(left, [2.0], "the two additions of the one that was touched");
@@ -328,3 +303,52 @@ fn a_series_that_is_touched_stays() {
 fn a_series_is_a_cache_line_and_its_texts() {
     assert_eq!(size_of::<Series>(), 64);
 }
+
+#[test]
+fn ids_do_not_come_again_after_four_thousand_million_births() {
+    let table = Table::new(10_000, 0, NOW);
+    table.next_id.store(u64::from(u32::MAX), Ordering::Relaxed);
+    for site in 0..10 {
+        add(&table, Seen { family: 0, site, open: 0, count: 1 }, 0);
+    }
+    let mut ids = std::collections::HashSet::new();
+    table.read(&mut |family, reading| assert!(ids.insert(reading.id), "{} has another's id", family.name));
+    assert!(ids.contains(&(u64::from(u32::MAX) + 9)));
+}
+
+#[test]
+fn a_count_stops_at_what_every_export_can_say() {
+    let table = Table::new(10_000, 0, NOW);
+    let most = || {
+        let mut counts = Vec::new();
+        table.read(&mut |family, reading| match reading.number {
+            Number::Count(count) if std::ptr::eq(family, &REPORTS) => counts.push(count),
+            _ => (),
+        });
+        counts
+    };
+    for count in [u64::MAX, 7, u64::MAX] {
+        add(&table, Seen { family: 0, site: 1, open: 0, count }, 0);
+        assert_eq!(most(), [i64::MAX.unsigned_abs()]);
+    }
+}
+
+#[test]
+fn what_went_is_counted_exactly() {
+    let table = Table::new(10_000, 0, NOW);
+    // More than a float can tell from its neighbours.
+    let large = (1 << 53) + 1;
+    for (uptime, count) in [(0, large), (1000, 1), (2000, 1)] {
+        add(&table, Seen { family: 0, site: 1, open: 0, count }, uptime);
+        table.expire(IDLE, uptime + 500, ANY);
+    }
+    let mut expired = Vec::new();
+    table.read(&mut |family, reading| {
+        if family.name == "lookout_series_expired_counts_total" && *reading.labels == [REPORTS.name] {
+            expired.push(reading.number);
+        }
+    });
+    assert_eq!(expired, [Number::Count(large + 2)]);
+}
+
+mod floods;

@@ -15,7 +15,7 @@ use crate::table::histogram::Histogram;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Key {
     /// The table's, by [`crate::table::Reading::id`].
-    Table(u32),
+    Table(u64),
     /// The process' CPU seconds, its only counter.
     Process,
 }
@@ -56,7 +56,7 @@ impl Telling {
     }
 
     /// Whether the table may let go of the series with this id and value: not before all of it is told.
-    pub fn is_told(&self, id: u32, number: &Number) -> bool {
+    pub fn is_told(&self, id: u64, number: &Number) -> bool {
         match self {
             Telling::Cumulative => true,
             Telling::Delta(told) => {

@@ -1,0 +1,71 @@
+//! For whom room is wanted, and whose series may go for it: a flood on one account must not cost another
+//! what is its own.
+//!
+//! An account makes room for itself: one of its series goes for another of its series. Only where it may
+//! still borrow but all is lent do others make room for it, and then only those who have borrowed more than
+//! it, with a series that they borrowed. So whoever floods has the most to give and nothing to take.
+
+use crate::metric::Family;
+use crate::table::budget::Paid;
+
+/// The room that one family's accounts want.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    pub(super) family: &'static Family,
+    /// Samples of one series.
+    pub(super) cost: usize,
+    /// Of every account, those included that want nothing.
+    pub(super) accounts: Vec<Want>,
+}
+
+/// What one account wants, and what it has.
+#[derive(Debug)]
+pub(super) struct Want {
+    /// How many series should go.
+    pub(super) series: usize,
+    /// Whether it may borrow more, so that what others give back helps it.
+    pub(super) may_borrow: bool,
+    /// Samples of its guaranteed room in use.
+    pub(super) own: usize,
+    /// Samples that it has borrowed, with those that it will when all that went so far is used again.
+    pub(super) borrowed: usize,
+}
+
+impl Wanted {
+    /// Whether a series of anybody could help.
+    pub(super) fn can_be_met(&self) -> bool {
+        let most = self.accounts.iter().map(|account| account.borrowed).max().unwrap_or(0);
+        let helped = |want: &Want| want.own + want.borrowed > 0 || self.may_take(want, most);
+        self.accounts.iter().any(|want| want.series > 0 && helped(want))
+    }
+
+    /// For which account a series would make room that took its own so.
+    pub(super) fn beneficiary(&self, paid: Paid) -> Option<usize> {
+        let (holder, is_lent) = match paid {
+            Paid::Own(at) => (at.index(), false),
+            Paid::Borrowed(at) => (at.index(), true),
+            Paid::Reserve => return None,
+        };
+        let account = self.accounts.get(holder)?;
+        if account.series > 0 {
+            return Some(holder);
+        }
+        let takes = |want: &Want| is_lent && want.series > 0 && self.may_take(want, account.borrowed);
+        self.accounts.iter().position(takes)
+    }
+
+    /// Whether others' room is for this account, where they have borrowed so much: not if it were to
+    /// have more than they afterwards.
+    fn may_take(&self, want: &Want, borrowed: usize) -> bool {
+        want.may_borrow && want.borrowed + self.cost < borrowed
+    }
+
+    /// Notes that a series which took its room so went for this account.
+    pub(super) fn note(&mut self, paid: Paid, beneficiary: usize) {
+        self.accounts[beneficiary].series -= 1;
+        if let Paid::Borrowed(holder) = paid {
+            self.accounts[holder.index()].borrowed -= self.cost;
+            self.accounts[beneficiary].borrowed += self.cost;
+        }
+    }
+}
