@@ -34,7 +34,10 @@ fn check(body: &[u8], taken: &Taken) {
     assert!(samples.len() <= taken.limit, "{} samples, limits.series is {}", samples.len(), taken.limit);
     match taken.limit {
         choices::ROOMY => {
-            assert_eq!(taken.counted, taken.counted_without_events, "counters depend on whether events are on");
+            assert_eq!(
+                taken.counted, taken.counted_without_events,
+                "counters depend on whether events are on"
+            );
         }
         // Which label sets find room is decided by a hash that each table has for itself.
         _ => assert_eq!(sums(&taken.counted), sums(&taken.counted_without_events)),
