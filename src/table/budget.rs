@@ -4,11 +4,12 @@
 //! Of a family's share, half is divided evenly among the accounts of the configured sites and of all
 //! others together (`unknown`): nobody else can take that room. The other half is lent to whoever
 //! comes first; of a share so small that each account's part would hold no series, all is lent, but no
-//! more than half of it to one. Where no sites are configured, the others (`unknown` and `other`) keep an eighth, the
-//! rest is lent, and no host may borrow more than half of the share: hosts are told apart by hash.
+//! more than half of it to one. Where no sites are configured, the others (`unknown` and `other`) keep an
+//! eighth, the rest is lent, and no host may borrow more than half of the share: hosts are told apart by
+//! hash.
 //!
-//! The last quarter of all room is for what keeps coming (see [`super::gate`]), so that what came first
-//! cannot lock the rest out.
+//! The last quarter of all room is not for newcomers (see [`Claim`]), so that what came first cannot lock
+//! the rest out.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
@@ -73,6 +74,17 @@ impl Owner {
             Owner::Host(hash) => 1 + (hash % HOST_ACCOUNTS as u64) as usize,
         }
     }
+}
+
+/// How much of a room a label set may use up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Claim {
+    /// All but the last quarter: it has an open label, and was not refused often enough of late.
+    Newcomer,
+    /// All but the last eighth: it has an open label, and keeps coming.
+    KeepsComing,
+    /// All of it: its labels are closed, and there is nothing left that it could lose but them.
+    Closed,
 }
 
 /// What room a series took, to be given back.
@@ -203,13 +215,16 @@ impl Share {
         cost(self.family)
     }
 
-    /// Takes room for one more series, if there is any. What does not keep coming leaves the last
-    /// quarter alone.
-    pub(super) fn reserve(&self, owner: Owner, keeps_coming: bool) -> Option<Paid> {
+    /// Takes room for one more series, if there is any.
+    pub(super) fn reserve(&self, owner: Owner, claim: Claim) -> Option<Paid> {
         let at = At::new(owner.account())?;
         let account = self.accounts.get(at.index())?;
-        let last_quarter = |room: usize| room / self.cost() / 4 * self.cost();
-        let up_to = |room: usize| if keeps_coming { room } else { room - last_quarter(room) };
+        let last = |room: usize, part: usize| room / self.cost() / part * self.cost();
+        let up_to = |room: usize| match claim {
+            Claim::Newcomer => room - last(room, 4),
+            Claim::KeepsComing => room - last(room, 8),
+            Claim::Closed => room,
+        };
         if self.take(&account.own, up_to(account.guaranteed)) {
             return Some(Paid::Own(at));
         }

@@ -1,6 +1,6 @@
 //! Who may have a series where room is scarce: what keeps coming. An invented origin comes once, a
-//! real one again and again, so the last quarter of every share is kept for label sets that were
-//! refused before, often enough and lately.
+//! real one again and again, so a part of every share is kept for label sets that were refused
+//! before, often enough and lately.
 //!
 //! How often is estimated by a count-min sketch with conservative update and ageing, as in TinyLFU
 //! (Einziger, Friedman, Manes: "TinyLFU: A Highly Efficient Cache Admission Policy", 2015): one byte a
@@ -17,8 +17,8 @@ const ROWS: usize = 4;
 /// Cells of one row.
 const WIDTH: usize = 1 << 18;
 /// By so many refusals all counts are halved, a few with each: a thread that refuses holds a shard, and
-/// halving all at once would keep it from the others for a millisecond. With as many label sets that each came once, about
-/// one in 25,000 of them passes for one that came [`ENOUGH`] times.
+/// halving all at once would keep it from the others for a millisecond. With as many label sets that each
+/// came once, about one in 25,000 of them passes for one that came [`ENOUGH`] times.
 const MEMORY: u32 = 1 << 18;
 /// Cells halved by each refusal.
 const HALVED: usize = ROWS * WIDTH / MEMORY as usize;

@@ -29,7 +29,7 @@ use parking_lot::Mutex;
 
 use crate::kind;
 use crate::metric::{Amount, Family, Label, MAX_LABELS, OTHER, Observation, Site};
-use budget::{Owner, Paid, Reserves, Share};
+use budget::{Claim, Owner, Paid, Reserves, Share};
 use gate::Gate;
 pub use own::OwnMetrics;
 use series::{Copied, Series};
@@ -168,18 +168,18 @@ impl Table {
             (None, Some(host)) => Owner::Host(self.hasher.hash_one(host.as_str())),
             (None, None) => Owner::Others,
         };
-        if let Some(paid) = share.reserve(owner, false) {
+        let closed = !labels.iter().any(Label::is_open);
+        if let Some(paid) = share.reserve(owner, if closed { Claim::Closed } else { Claim::Newcomer }) {
             return Some(paid);
         }
-        // Closed labels are no better: their combinations are thousands, and anyone can post them all.
-        // What lost its open labels comes as often as all that lost theirs, so it gets in before any.
-        if !self.gate.keeps_coming(hash) {
+        if !closed && !self.gate.keeps_coming(hash) {
             return None;
         }
-        share.reserve(owner, true).or_else(|| {
+        let paid = if closed { None } else { share.reserve(owner, Claim::KeepsComing) };
+        if paid.is_none() {
             share.refuse(owner);
-            None
-        })
+        }
+        paid
     }
 
     /// Takes away detail; says whether there was any to take.
