@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use tokio::time::MissedTickBehavior;
 use uuid::Uuid;
 
 use crate::admin::{self, Admin, FailingSince};
@@ -185,6 +186,8 @@ fn cores() -> usize {
 async fn keep_table(table: Arc<Table>, idle: Duration, settled: Duration, telling: Telling) {
     let second = Duration::from_secs(1);
     let (mut seconds, mut expiry) = (tokio::time::interval(second), Instant::now());
+    // A look that took long is not made up for by several at once.
+    seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         seconds.tick().await;
         let expires = expiry.elapsed() >= (idle / 10).clamp(second, Duration::from_secs(60));

@@ -103,7 +103,7 @@ pub(super) enum Paid {
 pub(super) struct At([u8; 2]);
 
 impl At {
-    fn new(index: usize) -> Option<At> {
+    pub(super) fn new(index: usize) -> Option<At> {
         Some(At(u16::try_from(index).ok()?.to_ne_bytes()))
     }
 

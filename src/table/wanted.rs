@@ -69,3 +69,46 @@ impl Wanted {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kind::REPORTS;
+    use crate::table::budget::At;
+
+    /// Two accounts of which the first wants one series; what each has borrowed.
+    fn wanted(may_borrow: bool, borrowed: [usize; 2]) -> Wanted {
+        let want = |series, borrowed| Want { series, may_borrow, own: 5, borrowed };
+        Wanted { family: &REPORTS, cost: 1, accounts: vec![want(1, borrowed[0]), want(0, borrowed[1])] }
+    }
+
+    fn at(account: usize) -> At {
+        At::new(account).unwrap()
+    }
+
+    #[test]
+    fn an_account_makes_room_for_itself() {
+        let wanted = wanted(false, [3, 9]);
+        assert_eq!(wanted.beneficiary(Paid::Own(at(0))), Some(0));
+        assert_eq!(wanted.beneficiary(Paid::Borrowed(at(0))), Some(0));
+    }
+
+    #[test]
+    fn others_give_only_what_they_borrowed_beyond_it() {
+        let gives = |wanted: &Wanted| wanted.beneficiary(Paid::Borrowed(at(1)));
+        assert_eq!(gives(&wanted(true, [3, 9])), Some(0));
+        assert_eq!(gives(&wanted(true, [3, 4])), None, "it would have as much as they afterwards");
+        assert_eq!(gives(&wanted(true, [9, 3])), None, "they have borrowed less");
+        assert_eq!(gives(&wanted(false, [3, 9])), None, "it may not borrow more");
+        assert_eq!(wanted(true, [3, 9]).beneficiary(Paid::Own(at(1))), None, "what is guaranteed stays");
+        assert_eq!(wanted(true, [3, 9]).beneficiary(Paid::Reserve), None);
+    }
+
+    #[test]
+    fn what_was_given_is_not_asked_for_again() {
+        let mut wanted = wanted(true, [3, 9]);
+        wanted.note(Paid::Borrowed(at(1)), 0);
+        assert_eq!((wanted.accounts[0].borrowed, wanted.accounts[1].borrowed), (4, 8));
+        assert_eq!(wanted.beneficiary(Paid::Own(at(0))), None);
+    }
+}
