@@ -107,8 +107,11 @@ closed! {
     pub enum Exporter {
         /// JSON lines on stdout.
         Console = "console",
-        /// OTLP logs.
+        /// OTLP logs: the events of this process.
         Otlp = "otlp",
+        /// OTLP logs: events of an earlier process, found in the spool. They are not among the reports
+        /// that this process counts, so its books are kept without them, and theirs apart.
+        OtlpRecovered = "otlp_recovered",
     }
 }
 
@@ -119,12 +122,14 @@ closed! {
         Delivered = "delivered",
         /// The receiver refused it for good.
         Rejected = "rejected",
-        /// The queue was full.
+        /// The queue was full, and the spool, if there is one, could not take more either.
         DroppedQueueFull = "dropped_queue_full",
         /// One event alone is larger than the queue or a request may be.
         DroppedTooLarge = "dropped_too_large",
         /// It was still pending when `delivery.shutdown_timeout` had passed.
         DroppedShutdown = "dropped_shutdown",
+        /// It was in the spool, and its file vanished or was damaged.
+        DroppedSpoolDamaged = "dropped_spool_damaged",
         /// Over the site's `events_per_second`; its counters are exact all the same.
         Capped = "capped",
     }
@@ -135,8 +140,32 @@ closed! {
     pub enum Place {
         /// In the queue.
         Memory = "memory",
-        /// In a request that is on its way, or between two tries of one.
+        /// In a request that is on its way.
         InFlight = "in_flight",
+        /// On disk, and in no request at the moment.
+        Spool = "spool",
+    }
+}
+
+closed! {
+    /// Why a file of the spool's directory was set aside: `lookout_spool_set_aside_total{reason}`.
+    pub enum SetAside {
+        /// Its name is none of the spool's.
+        Foreign = "foreign",
+        /// It is not, or not whole, the request that its name says it is.
+        Torn = "torn",
+    }
+}
+
+closed! {
+    /// What the disk refused: `lookout_spool_errors_total{operation}`.
+    pub enum SpoolOperation {
+        /// Writing a request: the disk is full, read-only, broken or gone.
+        Write = "write",
+        /// Reading one back.
+        Read = "read",
+        /// Removing one that was delivered.
+        Remove = "remove",
     }
 }
 
@@ -202,6 +231,8 @@ mod tests {
         check(Exporter::ALL.iter().map(|v| v.as_str()).collect());
         check(Fate::ALL.iter().map(|v| v.as_str()).collect());
         check(Place::ALL.iter().map(|v| v.as_str()).collect());
+        check(SetAside::ALL.iter().map(|v| v.as_str()).collect());
+        check(SpoolOperation::ALL.iter().map(|v| v.as_str()).collect());
         check(Signal::ALL.iter().map(|v| v.as_str()).collect());
         check(ExportCode::ALL.iter().map(|v| v.as_str()).collect());
     }

@@ -16,7 +16,7 @@ use crate::diagnostics;
 use crate::export::console::Console;
 use crate::export::otlp::client::Client;
 use crate::export::otlp::frame::{self, Frame};
-use crate::export::otlp::logs::Logs;
+use crate::export::otlp::logs::{Logs, Remainder};
 use crate::export::otlp::metrics::{Metrics, Telling};
 use crate::export::otlp::traces::Traces;
 use crate::export::prometheus::Scrape;
@@ -44,7 +44,7 @@ pub fn run(settings: &Settings) -> Result<(), String> {
         .enable_all()
         .build()
         .map_err(|error| format!("cannot start the runtime: {error}"))?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let mut signals = Signals::take().map_err(|error| format!("cannot listen for signals: {error}"))?;
         let daemon = Daemon::start(settings).await?;
         let signal = signals.end().await;
@@ -53,7 +53,10 @@ pub fn run(settings: &Settings) -> Result<(), String> {
             () = daemon.stop(settings.delivery.shutdown_timeout) => Ok(()),
             signal = signals.end() => Err(format!("{signal} again: ended at once, pending events are lost")),
         }
-    })
+    });
+    // What has not ended by now waits for a disk or a reader that hangs, and may do so for ever.
+    runtime.shutdown_background();
+    ended
 }
 
 struct Daemon {
@@ -151,8 +154,13 @@ impl Daemon {
         let left = self.exports.stop(deadline).await;
         self.admin_server.stop(Duration::from_millis(500)).await;
         match left {
-            0 => tracing::info!("stopped; every event was exported"),
-            left => tracing::warn!(events = left, "stopped; events that were still pending are dropped"),
+            Remainder { dropped: 0, spooled: 0 } => tracing::info!("stopped; every event was exported"),
+            Remainder { dropped: 0, spooled } => {
+                tracing::info!(spooled, "stopped; events that are left wait in the spool for the next start");
+            }
+            Remainder { dropped, spooled } => {
+                tracing::warn!(dropped, spooled, "stopped; events that were still pending are dropped");
+            }
         }
     }
 }
@@ -224,7 +232,7 @@ impl Exports {
         });
         let logs = otlp.logs.otlp.as_ref().map(|endpoint| {
             let client = Client::new(endpoint, Signal::Logs)?;
-            Ok::<_, String>(Logs::start(client, Frame::new(&resource), &settings.delivery, table.own.clone()))
+            Logs::start(client, Frame::new(&resource), &settings.delivery, table.own.clone())
         });
         // Without an export of metrics nothing has to be told before it goes.
         let telling = match &otlp.metrics.otlp {
@@ -275,16 +283,18 @@ impl Exports {
         Ok(Admin { scrape, listening: AtomicBool::new(false), unready_after, exports })
     }
 
-    /// Flushes everything; gives the number of events that were still pending at the deadline.
-    async fn stop(self, deadline: Instant) -> u64 {
-        let mut left = 0;
-        if let Some(console) = self.console {
-            // It waits for a thread that may be stuck in a write.
-            let stopped = tokio::task::spawn_blocking(move || console.shutdown(deadline)).await;
-            left += stopped.unwrap_or(0);
-        }
+    /// Flushes everything; gives what was still pending at the deadline.
+    async fn stop(self, deadline: Instant) -> Remainder {
+        // At the same time: a reader of stdout that is stuck must not take the collector's.
+        let console = self.console.map(|console| {
+            tokio::task::spawn_blocking(move || console.shutdown(deadline))
+        });
+        let mut left = Remainder { dropped: 0, spooled: 0 };
         if let Some(logs) = self.logs {
-            left += logs.shutdown(deadline).await.events;
+            left = logs.shutdown(deadline).await;
+        }
+        if let Some(console) = console {
+            left.dropped += console.await.unwrap_or(0);
         }
         if let Some(metrics) = self.metrics {
             metrics.shutdown(deadline).await;

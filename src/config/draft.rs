@@ -29,7 +29,10 @@ pub(super) struct Draft {
     pub(super) noise: Noise,
     pub(super) limits: Limits,
     pub(super) otlp: OtlpDraft,
+    /// Without `spool`, which is put together from the pieces below.
     pub(super) delivery: Delivery,
+    pub(super) spool_directory: Option<PathBuf>,
+    pub(super) spool_max_bytes: u64,
     pub(super) admin: Admin,
 }
 
@@ -93,7 +96,9 @@ impl Draft {
             noise: Noise::default(),
             limits: Limits { series: 0, series_idle: Duration::ZERO },
             otlp: OtlpDraft::blank(),
-            delivery: Delivery { memory_bytes: 0, shutdown_timeout: Duration::ZERO },
+            delivery: Delivery { memory_bytes: 0, shutdown_timeout: Duration::ZERO, spool: None },
+            spool_directory: None,
+            spool_max_bytes: 0,
             admin: Admin { unready_after: None },
         }
     }

@@ -106,9 +106,6 @@ fn check_own(name: &str, rest: &str) -> Option<String> {
     if names.iter().any(|known| known == name) {
         return None;
     }
-    if let Some(reason) = table::absent_variable(name) {
-        return Some(reason.to_owned());
-    }
     let near = near::nearest(rest, names.iter().filter_map(|name| name.strip_prefix("LOOKOUT_")));
     let hint = near.map(|near| format!("; did you mean LOOKOUT_{near}?")).unwrap_or_default();
     Some(format!("unknown variable{hint} (lookoutd config prints the settings there are)"))

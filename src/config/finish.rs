@@ -3,7 +3,7 @@
 use super::complaint::Complaint;
 use super::draft::Draft;
 use super::exports;
-use super::settings::{Intake, RateLimit, Settings, TlsFiles, UnknownSites};
+use super::settings::{Delivery, Intake, RateLimit, Settings, Spool, TlsFiles, UnknownSites};
 
 /// Two settings that do not go together; the message stands where `key` was set.
 #[derive(Debug)]
@@ -24,6 +24,8 @@ pub(super) fn finish(draft: Draft) -> Result<Settings, Conflict> {
     check_listeners(&draft)?;
     check_sites(&draft)?;
     let intake = Intake { rate_limit: rate_limit(&draft)?, tls: tls(&draft)?, ..draft.intake };
+    let max_bytes = draft.spool_max_bytes;
+    let spool = draft.spool_directory.map(|directory| Spool { directory, max_bytes });
     Ok(Settings {
         listen: draft.listen,
         admin_listen: draft.admin_listen,
@@ -34,7 +36,7 @@ pub(super) fn finish(draft: Draft) -> Result<Settings, Conflict> {
         noise: draft.noise,
         limits: draft.limits,
         otlp: exports::finish(draft.otlp)?,
-        delivery: draft.delivery,
+        delivery: Delivery { spool, ..draft.delivery },
         admin: draft.admin,
     })
 }

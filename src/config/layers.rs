@@ -103,9 +103,6 @@ fn map(pairs: Vec<(String, String)>) -> Node {
 
 /// The complaint about a key that is in no table.
 fn unknown(key: &str) -> Complaint {
-    if let Some(reason) = table::absent(key) {
-        return Complaint::new(reason);
-    }
     if table::is_section(key) {
         return Complaint::new(format!("this is a section; known in it are {}", children(key).join(", ")));
     }

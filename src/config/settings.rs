@@ -316,6 +316,17 @@ pub struct Delivery {
     pub memory_bytes: usize,
     /// How long shutdown may take to flush.
     pub shutdown_timeout: Duration,
+    /// Where events wait on disk; absent: nowhere.
+    pub spool: Option<Spool>,
+}
+
+/// `delivery.spool`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spool {
+    /// A directory for this process alone.
+    pub directory: PathBuf,
+    /// Most bytes of events on disk.
+    pub max_bytes: u64,
 }
 
 /// `admin.*`.

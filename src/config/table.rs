@@ -123,24 +123,6 @@ fn put_some<T>(place: &mut Option<T>, read: Read<T>) -> Result<(), Complaint> {
     put(place, read.map(Some))
 }
 
-/// What is documented and not in this version yet: sections, and why they are refused.
-const ABSENT: &[(&str, &str)] = &[(
-    "delivery.spool",
-    "this version has no spool; events that delivery.memory_bytes cannot hold are dropped and counted",
-)];
-
-/// Why a key is refused although it is documented.
-pub(super) fn absent(key: &str) -> Option<&'static str> {
-    let under =
-        |name: &str| key.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
-    ABSENT.iter().find(|(name, _)| under(name)).map(|(_, reason)| *reason)
-}
-
-/// The same for a variable.
-pub(super) fn absent_variable(name: &str) -> Option<&'static str> {
-    ABSENT.iter().find(|(key, _)| name.starts_with(&environment(key))).map(|(_, reason)| *reason)
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
@@ -154,7 +136,6 @@ mod tests {
         for setting in all() {
             assert!(keys.insert(setting.key), "{} twice", setting.key);
             assert!(!is_section(setting.key), "{} is a section too", setting.key);
-            assert!(absent(setting.key).is_none(), "{}", setting.key);
             assert!(
                 setting.key.bytes().all(|b| b.is_ascii_lowercase() || b"._".contains(&b)),
                 "{}",
@@ -188,12 +169,5 @@ mod tests {
                 last = top;
             }
         }
-    }
-
-    #[test]
-    fn what_is_absent_is_said_with_a_reason() {
-        assert!(absent("delivery.spool").is_some());
-        assert!(absent("delivery.spool.directory").is_some());
-        assert!(absent("delivery.spooler").is_none());
     }
 }

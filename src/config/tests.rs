@@ -39,7 +39,7 @@ fn printed(loaded: &Loaded) -> String {
     String::from_utf8(out).unwrap()
 }
 
-/// The documented file in full, but for the spool.
+/// The documented file in full.
 const SAMPLE: &str = r#"
 listen: 0.0.0.0:8480
 admin_listen: 127.0.0.1:18480
@@ -55,7 +55,7 @@ privacy: { query: strip, path_secrets: redact, client_address: none }
 noise: { rules: [ { field: blocked_url, match: "*.antivirus.example", class: injected } ] }
 limits: { series: 10000, series_idle: 24h }
 otlp: { endpoint: http://127.0.0.1:4318, protocol: http/protobuf, headers: {}, compression: gzip }
-delivery: { memory_bytes: 32MiB, shutdown_timeout: 10s }
+delivery: { memory_bytes: 32MiB, shutdown_timeout: 10s, spool: { directory: /var/lib/lookoutd, max_bytes: 1GiB } }
 "#;
 
 #[test]
@@ -88,7 +88,8 @@ fn the_defaults_are_the_documented_ones() {
     assert_eq!(s.privacy, privacy);
     assert_eq!(s.noise.rules, []);
     assert_eq!(s.limits, Limits { series: 10_000, series_idle: Duration::from_secs(86_400) });
-    let delivery = Delivery { memory_bytes: 32 << 20, shutdown_timeout: Duration::from_secs(10) };
+    let delivery =
+        Delivery { memory_bytes: 32 << 20, shutdown_timeout: Duration::from_secs(10), spool: None };
     assert_eq!(s.delivery, delivery);
     assert_eq!(s.admin, Admin { unready_after: None });
     let otlp = Otlp {
@@ -129,6 +130,8 @@ fn the_sample_file_is_taken() {
     assert_eq!((logs.url.as_str(), logs.compression), ("http://127.0.0.1:4318/v1/logs", Compression::Gzip));
     assert_eq!(s.otlp.metrics.otlp.unwrap().url, "http://127.0.0.1:4318/v1/metrics");
     assert!(!s.otlp.logs.console);
+    let spool = Spool { directory: "/var/lib/lookoutd".into(), max_bytes: 1 << 30 };
+    assert_eq!(s.delivery.spool, Some(spool));
 }
 
 #[test]

@@ -10,6 +10,10 @@ use crate::table::budget;
 use crate::table::histogram::SharedHistogram;
 use crate::table::series::Number;
 
+mod spool;
+
+use spool::SpoolNumbers;
+
 /// The self-metrics. All methods may be called from any thread.
 #[derive(Debug, Default)]
 pub struct OwnMetrics {
@@ -24,6 +28,8 @@ pub struct OwnMetrics {
     upload_duration: SharedHistogram,
     /// `lookout_connections`.
     pub connections: AtomicI64,
+    /// `lookout_spool_*`.
+    pub spool: SpoolNumbers,
 }
 
 /// What every upload counts, together: the fewer cache lines threads take from each other, the better.
@@ -121,7 +127,7 @@ pub(crate) const PROCESS_SAMPLES: usize = 7;
 
 /// Every family of the daemon's own.
 pub fn families() -> impl Iterator<Item = &'static Family> {
-    FAMILIES.iter().chain(&budget::FAMILIES).copied()
+    FAMILIES.iter().chain(&spool::FAMILIES).chain(&budget::FAMILIES).copied()
 }
 
 impl OwnMetrics {
@@ -129,6 +135,7 @@ impl OwnMetrics {
     pub(super) fn read(&self, give: Give<'_>) {
         self.read_intake(give);
         self.read_delivery(give);
+        self.spool.read(give);
         let revision: &str = env!("LOOKOUTD_REVISION");
         let build = [env!("CARGO_PKG_VERSION"), revision, env!("LOOKOUTD_RUSTC")];
         give(&BUILD_INFO, &build, Number::Float(1.0));
@@ -157,7 +164,6 @@ impl OwnMetrics {
                 give(&PENDING, &labels, Number::Float(self.pending(*exporter, *place) as f64));
             }
         }
-        give(&SPOOL_BYTES, &[], Number::Float(0.0));
         for signal in Signal::ALL {
             for code in ExportCode::ALL {
                 let labels = [signal.as_str(), code.as_str()];
@@ -182,12 +188,11 @@ pub(super) const fn family(
     Family { name, help, measure, labels, weight: 0 }
 }
 
-static FAMILIES: [&Family; 11] = [
+static FAMILIES: [&Family; 10] = [
     &UPLOADS,
     &REJECTED,
     &EVENTS,
     &PENDING,
-    &SPOOL_BYTES,
     &EXPORT_REQUESTS,
     &EXPORT_DURATION,
     &UPLOAD_DURATION,
@@ -218,12 +223,6 @@ static PENDING: Family = family(
     Measure::Gauge,
     &["exporter", "place"],
     "Events that have not met their fate yet, by where they wait.",
-);
-static SPOOL_BYTES: Family = family(
-    "lookout_spool_bytes",
-    Measure::Gauge,
-    &[],
-    "Bytes of events on disk; 0 as long as there is no spool.",
 );
 static EXPORT_REQUESTS: Family = family(
     "lookout_export_requests_total",

@@ -224,6 +224,20 @@ pub(super) static SETTINGS: &[Setting] = &[
         ..Setting::BASE
     },
     Setting {
+        key: "delivery.spool.directory",
+        default: Unset("no spool: what memory cannot hold is dropped and counted"),
+        comment: "Directory of this process alone, in which events for OTLP wait on disk; made if there is none.",
+        set: |d, n| put_some(&mut d.spool_directory, read::path(n)),
+        ..Setting::BASE
+    },
+    Setting {
+        key: "delivery.spool.max_bytes",
+        default: Is("1GiB"),
+        comment: "Most bytes of events on disk; more are held in memory, then dropped and counted.",
+        set: |d, n| put(&mut d.spool_max_bytes, read::size(n, 1 << 16, "64KiB").map(|bytes| bytes as u64)),
+        ..Setting::BASE
+    },
+    Setting {
         key: "admin.unready_after",
         default: Is("off"),
         comment: "When an export has failed for longer, /-/ready answers 503: off or a duration.",

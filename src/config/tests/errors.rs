@@ -92,7 +92,7 @@ fn variables() {
         ("LOOKOUT_SITES", "[", "not valid YAML: "),
         ("LOOKOUT_LIMIT_SERIES", "2000", "unknown variable; did you mean LOOKOUT_LIMITS_SERIES? "),
         ("LOOKOUT_COLOUR", "red", "unknown variable (lookoutd config prints the settings there are)"),
-        ("LOOKOUT_DELIVERY_SPOOL_DIRECTORY", "/x", "this version has no spool; "),
+        ("LOOKOUT_DELIVERY_SPOOL_MAX_BYTES", "1KiB", "expected a size of at least 64KiB, found \"1KiB\""),
         ("LOOKOUT_OTLP_HEADERS", "a", "entry 1: expected NAME=VALUE"),
         (
             "OTEL_BSP_SCHEDULE_DELAY",
@@ -124,21 +124,13 @@ fn flags() {
             "--set limits.series: expected a whole number from 1000 to 10000000, found \"1\"",
         ),
         (
-            "delivery.spool.directory",
+            "delivery.spool",
             "/x",
-            "--set delivery.spool.directory: this version has no spool; events that delivery.memory_bytes \
-             cannot hold are dropped and counted",
+            "--set delivery.spool: this is a section; known in it are directory, max_bytes",
         ),
     ] {
         assert_eq!(load_all("", &[], &[(key, value)]).unwrap_err(), message);
     }
-}
-
-#[test]
-fn what_this_version_lacks() {
-    let message = "l.yaml:2: delivery.spool: this version has no spool; events that delivery.memory_bytes \
-                   cannot hold are dropped and counted";
-    assert_eq!(from_yaml("delivery:\n  spool: { directory: /x }"), Err(message.to_owned()));
 }
 
 #[test]

@@ -1,11 +1,12 @@
-//! The sender of events: takes batches from the queue, a few at a time, and sends each until the
-//! collector has taken or refused it. The collector may be away for as long as it likes; what that
-//! costs is bounded by the queue and counted there.
+//! The senders of events: a few at a time, each takes a parcel from the outbox, tries it once, and gives
+//! it its fate or brings it back. The collector may be away for as long as it likes; what that costs is
+//! bounded by the outbox and counted there.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
+use bytes::Bytes;
+use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tracing::{info, warn};
 
@@ -13,42 +14,68 @@ use crate::config::settings::Delivery;
 use crate::export::otlp::client::{Attempt, Client};
 use crate::export::otlp::frame::Frame;
 use crate::export::otlp::health::Health;
-use crate::export::otlp::queue::{Batch, Queue};
+use crate::export::otlp::outbox::Outbox;
+use crate::export::otlp::parcel::Parcel;
+use crate::export::otlp::queue::{Queue, SAVE_AFTER};
 use crate::export::otlp::throttle::Throttle;
-use crate::outcome::{Exporter, Fate, Signal};
+use crate::outcome::{Exporter, Fate, Place, Signal};
 use crate::table::own::OwnMetrics;
 
 mod backoff;
+mod keeper;
 
 use backoff::Backoff;
 
-/// Most requests of events on their way at a time, those between two tries included.
+/// Most requests of events on their way at a time, and parcels between two tries that wait for a sender.
 pub const MAX_IN_FLIGHT: usize = 4;
 /// Least time between two log lines of one kind.
 const LOG_INTERVAL: Duration = Duration::from_secs(30);
 /// An outage that was shorter is not worth a line when it ends.
 const NOTABLE_OUTAGE: Duration = Duration::from_secs(10);
+/// With a spool, this part of the time for shutdown is kept for writing down what is left, and at most so
+/// much.
+const SAVING_PART: u32 = 4;
+const SAVING_TIME: Duration = Duration::from_secs(3);
 
 /// The running export of events.
 #[derive(Debug)]
 pub struct Logs {
-    queue: Arc<Queue>,
+    outbox: Arc<Outbox>,
     health: Arc<Health>,
     own: Arc<OwnMetrics>,
-    stop: watch::Sender<Option<Instant>>,
-    dispatcher: JoinHandle<()>,
+    stop: watch::Sender<Option<Stop>>,
+    senders: JoinHandle<()>,
+}
+
+/// That the end has come, and until when it may take.
+#[derive(Debug, Clone, Copy)]
+struct Stop {
+    /// Sending ends then.
+    sending: Instant,
+    /// Writing down what is left ends then.
+    saving: Instant,
 }
 
 /// What shutdown could not deliver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Remainder {
-    /// Events, all counted as `Fate::DroppedShutdown`.
-    pub events: u64,
+    /// Events counted as `Fate::DroppedShutdown`.
+    pub dropped: u64,
+    /// Events on disk, for the next start.
+    pub spooled: u64,
 }
 
 impl Logs {
     /// Starts the export, in the current Tokio runtime.
-    pub fn start(client: Client, frame: Frame, delivery: &Delivery, own: Arc<OwnMetrics>) -> Self {
+    ///
+    /// # Errors
+    /// What is wrong with the spool's directory, in words.
+    pub fn start(
+        client: Client,
+        frame: Frame,
+        delivery: &Delivery,
+        own: Arc<OwnMetrics>,
+    ) -> Result<Self, String> {
         Self::start_with(client, frame, delivery, own, Backoff::default())
     }
 
@@ -58,27 +85,28 @@ impl Logs {
         delivery: &Delivery,
         own: Arc<OwnMetrics>,
         backoff: Backoff,
-    ) -> Self {
-        let queue = Arc::new(Queue::new(delivery.memory_bytes, Arc::clone(&own)));
+    ) -> Result<Self, String> {
+        let outbox = Arc::new(Outbox::open(delivery, frame, &own)?);
         let health = Arc::new(Health::default());
         let sender = Arc::new(Sender {
             client,
-            frame,
+            outbox: Arc::clone(&outbox),
             own: Arc::clone(&own),
             health: Arc::clone(&health),
+            healed: Notify::new(),
             backoff,
             failures: Throttle::new(LOG_INTERVAL),
             rejections: Throttle::new(LOG_INTERVAL),
             remarks: Throttle::new(LOG_INTERVAL),
         });
         let (stop, stopped) = watch::channel(None);
-        let dispatcher = tokio::spawn(dispatch(sender, Arc::clone(&queue), stopped));
-        Logs { queue, health, own, stop, dispatcher }
+        let senders = tokio::spawn(run(sender, stopped));
+        Ok(Logs { outbox, health, own, stop, senders })
     }
 
     /// Where intake puts events.
     pub fn queue(&self) -> Arc<Queue> {
-        Arc::clone(&self.queue)
+        Arc::clone(self.outbox.queue())
     }
 
     /// Since when the export fails, for readiness.
@@ -87,97 +115,175 @@ impl Logs {
     }
 
     /// Takes no more events, sends what is there without waiting for anything but the collector, and
-    /// gives up at the deadline.
+    /// gives up at the deadline. With a spool, what fails once is not tried again but written down.
     pub async fn shutdown(self, deadline: Instant) -> Remainder {
-        self.queue.close();
-        self.stop.send_replace(Some(deadline));
+        self.outbox.queue().close();
+        let left = deadline.saturating_duration_since(Instant::now());
+        let saving = match self.outbox.spool() {
+            Some(_) => SAVING_TIME.min(left / SAVING_PART),
+            None => Duration::ZERO,
+        };
+        let sending = deadline.checked_sub(saving).unwrap_or(deadline);
+        self.stop.send_replace(Some(Stop { sending, saving: deadline }));
         // It fails only if it panicked, and then what it held has been counted all the same.
-        let _ = self.dispatcher.await;
-        self.queue.clear();
-        Remainder { events: self.own.events(Exporter::Otlp, Fate::DroppedShutdown) }
-    }
-}
-
-/// Runs until the queue is closed and every batch has met its fate, or until the deadline.
-async fn dispatch(sender: Arc<Sender>, queue: Arc<Queue>, stop: watch::Receiver<Option<Instant>>) {
-    let mut deliveries = JoinSet::new();
-    tokio::select! {
-        () = feed(&sender, &queue, &stop, &mut deliveries) => {}
-        () = deadline(stop.clone()) => {}
-    }
-    // Ends what still runs and waits for it, so that its events have been counted.
-    deliveries.shutdown().await;
-}
-
-async fn feed(
-    sender: &Arc<Sender>,
-    queue: &Queue,
-    stop: &watch::Receiver<Option<Instant>>,
-    deliveries: &mut JoinSet<()>,
-) {
-    // A batch is taken only when it can be sent: until then the open one goes on filling.
-    while let Some(batch) = queue.next().await {
-        deliveries.spawn(Arc::clone(sender).deliver(batch, stop.clone()));
-        while deliveries.len() >= MAX_IN_FLIGHT {
-            deliveries.join_next().await;
+        let _ = self.senders.await;
+        self.outbox.queue().clear();
+        let spooled = [Exporter::Otlp, Exporter::OtlpRecovered]
+            .map(|exporter| u64::try_from(self.own.pending(exporter, Place::Spool)).unwrap_or(0));
+        Remainder {
+            dropped: self.own.events(Exporter::Otlp, Fate::DroppedShutdown),
+            spooled: spooled.iter().sum(),
         }
     }
-    while deliveries.join_next().await.is_some() {}
 }
 
-/// Ends at the deadline, once there is one; at once when the owner has gone without setting one.
-async fn deadline(mut stop: watch::Receiver<Option<Instant>>) {
-    let deadline = stop.wait_for(Option::is_some).await.ok().and_then(|deadline| *deadline);
-    if let Some(deadline) = deadline {
-        tokio::time::sleep_until(deadline.into()).await;
+/// Runs until the queue is closed and every parcel has met its fate or is on disk, or until the deadline.
+async fn run(sender: Arc<Sender>, mut stop: watch::Receiver<Option<Stop>>) {
+    let (finish, finished) = watch::channel(false);
+    let keeper = sender
+        .outbox
+        .spool()
+        .map(|spool| tokio::spawn(keeper::keep(Arc::clone(&sender.outbox), Arc::clone(spool), finished)));
+    let mut senders = JoinSet::new();
+    for _ in 0..MAX_IN_FLIGHT {
+        senders.spawn(Arc::clone(&sender).send_all(stop.clone()));
+    }
+    tokio::select! {
+        () = async { while senders.join_next().await.is_some() {} } => {}
+        // They end by themselves; only a disk that hangs could keep them.
+        () = until(&mut stop, |stop| stop.saving) => {}
+    }
+    // Ends what still runs and waits for it, so that its events have been counted.
+    senders.shutdown().await;
+    if let Some(mut keeper) = keeper {
+        finish.send_replace(true);
+        tokio::select! {
+            _ = &mut keeper => return,
+            () = until(&mut stop, |stop| stop.saving) => keeper.abort(),
+        }
+        // It ends at its next step; what it held has been counted then.
+        let _ = keeper.await;
     }
 }
 
-/// What all deliveries share.
+/// Ends at this part of the end, once there is one; at once when the owner has gone without setting one.
+async fn until(stop: &mut watch::Receiver<Option<Stop>>, part: impl Fn(Stop) -> Instant) {
+    let stop = stop.wait_for(Option::is_some).await.ok().and_then(|stop| *stop);
+    if let Some(stop) = stop {
+        tokio::time::sleep_until(part(stop).into()).await;
+    }
+}
+
+/// What all senders share.
 #[derive(Debug)]
 struct Sender {
     client: Client,
-    frame: Frame,
+    outbox: Arc<Outbox>,
     own: Arc<OwnMetrics>,
     health: Arc<Health>,
+    /// Rouses those who wait after a failure when another got through.
+    healed: Notify,
     backoff: Backoff,
     failures: Throttle,
     rejections: Throttle,
     remarks: Throttle,
 }
 
+/// How one try of a parcel ended.
+enum Tried {
+    /// Its events have met their fate.
+    Settled,
+    /// It is back in the outbox; the collector may have asked for time.
+    Failed(Option<Duration>),
+    /// It is back in the outbox: there is no time left.
+    CutOff,
+}
+
 impl Sender {
-    /// Sends one batch until each of its events has a fate.
-    async fn deliver(self: Arc<Self>, batch: Batch, mut stop: watch::Receiver<Option<Instant>>) {
-        let Batch { records, mut pending, .. } = batch;
-        let request = self.frame.request(&records);
-        drop(records);
+    /// One sender: sends parcels as long as there are any.
+    async fn send_all(self: Arc<Self>, mut stop: watch::Receiver<Option<Stop>>) {
         let mut waits = self.backoff.waits();
-        loop {
-            let started = Instant::now();
-            let attempt = self.client.send(request.clone()).await;
-            self.own.export_request(Signal::Logs, attempt.code(), started.elapsed());
-            self.note(&attempt);
-            let rejected = match attempt {
-                Attempt::Taken => 0,
-                Attempt::Partial { rejected, .. } => rejected,
-                Attempt::Refused { .. } => u64::MAX,
-                Attempt::Retry { after, .. } => {
-                    waits.wait(after, &mut stop).await;
-                    continue;
-                }
-            };
-            let rejected = pending.settle(Fate::Rejected, rejected);
-            pending.settle(Fate::Delivered, u64::MAX);
-            self.say_why(&attempt, rejected);
-            return;
+        while let Some(parcel) = self.outbox.next().await {
+            let Some((parcel, request)) = self.outbox.load(parcel).await else { continue };
+            match self.try_once(parcel, request, &mut stop).await {
+                Tried::Settled => waits.reset(),
+                Tried::CutOff => return,
+                // What has a place on disk need not be forced on a collector that fails.
+                Tried::Failed(_) if stop.borrow().is_some() && self.outbox.spool().is_some() => return,
+                Tried::Failed(asked) => waits.wait(asked, &self.healed, &mut stop).await,
+            }
         }
+    }
+
+    async fn try_once(
+        &self,
+        mut parcel: Parcel,
+        request: Bytes,
+        stop: &mut watch::Receiver<Option<Stop>>,
+    ) -> Tried {
+        let started = Instant::now();
+        let Some(attempt) = self.send(&mut parcel, request, stop).await else {
+            self.outbox.give_back(parcel, Duration::ZERO);
+            return Tried::CutOff;
+        };
+        self.own.export_request(Signal::Logs, attempt.code(), started.elapsed());
+        self.note(&attempt);
+        let rejected = match attempt {
+            Attempt::Taken => 0,
+            Attempt::Partial { rejected, .. } => rejected,
+            Attempt::Refused { .. } => u64::MAX,
+            Attempt::Retry { after, .. } => {
+                let delay = self.backoff.delay(parcel.tries, after);
+                self.outbox.give_back(parcel, delay);
+                return Tried::Failed(after);
+            }
+        };
+        let rejected = parcel.pending.settle(Fate::Rejected, rejected);
+        parcel.pending.settle(Fate::Delivered, u64::MAX);
+        self.say_why(&attempt, rejected);
+        self.outbox.discard(parcel).await;
+        Tried::Settled
+    }
+
+    /// One try; `None` when shutdown cuts it off. What takes long is saved meanwhile.
+    async fn send(
+        &self,
+        parcel: &mut Parcel,
+        request: Bytes,
+        stop: &mut watch::Receiver<Option<Stop>>,
+    ) -> Option<Attempt> {
+        let overdue = tokio::time::sleep_until((parcel.since + SAVE_AFTER).into());
+        let mut sending = Box::pin(self.client.send(request.clone()));
+        let (mut saving, mut is_due) = (None, true);
+        tokio::pin!(overdue);
+        let attempt = loop {
+            tokio::select! {
+                attempt = &mut sending => break Some(attempt),
+                () = until(stop, |stop| stop.sending) => break None,
+                () = &mut overdue, if is_due => {
+                    is_due = false;
+                    saving = self.outbox.save(parcel, &request);
+                }
+            }
+        };
+        // A file that is being written is waited for: it must be known before it is removed or kept.
+        if let Some(Ok(Some(file))) = match saving {
+            Some(saving) => Some(saving.await),
+            None => None,
+        } {
+            parcel.file = Some(file);
+            parcel.pending.saved();
+        }
+        attempt
     }
 
     /// Keeps readiness up to date, and says when an outage begins, goes on and ends.
     fn note(&self, attempt: &Attempt) {
-        if let Some(outage) = self.health.note(attempt).filter(|outage| *outage >= NOTABLE_OUTAGE) {
-            info!(seconds = outage.as_secs(), "events are delivered again");
+        if let Some(outage) = self.health.note(attempt) {
+            self.healed.notify_waiters();
+            if outage >= NOTABLE_OUTAGE {
+                info!(seconds = outage.as_secs(), "events are delivered again");
+            }
         }
         if let Attempt::Retry { code, message, .. } = attempt
             && let Some(tries) = self.failures.admit(1)

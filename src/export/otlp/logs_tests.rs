@@ -9,7 +9,7 @@ use prost::Message;
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::config::settings::{Endpoint, Protocol};
+use crate::config::settings::{self, Endpoint, Protocol};
 use crate::export::otlp::receiver::{self, Reply, partial, until};
 use crate::outcome::{ExportCode, Place};
 
@@ -23,12 +23,16 @@ struct Running {
 
 impl Running {
     fn start(endpoint: &Endpoint, memory_bytes: usize) -> Self {
+        Self::start_with(endpoint, memory_bytes, None)
+    }
+
+    fn start_with(endpoint: &Endpoint, memory_bytes: usize, spool: Option<settings::Spool>) -> Self {
         let own = Arc::new(OwnMetrics::default());
         let client = Client::new(endpoint, Signal::Logs).unwrap();
         let frame = Frame::new(&Resource::default());
-        let delivery = Delivery { memory_bytes, shutdown_timeout: FAR };
+        let delivery = Delivery { memory_bytes, shutdown_timeout: FAR, spool };
         let backoff = Backoff { base: Duration::from_millis(5), cap: Duration::from_millis(20) };
-        let logs = Logs::start_with(client, frame, &delivery, Arc::clone(&own), backoff);
+        let logs = Logs::start_with(client, frame, &delivery, Arc::clone(&own), backoff).unwrap();
         Running { logs, own, taken: AtomicUsize::new(0) }
     }
 
@@ -80,7 +84,7 @@ async fn events_are_delivered_once() {
     running.until("all delivered", |r| r.fate(Fate::Delivered) == 1100).await;
     assert_eq!(receiver.log.records().len(), 1100);
     assert_eq!(running.tries(ExportCode::Ok), 3);
-    assert_eq!(running.shutdown(FAR).await.0, Remainder { events: 0 });
+    assert_eq!(running.shutdown(FAR).await.0, Remainder { spooled: 0, dropped: 0 });
 }
 
 #[tokio::test]
@@ -189,7 +193,7 @@ async fn at_most_four_requests_are_in_flight() {
     assert_eq!(running.own.pending(Exporter::Otlp, Place::Memory), 2 * 512);
     let start = Instant::now();
     let (remainder, _own) = running.shutdown(Duration::from_millis(100)).await;
-    assert_eq!(remainder, Remainder { events: 6 * 512 });
+    assert_eq!(remainder, Remainder { spooled: 0, dropped: 6 * 512 });
     assert!(start.elapsed() < Duration::from_secs(5));
     assert_eq!(receiver.log.len(), MAX_IN_FLIGHT);
 }
@@ -202,7 +206,7 @@ async fn shutdown_sends_what_is_there_without_waiting_for_more() {
     let start = Instant::now();
     let (remainder, own) = running.shutdown(FAR).await;
     assert!(start.elapsed() < crate::export::otlp::queue::MAX_BATCH_AGE);
-    assert_eq!((remainder.events, own.events(Exporter::Otlp, Fate::Delivered)), (0, 3));
+    assert_eq!((remainder.dropped, own.events(Exporter::Otlp, Fate::Delivered)), (0, 3));
 }
 
 #[tokio::test]
@@ -217,7 +221,7 @@ async fn shutdown_ends_a_long_wait_and_tries_again() {
     running.push(512);
     running.until("tried", |r| r.tries(ExportCode::Unavailable) == 1).await;
     let (remainder, own) = running.shutdown(FAR).await;
-    assert_eq!((remainder.events, own.events(Exporter::Otlp, Fate::Delivered)), (0, 512));
+    assert_eq!((remainder.dropped, own.events(Exporter::Otlp, Fate::Delivered)), (0, 512));
     assert_eq!(receiver.log.len(), 3);
 }
 
@@ -228,7 +232,7 @@ async fn shutdown_gives_up_at_the_deadline() {
     running.push(1000);
     let start = Instant::now();
     let (remainder, _own) = running.shutdown(Duration::from_millis(300)).await;
-    assert_eq!(remainder, Remainder { events: 1000 });
+    assert_eq!(remainder, Remainder { spooled: 0, dropped: 1000 });
     assert!((Duration::from_millis(300)..Duration::from_secs(5)).contains(&start.elapsed()));
 }
 
@@ -261,7 +265,7 @@ async fn the_books_balance_under_load_and_trouble() {
         }
     });
     let (remainder, own) = running.shutdown(FAR).await;
-    assert_eq!(remainder.events, 0);
+    assert_eq!(remainder.dropped, 0);
     let fate = |fate| own.events(Exporter::Otlp, fate);
     assert!(fate(Fate::Delivered) > 0 && fate(Fate::Rejected) > 0);
     // The receiver saw each event at least once, and again for every try that it did not answer well.

@@ -1,6 +1,7 @@
-//! OTLP: what leaves for a collector. Intake encodes every event once and puts the bytes into
-//! `queue`; `logs` frames batches of them (`frame`) and sends them through `client` until each event
-//! has met exactly one fate (`pending`). Nothing here ever makes intake wait.
+//! OTLP: what leaves for a collector. Intake encodes every event once and puts the bytes into `queue`,
+//! which closes them into parcels (`parcel`); what memory is not to hold goes to disk (`spool`). From
+//! both (`outbox`), `logs` takes parcels, frames them (`frame`) and sends them through `client` until each
+//! event has met exactly one fate (`pending`). Nothing here ever makes intake wait.
 //!
 //! <https://opentelemetry.io/docs/specs/otlp/>
 
@@ -9,8 +10,11 @@ pub mod frame;
 pub mod health;
 pub mod logs;
 pub mod metrics;
+pub mod outbox;
+pub mod parcel;
 pub mod pending;
 pub mod queue;
+pub mod spool;
 pub mod text;
 pub mod throttle;
 pub mod traces;

@@ -5,7 +5,7 @@ use crate::outcome::Place;
 
 fn queue(limit: usize) -> (Queue, Arc<OwnMetrics>) {
     let own = Arc::new(OwnMetrics::default());
-    (Queue::new(limit, Arc::clone(&own)), own)
+    (Queue::new(limit, MAX_BATCH_BYTES, 1, Arc::clone(&own), Arc::default()), own)
 }
 
 fn push(queue: &Queue, lengths: &[usize]) {
@@ -27,61 +27,114 @@ fn fate(own: &OwnMetrics, fate: Fate) -> u64 {
     own.events(Exporter::Otlp, fate)
 }
 
-/// A batch that must be there without waiting.
-async fn at_once(queue: &Queue) -> Batch {
-    tokio::time::timeout(MAX_BATCH_AGE / 2, queue.next()).await.expect("a sealed batch").unwrap()
+/// The parcel that may be sent at this moment.
+fn at(queue: &Queue, now: Instant) -> Option<Parcel> {
+    match queue.take(now) {
+        Taken::Parcel(parcel) => Some(*parcel),
+        Taken::Later(_) | Taken::Over => None,
+    }
 }
 
-#[tokio::test]
-async fn a_batch_is_sealed_at_512_records() {
+/// The same, now, and there must be one. The length of its records is given too.
+fn at_once(queue: &Queue) -> (Parcel, usize) {
+    let parcel = at(queue, Instant::now()).expect("a parcel that is closed");
+    let Load::Records(records) = &parcel.load else { panic!("{parcel:?}") };
+    let len = records.len();
+    (parcel, len)
+}
+
+#[test]
+fn a_parcel_is_closed_at_512_records() {
     let (queue, own) = queue(1 << 20);
     push(&queue, &[1; 513]);
-    let batch = at_once(&queue).await;
-    assert_eq!((batch.records.len(), batch.pending.events()), (512, 512));
+    let (parcel, len) = at_once(&queue);
+    assert_eq!((len, parcel.pending.events()), (512, 512));
     assert_eq!((memory(&own), own.pending(Exporter::Otlp, Place::InFlight)), (1, 512));
 }
 
-#[tokio::test]
-async fn a_batch_never_exceeds_its_bytes() {
+#[test]
+fn a_parcel_never_exceeds_its_bytes() {
     let (queue, _own) = queue(8 << 20);
     push(&queue, &[MAX_BATCH_BYTES - 10, 11, MAX_BATCH_BYTES]);
-    assert_eq!(at_once(&queue).await.records.len(), MAX_BATCH_BYTES - 10);
-    assert_eq!(at_once(&queue).await.records.len(), 11);
-    assert_eq!(at_once(&queue).await.records.len(), MAX_BATCH_BYTES);
+    for (number, expected) in [(1, MAX_BATCH_BYTES - 10), (2, 11), (3, MAX_BATCH_BYTES)] {
+        let (parcel, len) = at_once(&queue);
+        assert_eq!((parcel.number, len), (number, expected));
+    }
 }
 
-#[tokio::test]
-async fn a_lone_record_leaves_after_a_second() {
+#[test]
+fn a_lone_record_leaves_after_a_second() {
     let (queue, _own) = queue(1 << 20);
     let start = Instant::now();
     push(&queue, &[5]);
-    let batch = queue.next().await.unwrap();
-    assert!(start.elapsed() >= MAX_BATCH_AGE);
-    assert_eq!(batch.pending.events(), 1);
+    let Taken::Later(Some(due)) = queue.take(start) else { panic!("it waits for more") };
+    assert!((start + MAX_BATCH_AGE..start + MAX_BATCH_AGE * 2).contains(&due));
+    assert!(at(&queue, due - Duration::from_millis(1)).is_none());
+    assert_eq!(at(&queue, due).unwrap().pending.events(), 1);
 }
 
 #[tokio::test]
-async fn a_waiting_taker_is_woken() {
+async fn a_waiting_sender_is_woken() {
     let (queue, _own) = queue(1 << 20);
-    let (batch, ()) = tokio::join!(at_once(&queue), async { push(&queue, &[1; 512]) });
-    assert_eq!(batch.pending.events(), 512);
+    let wake = Arc::clone(&queue.wake);
+    let woken = tokio::time::timeout(Duration::from_secs(20), wake.notified());
+    let (woken, ()) = tokio::join!(woken, async { push(&queue, &[1]) });
+    assert!(woken.is_ok());
 }
 
-#[tokio::test]
-async fn everything_pending_counts_against_the_limit() {
+#[test]
+fn everything_pending_counts_against_the_limit() {
     let (queue, own) = queue(1000);
     push(&queue, &[400, 400, 400, 150]);
     assert_eq!((memory(&own), fate(&own, Fate::DroppedQueueFull)), (3, 1));
     queue.close();
-    let batch = queue.next().await.unwrap();
+    let (parcel, _) = at_once(&queue);
     push(&queue, &[1]);
     assert_eq!(fate(&own, Fate::DroppedShutdown), 1);
     assert_eq!(queue.held.load(Ordering::Relaxed), 950);
-    drop(batch);
+    drop(parcel);
     assert_eq!(queue.held.load(Ordering::Relaxed), 0);
-    assert!(queue.next().await.is_none());
+    assert!(matches!(queue.take(Instant::now()), Taken::Over));
     assert_eq!(memory(&own) + own.pending(Exporter::Otlp, Place::InFlight), 0);
     assert_eq!(fate(&own, Fate::DroppedShutdown), 4);
+}
+
+#[test]
+fn what_comes_back_goes_first_when_it_is_ripe() {
+    let (queue, own) = queue(1 << 20);
+    push(&queue, &[1; 1024]);
+    let (mut first, _) = at_once(&queue);
+    let later = Instant::now() + Duration::from_secs(60);
+    first.ripe = Some(later);
+    queue.put_back(first);
+    assert_eq!((memory(&own), own.pending(Exporter::Otlp, Place::InFlight)), (1024, 0));
+    assert_eq!(at_once(&queue).0.number, 2);
+    let Taken::Later(Some(due)) = queue.take(Instant::now()) else { panic!("it is not ripe") };
+    assert_eq!((due, at(&queue, later).unwrap().number), (later, 1));
+}
+
+#[test]
+fn only_what_has_waited_long_is_overdue() {
+    let (queue, _own) = queue(1 << 20);
+    let start = Instant::now();
+    push(&queue, &[1; 513]);
+    assert!(queue.take_overdue(start + SAVE_AFTER - Duration::from_millis(1)).is_none());
+    let late = Instant::now() + SAVE_AFTER;
+    let overdue = [queue.take_overdue(late), queue.take_overdue(late), queue.take_overdue(late)];
+    assert_eq!(overdue.map(|parcel| parcel.map(|it| it.pending.events())), [Some(512), Some(1), None]);
+}
+
+#[tokio::test]
+async fn what_memory_has_no_room_for_is_overdue_at_once() {
+    let (queue, _own) = queue(4000);
+    push(&queue, &[1; 512]);
+    push(&queue, &[1; 400]);
+    assert!(queue.take_overdue(Instant::now()).is_none(), "a quarter of the memory may wait");
+    push(&queue, &[1; 700]);
+    tokio::time::timeout(Duration::from_secs(20), queue.until_short()).await.expect("to be told");
+    assert_eq!(queue.take_overdue(Instant::now()).unwrap().number, 1);
+    assert_eq!(queue.take_overdue(Instant::now()).unwrap().number, 2, "the one being filled is another");
+    assert!(queue.take_overdue(Instant::now()).is_none());
 }
 
 #[test]

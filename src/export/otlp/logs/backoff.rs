@@ -2,9 +2,11 @@
 //! which failed together do not return together, at least as long as the collector asks for, and no
 //! longer than it takes to begin shutting down.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
+
+use super::Stop;
 
 /// The longest delay that a collector is granted. A wrong clock can ask for years.
 const MAX_SERVER_DELAY: Duration = Duration::from_secs(300);
@@ -28,20 +30,28 @@ impl Default for Backoff {
 const STOPPING: Backoff = Backoff { base: Duration::from_millis(50), cap: Duration::from_secs(1) };
 
 impl Backoff {
-    /// The waits of one request.
-    pub(super) fn waits(self) -> Waits {
-        Waits { running: self, failures: 0 }
+    /// A delay after so many failures before: `base` to twice that, then doubling up to `cap`, of
+    /// which the upper half is random; more if the collector asks for more.
+    pub(super) fn delay(&self, failures: u32, asked: Option<Duration>) -> Duration {
+        match asked {
+            // The collector knows better, except that asking for nothing must not make a busy loop.
+            Some(asked) => asked.min(MAX_SERVER_DELAY) + self.jittered(0),
+            None => self.jittered(failures),
+        }
     }
 
-    /// A delay after so many failures before: `base` to twice that, then doubling up to `cap`, of
-    /// which the upper half is random.
-    fn delay(&self, failures: u32) -> Duration {
+    fn jittered(&self, failures: u32) -> Duration {
         let longest = self.base.saturating_mul(2u32.saturating_pow(failures.saturating_add(1))).min(self.cap);
         longest.mul_f64(0.5 + fastrand::f64() / 2.0)
     }
+
+    /// The waits of one sender.
+    pub(super) fn waits(self) -> Waits {
+        Waits { running: self, failures: 0 }
+    }
 }
 
-/// The waits between the tries of one request.
+/// The waits of one sender between a failure and the next try.
 #[derive(Debug)]
 pub(super) struct Waits {
     running: Backoff,
@@ -49,33 +59,32 @@ pub(super) struct Waits {
 }
 
 impl Waits {
-    /// Waits before the next try. When shutdown begins meanwhile, the next try is at once.
+    /// A try has succeeded.
+    pub(super) fn reset(&mut self) {
+        self.failures = 0;
+    }
+
+    /// Waits before the next try. It is at once when shutdown begins meanwhile, or when another sender
+    /// got through, unless the collector has asked for time.
     pub(super) async fn wait(
         &mut self,
         asked: Option<Duration>,
-        stop: &mut watch::Receiver<Option<Instant>>,
+        healed: &Notify,
+        stop: &mut watch::Receiver<Option<Stop>>,
     ) {
         let stopping = stop.borrow().is_some();
         let backoff = if stopping { STOPPING } else { self.running };
-        let sleep = tokio::time::sleep(self.next(backoff, asked));
+        let sleep = tokio::time::sleep(backoff.delay(self.failures, asked));
+        self.failures = self.failures.saturating_add(1);
         if stopping {
             sleep.await;
-        } else {
-            tokio::select! {
-                () = sleep => {}
-                _ = stop.changed() => self.failures = 0,
-            }
+            return;
         }
-    }
-
-    fn next(&mut self, backoff: Backoff, asked: Option<Duration>) -> Duration {
-        let delay = match asked {
-            // The collector knows better, except that asking for nothing must not make a busy loop.
-            Some(asked) => asked.min(MAX_SERVER_DELAY) + backoff.delay(0),
-            None => backoff.delay(self.failures),
-        };
-        self.failures = self.failures.saturating_add(1);
-        delay
+        tokio::select! {
+            () = sleep => {}
+            () = healed.notified(), if asked.is_none() => {}
+            _ = stop.changed() => self.failures = 0,
+        }
     }
 }
 
@@ -88,7 +97,7 @@ mod tests {
         let backoff = Backoff::default();
         for (failures, longest) in [(0, 2), (1, 4), (2, 8), (3, 16), (4, 30), (5, 30), (u32::MAX, 30)] {
             for _ in 0..100 {
-                let delay = backoff.delay(failures).as_secs_f64();
+                let delay = backoff.delay(failures, None).as_secs_f64();
                 let longest = f64::from(longest);
                 assert!((longest / 2.0..=longest).contains(&delay), "{failures}: {delay}");
             }
@@ -97,8 +106,7 @@ mod tests {
 
     #[test]
     fn the_collectors_delay_is_kept_and_bounded() {
-        let mut waits = Backoff::default().waits();
-        let mut seconds = |asked| waits.next(Backoff::default(), Some(Duration::from_secs(asked))).as_secs();
+        let seconds = |asked| Backoff::default().delay(9, Some(Duration::from_secs(asked))).as_secs();
         assert!((6..=7).contains(&seconds(5)));
         assert!((1..=2).contains(&seconds(0)));
         assert!(seconds(u64::MAX) <= 302);

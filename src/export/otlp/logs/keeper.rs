@@ -1,0 +1,62 @@
+//! The keeper of the spool: moves to disk what has waited too long, or what memory gets short of room
+//! for, and at the end all that is left. So no event is older than a few seconds and in memory only.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use crate::export::otlp::outbox::Outbox;
+use crate::export::otlp::parcel::Parcel;
+use crate::export::otlp::spool::Spool;
+
+/// How often it looks for what has waited too long.
+const LOOK: Duration = Duration::from_millis(250);
+/// How long it leaves a disk alone that refused, or that is full.
+const DISK_PAUSE: Duration = Duration::from_secs(1);
+
+/// Keeps the spool until nothing is sent any more (`finish`), then saves what is left, and ends.
+pub(super) async fn keep(outbox: Arc<Outbox>, spool: Arc<Spool>, mut finish: watch::Receiver<bool>) {
+    while !*finish.borrow_and_update() {
+        let saved = match outbox.queue().take_overdue(Instant::now()) {
+            Some(parcel) => save(&outbox, &spool, parcel).await,
+            None => false,
+        };
+        if !saved {
+            spool.remove_leftovers().await;
+            pause(&outbox, &spool, &mut finish).await;
+        }
+    }
+    while let Some(parcel) = outbox.queue().take_any() {
+        if !save(&outbox, &spool, parcel).await {
+            return;
+        }
+    }
+}
+
+/// Until there is something to do.
+async fn pause(outbox: &Outbox, spool: &Spool, finish: &mut watch::Receiver<bool>) {
+    let refused = spool.refuses();
+    let pause = tokio::time::sleep(if refused { DISK_PAUSE } else { LOOK });
+    tokio::select! {
+        () = pause => {}
+        () = outbox.queue().until_short(), if !refused => {}
+        _ = finish.changed() => {}
+    }
+}
+
+/// Whether the parcel is on disk now; if not, it waits in memory as before.
+async fn save(outbox: &Outbox, spool: &Arc<Spool>, parcel: Parcel) -> bool {
+    let Some((mut parcel, request)) = outbox.load(parcel).await else { return true };
+    match spool.save(&parcel, request).await {
+        Ok(Some(file)) => {
+            parcel.file = Some(file);
+            spool.shelve(parcel);
+            true
+        }
+        _ => {
+            outbox.queue().put_back(parcel);
+            false
+        }
+    }
+}

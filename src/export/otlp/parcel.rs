@@ -1,0 +1,143 @@
+//! A parcel is one request's worth of events: the same bytes at every try, in memory, on disk or both,
+//! with their place in the books. Parcels wait on shelves, the oldest in front.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use crate::export::otlp::pending::Pending;
+use crate::export::otlp::spool::File;
+
+/// One request's worth of events.
+#[derive(Debug)]
+pub struct Parcel {
+    /// Its place in the order in which events came; of the spool's files too.
+    pub number: u64,
+    /// The events' place in the books.
+    pub pending: Pending,
+    /// When its first event came, or when it was found on disk.
+    pub since: Instant,
+    /// The events.
+    pub load: Load,
+    /// Its file, if it is in the spool.
+    pub file: Option<File>,
+    /// How often it was sent in vain.
+    pub tries: u32,
+    /// Not to be sent before.
+    pub ripe: Option<Instant>,
+}
+
+/// The events of a parcel.
+#[derive(Debug)]
+pub enum Load {
+    /// Records, concatenated, each framed as `ScopeLogs.log_records`.
+    Records(Vec<u8>),
+    /// The whole request.
+    Request(Bytes),
+    /// The whole request, only on disk.
+    OnDisk,
+}
+
+impl Parcel {
+    /// A parcel that has not been tried.
+    pub fn new(number: u64, pending: Pending, since: Instant, load: Load) -> Self {
+        Parcel { number, pending, since, load, file: None, tries: 0, ripe: None }
+    }
+
+    fn is_ripe(&self, now: Instant) -> bool {
+        self.ripe.is_none_or(|ripe| ripe <= now)
+    }
+}
+
+/// Parcels that wait, the oldest in front.
+#[derive(Debug, Default)]
+pub struct Shelf(BTreeMap<u64, Parcel>);
+
+impl Shelf {
+    /// Puts one to its place.
+    pub fn put(&mut self, parcel: Parcel) {
+        self.0.insert(parcel.number, parcel);
+    }
+
+    /// The oldest that may be sent now.
+    pub fn take_ripe(&mut self, now: Instant) -> Option<Parcel> {
+        let number = self.0.values().find(|parcel| parcel.is_ripe(now))?.number;
+        self.0.remove(&number)
+    }
+
+    /// The oldest, if it came at this moment or before.
+    pub fn take_older(&mut self, than: Instant) -> Option<Parcel> {
+        let first = self.0.first_entry().filter(|first| first.get().since <= than)?;
+        Some(first.remove())
+    }
+
+    /// The oldest, whether it may be sent or not.
+    pub fn take_first(&mut self) -> Option<Parcel> {
+        self.0.pop_first().map(|(_, parcel)| parcel)
+    }
+
+    /// When the first may be sent, if none may be now. Parcels that were tried are few and in front.
+    pub fn ripens(&self) -> Option<Instant> {
+        self.0.values().map_while(|parcel| parcel.ripe).min()
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Drops all.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::table::own::OwnMetrics;
+
+    fn parcel(number: u64, since: Instant, ripe: Option<Instant>) -> Parcel {
+        let pending = Pending::new(Arc::new(OwnMetrics::default()), Arc::default());
+        Parcel { ripe, ..Parcel::new(number, pending, since, Load::OnDisk) }
+    }
+
+    fn number(parcel: Option<Parcel>) -> Option<u64> {
+        parcel.map(|parcel| parcel.number)
+    }
+
+    #[test]
+    fn the_oldest_that_is_ripe_goes_first() {
+        let now = Instant::now();
+        let later = now + Duration::from_secs(9);
+        let mut shelf = Shelf::default();
+        for (number, ripe) in [(3, None), (1, Some(later)), (2, Some(now)), (4, None)] {
+            shelf.put(parcel(number, now, ripe));
+        }
+        assert_eq!(number(shelf.take_ripe(now)), Some(2));
+        assert_eq!(number(shelf.take_ripe(now)), Some(3));
+        assert_eq!(number(shelf.take_ripe(now)), Some(4));
+        assert_eq!(number(shelf.take_ripe(now)), None);
+        assert_eq!(shelf.ripens(), Some(later));
+        assert_eq!(number(shelf.take_ripe(later)), Some(1));
+        assert!(shelf.is_empty());
+    }
+
+    #[test]
+    fn the_oldest_is_taken_by_its_age_though_it_is_not_ripe() {
+        let now = Instant::now();
+        let mut shelf = Shelf::default();
+        shelf.put(parcel(1, now, Some(now + Duration::from_secs(9))));
+        assert_eq!(number(shelf.take_older(now - Duration::from_secs(1))), None);
+        assert_eq!(number(shelf.take_older(now)), Some(1));
+    }
+}

@@ -1,0 +1,229 @@
+//! The spool's directory: locked for one process, written so that a file is there whole or not at all,
+//! and healed when it is opened. All of it blocks on the disk.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use parking_lot::Mutex;
+
+use crate::export::otlp::spool::name::Name;
+use crate::export::otlp::spool::whole::{self, HEAD_BYTES};
+use crate::outcome::SetAside;
+
+/// The folder below it for what is no request.
+const SET_ASIDE: &str = "set-aside";
+/// Its name while `open` tries whether the directory takes files.
+const PROBE: &str = ".probe.tmp";
+
+/// A directory that this process has for itself.
+#[derive(Debug)]
+pub(super) struct Directory {
+    path: PathBuf,
+    /// The directory itself, open and locked: its files are requests and nothing else.
+    locked: Mutex<File>,
+}
+
+/// A file that was found when the directory was opened.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// A request, and its size in bytes.
+    Request(Name, u64),
+    /// Something else, now set aside; with the number of events that it was to hold.
+    SetAside(SetAside, u64),
+}
+
+/// What became of a file between writing and reading it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Contents {
+    /// The request.
+    Request(Vec<u8>),
+    /// There is no such file.
+    Gone,
+    /// It is not the whole request that its name says, and was set aside.
+    Torn,
+}
+
+impl Directory {
+    /// Makes the directory if there is none, takes it for this process, and tries whether files can be
+    /// written.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words.
+    pub(super) fn open(path: &Path) -> Result<Directory, String> {
+        let locked = lock(path).map_err(|error| explain(path, &error))?;
+        let directory = Directory { path: path.to_owned(), locked: Mutex::new(locked) };
+        let probe = directory.path.join(PROBE);
+        match create(&probe).and_then(|_| fs::remove_file(&probe)) {
+            // It may be full of what waits here to be delivered.
+            Err(error) if !matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
+                Err(explain(path, &error))
+            }
+            _ => Ok(directory),
+        }
+    }
+
+    /// Looks through the directory; what is no whole request is set aside. Directories are left alone
+    /// (`lost+found` is one).
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(super) fn heal(&self) -> io::Result<Vec<Found>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.path)? {
+            let entry = entry?;
+            if !entry.file_type()?.is_dir() {
+                found.push(self.judge(&entry.file_name().to_string_lossy(), &entry)?);
+            }
+        }
+        Ok(found)
+    }
+
+    fn judge(&self, text: &str, entry: &fs::DirEntry) -> io::Result<Found> {
+        let temporary = Name::parse_temporary(text);
+        let Some(name) = temporary.or_else(|| Name::parse(text)) else {
+            self.move_aside(&entry.path())?;
+            return Ok(Found::SetAside(SetAside::Foreign, 0));
+        };
+        // A file that was written and not yet renamed when the process was killed has all it needs.
+        let place = self.path.join(name.to_string());
+        let whole = entry.file_type()?.is_file() && (temporary.is_none() || !place.exists());
+        // What cannot be read cannot be delivered either.
+        let size = whole.then(|| size_if_whole(&entry.path()).ok().flatten()).flatten();
+        match size {
+            Some(bytes) => {
+                if temporary.is_some() {
+                    fs::rename(entry.path(), place)?;
+                }
+                Ok(Found::Request(name, bytes))
+            }
+            None => {
+                self.move_aside(&entry.path())?;
+                Ok(Found::SetAside(SetAside::Torn, name.events))
+            }
+        }
+    }
+
+    /// Writes a request whole or not at all. When it returns, the file outlives a crash of the machine.
+    ///
+    /// # Errors
+    /// What the disk said; nothing is left behind then, as far as the disk lets us.
+    pub(super) fn write(&self, name: Name, request: &[u8]) -> io::Result<()> {
+        let mut locked = self.locked.lock();
+        if !is_same(&locked, &self.path) {
+            // Somebody removed or replaced it: what was in it is gone, what comes needs a place.
+            *locked = lock(&self.path)?;
+        }
+        let directory = locked.try_clone()?;
+        drop(locked);
+        let (temporary, place) = (self.path.join(name.temporary()), self.path.join(name.to_string()));
+        let written = write_through(&temporary, request)
+            .and_then(|()| fs::rename(&temporary, &place))
+            .and_then(|()| directory.sync_all());
+        if written.is_err() {
+            // They may not be there, or the disk may refuse this too; the next start heals what is left.
+            let _ = (fs::remove_file(&temporary), fs::remove_file(&place));
+        }
+        written
+    }
+
+    /// Reads a request back.
+    ///
+    /// # Errors
+    /// What the disk said.
+    pub(super) fn read(&self, name: Name) -> io::Result<Contents> {
+        let path = self.path.join(name.to_string());
+        let request = match fs::read(&path) {
+            Err(error) if is_absent(&error) => return Ok(Contents::Gone),
+            request => request?,
+        };
+        if whole::count_records(&request) == Some(name.events) {
+            return Ok(Contents::Request(request));
+        }
+        self.move_aside(&path)?;
+        Ok(Contents::Torn)
+    }
+
+    /// Removes a request that was delivered; one that is not there is no error.
+    ///
+    /// # Errors
+    /// What the disk said.
+    pub(super) fn remove(&self, name: Name) -> io::Result<()> {
+        match fs::remove_file(self.path.join(name.to_string())) {
+            Err(error) if is_absent(&error) => Ok(()),
+            removed => removed,
+        }
+    }
+
+    /// Moves a file into the folder for such, under its own name or, if that is taken, with a number
+    /// behind it.
+    fn move_aside(&self, path: &Path) -> io::Result<()> {
+        let folder = self.path.join(SET_ASIDE);
+        make(&folder)?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let names = std::iter::once(name.clone()).chain((1..).map(|number| format!("{name}.{number}")));
+        let mut places = names.map(|name| folder.join(name));
+        // The names never end, so neither does the search fail.
+        let free = places.find(|place| place.symlink_metadata().is_err()).unwrap_or_default();
+        fs::rename(path, free)
+    }
+}
+
+/// Only its owner may read reports.
+fn make(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
+}
+
+fn write_through(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = create(path)?;
+    file.write_all(bytes)?;
+    file.sync_data()
+}
+
+/// Makes the directory if need be, and takes it; the lock goes with the process, however it ends.
+fn lock(path: &Path) -> io::Result<File> {
+    make(path)?;
+    let directory = File::open(path)?;
+    match directory.try_lock() {
+        Ok(()) => Ok(directory),
+        Err(TryLockError::WouldBlock) => Err(io::Error::new(
+            ErrorKind::ResourceBusy,
+            "another process spools there; give each process a directory of its own",
+        )),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+fn is_same(locked: &File, path: &Path) -> bool {
+    match (locked.metadata(), fs::metadata(path)) {
+        (Ok(locked), Ok(now)) => (locked.dev(), locked.ino()) == (now.dev(), now.ino()),
+        _ => false,
+    }
+}
+
+/// The file's size in bytes, if it can be a whole request.
+fn size_if_whole(path: &Path) -> io::Result<Option<u64>> {
+    let file = File::open(path)?;
+    let len = file.metadata()?.len();
+    let mut head = Vec::with_capacity(HEAD_BYTES);
+    file.take(HEAD_BYTES as u64).read_to_end(&mut head)?;
+    Ok(whole::begins_whole(&head, len).then_some(len))
+}
+
+/// Whether the file, or the directory that it was in, is gone.
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+}
+
+fn explain(path: &Path, error: &io::Error) -> String {
+    format!("delivery.spool.directory: cannot use {} as the spool: {error}", path.display())
+}
+
+#[cfg(test)]
+#[path = "directory_tests.rs"]
+mod tests;

@@ -1,0 +1,75 @@
+//! How the spool names its files: by the order in which their events came, which is the order in which
+//! they are sent, and by how many events they hold, so that a start need not read them all.
+
+use std::fmt;
+
+/// The name of a file with one `ExportLogsServiceRequest`: `00000000000000000042-512.binpb`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Name {
+    /// Its place in the order.
+    pub(super) number: u64,
+    /// The log records that it holds.
+    pub(super) events: u64,
+}
+
+/// As Buf and protoc call a file with one binary message.
+const SUFFIX: &str = ".binpb";
+
+impl Name {
+    /// Reads a name as `Display` writes it, and in no other spelling.
+    pub(super) fn parse(text: &str) -> Option<Name> {
+        let (number, events) = text.strip_suffix(SUFFIX)?.split_once('-')?;
+        let name = Name { number: number.parse().ok()?, events: events.parse().ok()? };
+        (name.to_string() == text).then_some(name)
+    }
+
+    /// The name while the file is being written: hidden, and none that `parse` reads.
+    pub(super) fn temporary(self) -> String {
+        format!(".{self}.tmp")
+    }
+
+    /// Reads such a temporary name.
+    pub(super) fn parse_temporary(text: &str) -> Option<Name> {
+        Name::parse(text.strip_prefix('.')?.strip_suffix(".tmp")?)
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:020}-{}{SUFFIX}", self.number, self.events)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_sort_as_they_count_and_are_read_back() {
+        let names = [(9, 512), (10, 1), (u64::MAX, 0)].map(|(number, events)| Name { number, events });
+        let texts = names.map(|name| name.to_string());
+        assert_eq!(texts[0], "00000000000000000009-512.binpb");
+        assert!(texts.is_sorted());
+        for (name, text) in names.into_iter().zip(texts) {
+            assert_eq!(Name::parse(&text), Some(name));
+            assert_eq!(Name::parse(&name.temporary()), None);
+            assert_eq!(Name::parse_temporary(&name.temporary()), Some(name));
+        }
+    }
+
+    #[test]
+    fn other_names_are_foreign() {
+        for text in [
+            "",
+            "9-512.binpb",
+            "00000000000000000009-512.binpb.bak",
+            "00000000000000000009-+5.binpb",
+            "00000000000000000009-05.binpb",
+            "00000000000000000009.binpb",
+            "99999999999999999999-1.binpb",
+            "README",
+        ] {
+            assert_eq!(Name::parse(text), None, "{text}");
+        }
+    }
+}
