@@ -121,6 +121,10 @@ impl Daemon {
         if !self.admin_server.address.ip().is_loopback() {
             tracing::warn!(admin = %self.admin_server.address, "admin listens beyond loopback and has no authentication");
         }
+        if let (Some(spool), None) = (&settings.delivery.spool, &settings.otlp.logs.otlp) {
+            let directory = spool.directory.display();
+            tracing::warn!(%directory, "delivery.spool.directory is set, but no events go to OTLP: nothing will be spooled");
+        }
         if !self.table.keeps_sites_apart() {
             let (sites, series) = (settings.sites.len(), settings.limits.series);
             tracing::warn!(
@@ -286,9 +290,8 @@ impl Exports {
     /// Flushes everything; gives what was still pending at the deadline.
     async fn stop(self, deadline: Instant) -> Remainder {
         // At the same time: a reader of stdout that is stuck must not take the collector's.
-        let console = self.console.map(|console| {
-            tokio::task::spawn_blocking(move || console.shutdown(deadline))
-        });
+        let console =
+            self.console.map(|console| tokio::task::spawn_blocking(move || console.shutdown(deadline)));
         let mut left = Remainder { dropped: 0, spooled: 0 };
         if let Some(logs) = self.logs {
             left = logs.shutdown(deadline).await;

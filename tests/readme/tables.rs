@@ -6,7 +6,9 @@ use lookoutd::config;
 use lookoutd::export::prometheus::process_families;
 use lookoutd::kind::{self, Kind};
 use lookoutd::metric::Measure;
-use lookoutd::outcome::{ExportCode, Exporter, Fate, Place, Rejection, Signal, Upload};
+use lookoutd::outcome::{
+    ExportCode, Exporter, Fate, Place, Rejection, SetAside, Signal, SpoolOperation, Upload,
+};
 use lookoutd::report::{Browser, Disposition, Noise};
 use lookoutd::{decode, table};
 use serde_json::Value;
@@ -140,6 +142,8 @@ fn values() -> String {
         ("exporter", all!(Exporter)),
         ("fate", all!(Fate)),
         ("place", all!(Place)),
+        ("reason` of `lookout_spool_set_aside_total", all!(SetAside)),
+        ("operation", all!(SpoolOperation)),
         ("signal", all!(Signal)),
         ("code", all!(ExportCode)),
     ];

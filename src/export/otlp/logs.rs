@@ -15,8 +15,9 @@ use crate::export::otlp::client::{Attempt, Client};
 use crate::export::otlp::frame::Frame;
 use crate::export::otlp::health::Health;
 use crate::export::otlp::outbox::Outbox;
-use crate::export::otlp::parcel::Parcel;
+use crate::export::otlp::parcel::{First, Parcel};
 use crate::export::otlp::queue::{Queue, SAVE_AFTER};
+use crate::export::otlp::spool::File;
 use crate::export::otlp::throttle::Throttle;
 use crate::outcome::{Exporter, Fate, Place, Signal};
 use crate::table::own::OwnMetrics;
@@ -174,6 +175,13 @@ async fn until(stop: &mut watch::Receiver<Option<Stop>>, part: impl Fn(Stop) -> 
     }
 }
 
+/// Waits for a file that is being written; afterwards none is. The task fails only if it panicked.
+async fn finish(saving: &mut Option<JoinHandle<Option<File>>>) -> Option<File> {
+    let file = saving.as_mut()?.await.ok().flatten();
+    *saving = None;
+    file
+}
+
 /// What all senders share.
 #[derive(Debug)]
 struct Sender {
@@ -202,10 +210,12 @@ enum Tried {
 impl Sender {
     /// One sender: sends parcels as long as there are any.
     async fn send_all(self: Arc<Self>, mut stop: watch::Receiver<Option<Stop>>) {
-        let mut waits = self.backoff.waits();
-        while let Some(parcel) = self.outbox.next().await {
+        let (mut waits, mut first) = (self.backoff.waits(), First::Oldest);
+        while let Some(parcel) = self.outbox.next(first).await {
             let Some((parcel, request)) = self.outbox.load(parcel).await else { continue };
-            match self.try_once(parcel, request, &mut stop).await {
+            let tried = self.try_once(parcel, request, &mut stop).await;
+            first = if matches!(tried, Tried::Settled) { First::Oldest } else { First::LeastTried };
+            match tried {
                 Tried::Settled => waits.reset(),
                 Tried::CutOff => return,
                 // What has a place on disk need not be forced on a collector that fails.
@@ -264,15 +274,12 @@ impl Sender {
                     is_due = false;
                     saving = self.outbox.save(parcel, &request);
                 }
+                file = finish(&mut saving), if saving.is_some() => parcel.is_saved(file),
             }
         };
         // A file that is being written is waited for: it must be known before it is removed or kept.
-        if let Some(Ok(Some(file))) = match saving {
-            Some(saving) => Some(saving.await),
-            None => None,
-        } {
-            parcel.file = Some(file);
-            parcel.pending.saved();
+        if saving.is_some() {
+            parcel.is_saved(finish(&mut saving).await);
         }
         attempt
     }
@@ -319,3 +326,6 @@ impl Sender {
 #[cfg(test)]
 #[path = "logs_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+mod spool_tests;

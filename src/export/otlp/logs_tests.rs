@@ -10,23 +10,28 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::config::settings::{self, Endpoint, Protocol};
+use crate::export::otlp::queue::MAX_BATCH_BYTES;
 use crate::export::otlp::receiver::{self, Reply, partial, until};
 use crate::outcome::{ExportCode, Place};
 
-const FAR: Duration = Duration::from_secs(60);
+pub(super) const FAR: Duration = Duration::from_secs(60);
 
-struct Running {
-    logs: Logs,
-    own: Arc<OwnMetrics>,
+pub(super) struct Running {
+    pub(super) logs: Logs,
+    pub(super) own: Arc<OwnMetrics>,
     taken: AtomicUsize,
 }
 
 impl Running {
-    fn start(endpoint: &Endpoint, memory_bytes: usize) -> Self {
+    pub(super) fn start(endpoint: &Endpoint, memory_bytes: usize) -> Self {
         Self::start_with(endpoint, memory_bytes, None)
     }
 
-    fn start_with(endpoint: &Endpoint, memory_bytes: usize, spool: Option<settings::Spool>) -> Self {
+    pub(super) fn start_with(
+        endpoint: &Endpoint,
+        memory_bytes: usize,
+        spool: Option<settings::Spool>,
+    ) -> Self {
         let own = Arc::new(OwnMetrics::default());
         let client = Client::new(endpoint, Signal::Logs).unwrap();
         let frame = Frame::new(&Resource::default());
@@ -36,35 +41,62 @@ impl Running {
         Running { logs, own, taken: AtomicUsize::new(0) }
     }
 
-    fn push(&self, count: usize) {
+    pub(super) fn push(&self, count: usize) {
         let (bytes, ends) = receiver::records(count);
         self.logs.queue().push(&bytes, &ends);
         self.taken.fetch_add(count, Ordering::Relaxed);
     }
 
-    fn fate(&self, fate: Fate) -> u64 {
+    /// One event that is as large as this.
+    fn push_bytes(&self, record: &[u8]) {
+        self.logs.queue().push(record, &[record.len() as u32]);
+        self.taken.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn fate(&self, fate: Fate) -> u64 {
         self.own.events(Exporter::Otlp, fate)
     }
 
-    fn tries(&self, code: ExportCode) -> u64 {
+    pub(super) fn tries(&self, code: ExportCode) -> u64 {
         self.own.export_requests(Signal::Logs, code)
     }
 
-    async fn until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
+    pub(super) async fn until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
         until(what, || condition(self)).await;
         self.balance();
     }
 
-    fn balance(&self) {
+    pub(super) fn balance(&self) {
         balance(&self.own, self.taken.load(Ordering::Relaxed));
     }
 
-    /// Shuts down; nothing may be pending then.
-    async fn shutdown(self, timeout: Duration) -> (Remainder, Arc<OwnMetrics>) {
+    /// Shuts down; nothing may be pending then but on disk.
+    pub(super) async fn shutdown(self, timeout: Duration) -> (Remainder, Arc<OwnMetrics>) {
         let remainder = self.logs.shutdown(Instant::now() + timeout).await;
-        assert_eq!(balance(&self.own, self.taken.load(Ordering::Relaxed)), 0);
+        let spooled = self.own.pending(Exporter::Otlp, Place::Spool);
+        assert_eq!(balance(&self.own, self.taken.load(Ordering::Relaxed)), spooled);
         (remainder, self.own)
     }
+
+    /// Events pushed so far.
+    pub(super) fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed) as u64
+    }
+
+    /// Bytes of memory that events hold.
+    pub(super) fn held(&self) -> usize {
+        self.logs.outbox.queue().held()
+    }
+}
+
+/// Pushes until there is no room for more anywhere.
+pub(super) async fn push_until_dropped(running: &Running) {
+    running
+        .until("no room", |running| {
+            running.push(100);
+            running.fate(Fate::DroppedQueueFull) > 100
+        })
+        .await;
 }
 
 /// Checks that what was taken has a fate or is pending. Gives what is pending.
@@ -178,6 +210,24 @@ async fn an_outage_costs_only_what_memory_cannot_hold() {
     assert_eq!(receiver.log.records().len(), 3 * 512);
     running.push(512);
     running.until("memory is free again", |r| r.fate(Fate::Delivered) == 4 * 512).await;
+}
+
+#[tokio::test]
+async fn parcels_that_always_fail_hold_up_no_other() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    // Such a parcel is one that a proxy finds too large, say, and more of them than there are senders.
+    let receiver = receiver::http_by(listener, None, |_, message| match message.len() > 100_000 {
+        true => Reply::Answer(503, &[], Vec::new()),
+        false => Reply::ok(),
+    });
+    let running = Running::start(&receiver.endpoint(), 32 << 20);
+    for _ in 0..2 * MAX_IN_FLIGHT {
+        running.push_bytes(&vec![0; MAX_BATCH_BYTES]);
+        running.push(512);
+    }
+    let good = 2 * MAX_IN_FLIGHT as u64 * 512;
+    running.until("the others", |r| r.fate(Fate::Delivered) == good).await;
+    assert!(running.tries(ExportCode::Unavailable) >= 2 * MAX_IN_FLIGHT as u64);
 }
 
 #[tokio::test]

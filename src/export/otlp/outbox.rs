@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use crate::config::settings::Delivery;
 use crate::export::otlp::frame::Frame;
-use crate::export::otlp::parcel::{Load, Parcel};
+use crate::export::otlp::parcel::{First, Load, Parcel};
 use crate::export::otlp::queue::{MAX_BATCH_BYTES, Queue, Taken};
 use crate::export::otlp::spool::{File, Spool};
 use crate::table::own::OwnMetrics;
@@ -47,7 +47,8 @@ impl Outbox {
         // The requests in flight must leave half of the memory to those that wait, and the spool must
         // have room for some.
         let room = delivery.spool.as_ref().map_or(u64::MAX, |spool| spool.max_bytes / 4);
-        let most = MAX_BATCH_BYTES.min(delivery.memory_bytes / 8).min(usize::try_from(room).unwrap_or(usize::MAX));
+        let most =
+            MAX_BATCH_BYTES.min(delivery.memory_bytes / 8).min(usize::try_from(room).unwrap_or(usize::MAX));
         let queue = Queue::new(delivery.memory_bytes, most, first, Arc::clone(own), Arc::clone(&wake));
         let spool_first = AtomicBool::new(false);
         Ok(Outbox { queue: Arc::new(queue), spool, frame, wake, spool_first })
@@ -65,11 +66,11 @@ impl Outbox {
 
     /// The next parcel to send; waits for one. `None` once the queue is closed and empty: what is on disk
     /// may stay there.
-    pub async fn next(&self) -> Option<Parcel> {
+    pub async fn next(&self, first: First) -> Option<Parcel> {
         loop {
             // Made before looking, so that it misses nothing that comes meanwhile.
             let woken = self.wake.notified();
-            let until = match self.take(Instant::now()) {
+            let until = match self.take(Instant::now(), first) {
                 Taken::Parcel(parcel) => return Some(*parcel),
                 Taken::Over => return None,
                 Taken::Later(until) => until,
@@ -83,16 +84,16 @@ impl Outbox {
         }
     }
 
-    fn take(&self, now: Instant) -> Taken {
-        let Some(spool) = &self.spool else { return self.queue.take(now) };
+    fn take(&self, now: Instant, first: First) -> Taken {
+        let Some(spool) = &self.spool else { return self.queue.take(now, first) };
         if self.spool_first.fetch_xor(true, Ordering::Relaxed)
             && !self.queue.is_closed()
-            && let Some(parcel) = spool.take(now)
+            && let Some(parcel) = spool.take(now, first)
         {
             return Taken::Parcel(Box::new(parcel));
         }
-        match self.queue.take(now) {
-            Taken::Later(until) => match spool.take(now) {
+        match self.queue.take(now, first) {
+            Taken::Later(until) => match spool.take(now, first) {
                 Some(parcel) => Taken::Parcel(Box::new(parcel)),
                 None => Taken::Later([until, spool.ripens()].into_iter().flatten().min()),
             },

@@ -45,9 +45,27 @@ impl Parcel {
         Parcel { number, pending, since, load, file: None, tries: 0, ripe: None }
     }
 
+    /// It is on disk as well, if there is a file.
+    pub fn is_saved(&mut self, file: Option<File>) {
+        if file.is_some() {
+            self.file = file;
+            self.pending.saved();
+        }
+    }
+
     fn is_ripe(&self, now: Instant) -> bool {
         self.ripe.is_none_or(|ripe| ripe <= now)
     }
+}
+
+/// Which of the parcels that may be sent goes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum First {
+    /// The oldest.
+    Oldest,
+    /// The one that was tried least, and of several the oldest. For a sender that has just failed: if the
+    /// parcel was at fault and not the collector, another will get through.
+    LeastTried,
 }
 
 /// Parcels that wait, the oldest in front.
@@ -60,9 +78,14 @@ impl Shelf {
         self.0.insert(parcel.number, parcel);
     }
 
-    /// The oldest that may be sent now.
-    pub fn take_ripe(&mut self, now: Instant) -> Option<Parcel> {
-        let number = self.0.values().find(|parcel| parcel.is_ripe(now))?.number;
+    /// One that may be sent now.
+    pub fn take_ripe(&mut self, now: Instant, first: First) -> Option<Parcel> {
+        let mut ripe = self.0.values().filter(|parcel| parcel.is_ripe(now));
+        let number = match first {
+            First::Oldest => ripe.next(),
+            First::LeastTried => ripe.min_by_key(|parcel| (parcel.tries, parcel.number)),
+        }?
+        .number;
         self.0.remove(&number)
     }
 
@@ -123,13 +146,22 @@ mod tests {
         for (number, ripe) in [(3, None), (1, Some(later)), (2, Some(now)), (4, None)] {
             shelf.put(parcel(number, now, ripe));
         }
-        assert_eq!(number(shelf.take_ripe(now)), Some(2));
-        assert_eq!(number(shelf.take_ripe(now)), Some(3));
-        assert_eq!(number(shelf.take_ripe(now)), Some(4));
-        assert_eq!(number(shelf.take_ripe(now)), None);
+        let mut take = |now| number(shelf.take_ripe(now, First::Oldest));
+        assert_eq!([take(now), take(now), take(now), take(now)], [Some(2), Some(3), Some(4), None]);
         assert_eq!(shelf.ripens(), Some(later));
-        assert_eq!(number(shelf.take_ripe(later)), Some(1));
+        assert_eq!(number(shelf.take_ripe(later, First::Oldest)), Some(1));
         assert!(shelf.is_empty());
+    }
+
+    #[test]
+    fn who_has_failed_gets_what_was_tried_least() {
+        let now = Instant::now();
+        let mut shelf = Shelf::default();
+        for (number, tries) in [(1, 2), (2, 1), (3, 0), (4, 0), (5, 1)] {
+            shelf.put(Parcel { tries, ..parcel(number, now, Some(now)) });
+        }
+        let mut take = || number(shelf.take_ripe(now, First::LeastTried));
+        assert_eq!([take(), take(), take(), take()], [Some(3), Some(4), Some(2), Some(5)]);
     }
 
     #[test]

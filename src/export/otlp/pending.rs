@@ -32,8 +32,7 @@ impl Pending {
     pub fn recovered(own: Arc<OwnMetrics>, events: u64) -> Self {
         own.spool.recover(events);
         let (exporter, place) = (Exporter::OtlpRecovered, Place::Spool);
-        let pending =
-            Pending { own, held: Arc::default(), exporter, place, events, bytes: 0, on_disk: true };
+        let pending = Pending { own, held: Arc::default(), exporter, place, events, bytes: 0, on_disk: true };
         pending.pend(signed(events));
         pending
     }

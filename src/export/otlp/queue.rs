@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::export::otlp::parcel::{Load, Parcel, Shelf};
+use crate::export::otlp::parcel::{First, Load, Parcel, Shelf};
 use crate::export::otlp::pending::Pending;
 use crate::outcome::{Exporter, Fate, Place};
 use crate::pipeline::EventSink;
@@ -154,10 +154,10 @@ impl Queue {
         state.waiting_bytes > self.limit / 4
     }
 
-    /// The oldest parcel that may be sent now. Once the queue is closed, all may be.
-    pub fn take(&self, now: Instant) -> Taken {
+    /// A parcel that may be sent now. Once the queue is closed, all may be.
+    pub fn take(&self, now: Instant, first: First) -> Taken {
         let mut state = self.state.lock();
-        let taken = if state.closed { state.take_any() } else { state.take_ripe(now) };
+        let taken = if state.closed { state.take_any() } else { state.take_ripe(now, first) };
         match taken {
             Some(mut parcel) => {
                 parcel.pending.move_to(Place::InFlight);
@@ -214,6 +214,12 @@ impl Queue {
         self.state.lock().closed
     }
 
+    /// Bytes of records that have no fate.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+
     /// Drops what is there: its events are `DroppedShutdown`.
     pub fn clear(&self) {
         let mut state = self.state.lock();
@@ -244,13 +250,13 @@ impl State {
         self.next_number += 1;
     }
 
-    fn take_ripe(&mut self, now: Instant) -> Option<Parcel> {
-        let parcel = self.waiting.take_ripe(now).or_else(|| {
+    fn take_ripe(&mut self, now: Instant, first: First) -> Option<Parcel> {
+        let parcel = self.waiting.take_ripe(now, first).or_else(|| {
             // Until somebody can send it, the open one goes on filling.
             if self.open.as_ref().is_some_and(|open| open.due() <= now) {
                 self.seal();
             }
-            self.waiting.take_ripe(now)
+            self.waiting.take_ripe(now, first)
         })?;
         self.waiting_bytes -= parcel.pending.bytes();
         Some(parcel)

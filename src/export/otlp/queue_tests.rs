@@ -29,7 +29,7 @@ fn fate(own: &OwnMetrics, fate: Fate) -> u64 {
 
 /// The parcel that may be sent at this moment.
 fn at(queue: &Queue, now: Instant) -> Option<Parcel> {
-    match queue.take(now) {
+    match queue.take(now, First::Oldest) {
         Taken::Parcel(parcel) => Some(*parcel),
         Taken::Later(_) | Taken::Over => None,
     }
@@ -67,7 +67,7 @@ fn a_lone_record_leaves_after_a_second() {
     let (queue, _own) = queue(1 << 20);
     let start = Instant::now();
     push(&queue, &[5]);
-    let Taken::Later(Some(due)) = queue.take(start) else { panic!("it waits for more") };
+    let Taken::Later(Some(due)) = queue.take(start, First::Oldest) else { panic!("it waits for more") };
     assert!((start + MAX_BATCH_AGE..start + MAX_BATCH_AGE * 2).contains(&due));
     assert!(at(&queue, due - Duration::from_millis(1)).is_none());
     assert_eq!(at(&queue, due).unwrap().pending.events(), 1);
@@ -94,7 +94,7 @@ fn everything_pending_counts_against_the_limit() {
     assert_eq!(queue.held.load(Ordering::Relaxed), 950);
     drop(parcel);
     assert_eq!(queue.held.load(Ordering::Relaxed), 0);
-    assert!(matches!(queue.take(Instant::now()), Taken::Over));
+    assert!(matches!(queue.take(Instant::now(), First::Oldest), Taken::Over));
     assert_eq!(memory(&own) + own.pending(Exporter::Otlp, Place::InFlight), 0);
     assert_eq!(fate(&own, Fate::DroppedShutdown), 4);
 }
@@ -109,7 +109,7 @@ fn what_comes_back_goes_first_when_it_is_ripe() {
     queue.put_back(first);
     assert_eq!((memory(&own), own.pending(Exporter::Otlp, Place::InFlight)), (1024, 0));
     assert_eq!(at_once(&queue).0.number, 2);
-    let Taken::Later(Some(due)) = queue.take(Instant::now()) else { panic!("it is not ripe") };
+    let Taken::Later(Some(due)) = queue.take(Instant::now(), First::Oldest) else { panic!("it is not ripe") };
     assert_eq!((due, at(&queue, later).unwrap().number), (later, 1));
 }
 

@@ -118,6 +118,15 @@ pub(super) fn http_on(
     tls: Option<TlsAcceptor>,
     script: impl Fn(usize) -> Reply + Clone + Send + Sync + 'static,
 ) -> Receiver {
+    http_by(listener, tls, move |number, _| script(number))
+}
+
+/// The same with a script that reads the message too.
+pub(super) fn http_by(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    script: impl Fn(usize, &Bytes) -> Reply + Clone + Send + Sync + 'static,
+) -> Receiver {
     let log = Log::default();
     let service_log = log.clone();
     let service =
@@ -128,7 +137,7 @@ pub(super) fn http_on(
 async fn answer(
     request: Request<Incoming>,
     log: Log,
-    script: impl Fn(usize) -> Reply,
+    script: impl Fn(usize, &Bytes) -> Reply,
 ) -> Result<Response<ScriptedBody>, Infallible> {
     let (head, body) = request.into_parts();
     #[allow(clippy::disallowed_methods)] // the test's own client sends it
@@ -141,7 +150,7 @@ async fn answer(
     } else {
         body
     };
-    let reply = script(log.note(head.headers, message));
+    let reply = script(log.note(head.headers, message.clone()), &message);
     Ok(match reply {
         Reply::Answer(status, headers, body) => {
             let mut response = Response::new(ScriptedBody { data: Some(body.into()), cut: false });

@@ -17,7 +17,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tracing::{info, warn};
 
 use crate::config::settings;
-use crate::export::otlp::parcel::{Load, Parcel, Shelf};
+use crate::export::otlp::parcel::{First, Load, Parcel, Shelf};
 use crate::export::otlp::pending::Pending;
 use crate::export::otlp::throttle::Throttle;
 use crate::outcome::{Fate, Place, SetAside, SpoolOperation};
@@ -206,16 +206,15 @@ impl Spool {
     /// Has a parcel that has a file wait there, and nowhere else.
     pub fn shelve(&self, mut parcel: Parcel) {
         parcel.load = Load::OnDisk;
-        parcel.pending.saved();
         parcel.pending.move_to(Place::Spool);
         parcel.pending.release_memory();
         self.state.lock().shelf.put(parcel);
         self.wake.notify_one();
     }
 
-    /// The oldest parcel that may be sent now, its events in flight from here on.
-    pub fn take(&self, now: Instant) -> Option<Parcel> {
-        let mut parcel = self.state.lock().shelf.take_ripe(now)?;
+    /// A parcel that may be sent now, its events in flight from here on.
+    pub fn take(&self, now: Instant, first: First) -> Option<Parcel> {
+        let mut parcel = self.state.lock().shelf.take_ripe(now, first)?;
         parcel.pending.move_to(Place::InFlight);
         Some(parcel)
     }

@@ -39,7 +39,7 @@ impl Spooled {
         let mut parcel = self.parcel(number, events);
         let Load::Request(request) = &parcel.load else { panic!() };
         let saving = self.spool.save(&parcel, request.clone());
-        parcel.file = saving.await.unwrap();
+        parcel.is_saved(saving.await.unwrap());
         let saved = parcel.file.is_some();
         if saved {
             self.spool.shelve(parcel);
@@ -74,13 +74,13 @@ async fn parcels_go_out_oldest_first_and_their_files_with_them() {
     let sizes: u64 = it.files().iter().map(|file| file.metadata().unwrap().len()).sum();
     assert_eq!(it.bytes(), sizes);
     for number in 1..=3 {
-        let parcel = it.spool.take(Instant::now()).unwrap();
+        let parcel = it.spool.take(Instant::now(), First::Oldest).unwrap();
         let (mut parcel, read) = it.spool.read(parcel).await.unwrap().unwrap();
         assert_eq!((parcel.number, read), (number, request(number as usize)));
         parcel.pending.settle(Fate::Delivered, u64::MAX);
         it.spool.remove(parcel.file.unwrap()).await;
     }
-    assert!(it.spool.take(Instant::now()).is_none());
+    assert!(it.spool.take(Instant::now(), First::Oldest).is_none());
     assert_eq!((it.bytes(), it.files().len(), it.pending(Exporter::Otlp)), (0, 0, [0; 3]));
 }
 
@@ -92,7 +92,7 @@ async fn it_takes_no_more_than_its_bytes() {
     assert_eq!((it.put(1, 8).await, it.put(2, 8).await, it.put(3, 8).await), (true, true, false));
     assert!(it.spool.refuses());
     assert_eq!((it.bytes(), it.files().len()), (2 * size, 2));
-    let parcel = it.spool.take(Instant::now()).unwrap();
+    let parcel = it.spool.take(Instant::now(), First::Oldest).unwrap();
     it.spool.remove(parcel.file.unwrap()).await;
     assert!(it.put(4, 8).await, "there is room again");
     assert!(!it.spool.refuses());
@@ -113,7 +113,7 @@ async fn what_an_earlier_process_left_is_found_with_books_of_its_own() {
     assert_eq!(it.pending(Exporter::OtlpRecovered), [0, 0, 7]);
     assert_eq!(it.own.events(Exporter::OtlpRecovered, Fate::DroppedSpoolDamaged), 5);
     assert_eq!(SetAside::ALL.iter().map(|it_| it.own.spool.files_set_aside(*it_)).sum::<u64>(), 2);
-    let mut parcel = it.spool.take(Instant::now()).unwrap();
+    let mut parcel = it.spool.take(Instant::now(), First::Oldest).unwrap();
     assert_eq!((parcel.number, it.pending(Exporter::OtlpRecovered)), (8, [0, 3, 4]));
     parcel.pending.settle(Fate::Delivered, u64::MAX);
     assert_eq!(it.own.events(Exporter::OtlpRecovered, Fate::Delivered), 3);
@@ -128,9 +128,9 @@ async fn a_file_that_vanished_or_was_damaged_is_a_counted_loss() {
     }
     let files = it.files();
     std::fs::remove_file(&files[0]).unwrap();
-    std::fs::write(&files[1], &request(3)).unwrap();
+    std::fs::write(&files[1], request(3)).unwrap();
     for _ in 0..2 {
-        let parcel = it.spool.take(Instant::now()).unwrap();
+        let parcel = it.spool.take(Instant::now(), First::Oldest).unwrap();
         assert!(it.spool.read(parcel).await.unwrap().is_none());
     }
     assert_eq!(it.own.events(Exporter::Otlp, Fate::DroppedSpoolDamaged), 4);
@@ -147,7 +147,7 @@ async fn what_cannot_be_removed_is_tried_again() {
     // Not even root can remove a directory as a file.
     std::fs::remove_file(file).unwrap();
     std::fs::create_dir(file).unwrap();
-    let parcel = it.spool.take(Instant::now()).unwrap();
+    let parcel = it.spool.take(Instant::now(), First::Oldest).unwrap();
     it.spool.remove(parcel.file.unwrap()).await;
     assert_eq!((it.own.spool.errors(SpoolOperation::Remove), it.bytes()), (1, size));
     it.spool.remove_leftovers().await;

@@ -89,9 +89,5 @@ static SET_ASIDE: Family = family(
     &["reason"],
     "Files of the spool's directory that are no whole requests, moved to its folder set-aside.",
 );
-static ERRORS: Family = family(
-    "lookout_spool_errors_total",
-    Measure::Count,
-    &["operation"],
-    "What the spool's disk refused.",
-);
+static ERRORS: Family =
+    family("lookout_spool_errors_total", Measure::Count, &["operation"], "What the spool's disk refused.");

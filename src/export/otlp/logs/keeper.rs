@@ -50,7 +50,7 @@ async fn save(outbox: &Outbox, spool: &Arc<Spool>, parcel: Parcel) -> bool {
     let Some((mut parcel, request)) = outbox.load(parcel).await else { return true };
     match spool.save(&parcel, request).await {
         Ok(Some(file)) => {
-            parcel.file = Some(file);
+            parcel.is_saved(Some(file));
             spool.shelve(parcel);
             true
         }

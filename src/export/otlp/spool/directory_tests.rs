@@ -75,7 +75,10 @@ fn a_place_where_nothing_can_be_written_is_refused() {
     assert!(refused.contains("as the spool: Not a directory"), "{refused}");
     // Nothing can be created there, not even by root.
     let refused = Directory::open(Path::new("/proc/self")).unwrap_err();
-    assert!(refused.starts_with("delivery.spool.directory: cannot use /proc/self as the spool: "), "{refused}");
+    assert!(
+        refused.starts_with("delivery.spool.directory: cannot use /proc/self as the spool: "),
+        "{refused}"
+    );
 }
 
 #[test]
@@ -104,8 +107,7 @@ fn what_is_no_whole_request_is_set_aside_when_it_is_opened() {
         Found::SetAside(SetAside::Torn, 6),
     ];
     assert_eq!(found, expected);
-    let left =
-        ["00000000000000000001-5.binpb", "00000000000000000004-5.binpb", "lost+found", "set-aside"];
+    let left = ["00000000000000000001-5.binpb", "00000000000000000004-5.binpb", "lost+found", "set-aside"];
     assert_eq!(names(&directory.path), left);
     let aside = [
         ".00000000000000000005-6.binpb.tmp",
