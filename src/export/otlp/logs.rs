@@ -31,6 +31,8 @@ use backoff::Backoff;
 pub const MAX_IN_FLIGHT: usize = 4;
 /// Least time between two log lines of one kind.
 const LOG_INTERVAL: Duration = Duration::from_secs(30);
+/// Failures without a success for so long are the collector's and not a parcel's.
+const OUTAGE: Duration = Duration::from_secs(1);
 /// An outage that was shorter is not worth a line when it ends.
 const NOTABLE_OUTAGE: Duration = Duration::from_secs(10);
 /// With a spool, this part of the time for shutdown is kept for writing down what is left, and at most so
@@ -233,7 +235,7 @@ impl Sender {
     ) -> Tried {
         let started = Instant::now();
         let Some(attempt) = self.send(&mut parcel, request, stop).await else {
-            self.outbox.give_back(parcel, Duration::ZERO);
+            self.outbox.give_back(parcel, Duration::ZERO, false);
             return Tried::CutOff;
         };
         self.own.export_request(Signal::Logs, attempt.code(), started.elapsed());
@@ -244,7 +246,7 @@ impl Sender {
             Attempt::Refused { .. } => u64::MAX,
             Attempt::Retry { after, .. } => {
                 let delay = self.backoff.delay(parcel.tries, after);
-                self.outbox.give_back(parcel, delay);
+                self.outbox.give_back(parcel, delay, after.is_some());
                 return Tried::Failed(after);
             }
         };
@@ -287,6 +289,10 @@ impl Sender {
     /// Keeps readiness up to date, and says when an outage begins, goes on and ends.
     fn note(&self, attempt: &Attempt) {
         if let Some(outage) = self.health.note(attempt) {
+            // One bad parcel among good ones is no outage.
+            if outage >= OUTAGE {
+                self.outbox.ripen();
+            }
             self.healed.notify_waiters();
             if outage >= NOTABLE_OUTAGE {
                 info!(seconds = outage.as_secs(), "events are delivered again");

@@ -132,8 +132,18 @@ impl Outbox {
         Some(spool.save(parcel, request.clone()))
     }
 
-    /// Takes back a parcel that could not be delivered, to be sent again after this delay.
-    pub fn give_back(&self, mut parcel: Parcel, delay: Duration) {
+    /// The collector is back: what waits only because it was away need not wait longer.
+    pub fn ripen(&self) {
+        self.queue.ripen();
+        if let Some(spool) = &self.spool {
+            spool.ripen();
+        }
+    }
+
+    /// Takes back a parcel that could not be delivered, to be sent again after this delay, which the
+    /// collector may have asked for.
+    pub fn give_back(&self, mut parcel: Parcel, delay: Duration, asked: bool) {
+        parcel.asked = asked;
         parcel.tries = parcel.tries.saturating_add(1);
         parcel.ripe = Some(Instant::now() + delay);
         match &self.spool {

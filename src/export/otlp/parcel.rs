@@ -26,6 +26,8 @@ pub struct Parcel {
     pub tries: u32,
     /// Not to be sent before.
     pub ripe: Option<Instant>,
+    /// Whether it was the collector that asked for that.
+    pub asked: bool,
 }
 
 /// The events of a parcel.
@@ -42,7 +44,7 @@ pub enum Load {
 impl Parcel {
     /// A parcel that has not been tried.
     pub fn new(number: u64, pending: Pending, since: Instant, load: Load) -> Self {
-        Parcel { number, pending, since, load, file: None, tries: 0, ripe: None }
+        Parcel { number, pending, since, load, file: None, tries: 0, ripe: None, asked: false }
     }
 
     /// It is on disk as well, if there is a file.
@@ -105,6 +107,13 @@ impl Shelf {
         self.0.values().map_while(|parcel| parcel.ripe).min()
     }
 
+    /// Has all be sent as soon as possible but those for which the collector has asked for time.
+    pub fn ripen(&mut self) {
+        for parcel in self.0.values_mut().filter(|parcel| !parcel.asked) {
+            parcel.ripe = None;
+        }
+    }
+
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -162,6 +171,17 @@ mod tests {
         }
         let mut take = || number(shelf.take_ripe(now, First::LeastTried));
         assert_eq!([take(), take(), take(), take()], [Some(3), Some(4), Some(2), Some(5)]);
+    }
+
+    #[test]
+    fn only_who_was_asked_to_wait_still_waits_after_an_outage() {
+        let (now, mut shelf) = (Instant::now(), Shelf::default());
+        let later = now + Duration::from_secs(9);
+        shelf.put(Parcel { asked: true, ..parcel(1, now, Some(later)) });
+        shelf.put(parcel(2, now, Some(later)));
+        shelf.ripen();
+        assert_eq!(number(shelf.take_ripe(now, First::Oldest)), Some(2));
+        assert_eq!(shelf.ripens(), Some(later));
     }
 
     #[test]

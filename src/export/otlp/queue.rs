@@ -197,6 +197,11 @@ impl Queue {
         state.waiting.put(parcel);
     }
 
+    /// The collector is back (`Shelf::ripen`).
+    pub fn ripen(&self) {
+        self.state.lock().waiting.ripen();
+    }
+
     /// Waits until memory gets short.
     pub async fn until_short(&self) {
         self.short.notified().await;

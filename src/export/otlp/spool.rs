@@ -219,6 +219,11 @@ impl Spool {
         Some(parcel)
     }
 
+    /// The collector is back (`Shelf::ripen`).
+    pub fn ripen(&self) {
+        self.state.lock().shelf.ripen();
+    }
+
     /// When the first parcel may be sent, if none may be now.
     pub fn ripens(&self) -> Option<Instant> {
         self.state.lock().shelf.ripens()

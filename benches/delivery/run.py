@@ -1,0 +1,179 @@
+#!/usr/bin/env python3
+"""What delivery can do, measured on the release binary and a real collector (rotel), on one machine with
+the load:
+
+    target/test-venv/bin/python benches/delivery/run.py [--binary PATH] [--check] [NAME...]
+
+  sustained  20,000 reports a second for 30 s: is any lost, does any backlog grow?
+  drain      a spool of 200 MiB after an outage: how fast does it go, and what does intake pay meanwhile?
+
+`tests/run` has installed what this needs. --check ends with 1 when a limit is missed.
+"""
+
+import argparse
+import os
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests/e2e"))
+
+from bench import Bench  # noqa: E402 (the modules of the end-to-end tests)
+from checks import Failure, eventually  # noqa: E402
+from exposition import series, total  # noqa: E402
+from feed import Feed  # noqa: E402
+from processes import free_port  # noqa: E402
+
+MIB = 1 << 20
+PER_UPLOAD, CONNECTIONS = 20, 20
+SUSTAINED_RATE, SUSTAINED_SECONDS = 20_000, 30
+SPOOL_MIB, DRAIN_LIMIT = 200, 50
+QUIET_SECONDS = 5
+
+
+def main():
+    """Measures what was asked for; exit code 1 if a limit is missed and that matters."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0])
+    parser.add_argument("--binary", type=lambda text: Path(text).resolve(),
+                        default=ROOT / "target/release/lookoutd")
+    parser.add_argument("--check", action="store_true", help="end with 1 when a limit is missed")
+    parser.add_argument("names", nargs="*", metavar="NAME", choices=[*MEASURES, []])
+    arguments = parser.parse_args()
+    good = all([measured(name, arguments.binary) for name in arguments.names or MEASURES])
+    return 0 if good or not arguments.check else 1
+
+
+def measured(name, binary):
+    """Makes one measurement, leaves nothing behind, and says whether its limits hold."""
+    bench = Bench(f"delivery-{name}", binary)
+    try:
+        return MEASURES[name](bench)
+    finally:
+        bench.close(keep=False)
+
+
+class Collector:
+    """rotel, which takes everything and forgets it."""
+
+    def __init__(self, bench):
+        self.bench, self.port, self.grpc = bench, free_port(), free_port()
+        self.endpoint = f"http://127.0.0.1:{self.port}"
+
+    def start(self):
+        """From here on it answers."""
+        agent = Path(find_spec("rotel").origin).parent / "rotel-agent"
+        process = self.bench.process("rotel", [
+            agent, "start", "--otlp-grpc-endpoint", f"127.0.0.1:{self.grpc}",
+            "--otlp-http-endpoint", f"127.0.0.1:{self.port}", "--exporter", "blackhole",
+            "--debug-log", "logs"], {"PATH": os.environ["PATH"], "HOME": str(self.bench.directory)})
+        process.wait_for("Starting Rotel", "stdout")
+        return process
+
+
+def daemon(bench, collector, config=None):
+    """lookoutd with this collector."""
+    return bench.lookoutd(config=config, exporters=("otlp",), env={
+        "OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint, "OTEL_METRICS_EXPORTER": "none"})
+
+
+def load(bench, lookoutd, rate, seconds):
+    """wrk at about this many reports a second."""
+    delay = CONNECTIONS * PER_UPLOAD / rate * 1000
+    return bench.process("wrk", ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", "-s",
+                                 Path(__file__).parent / "rate.lua", lookoutd.intake + "/report"],
+                         {"PATH": os.environ["PATH"], "DELAY_MS": str(max(0, round(delay) - 2))})
+
+
+def pending(lookoutd, place=None):
+    """Events that wait now."""
+    labels = {"place": place} if place else {}
+    return total(lookoutd.scrape(), "lookout_events_pending", exporter="otlp", **labels)
+
+
+def sustained(bench):
+    """A rate that goes on and on must not build up anything."""
+    collector = Collector(bench)
+    rotel = collector.start()
+    lookoutd = daemon(bench, collector)
+    wrk = load(bench, lookoutd, SUSTAINED_RATE, SUSTAINED_SECONDS)
+    most = 0
+    while wrk.running:
+        most = max(most, pending(lookoutd))
+        time.sleep(0.2)
+    answered, refused, seconds, p99 = wrk.wait_for(
+        r"^answered (\d+) refused (\d+) in ([\d.]+) s, p99 ([\d.]+) ms", "stdout").groups()
+    sent, rate = int(answered) * PER_UPLOAD, int(answered) * PER_UPLOAD / float(seconds)
+    eventually(lambda: quiet(lookoutd), 60)
+    samples = lookoutd.scrape()
+    taken = total(samples, "lookout_reports_total")
+    delivered = total(samples, "lookout_events_total", exporter="otlp", fate="delivered")
+    print(f"sustained: {rate:.0f} reports/s for {seconds} s to rotel over HTTP; {sent} sent, {taken:.0f} taken, "
+          f"{delivered:.0f} delivered, {taken - delivered:.0f} lost; at most {most:.0f} pending; uploads p99 "
+          f"{p99} ms; CPU {cpu(lookoutd) / float(seconds) * 100:.0f} % of a core, rotel "
+          f"{cpu(rotel) / float(seconds) * 100:.0f} %", flush=True)
+    return taken == delivered and refused == "0" and rate >= SUSTAINED_RATE * 0.98
+
+
+def quiet(lookoutd):
+    """Nothing waits any more."""
+    waiting = pending(lookoutd)
+    if waiting:
+        raise Failure(f"{waiting:.0f} events still wait")
+
+
+def cpu(process):
+    """Seconds of CPU that a process of ours has had."""
+    fields = Path(f"/proc/{process.popen.pid}/stat").read_text().rsplit(") ", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def drain(bench):
+    """An outage fills the spool, then the collector comes back while reports go on coming."""
+    collector = Collector(bench)
+    lookoutd = daemon(bench, collector, "delivery: { memory_bytes: 32MiB, spool: "
+                      f"{{ directory: {bench.directory}/spool, max_bytes: 1GiB }} }}")
+    wrk = load(bench, lookoutd, 1e9, 300)
+    began = time.monotonic()
+    eventually(lambda: spooled(lookoutd, at_least=SPOOL_MIB * MIB), 300)
+    wrk.stop()
+    filled = time.monotonic() - began
+    dropped = total(lookoutd.scrape(), "lookout_events_total", exporter="otlp", fate="dropped_queue_full")
+    before = Feed(lookoutd.intake, 2_000).run_for(QUIET_SECONDS)
+    size = spooled(lookoutd)
+    collector.start()
+    feed, began = Feed(lookoutd.intake, 2_000), time.monotonic()
+    # The senders wait for up to 30 s after a failure: the time counts from the first delivery.
+    while spooled(lookoutd) == size:
+        time.sleep(0.01)
+    waited, began = time.monotonic() - began, time.monotonic()
+    feed.stop()
+    during = Feed(lookoutd.intake, 2_000)
+    eventually(lambda: spooled(lookoutd, at_most=MIB), 120)
+    seconds = time.monotonic() - began
+    during.stop()
+    rate = size / MIB / seconds
+    print(f"drain: {size / MIB:.0f} MiB, filled in {filled:.1f} s ({dropped:.0f} events dropped meanwhile); "
+          f"begun {waited:.1f} s after the collector was back, gone in {seconds:.1f} s, {rate:.0f} MiB/s; "
+          f"uploads p50 and p99 before {millis(before)}, during {millis(during)}", flush=True)
+    return rate >= DRAIN_LIMIT
+
+
+def millis(feed):
+    """Half and nearly all of the uploads were answered within these times."""
+    return " and ".join(f"{feed.percentile(share) * 1000:.1f} ms" for share in (0.5, 0.99))
+
+
+def spooled(lookoutd, at_least=0, at_most=float("inf")):
+    """The spool's size."""
+    size = lookoutd.scrape()[series("lookout_spool_bytes")]
+    if not at_least <= size <= at_most:
+        raise Failure(f"the spool has {size / MIB:.0f} MiB")
+    return size
+
+
+MEASURES = {"sustained": sustained, "drain": drain}
+
+if __name__ == "__main__":
+    sys.exit(main())
