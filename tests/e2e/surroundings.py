@@ -3,7 +3,10 @@ reads its stdout. Each fails for one daemon only, never for this machine.
 """
 
 import os
+import socket
 import threading
+
+from checks import Failure
 
 CHUNK = 1 << 16
 NAMESPACE = ["unshare", "--mount"]
@@ -36,6 +39,27 @@ class Names:
         written into, not replaced."""
         with open(self.hosts, "a", encoding="ascii") as hosts:
             hosts.write(f"127.0.0.1 {name}\n")
+
+
+class SilentNameServer:
+    """Takes every question and answers none."""
+
+    def __init__(self):
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            self.socket.bind((NAME_SERVER, 53))
+        except PermissionError:
+            raise Failure(f"This test listens on port 53 of {NAME_SERVER} and may not. Run it as root, or: "
+                          "sysctl net.ipv4.ip_unprivileged_port_start=53") from None
+
+    def asked(self):
+        """Waits for a question."""
+        self.socket.settimeout(20)
+        self.socket.recv(CHUNK)
+
+    def close(self):
+        """No more silence: the port is closed."""
+        self.socket.close()
 
 
 class Clock:

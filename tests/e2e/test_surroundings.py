@@ -2,15 +2,17 @@
 clock. And whatever fails, browsers are answered as fast as ever.
 """
 
+import time
 from collections import Counter
 
-from account import fates, pending
+from account import Delivery, fates, pending
 from checks import equal, eventually, expect
+from exposition import total
 from feed import PAGE
-from otlp_metrics import compare
+from otlp_metrics import compare, series_of
 from rig import Rig, at_once
 from scripted import HANG, TAKE, always
-from surroundings import Clock, Names, Pipe
+from surroundings import Clock, Names, Pipe, SilentNameServer
 
 NAME = "collector.test"
 BOTH = {"OTEL_LOGS_EXPORTER": "otlp,console"}
@@ -37,6 +39,20 @@ def name_gone(bench, protocol):
     rig.came(1)
     feed.stop()
     equal("Fates", ["delivered"], list(rig.settle()), "/metrics")
+
+
+def test_silent_name_server(bench):
+    """The name server does not answer when the daemon is told to end. It ends in time all the same."""
+    server = bench.closing(SilentNameServer())
+    names = Names(bench.directory / "names", "files dns")
+    rig = Rig(bench, host=NAME, within=names.within)
+    rig.send(100)
+    server.asked()
+    began = time.monotonic()
+    rig.daemon.terminate()
+    seconds = time.monotonic() - began
+    expect(seconds < 5, "SIGTERM while a name is looked up", expected="the end after shutdown_timeout, 3 s",
+           found=f"{seconds:.1f} s", where=rig.daemon.tail())
 
 
 def test_console_stalls(bench):
@@ -66,6 +82,20 @@ def compare_lines(daemon, feed):
     sent = Counter(feed.acknowledged)
     lines = Counter(event["url"].removeprefix(PAGE) for event in daemon.events())
     return sent - lines, lines - sent
+
+
+def test_console_stalls_at_the_end(bench):
+    """Nobody reads stdout when the daemon is told to end: what is for the collector gets there all the
+    same, events and the last metrics."""
+    rig = Rig(bench, delivery=SMALL, stdout=bench.closing(Pipe()).into,
+              env={**BOTH, "OTEL_METRICS_EXPORTER": "otlp"})
+    rig.feed(2_000).run_for(2)
+    rig.daemon.terminate()
+    missing = Delivery.of([rig.receiver]).check(rig.feeds)
+    equal("Reports that the collector lacks", [], sorted(missing)[:5], rig.daemon.tail())
+    last = series_of([request.message() for request in rig.receiver.of("metrics")])
+    equal("Reports in the last metrics", len(rig.feeds[0].acknowledged),
+          total(last, "lookout_reports_total"), "the receiver")
 
 
 def test_latency(bench):
