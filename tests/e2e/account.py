@@ -65,6 +65,16 @@ class Delivery:
         return acknowledged.keys() - self.arrived.keys()
 
 
+def same_reports(what, expected, found, where):
+    """Both hold the same reports, each as often; shows only the first of what differs."""
+    expected, found = Counter(expected), Counter(found)
+    lacking, surplus = expected - found, found - expected
+    if lacking or surplus:
+        raise Failure(f"{what}\n  of {expected.total()} reports, {lacking.total()} are lacking: "
+                      f"{sorted(lacking)[:5]}; {surplus.total()} are too many: {sorted(surplus)[:5]}\n"
+                      f"  where:    {where}")
+
+
 def fates(daemon, exporter="otlp"):
     """How its events ended, without the zeros: {fate: events}."""
     counted = grouped(daemon.scrape(), "lookout_events_total", "exporter", "fate")

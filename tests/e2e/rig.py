@@ -13,25 +13,31 @@ from scripted_http import HttpReceiver
 FAST = 1e9
 RECEIVERS = {"http": HttpReceiver, "grpc": GrpcReceiver}
 # The end of a test need not wait long for a receiver that will not come back.
-DELIVERY = "delivery: {{ shutdown_timeout: 3s{0} }}\n"
+DELIVERY = {"shutdown_timeout": "3s"}
 
 
 class Rig:
     """One receiver with its daemon. A daemon that is started again goes on with the same receiver."""
 
-    def __init__(self, bench, protocol="http", *, name=None, delivery="", env=None, up=True,
+    def __init__(self, bench, protocol="http", *, name=None, delivery=None, env=None, up=True,
                  authority=None, host="localhost", behind=lambda port: port, **options):
-        """`delivery` is added to that part of the settings, `host` is what the daemon calls the
+        """`delivery` holds more of that part of the settings, `host` is what the daemon calls the
         receiver's, `behind` gives the port of what is between them; see `Lookoutd` for other options."""
         self.bench, self.name, self.options = bench, name or protocol, options
         self.receiver = bench.closing(RECEIVERS[protocol](up, authority))
-        self.config = DELIVERY.format(delivery and ", " + delivery)
+        settings = {**DELIVERY, **(delivery or {})}.items()
+        self.config = "delivery:\n" + "".join(f"  {key}: {value}\n" for key, value in settings)
         endpoint = f"{self.receiver.scheme}://{host}:{behind(self.receiver.port)}"
         self.env = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
                     "OTEL_EXPORTER_OTLP_PROTOCOL": self.receiver.protocol,
                     "OTEL_METRICS_EXPORTER": "none", **(env or {})}
         self.feeds, self.starts = [], 0
         self.start()
+
+    def kill(self):
+        """kill -9."""
+        self.daemon.kill()
+        self.daemon.ended_by_test = True
 
     def start(self):
         """Starts the daemon, or another one in its place."""

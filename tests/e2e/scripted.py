@@ -112,7 +112,8 @@ def names_of(message):
 
 
 class Receiver:
-    """What both protocols share. It holds its port while it is down, so that it can come back to it."""
+    """What both protocols share; how to `start` and `stop` to listen is theirs. It holds its port while it
+    is down, so that it can come back to it."""
 
     protocol = None
 

@@ -1,12 +1,13 @@
-"""What surrounds a daemon and can fail beside the collector: the clock, the names of hosts, whoever
-reads its stdout. Each fails for one daemon only, never for this machine.
+"""What surrounds a daemon and can fail beside the collector: the disk, the clock, the names of hosts,
+whoever reads its stdout. Each fails for one daemon only, never for this machine.
 """
 
 import os
 import socket
+import subprocess
 import threading
 
-from checks import Failure
+from checks import Failure, eventually
 
 CHUNK = 1 << 16
 NAMESPACE = ["unshare", "--mount"]
@@ -60,6 +61,36 @@ class SilentNameServer:
     def close(self):
         """No more silence: the port is closed."""
         self.socket.close()
+
+
+class Disk:
+    """A small file system of its own, until the test is over."""
+
+    def __init__(self, directory, size):
+        directory.mkdir()
+        self.directory = directory
+        self.mount("-t", "tmpfs", "-o", f"size={size}", "lookoutd-e2e")
+
+    def mount(self, *arguments):
+        """mount(8)."""
+        done = subprocess.run(["mount", *arguments, self.directory], capture_output=True, text=True,
+                              timeout=30, check=False)
+        if done.returncode:
+            raise Failure(f"This test mounts a file system of its own at {self.directory}, and cannot: "
+                          f"{done.stderr.strip()}\n  to do:    run it as root, in a container with "
+                          "--cap-add SYS_ADMIN")
+
+    def read_only(self):
+        """Nothing can be written any more. While a file is being written, this has to wait."""
+        eventually(lambda: self.mount("-o", "remount,ro"))
+
+    def writable(self):
+        """All is well again."""
+        self.mount("-o", "remount,rw")
+
+    def close(self):
+        """Takes it away, whoever uses it."""
+        subprocess.run(["umount", "--lazy", self.directory], timeout=30, check=True)
 
 
 class Clock:

@@ -64,7 +64,7 @@ def test_down(bench):
     does not hold is counted, to the report. The metrics agree again afterwards."""
     at_once(lambda: down(Rig(bench, "http", env=OFTEN)),
             lambda: down(Rig(bench, "grpc", env=OFTEN)),
-            lambda: small_memory(Rig(bench, "http", name="small", delivery="memory_bytes: 1MiB")))
+            lambda: small_memory(Rig(bench, "http", name="small", delivery={"memory_bytes": "1MiB"})))
 
 
 def down(rig):
