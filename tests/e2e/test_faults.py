@@ -178,7 +178,7 @@ def hangs(rig):
     """The first three requests hang, all of which the timeout ends."""
     rig.receiver.decide = in_turn(HANG, HANG, HANG)
     rig.feed(1_000).run_for(3)
-    nothing_lost(rig)
+    nothing_lost(rig, seconds=10)
     expect(tries(rig, "timeout") == 3, "Tries counted as timeouts", expected=3,
            found=tries(rig, "timeout"), where="/metrics")
 

@@ -5,7 +5,7 @@ files, somebody else wants it too. Whatever it is, intake goes on and every even
 import re
 import shutil
 
-from account import pending
+from account import fates, pending
 from checks import equal, eventually, expect
 from daemon import Lookoutd
 from rig import Rig
@@ -43,6 +43,9 @@ def test_disk_full(bench):
     rig, spool, _disk = on_disk(bench, "2m")
     feed = rig.feed(2_000)
     eventually(lambda: trouble(rig, "write"), 30)
+    eventually(lambda: expect(sum(fates(rig.daemon).values()) > 1_000, "Memory and disk are full, and hardly "
+                              "anything is dropped", expected="1,000 events", found=fates(rig.daemon),
+                              where=f"/metrics\n{rig.daemon.tail()}"))
     feed.stop()
     check_intake(feed)
     rig.says("WARN .*(No space left|spool)|ERROR .*(No space left|spool)")
