@@ -27,14 +27,16 @@ class Authority:
             "-days", DAYS, "-subj", "/CN=lookoutd e2e throw-away CA",
             "-addext", "keyUsage=critical,keyCertSign")
 
-    def make_certificate(self, names):
-        """A server certificate for these host names."""
+    def make_certificate(self, names, ago=None):
+        """A server certificate for these host names, in place of the one before; one made long `ago`
+        (`3d`) has expired."""
+        then = ("faketime", "-f", f"-{ago}") if ago else ()
         request, extensions = self.directory / "site.csr", self.directory / "site.ext"
         extensions.write_text("basicConstraints=CA:FALSE\nextendedKeyUsage=serverAuth\n"
                               "subjectAltName=" + ",".join(f"DNS:{name}" for name in names))
         run("openssl", "req", "-new", *NEW_KEY, "-keyout", self.key, "-out", request,
             "-subj", f"/CN={names[0]}")
-        run("openssl", "x509", "-req", "-in", request, "-CA", self.ca, "-CAkey", self.ca_key,
+        run(*then, "openssl", "x509", "-req", "-in", request, "-CA", self.ca, "-CAkey", self.ca_key,
             "-CAcreateserial", "-out", self.certificate, "-days", DAYS, "-extfile", extensions)
 
     def trust_in(self, database):

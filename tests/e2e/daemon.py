@@ -24,15 +24,16 @@ class Lookoutd(Process):
     """One running daemon and what was sent to it."""
 
     def __init__(self, binary, directory, *, config=None, env=None, exporters=("console",),
-                 admin="127.0.0.1:0"):
-        argv = [binary, "--listen", "127.0.0.1:0", "--admin-listen", admin]
+                 admin="127.0.0.1:0", name="lookoutd", within=(), stdout=None):
+        """`name` keeps several apart; `within` is the command that runs it."""
+        argv = [*within, binary, "--listen", "127.0.0.1:0", "--admin-listen", admin]
         if config:
-            path = directory / "lookoutd.yaml"
+            path = directory / f"{name}.yaml"
             path.write_text(config)
             argv += ["--config", path]
         # A bare environment: the settings of whoever runs the tests must not reach the daemon.
         env = {"PATH": os.environ["PATH"], "HOME": str(directory), **(env or {})}
-        super().__init__("lookoutd", argv, directory, env)
+        super().__init__(name, argv, directory, env, stdout)
         self.exporters = exporters
         self.sent = 0  # items; None if someone else sends, and only the events can be counted
         self.ended_by_test = False

@@ -5,9 +5,25 @@ appended in full, a monotonic sum gets `_total`, a histogram becomes cumulative 
 """
 
 from checks import Failure, expect
+from exposition import difference
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AGGREGATION_TEMPORALITY_CUMULATIVE
 
+# Moved by the very exports that are compared, or by the process being alive.
+NEVER_STILL = ("process_", "lookout_export_", "lookout_connections")
+LAST = 20  # requests: more than one export ever takes
 UNITS = {"s": "seconds", "ms": "milliseconds", "By": "bytes"}
+
+
+def compare(daemon, requests):
+    """The last export must have exactly the series of a scrape, and those at rest their values."""
+    exported, scraped = series_of(requests[-LAST:]), daemon.scrape()
+    for key in exported.keys() & scraped.keys():
+        if key[0].startswith(NEVER_STILL):
+            del exported[key], scraped[key]
+    lines = difference(scraped, exported)
+    if lines:
+        raise Failure("OTLP (found) and scrape (expected) do not have the same series:\n  "
+                      + "\n  ".join(lines[:40]))
 
 
 def series_of(requests):

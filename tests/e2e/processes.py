@@ -19,12 +19,13 @@ TAIL_LINES = {"stdout": 3, "stderr": 15}
 class Process:
     """A program that runs until the test is over."""
 
-    def __init__(self, name, argv, directory, env):
+    def __init__(self, name, argv, directory, env, stdout=None):
+        """`stdout` takes the place of the file, which is then for the test to fill."""
         self.name = name
         self.files = {stream: directory / f"{name}.{stream}" for stream in ("stdout", "stderr")}
         with open(self.files["stdout"], "wb") as out, open(self.files["stderr"], "wb") as err:
             self.popen = subprocess.Popen(
-                [str(arg) for arg in argv], stdin=subprocess.DEVNULL, stdout=out, stderr=err,
+                [str(arg) for arg in argv], stdin=subprocess.DEVNULL, stdout=stdout or out, stderr=err,
                 env=env, cwd=directory, start_new_session=True)
 
     @property

@@ -14,10 +14,11 @@ import signal
 import sys
 import time
 import traceback
+from collections import Counter
 from pathlib import Path
 
 from bench import Bench
-from checks import Failure
+from checks import Failure, NotRun
 from processes import Ended
 
 TEST_SECONDS = 180  # far above what any test takes: it only turns a hang into a failure
@@ -38,9 +39,10 @@ def main():
         return 2
     if arguments.names:
         print(f"not run: the {len(choose([])) - len(chosen)} tests that were not named")
-    failed = sum(not run(name, test, arguments) for name, test in chosen)
-    print(f"{len(chosen) - failed} passed, {failed} failed", flush=True)
-    return 1 if failed else 0
+    ends = Counter(run(name, test, arguments) for name, test in chosen)
+    print(f"{ends['ok']} passed, {ends['FAILED']} failed"
+          + (f", {ends['NOT RUN']} not run" if ends["NOT RUN"] else ""), flush=True)
+    return 1 if ends["FAILED"] else 0
 
 
 def parse_arguments():
@@ -68,27 +70,31 @@ def choose(names):
 
 
 def run(name, test, arguments):
-    """Runs one test, says how it went, and gives back whether it passed."""
-    began, passed, bench = time.monotonic(), False, Bench(name, arguments.binary)
+    """Runs one test, says how it went, and gives that back: ok, FAILED or NOT RUN."""
+    began, end, bench = time.monotonic(), "FAILED", Bench(name, arguments.binary)
     try:
         with time_limit(TEST_SECONDS):
             test(bench)
             bench.finish()
-        passed = True
+        end = "ok"
+    except NotRun as reason:
+        end, problem = "NOT RUN", str(reason)
     except (Failure, Ended) as failure:
         problem = str(failure)
     except Exception:  # an error in the test itself fails it as well
         problem = traceback.format_exc()
     finally:
-        keep = arguments.keep or not passed
+        keep = arguments.keep or end == "FAILED"
         bench.close(keep)
-    seconds = time.monotonic() - began
-    print(f"{'ok    ' if passed else 'FAILED'} {name} ({seconds:.1f} s)", flush=True)
-    if not passed:
+    if end == "NOT RUN":
+        print(f"{end} {name}: {problem}", flush=True)
+    else:
+        print(f"{end:7} {name} ({time.monotonic() - began:.1f} s)", flush=True)
+    if end == "FAILED":
         print(indent(problem), flush=True)
     if keep:
         print(indent(f"kept for reading: {bench.directory}"), flush=True)
-    return passed
+    return end
 
 
 def indent(text):

@@ -8,11 +8,10 @@ import time
 from importlib.util import find_spec
 from pathlib import Path
 
-from checks import Failure, equal, eventually, expect
+from checks import equal, eventually, expect
 from collector import GrpcCollector, HttpCollector
 from daemon import CHROME
-from exposition import difference
-from otlp_metrics import series_of
+from otlp_metrics import compare
 from processes import free_port
 
 AGE_MS = 5_000
@@ -62,8 +61,6 @@ ATTRIBUTES = {
 }
 SUMMARY = f"enforced script-src-elem blocked https://evil.example/x.js on {PAGE}"
 EVENT = "browser.report.csp_violation"
-# Moved by the very exports that are compared, or by the process being alive.
-NEVER_STILL = ("process_", "lookout_export_", "lookout_connections")
 
 
 def start(bench, collector, **more):
@@ -172,20 +169,7 @@ def check_metrics(bench, collector):
         "elapsed_time": 143, "sampling_fraction": 0.25, "method": "GET", "referrer": ""}}
     batch = [REPORT, network, 5, {"type": "never-heard-of", "body": {"x": 1}, "url": PAGE}]
     daemon.post(batch, items=len(batch))
-    eventually(lambda: compare_metrics(daemon, collector))
-
-
-def compare_metrics(daemon, collector):
-    """The last export must have exactly the series of a scrape, and those at rest their values."""
-    requests = [message for _, message in list(collector.received.metrics)[-20:]]
-    exported, scraped = series_of(requests), daemon.scrape()
-    for key in exported.keys() & scraped.keys():
-        if key[0].startswith(NEVER_STILL):
-            del exported[key], scraped[key]
-    lines = difference(scraped, exported)
-    if lines:
-        raise Failure("OTLP (found) and scrape (expected) do not have the same series:\n  "
-                      + "\n  ".join(lines[:40]))
+    eventually(lambda: compare(daemon, [message for _, message in list(collector.received.metrics)]))
 
 
 class Rotel:
