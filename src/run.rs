@@ -296,14 +296,15 @@ impl Exports {
         if let Some(logs) = self.logs {
             left = logs.shutdown(deadline).await;
         }
-        if let Some(console) = console {
-            left.dropped += console.await.unwrap_or(0);
-        }
         if let Some(metrics) = self.metrics {
             metrics.shutdown(deadline).await;
         }
         if let Some(traces) = self.traces {
             traces.shutdown(deadline).await;
+        }
+        // Last, for it may take all the time there is.
+        if let Some(console) = console {
+            left.dropped += console.await.unwrap_or(0);
         }
         left
     }
