@@ -14,7 +14,6 @@ import argparse
 import os
 import sys
 import time
-from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,7 +23,7 @@ from bench import Bench  # noqa: E402 (the modules of the end-to-end tests)
 from checks import Failure, eventually  # noqa: E402
 from exposition import series, total  # noqa: E402
 from feed import Feed  # noqa: E402
-from processes import free_port  # noqa: E402
+from rotel_collector import Rotel  # noqa: E402
 
 MIB = 1 << 20
 PER_UPLOAD, CONNECTIONS = 20, 20
@@ -54,24 +53,6 @@ def measured(name, binary):
         bench.close(keep=False)
 
 
-class Collector:
-    """rotel, which takes everything and forgets it."""
-
-    def __init__(self, bench):
-        self.bench, self.port, self.grpc = bench, free_port(), free_port()
-        self.endpoint = f"http://127.0.0.1:{self.port}"
-
-    def start(self):
-        """From here on it answers."""
-        agent = Path(find_spec("rotel").origin).parent / "rotel-agent"
-        process = self.bench.process("rotel", [
-            agent, "start", "--otlp-grpc-endpoint", f"127.0.0.1:{self.grpc}",
-            "--otlp-http-endpoint", f"127.0.0.1:{self.port}", "--exporter", "blackhole",
-            "--debug-log", "logs"], {"PATH": os.environ["PATH"], "HOME": str(self.bench.directory)})
-        process.wait_for("Starting Rotel", "stdout")
-        return process
-
-
 def daemon(bench, collector, config=None):
     """lookoutd with this collector."""
     return bench.lookoutd(config=config, exporters=("otlp",), env={
@@ -94,7 +75,7 @@ def pending(lookoutd, place=None):
 
 def sustained(bench):
     """A rate that goes on and on must not build up anything."""
-    collector = Collector(bench)
+    collector = Rotel(bench, "http/protobuf")
     rotel = collector.start()
     lookoutd = daemon(bench, collector)
     wrk = load(bench, lookoutd, SUSTAINED_RATE, SUSTAINED_SECONDS)
@@ -109,7 +90,7 @@ def sustained(bench):
     samples = lookoutd.scrape()
     taken = total(samples, "lookout_reports_total")
     delivered = total(samples, "lookout_events_total", exporter="otlp", fate="delivered")
-    print(f"sustained: {rate:.0f} reports/s for {seconds} s to rotel over HTTP; {sent} sent, {taken:.0f} taken, "
+    print(f"sustained: {rate:.0f} reports/s for {seconds} s to rotel over HTTP; {sent} answered, {taken:.0f} taken, "
           f"{delivered:.0f} delivered, {taken - delivered:.0f} lost; at most {most:.0f} pending; uploads p99 "
           f"{p99} ms; CPU {cpu(lookoutd) / float(seconds) * 100:.0f} % of a core, rotel "
           f"{cpu(rotel) / float(seconds) * 100:.0f} %", flush=True)
@@ -131,7 +112,7 @@ def cpu(process):
 
 def drain(bench):
     """An outage fills the spool, then the collector comes back while reports go on coming."""
-    collector = Collector(bench)
+    collector = Rotel(bench, "http/protobuf")
     lookoutd = daemon(bench, collector, "delivery: { memory_bytes: 32MiB, spool: "
                       f"{{ directory: {bench.directory}/spool, max_bytes: 1GiB }} }}")
     wrk = load(bench, lookoutd, 1e9, 300)

@@ -2,17 +2,14 @@
 metric series, and rotel, a collector that other people wrote, takes both signals by both protocols.
 """
 
-import os
 import re
 import time
-from importlib.util import find_spec
-from pathlib import Path
 
 from checks import equal, eventually, expect
 from collector import GrpcCollector, HttpCollector
 from daemon import CHROME
 from otlp_metrics import compare
-from processes import free_port
+from rotel_collector import Rotel
 
 AGE_MS = 5_000
 VERSION = r"^\d+\.\d+\.\d+"
@@ -172,22 +169,6 @@ def check_metrics(bench, collector):
     eventually(lambda: compare(daemon, [message for _, message in list(collector.received.metrics)]))
 
 
-class Rotel:
-    """rotel, which prints in full what it receives."""
-
-    def __init__(self, bench, protocol):
-        agent = Path(find_spec("rotel").origin).parent / "rotel-agent"
-        grpc, http = free_port(), free_port()
-        self.protocol = protocol
-        self.endpoint = f"http://127.0.0.1:{grpc if protocol == 'grpc' else http}"
-        self.process = bench.process("rotel", [
-            agent, "start", "--otlp-grpc-endpoint", f"127.0.0.1:{grpc}",
-            "--otlp-http-endpoint", f"127.0.0.1:{http}", "--exporter", "blackhole",
-            "--debug-log", "logs", "--debug-log", "metrics", "--debug-log-verbosity", "detailed"],
-            {"PATH": os.environ["PATH"], "HOME": str(bench.directory)})
-        self.process.wait_for("Starting Rotel", "stdout")
-
-
 def test_rotel_grpc(bench):
     """rotel takes both signals by gRPC."""
     check_rotel(bench, "grpc")
@@ -201,9 +182,9 @@ def test_rotel_http(bench):
 def check_rotel(bench, protocol):
     """What rotel prints must name the event, its text, its attributes and the counter."""
     rotel = Rotel(bench, protocol)
+    said = rotel.start("--debug-log", "logs", "--debug-log", "metrics", "--debug-log-verbosity", "detailed")
     daemon = start(bench, rotel)
     daemon.post([REPORT], "/report?release=1.2")
-    said = rotel.process
     said.wait_for(f"^EventName: {re.escape(EVENT)}$", "stdout")
     said.wait_for(f"^Body: Str\\({re.escape(SUMMARY)}\\)$", "stdout")
     for name, value in ATTRIBUTES.items():
