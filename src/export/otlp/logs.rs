@@ -335,3 +335,6 @@ mod tests;
 
 #[cfg(test)]
 mod spool_tests;
+
+#[cfg(test)]
+mod fault_tests;
