@@ -127,3 +127,22 @@ async fn a_disk_that_cannot_be_read_is_left_alone_for_a_while() {
     let errors = running.own.spool.errors(SpoolOperation::Read);
     assert!((1..50).contains(&errors), "{errors}");
 }
+
+#[tokio::test]
+async fn a_sender_that_hangs_over_one_file_leaves_time_to_save_the_rest() {
+    let (parent, directory) = left_behind(std::iter::once(("00000000000000000001-1.binpb".to_owned(), 1)));
+    let endpoint = receiver::endpoint(receiver::nobody().await, Protocol::HttpProtobuf);
+    // Whoever opens a pipe to read it waits for one who writes.
+    let file = directory.join("00000000000000000001-1.binpb");
+    let pipe = directory.join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let running = Running::start_with(&endpoint, MEMORY, spool(&parent, 64 << 20));
+    fs::rename(directory.join("set-aside/pipe"), &file).unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let in_flight = running.own.pending(Exporter::OtlpRecovered, Place::InFlight);
+    running.push(100);
+    let remainder = running.logs.shutdown(Instant::now() + Duration::from_secs(2)).await;
+    // Lets the reader go, or the test would not end.
+    drop(fs::OpenOptions::new().read(true).write(true).open(&file).unwrap());
+    assert_eq!((in_flight, remainder), (1, Remainder { dropped: 0, spooled: 101 }));
+}
