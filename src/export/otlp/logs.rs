@@ -153,8 +153,9 @@ async fn run(sender: Arc<Sender>, mut stop: watch::Receiver<Option<Stop>>) {
     }
     tokio::select! {
         () = async { while senders.join_next().await.is_some() {} } => {}
-        // They end by themselves; only a disk that hangs could keep them.
-        () = until(&mut stop, |stop| stop.saving) => {}
+        // They end by themselves; only a disk that hangs could keep them. One that hangs over one file must
+        // not take the time for all that memory holds.
+        () = until(&mut stop, |stop| stop.sending + (stop.saving - stop.sending) / 2) => {}
     }
     // Ends what still runs and waits for it, so that its events have been counted.
     senders.shutdown().await;
@@ -335,3 +336,6 @@ mod tests;
 
 #[cfg(test)]
 mod spool_tests;
+
+#[cfg(test)]
+mod fault_tests;

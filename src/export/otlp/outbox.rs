@@ -18,6 +18,8 @@ use crate::table::own::OwnMetrics;
 
 /// When a parcel that cannot be read from disk is tried again.
 const READ_AGAIN: Duration = Duration::from_secs(5);
+/// How long one who could not read a parcel leaves the disk alone: all may be in that state, and many.
+const READ_PAUSE: Duration = Duration::from_millis(250);
 
 /// The queue and the spool. All methods may be called from any thread.
 #[derive(Debug)]
@@ -71,7 +73,11 @@ impl Outbox {
             // Made before looking, so that it misses nothing that comes meanwhile.
             let woken = self.wake.notified();
             let until = match self.take(Instant::now(), first) {
-                Taken::Parcel(parcel) => return Some(*parcel),
+                Taken::Parcel(parcel) => {
+                    // One call may stand for several parcels: whoever takes one passes it on.
+                    self.wake.notify_one();
+                    return Some(*parcel);
+                }
                 Taken::Over => return None,
                 Taken::Later(until) => until,
             };
@@ -118,6 +124,7 @@ impl Outbox {
                 Err(mut parcel) => {
                     parcel.ripe = Some(Instant::now() + READ_AGAIN);
                     spool.shelve(parcel);
+                    tokio::time::sleep(READ_PAUSE).await;
                     None
                 }
             },

@@ -55,6 +55,10 @@ impl Parcel {
         }
     }
 
+    fn key(&self) -> (u64, u64) {
+        (self.number, self.pending.events())
+    }
+
     fn is_ripe(&self, now: Instant) -> bool {
         self.ripe.is_none_or(|ripe| ripe <= now)
     }
@@ -70,25 +74,26 @@ pub enum First {
     LeastTried,
 }
 
-/// Parcels that wait, the oldest in front.
+/// Parcels that wait, the oldest in front. By number and events, as files are named: numbers alone may
+/// come twice where somebody has put the files of two directories into one.
 #[derive(Debug, Default)]
-pub struct Shelf(BTreeMap<u64, Parcel>);
+pub struct Shelf(BTreeMap<(u64, u64), Parcel>);
 
 impl Shelf {
     /// Puts one to its place.
     pub fn put(&mut self, parcel: Parcel) {
-        self.0.insert(parcel.number, parcel);
+        self.0.insert(parcel.key(), parcel);
     }
 
     /// One that may be sent now.
     pub fn take_ripe(&mut self, now: Instant, first: First) -> Option<Parcel> {
         let mut ripe = self.0.values().filter(|parcel| parcel.is_ripe(now));
-        let number = match first {
+        let key = match first {
             First::Oldest => ripe.next(),
             First::LeastTried => ripe.min_by_key(|parcel| (parcel.tries, parcel.number)),
         }?
-        .number;
-        self.0.remove(&number)
+        .key();
+        self.0.remove(&key)
     }
 
     /// The oldest, if it came at this moment or before.

@@ -195,6 +195,9 @@ impl Queue {
         let mut state = self.state.lock();
         state.waiting_bytes += parcel.pending.bytes();
         state.waiting.put(parcel);
+        drop(state);
+        // One who looked meanwhile has seen nothing, and would sleep.
+        self.wake.notify_one();
     }
 
     /// The collector is back (`Shelf::ripen`).

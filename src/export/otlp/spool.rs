@@ -50,6 +50,7 @@ pub struct Spool {
     failing: AtomicBool,
     troubles: Throttle,
     full: Throttle,
+    relief: Throttle,
     losses: Throttle,
 }
 
@@ -96,6 +97,7 @@ impl Spool {
             failing: AtomicBool::new(false),
             troubles: Throttle::new(LOG_INTERVAL),
             full: Throttle::new(LOG_INTERVAL),
+            relief: Throttle::new(LOG_INTERVAL),
             losses: Throttle::new(LOG_INTERVAL),
         };
         let first = spool.recover(found);
@@ -162,8 +164,11 @@ impl Spool {
         }
         match self.directory.write(name, request) {
             Ok(()) => {
-                if self.failing.swap(false, Ordering::Relaxed) {
-                    info!(directory = %self.path.display(), "the spool can be written again");
+                // A full spool that drains slowly comes and goes every second.
+                if self.failing.swap(false, Ordering::Relaxed)
+                    && let Some(times) = self.relief.admit(1)
+                {
+                    info!(directory = %self.path.display(), times, "the spool can be written again");
                 }
                 Some(file)
             }
@@ -278,11 +283,13 @@ impl Spool {
     }
 
     fn clear_away(&self, files: Vec<File>) {
-        for file in files {
+        let mut files = files.into_iter();
+        while let Some(file) = files.next() {
             match self.directory.remove(file.name) {
                 Ok(()) => self.forget(file),
                 Err(error) => {
-                    self.state.lock().leftovers.push(file);
+                    // It goes behind the others, which may fare better; but one failure at a time is enough.
+                    self.state.lock().leftovers.extend(files.by_ref().chain([file]));
                     self.trouble(SpoolOperation::Remove, &error);
                 }
             }

@@ -169,3 +169,28 @@ async fn a_disk_that_refuses_costs_no_room() {
     assert!(it.put(1, 2).await);
     assert!(!it.spool.refuses());
 }
+
+#[tokio::test]
+async fn a_disk_that_removes_nothing_is_not_asked_about_every_file_each_time() {
+    let parent = TempDir::new().unwrap();
+    let it = open(&parent, 1 << 20);
+    for number in 1..=20 {
+        assert!(it.put(number, 2).await);
+        let file = it.files().remove(0);
+        std::fs::remove_file(&file).unwrap();
+        std::fs::create_dir(&file).unwrap();
+        let parcel = it.spool.take(Instant::now(), First::Oldest).unwrap();
+        it.spool.remove(parcel.file.unwrap()).await;
+    }
+    assert_eq!(it.own.spool.errors(SpoolOperation::Remove), 20);
+    it.spool.remove_leftovers().await;
+    assert_eq!(it.own.spool.errors(SpoolOperation::Remove), 21);
+    // One that cannot be removed keeps no other: in the end only that one is left.
+    let mut stuck: Vec<_> =
+        std::fs::read_dir(it.spool.path()).unwrap().map(|it| it.unwrap().path()).collect();
+    stuck.drain(1..).for_each(|path| std::fs::remove_dir(path).unwrap());
+    for _ in 0..20 {
+        it.spool.remove_leftovers().await;
+    }
+    assert_eq!(it.bytes(), request(2).len() as u64);
+}

@@ -19,7 +19,13 @@ const DISK_PAUSE: Duration = Duration::from_secs(1);
 pub(super) async fn keep(outbox: Arc<Outbox>, spool: Arc<Spool>, mut finish: watch::Receiver<bool>) {
     while !*finish.borrow_and_update() {
         let saved = match outbox.queue().take_overdue(Instant::now()) {
-            Some(parcel) => save(&outbox, &spool, parcel).await,
+            Some(parcel) => match save(&outbox, &spool, parcel).await {
+                None => true,
+                Some(parcel) => {
+                    outbox.queue().put_back(parcel);
+                    false
+                }
+            },
             None => false,
         };
         if !saved {
@@ -27,10 +33,10 @@ pub(super) async fn keep(outbox: Arc<Outbox>, spool: Arc<Spool>, mut finish: wat
             pause(&outbox, &spool, &mut finish).await;
         }
     }
+    // What does not fit keeps nothing smaller behind it out; it is dropped at the end of all.
+    let mut unsaved = Vec::new();
     while let Some(parcel) = outbox.queue().take_any() {
-        if !save(&outbox, &spool, parcel).await {
-            return;
-        }
+        unsaved.extend(save(&outbox, &spool, parcel).await);
     }
 }
 
@@ -45,18 +51,15 @@ async fn pause(outbox: &Outbox, spool: &Spool, finish: &mut watch::Receiver<bool
     }
 }
 
-/// Whether the parcel is on disk now; if not, it waits in memory as before.
-async fn save(outbox: &Outbox, spool: &Arc<Spool>, parcel: Parcel) -> bool {
-    let Some((mut parcel, request)) = outbox.load(parcel).await else { return true };
+/// Moves a parcel to disk; gives it back if that takes it not.
+async fn save(outbox: &Outbox, spool: &Arc<Spool>, parcel: Parcel) -> Option<Parcel> {
+    let (mut parcel, request) = outbox.load(parcel).await?;
     match spool.save(&parcel, request).await {
         Ok(Some(file)) => {
             parcel.is_saved(Some(file));
             spool.shelve(parcel);
-            true
+            None
         }
-        _ => {
-            outbox.queue().put_back(parcel);
-            false
-        }
+        _ => Some(parcel),
     }
 }

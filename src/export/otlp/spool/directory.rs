@@ -71,8 +71,9 @@ impl Directory {
     /// When it cannot be read.
     pub(super) fn heal(&self) -> io::Result<Vec<Found>> {
         let mut found = Vec::new();
-        for entry in fs::read_dir(&self.path)? {
-            let entry = entry?;
+        // All are listed before any is renamed: one that is renamed meanwhile may be listed again.
+        let entries: Vec<_> = fs::read_dir(&self.path)?.collect::<io::Result<_>>()?;
+        for entry in entries {
             if !entry.file_type()?.is_dir() {
                 found.push(self.judge(&entry.file_name().to_string_lossy(), &entry)?);
             }
@@ -175,8 +176,13 @@ fn make(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
+/// What is there goes first: it may be what a kill left, but also a link to somewhere else.
 fn create(path: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
 fn write_through(path: &Path, bytes: &[u8]) -> io::Result<()> {

@@ -14,13 +14,18 @@ pub(super) struct Name {
 
 /// As Buf and protoc call a file with one binary message.
 const SUFFIX: &str = ".binpb";
+/// Far more than any spool has counted to, and far enough from the end that counting goes on from there.
+const MAX_NUMBER: u64 = u64::MAX / 2;
+/// Far more than a parcel holds, and so few that sums of them do not overflow.
+const MAX_EVENTS: u64 = 1 << 32;
 
 impl Name {
     /// Reads a name as `Display` writes it, and in no other spelling.
     pub(super) fn parse(text: &str) -> Option<Name> {
         let (number, events) = text.strip_suffix(SUFFIX)?.split_once('-')?;
         let name = Name { number: number.parse().ok()?, events: events.parse().ok()? };
-        (name.to_string() == text).then_some(name)
+        let is_sane = name.number <= MAX_NUMBER && name.events <= MAX_EVENTS;
+        (is_sane && name.to_string() == text).then_some(name)
     }
 
     /// The name while the file is being written: hidden, and none that `parse` reads.
@@ -46,7 +51,7 @@ mod tests {
 
     #[test]
     fn names_sort_as_they_count_and_are_read_back() {
-        let names = [(9, 512), (10, 1), (u64::MAX, 0)].map(|(number, events)| Name { number, events });
+        let names = [(9, 512), (10, 1), (MAX_NUMBER, 0)].map(|(number, events)| Name { number, events });
         let texts = names.map(|name| name.to_string());
         assert_eq!(texts[0], "00000000000000000009-512.binpb");
         assert!(texts.is_sorted());
@@ -67,6 +72,8 @@ mod tests {
             "00000000000000000009-05.binpb",
             "00000000000000000009.binpb",
             "99999999999999999999-1.binpb",
+            "18446744073709551615-1.binpb",
+            "00000000000000000009-18446744073709551615.binpb",
             "README",
         ] {
             assert_eq!(Name::parse(text), None, "{text}");

@@ -1,0 +1,148 @@
+//! Faults of the spool and its senders that were once there, each as a test that fails without its fix.
+
+use std::fs;
+use std::path::PathBuf;
+
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use tempfile::TempDir;
+
+use super::tests::{FAR, Running};
+use super::*;
+use crate::config::settings::{self, Protocol};
+use crate::export::otlp::receiver::{self, Reply};
+use crate::outcome::SpoolOperation;
+
+const MEMORY: usize = 1 << 20;
+
+fn spool(parent: &TempDir, max_bytes: u64) -> Option<settings::Spool> {
+    Some(settings::Spool { directory: parent.path().join("spool"), max_bytes })
+}
+
+/// A directory with these files, each a request of so many events.
+fn left_behind(files: impl Iterator<Item = (String, usize)>) -> (TempDir, PathBuf) {
+    let parent = TempDir::new().unwrap();
+    let directory = parent.path().join("spool");
+    fs::create_dir(&directory).unwrap();
+    let frame = Frame::new(&Resource::default());
+    for (name, events) in files {
+        fs::write(directory.join(name), frame.request(&receiver::records(events).0)).unwrap();
+    }
+    (parent, directory)
+}
+
+/// On file systems that list a renamed file again (ext4 does, in a large directory).
+#[tokio::test]
+async fn a_file_that_is_adopted_is_found_once() {
+    let (parent, _) = left_behind((1..=3000).map(|n| (format!(".{n:020}-1.binpb.tmp"), 1)));
+    let receiver = receiver::http(None, |_| Reply::Hang).await;
+    let running = Running::start_with(&receiver.endpoint(), MEMORY, spool(&parent, 64 << 20));
+    assert_eq!(running.own.spool.recovered(), 3000);
+}
+
+#[tokio::test]
+async fn files_of_one_number_hide_nothing() {
+    let names = ["00000000000000000001-1.binpb", "00000000000000000001-2.binpb"];
+    let (parent, _) = left_behind(names.into_iter().zip(1..).map(|(name, n)| (name.to_owned(), n)));
+    let receiver = receiver::http(None, |_| Reply::ok()).await;
+    let running = Running::start_with(&receiver.endpoint(), MEMORY, spool(&parent, 64 << 20));
+    running.until("all", |r| r.own.events(Exporter::OtlpRecovered, Fate::Delivered) == 3).await;
+}
+
+#[tokio::test]
+async fn numbers_do_not_overflow() {
+    let name = format!("{}-1.binpb", u64::MAX);
+    let (parent, _) = left_behind(std::iter::once((name, 1)));
+    let receiver = receiver::http(None, |_| Reply::ok()).await;
+    let running = Running::start_with(&receiver.endpoint(), MEMORY, spool(&parent, 64 << 20));
+    running.push(1300);
+    running.until("delivered", |r| r.fate(Fate::Delivered) == 1300).await;
+}
+
+#[tokio::test]
+async fn the_probe_follows_no_link() {
+    let (parent, directory) = left_behind(std::iter::empty());
+    let victim = parent.path().join("victim");
+    fs::write(&victim, "precious").unwrap();
+    std::os::unix::fs::symlink(&victim, directory.join(".probe.tmp")).unwrap();
+    let receiver = receiver::http(None, |_| Reply::ok()).await;
+    let _running = Running::start_with(&receiver.endpoint(), MEMORY, spool(&parent, 64 << 20));
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+}
+
+/// One upload that makes many parcels, or parcels faster than one sender takes them.
+#[tokio::test]
+async fn all_idle_senders_are_roused_for_several_parcels() {
+    let parent = TempDir::new().unwrap();
+    let receiver = receiver::http(None, |_| Reply::Hang).await;
+    let running = Running::start_with(&receiver.endpoint(), MEMORY, spool(&parent, 64 << 20));
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    running.push(2048);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(receiver.log.len(), MAX_IN_FLIGHT);
+}
+
+#[tokio::test]
+async fn what_comes_back_to_memory_rouses_an_idle_sender() {
+    let own = Arc::new(OwnMetrics::default());
+    let delivery = Delivery { memory_bytes: MEMORY, shutdown_timeout: FAR, spool: None };
+    let outbox = Arc::new(Outbox::open(&delivery, Frame::new(&Resource::default()), &own).unwrap());
+    let (bytes, ends) = receiver::records(512);
+    outbox.queue().push(&bytes, &ends);
+    // As the keeper takes it, and cannot save it.
+    let parcel = outbox.queue().take_overdue(Instant::now() + SAVE_AFTER).unwrap();
+    let sender = tokio::spawn({
+        let outbox = Arc::clone(&outbox);
+        async move { outbox.next(First::Oldest).await }
+    });
+    // It consumes the wake-up of the push, finds nothing, and sleeps.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    outbox.queue().put_back(parcel);
+    let next = tokio::time::timeout(Duration::from_secs(3), sender).await;
+    assert!(next.is_ok(), "the sender sleeps though a parcel may be sent");
+}
+
+#[tokio::test]
+async fn a_parcel_that_does_not_fit_keeps_no_other_from_the_disk() {
+    let parent = TempDir::new().unwrap();
+    let endpoint = receiver::endpoint(receiver::nobody().await, Protocol::HttpProtobuf);
+    let running = Running::start_with(&endpoint, MEMORY, spool(&parent, 64 << 10));
+    running.logs.queue().push(&vec![0; 100_000], &[100_000]);
+    running.logs.queue().push(&receiver::records(100).0, &receiver::records(100).1);
+    let shutdown = running.logs.shutdown(Instant::now() + FAR).await;
+    assert_eq!(shutdown, Remainder { dropped: 1, spooled: 100 });
+}
+
+#[tokio::test]
+async fn a_disk_that_cannot_be_read_is_left_alone_for_a_while() {
+    let (parent, directory) = left_behind((1..=500).map(|n| (format!("{n:020}-1.binpb"), 1)));
+    let endpoint = receiver::endpoint(receiver::nobody().await, Protocol::HttpProtobuf);
+    let running = Running::start_with(&endpoint, MEMORY, spool(&parent, 64 << 20));
+    // Not even root can read a directory as a file.
+    for entry in fs::read_dir(&directory).unwrap() {
+        let path = entry.unwrap().path();
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+    }
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let errors = running.own.spool.errors(SpoolOperation::Read);
+    assert!((1..50).contains(&errors), "{errors}");
+}
+
+#[tokio::test]
+async fn a_sender_that_hangs_over_one_file_leaves_time_to_save_the_rest() {
+    let (parent, directory) = left_behind(std::iter::once(("00000000000000000001-1.binpb".to_owned(), 1)));
+    let endpoint = receiver::endpoint(receiver::nobody().await, Protocol::HttpProtobuf);
+    // Whoever opens a pipe to read it waits for one who writes.
+    let file = directory.join("00000000000000000001-1.binpb");
+    let pipe = directory.join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let running = Running::start_with(&endpoint, MEMORY, spool(&parent, 64 << 20));
+    fs::rename(directory.join("set-aside/pipe"), &file).unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let in_flight = running.own.pending(Exporter::OtlpRecovered, Place::InFlight);
+    running.push(100);
+    let remainder = running.logs.shutdown(Instant::now() + Duration::from_secs(2)).await;
+    // Lets the reader go, or the test would not end.
+    drop(fs::OpenOptions::new().read(true).write(true).open(&file).unwrap());
+    assert_eq!((in_flight, remainder), (1, Remainder { dropped: 0, spooled: 101 }));
+}
