@@ -9,7 +9,7 @@ from checks import NotRun, equal
 from processes import free_port
 from rig import Rig, at_once
 
-VARIABLE = "LOOKOUT_TEST_OTELCOL"
+VARIABLE = "TEST_OTELCOL"
 # Without a queue of its own, it answers what the next receiver answers.
 CONFIG = """
 receivers:

@@ -131,6 +131,12 @@ impl Logs {
         // It fails only if it panicked, and then what it held has been counted all the same.
         let _ = self.senders.await;
         self.outbox.queue().clear();
+        if let Some(files @ 1..) = self.outbox.spool().map(|spool| spool.leftovers()) {
+            warn!(
+                files,
+                "files of delivered events could not be removed; they are sent again after a restart"
+            );
+        }
         let spooled = [Exporter::Otlp, Exporter::OtlpRecovered]
             .map(|exporter| u64::try_from(self.own.pending(exporter, Place::Spool)).unwrap_or(0));
         Remainder {
@@ -234,8 +240,9 @@ impl Sender {
         request: Bytes,
         stop: &mut watch::Receiver<Option<Stop>>,
     ) -> Tried {
-        let started = Instant::now();
-        let Some(attempt) = self.send(&mut parcel, request, stop).await else {
+        let (started, mut saving) = (Instant::now(), None);
+        let Some(attempt) = self.send(&mut parcel, request, &mut saving, stop).await else {
+            parcel.is_saved(finish(&mut saving).await);
             self.outbox.give_back(parcel, Duration::ZERO, false);
             return Tried::CutOff;
         };
@@ -247,15 +254,35 @@ impl Sender {
             Attempt::Refused { .. } => u64::MAX,
             Attempt::Retry { after, .. } => {
                 let delay = self.backoff.delay(parcel.tries, after);
-                self.outbox.give_back(parcel, delay, after.is_some());
+                self.when_saved(parcel, saving, move |outbox, parcel| {
+                    outbox.give_back(parcel, delay, after.is_some());
+                });
                 return Tried::Failed(after);
             }
         };
         let rejected = parcel.pending.settle(Fate::Rejected, rejected);
         parcel.pending.settle(Fate::Delivered, u64::MAX);
+        parcel.pending.release_memory();
         self.say_why(&attempt, rejected);
-        self.outbox.discard(parcel).await;
+        self.when_saved(parcel, saving, Outbox::discard);
         Tried::Settled
+    }
+
+    /// Goes on with a parcel once its file is known. A disk that hangs over it holds up nobody else.
+    fn when_saved(
+        &self,
+        mut parcel: Parcel,
+        mut saving: Option<JoinHandle<Option<File>>>,
+        then: impl FnOnce(&Outbox, Parcel) + Send + 'static,
+    ) {
+        if saving.is_none() {
+            return then(&self.outbox, parcel);
+        }
+        let outbox = Arc::clone(&self.outbox);
+        drop(tokio::spawn(async move {
+            parcel.is_saved(finish(&mut saving).await);
+            then(&outbox, parcel);
+        }));
     }
 
     /// One try; `None` when shutdown cuts it off. What takes long is saved meanwhile.
@@ -263,28 +290,24 @@ impl Sender {
         &self,
         parcel: &mut Parcel,
         request: Bytes,
+        saving: &mut Option<JoinHandle<Option<File>>>,
         stop: &mut watch::Receiver<Option<Stop>>,
     ) -> Option<Attempt> {
         let overdue = tokio::time::sleep_until((parcel.since + SAVE_AFTER).into());
         let mut sending = Box::pin(self.client.send(request.clone()));
-        let (mut saving, mut is_due) = (None, true);
+        let mut is_due = true;
         tokio::pin!(overdue);
-        let attempt = loop {
+        loop {
             tokio::select! {
-                attempt = &mut sending => break Some(attempt),
-                () = until(stop, |stop| stop.sending) => break None,
+                attempt = &mut sending => return Some(attempt),
+                () = until(stop, |stop| stop.sending) => return None,
                 () = &mut overdue, if is_due => {
                     is_due = false;
-                    saving = self.outbox.save(parcel, &request);
+                    *saving = self.outbox.save(parcel, &request);
                 }
-                file = finish(&mut saving), if saving.is_some() => parcel.is_saved(file),
+                file = finish(saving), if saving.is_some() => parcel.is_saved(file),
             }
-        };
-        // A file that is being written is waited for: it must be known before it is removed or kept.
-        if saving.is_some() {
-            parcel.is_saved(finish(&mut saving).await);
         }
-        attempt
     }
 
     /// Keeps readiness up to date, and says when an outage begins, goes on and ends.

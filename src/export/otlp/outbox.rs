@@ -136,7 +136,7 @@ impl Outbox {
     /// Begins to save a parcel that is on its way, if it is not on disk yet and can be.
     pub fn save(&self, parcel: &Parcel, request: &Bytes) -> Option<JoinHandle<Option<File>>> {
         let spool = self.spool.as_ref().filter(|_| parcel.file.is_none())?;
-        Some(spool.save(parcel, request.clone()))
+        spool.save_meanwhile(parcel, request.clone())
     }
 
     /// The collector is back: what waits only because it was away need not wait longer.
@@ -159,10 +159,10 @@ impl Outbox {
         }
     }
 
-    /// A parcel has met its fate: nothing of it stays on disk.
-    pub async fn discard(&self, parcel: Parcel) {
+    /// A parcel has met its fate: nothing of it stays on disk. Nobody need wait for that.
+    pub fn discard(&self, mut parcel: Parcel) {
         if let (Some(spool), Some(file)) = (&self.spool, parcel.file) {
-            spool.remove(file).await;
+            drop(spool.remove(file, parcel.turn.take()));
         }
     }
 }

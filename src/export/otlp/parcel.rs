@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use bytes::Bytes;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::export::otlp::pending::Pending;
 use crate::export::otlp::spool::File;
@@ -28,6 +29,10 @@ pub struct Parcel {
     pub ripe: Option<Instant>,
     /// Whether it was the collector that asked for that.
     pub asked: bool,
+    /// Whether the spool could not hold it, were it empty.
+    pub oversized: bool,
+    /// While it is out of the spool to be sent: its turn there.
+    pub turn: Option<OwnedSemaphorePermit>,
 }
 
 /// The events of a parcel.
@@ -44,7 +49,18 @@ pub enum Load {
 impl Parcel {
     /// A parcel that has not been tried.
     pub fn new(number: u64, pending: Pending, since: Instant, load: Load) -> Self {
-        Parcel { number, pending, since, load, file: None, tries: 0, ripe: None, asked: false }
+        Parcel {
+            number,
+            pending,
+            since,
+            load,
+            file: None,
+            tries: 0,
+            ripe: None,
+            asked: false,
+            oversized: false,
+            turn: None,
+        }
     }
 
     /// It is on disk as well, if there is a file.
@@ -96,10 +112,12 @@ impl Shelf {
         self.0.remove(&key)
     }
 
-    /// The oldest, if it came at this moment or before.
-    pub fn take_older(&mut self, than: Instant) -> Option<Parcel> {
-        let first = self.0.first_entry().filter(|first| first.get().since <= than)?;
-        Some(first.remove())
+    /// The oldest that the spool can hold, if it came at this moment or before, and whether or not it may
+    /// be sent.
+    pub fn take_to_save(&mut self, before: Option<Instant>) -> Option<Parcel> {
+        let parcel = self.0.values().find(|parcel| !parcel.oversized)?;
+        let key = before.is_none_or(|before| parcel.since <= before).then(|| parcel.key())?;
+        self.0.remove(&key)
     }
 
     /// The oldest, whether it may be sent or not.
@@ -193,8 +211,10 @@ mod tests {
     fn the_oldest_is_taken_by_its_age_though_it_is_not_ripe() {
         let now = Instant::now();
         let mut shelf = Shelf::default();
-        shelf.put(parcel(1, now, Some(now + Duration::from_secs(9))));
-        assert_eq!(number(shelf.take_older(now - Duration::from_secs(1))), None);
-        assert_eq!(number(shelf.take_older(now)), Some(1));
+        shelf.put(Parcel { oversized: true, ..parcel(1, now, None) });
+        shelf.put(parcel(2, now, Some(now + Duration::from_secs(9))));
+        assert_eq!(number(shelf.take_to_save(Some(now - Duration::from_secs(1)))), None);
+        assert_eq!(number(shelf.take_to_save(Some(now))), Some(2));
+        assert_eq!(number(shelf.take_to_save(None)), None, "what the disk cannot hold holds up nobody");
     }
 }

@@ -178,8 +178,8 @@ impl Queue {
         if state.waiting.is_empty() && state.open.as_ref().is_some_and(|open| open.since <= old) {
             state.seal();
         }
-        let short = self.is_short(&state);
-        let parcel = if short { state.waiting.take_first() } else { state.waiting.take_older(old) }?;
+        let before = if self.is_short(&state) { None } else { Some(old) };
+        let parcel = state.waiting.take_to_save(before)?;
         state.waiting_bytes -= parcel.pending.bytes();
         Some(parcel)
     }

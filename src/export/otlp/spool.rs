@@ -12,11 +12,12 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tracing::{info, warn};
 
 use crate::config::settings;
+use crate::export::otlp::logs::MAX_IN_FLIGHT;
 use crate::export::otlp::parcel::{First, Load, Parcel, Shelf};
 use crate::export::otlp::pending::Pending;
 use crate::export::otlp::throttle::Throttle;
@@ -33,6 +34,9 @@ use name::Name;
 /// Most files. Each costs some 200 bytes of memory as long as it waits; at one in five seconds, which is
 /// as often as a trickle of reports makes one, an outage may last for days.
 const MAX_FILES: usize = 100_000;
+/// Most parcels of the spool that are being read, sent or removed at a time: fewer than there are senders,
+/// so that a disk that hangs leaves one to serve memory.
+const MAX_TURNS: usize = MAX_IN_FLIGHT - 1;
 /// Least time between two log lines of one kind.
 const LOG_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -46,6 +50,10 @@ pub struct Spool {
     state: Mutex<State>,
     /// Wakes one who sends when there is something new.
     wake: Arc<Notify>,
+    /// Parcels of the spool that may be taken out now.
+    turns: Arc<Semaphore>,
+    /// Parcels on their way that may be written now: a disk that hangs must not hold any number of them.
+    saves: Arc<Semaphore>,
     /// Whether it took no more at the last try.
     failing: AtomicBool,
     troubles: Throttle,
@@ -83,9 +91,7 @@ impl Spool {
         wake: Arc<Notify>,
     ) -> Result<(Spool, u64), String> {
         let directory = Directory::open(&settings.directory)?;
-        let found = directory
-            .heal()
-            .map_err(|error| format!("delivery.spool.directory: cannot look through it: {error}"))?;
+        let found = directory.heal().map_err(|error| directory::explain(&settings.directory, &error))?;
         own.spool.limit.store(settings.max_bytes, Ordering::Relaxed);
         let spool = Spool {
             path: settings.directory.clone(),
@@ -94,6 +100,8 @@ impl Spool {
             own,
             state: Mutex::default(),
             wake,
+            turns: Arc::new(Semaphore::new(MAX_TURNS)),
+            saves: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
             failing: AtomicBool::new(false),
             troubles: Throttle::new(LOG_INTERVAL),
             full: Throttle::new(LOG_INTERVAL),
@@ -151,6 +159,27 @@ impl Spool {
         let name = Name { number: parcel.number, events: parcel.pending.events() };
         let spool = Arc::clone(self);
         spawn_blocking(move || spool.write(name, &request))
+    }
+
+    /// The same for a parcel on its way, unless the disk is behind with others.
+    pub fn save_meanwhile(
+        self: &Arc<Self>,
+        parcel: &Parcel,
+        request: Bytes,
+    ) -> Option<JoinHandle<Option<File>>> {
+        let turn = Arc::clone(&self.saves).try_acquire_owned().ok()?;
+        let name = Name { number: parcel.number, events: parcel.pending.events() };
+        let spool = Arc::clone(self);
+        Some(spawn_blocking(move || {
+            let file = spool.write(name, &request);
+            drop(turn);
+            file
+        }))
+    }
+
+    /// Whether there would be room for it in an empty spool.
+    pub fn could_hold(&self, request: &[u8]) -> bool {
+        request.len() as u64 <= self.max_bytes
     }
 
     fn write(&self, name: Name, request: &[u8]) -> Option<File> {
@@ -211,6 +240,7 @@ impl Spool {
     /// Has a parcel that has a file wait there, and nowhere else.
     pub fn shelve(&self, mut parcel: Parcel) {
         parcel.load = Load::OnDisk;
+        parcel.turn = None;
         parcel.pending.move_to(Place::Spool);
         parcel.pending.release_memory();
         self.state.lock().shelf.put(parcel);
@@ -219,7 +249,9 @@ impl Spool {
 
     /// A parcel that may be sent now, its events in flight from here on.
     pub fn take(&self, now: Instant, first: First) -> Option<Parcel> {
+        let turn = Arc::clone(&self.turns).try_acquire_owned().ok()?;
         let mut parcel = self.state.lock().shelf.take_ripe(now, first)?;
+        parcel.turn = Some(turn);
         parcel.pending.move_to(Place::InFlight);
         Some(parcel)
     }
@@ -229,9 +261,10 @@ impl Spool {
         self.state.lock().shelf.ripen();
     }
 
-    /// When the first parcel may be sent, if none may be now.
+    /// When the first parcel may be sent, if none may be now. While all turns are taken, nobody knows:
+    /// who ends one rouses.
     pub fn ripens(&self) -> Option<Instant> {
-        self.state.lock().shelf.ripens()
+        (self.turns.available_permits() > 0).then(|| self.state.lock().shelf.ripens())?
     }
 
     /// Reads a parcel's request back. `Err` gives the parcel back to be read later; `Ok(None)` says that
@@ -266,11 +299,20 @@ impl Spool {
         }
     }
 
-    /// Removes the file of a parcel that has met its fate. What cannot be removed is tried again.
-    pub async fn remove(self: &Arc<Self>, file: File) {
+    /// Removes the file of a parcel that has met its fate; nobody need wait for that. What cannot be
+    /// removed is tried again.
+    pub fn remove(self: &Arc<Self>, file: File, turn: Option<OwnedSemaphorePermit>) -> JoinHandle<()> {
         let spool = Arc::clone(self);
-        // It fails only if it panicked; then the file is found at the next start.
-        let _ = spawn_blocking(move || spool.clear_away(vec![file])).await;
+        spawn_blocking(move || {
+            spool.clear_away(vec![file]);
+            drop(turn);
+            spool.wake.notify_one();
+        })
+    }
+
+    /// Files of delivered events that could not be removed so far.
+    pub fn leftovers(&self) -> usize {
+        self.state.lock().leftovers.len()
     }
 
     /// Tries again to remove what could not be removed.
@@ -298,9 +340,14 @@ impl Spool {
 
     fn trouble(&self, operation: SpoolOperation, error: &std::io::Error) {
         self.own.spool.error(operation);
+        let meaning = match operation {
+            SpoolOperation::Write => "events wait in memory",
+            SpoolOperation::Read => "events wait there",
+            SpoolOperation::Remove => "delivered events stay there, and are sent again after a restart",
+        };
         if let Some(times) = self.troubles.admit(1) {
             let (directory, operation) = (self.path.display(), operation.as_str());
-            warn!(%directory, operation, times, %error, "the spool's disk refuses; events wait where they are");
+            warn!(%directory, operation, times, %error, meaning, "the spool's disk refuses");
         }
     }
 }

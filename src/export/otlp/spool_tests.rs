@@ -78,7 +78,7 @@ async fn parcels_go_out_oldest_first_and_their_files_with_them() {
         let (mut parcel, read) = it.spool.read(parcel).await.unwrap().unwrap();
         assert_eq!((parcel.number, read), (number, request(number as usize)));
         parcel.pending.settle(Fate::Delivered, u64::MAX);
-        it.spool.remove(parcel.file.unwrap()).await;
+        it.spool.remove(parcel.file.unwrap(), parcel.turn).await.unwrap();
     }
     assert!(it.spool.take(Instant::now(), First::Oldest).is_none());
     assert_eq!((it.bytes(), it.files().len(), it.pending(Exporter::Otlp)), (0, 0, [0; 3]));
@@ -93,7 +93,7 @@ async fn it_takes_no_more_than_its_bytes() {
     assert!(it.spool.refuses());
     assert_eq!((it.bytes(), it.files().len()), (2 * size, 2));
     let parcel = it.spool.take(Instant::now(), First::Oldest).unwrap();
-    it.spool.remove(parcel.file.unwrap()).await;
+    it.spool.remove(parcel.file.unwrap(), parcel.turn).await.unwrap();
     assert!(it.put(4, 8).await, "there is room again");
     assert!(!it.spool.refuses());
 }
@@ -148,7 +148,7 @@ async fn what_cannot_be_removed_is_tried_again() {
     std::fs::remove_file(file).unwrap();
     std::fs::create_dir(file).unwrap();
     let parcel = it.spool.take(Instant::now(), First::Oldest).unwrap();
-    it.spool.remove(parcel.file.unwrap()).await;
+    it.spool.remove(parcel.file.unwrap(), parcel.turn).await.unwrap();
     assert_eq!((it.own.spool.errors(SpoolOperation::Remove), it.bytes()), (1, size));
     it.spool.remove_leftovers().await;
     assert_eq!(it.own.spool.errors(SpoolOperation::Remove), 2);
@@ -180,7 +180,7 @@ async fn a_disk_that_removes_nothing_is_not_asked_about_every_file_each_time() {
         std::fs::remove_file(&file).unwrap();
         std::fs::create_dir(&file).unwrap();
         let parcel = it.spool.take(Instant::now(), First::Oldest).unwrap();
-        it.spool.remove(parcel.file.unwrap()).await;
+        it.spool.remove(parcel.file.unwrap(), parcel.turn).await.unwrap();
     }
     assert_eq!(it.own.spool.errors(SpoolOperation::Remove), 20);
     it.spool.remove_leftovers().await;

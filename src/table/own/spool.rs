@@ -75,7 +75,7 @@ static LIMIT: Family = family(
     "lookout_spool_limit_bytes",
     Measure::Gauge,
     &[],
-    "The most that lookout_spool_bytes may be: delivery.spool.max_bytes; 0 without a spool.",
+    "Up to where the spool takes more: delivery.spool.max_bytes; 0 without a spool.",
 );
 static RECOVERED: Family = family(
     "lookout_spool_recovered_events_total",

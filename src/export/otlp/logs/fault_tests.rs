@@ -1,7 +1,7 @@
 //! Faults of the spool and its senders that were once there, each as a test that fails without its fix.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use tempfile::TempDir;
@@ -128,21 +128,67 @@ async fn a_disk_that_cannot_be_read_is_left_alone_for_a_while() {
     assert!((1..50).contains(&errors), "{errors}");
 }
 
+/// Whoever opens a pipe to read it waits for one who writes. Made before the start, which sets it aside, and
+/// put in a file's place afterwards.
+fn pipe(directory: &Path, name: &str) {
+    let made = std::process::Command::new("mkfifo").arg(directory.join(name)).status().unwrap();
+    assert!(made.success());
+}
+
+/// Lets go who waits at this pipe, or the test would not end.
+fn let_go(pipe: &Path) {
+    drop(fs::OpenOptions::new().read(true).write(true).open(pipe).unwrap());
+}
+
+/// Waits until as many events are in flight, and stay there.
+async fn until_stuck(running: &Running, events: i64) {
+    let since = parking_lot::Mutex::new(Instant::now());
+    running
+        .until("stuck", |r| {
+            if r.own.pending(Exporter::OtlpRecovered, Place::InFlight) != events {
+                *since.lock() = Instant::now();
+            }
+            since.lock().elapsed() > Duration::from_millis(200)
+        })
+        .await;
+}
+
 #[tokio::test]
 async fn a_sender_that_hangs_over_one_file_leaves_time_to_save_the_rest() {
-    let (parent, directory) = left_behind(std::iter::once(("00000000000000000001-1.binpb".to_owned(), 1)));
+    let name = "00000000000000000001-1.binpb";
+    let (parent, directory) = left_behind(std::iter::once((name.to_owned(), 1)));
     let endpoint = receiver::endpoint(receiver::nobody().await, Protocol::HttpProtobuf);
-    // Whoever opens a pipe to read it waits for one who writes.
-    let file = directory.join("00000000000000000001-1.binpb");
-    let pipe = directory.join("pipe");
-    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    pipe(&directory, "pipe");
     let running = Running::start_with(&endpoint, MEMORY, spool(&parent, 64 << 20));
-    fs::rename(directory.join("set-aside/pipe"), &file).unwrap();
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    let in_flight = running.own.pending(Exporter::OtlpRecovered, Place::InFlight);
+    fs::rename(directory.join("set-aside/pipe"), directory.join(name)).unwrap();
+    until_stuck(&running, 1).await;
     running.push(100);
     let remainder = running.logs.shutdown(Instant::now() + Duration::from_secs(2)).await;
-    // Lets the reader go, or the test would not end.
-    drop(fs::OpenOptions::new().read(true).write(true).open(&file).unwrap());
-    assert_eq!((in_flight, remainder), (1, Remainder { dropped: 0, spooled: 101 }));
+    let_go(&directory.join(name));
+    assert_eq!(remainder, Remainder { dropped: 0, spooled: 101 });
+}
+
+#[tokio::test]
+async fn a_disk_that_hangs_leaves_a_sender_to_what_is_in_memory() {
+    let names: Vec<_> = (1..=5).map(|number| format!("{number:020}-1.binpb")).collect();
+    let (parent, directory) = left_behind(names.iter().map(|name| (name.clone(), 1)));
+    let address = receiver::nobody().await;
+    let endpoint = receiver::endpoint(address, Protocol::HttpProtobuf);
+    (0..names.len()).for_each(|number| pipe(&directory, &format!("pipe{number}")));
+    let running = Running::start_with(&endpoint, 1 << 20, spool(&parent, 64 << 20));
+    for (number, name) in names.iter().enumerate() {
+        fs::rename(directory.join(format!("set-aside/pipe{number}")), directory.join(name)).unwrap();
+    }
+    until_stuck(&running, MAX_IN_FLIGHT as i64 - 1).await;
+    let _receiver =
+        receiver::http_on(tokio::net::TcpListener::bind(address).await.unwrap(), None, |_| Reply::ok());
+    running.push(1300);
+    running.until("delivered", |r| r.fate(Fate::Delivered) == 1300).await;
+    // Those that are let go make way for the next two.
+    running
+        .until("let go", |r| {
+            names.iter().map(|name| directory.join(name)).filter(|it| it.exists()).for_each(|it| let_go(&it));
+            r.own.events(Exporter::OtlpRecovered, Fate::DroppedSpoolDamaged) == 5
+        })
+        .await;
 }

@@ -54,6 +54,7 @@ async fn pause(outbox: &Outbox, spool: &Spool, finish: &mut watch::Receiver<bool
 /// Moves a parcel to disk; gives it back if that takes it not.
 async fn save(outbox: &Outbox, spool: &Arc<Spool>, parcel: Parcel) -> Option<Parcel> {
     let (mut parcel, request) = outbox.load(parcel).await?;
+    parcel.oversized = !spool.could_hold(&request);
     match spool.save(&parcel, request).await {
         Ok(Some(file)) => {
             parcel.is_saved(Some(file));

@@ -1,6 +1,7 @@
 //! The spool's directory: locked for one process, written so that a file is there whole or not at all,
 //! and healed when it is opened. All of it blocks on the disk.
 
+use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -14,6 +15,8 @@ use crate::outcome::SetAside;
 
 /// The folder below it for what is no request.
 const SET_ASIDE: &str = "set-aside";
+/// No request is nearly as large: records of 1 MiB and the resource.
+const MAX_FILE_BYTES: u64 = 16 << 20;
 /// Its name while `open` tries whether the directory takes files.
 const PROBE: &str = ".probe.tmp";
 
@@ -64,46 +67,50 @@ impl Directory {
         }
     }
 
-    /// Looks through the directory; what is no whole request is set aside. Directories are left alone
-    /// (`lost+found` is one).
+    /// Looks through the directory; what is no whole request is set aside.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// When it cannot be read, or is obviously another's: a slip of the pen must not clear out `/etc`.
     pub(super) fn heal(&self) -> io::Result<Vec<Found>> {
-        let mut found = Vec::new();
         // All are listed before any is renamed: one that is renamed meanwhile may be listed again.
         let entries: Vec<_> = fs::read_dir(&self.path)?.collect::<io::Result<_>>()?;
-        for entry in entries {
-            if !entry.file_type()?.is_dir() {
-                found.push(self.judge(&entry.file_name().to_string_lossy(), &entry)?);
-            }
+        let (folders, files): (Vec<_>, Vec<_>) = entries.iter().partition(|it| is_directory(it));
+        if let Some(strange) = folders.iter().find(|it| !is_known(&it.file_name())) {
+            return Err(io::Error::other(format!(
+                "it holds the directory {:?}, so it is not the spool's; name an empty directory",
+                strange.file_name()
+            )));
         }
-        Ok(found)
+        Ok(files.into_iter().map(|file| self.judge(&file.file_name().to_string_lossy(), file)).collect())
     }
 
-    fn judge(&self, text: &str, entry: &fs::DirEntry) -> io::Result<Found> {
+    fn judge(&self, text: &str, entry: &fs::DirEntry) -> Found {
         let temporary = Name::parse_temporary(text);
         let Some(name) = temporary.or_else(|| Name::parse(text)) else {
-            self.move_aside(&entry.path())?;
-            return Ok(Found::SetAside(SetAside::Foreign, 0));
+            return self.set_aside(entry, SetAside::Foreign, 0);
         };
-        // A file that was written and not yet renamed when the process was killed has all it needs.
         let place = self.path.join(name.to_string());
-        let whole = entry.file_type()?.is_file() && (temporary.is_none() || !place.exists());
-        // What cannot be read cannot be delivered either.
-        let size = whole.then(|| size_if_whole(&entry.path()).ok().flatten()).flatten();
-        match size {
-            Some(bytes) => {
-                if temporary.is_some() {
-                    fs::rename(entry.path(), place)?;
-                }
-                Ok(Found::Request(name, bytes))
-            }
-            None => {
-                self.move_aside(&entry.path())?;
-                Ok(Found::SetAside(SetAside::Torn, name.events))
-            }
+        if temporary.is_some() && place.exists() {
+            // The file itself is there: nothing is lost with what was to replace it.
+            return self.set_aside(entry, SetAside::Torn, 0);
         }
+        // What cannot be read cannot be delivered either.
+        let is_file = entry.file_type().is_ok_and(|it| it.is_file());
+        let size = is_file.then(|| size_if_whole(&entry.path()).ok().flatten()).flatten();
+        // A file that was written and not yet renamed when the process was killed has all it needs.
+        match size.filter(|_| temporary.is_none() || fs::rename(entry.path(), place).is_ok()) {
+            Some(bytes) => Found::Request(name, bytes),
+            None => self.set_aside(entry, SetAside::Torn, name.events),
+        }
+    }
+
+    /// A disk that is full or read-only keeps it where it is; that must not be the end.
+    fn set_aside(&self, entry: &fs::DirEntry, reason: SetAside, events: u64) -> Found {
+        if let Err(error) = self.move_aside(&entry.path()) {
+            let file = entry.path().display().to_string();
+            tracing::warn!(file, %error, "this is no file of the spool, and cannot be set aside");
+        }
+        Found::SetAside(reason, events)
     }
 
     /// Writes a request whole or not at all. When it returns, the file outlives a crash of the machine.
@@ -135,7 +142,7 @@ impl Directory {
     /// What the disk said.
     pub(super) fn read(&self, name: Name) -> io::Result<Contents> {
         let path = self.path.join(name.to_string());
-        let request = match fs::read(&path) {
+        let request = match read_bounded(&path) {
             Err(error) if is_absent(&error) => return Ok(Contents::Gone),
             request => request?,
         };
@@ -169,6 +176,22 @@ impl Directory {
         let free = places.find(|place| place.symlink_metadata().is_err()).unwrap_or_default();
         fs::rename(path, free)
     }
+}
+
+fn is_directory(entry: &fs::DirEntry) -> bool {
+    entry.file_type().is_ok_and(|it| it.is_dir())
+}
+
+/// Whether a directory of this name belongs there: ours, or the one that a file system has at its top.
+fn is_known(name: &OsStr) -> bool {
+    name == SET_ASIDE || name == "lost+found"
+}
+
+/// Somebody else's file may be of any size; one byte more than there may be shows in the framing.
+fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    let (file, mut request) = (File::open(path)?, Vec::new());
+    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut request)?;
+    Ok(request)
 }
 
 /// Only its owner may read reports.
@@ -218,7 +241,7 @@ fn size_if_whole(path: &Path) -> io::Result<Option<u64>> {
     let len = file.metadata()?.len();
     let mut head = Vec::with_capacity(HEAD_BYTES);
     file.take(HEAD_BYTES as u64).read_to_end(&mut head)?;
-    Ok(whole::begins_whole(&head, len).then_some(len))
+    Ok((len <= MAX_FILE_BYTES && whole::begins_whole(&head, len)).then_some(len))
 }
 
 /// Whether the file, or the directory that it was in, is gone.
@@ -226,7 +249,7 @@ fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
-fn explain(path: &Path, error: &io::Error) -> String {
+pub(super) fn explain(path: &Path, error: &io::Error) -> String {
     format!("delivery.spool.directory: cannot use {} as the spool: {error}", path.display())
 }
 
