@@ -6,6 +6,7 @@ the load:
 
   sustained  20,000 reports a second for 30 s: is any lost, does any backlog grow?
   drain      a spool of 200 MiB after an outage: how fast does it go, and what does intake pay meanwhile?
+             To rotel, and to a receiver that only reads, which shows which of the two is the limit.
 
 `tests/run` has installed what this needs. --check ends with 1 when a limit is missed.
 """
@@ -24,6 +25,7 @@ from checks import Failure, eventually  # noqa: E402
 from exposition import series, total  # noqa: E402
 from feed import Feed  # noqa: E402
 from rotel_collector import Rotel  # noqa: E402
+from scripted_http import HttpReceiver  # noqa: E402
 
 MIB = 1 << 20
 PER_UPLOAD, CONNECTIONS = 20, 20
@@ -110,9 +112,30 @@ def cpu(process):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+class Reader:
+    """A receiver that reads what it is sent and does nothing with it."""
+
+    def __init__(self, bench):
+        self.receiver = bench.closing(HttpReceiver(False))
+        self.endpoint = f"http://127.0.0.1:{self.receiver.port}"
+
+    def start(self):
+        """From here on it answers."""
+        self.receiver.up()
+
+
 def drain(bench):
+    """To a real collector."""
+    return drain_to(bench, "rotel", Rotel(bench, "http/protobuf"))
+
+
+def drain_to_reader(bench):
+    """To one that costs next to nothing."""
+    return drain_to(bench, "a reader", Reader(bench))
+
+
+def drain_to(bench, name, collector):
     """An outage fills the spool, then the collector comes back while reports go on coming."""
-    collector = Rotel(bench, "http/protobuf")
     lookoutd = daemon(bench, collector, "delivery: { memory_bytes: 32MiB, spool: "
                       f"{{ directory: {bench.directory}/spool, max_bytes: 1GiB }} }}")
     wrk = load(bench, lookoutd, 1e9, 300)
@@ -135,7 +158,7 @@ def drain(bench):
     seconds = time.monotonic() - began
     during.stop()
     rate = size / MIB / seconds
-    print(f"drain: {size / MIB:.0f} MiB, filled in {filled:.1f} s ({dropped:.0f} events dropped meanwhile); "
+    print(f"drain to {name}: {size / MIB:.0f} MiB, filled in {filled:.1f} s ({dropped:.0f} events dropped meanwhile); "
           f"begun {waited:.1f} s after the collector was back, gone in {seconds:.1f} s, {rate:.0f} MiB/s; "
           f"uploads p50 and p99 before {millis(before)}, during {millis(during)}", flush=True)
     return rate >= DRAIN_LIMIT
@@ -154,7 +177,7 @@ def spooled(lookoutd, at_least=0, at_most=float("inf")):
     return size
 
 
-MEASURES = {"sustained": sustained, "drain": drain}
+MEASURES = {"sustained": sustained, "drain": drain, "reader": drain_to_reader}
 
 if __name__ == "__main__":
     sys.exit(main())
