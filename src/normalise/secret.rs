@@ -232,21 +232,9 @@ mod tests {
     fn seen(length: usize, characters: &[u8], before: &str) -> usize {
         const TEXTS: usize = 10_000;
         let mut random = fastrand::Rng::with_seed(1);
-        let mut text =
-            || (0..length).map(|_| char::from(characters[random.usize(..characters.len())])).collect();
-        (0..TEXTS)
-            .filter(|_| {
-                is_secret(
-                    &{
-                        let text: String = text();
-                        text
-                    },
-                    before,
-                )
-            })
-            .count()
-            * 100
-            / TEXTS
+        let mut character = || char::from(characters[random.usize(..characters.len())]);
+        let mut text = || (0..length).map(|_| character()).collect::<String>();
+        (0..TEXTS).filter(|_| is_secret(&text(), before)).count() * 100 / TEXTS
     }
 
     /// The README says so.

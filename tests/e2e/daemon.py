@@ -24,7 +24,7 @@ class Lookoutd(Process):
     """One running daemon and what was sent to it."""
 
     def __init__(self, binary, directory, *, config=None, env=None, exporters=("console",),
-                 admin="127.0.0.1:0"):
+                 admin="127.0.0.1:0", authorization=None):
         argv = [binary, "--listen", "127.0.0.1:0", "--admin-listen", admin]
         if config:
             path = directory / "lookoutd.yaml"
@@ -34,6 +34,7 @@ class Lookoutd(Process):
         env = {"PATH": os.environ["PATH"], "HOME": str(directory), **(env or {})}
         super().__init__("lookoutd", argv, directory, env)
         self.exporters = exporters
+        self.credentials = {"Authorization": authorization} if authorization else {}
         self.sent = 0  # items; None if someone else sends, and only the events can be counted
         self.ended_by_test = False
         self.intake = self.admin = None
@@ -61,7 +62,7 @@ class Lookoutd(Process):
 
     def scrape_text(self):
         """What /metrics says, as it is."""
-        answer = get(self.admin + "/metrics")
+        answer = get(self.admin + "/metrics", self.credentials)
         equal("/metrics does not answer", 200, answer.status, self.admin + "/metrics")
         kind = answer.headers["Content-Type"]
         expect(kind.startswith("text/plain; version=0.0.4"), "/metrics has the wrong content type",
@@ -74,7 +75,7 @@ class Lookoutd(Process):
 
     def scrape_gzip(self):
         """What /metrics says to a client that takes gzip."""
-        answer = get(self.admin + "/metrics", {"Accept-Encoding": "gzip"})
+        answer = get(self.admin + "/metrics", {"Accept-Encoding": "gzip", **self.credentials})
         equal("/metrics does not compress for a client that asks for it", "gzip",
               answer.headers.get("Content-Encoding"), self.admin + "/metrics")
         return parse(gzip.decompress(answer.body).decode())

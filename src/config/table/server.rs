@@ -223,13 +223,6 @@ pub(super) static SETTINGS: &[Setting] = &[
         set: |d, n| put(&mut d.delivery.shutdown_timeout, read::duration(n)),
         ..Setting::BASE
     },
-    Setting {
-        key: "admin.unready_after",
-        default: Is("off"),
-        comment: "When an export has failed for longer, /-/ready answers 503: off or a duration.",
-        set: |d, n| put(&mut d.admin.unready_after, read::duration_or_off(n)),
-        ..Setting::BASE
-    },
 ];
 
 const LEVELS: &[(&str, LogLevel)] = &[
