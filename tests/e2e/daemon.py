@@ -24,8 +24,8 @@ class Lookoutd(Process):
     """One running daemon and what was sent to it."""
 
     def __init__(self, binary, directory, *, config=None, env=None, exporters=("console",),
-                 admin="127.0.0.1:0", authorization=None):
-        argv = [binary, "--listen", "127.0.0.1:0", "--admin-listen", admin]
+                 admin="127.0.0.1:0", authorization=None, wrapper=()):
+        argv = [*wrapper, binary, "--listen", "127.0.0.1:0", "--admin-listen", admin]
         if config:
             path = directory / "lookoutd.yaml"
             path.write_text(config)
@@ -33,6 +33,7 @@ class Lookoutd(Process):
         # A bare environment: the settings of whoever runs the tests must not reach the daemon.
         env = {"PATH": os.environ["PATH"], "HOME": str(directory), **(env or {})}
         super().__init__("lookoutd", argv, directory, env)
+        self.pid = self.popen.pid  # a wrapper may have made it another's
         self.exporters = exporters
         self.credentials = {"Authorization": authorization} if authorization else {}
         self.sent = 0  # items; None if someone else sends, and only the events can be counted
@@ -101,7 +102,7 @@ class Lookoutd(Process):
 
     def terminate(self):
         """SIGTERM, and the promise that goes with it."""
-        self.popen.send_signal(signal.SIGTERM)
+        os.kill(self.pid, signal.SIGTERM)
         self.ends_well()
 
     def ends_well(self):
