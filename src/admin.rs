@@ -1,11 +1,16 @@
 //! The private listener: the scrape, health, readiness, and a page that says where these are.
 
+pub mod auth;
+
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use auth::Auth;
 use axum::Router;
 use axum::extract::State;
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE};
@@ -23,20 +28,24 @@ pub struct Admin {
     pub scrape: Scrape,
     /// Whether intake listens.
     pub listening: AtomicBool,
+    /// `admin.auth`; everybody is let in when absent.
+    pub auth: Option<Arc<Auth>>,
     /// `admin.unready_after`.
     pub unready_after: Option<Duration>,
     /// The exports that are on, by name.
     pub exports: Vec<(&'static str, FailingSince)>,
 }
 
-/// Admin's routes.
+/// Admin's routes. Health and readiness ask for no credentials: what probes them often has none, and they
+/// tell nothing but whether the daemon works.
 pub fn router(admin: Arc<Admin>) -> Router {
     Router::new()
         .route("/", get(|| async { (TEXT, INDEX) }))
-        .route("/-/healthy", get(|| async { (TEXT, "healthy\n") }))
-        .route("/-/ready", get(ready))
         .route("/metrics", get(metrics))
         .fallback(|| async { (StatusCode::NOT_FOUND, TEXT, INDEX) })
+        .layer(middleware::from_fn_with_state(admin.auth.clone(), auth::require))
+        .route("/-/healthy", get(|| async { (TEXT, "healthy\n") }))
+        .route("/-/ready", get(ready))
         .with_state(admin)
 }
 
@@ -55,6 +64,11 @@ async fn ready(State(admin): State<Arc<Admin>>) -> Response {
 }
 
 impl Admin {
+    /// Whether others than this machine reach that address, and nothing is asked of them.
+    pub fn is_open_at(&self, address: SocketAddr) -> bool {
+        !address.ip().to_canonical().is_loopback() && self.auth.is_none()
+    }
+
     /// Why the daemon is not ready, if it is not.
     fn unready(&self) -> Option<String> {
         if !self.listening.load(Ordering::Relaxed) {
@@ -106,7 +120,7 @@ mod tests {
         let table = Arc::new(crate::table::Table::new(10_000, 0, crate::clock::now()));
         let exports: Vec<(&'static str, FailingSince)> = vec![("otlp logs", Box::new(move || failing))];
         let scrape = Scrape::new(table).unwrap();
-        Admin { scrape, listening: AtomicBool::new(true), unready_after, exports }
+        Admin { scrape, listening: AtomicBool::new(true), auth: None, unready_after, exports }
     }
 
     #[test]
@@ -120,6 +134,24 @@ mod tests {
         let closed = admin(None, None);
         closed.listening.store(false, Ordering::Relaxed);
         assert!(closed.unready().is_some());
+    }
+
+    #[test]
+    fn open_is_what_others_reach_without_credentials() {
+        let auth = crate::config::settings::Auth { bearer: None, basic: None };
+        let guarded = Admin { auth: Some(Arc::new(Auth::load(&auth).unwrap())), ..admin(None, None) };
+        for (address, open) in [
+            ("127.0.0.1:1", false),
+            ("[::1]:1", false),
+            ("[::ffff:127.0.0.1]:1", false),
+            ("0.0.0.0:1", true),
+            ("[::]:1", true),
+            ("10.0.0.1:1", true),
+        ] {
+            let address = address.parse().unwrap();
+            assert_eq!(admin(None, None).is_open_at(address), open, "{address}");
+            assert!(!guarded.is_open_at(address), "{address}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::time::MissedTickBehavior;
 use uuid::Uuid;
 
+use crate::admin::auth::Auth;
 use crate::admin::{self, Admin, FailingSince};
 use crate::clock;
 use crate::config::settings::Settings;
@@ -118,8 +119,12 @@ impl Daemon {
             version = env!("CARGO_PKG_VERSION"),
             "lookoutd listens"
         );
-        if !self.admin_server.address.ip().is_loopback() {
-            tracing::warn!(admin = %self.admin_server.address, "admin listens beyond loopback and has no authentication");
+        if self.admin.is_open_at(self.admin_server.address) {
+            tracing::warn!(
+                admin = %self.admin_server.address,
+                "admin listens beyond loopback, and anybody who reaches it can read it: set \
+                 admin.auth.bearer_file, or bind admin_listen to loopback"
+            );
         }
         if let (Some(spool), None) = (&settings.delivery.spool, &settings.otlp.logs.otlp) {
             let directory = spool.directory.display();
@@ -283,8 +288,9 @@ impl Exports {
         if let Some(health) = self.metrics.as_ref().map(Metrics::health) {
             exports.push(("the export of metrics", Box::new(move || health.failing_since())));
         }
+        let auth = settings.admin.auth.as_ref().map(Auth::load).transpose()?.map(Arc::new);
         let unready_after = settings.admin.unready_after;
-        Ok(Admin { scrape, listening: AtomicBool::new(false), unready_after, exports })
+        Ok(Admin { scrape, listening: AtomicBool::new(false), auth, unready_after, exports })
     }
 
     /// Flushes everything; gives what was still pending at the deadline.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::otlp::Target;
 use super::settings::{
     Admin, ClientAddress, Compression, Delivery, Intake, Limits, Log, LogFormat, LogLevel, Noise,
-    PathSecrets, Privacy, Protocol, QueryPrivacy, Site, Temporality, UnknownSites,
+    PathSecrets, Privacy, Protocol, QueryPrivacy, Secret, Site, Temporality, UnknownSites,
 };
 
 /// Everything that setters write. What depends on more than one setting is still in pieces.
@@ -33,7 +33,19 @@ pub(super) struct Draft {
     pub(super) delivery: Delivery,
     pub(super) spool_directory: Option<PathBuf>,
     pub(super) spool_max_bytes: u64,
+    /// Without `auth`, which is put together from the pieces below.
     pub(super) admin: Admin,
+    pub(super) auth: AuthDraft,
+}
+
+/// `admin.auth.*`.
+#[derive(Debug, Default)]
+pub(super) struct AuthDraft {
+    pub(super) bearer: Option<Secret>,
+    pub(super) bearer_file: Option<PathBuf>,
+    pub(super) username: Option<String>,
+    pub(super) password: Option<Secret>,
+    pub(super) password_file: Option<PathBuf>,
 }
 
 /// `otlp.*` and `service.*`.
@@ -99,7 +111,8 @@ impl Draft {
             delivery: Delivery { memory_bytes: 0, shutdown_timeout: Duration::ZERO, spool: None },
             spool_directory: None,
             spool_max_bytes: 0,
-            admin: Admin { unready_after: None },
+            admin: Admin { auth: None, unready_after: None },
+            auth: AuthDraft::default(),
         }
     }
 }

@@ -1,9 +1,13 @@
 //! From the draft to the settings: what takes more than one setting to decide or to check.
 
+use std::path::PathBuf;
+
 use super::complaint::Complaint;
-use super::draft::Draft;
+use super::draft::{AuthDraft, Draft};
 use super::exports;
-use super::settings::{Delivery, Intake, RateLimit, Settings, Spool, TlsFiles, UnknownSites};
+use super::settings::{
+    Admin, Auth, Delivery, Intake, RateLimit, Secret, Settings, Spool, TlsFiles, UnknownSites,
+};
 
 /// Two settings that do not go together; the message stands where `key` was set.
 #[derive(Debug)]
@@ -37,7 +41,7 @@ pub(super) fn finish(draft: Draft) -> Result<Settings, Conflict> {
         limits: draft.limits,
         otlp: exports::finish(draft.otlp)?,
         delivery: Delivery { spool, ..draft.delivery },
-        admin: draft.admin,
+        admin: Admin { auth: auth(draft.auth)?, ..draft.admin },
     })
 }
 
@@ -83,5 +87,36 @@ fn tls(draft: &Draft) -> Result<Option<TlsFiles>, Conflict> {
         (Some(certificate), Some(key)) => Ok(Some(TlsFiles { certificate, key })),
         (Some(_), None) => Err(Conflict::at("intake.tls.certificate", "needs intake.tls.key beside it")),
         (None, Some(_)) => Err(Conflict::at("intake.tls.key", "needs intake.tls.certificate beside it")),
+    }
+}
+
+fn auth(draft: AuthDraft) -> Result<Option<Auth>, Conflict> {
+    let bearer = one_secret("bearer", draft.bearer, draft.bearer_file)?;
+    let basic = match (draft.username, one_secret("password", draft.password, draft.password_file)?) {
+        (Some(username), Some(password)) => Some((username, password)),
+        (None, None) => None,
+        (Some(_), None) => {
+            return Err(Conflict::at(
+                "admin.auth.username",
+                "needs admin.auth.password or password_file beside it",
+            ));
+        }
+        (None, Some(Secret::Given(_))) => {
+            return Err(Conflict::at("admin.auth.password", "needs admin.auth.username beside it"));
+        }
+        (None, Some(Secret::File(_))) => {
+            return Err(Conflict::at("admin.auth.password_file", "needs admin.auth.username beside it"));
+        }
+    };
+    Ok((bearer.is_some() || basic.is_some()).then_some(Auth { bearer, basic }))
+}
+
+fn one_secret(key: &str, given: Option<Secret>, file: Option<PathBuf>) -> Result<Option<Secret>, Conflict> {
+    match (given, file) {
+        (Some(_), Some(_)) => {
+            let message = format!("admin.auth.{key} is set as well; one of the two is enough");
+            Err(Conflict::at(format!("admin.auth.{key}_file"), message))
+        }
+        (given, file) => Ok(given.or(file.map(Secret::File))),
     }
 }

@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use super::complaint::Complaint;
 use super::near;
 use super::node::{Key, Node, Value};
+use super::settings::Secret;
 
 /// What a reader gives.
 pub(super) type Read<T> = Result<T, Complaint>;
@@ -28,6 +29,27 @@ pub(super) fn text(node: &Node) -> Read<String> {
     match scalar(node, "a text")? {
         "" => Err(Complaint::expected("a text that is not empty", node)),
         text => Ok(text.to_owned()),
+    }
+}
+
+/// A secret. No message repeats what was found.
+pub(super) fn secret(node: &Node) -> Read<Secret> {
+    const WHAT: &str = "a text without line breaks that is not empty";
+    match scalar(node, WHAT)? {
+        text if text.is_empty() || text.contains(char::is_control) => {
+            Err(Complaint::new(format!("expected {WHAT}, found something else")))
+        }
+        text => Ok(Secret::Given(text.to_owned())),
+    }
+}
+
+/// The name of a user, as basic authentication takes it.
+pub(super) fn user_name(node: &Node) -> Read<String> {
+    match text(node)? {
+        name if name.contains(':') || name.contains(char::is_control) => {
+            Err(Complaint::expected("a name without colons", node))
+        }
+        name => Ok(name),
     }
 }
 

@@ -330,8 +330,37 @@ pub struct Spool {
 }
 
 /// `admin.*`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admin {
+    /// What must be shown to be let in; nothing when absent.
+    pub auth: Option<Auth>,
     /// `/-/ready` answers 503 when an export has failed for longer; off when absent.
     pub unready_after: Option<Duration>,
+}
+
+/// `admin.auth`: at least one of the two.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Auth {
+    /// A bearer token.
+    pub bearer: Option<Secret>,
+    /// A user's name, without a colon, and the password.
+    pub basic: Option<(String, Secret)>,
+}
+
+/// A secret, or where it stands.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Secret {
+    /// The secret itself.
+    Given(String),
+    /// A file that holds it.
+    File(PathBuf),
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Secret::Given(_) => f.write_str("***"),
+            Secret::File(path) => path.fmt(f),
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! The one table of all settings. Everything that knows a setting by name — the file's reader, the
 //! environment's, the flags', the printer and the defaults — goes through here.
 
+mod admin;
 mod otlp;
 mod server;
 
@@ -99,7 +100,7 @@ pub(super) fn environment(key: &str) -> String {
 
 /// Every setting, those of one section together.
 pub(super) fn all() -> impl Iterator<Item = &'static Setting> {
-    server::SETTINGS.iter().chain(otlp::settings())
+    server::SETTINGS.iter().chain(admin::SETTINGS).chain(otlp::settings())
 }
 
 /// The setting of that key.

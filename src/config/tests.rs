@@ -91,7 +91,7 @@ fn the_defaults_are_the_documented_ones() {
     let delivery =
         Delivery { memory_bytes: 32 << 20, shutdown_timeout: Duration::from_secs(10), spool: None };
     assert_eq!(s.delivery, delivery);
-    assert_eq!(s.admin, Admin { unready_after: None });
+    assert_eq!(s.admin, Admin { auth: None, unready_after: None });
     let otlp = Otlp {
         logs: Logs { console: true, otlp: None },
         metrics: Metrics {

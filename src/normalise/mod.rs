@@ -7,6 +7,7 @@ mod text;
 mod time;
 mod unknown;
 mod url;
+mod words;
 
 use std::borrow::Cow;
 

@@ -2,6 +2,8 @@
 //! JWTs, e-mail addresses. A segment is judged by itself and by the one before it; in doubt it goes,
 //! but the names of fingerprinted assets stay, since they are what a developer looks for.
 
+use std::borrow::Cow;
+
 /// What stands in a secret's place.
 pub(super) const REDACTED: &str = ":redacted";
 
@@ -18,6 +20,24 @@ pub(super) fn is_secret(segment: &str, before: &str) -> bool {
     if shape.carries_url_parts {
         return true;
     }
+    if shape.encoded {
+        // Twice encoded ones carry URL parts, so once is enough.
+        return hides_secret(&decoded(segment), &decoded(before));
+    }
+    looks_secret(segment, &shape, before)
+}
+
+/// Whether a segment that was decoded, and may be several, has a secret in it.
+fn hides_secret(segments: &str, before: &str) -> bool {
+    let mut before = before;
+    segments.split(['/', '\\']).any(|segment| {
+        let secret = looks_secret(segment, &Shape::of(segment), before);
+        before = if segment.is_empty() { before } else { segment };
+        secret
+    })
+}
+
+fn looks_secret(segment: &str, shape: &Shape, before: &str) -> bool {
     // Nothing shorter is a secret, and most segments are shorter.
     if segment.len() < MIN_IDENTIFIER || segment == REDACTED || is_fingerprinted_asset(segment) {
         return false;
@@ -26,7 +46,7 @@ pub(super) fn is_secret(segment: &str, before: &str) -> bool {
         || (segment.len() >= MIN_BASE64
             && (shape.is_long_hex() || shape.is_long_base64(segment))
             && !is_uuid(segment))
-        || (shape.is_identifier() && is_reset_like(before))
+        || (shape.is_identifier() && is_reset_like(&decoded(before)))
 }
 
 /// What a segment consists of, found in one pass: this runs for every segment of every URL.
@@ -39,6 +59,8 @@ struct Shape {
     length: usize,
     /// Changes between upper case, lower case and digits that start no word.
     changes: usize,
+    /// Something is percent-encoded.
+    encoded: bool,
     /// An e-mail address, a `key=value`, or a whole URL with its query, percent-encoded or not.
     carries_url_parts: bool,
 }
@@ -67,6 +89,7 @@ impl Shape {
                 b'@' | b'=' | b'?' | b'#' => shape.carries_url_parts = true,
                 b'%' => {
                     shape.others += 1;
+                    shape.encoded = true;
                     shape.carries_url_parts |= is_encoded_delimiter(segment.as_bytes(), at);
                 }
                 _ => shape.others += 1,
@@ -85,9 +108,9 @@ impl Shape {
         self.others == 0 && segment.len() >= MIN_BASE64 && self.changes * 5 >= segment.len()
     }
 
-    /// An opaque identifier: letters and digits mixed.
+    /// An opaque identifier: letters and digits mixed, or large and small letters.
     fn is_identifier(&self) -> bool {
-        self.others == 0 && self.digits >= 2 && self.length >= MIN_IDENTIFIER
+        self.others == 0 && (self.digits >= 2 || self.changes >= 2) && self.length >= MIN_IDENTIFIER
     }
 }
 
@@ -97,9 +120,32 @@ fn is_encoded_delimiter(segment: &[u8], percent: usize) -> bool {
     [&b"40"[..], b"3d", b"3f", b"23", b"25"].iter().any(|known| code.eq_ignore_ascii_case(known))
 }
 
-/// `eyJ…` is base64 of `{"`.
+/// Without percent-encoding, once.
+fn decoded(segment: &str) -> Cow<'_, str> {
+    if memchr::memchr(b'%', segment.as_bytes()).is_none() {
+        return Cow::Borrowed(segment);
+    }
+    let bytes = segment.as_bytes();
+    let (mut out, mut at) = (Vec::with_capacity(bytes.len()), 0);
+    while at < bytes.len() {
+        let digit = |at: usize| bytes.get(at).and_then(|byte| char::from(*byte).to_digit(16));
+        match (bytes[at], digit(at + 1), digit(at + 2)) {
+            (b'%', Some(high), Some(low)) => {
+                out.push((high << 4 | low) as u8);
+                at += 3;
+            }
+            (byte, ..) => {
+                out.push(byte);
+                at += 1;
+            }
+        }
+    }
+    Cow::Owned(String::from_utf8_lossy(&out).into_owned())
+}
+
+/// `eyJ…` is base64 of `{"`; some change its case.
 fn is_jwt(segment: &str) -> bool {
-    segment.starts_with("eyJ") && segment.len() >= 16
+    segment.len() >= 16 && segment.as_bytes()[..3].eq_ignore_ascii_case(b"eyJ")
 }
 
 /// `app.3f2a…9c.js`, `inter-v13-Ab3…dE.woff2`: content hashes, named after what they hold.
@@ -172,9 +218,34 @@ mod tests {
             ("go", "https%3A%2F%2Fa.example%2F%3Ftoken%3D1"),
             ("", "token=abc"),
             ("u", "a@b"),
+            ("f", "%35f4dcc3b5aa765d61d8327deb882cf%39"),
+            ("go", "reset%2fa81bc81b"),
+            ("%72eset", "a81bc81b"),
+            ("reset", "QkZtYpLmNo"),
+            ("in", "EYJHBGCIOIJIUZI1NIJ9"),
         ] {
             assert!(is_secret(segment, before), "{before}/{segment}");
         }
+    }
+
+    /// How many in a hundred random texts of so many of these characters are seen.
+    fn seen(length: usize, characters: &[u8], before: &str) -> usize {
+        const TEXTS: usize = 10_000;
+        let mut random = fastrand::Rng::with_seed(1);
+        let mut character = || char::from(characters[random.usize(..characters.len())]);
+        let mut text = || (0..length).map(|_| character()).collect::<String>();
+        (0..TEXTS).filter(|_| is_secret(&text(), before)).count() * 100 / TEXTS
+    }
+
+    /// The README says so.
+    #[test]
+    fn few_random_identifiers_are_taken_for_words() {
+        let characters: Vec<u8> = (b'a'..=b'z').chain(b'A'..=b'Z').chain(b'0'..=b'9').chain(*b"-_").collect();
+        let (base62, base64url) = (&characters[..62], &characters[..]);
+        assert_eq!(seen(22, base64url, ""), 97);
+        assert_eq!(seen(43, base64url, ""), 99);
+        assert_eq!(seen(10, base62, "reset"), 96);
+        assert_eq!(seen(32, b"0123456789abcdef", ""), 100);
     }
 
     #[test]
@@ -191,6 +262,9 @@ mod tests {
             ("products", "4711"),
             ("src", "AbstractSingletonProxyFactoryBean"),
             ("p", "csp-inline-script-to"),
+            ("b%C3%BCcher", "f%C3%BCr-immer-und-ewig-2026"),
+            ("auth", "oauth2"),
+            ("login", "callback"),
         ] {
             assert!(!is_secret(segment, before), "{before}/{segment}");
         }

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use crate::config::settings::{Privacy, QueryPrivacy};
 use crate::kind::Holds;
 use crate::normalise::secret::REDACTED;
+use crate::normalise::words::{Words, ends_url};
 use crate::normalise::{MAX_MESSAGE, MAX_POLICY, MAX_SAMPLE, MAX_STACK, MAX_TOKEN, url};
 
 /// Redacts and caps a text by what it holds.
@@ -42,7 +43,7 @@ fn cut_characters(text: Cow<'_, str>, max: usize) -> Cow<'_, str> {
     Cow::Owned(text.chars().take(max - 1).chain(['…']).collect())
 }
 
-/// Cuts what a running text quotes: URLs' secret parts, queries of relative URLs, nonces, JWTs. One
+/// Cuts what a running text quotes: URLs' secret parts, those of relative URLs too, nonces, JWTs. One
 /// pass that stops only at bytes that could be the middle of one; untouched text is not copied.
 pub(super) fn redact(text: Cow<'_, str>, privacy: Privacy) -> Cow<'_, str> {
     let mut out = String::new();
@@ -68,11 +69,11 @@ pub(super) fn redact(text: Cow<'_, str>, privacy: Privacy) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Bytes at which something private can be recognised: `://`, `?name=`, `nonce-` or `nonce=`, `eyJ`.
+/// Bytes at which something private can be recognised: `://`, `?name=`, `/path`, `nonce-` or `nonce=`, `eyJ`.
 const SUSPECT: [bool; 256] = {
     let mut suspect = [false; 256];
     let mut at = 0;
-    let bytes = b":?#-=J";
+    let bytes = b":?#/-=,Jj";
     while at < bytes.len() {
         suspect[bytes[at] as usize] = true;
         at += 1;
@@ -84,10 +85,11 @@ const SUSPECT: [bool; 256] = {
 /// neighbour: policies are full of hyphens and colons that are nothing.
 fn next_suspect(bytes: &[u8], from: usize) -> Option<usize> {
     let plausible = |at: usize| match bytes[at] {
-        b':' if matches!(bytes.get(at + 1), Some(b'/' | b'\\')) => true,
-        b'?' | b'#' => true,
+        b':' if matches!(bytes.get(at + 1), Some(b'/' | b'\\')) || follows_data(bytes, at) => true,
+        b'?' | b'#' | b'/' => true,
         b'-' => at > 0 && matches!(bytes[at - 1], b'e' | b'E'),
         b':' | b'=' => at > 0 && matches!(bytes[at - 1], b'e' | b'E' | b' ' | b'"' | b'\'' | b'\\'),
+        b',' => at > 0 && matches!(bytes[at - 1], b'"' | b'\''),
         _ => at > 0 && matches!(bytes[at - 1], b'y' | b'Y'),
     };
     let mut at = from;
@@ -102,23 +104,6 @@ fn next_suspect(bytes: &[u8], from: usize) -> Option<usize> {
 
 /// How far behind a suspect byte its word is looked at, in bytes.
 const WINDOW: usize = 256;
-
-/// Where the word begins that a byte stands in. Asked from left to right it looks at every byte once.
-#[derive(Default)]
-struct Words {
-    start: usize,
-    seen: usize,
-}
-
-impl Words {
-    fn start_before(&mut self, bytes: &[u8], at: usize) -> usize {
-        if let Some(end) = bytes[self.seen..at].iter().rposition(ends_url) {
-            self.start = self.seen + end + 1;
-        }
-        self.seen = at;
-        self.start
-    }
-}
 
 /// A part of a text, and what takes its place; `None`: it may stay.
 struct Span {
@@ -139,10 +124,12 @@ impl Span {
             {
                 Some(Span::url(text, from, at, privacy))
             }
+            b':' if follows_data(bytes, at) => Span::data(text, at, words),
             b'?' if privacy.query != QueryPrivacy::Keep => Span::query(text, at, words),
             b'#' => Span::query(text, at, words),
-            b'-' | b'=' | b':' if follows_nonce(bytes, from, at) => Span::nonce(bytes, at),
-            b'J' if at >= from + 2 && bytes[at - 2..at].eq_ignore_ascii_case(b"ey") => {
+            b'/' => Span::path(text, at, words, privacy),
+            b'-' | b'=' | b':' | b',' if follows_nonce(bytes, from, at) => Span::nonce(bytes, at),
+            b'J' | b'j' if at >= from + 2 && bytes[at - 2..at].eq_ignore_ascii_case(b"ey") => {
                 Span::jwt(bytes, at - 2)
             }
             _ => None,
@@ -153,8 +140,10 @@ impl Span {
     /// within a script.
     fn url(text: &str, from: usize, marker: usize, privacy: Privacy) -> Span {
         let in_scheme = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
-        let scheme = text.as_bytes()[from..marker].iter().rev().take_while(|byte| in_scheme(byte)).count();
-        let start = marker - scheme;
+        let before = &text.as_bytes()[from..marker];
+        let scheme = before.iter().rev().take_while(|byte| in_scheme(byte)).count();
+        let scheme = &before[before.len() - scheme..];
+        let start = marker - scheme.iter().skip_while(|byte| !byte.is_ascii_alphabetic()).count();
         // What a user name or a query holds may look like the end of the URL. Looking for one is bounded,
         // so that a text full of markers costs no more than its length; cutting it is not.
         let window = &text.as_bytes()[marker..text.len().min(marker + WINDOW)];
@@ -174,26 +163,66 @@ impl Span {
     }
 
     /// The query of a relative URL (`?name=…`, `?flag&…`, or anything behind a path) or its fragment
-    /// (`#name=…`), up to the end of the word.
+    /// (`#name=…`, or anything behind a path), up to the end of the word.
     fn query(text: &str, start: usize, words: &mut Words) -> Option<Span> {
         let bytes = text.as_bytes();
         let name = |byte: &&u8| byte.is_ascii_alphanumeric() || b"-_.[]%".contains(byte);
         let length = bytes[start + 1..].iter().take_while(name).count();
-        if length == 0 {
-            return None;
-        }
-        let word = words.start_before(bytes, start);
-        let after = bytes.get(start + 1 + length);
-        let named = after == Some(&b'=') || (bytes[start] == b'?' && after == Some(&b'&'));
-        let behind_path = bytes[start] == b'?' && bytes.get(word) == Some(&b'/');
-        (named || behind_path).then(|| Span {
+        let (after, next) = (bytes.get(start + 1 + length), bytes.get(start + 1));
+        let named = length > 0 && (after == Some(&b'=') || (bytes[start] == b'?' && after == Some(&b'&')));
+        let word = words.around(bytes, start);
+        // `a.b/c?d:e` is code.
+        let behind_path = if bytes[start] == b'?' { word.is_rooted_path() } else { word.is_path() };
+        (named || (behind_path && next.is_some_and(|byte| !ends_url(byte)))).then(|| Span {
             start,
-            end: end_of_private(text, word, start).max(start + 1),
+            end: end_of_private(text, word.start(), start).max(start + 1),
             new: Some(Cow::Borrowed("")),
         })
     }
 
-    /// The value of a nonce: `'nonce-…'` of a policy, `nonce="…"` of markup, `nonce: "…"` of a script.
+    /// The path of a URL without scheme, if there is a secret in it, or a user and a password before it.
+    fn path(text: &str, start: usize, words: &mut Words, privacy: Privacy) -> Option<Span> {
+        let bytes = text.as_bytes();
+        let word = words.around(bytes, start);
+        // `//@` begins a comment.
+        if !word.path_begins_at(start) || bytes[start..].starts_with(b"//@") {
+            return None;
+        }
+        // Behind a host, two slashes begin no other one.
+        let more = bytes[start + 1..].iter().take_while(|byte| **byte == b'/').count();
+        let start = if word.is_empty_before(start) { start } else { start + more };
+        let ends = |byte: &u8| ends_url(byte) || b"?#=&".contains(byte);
+        let mut end = bytes[start..].iter().position(ends).map_or(text.len(), |at| start + at);
+        let has_user = has_user(&bytes[start..]);
+        if has_user {
+            end = end_of_private(text, word.start(), start).max(end);
+        }
+        let quoted = &text[start..end];
+        let (path, position) = quoted.split_at(start_of_line_and_column(quoted));
+        let path = if path.contains("\\/") { path.replace("\\/", "/") } else { path.to_owned() };
+        (has_user || url::path_has_secret(&path, privacy)).then(|| {
+            let new = url::redact_whole(Cow::Owned(path), privacy);
+            Span { start, end, new: Some(Cow::Owned(format!("{new}{position}"))) }
+        })
+    }
+
+    /// What a `data:` URL carries, behind its media type.
+    fn data(text: &str, colon: usize, words: &mut Words) -> Option<Span> {
+        let rest = &text.as_bytes()[colon + 1..];
+        let in_type = |byte: &&u8| byte.is_ascii_alphanumeric() || b"/+.-".contains(byte);
+        let length = rest.iter().take(MAX_MEDIA_TYPE).take_while(in_type).count();
+        // In a script `data:` is a name, in a policy it stands alone.
+        let is_type = rest[..length].contains(&b'/') || (length == 0 && has_parameter(rest));
+        if !is_type || !matches!(rest.get(length), Some(b';' | b',')) {
+            return None;
+        }
+        let start = colon + 1 + length;
+        let end = end_of_private(text, words.around(text.as_bytes(), colon).start(), start);
+        (end > start).then_some(Span { start, end, new: Some(Cow::Borrowed("")) })
+    }
+
+    /// The value of a nonce: `'nonce-…'` of a policy, `nonce="…"` of markup, `nonce: "…"` and
+    /// `"nonce", "…"` of a script.
     fn nonce(bytes: &[u8], at: usize) -> Option<Span> {
         let opening = |byte: &&u8| matches!(byte, b' ' | b'"' | b'\'' | b'\\');
         let quotes = match bytes[at] {
@@ -201,6 +230,9 @@ impl Span {
             _ => bytes[at + 1..].iter().take(4).take_while(opening).count(),
         };
         let start = at + 1 + quotes;
+        if bytes[at] == b',' && !bytes[at + 1..start].iter().any(|byte| matches!(byte, b'"' | b'\'')) {
+            return None;
+        }
         let ends = |byte: &u8| {
             matches!(
                 byte,
@@ -216,16 +248,45 @@ impl Span {
         })
     }
 
-    /// A JSON Web Token. It begins a word: the same letters within one are a hash's.
+    /// A JSON Web Token. It begins a word: the same letters within one are a hash's, which has no dots.
     fn jwt(bytes: &[u8], start: usize) -> Option<Span> {
-        let within = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
-        if start.checked_sub(1).and_then(|before| bytes.get(before)).is_some_and(within) {
+        let before = start.checked_sub(1).map_or(b' ', |before| bytes[before]);
+        if before.is_ascii_alphanumeric() || before == b'+' {
             return None;
         }
         let token = |byte: &&u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
         let length = bytes[start..].iter().take_while(token).count();
-        (length >= 16).then(|| Span { start, end: start + length, new: Some(Cow::Borrowed(REDACTED)) })
+        let may_be_hash = before == b'/' && !bytes[start..start + length].contains(&b'.');
+        (length >= 16 && !may_be_hash).then_some(Span {
+            start,
+            end: start + length,
+            new: Some(Cow::Borrowed(REDACTED)),
+        })
     }
+}
+
+/// The longest media type of a `data:` URL that is looked for.
+const MAX_MEDIA_TYPE: usize = 128;
+
+/// Whether this colon follows the word `data`.
+fn follows_data(bytes: &[u8], colon: usize) -> bool {
+    bytes[..colon].last_chunk::<4>().is_some_and(|word| word.eq_ignore_ascii_case(b"data"))
+}
+
+/// Whether what follows `data:` is a parameter of a media type that was left out.
+fn has_parameter(rest: &[u8]) -> bool {
+    [&b";base64"[..], b";charset"]
+        .iter()
+        .any(|it| rest.get(..it.len()).is_some_and(|start| start.eq_ignore_ascii_case(it)))
+}
+
+/// Whether these bytes are `//` and an authority with a user in it. Slashes may be escaped.
+fn has_user(bytes: &[u8]) -> bool {
+    let slashes = bytes.iter().take_while(|byte| matches!(byte, b'/' | b'\\')).count();
+    let authority = &bytes[slashes..];
+    let ends = |byte: &u8| matches!(byte, 0..=b' ' | b'/' | b'\\' | b'?' | b'#' | b'"' | b'`' | b'<' | b'>');
+    let end = authority.iter().position(ends).unwrap_or(authority.len());
+    slashes > 1 && authority[..end].contains(&b'@')
 }
 
 /// Whether this colon is that of a `file:/…`, private with one slash as well as with three.
@@ -259,14 +320,6 @@ fn end_of_private(text: &str, word: usize, from: usize) -> usize {
     from + text[from..end].trim_end_matches([')', ']', '}', ',', ';', '.', '\'']).len()
 }
 
-/// Whether a byte ends a URL in running text.
-fn ends_url(byte: &u8) -> bool {
-    matches!(
-        byte,
-        0..=b' ' | 0x7f | b'"' | b'\'' | b'`' | b'<' | b'>' | b'(' | b')' | b'{' | b'}' | b'|' | b',' | b';'
-    )
-}
-
 /// Where the word that starts there ends.
 fn end_of_word(text: &str, start: usize) -> usize {
     text.as_bytes()[start..].iter().position(ends_url).map_or(text.len(), |at| start + at)
@@ -286,6 +339,13 @@ fn quoted_url(quoted: &str, privacy: Privacy) -> Option<String> {
 /// Where the `:line:column` behind a URL's path starts. Behind a host it is a port, behind a query it
 /// may be anything.
 fn start_of_position(quoted: &str) -> usize {
+    let end = start_of_line_and_column(quoted);
+    let path = quoted[..end].split_once("://").and_then(|(_, rest)| rest.find('/'));
+    if path.is_some() && !quoted[..end].contains(['?', '#']) { end } else { quoted.len() }
+}
+
+/// Where up to two numbers at the end start, each behind a colon.
+fn start_of_line_and_column(quoted: &str) -> usize {
     let mut end = quoted.trim_end_matches(':').len();
     for _ in 0..2 {
         let before = quoted[..end].trim_end_matches(|c: char| c.is_ascii_digit());
@@ -294,75 +354,8 @@ fn start_of_position(quoted: &str) -> usize {
             _ => break,
         }
     }
-    let path = quoted[..end].split_once("://").and_then(|(_, rest)| rest.find('/'));
-    if path.is_some() && !quoted[..end].contains(['?', '#']) { end } else { quoted.len() }
+    end
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::settings::{ClientAddress, PathSecrets};
-
-    const STRICT: Privacy = Privacy {
-        query: QueryPrivacy::Strip,
-        path_secrets: PathSecrets::Redact,
-        client_address: ClientAddress::None,
-    };
-
-    #[test]
-    fn what_a_text_quotes_is_redacted() {
-        for (text, shown) in [
-            ("plain text, why? because.", "plain text, why? because."),
-            ("script-src 'nonce-r4nd0m+/=' 'self'", "script-src 'nonce-*' 'self'"),
-            ("script-src 'NONCE-r4nd0m'; x", "script-src 'NONCE-*'; x"),
-            ("<script nonce=\"abc\">", "<script nonce=\"*\">"),
-            ("<script nonce=abc>", "<script nonce=*>"),
-            ("report-uri /r?key=secret; img-src *", "report-uri /r; img-src *"),
-            ("report-uri https://u:p@r.example/r?key=secret", "report-uri https://r.example/r"),
-            ("img-src https://*.example:443 wss://x", "img-src https://*.example wss://x"),
-            ("at f (https://a.example/x.js?t=1:12:5)\n", "at f (https://a.example/x.js)\n"),
-            ("at f (https://a.example/x.js:12:5)\n", "at f (https://a.example/x.js:12:5)\n"),
-            (
-                "at f (https://a.example/5f4dcc3b5aa765d61d8327deb882cf99:12:5)\n",
-                "at f (https://a.example/:redacted:12:5)\n",
-            ),
-            ("fetch('/api?token=abc')", "fetch('/api')"),
-            ("x = a ? b : c", "x = a ? b : c"),
-            ("https://a.example/cb?ids=1,2&token=S end", "https://a.example/cb end"),
-            ("https://a.example/x?q=(a)&t=S", "https://a.example/x"),
-            ("https://us:pa;S@h.example/", "https://h.example/"),
-            ("(https://a.example/x.js?v=1,2&token=S:12:5)", "(https://a.example/x.js)"),
-            ("fetch(`https://a.example/?a=${b}&token=S`)", "fetch(`https://a.example/`)"),
-            ("report-uri https://r.example/r?a=1|2&key=S; x", "report-uri https://r.example/r; x"),
-            ("/api?debug&token=S", "/api"),
-            ("report-uri /r?S", "report-uri /r"),
-            ("/cb#access_token=S", "/cb"),
-            ("'nonce-ab.S'", "'nonce-*'"),
-            ("s.nonce = \"S\"", "s.nonce = \"*\""),
-            ("{\"nonce\":\"S\"}", "{\"nonce\":\"*\"}"),
-            (r"https:\/\/us:S@a.example\/x", "https://a.example/x"),
-            ("at f (file:///home/jane/x.js:12:5)", "at f (file:12:5)"),
-            ("at jar:file:///home/jane/x.xpi!/a.js", "at jar:file"),
-            ("open(file:/home/jane/x.js)", "open(file)"),
-            ("a profile:/x and a file: x", "a profile:/x and a file: x"),
-            ("sha256-1XFeyJE08XndkoxwN6eIa5J89h=", "sha256-1XFeyJE08XndkoxwN6eIa5J89h="),
-            ("bearer eyJhbGciOiJIUzI1NiJ9.eyJzdWIi.c2ln end", "bearer :redacted end"),
-        ] {
-            assert_eq!(redact(Cow::Borrowed(text), STRICT), shown, "{text}");
-        }
-    }
-
-    #[test]
-    fn what_is_long_ends_in_an_ellipsis() {
-        assert_eq!(cut("aé".into(), 3), "aé");
-        assert_eq!(cut("aéé".into(), 4), "a…");
-        let sample = clean("é".repeat(300).into(), Holds::Sample, STRICT);
-        assert_eq!(sample.chars().count(), MAX_SAMPLE);
-        assert!(sample.ends_with('…'));
-    }
-
-    #[test]
-    fn untouched_text_is_not_copied() {
-        assert!(matches!(clean(Cow::Borrowed("no nonsense"), Holds::Message, STRICT), Cow::Borrowed(_)));
-    }
-}
+mod tests;

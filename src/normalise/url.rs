@@ -106,11 +106,7 @@ const HIERARCHICAL: [&str; 5] = ["https", "http", "wss", "ws", "ftp"];
 const WRAPPING: [&str; 3] = ["blob", "filesystem", "view-source"];
 
 fn rebuild(raw: &str, privacy: Privacy) -> String {
-    let Some((scheme, rest)) = split_scheme(raw) else {
-        let mut out = String::with_capacity(raw.len());
-        path_and_query(raw, privacy, &mut out);
-        return out;
-    };
+    let Some((scheme, rest)) = split_scheme(raw) else { return relative(raw, privacy) };
     let scheme = scheme.to_ascii_lowercase();
     if WRAPPING.contains(&&*scheme) {
         return unwrap(scheme, rest, privacy);
@@ -151,10 +147,34 @@ fn split_scheme(raw: &str) -> Option<(&str, &str)> {
     (valid && starts_well).then_some((scheme, rest))
 }
 
-fn hierarchical(scheme: String, rest: &str, privacy: Privacy) -> String {
+/// Without a scheme: a path, or from the host on.
+fn relative(raw: &str, privacy: Privacy) -> String {
+    let mut out = String::with_capacity(raw.len());
+    let slashes = raw.bytes().take(2).take_while(|byte| matches!(byte, b'/' | b'\\')).count();
+    match slashes {
+        0 | 1 => path_and_query(raw, privacy, &mut out),
+        _ => {
+            let (host_and_port, path) = split_authority(&raw[slashes..]);
+            out.push_str("//");
+            push_authority(host_and_port, "", &mut out);
+            path_and_query(path, privacy, &mut out);
+        }
+    }
+    out
+}
+
+/// Host and port, and what follows them. User and password go.
+fn split_authority(rest: &str) -> (&str, &str) {
     let end = rest.find(['/', '\\', '?', '#']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
     let host_and_port = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    // Browsers leave no percent sign in a host, but for the zone of an address: it hides an `@`.
+    let hides = host_and_port.contains('%') && !host_and_port.starts_with('[');
+    (if hides { "" } else { host_and_port }, path)
+}
+
+fn hierarchical(scheme: String, rest: &str, privacy: Privacy) -> String {
+    let (host_and_port, path) = split_authority(rest);
     let mut out = scheme;
     let default_port = match &*out {
         "https" | "wss" => "443",
@@ -206,6 +226,14 @@ fn path_and_query(text: &str, privacy: Privacy, out: &mut String) {
     }
 }
 
+/// `;jsessionid=…` is a query in all but name. A semicolon before an `@` is a password's.
+fn without_parameters(segment: &str) -> &str {
+    match memchr::memchr(b';', segment.as_bytes()) {
+        Some(semicolon) if !segment[semicolon..].contains('@') => &segment[..semicolon],
+        _ => segment,
+    }
+}
+
 /// Segments, each with the one before it.
 fn segments(path: &str) -> impl Iterator<Item = (&str, &str)> {
     let ends = memchr::memchr2_iter(b'/', b'\\', path.as_bytes()).chain([path.len()]);
@@ -213,13 +241,16 @@ fn segments(path: &str) -> impl Iterator<Item = (&str, &str)> {
     ends.map(move |end| {
         let segment = &path[start..end];
         start = end + 1;
-        // `;jsessionid=…` is a query in all but name.
-        let bare = &segment[..memchr::memchr(b';', segment.as_bytes()).unwrap_or(segment.len())];
-        (std::mem::replace(&mut before, bare), bare)
+        let bare = without_parameters(segment);
+        let known = before;
+        // `reset//abc` is `reset/abc`.
+        before = if bare.is_empty() { before } else { bare };
+        (known, bare)
     })
 }
 
-fn path_has_secret(path: &str, privacy: Privacy) -> bool {
+/// Whether something in a path has to go.
+pub(super) fn path_has_secret(path: &str, privacy: Privacy) -> bool {
     privacy.path_secrets == PathSecrets::Redact
         && segments(path).any(|(before, segment)| is_secret(segment, before))
 }
@@ -306,6 +337,15 @@ mod tests {
             ("\u{e} a\u{e} ", "a"),
             ("https://a.example/x ?token=1", "https://a.example/x"),
             ("https://user@/x", "https://"),
+            ("https://user%3ASECRET%40shop.example/x", "https://"),
+            ("https://[fe80::1%25eth0]/x", "https://[fe80::1%25eth0]/x"),
+            ("//user:SECRET@shop.example/x?y", "//shop.example/x"),
+            (
+                "https://a.example/go/https://us;er:SECRET@b.example/x",
+                "https://a.example/go/https://:redacted/x",
+            ),
+            ("https://a.example/reset//a81bc81b", "https://a.example/reset//:redacted"),
+            ("https://a.example/go/reset%2Fa81bc81b", "https://a.example/go/:redacted"),
             ("https://:/x", "https://"),
             ("", ""),
         ] {
@@ -325,6 +365,7 @@ mod tests {
         let keep = Privacy { query: QueryPrivacy::Keep, path_secrets: PathSecrets::Keep, ..STRICT };
         let url = "https://u:p@a.example/reset/a81bc81b?q=1#f";
         assert_eq!(with(keep, url), "https://a.example/reset/a81bc81b?q=1");
+        assert_eq!(with(keep, "//u:p@a.example/x?q=1#f"), "//a.example/x?q=1");
     }
 
     #[test]

@@ -41,16 +41,19 @@ class Received:
 
 
 class HttpCollector:
-    """OTLP over HTTP with protobuf."""
+    """OTLP over HTTP with protobuf; with the context of a server, over TLS."""
 
     protocol = "http/protobuf"
 
-    def __init__(self):
+    def __init__(self, context=None):
         self.received = Received()
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler(self.received))
+        if context:
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
         self.server.daemon_threads = True
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        self.endpoint = f"http://127.0.0.1:{self.server.server_address[1]}"
+        start = "https://localhost" if context else "http://127.0.0.1"
+        self.endpoint = f"{start}:{self.server.server_address[1]}"
 
     def close(self):
         """Stops listening."""

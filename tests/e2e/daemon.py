@@ -24,7 +24,7 @@ class Lookoutd(Process):
     """One running daemon and what was sent to it."""
 
     def __init__(self, binary, directory, *, config=None, env=None, exporters=("console",),
-                 admin="127.0.0.1:0", name="lookoutd", within=(), stdout=None):
+                 admin="127.0.0.1:0", name="lookoutd", within=(), stdout=None, authorization=None):
         """`name` keeps several apart; `within` is the command that runs it."""
         argv = [*within, binary, "--listen", "127.0.0.1:0", "--admin-listen", admin]
         if config:
@@ -34,7 +34,9 @@ class Lookoutd(Process):
         # A bare environment: the settings of whoever runs the tests must not reach the daemon.
         env = {"PATH": os.environ["PATH"], "HOME": str(directory), **(env or {})}
         super().__init__(name, argv, directory, env, stdout)
+        self.pid = self.popen.pid  # what runs it may have made it another's
         self.exporters = exporters
+        self.credentials = {"Authorization": authorization} if authorization else {}
         self.sent = 0  # items; None if someone else sends, and only the events can be counted
         self.ended_by_test = False
         self.intake = self.admin = None
@@ -62,7 +64,7 @@ class Lookoutd(Process):
 
     def scrape_text(self):
         """What /metrics says, as it is."""
-        answer = get(self.admin + "/metrics")
+        answer = get(self.admin + "/metrics", self.credentials)
         equal("/metrics does not answer", 200, answer.status, self.admin + "/metrics")
         kind = answer.headers["Content-Type"]
         expect(kind.startswith("text/plain; version=0.0.4"), "/metrics has the wrong content type",
@@ -75,7 +77,7 @@ class Lookoutd(Process):
 
     def scrape_gzip(self):
         """What /metrics says to a client that takes gzip."""
-        answer = get(self.admin + "/metrics", {"Accept-Encoding": "gzip"})
+        answer = get(self.admin + "/metrics", {"Accept-Encoding": "gzip", **self.credentials})
         equal("/metrics does not compress for a client that asks for it", "gzip",
               answer.headers.get("Content-Encoding"), self.admin + "/metrics")
         return parse(gzip.decompress(answer.body).decode())
@@ -101,7 +103,7 @@ class Lookoutd(Process):
 
     def terminate(self):
         """SIGTERM, and the promise that goes with it."""
-        self.popen.send_signal(signal.SIGTERM)
+        os.kill(self.pid, signal.SIGTERM)
         self.ends_well()
 
     def ends_well(self):

@@ -10,17 +10,20 @@ global: {{ scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s }}
 rule_files: [ {rules} ]
 scrape_configs:
   - job_name: lookoutd
+    {credentials}
     static_configs: [ {{ targets: ["{target}"] }} ]
 """
 
 
 class Prometheus:
-    """A Prometheus that scrapes one daemon each second, and evaluates these files of rules."""
+    """A Prometheus that scrapes one daemon each second, and evaluates these files of rules. `credentials`
+    is a line of its scrape configuration."""
 
-    def __init__(self, bench, daemon, rules=()):
+    def __init__(self, bench, daemon, rules=(), credentials=""):
         self.bench = bench
         self.config = bench.directory / "prometheus.yml"
         self.config.write_text(CONFIG.format(target=daemon.admin.removeprefix("http://"),
+                                             credentials=credentials,
                                              rules=", ".join(f'"{path}"' for path in rules)))
         self.start()
 

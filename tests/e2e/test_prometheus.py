@@ -2,8 +2,10 @@
 numbers that were posted, and promtool has nothing to say about the format.
 """
 
+import base64
 import json
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -78,19 +80,40 @@ def test_format(bench):
 
 
 def test_readme(bench):
-    """The README's scrape configuration is one, and scrapes where the daemon listens by default."""
+    """The README's scrape configurations are some, and scrape where the daemon listens by default."""
     readme = Path(__file__).resolve().parents[2] / "README.md"
-    found = re.search(r"^```yaml\n(# prometheus\.yml\n.*?)^```", readme.read_text(), re.M | re.S)
-    expect(found, "The README shows no scrape configuration", where=readme,
-           expected="a YAML sample that starts with `# prometheus.yml`", found="none")
-    config = bench.directory / "prometheus.yml"
-    config.write_text(found.group(1))
-    tool = subprocess.run(["promtool", "check", "config", config], timeout=30, check=False,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    equal("promtool refuses the README's scrape configuration", 0, tool.returncode,
-          tool.stdout.decode())
-    expect('["127.0.0.1:18480"]' in found.group(1), "The README scrapes another address",
-           expected="the default of admin_listen", found=found.group(1), where=readme)
+    found = re.findall(r"^```yaml\n(# prometheus\.yml\n.*?)^```", readme.read_text(), re.M | re.S)
+    expect(len(found) == 2, "The README shows other scrape configurations than it did", where=readme,
+           expected="one without and one with credentials", found=found)
+    for sample in found:
+        config = bench.directory / "prometheus.yml"
+        config.write_text(sample)
+        # The files that it names are the reader's.
+        tool = subprocess.run(["promtool", "check", "config", "--syntax-only", config], timeout=30,
+                              check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        equal("promtool refuses the README's scrape configuration", 0, tool.returncode,
+              tool.stdout.decode())
+    expect('["127.0.0.1:18480"]' in found[0], "The README scrapes another address",
+           expected="the default of admin_listen", found=found[0], where=readme)
+
+
+def test_credentials(bench):
+    """A daemon that asks for credentials is scraped with the README's two kinds, and not without."""
+    token, password = bench.directory / "token", bench.directory / "password"
+    token.write_text("t0ken-4711\n")
+    password.write_text("pass: wörd\n")
+    basic = base64.b64encode("prometheus:pass: wörd".encode()).decode()
+    daemon = bench.lookoutd(authorization=f"Basic {basic}", config=f"""
+admin: {{ auth: {{ bearer_file: "{token}", username: prometheus, password_file: "{password}" }} }}
+""")
+    for credentials, up in (
+            ("", 0),
+            (f'authorization: {{ credentials_file: "{token}" }}', 1),
+            (f'basic_auth: {{ username: prometheus, password_file: "{password}" }}', 1)):
+        prometheus = Prometheus(bench, daemon, credentials=credentials)
+        prometheus.expect('up{job="lookoutd"}', (), {(): up})
+        prometheus.stop()
+        shutil.rmtree(bench.directory / "tsdb")
 
 
 def lint(daemon, when):

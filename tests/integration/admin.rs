@@ -46,6 +46,88 @@ fn the_scrape_is_text_and_gzipped_when_asked_for() {
     assert_eq!(Scrape::parse(&text).sum("lookout_reports_total", &[]), 1.0);
 }
 
+/// Every path of admin, and whether it asks for credentials.
+const PATHS: [(&str, bool); 6] = [
+    ("/metrics", true),
+    ("/", true),
+    ("/nowhere", true),
+    ("/-/nowhere", true),
+    ("/-/healthy", false),
+    ("/-/ready", false),
+];
+
+#[test]
+fn without_credentials_only_the_probes_are_answered() {
+    let daemon = Setup::yaml("admin: { auth: { bearer: t0ken, username: scraper, password: pass } }")
+        .authorized("Bearer t0ken")
+        .start();
+    for (path, asks) in PATHS {
+        for wrong in [None, Some("Bearer t0kem"), Some("Bearer"), Some("Basic t0ken"), Some("t0ken")] {
+            let request = Request::new("GET", path);
+            let answer = match wrong {
+                None => request.send(daemon.admin),
+                Some(wrong) => request.header("authorization", wrong).send(daemon.admin),
+            };
+            assert_eq!(answer.status == 401, asks, "{path} with {wrong:?}: {answer:?}");
+            let challenges: Vec<_> =
+                answer.headers.iter().filter(|(name, _)| name == "www-authenticate").collect();
+            assert_eq!(challenges.len(), if asks { 2 } else { 0 }, "{challenges:?}");
+            assert!(!answer.text().contains("lookout_"), "{answer:?}");
+        }
+        // `scraper:pass`
+        for right in ["Bearer t0ken", "Basic c2NyYXBlcjpwYXNz"] {
+            let answer = Request::new("GET", path).header("authorization", right).send(daemon.admin);
+            assert_eq!(
+                answer.status,
+                if path.ends_with("nowhere") { 404 } else { 200 },
+                "{path} with {right}"
+            );
+        }
+    }
+    assert_eq!(daemon.post("/report", REPORT).status, 204);
+    let everything = daemon.stderr.all().concat() + &daemon.stop().concat();
+    assert!(!everything.contains("t0ken"), "{everything}");
+}
+
+#[test]
+fn secrets_come_from_files_and_from_the_environment_too() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "t0ken\n").unwrap();
+    let named = |variable: &str, value: &str, authorization: &str| {
+        Setup::default().variable(variable, value).authorized(authorization)
+    };
+    let path = file.path().to_str().unwrap();
+    for setup in [
+        named("LOOKOUT_ADMIN_AUTH_BEARER_FILE", path, "Bearer t0ken"),
+        named("LOOKOUT_ADMIN_AUTH_BEARER", "t0ken", "Bearer t0ken"),
+        // `scraper:t0ken`
+        named("LOOKOUT_ADMIN_AUTH_PASSWORD_FILE", path, "Basic c2NyYXBlcjp0MGtlbg==")
+            .variable("LOOKOUT_ADMIN_AUTH_USERNAME", "scraper"),
+    ] {
+        let daemon = setup.start();
+        assert_eq!(Request::new("GET", "/metrics").send(daemon.admin).status, 401);
+        assert_eq!(daemon.get_admin("/metrics").status, 200);
+    }
+}
+
+#[test]
+fn a_secret_that_cannot_be_read_stops_the_start() {
+    let output = Setup::yaml("admin: { auth: { bearer_file: absent } }").output();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("admin.auth.bearer_file: absent: "), "{stderr}");
+}
+
+#[test]
+fn printed_settings_hold_no_secret() {
+    let yaml = "admin: { auth: { bearer: t0ken, username: scraper, password: pass-w0rd } }";
+    let output = Setup::yaml(yaml).argument("config").output();
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert!(!printed.contains("t0ken") && !printed.contains("pass-w0rd"), "{printed}");
+    assert_eq!(printed.matches("\"***\"").count(), 2, "{printed}");
+}
+
 /// A dashboard must be able to tell 0 from absent, so everything closed is there from the start.
 #[test]
 fn closed_label_sets_are_there_from_the_start() {

@@ -160,6 +160,23 @@ fn keys_exist() {
     assert!(found > 0);
 }
 
+/// Every crate is somebody else's code: a new one shows up as a number that somebody changes.
+#[test]
+fn the_crates_are_counted() {
+    let text = readme();
+    let fences = markdown::fences(&text);
+    let counting = fences.iter().find(|fence| fence.text.starts_with("cargo tree ")).unwrap();
+    let output = std::process::Command::new("sh")
+        .args(["-c", &counting.text])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    let counted = String::from_utf8(output.stdout).unwrap();
+    assert!(counted.trim() != "0", "{}", String::from_utf8_lossy(&output.stderr));
+    let written = text.split_once("is made of ").unwrap().1.split_once(" crates").unwrap().0;
+    assert_eq!(written, counted.trim(), "README.md says how many crates there are in the binary");
+}
+
 /// The first thing that anybody tries. What it makes is compared whole, but for the times.
 #[test]
 fn the_first_report_is_answered_as_shown() {

@@ -237,13 +237,6 @@ pub(super) static SETTINGS: &[Setting] = &[
         set: |d, n| put(&mut d.spool_max_bytes, read::size(n, 1 << 16, "64KiB").map(|bytes| bytes as u64)),
         ..Setting::BASE
     },
-    Setting {
-        key: "admin.unready_after",
-        default: Is("off"),
-        comment: "When an export has failed for longer, /-/ready answers 503: off or a duration.",
-        set: |d, n| put(&mut d.admin.unready_after, read::duration_or_off(n)),
-        ..Setting::BASE
-    },
 ];
 
 const LEVELS: &[(&str, LogLevel)] = &[

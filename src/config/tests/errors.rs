@@ -160,6 +160,22 @@ fn settings_that_do_not_go_together() {
         ),
         ("otlp: { client_certificate: /x }", "l.yaml:1: otlp.client_certificate: needs client_key beside it"),
         (
+            "admin: { auth: { username: a } }",
+            "l.yaml:1: admin.auth.username: needs admin.auth.password or password_file beside it",
+        ),
+        (
+            "admin: { auth: { password: S } }",
+            "l.yaml:1: admin.auth.password: needs admin.auth.username beside it",
+        ),
+        (
+            "admin: { auth: { password_file: /x } }",
+            "l.yaml:1: admin.auth.password_file: needs admin.auth.username beside it",
+        ),
+        (
+            "admin: { auth: { bearer: S, bearer_file: /x } }",
+            "l.yaml:1: admin.auth.bearer_file: admin.auth.bearer is set as well; one of the two is enough",
+        ),
+        (
             "otlp: { logs: { client_key: /x } }",
             "l.yaml:1: otlp.logs.client_key: needs client_certificate beside it",
         ),

@@ -19,6 +19,7 @@ pub(crate) struct Setup {
     arguments: Vec<String>,
     yaml: Option<String>,
     variables: Vec<(String, String)>,
+    authorization: Option<String>,
 }
 
 impl Setup {
@@ -34,6 +35,12 @@ impl Setup {
 
     pub(crate) fn variable(mut self, name: &str, value: &str) -> Setup {
         self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// With credentials that the harness shows to admin.
+    pub(crate) fn authorized(mut self, authorization: &str) -> Setup {
+        self.authorization = Some(authorization.to_owned());
         self
     }
 
@@ -62,6 +69,7 @@ impl Setup {
             stderr,
             items: AtomicU64::new(0),
             ended: false,
+            authorization: self.authorization,
             _directory: directory,
         }
     }
@@ -108,6 +116,7 @@ pub(crate) struct Daemon {
     /// Items of all bodies that came as far as being read.
     items: AtomicU64,
     ended: bool,
+    authorization: Option<String>,
     _directory: TempDir,
 }
 
@@ -138,7 +147,11 @@ impl Daemon {
     }
 
     pub(crate) fn get_admin(&self, target: &str) -> Answer {
-        Request::new("GET", target).send(self.admin)
+        let request = Request::new("GET", target);
+        match &self.authorization {
+            None => request.send(self.admin),
+            Some(authorization) => request.header("authorization", authorization).send(self.admin),
+        }
     }
 
     pub(crate) fn scrape(&self) -> Scrape {

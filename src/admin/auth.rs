@@ -1,0 +1,189 @@
+//! Who may read what admin shows: whoever knows the bearer token, or the user name and the password.
+//! Without either setting everybody may.
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use data_encoding::BASE64;
+use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use ring::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
+use std::sync::Arc;
+use subtle::{Choice, ConstantTimeEq};
+
+use super::TEXT;
+use crate::config::settings::{self, Secret};
+
+/// The largest file that is taken for a secret, in bytes.
+const MAX_FILE: usize = 4096;
+
+/// What must be shown to be let in.
+pub struct Auth {
+    bearer: Option<Hash>,
+    basic: Option<Hash>,
+}
+
+/// Credentials are compared by their hashes: those have one length, whatever was sent, and comparing them
+/// takes the same time wherever they differ.
+struct Hash([u8; SHA256_OUTPUT_LEN]);
+
+impl Hash {
+    fn of(credentials: &str) -> Hash {
+        let mut hash = [0; SHA256_OUTPUT_LEN];
+        hash.copy_from_slice(digest(&SHA256, credentials.as_bytes()).as_ref());
+        Hash(hash)
+    }
+
+    fn is_of(&self, credentials: &str) -> Choice {
+        self.0.ct_eq(&Hash::of(credentials).0)
+    }
+}
+
+impl Auth {
+    /// Reads the secrets that stand in files.
+    ///
+    /// # Errors
+    /// One message that says which file cannot be used.
+    pub fn load(settings: &settings::Auth) -> Result<Auth, String> {
+        let bearer = settings.bearer.as_ref().map(|token| read("bearer", token)).transpose()?;
+        let basic = match &settings.basic {
+            None => None,
+            Some((user, password)) => Some(format!("{user}:{}", read("password", password)?)),
+        };
+        Ok(Auth {
+            bearer: bearer.map(|token| Hash::of(&token)),
+            // As it is sent: base64 has one way to write a text.
+            basic: basic.map(|pair| Hash::of(&BASE64.encode(pair.as_bytes()))),
+        })
+    }
+
+    fn admits(&self, headers: &HeaderMap) -> bool {
+        let sent = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let Some((scheme, credentials)) = sent.and_then(|sent| sent.trim().split_once(' ')) else {
+            return false;
+        };
+        let expected = match scheme {
+            _ if scheme.eq_ignore_ascii_case("bearer") => &self.bearer,
+            _ if scheme.eq_ignore_ascii_case("basic") => &self.basic,
+            _ => return false,
+        };
+        expected.as_ref().is_some_and(|hash| hash.is_of(credentials.trim()).into())
+    }
+
+    fn refusal(&self) -> Response {
+        let mut refusal =
+            (StatusCode::UNAUTHORIZED, TEXT, "this needs the credentials of admin.auth\n").into_response();
+        let challenges = [
+            (&self.bearer, "Bearer realm=\"lookoutd admin\""),
+            (&self.basic, "Basic realm=\"lookoutd admin\", charset=\"UTF-8\""),
+        ];
+        for (_, challenge) in challenges.iter().filter(|(expected, _)| expected.is_some()) {
+            refusal.headers_mut().append(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        refusal
+    }
+}
+
+/// A secret as it stands in the settings, or in the file that they name, less the end of its line.
+fn read(key: &str, secret: &Secret) -> Result<String, String> {
+    let path = match secret {
+        Secret::Given(secret) => return Ok(secret.clone()),
+        Secret::File(path) => path,
+    };
+    let unusable = |why: &str| format!("admin.auth.{key}_file: {}: {why}", path.display());
+    let text = std::fs::read_to_string(path).map_err(|error| unusable(&error.to_string()))?;
+    match text.trim_end_matches(['\n', '\r']) {
+        "" => Err(unusable("it is empty")),
+        secret if secret.len() > MAX_FILE => Err(unusable("it is too long for a secret")),
+        secret if secret.contains(char::is_control) => Err(unusable("it has more than one line")),
+        secret => Ok(secret.to_owned()),
+    }
+}
+
+/// Lets a request through that shows what it must, and any where nothing must be shown.
+pub(super) async fn require(State(auth): State<Option<Arc<Auth>>>, request: Request, next: Next) -> Response {
+    match auth {
+        Some(auth) if !auth.admits(request.headers()) => auth.refusal(),
+        _ => next.run(request).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn auth() -> Auth {
+        let given = |secret: &str| Secret::Given(secret.to_owned());
+        let basic = Some(("prometheus".to_owned(), given("pass:wörd")));
+        Auth::load(&settings::Auth { bearer: Some(given("t0ken")), basic }).unwrap()
+    }
+
+    fn admits(value: &str) -> bool {
+        let mut headers = HeaderMap::new();
+        headers.insert(AUTHORIZATION, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        auth().admits(&headers)
+    }
+
+    #[test]
+    fn the_credentials_are_what_counts() {
+        let basic = |pair: &str| format!("Basic {}", BASE64.encode(pair.as_bytes()));
+        for right in [
+            "Bearer t0ken",
+            "bearer  t0ken ",
+            &basic("prometheus:pass:wörd"),
+            "BASIC cHJvbWV0aGV1czpwYXNzOnfDtnJk",
+        ] {
+            assert!(admits(right), "{right}");
+        }
+        for wrong in [
+            "",
+            "Bearer",
+            "Bearer ",
+            "t0ken",
+            "Bearer t0ke",
+            "Bearer t0kenn",
+            "Bearer T0ken",
+            "Basic t0ken",
+            "Digest t0ken",
+            &basic("prometheus:pass"),
+            &basic("prometheus"),
+            &basic("Prometheus:pass:wörd"),
+            "Bearer cHJvbWV0aGV1czpwYXNzOnfDtnJk",
+        ] {
+            assert!(!admits(wrong), "{wrong}");
+        }
+        assert!(!auth().admits(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn a_scheme_that_is_not_set_admits_nobody() {
+        let only_bearer = settings::Auth { bearer: Some(Secret::Given("t0ken".into())), basic: None };
+        let auth = Auth::load(&only_bearer).unwrap();
+        let mut headers = HeaderMap::new();
+        headers.insert(AUTHORIZATION, HeaderValue::from_static("Basic Og=="));
+        assert!(!auth.admits(&headers));
+        let challenges: Vec<_> = auth.refusal().headers().get_all(WWW_AUTHENTICATE).iter().cloned().collect();
+        assert_eq!(challenges, ["Bearer realm=\"lookoutd admin\""]);
+    }
+
+    #[test]
+    fn a_file_holds_one_line() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let load = |content: &str| {
+            let path = directory.path().join("token");
+            std::fs::write(&path, content).unwrap();
+            let bearer = Some(Secret::File(path));
+            Auth::load(&settings::Auth { bearer, basic: None }).map(|auth| auth.bearer.unwrap())
+        };
+        for content in ["t0ken", "t0ken\n", "t0ken\r\n"] {
+            assert!(bool::from(load(content).unwrap_or_else(|error| panic!("{error}")).is_of("t0ken")));
+        }
+        for (content, why) in
+            [("", "empty"), ("\n", "empty"), ("a\nb", "one line"), (&"a".repeat(5000), "too long")]
+        {
+            let Err(error) = load(content) else { panic!("{content:?} is taken") };
+            assert!(error.starts_with("admin.auth.bearer_file: ") && error.contains(why), "{error}");
+            assert!(content.trim().is_empty() || !error.contains(content), "it is not repeated");
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! What a text quotes, and what is left of it.
+
+use super::*;
+use crate::config::settings::{ClientAddress, PathSecrets};
+
+const STRICT: Privacy = Privacy {
+    query: QueryPrivacy::Strip,
+    path_secrets: PathSecrets::Redact,
+    client_address: ClientAddress::None,
+};
+
+#[test]
+fn what_a_text_quotes_is_redacted() {
+    for (text, shown) in [
+        ("plain text, why? because.", "plain text, why? because."),
+        ("script-src 'nonce-r4nd0m+/=' 'self'", "script-src 'nonce-*' 'self'"),
+        ("script-src 'NONCE-r4nd0m'; x", "script-src 'NONCE-*'; x"),
+        ("<script nonce=\"abc\">", "<script nonce=\"*\">"),
+        ("<script nonce=abc>", "<script nonce=*>"),
+        ("report-uri /r?key=secret; img-src *", "report-uri /r; img-src *"),
+        ("report-uri https://u:p@r.example/r?key=secret", "report-uri https://r.example/r"),
+        ("img-src https://*.example:443 wss://x", "img-src https://*.example wss://x"),
+        ("at f (https://a.example/x.js?t=1:12:5)\n", "at f (https://a.example/x.js)\n"),
+        ("at f (https://a.example/x.js:12:5)\n", "at f (https://a.example/x.js:12:5)\n"),
+        (
+            "at f (https://a.example/5f4dcc3b5aa765d61d8327deb882cf99:12:5)\n",
+            "at f (https://a.example/:redacted:12:5)\n",
+        ),
+        ("fetch('/api?token=abc')", "fetch('/api')"),
+        ("x = a ? b : c", "x = a ? b : c"),
+        ("https://a.example/cb?ids=1,2&token=S end", "https://a.example/cb end"),
+        ("https://a.example/x?q=(a)&t=S", "https://a.example/x"),
+        ("https://us:pa;S@h.example/", "https://h.example/"),
+        ("(https://a.example/x.js?v=1,2&token=S:12:5)", "(https://a.example/x.js)"),
+        ("fetch(`https://a.example/?a=${b}&token=S`)", "fetch(`https://a.example/`)"),
+        ("report-uri https://r.example/r?a=1|2&key=S; x", "report-uri https://r.example/r; x"),
+        ("/api?debug&token=S", "/api"),
+        ("report-uri /r?S", "report-uri /r"),
+        ("/cb#access_token=S", "/cb"),
+        ("'nonce-ab.S'", "'nonce-*'"),
+        ("s.nonce = \"S\"", "s.nonce = \"*\""),
+        ("{\"nonce\":\"S\"}", "{\"nonce\":\"*\"}"),
+        (r"https:\/\/us:S@a.example\/x", "https://a.example/x"),
+        ("at f (file:///home/jane/x.js:12:5)", "at f (file:12:5)"),
+        ("at jar:file:///home/jane/x.xpi!/a.js", "at jar:file"),
+        ("open(file:/home/jane/x.js)", "open(file)"),
+        ("a profile:/x and a file: x", "a profile:/x and a file: x"),
+        ("sha256-1XFeyJE08XndkoxwN6eIa5J89h=", "sha256-1XFeyJE08XndkoxwN6eIa5J89h="),
+        ("bearer eyJhbGciOiJIUzI1NiJ9.eyJzdWIi.c2ln end", "bearer :redacted end"),
+        ("go in/eyJhbGciOiJIUzI1NiJ9.eyJzdWIi.c2ln", "go in/:redacted"),
+        ("fetch('/reset/a81bc81b')", "fetch('/reset/:redacted')"),
+        (r#""\/reset\/a81bc81b""#, "\"\\/reset/:redacted\""),
+        ("at /reset/a81bc81b:12:5", "at /reset/:redacted:12:5"),
+        ("script-src cdn.example/5f4dcc3b5aa765d61d8327deb882cf99", "script-src cdn.example/:redacted"),
+        ("<script src=//us:S@a.example/x?y>", "<script src=//a.example/x>"),
+        ("var a = b/c, d = /x/; //@ts-check", "var a = b/c, d = /x/; //@ts-check"),
+        (
+            "text/html, a.b/c?d:e, 'sha256-eyJ/5f4dcc3b5aa765d61d8327deb882cf99='",
+            "text/html, a.b/c?d:e, 'sha256-eyJ/5f4dcc3b5aa765d61d8327deb882cf99='",
+        ),
+        ("url(/sprite.svg#icon)", "url(/sprite.svg)"),
+        ("load 'data:text/html;charset=utf-8,S' because", "load 'data:text/html' because"),
+        ("load 'data:;base64,S' because", "load 'data:' because"),
+        ("img-src data:; script-src 'self'", "img-src data:; script-src 'self'"),
+        ("{data:e,b:c}", "{data:e,b:c}"),
+        (r"x.replace(/\d+/, '/')", r"x.replace(/\d+/, '/')"),
+        ("s.setAttribute('nonce', 'S')", "s.setAttribute('nonce', '*')"),
+        ("s.setAttribute('nonce', S)", "s.setAttribute('nonce', S)"),
+        ("(+file:/home/jane/x.js)", "(+file)"),
+    ] {
+        assert_eq!(redact(Cow::Borrowed(text), STRICT), shown, "{text}");
+    }
+}
+
+#[test]
+fn what_is_long_ends_in_an_ellipsis() {
+    assert_eq!(cut("aé".into(), 3), "aé");
+    assert_eq!(cut("aéé".into(), 4), "a…");
+    let sample = clean("é".repeat(300).into(), Holds::Sample, STRICT);
+    assert_eq!(sample.chars().count(), MAX_SAMPLE);
+    assert!(sample.ends_with('…'));
+}
+
+#[test]
+fn untouched_text_is_not_copied() {
+    assert!(matches!(clean(Cow::Borrowed("no nonsense"), Holds::Message, STRICT), Cow::Borrowed(_)));
+}

@@ -1,0 +1,108 @@
+//! Where in a running text the word begins that a byte stands in, and whether that word is a path.
+
+/// The word around a byte. Asked from left to right it looks at every byte once.
+#[derive(Default)]
+pub(super) struct Words {
+    seen: usize,
+    start: usize,
+    /// Where the part before the first slash begins: behind whatever no host and no path begins with.
+    head: usize,
+    slash: Option<usize>,
+    /// What that part holds: nothing but dots, or at least one.
+    only_dots: bool,
+    dotted: bool,
+}
+
+impl Words {
+    fn starting(at: usize) -> Words {
+        Words { start: at, head: at, only_dots: true, ..Words::default() }
+    }
+
+    /// The word that the byte stands in.
+    pub(super) fn around(&mut self, bytes: &[u8], at: usize) -> &Words {
+        if self.seen == 0 {
+            *self = Words::starting(0);
+        }
+        for (position, byte) in bytes.iter().enumerate().take(at).skip(self.seen) {
+            self.pass(position, *byte);
+        }
+        self.seen = at;
+        self
+    }
+
+    fn pass(&mut self, at: usize, byte: u8) {
+        match byte {
+            _ if ends_url(&byte) => *self = Words::starting(at + 1),
+            _ if self.slash.is_some() => {}
+            b'/' => self.slash = Some(at),
+            b'.' => self.dotted = true,
+            // A port.
+            b':' if self.dotted && !self.only_dots => {}
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'~' | b'%' => self.only_dots = false,
+            _ => *self = Words { start: self.start, ..Words::starting(at + 1) },
+        }
+    }
+
+    pub(super) fn start(&self) -> usize {
+        self.start
+    }
+
+    /// Whether a slash at this byte is the first one of a path: `/a`, `../a`, `cdn.example/a`. Words such
+    /// as `text/html` and hashes in base64 have no dot before it.
+    pub(super) fn path_begins_at(&self, at: usize) -> bool {
+        self.slash.is_none() && (self.dotted || self.head == at)
+    }
+
+    /// Whether nothing stands before that slash.
+    pub(super) fn is_empty_before(&self, at: usize) -> bool {
+        self.head == at
+    }
+
+    /// Whether it is a path of which the first slash has passed.
+    pub(super) fn is_path(&self) -> bool {
+        self.is_rooted_path() || (self.slash.is_some() && self.dotted)
+    }
+
+    /// The same, of a path that begins with its slash or with dots.
+    pub(super) fn is_rooted_path(&self) -> bool {
+        self.slash.is_some() && self.only_dots
+    }
+}
+
+/// Whether a byte ends a URL in running text.
+pub(super) fn ends_url(byte: &u8) -> bool {
+    matches!(
+        byte,
+        0..=b' ' | 0x7f | b'"' | b'\'' | b'`' | b'<' | b'>' | b'(' | b')' | b'{' | b'}' | b'|' | b',' | b';'
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_begins_with_its_slash_with_dots_or_behind_a_host() {
+        for (text, path, rooted) in [
+            ("/a", true, true),
+            ("see /a", true, true),
+            ("../a", true, true),
+            ("fetch('/a", true, true),
+            ("src=/a", true, true),
+            ("\\/a", true, true),
+            ("cdn.example/a", true, false),
+            ("cdn.example:8443/a", true, false),
+            ("f@cdn.example/a", true, false),
+            ("text/html", false, false),
+            ("sha256-ab/cd", false, false),
+            ("a/b.c/d", false, false),
+        ] {
+            let mut words = Words::default();
+            let word = words.around(text.as_bytes(), text.len());
+            assert_eq!((word.is_path(), word.is_rooted_path()), (path, rooted), "{text}");
+            let slash = text.find('/').unwrap();
+            let mut words = Words::default();
+            assert_eq!(words.around(text.as_bytes(), slash).path_begins_at(slash), path, "{text}");
+        }
+    }
+}
