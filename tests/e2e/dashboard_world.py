@@ -9,7 +9,7 @@ import corpus
 import yesterday
 from checks import equal, eventually
 from collector import HttpCollector
-from exposition import grouped
+from exposition import grouped, parse
 from grafana import Values
 from http_client import get, request
 from loki import stored
@@ -40,6 +40,7 @@ class World:
         past = self.daemon(bench, "yesterday")
         feed(past, [capture for capture in corpus.uploads() if capture.name.startswith(YESTERDAY)])
         text = past.scrape_text()
+        self.yesterday = parse(text)
         past.finish()
         self.lookoutd = self.daemon(bench, "today")
         instance = self.lookoutd.admin.removeprefix("http://")

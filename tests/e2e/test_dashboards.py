@@ -7,6 +7,7 @@ import re
 import sys
 import time
 
+import dashboard_counts
 import dashboard_form
 import dashboard_links
 import dashboards
@@ -21,8 +22,6 @@ from loki import matchers, select, stored
 # What a family's samples are called beyond its own name.
 PARTS = re.compile(r"_(bucket|sum|count)$")
 RATE_INTERVAL = "1m0s"
-# What is taken is a number that both ways of counting must find. It is the first on the overview.
-TAKEN = "Reports taken"
 PROVISIONING = ("provisioning/dashboards/lookoutd.yaml", "provisioning/datasources/lookoutd.yaml")
 
 
@@ -85,7 +84,7 @@ def test_data(bench):
                     results = check_query(world, prometheus, query, end)
                     check_labels(panel, query, results)
                     followed.add(panel, query, results)
-    check_counts(world, end)
+    dashboard_counts.check(world, end)
     check_names(world)
     check_logs(world)
     check_variables(world)
@@ -111,16 +110,6 @@ def check_labels(panel, query, results):
                    expected=label, found=sorted(found), where=query.where)
         if panel.type == "table":
             equal("A table does not know where to put these labels", panel.labels, found, query.where)
-
-
-def check_counts(world, end):
-    """With the recording rules and without: as many reports as were posted."""
-    query = next(query for panel in dashboards.panels() if panel.title == TAKEN
-                 for query in panel.queries)
-    for prometheus in (world.plain, world.ruled):
-        result, = world.ask(prometheus, query, world.values(), end)
-        equal(f"The board counts wrongly in the Prometheus called {prometheus.name}", world.taken,
-              float(result["value"][1]), query.where)
 
 
 def check_names(world):
