@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import dashboards
 import grammar
 from checks import Failure, equal, expect
+from grafana import Unknown
 from loki import select, stored
 
 DATA_SOURCES = {"loki": "the-loki", "prometheus": "the-prometheus"}
@@ -32,7 +33,15 @@ class Links:
             if not IN_NO_EVENT.isdisjoint(labels.items()):
                 urls = urls[1:]  # the first would be of its own events
             for url in urls:
-                self.follow(self.world.values().with_labels(labels).in_url(url), panel)
+                self.follow(self.filled(url, labels, panel), panel)
+
+    def filled(self, url, labels, panel):
+        """A link with values."""
+        try:
+            return self.world.values().with_labels(labels).in_url(url)
+        except Unknown as unknown:
+            raise Failure(f"A link asks for what its number does not have: {panel.where}\n  {unknown}, "
+                          f"of {labels}\n  in {url}") from None
 
     def follow(self, url, panel):
         """Looks at where a link leads."""
@@ -42,7 +51,10 @@ class Links:
             self.boards[parts.path.removeprefix("/d/"), tuple(parameters)] = panel.where
             return
         equal("A link leads neither to Explore nor to a board", "/explore", parts.path, panel.where)
-        (pane,) = json.loads(parameters["panes"]).values()
+        try:
+            (pane,) = json.loads(parameters["panes"]).values()
+        except ValueError as problem:
+            raise Failure(f"A link is broken: {panel.where}\n  {problem} in {parameters['panes']}") from None
         (query,) = pane["queries"]
         kind = query["datasource"]["type"]
         equal("A link takes its data from elsewhere", [DATA_SOURCES[kind]] * 2,

@@ -27,6 +27,10 @@ delivery: {{ spool: {{ directory: {spool} }} }}
 """
 # An upload of which nothing is taken, and one with items that are not.
 REFUSED = (("not json", 0, 400), ([{"no": "type"}, 5], 2, 400))
+# A success of which the browser tells one in a hundred: the corpus has none that is sampled.
+SAMPLED = {"age": 0, "type": "network-error", "url": "https://www.pay.test/cart", "body": {
+    "phase": "application", "type": "ok", "protocol": "h2", "method": "GET", "status_code": 200,
+    "elapsed_time": 143, "sampling_fraction": 0.01, "referrer": ""}}
 KNOWS = "count(lookout:csp_violations:same_process and lookout:reports:same_process)"
 RANGE_SECONDS = 3600
 YESTERDAY = "chromium"
@@ -66,6 +70,8 @@ class World:
     def post(self):
         """Everything that browsers and others ever sent, and what is refused."""
         self.taken += feed(self.lookoutd, corpus.uploads()) + feed_samples(self.lookoutd)
+        self.lookoutd.post([SAMPLED])
+        self.taken += 1
         for body, items, status in REFUSED:
             self.lookoutd.post(body, items=items, status=status)
 

@@ -194,4 +194,4 @@ BOARD = Board("lookoutd-itself", "lookoutd: itself",
               (("Is lookoutd well?", NUMBERS), ("Does it take what comes?", UPLOADS),
                ("Does it deliver what it took?", DELIVERY), ("Does the spool hold?", SPOOL),
                ("Is there room for all series?", ROOM), ("How is the process?", PROCESS)),
-              of_processes(), time="now-6h")
+              of_processes(), time="now-6h", refresh="1m")

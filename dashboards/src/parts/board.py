@@ -27,7 +27,7 @@ class Board:
     rows: tuple
     variables: tuple
     time: str = "now-24h"
-    refresh: str = "1m"
+    refresh: str = "5m"
 
     def model(self):
         """The board as the SDK has it, its panels numbered in the order in which they are read."""
