@@ -68,8 +68,8 @@ class Links:
             expect(followed, "No link of a sort was followed", expected="some", found="none",
                    where="the dashboards")
         events = stored(self.world.collector)
-        empty = [f"{self.logs[text]}: {text}" for text, tree in grammar.parse("logql", list(self.logs)).items()
-                 if not select(tree, events)]
+        trees = grammar.parse("logql", list(self.logs))
+        empty = [f"{self.logs[text]}: {text}" for text in trees if not select(trees[text], events)]
         equal(f"Links that find none of {len(events)} events", [], empty, "the collector's events")
         for text, where in self.series.items():
             if not self.world.plain.query(self.world.values().in_query(text)):

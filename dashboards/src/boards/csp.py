@@ -50,12 +50,12 @@ NUMBERS = (
     number(About("Blocked origins", "How many different origins and keywords were blocked.",
                  (("All violations", link_to_events(KIND)),), width=4, height=4),
            or_zero(f"count({total(counted(CSP), 'blocked')} > 0)")),
-    number(About("New combinations since yesterday", "Combinations of site, directive, origin and disposition of the last "
-                 "24 hours that the week before had not.",
+    number(About("New combinations since yesterday", "Combinations of site, directive, origin and "
+                 "disposition of the last 24 hours that the week before had not.",
                  (("All violations", link_to_events(KIND)),), width=4, height=4),
            or_zero(f"count({FRESH})"), (None, colours.GOOD), (1, colours.UNSURE)),
-    number(About("Share of noise", "The share of violations that say nothing about the site: browser add-ons, "
-                 "proxies, bots. The variable Noise does not change it.",
+    number(About("Share of noise", "The share of violations that say nothing about the site: browser "
+                 "add-ons, proxies, bots. The variable Noise does not change it.",
                  (("The noise behind it", link_to_events(KIND, where=('lookout_noise!="none"',))),),
                  unit="percentunit", no_data="No violations", width=4, height=4),
            share(counted(WITH_NOISE.where('noise!="none"')), counted(WITH_NOISE))),
@@ -93,7 +93,8 @@ MOVED = (
     listing(About("Top movers", "The last 24 hours against the 24 hours before: what grew most is on top; "
                   "sort by Change the other way for what went.", ROW,
                   no_data="Nothing changed since yesterday"), THING,
-            Column("Change", movement(LAST, BEFORE, *THING), steps=((None, colours.GOOD), (1, colours.UNSURE))),
+            Column("Change", movement(LAST, BEFORE, *THING),
+                   steps=((None, colours.GOOD), (1, colours.UNSURE))),
             Column("Last 24 h", LAST, limit=False), Column("24 h before", BEFORE, limit=False)),
     listing(About("What would enforcing the report-only policy block?", "Violations of report-only policies "
                   "in this time range that no enforced policy blocks already. Allow or remove each before "

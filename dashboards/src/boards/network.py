@@ -74,7 +74,8 @@ WHAT = (
 
 SLOW = (
     durations(About("How long did the reported requests take?", "The darker, the more requests took so long. "
-                    "Reports are not weighed here: failures count more than their share.", ALL,
+                    "Reports are not weighed here: failures count more than their share. The first of a "
+                    "site and a phase is not seen.", ALL,
                     no_data=NOT_SAMPLED),
               f"sum by (le) (increase({BUCKETS}[$__rate_interval]))"),
     lines(About("Durations by phase", "Half of the reported requests were faster than the median, all but "

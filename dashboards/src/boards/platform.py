@@ -44,7 +44,8 @@ def features(title, description, family, kind, attribute):
     return listing(About(title, description + f" First seen is looked for in the last {SIGHT[:-1]} days.",
                          row(kind, where=(f'{attribute}="${{__data.fields.id}}"',))), ("site", "id"),
                    Column("Reports", f"{total(counted(family), 'site', 'id')} > 0"),
-                   Column("First seen", f"{first_seen(family)} and {total(counted(family), 'site', 'id')} > 0",
+                   Column("First seen",
+                          f"{first_seen(family)} and {total(counted(family), 'site', 'id')} > 0",
                           unit="dateTimeFromNow", limit=False))
 
 
@@ -97,8 +98,8 @@ FEATURES = (
 )
 
 CRASHED = (
-    bars(About("Crashes by reason", "oom: out of memory; unresponsive: the page hung; none: the browser gives "
-               "no reason.", (("The events behind it", link_to_events("crash")),)),
+    bars(About("Crashes by reason", "oom: out of memory; unresponsive: the page hung; none: the browser "
+               "gives no reason.", (("The events behind it", link_to_events("crash")),)),
          (total(in_steps(CRASHES), "reason"), "{{reason}}")),
     listing(About("Where do pages crash?", "A crash in the background (hidden) costs the user less than a "
                   "visible one.", row("crash")), ("site", "reason", "visibility"),
@@ -109,8 +110,8 @@ OTHERS = (
     bars(About("Violations by policy", "All policies but CSP, enforced and report-only.",
                (("The events behind it", link_to_events(*ALL_POLICIES)),), width=24),
          *((total(in_steps(Family(name))), legend) for name, (_, legend, _) in POLICIES.items())),
-    policy("Permissions policy", "Features that a page or a frame used without leave. potential: a frame asks "
-           "for what it will not get.", "permissions_policy_violations", 12),
+    policy("Permissions policy", "Features that a page or a frame used without leave. potential: a frame "
+           "asks for what it will not get.", "permissions_policy_violations", 12),
     policy("Document policy", "Features that the page's own document policy rules out.",
            "document_policy_violations", 12),
     policy("Cross-origin embedder policy (COEP)", "Resources of other origins that did not agree to be "
@@ -129,8 +130,8 @@ OTHERS = (
 )
 
 EVENTS = (
-    recent(About("Recent events", "Deprecations, interventions, crashes and violations of the policies above, "
-                 "the newest first.", (("All events", link_to_events()),), width=24, height=12,
+    recent(About("Recent events", "Deprecations, interventions, crashes and violations of the policies "
+                 "above, the newest first.", (("All events", link_to_events()),), width=24, height=12,
                  no_data="No such events in this time range"),
            events("deprecation", "intervention", "crash", "csp-hash", *ALL_POLICIES)),
 )

@@ -37,8 +37,8 @@ NUMBERS = (
     number(About("Bad stapled answers", "Expect-Staple: a server stapled no OCSP answer to its certificate, "
                  "or one that is no good.", behind("expect-staple"), width=6, height=4),
            or_zero(total(counted(EXPECT_STAPLE))), *BAD),
-    number(About("Mail sessions that failed", "The share of SMTP sessions in which TLS failed, as the senders "
-                 "report it once a day.", behind(MAIL), unit="percentunit", no_data=NO_MAIL,
+    number(About("Mail sessions that failed", "The share of SMTP sessions in which TLS failed, as the "
+                 "senders report it once a day.", behind(MAIL), unit="percentunit", no_data=NO_MAIL,
                  width=6, height=4),
            share(counted(FAILED), counted(SESSIONS)), *RATIO_STEPS),
 )
@@ -75,7 +75,8 @@ POST = (
 
 EVENTS = (
     recent(About("Recent events", "What clients and mail senders reported, the newest first.",
-                 behind(*CERTIFICATES, MAIL), width=24, height=12, no_data="No such events in this time range"),
+                 behind(*CERTIFICATES, MAIL), width=24, height=12,
+                 no_data="No such events in this time range"),
            events(*CERTIFICATES, MAIL)),
 )
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from grafana_foundation_sdk.builders.dashboard import (
     CustomVariable, Dashboard, DashboardLink, DatasourceVariable, QueryVariable, Row)
-from grafana_foundation_sdk.models import common, dashboard
+from grafana_foundation_sdk.models import dashboard
 
 from .panels import METRICS
 
@@ -14,6 +14,8 @@ TAG = "lookoutd"
 SCHEMA_VERSION = 42
 NOISE_CLASSES = ("extension", "injected", "intermediary", "browser", "local", "bot")
 NOISE_CHOICES = {"hidden": "none", "shown": ".*", "alone": "|".join(NOISE_CLASSES)}
+# How Grafana's editor of variables calls this sort of query.
+LABEL_VALUES = 1
 EVERYTHING = ".*"
 
 
@@ -76,7 +78,8 @@ def of_processes():
 def choice(name, label, query, description, everything):
     """A variable of a label's values, several at a time, all at first."""
     variable = (QueryVariable(name).label(label).description(description).datasource(METRICS)
-                .query({"query": query, "refId": f"{name}"})
+                .query({"qryType": LABEL_VALUES, "query": query,
+                        "refId": "PrometheusVariableQueryEditor-VariableQuery"})
                 .refresh(dashboard.VariableRefresh.ON_TIME_RANGE_CHANGED)
                 .sort(dashboard.VariableSort.ALPHABETICAL_ASC)
                 .multi(True).include_all(True)

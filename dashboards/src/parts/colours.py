@@ -2,7 +2,7 @@
 names of Grafana's palette, which has a shade of each for the light and for the dark theme.
 """
 
-GOOD, UNSURE, BAD, QUIET = "green", "orange", "red", "text"
+GOOD, UNSURE, BAD = "green", "orange", "red"
 
 DISPOSITION = {"enforce": "red", "report": "yellow", "unknown": "blue"}
 
@@ -18,5 +18,3 @@ PLACE = {"memory": "blue", "in_flight": "green", "spool": "orange"}
 PHASE = {"dns": "purple", "connection": "orange", "application": "red"}
 
 UPLOADS = {"accepted": "green", "rate_limited": "yellow", "overloaded": "red"}
-
-CODES = {"ok": "green"}
