@@ -17,6 +17,8 @@ COUNT = "short"
 NO_REPORTS = "None in this time range"
 # The shortest step of a graph that counts. It holds two scrapes and an evaluation of the rules.
 STEP = "2m"
+# More of them cannot be told apart, and each is a step of a query over all series.
+BARS = 200
 LOG_LINES = 200
 
 
@@ -111,7 +113,7 @@ def graph(about, expressions):
 
 def bars(about, *expressions, colours=None):
     """How many in each step, on top of each other."""
-    panel = (graph(about, expressions).interval(STEP)
+    panel = (graph(about, expressions).interval(STEP).max_data_points(BARS)
              .draw_style(common.GraphDrawStyle.BARS).fill_opacity(80).line_width(0)
              .bar_width_factor(0.9)
              .stacking(build_common.StackingConfig().mode(common.StackingMode.NORMAL)))
