@@ -17,24 +17,31 @@ scrape_configs:
 
 class Prometheus:
     """A Prometheus that scrapes one daemon each second, and evaluates these files of rules. `credentials`
-    is a line of its scrape configuration."""
+    is a line of its scrape configuration; `name` keeps several apart."""
 
-    def __init__(self, bench, daemon, rules=(), credentials=""):
-        self.bench = bench
-        self.config = bench.directory / "prometheus.yml"
+    def __init__(self, bench, daemon, rules=(), credentials="", name="prometheus"):
+        self.bench, self.name = bench, name
+        self.store = self.store_of(bench, name)
+        self.config = bench.directory / f"{name}.yml"
         self.config.write_text(CONFIG.format(target=daemon.admin.removeprefix("http://"),
                                              credentials=credentials,
                                              rules=", ".join(f'"{path}"' for path in rules)))
         self.start()
 
+    @staticmethod
+    def store_of(bench, name):
+        """Where it keeps its samples, and finds those that were there before."""
+        return bench.directory / f"tsdb-{name}"
+
     def start(self):
         """Starts it, with the store that it had before, if it had one."""
-        self.process = self.bench.process("prometheus", [
+        self.process = self.bench.process(self.name, [
             "prometheus", f"--config.file={self.config}", "--web.listen-address=127.0.0.1:0",
-            f"--storage.tsdb.path={self.bench.directory / 'tsdb'}"], {"PATH": os.environ["PATH"]})
+            f"--storage.tsdb.path={self.store}"], {"PATH": os.environ["PATH"]})
         address = self.process.wait_for(r'msg="Listening on" address=(\S+)', "stderr").group(1)
         self.process.wait_for("Server is ready", "stderr")
-        self.url = f"http://{address}/api/v1/query"
+        self.api = f"http://{address}/api/v1"
+        self.url = self.api + "/query"
 
     def stop(self):
         """Ends it in order."""

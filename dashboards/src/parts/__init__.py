@@ -1,0 +1,1 @@
+"""What the boards are made of: queries, links, variables, panels."""

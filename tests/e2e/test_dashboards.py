@@ -1,0 +1,194 @@
+"""The dashboards against the real thing: every query runs in a real Prometheus that has scraped a real
+lookoutd and gives something to see, every name in it was scraped, and every link from a number leads to
+events that were really sent.
+"""
+
+import re
+import sys
+import time
+
+import dashboard_counts
+import dashboard_form
+import dashboard_links
+import dashboards
+import grammar
+import yaml
+from checks import Failure, equal, expect
+from dashboard_world import World
+from exposition import grouped
+from http_client import get
+from loki import matchers, select, stored
+
+# What a family's samples are called beyond its own name.
+PARTS = re.compile(r"_(bucket|sum|count)$")
+RATE_INTERVAL = "1m0s"
+PROVISIONING = ("provisioning/dashboards/lookoutd.yaml", "provisioning/datasources/lookoutd.yaml")
+
+
+def test_written(bench):
+    """The files are what the sources say, byte by byte, and there is no file beside them."""
+    sys.path.insert(0, str(dashboards.FOLDER / "src"))
+    import generate
+    texts = generate.texts()
+    found = {path.name: path.read_text() for path in dashboards.FOLDER.glob("*.json")}
+    equal("There are other boards than the sources make", sorted(texts), sorted(found),
+          dashboards.FOLDER, todo="run dashboards/src/generate.py")
+    for name, text in texts.items():
+        expect(found[name] == text, "A board is not what its sources say", expected="the same bytes",
+               found="others", where=dashboards.FOLDER / name, todo="run dashboards/src/generate.py")
+
+
+def test_form(bench):
+    """Boards and panels have what makes them readable and importable; no uid is there twice."""
+    boards = dashboards.boards()
+    for board in boards:
+        dashboard_form.check_board(board)
+    for panel in dashboards.panels():
+        dashboard_form.check_panel(panel)
+    uids = [board.content["uid"] for board in boards]
+    equal("Boards have the same uid", sorted(set(uids)), sorted(uids), dashboards.FOLDER)
+
+
+def test_provisioning(bench):
+    """The files for Grafana's own start are what it reads, and the README says the same paths."""
+    readme = (dashboards.FOLDER / "README.md").read_text()
+    (provider,) = provisioned("dashboards")["providers"]
+    equal("The provider is none of files", "file", provider["type"], provider)
+    for path in (provider["options"]["path"], *PROVISIONING):
+        expect(path in readme, "The README does not say where a file belongs", expected=path,
+               found="no mention", where=dashboards.FOLDER / "README.md")
+    sources = {source["type"] for source in provisioned("datasources")["datasources"]}
+    asked = {source["type"] for panel in dashboards.panels()
+             for source in [panel.content["datasource"]]}
+    equal("The data sources are not those that the boards ask", asked, sources, dashboards.FOLDER)
+
+
+def provisioned(kind):
+    """One of the files for Grafana's start."""
+    content = yaml.safe_load((dashboards.FOLDER / f"provisioning/{kind}/lookoutd.yaml").read_text())
+    equal("A provisioning file is of another version", 1, content["apiVersion"], kind)
+    return content
+
+
+def test_data(bench):
+    """Every query gives data, with the recording rules and without, for all sites and for two; every
+    name was scraped, every family is shown, every link finds something."""
+    world, end = World(bench), time.time()
+    followed = dashboard_links.Links(world)
+    for prometheus in (world.plain, world.ruled):
+        for panel in dashboards.panels():
+            for query in panel.queries:
+                if query.language == "logql":
+                    followed.add(panel, query, [{"metric": {}}])
+                else:
+                    results = check_query(world, prometheus, query, end)
+                    check_labels(panel, query, results)
+                    followed.add(panel, query, results)
+    dashboard_counts.check(world, end)
+    check_names(world)
+    check_logs(world)
+    check_variables(world)
+    followed.check()
+
+
+def check_query(world, prometheus, query, end):
+    """A query gives data; chosen sites, and noise left out, make it no wrong one."""
+    world.ask(prometheus, query, world.values(site=["pay.example", "shop"], noise="none"), end)
+    results = world.ask(prometheus, query, world.values(), end)
+    expect(results, f"A query gives nothing in the Prometheus called {prometheus.name}",
+           expected="a series at least", found="none",
+           where=f"{query.where}\n{world.values().in_query(query.text)}")
+    return results
+
+
+def check_labels(panel, query, results):
+    """What names a result in the panel is a label that the result has."""
+    for result in results:
+        found = set(result["metric"]) - {"__name__"}
+        for label in re.findall(r"\{\{(\w+)\}\}", query.legend):
+            expect(label in found, "A legend names a label that the query does not give",
+                   expected=label, found=sorted(found), where=query.where)
+        if panel.type == "table":
+            equal("A table does not know where to put these labels", panel.labels, found, query.where)
+
+
+def check_names(world):
+    """Every metric and label that a query names is in the store; every family is in some query."""
+    known = {}
+    for series in get(world.ruled.api + "/series", **{"match[]": '{job="lookoutd"}'}).json()["data"] \
+            + get(world.ruled.api + "/series", **{"match[]": "lookout:memory:begin"}).json()["data"]:
+        known.setdefault(series["__name__"], set()).update(series)
+    used = set()
+    for text, tree in trees(world, "promql").items():
+        check_rates(tree)
+        for selector in tree.all("VectorSelector"):
+            used.add(check_selector(selector, known))
+        for aggregate in tree.all("AggregateExpr"):
+            check_grouping(aggregate, known)
+    families = set(re.findall(r"^# HELP (\S+)", world.lookoutd.scrape_text(), re.M))
+    shown = {name for metric in used for name in (metric, PARTS.sub("", metric))}
+    equal("Families that no board shows", set(), families - shown, dashboards.FOLDER)
+
+
+def trees(world, language):
+    """The queries of all panels and variables, read."""
+    return grammar.parse(language, [world.values().in_query(query.text) for panel in dashboards.panels()
+                                    for query in panel.queries if query.language == language])
+
+
+def check_selector(selector, known):
+    """A selector's metric was scraped, and has the labels that it is asked for. Gives the metric's name."""
+    metric = selector.child("Identifier").text
+    expect(metric in known, "A board names a metric that nobody has", expected="one that was scraped",
+           found=metric, where=selector.text)
+    wanted = {node.text for node in selector.all("LabelName")}
+    equal("A board names labels that the metric does not have", set(), wanted - known[metric],
+          selector.text)
+    return metric
+
+
+def check_grouping(aggregate, known):
+    """The labels by which is summed are those of a series in it, or made in it."""
+    modifier = aggregate.child("AggregateModifier")
+    wanted = {node.text for node in modifier.all("LabelName")} if modifier else set()
+    there = {label for selector in aggregate.all("VectorSelector")
+             for label in known[selector.child("Identifier").text]}
+    made = {call.child("FunctionCallBody").child("StringLiteral").string
+            for call in aggregate.all("FunctionCall")
+            if call.child("FunctionIdentifier").text == "label_replace"}
+    equal("A board sums by labels that nothing in the sum has", set(), wanted - there - made,
+          aggregate.text)
+
+
+def check_rates(tree):
+    """A rate is one of the interval that Grafana makes for rates."""
+    for call in tree.all("FunctionCall"):
+        if call.child("FunctionIdentifier").text == "rate":
+            equal("A rate is not of $__rate_interval", [RATE_INTERVAL],
+                  [node.text for node in call.all("DurationExpr")], call.text)
+
+
+def check_logs(world):
+    """Every log query finds events, by labels that events have."""
+    events = stored(world.collector)
+    there = {label for event in events for label in event}
+    for text, tree in trees(world, "logql").items():
+        wanted = {label for label, _, _ in matchers(tree)}
+        equal("A log query names what no event has", set(), wanted - there, text)
+        if not select(tree, events):
+            raise Failure(f"A log query finds none of {len(events)} events: {text}")
+
+
+def check_variables(world):
+    """A variable's query gives the values that it is for."""
+    expected = {"site": sorted(site for site, in grouped(
+        world.lookoutd.scrape(), "lookout_reports_total", "site")),
+                "instance": [world.lookoutd.admin.removeprefix("http://")]}
+    for board in dashboards.boards():
+        for variable in board.variables.values():
+            if variable["type"] == "query":
+                text = variable["query"]["query"]
+                metric, label = re.fullmatch(r"label_values\((\w+), (\w+)\)", text).groups()
+                answer = get(f"{world.plain.api}/label/{label}/values", **{"match[]": metric})
+                equal(f"A variable has other values: {board.name}, {text}",
+                      expected[variable["name"]], answer.json()["data"], world.plain.api)
