@@ -116,14 +116,15 @@ def write_filter(path):
     program.write(path)
 
 
-def wrapper(directory):
-    """What to put before a command to run it in the sandbox. It leaves the command's process id in
-    child.json in that directory."""
+def wrapper(directory, writable=()):
+    """What to put before a command to run it in the sandbox, in which only these directories can be
+    written. It leaves the command's process id in child.json in that directory."""
     write_filter(directory / "filter.bpf")
     bwrap = ["bwrap", "--unshare-user", "--uid", USER, "--gid", USER, "--cap-drop", "ALL",
              "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try", "--ro-bind", "/", "/",
+             *(word for path in writable for word in ("--bind", path, path)),
              "--dev", "/dev", "--chdir", "/", "--die-with-parent", "--seccomp", "3", "--info-fd", "4"]
-    return ["sh", "-c", f'exec {shlex.join(bwrap)} "$@" 3< "$0/filter.bpf" 4> "$0/child.json"',
+    return ["sh", "-c", f'exec {shlex.join(map(str, bwrap))} "$@" 3< "$0/filter.bpf" 4> "$0/child.json"',
             str(directory)]
 
 

@@ -113,7 +113,7 @@ admin: {{ auth: {{ bearer_file: "{token}", username: prometheus, password_file: 
         prometheus = Prometheus(bench, daemon, credentials=credentials)
         prometheus.expect('up{job="lookoutd"}', (), {(): up})
         prometheus.stop()
-        shutil.rmtree(bench.directory / "tsdb")
+        shutil.rmtree(prometheus.store)
 
 
 def lint(daemon, when):

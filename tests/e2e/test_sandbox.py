@@ -19,6 +19,7 @@ from checks import Failure, equal, eventually, expect
 from collector import HttpCollector
 from daemon import CHROME
 from exposition import total
+from processes import free_port
 
 # Out of ten; systemd itself calls less than 5 fine.
 EXPOSURE = "1.3"
@@ -78,6 +79,20 @@ def test_sandbox(bench):
     equal("The sandbox is not what it should be", {"CapEff": "0" * 16, "NoNewPrivs": "1", "Seccomp": "2"},
           {name: status[name] for name in ("CapEff", "NoNewPrivs", "Seccomp")}, "/proc/PID/status")
     work(authority, collector, daemon)
+
+
+def test_sandbox_with_spool(bench):
+    """The one directory that the daemon writes to is enough for it."""
+    directory = bench.directory / "spool"
+    directory.mkdir()
+    daemon = bench.lookoutd(within=sandbox.wrapper(bench.directory, [directory]), exporters=("otlp",),
+                            config=f"delivery: {{ spool: {{ directory: {directory} }} }}\n",
+                            env={"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{free_port()}"})
+    daemon.post([REPORT])
+    os.kill(sandbox.child(bench.directory), signal.SIGTERM)
+    daemon.ends_well()
+    files = [path.name for path in directory.iterdir()]
+    equal("What the daemon left in its spool", ["00000000000000000001-1.binpb"], files, daemon.tail())
 
 
 ATTEMPTS = {
