@@ -92,7 +92,7 @@ fn what_cleaning_stops_at_again_and_again() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(12) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(6) })]
 
     #[test]
     fn and_several_of_it_in_turn(atoms in prop::collection::vec(prop::sample::select(&ATOMS[..]), 2..6)) {
