@@ -9,6 +9,7 @@ mod expect_ct;
 mod hops;
 pub mod listening;
 pub mod rate_limit;
+mod room;
 pub mod server;
 mod target;
 pub mod tls;

@@ -21,6 +21,7 @@ use crate::config::settings::{self, ClientAddress, Privacy, Settings};
 use crate::outcome::Upload;
 use crate::pipeline::Pipeline;
 use crate::receive::rate_limit::RateLimiter;
+use crate::receive::room::Room;
 use crate::receive::server::Peer;
 use crate::receive::target::{Target, is_known};
 use crate::receive::{answer, body, client, expect_ct};
@@ -33,6 +34,7 @@ pub struct Intake {
     table: Arc<Table>,
     settings: settings::Intake,
     privacy: Privacy,
+    room: Room,
     rate_limiter: Option<RateLimiter>,
     tracer: Option<SdkTracer>,
 }
@@ -45,6 +47,7 @@ impl Intake {
             pipeline,
             settings: settings.intake.clone(),
             privacy: settings.privacy,
+            room: Room::new(settings.intake.max_in_flight_bytes, settings.intake.max_body_bytes),
             rate_limiter: settings.intake.rate_limit.map(RateLimiter::new),
             tracer,
         }
@@ -127,9 +130,9 @@ impl Intake {
                 .and_then(|()| self.limit_rate(client))
                 .and_then(|()| body::coding(headers))
             {
-                Ok(coding) => Ok((coding, body::read(headers, incoming, limit).await?)),
+                Ok(coding) => Ok((coding, body::read(headers, incoming, limit, &self.room).await?)),
                 Err(refused) => {
-                    body::discard(incoming).await;
+                    body::discard(headers, incoming).await;
                     Err(refused)
                 }
             }

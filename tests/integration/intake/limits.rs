@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use super::check;
-use crate::support::REPORT;
 use crate::support::daemon::{Daemon, Setup};
 use crate::support::http::{Connection, Request};
+use crate::support::{REPORT, eventually};
 
 /// An upload that stays in hand: its last byte is missing.
 fn begin_upload(daemon: &Daemon) -> Connection {
@@ -102,4 +102,32 @@ fn reports_beyond_the_limit_of_a_body_are_rejected() {
     check(&daemon.post("/report", body), 204);
     daemon.until("lookout_reports_total", &[], 3.0);
     daemon.until("lookout_reports_rejected_total", &[("reason", "excess")], 2.0);
+}
+
+/// A body that arrives in one piece needs no room, one that does not takes at least 16 KiB.
+#[test]
+fn bodies_that_find_no_room_are_told_to_come_back() {
+    let daemon = Setup::yaml("intake: { max_body_bytes: 64KiB, max_in_flight_bytes: 64KiB }").start();
+    let large = format!("{REPORT}{}", " ".repeat(50 * 1024));
+    let mut first = Connection::open(daemon.intake);
+    let head = format!("POST /report HTTP/1.1\r\nhost: r\r\ncontent-length: {}\r\n\r\n", large.len());
+    first.write(format!("{head}{}", &large[..large.len() - 1]).as_bytes()).unwrap();
+    let refused = |body: &str| Request::post("/report", body).chunked().send(daemon.intake).status == 503;
+    eventually("a full room", || {
+        if refused(&large) {
+            Ok(())
+        } else {
+            daemon.count(1);
+            Err("taken".to_owned())
+        }
+    });
+    let overloaded = Request::post("/report", &large).send(daemon.intake);
+    check(&overloaded, 503);
+    assert!(overloaded.header("retry-after").is_some());
+    check(&daemon.post("/report", REPORT), 204);
+    first.write(b" ").unwrap();
+    check(&first.answer(), 204);
+    daemon.count(1);
+    check(&daemon.post("/report", &large), 204);
+    assert!(daemon.scrape().sum("lookout_uploads_total", &[("outcome", "overloaded")]) >= 2.0);
 }
