@@ -10,7 +10,8 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use bytes::Bytes;
-use http::{HeaderMap, Method};
+use http::header::{CONNECTION, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderValue, Method};
 use ipnet::IpNet;
 use opentelemetry::KeyValue;
 use opentelemetry::trace::{Span, Tracer};
@@ -64,8 +65,19 @@ pub fn router(intake: Arc<Intake>) -> Router {
     Router::new().fallback(on_request).with_state(intake)
 }
 
+/// A proxy may have read a request with a Transfer-Encoding otherwise, if it also had a Content-Length,
+/// so nothing that follows is taken for another request. RFC 9112, 6.1.
 async fn on_request(State(intake): State<Arc<Intake>>, request: Request) -> Response {
-    let in_hand = || InHand::take(&intake);
+    let ambiguous = request.headers().contains_key(TRANSFER_ENCODING);
+    let mut response = respond(&intake, request).await;
+    if ambiguous {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+async fn respond(intake: &Intake, request: Request) -> Response {
+    let in_hand = || InHand::take(intake);
     match (is_known(request.uri().path()), request.method()) {
         (true, &Method::POST) => intake.upload(request).await,
         (true, &Method::OPTIONS) => answer::to_preflight(),

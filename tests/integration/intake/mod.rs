@@ -4,6 +4,7 @@
 mod answers;
 mod endpoints;
 mod limits;
+mod shapes;
 mod slow;
 
 use crate::support::http::Answer;
