@@ -3,6 +3,7 @@
 
 mod answers;
 mod endpoints;
+mod http2;
 mod limits;
 mod shapes;
 mod slow;
