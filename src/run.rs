@@ -24,7 +24,8 @@ use crate::outcome::Signal;
 use crate::pipeline::{EventSink, Pipeline};
 use crate::receive::listening::{self, Listening};
 use crate::receive::server::{Bounds, Connections};
-use crate::receive::{self, Intake, open_files, tls};
+use crate::receive::tls::Tls;
+use crate::receive::{self, Intake, open_files};
 use crate::shutdown::Signals;
 use crate::table::Table;
 
@@ -81,10 +82,7 @@ impl Daemon {
         // Whatever can be refused is refused before anything runs.
         let intake_listener = bind("listen", settings.listen)?;
         let admin_listener = bind("admin_listen", settings.admin_listen)?;
-        let tls = match &settings.intake.tls {
-            None => None,
-            Some(files) => Some(tls::load(files).await?),
-        };
+        let tls = settings.intake.tls.as_ref().map(Tls::load).transpose()?;
         let table = Arc::new(Table::new(settings.limits.series, settings.sites.len(), clock::now()));
         let exports = Exports::start(settings, &table)?;
         let admin = Arc::new(exports.admin(settings, &table)?);
@@ -99,7 +97,7 @@ impl Daemon {
         };
         let connections = Connections::new(receive::router(intake), bounds, Some(table.clone()));
         let intake_server =
-            Listening::start(&intake_listener, cores(), tls.as_ref(), &connections)?;
+            Listening::start(&intake_listener, cores(), tls.as_ref().map(|tls| &tls.config), &connections)?;
         let private = Bounds { connections: ADMIN_CONNECTIONS, with_peer: false, ..bounds };
         let connections = Connections::new(admin::router(admin.clone()), private, None);
         let admin_server = Listening::start(&admin_listener, 1, None, &connections)?;
@@ -144,10 +142,10 @@ impl Daemon {
     }
 
     /// What goes on besides requests.
-    fn keep_house(&self, settings: &Settings, tls: Option<axum_server::tls_rustls::RustlsConfig>) {
+    fn keep_house(&self, settings: &Settings, tls: Option<Tls>) {
         self.admin.listening.store(true, Ordering::Relaxed);
-        if let (Some(files), Some(config)) = (settings.intake.tls.clone(), tls) {
-            tokio::spawn(tls::watch(files, config));
+        if let Some(tls) = tls {
+            tokio::spawn(tls.watch());
         }
         let telling = self.exports.telling.clone();
         let settled = match settings.otlp.metrics.otlp {

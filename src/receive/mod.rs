@@ -4,6 +4,7 @@
 
 mod answer;
 mod body;
+mod certificate;
 pub mod client;
 mod expect_ct;
 mod failures;

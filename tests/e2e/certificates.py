@@ -27,15 +27,15 @@ class Authority:
             "-days", DAYS, "-subj", "/CN=lookoutd e2e throw-away CA",
             "-addext", "keyUsage=critical,keyCertSign")
 
-    def make_certificate(self, names):
-        """A server certificate for these host names."""
+    def make_certificate(self, names, days=DAYS):
+        """A server certificate for these host names, in the place of the last one."""
         request, extensions = self.directory / "site.csr", self.directory / "site.ext"
         extensions.write_text("basicConstraints=CA:FALSE\nextendedKeyUsage=serverAuth\n"
                               "subjectAltName=" + ",".join(f"DNS:{name}" for name in names))
         run("openssl", "req", "-new", *NEW_KEY, "-keyout", self.key, "-out", request,
             "-subj", f"/CN={names[0]}")
         run("openssl", "x509", "-req", "-in", request, "-CA", self.ca, "-CAkey", self.ca_key,
-            "-CAcreateserial", "-out", self.certificate, "-days", DAYS, "-extfile", extensions)
+            "-CAcreateserial", "-out", self.certificate, "-days", str(days), "-extfile", extensions)
 
     def trust_in(self, database):
         """Makes a browser that keeps its certificates in this directory trust the CA."""
