@@ -72,22 +72,17 @@ pub async fn serve(
     handle: Handle<SocketAddr>,
 ) -> io::Result<()> {
     let (bounds, failures) = (connections.bounds, connections.failures.clone());
-    let server = axum_server::from_tcp(listener)?
+    let mut server = axum_server::from_tcp(listener)?
         .handle(handle)
         .first_request_timeout(bounds.head_timeout)
         .accept_error_handler(move |peer, error| failures.say(peer.is_some(), error))
         .acceptor(bounds.patience());
+    bounds.set(server.http_builder());
     match tls {
-        None => {
-            let mut server = server;
-            bounds.set(server.http_builder());
-            server.serve(connections).await
-        }
+        None => server.serve(connections).await,
         Some(config) => {
             let tls = RustlsAcceptor::new(config).handshake_timeout(bounds.head_timeout);
-            let mut server = server.map(|watching| tls.acceptor(watching));
-            bounds.set(server.http_builder());
-            server.serve(connections).await
+            server.map(|watching| tls.acceptor(watching)).serve(connections).await
         }
     }
 }

@@ -45,7 +45,8 @@ def held(opening, **how):
 
 def flooded(opening, payload, **how):
     """An attack that sends as much as it can."""
-    return lambda target, given: swarm.flood(target, given.connections, given.seconds, opening, payload, **how)
+    return lambda target, given: swarm.flood(
+        target, given.connections, given.seconds, opening, payload, **how)
 
 
 def asked(request):
@@ -149,7 +150,8 @@ ATTACKS = {
     "h2_pongs": flooded(frames.OPENING, PONG * 4000),
     "h2_window_updates": flooded(frames.OPENING, frame(frames.WINDOW_UPDATE, payload=b"\0\0\0\1") * 4000),
     "h2_empty_data": flooded(frames.OPENING + head(1), frame(frames.DATA, 0, 1) * 4000),
-    "h2_padding": flooded(frames.OPENING + head(1), frame(frames.DATA, frames.PADDED, 1, b"\xff" + bytes(255)) * 400),
+    "h2_padding": flooded(frames.OPENING + head(1), frame(
+        frames.DATA, frames.PADDED, 1, b"\xff" + bytes(255)) * 400),
     "h2_many_streams": flooded(frames.OPENING, streams(lambda at: frames.upload(at, REPORT), 5000)),
     "h2_small_streams": many_small_streams,
     # So many of a kind.
@@ -157,7 +159,8 @@ ATTACKS = {
     "large_gzip": asked(large_gzip),
     "gzip_members": asked(many_members),
     "no_json": asked(lambda: h1(b"connection: close", b"content-length: 2", body=b"\x1b[")),
-    "too_large": asked(lambda: h1(b"expect: 100-continue", b"connection: close", b"content-length: 99999999")),
+    "too_large": asked(lambda: h1(
+        b"expect: 100-continue", b"connection: close", b"content-length: 99999999")),
     "too_long_a_head": asked(lambda: h1(b"x: " + b"\x1b" * 40_000)),
     "no_http": asked(lambda: b"\x1b[31m\n\n"),
     "no_tls": asked(lambda: b"\x16\x03\x01\x02\0\x1b[31m\xff\xff\n\n" + bytes(600)),

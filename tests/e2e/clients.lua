@@ -2,7 +2,8 @@
 -- are answered, the thread stops.
 
 local CLIENTS = tonumber(os.getenv("CLIENTS"))
-local BODY = '{"csp-report":{"document-uri":"https://shop.example/","violated-directive":"img-src","blocked-uri":"inline"}}'
+local BODY = '{"csp-report":{"document-uri":"https://shop.example/","violated-directive":"img-src",'
+  .. '"blocked-uri":"inline"}}'
 local serial, answered, refused = 0, 0, 0
 
 local function client(n)

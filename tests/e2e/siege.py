@@ -125,7 +125,8 @@ class Siege:
     def is_quick(self):
         """Normal uploads are answered, and at once."""
         visits = [visit(self.daemon) for _ in range(20)]
-        equal("Answers to normal uploads after the attack", {204}, {answer for answer, _ in visits}, self.name)
+        equal("Answers to normal uploads after the attack", {204}, {answer for answer, _ in visits},
+              self.name)
         slowest = max(seconds for _, seconds in visits)
         expect(slowest < ANSWER_SECONDS, "A normal upload after the attack took too long",
                expected=f"less than {ANSWER_SECONDS} s", found=f"{slowest:.3f} s", where=self.name)
@@ -152,8 +153,9 @@ class Siege:
         expect(peak < RSS_PEAK, "The attack took too much memory", expected=f"less than {RSS_PEAK} bytes",
                found=peak, where=f"{self.name}: VmHWM of the daemon")
         said = self.daemon.files["stderr"].stat().st_size
-        expect(said < STDERR_BYTES, "The attack fills the diagnostics", expected=f"less than {STDERR_BYTES} bytes",
-               found=said, where=f"{self.name}\n{self.daemon.tail()}")
+        expect(said < STDERR_BYTES, "The attack fills the diagnostics",
+               expected=f"less than {STDERR_BYTES} bytes", found=said,
+               where=f"{self.name}\n{self.daemon.tail()}")
         # Every accepted upload of the attacks holds one report, and one without a report one item.
         samples = self.daemon.scrape()
         self.daemon.sent = sum(total(samples, "lookout_uploads_total", outcome=outcome)

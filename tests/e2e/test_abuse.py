@@ -152,19 +152,30 @@ def test_more_uploads_than_allowed(bench):
         bench, daemon, "h2_stalled_streams", connections=12, seconds=20)), refuses=True)
 
 
+def test_end_under_attack(bench):
+    """SIGTERM while all places are taken and more wait, and while HTTP/2 floods: it ends in time and well."""
+    for name, count in (("silent", MANY), ("h2_pings", 4), ("dripping_body", 100)):
+        siege = Siege(bench, name, "intake: { max_connections: 100 }\n")
+        process = attacker(bench, siege.daemon, name, connections=count, seconds=20)
+        eventually(lambda: connections(siege.daemon, lambda now, most=min(count, 100): now == most))
+        siege.daemon.terminate()
+        process.stop()
+
+
 def test_a_million_clients(bench):
     """Behind a trusted proxy, with a rate limit: each is let in, and none costs memory."""
     siege = Siege(bench, "a million addresses", "intake: { trusted_proxies: [127.0.0.0/8], "
                   "rate_limit: { per_second: 1, burst: 40 } }\n")
 
     def act(daemon):
-        wrk = bench.process("wrk", ["wrk", "-t1", "-c16", "-d150s", "-s", Path(__file__).parent / "clients.lua",
-                                    daemon.intake], {"PATH": os.environ["PATH"], "CLIENTS": str(CLIENTS)})
+        script = Path(__file__).parent / "clients.lua"
+        wrk = bench.process("wrk", ["wrk", "-t1", "-c16", "-d150s", "-s", script, daemon.intake],
+                            {"PATH": os.environ["PATH"], "CLIENTS": str(CLIENTS)})
         answered, refused = wrk.wait_for(r"^(\d+) clients answered, refused (\d+)", "stdout", 150).groups()
         equal("Uploads that were not answered 204", "0", refused, "wrk")
         accepted = total(daemon.scrape(), "lookout_uploads_total", outcome="accepted")
-        expect(accepted >= int(answered), "Clients that were taken for others", expected=answered, found=accepted,
-               where="lookout_uploads_total")
+        expect(accepted >= int(answered), "Clients that were taken for others", expected=answered,
+               found=accepted, where="lookout_uploads_total")
         return {"tried": int(answered)}
     siege.attack(act)
 

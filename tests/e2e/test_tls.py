@@ -77,8 +77,8 @@ def test_curl(bench):
     """curl verifies the certificate, and speaks HTTP/2 where it may."""
     daemon, authority = start(bench)
     port = urlsplit(daemon.intake).port
-    for options, version in (([], "2"), (["--http2"], "2"), (["--http1.1"], "1.1"), (["--tls-max", "1.2"], "2"),
-                             (["--tlsv1.3", "--http2"], "2")):
+    for options, version in (([], "2"), (["--http2"], "2"), (["--http1.1"], "1.1"),
+                             (["--tls-max", "1.2"], "2"), (["--tlsv1.3", "--http2"], "2")):
         done = subprocess.run(
             ["curl", "--silent", "--show-error", "--cacert", authority.ca, *options, "--data-binary", REPORT,
              "--resolve", f"localhost:{port}:127.0.0.1", "--write-out", "%{http_version} %{http_code}",
@@ -126,7 +126,8 @@ def test_renewal_behind_a_link(bench):
             os.utime(version / name, (1_700_000_000, 1_700_000_000))
     data = bench.directory / "data"
     data.symlink_to(versions[0])
-    daemon = bench.lookoutd(config=f"intake: {{ tls: {{ certificate: {data}/site.pem, key: {data}/site.key }} }}\n")
+    daemon = bench.lookoutd(config=f"intake: {{ tls: {{ certificate: {data}/site.pem, "
+                                   f"key: {data}/site.key }} }}\n")
     first = Client(daemon, authority).certificate
     (bench.directory / "next").symlink_to(versions[1])
     (bench.directory / "next").rename(data)
@@ -175,20 +176,23 @@ def test_expired(bench):
 def test_start(bench):
     """What cannot be used ends the start, with one message that names the file and what is wrong."""
     authority = Authority(bench.directory, ["localhost"])
-    empty = bench.directory / "empty.pem"
+    certificate, key, empty = authority.certificate, authority.key, bench.directory / "empty.pem"
     empty.write_text("")
-    for certificate, key, complaint in (
-            (authority.certificate, authority.ca_key, f"{authority.ca_key} is not the key of the first certificate "
-                                                      f"in {authority.certificate}"),
-            (bench.directory, authority.key, f"{bench.directory} cannot be read: Is a directory"),
-            (authority.certificate, bench.directory / "none", "none cannot be read: No such file or directory"),
-            (empty, authority.key, "empty.pem holds no certificate in PEM"),
-            (authority.certificate, empty, "empty.pem holds no private key in PEM")):
-        env = {"PATH": os.environ["PATH"], "LOOKOUT_INTAKE_TLS_CERTIFICATE": str(certificate),
-               "LOOKOUT_INTAKE_TLS_KEY": str(key)}
-        process = bench.process("start", [bench.binary, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"],
-                                env)
-        equal("The exit code", 1, process.wait(), complaint)
-        said = process.text("stderr")
-        expect(complaint in said and said.count("\n") == 1, "The message of a start that failed",
-               expected=f"one line with: {complaint}", found=said, where=process.files["stderr"])
+    refuses(bench, certificate, authority.ca_key,
+            f"{authority.ca_key} is not the key of the first certificate in {certificate}")
+    refuses(bench, bench.directory, key, f"{bench.directory} cannot be read: Is a directory")
+    refuses(bench, certificate, bench.directory / "none", "none cannot be read: No such file or directory")
+    refuses(bench, empty, key, "empty.pem holds no certificate in PEM")
+    refuses(bench, certificate, empty, "empty.pem holds no private key in PEM")
+
+
+def refuses(bench, certificate, key, complaint):
+    """Starts the daemon with these files, and expects it to end with this complaint alone."""
+    argv = [bench.binary, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]
+    process = bench.process("start", argv, {
+        "PATH": os.environ["PATH"], "LOOKOUT_INTAKE_TLS_CERTIFICATE": str(certificate),
+        "LOOKOUT_INTAKE_TLS_KEY": str(key)})
+    equal("The exit code", 1, process.wait(), complaint)
+    said = process.text("stderr")
+    expect(complaint in said and said.count("\n") == 1, "The message of a start that failed",
+           expected=f"one line with: {complaint}", found=said, where=process.files["stderr"])

@@ -1,7 +1,7 @@
 //! Bounds on how much at a time: uploads in hand, connections, uploads of one client, reports of one
 //! body.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::check;
 use crate::support::daemon::{Daemon, Setup};
@@ -93,6 +93,33 @@ fn forwarded_addresses_count_only_behind_a_trusted_proxy() {
     };
     assert_eq!(accepted(", trusted_proxies: [127.0.0.0/8]"), 5.0);
     assert!(accepted("") < 5.0);
+}
+
+#[test]
+fn a_client_is_the_same_in_every_spelling() {
+    let spellings = [
+        ("x-forwarded-for", "203.0.113.9"),
+        ("x-forwarded-for", "203.0.113.9:4711"),
+        ("x-forwarded-for", "::ffff:203.0.113.9"),
+        ("x-forwarded-for", "[::ffff:cb00:7109]:443"),
+        ("x-forwarded-for", "198.51.100.1, unknown, 203.0.113.9, 127.0.0.9"),
+        ("forwarded", "for=203.0.113.9;proto=https"),
+        ("forwarded", "for=198.51.100.1, For=\"203.0.113.9:80\";by=_proxy, for=\"127.0.0.9\""),
+    ];
+    let prefix = ["2001:db8::1", "[2001:db8::2]:443", "2001:db8:0:0:ffff::3", "2001:db8::4%eth0"];
+    let daemon =
+        Setup::yaml("intake: { trusted_proxies: [127.0.0.0/8], rate_limit: { per_second: 1, burst: 1 } }")
+            .start();
+    let begin = Instant::now();
+    let clients = spellings.into_iter().chain(prefix.map(|address| ("x-forwarded-for", address)));
+    for (name, value) in clients {
+        check(&Request::post("/report", REPORT).header(name, value).send(daemon.intake), 204);
+    }
+    let accepted = daemon.scrape().sum("lookout_uploads_total", &[("outcome", "accepted")]);
+    daemon.count(accepted as u64);
+    // Two clients, and what each gets back in the time that it took.
+    let most = 2.0 * (1.0 + begin.elapsed().as_secs_f64());
+    assert!((2.0..=most).contains(&accepted), "{accepted} accepted");
 }
 
 #[test]
