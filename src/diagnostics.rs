@@ -20,8 +20,13 @@ pub fn start(log: &Log) {
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
     };
+    // Libraries warn about what peers send, a line for each frame: anybody could fill the disk.
+    let libraries = if level < LevelFilter::DEBUG { LevelFilter::ERROR } else { level };
     // Whatever the level, the first line says where it listens.
-    let lines_to_write = Targets::new().with_default(level).with_target(ANNOUNCEMENT, LevelFilter::INFO);
+    let lines_to_write = Targets::new()
+        .with_default(libraries)
+        .with_target(env!("CARGO_CRATE_NAME"), level)
+        .with_target(ANNOUNCEMENT, LevelFilter::INFO);
     let lines = tracing_subscriber::fmt::layer().with_target(false).with_writer(std::io::stderr);
     let lines: Box<dyn Layer<Registry> + Send + Sync> = match log.format {
         LogFormat::Text => {

@@ -48,7 +48,8 @@ closed! {
         SlowBody = "slow_body",
         /// The client went away before its body was complete.
         Aborted = "aborted",
-        /// More uploads in hand than `intake.max_in_flight`: 503.
+        /// More uploads in hand than `intake.max_in_flight`, or their bodies take more than
+        /// `intake.max_in_flight_bytes`: 503.
         Overloaded = "overloaded",
         /// The client is over `intake.rate_limit`: 204.
         RateLimited = "rate_limited",

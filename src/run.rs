@@ -23,14 +23,18 @@ use crate::export::otlp::traces::Traces;
 use crate::export::prometheus::Scrape;
 use crate::outcome::Signal;
 use crate::pipeline::{EventSink, Pipeline};
-use crate::receive::listening::Listening;
+use crate::receive::listening::{self, Listening};
 use crate::receive::server::{Bounds, Connections};
-use crate::receive::{self, Intake, tls};
+use crate::receive::tls::Tls;
+use crate::receive::{self, Intake, open_files};
 use crate::shutdown::Signals;
 use crate::table::Table;
 
 /// Connections that admin serves at a time: a few scrapers and people.
 const ADMIN_CONNECTIONS: usize = 64;
+
+/// Open files that intake's connections leave to admin, the exports, and what else there is.
+const RESERVED_FILES: usize = ADMIN_CONNECTIONS + 64;
 
 /// How long a series is left alone at least before it goes for another, so that a scrape or an export a
 /// minute tells its last value even when one of them is missed.
@@ -82,33 +86,34 @@ impl Daemon {
         // Whatever can be refused is refused before anything runs.
         let intake_listener = bind("listen", settings.listen)?;
         let admin_listener = bind("admin_listen", settings.admin_listen)?;
-        let tls = match &settings.intake.tls {
-            None => None,
-            Some(files) => Some(tls::load(files).await?),
-        };
+        let tls = settings.intake.tls.as_ref().map(Tls::load).transpose()?;
         let table = Arc::new(Table::new(settings.limits.series, settings.sites.len(), clock::now()));
         let exports = Exports::start(settings, &table)?;
         let admin = Arc::new(exports.admin(settings, &table)?);
 
         let tracer = exports.traces.as_ref().map(Traces::tracer);
         let intake = Arc::new(Intake::new(settings, exports.pipeline(settings, &table), tracer));
-        let bounds = Bounds { connections: settings.intake.max_connections, with_peer: intake.wants_peer() };
+        let bounds = Bounds {
+            connections: open_files::connections(settings.intake.max_connections, RESERVED_FILES),
+            with_peer: intake.wants_peer(),
+            head_timeout: settings.intake.head_timeout,
+            body_timeout: settings.intake.body_timeout,
+        };
         let connections = Connections::new(receive::router(intake), bounds, Some(table.clone()));
-        let head_timeout = settings.intake.head_timeout;
         let intake_server =
-            Listening::start(&intake_listener, cores(), tls.as_ref(), &connections, head_timeout)?;
-        let bounds = Bounds { connections: ADMIN_CONNECTIONS, with_peer: false };
-        let connections = Connections::new(admin::router(admin.clone()), bounds, None);
-        let admin_server = Listening::start(&admin_listener, 1, None, &connections, head_timeout)?;
+            Listening::start(&intake_listener, cores(), tls.as_ref().map(|tls| &tls.config), &connections)?;
+        let private = Bounds { connections: ADMIN_CONNECTIONS, with_peer: false, ..bounds };
+        let connections = Connections::new(admin::router(admin.clone()), private, None);
+        let admin_server = Listening::start(&admin_listener, 1, None, &connections)?;
 
         let daemon = Daemon { table, admin, intake_server, admin_server, exports };
-        daemon.announce(settings);
+        daemon.announce(settings, bounds.connections);
         daemon.keep_house(settings, tls);
         Ok(daemon)
     }
 
-    /// The first line of the diagnostics, at every level.
-    fn announce(&self, settings: &Settings) {
+    /// The first line of the diagnostics, at every level. `connections`: how many intake serves at a time.
+    fn announce(&self, settings: &Settings, connections: usize) {
         let scheme = if settings.intake.tls.is_some() { "https" } else { "http" };
         tracing::info!(
             target: diagnostics::ANNOUNCEMENT,
@@ -130,6 +135,14 @@ impl Daemon {
             let directory = spool.directory.display();
             tracing::warn!(%directory, "delivery.spool.directory is set, but no events go to OTLP: nothing will be spooled");
         }
+        let wanted = settings.intake.max_connections;
+        if connections < wanted {
+            tracing::warn!(
+                connections,
+                wanted,
+                "the limit of open files allows fewer connections than intake.max_connections"
+            );
+        }
         if !self.table.keeps_sites_apart() {
             let (sites, series) = (settings.sites.len(), settings.limits.series);
             tracing::warn!(
@@ -141,10 +154,10 @@ impl Daemon {
     }
 
     /// What goes on besides requests.
-    fn keep_house(&self, settings: &Settings, tls: Option<axum_server::tls_rustls::RustlsConfig>) {
+    fn keep_house(&self, settings: &Settings, tls: Option<Tls>) {
         self.admin.listening.store(true, Ordering::Relaxed);
-        if let (Some(files), Some(config)) = (settings.intake.tls.clone(), tls) {
-            tokio::spawn(tls::watch(files, config));
+        if let Some(tls) = tls {
+            tokio::spawn(tls.watch());
         }
         let telling = self.exports.telling.clone();
         let settled = match settings.otlp.metrics.otlp {
@@ -175,7 +188,7 @@ impl Daemon {
 }
 
 fn bind(setting: &str, address: SocketAddr) -> Result<TcpListener, String> {
-    TcpListener::bind(address).map_err(|error| format!("{setting}: cannot listen on {address}: {error}"))
+    listening::bind(address).map_err(|error| format!("{setting}: cannot listen on {address}: {error}"))
 }
 
 fn logs_exports(settings: &Settings) -> String {

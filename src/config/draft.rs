@@ -123,6 +123,7 @@ fn blank_intake() -> Intake {
         max_reports: 0,
         max_connections: 0,
         max_in_flight: 0,
+        max_in_flight_bytes: 0,
         head_timeout: Duration::ZERO,
         body_timeout: Duration::ZERO,
         unknown_sites: UnknownSites::Accept,

@@ -85,6 +85,8 @@ pub struct Intake {
     pub max_connections: usize,
     /// Most uploads in hand at a time; more are answered 503.
     pub max_in_flight: usize,
+    /// Most bytes of unfinished bodies kept at a time; an upload that finds no room is answered 503.
+    pub max_in_flight_bytes: usize,
     /// How long a request head may take.
     pub head_timeout: Duration,
     /// How long a request body may take in all.

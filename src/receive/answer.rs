@@ -72,7 +72,9 @@ fn detail(outcome: Upload) -> Option<&'static str> {
         Upload::Retired => "This endpoint is retired: reports are no longer taken here.",
         Upload::TooLarge => "Expected a body within intake.max_body_bytes, inflated if it is compressed.",
         Upload::UnsupportedCoding => "Expected no Content-Encoding, or gzip.",
-        Upload::Overloaded => "More uploads are in hand than intake.max_in_flight. Try again later.",
+        Upload::Overloaded => {
+            "More uploads are in hand than intake.max_in_flight or intake.max_in_flight_bytes. Try again later."
+        }
     })
 }
 

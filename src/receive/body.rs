@@ -3,13 +3,15 @@
 use std::io::Read;
 
 use axum::body::Body;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use flate2::bufread::MultiGzDecoder;
 use http::HeaderMap;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use http_body_util::BodyExt;
+use hyper::body::Body as _;
 
 use crate::outcome::Upload;
+use crate::receive::room::Room;
 
 /// How a body is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,67 +44,51 @@ pub(super) fn is_type(headers: &HeaderMap, media_type: &str) -> bool {
     value.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(media_type)
 }
 
-/// Reads the whole body, at most `limit` bytes.
+/// Reads the whole body, at most `limit` bytes. Most arrive in one frame, which is then not copied.
 ///
 /// # Errors
-/// `TooLarge` when it is longer or Content-Length says so; `Aborted` when the client goes away.
-pub(super) async fn read(headers: &HeaderMap, mut body: Body, limit: usize) -> Result<Bytes, Upload> {
+/// `TooLarge` when it is longer or Content-Length says so; `Aborted` when the client goes away;
+/// `Overloaded` when there is no room for a body in parts.
+pub(super) async fn read(
+    headers: &HeaderMap,
+    mut body: Body,
+    limit: usize,
+    room: &Room,
+) -> Result<Bytes, Upload> {
     let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    let mut whole = Whole::default();
-    let mut fits = announced.is_none_or(|length| length <= limit as u64);
-    while fits && let Some(frame) = body.frame().await {
+    let mut refused = announced.filter(|length| *length > limit as u64).map(|_| Upload::TooLarge);
+    let mut parts = room.body();
+    while refused.is_none()
+        && let Some(frame) = body.frame().await
+    {
         let Ok(data) = frame.map_err(|_| Upload::Aborted)?.into_data() else { continue };
-        fits = whole.len() + data.len() <= limit;
-        if fits {
-            whole.push(data);
+        if parts.len() + data.len() > limit {
+            refused = Some(Upload::TooLarge);
+        } else if parts.len() == 0 && body.is_end_stream() {
+            return Ok(data);
+        } else if !parts.push(&data) {
+            refused = Some(Upload::Overloaded);
         }
     }
-    if fits {
-        return Ok(whole.finish());
-    }
-    discard(body).await;
-    Err(Upload::TooLarge)
+    let Some(refused) = refused else { return Ok(parts.join()) };
+    drop(parts);
+    discard(headers, body).await;
+    Err(refused)
 }
 
 /// How much of a refused body is read nevertheless, in bytes.
 const MAX_DISCARDED: usize = 16 << 20;
 
 /// Reads a refused body to its end and forgets it: a client that is still sending would take the
-/// closing of its connection for a failure of the network, never see the answer, and try again.
-pub(super) async fn discard(mut body: Body) {
+/// closing of its connection for a failure of the network, never see the answer, and try again. One
+/// that waits to be told whether to send is told nothing, and sees the answer.
+pub(super) async fn discard(headers: &HeaderMap, mut body: Body) {
     let mut discarded = 0;
-    while discarded < MAX_DISCARDED
+    while !headers.contains_key(EXPECT)
+        && discarded < MAX_DISCARDED
         && let Some(Ok(frame)) = body.frame().await
     {
         discarded += frame.data_ref().map_or(0, Bytes::len);
-    }
-}
-
-/// A body in one piece. Most arrive in one frame, which is then not copied.
-#[derive(Default)]
-struct Whole {
-    first: Bytes,
-    all: BytesMut,
-}
-
-impl Whole {
-    fn len(&self) -> usize {
-        self.first.len() + self.all.len()
-    }
-
-    fn push(&mut self, data: Bytes) {
-        if self.len() == 0 {
-            self.first = data;
-            return;
-        }
-        if self.all.is_empty() {
-            self.all.extend_from_slice(&std::mem::take(&mut self.first));
-        }
-        self.all.extend_from_slice(&data);
-    }
-
-    fn finish(self) -> Bytes {
-        if self.all.is_empty() { self.first } else { self.all.freeze() }
     }
 }
 
@@ -169,12 +155,13 @@ mod tests {
         let frames =
             ["[", "{}", "]"].map(|part| Ok::<_, std::io::Error>(http_body::Frame::data(Bytes::from(part))));
         let body = Body::new(http_body_util::StreamBody::new(futures_util::stream::iter(frames)));
-        assert_eq!(read(&HeaderMap::new(), body, 4).await.unwrap(), "[{}]");
+        assert_eq!(read(&HeaderMap::new(), body, 4, &Room::new(4, 4)).await.unwrap(), "[{}]");
     }
 
     #[tokio::test]
     async fn one_byte_over_the_limit_is_too_large() {
-        let read_with = async |limit| read(&HeaderMap::new(), Body::from("12345"), limit).await;
+        let room = Room::new(1, 1);
+        let read_with = async |limit| read(&HeaderMap::new(), Body::from("12345"), limit, &room).await;
         assert_eq!(read_with(4).await, Err(Upload::TooLarge));
         assert_eq!(read_with(5).await.unwrap(), "12345");
     }

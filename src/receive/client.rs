@@ -44,8 +44,13 @@ fn walk(peer: IpAddr, hops: impl Iterator<Item = Option<IpAddr>>, trusted: &[IpN
     reporter
 }
 
+/// A network may be written as IPv4 in IPv6's clothes, too.
 fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
-    trusted.iter().any(|network| network.contains(&address))
+    let mapped = match address {
+        IpAddr::V4(address) => IpAddr::V6(address.to_ipv6_mapped()),
+        IpAddr::V6(_) => address,
+    };
+    trusted.iter().any(|network| network.contains(&address) || network.contains(&mapped))
 }
 
 /// What the rate limit counts by: an IPv4 address, or an IPv6 /64, since whoever has one address of

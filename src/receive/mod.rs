@@ -4,15 +4,21 @@
 
 mod answer;
 mod body;
+mod certificate;
 pub mod client;
 mod expect_ct;
+mod failures;
 mod hops;
 pub mod listening;
+pub mod open_files;
+mod place;
 pub mod rate_limit;
+mod room;
 pub mod server;
 mod target;
 pub mod tls;
 mod upload;
+mod watched;
 
 pub use body::inflate;
 pub use upload::{Intake, router};

@@ -4,22 +4,25 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
 use axum_server::Handle;
-use axum_server::tls_rustls::RustlsConfig;
+use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use http::Request;
 use hyper::body::Incoming;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tower_service::Service;
 
+use crate::receive::failures::Failures;
+use crate::receive::place::Place;
+use crate::receive::watched::Patience;
 use crate::table::Table;
 
-/// Largest request head over HTTP/1.1, and largest header list over HTTP/2, in bytes.
-const MAX_HEAD: usize = 32 * 1024;
+/// Largest request head over HTTP/1.1, and largest header list over HTTP/2, in bytes. Also what one read
+/// takes, which a connection keeps while it waits.
+const MAX_HEAD: usize = 16 * 1024;
 /// Requests at a time on one HTTP/2 connection.
 const MAX_STREAMS: u32 = 128;
 
@@ -34,6 +37,28 @@ pub struct Bounds {
     pub connections: usize,
     /// Whether requests are told their peer.
     pub with_peer: bool,
+    /// How long the head of a request may take, and a TLS handshake.
+    pub head_timeout: Duration,
+    /// How long the body of a request may take, and a client that reads nothing of an answer.
+    pub body_timeout: Duration,
+}
+
+impl Bounds {
+    /// A request in hand ends within the time of its body, so that a connection on which none began for
+    /// this long has been without one for the time of a head: what HTTP/1.1 connections may idle, too.
+    fn patience(&self) -> Patience {
+        Patience { idle: self.head_timeout + self.body_timeout, stuck: self.body_timeout }
+    }
+
+    fn set(&self, builder: &mut Builder) {
+        builder.http1().header_read_timeout(self.head_timeout).max_buf_size(MAX_HEAD);
+        builder
+            .http2()
+            .max_concurrent_streams(MAX_STREAMS)
+            .max_header_list_size(MAX_HEAD as u32)
+            .keep_alive_interval(Duration::from_secs(20))
+            .keep_alive_timeout(Duration::from_secs(10));
+    }
 }
 
 /// Serves until the handle says stop, then until the requests in hand are answered.
@@ -44,52 +69,41 @@ pub async fn serve(
     listener: TcpListener,
     tls: Option<RustlsConfig>,
     connections: Connections,
-    head_timeout: Duration,
     handle: Handle<SocketAddr>,
 ) -> io::Result<()> {
+    let (bounds, failures) = (connections.bounds, connections.failures.clone());
+    let mut server = axum_server::from_tcp(listener)?
+        .handle(handle)
+        .first_request_timeout(bounds.head_timeout)
+        .accept_error_handler(move |peer, error| failures.say(peer.is_some(), error))
+        .acceptor(bounds.patience());
+    bounds.set(server.http_builder());
     match tls {
-        None => {
-            let mut server =
-                axum_server::from_tcp(listener)?.handle(handle).first_request_timeout(head_timeout);
-            bound(server.http_builder(), head_timeout);
-            server.serve(connections).await
-        }
+        None => server.serve(connections).await,
         Some(config) => {
-            let mut server = axum_server::tls_rustls::from_tcp_rustls(listener, config)?
-                .handle(handle)
-                .first_request_timeout(head_timeout);
-            bound(server.http_builder(), head_timeout);
-            server.serve(connections).await
+            let tls = RustlsAcceptor::new(config).handshake_timeout(bounds.head_timeout);
+            server.map(|watching| tls.acceptor(watching)).serve(connections).await
         }
     }
 }
 
 type Builder = hyper_util::server::conn::auto::Builder<hyper_util::rt::TokioExecutor>;
 
-fn bound(builder: &mut Builder, head_timeout: Duration) {
-    builder.http1().header_read_timeout(head_timeout).max_buf_size(MAX_HEAD);
-    builder
-        .http2()
-        .max_concurrent_streams(MAX_STREAMS)
-        .max_header_list_size(MAX_HEAD as u32)
-        .keep_alive_interval(Duration::from_secs(20))
-        .keep_alive_timeout(Duration::from_secs(10));
-}
-
 /// Makes the service of each connection, when there is room for one more.
 #[derive(Clone)]
 pub struct Connections {
     router: Router,
     room: Arc<Semaphore>,
-    with_peer: bool,
+    bounds: Bounds,
     counted: Option<Arc<Table>>,
+    failures: Arc<Failures>,
 }
 
 impl Connections {
     /// Connections to this router. `counted`: where they are counted, if they are.
     pub fn new(router: Router, bounds: Bounds, counted: Option<Arc<Table>>) -> Connections {
         let room = Arc::new(Semaphore::new(bounds.connections.min(Semaphore::MAX_PERMITS)));
-        Connections { router, room, with_peer: bounds.with_peer, counted }
+        Connections { router, room, bounds, counted, failures: Arc::default() }
     }
 }
 
@@ -105,36 +119,15 @@ impl Service<SocketAddr> for Connections {
     /// The server awaits this before it accepts the next connection, so waiting for room here leaves
     /// all others in the kernel's backlog.
     fn call(&mut self, peer: SocketAddr) -> Self::Future {
-        let Connections { router, room, with_peer, counted } = self.clone();
+        let Connections { router, room, bounds, counted, .. } = self.clone();
         Box::pin(async move {
+            // Those who are here have their turn before the next one is let in. Otherwise clients that come
+            // and go as fast as they can pile up.
+            tokio::task::yield_now().await;
             let permit = room.acquire_owned().await.map_err(io::Error::other)?;
-            let place = Place::take(permit, counted);
-            Ok(Connection { router, peer: with_peer.then_some(Peer(peer.ip())), _place: Arc::new(place) })
+            let place = Arc::new(Place::take(permit, counted));
+            Ok(Connection { router, peer: bounds.with_peer.then_some(Peer(peer.ip())), place })
         })
-    }
-}
-
-/// One of the places for connections; given back, and uncounted, when the last request of the
-/// connection is done with it.
-struct Place {
-    _permit: OwnedSemaphorePermit,
-    counted: Option<Arc<Table>>,
-}
-
-impl Place {
-    fn take(permit: OwnedSemaphorePermit, counted: Option<Arc<Table>>) -> Place {
-        if let Some(table) = &counted {
-            table.own.connections.fetch_add(1, Ordering::Relaxed);
-        }
-        Place { _permit: permit, counted }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if let Some(table) = &self.counted {
-            table.own.connections.fetch_sub(1, Ordering::Relaxed);
-        }
     }
 }
 
@@ -143,7 +136,7 @@ impl Drop for Place {
 pub struct Connection {
     router: Router,
     peer: Option<Peer>,
-    _place: Arc<Place>,
+    pub(super) place: Arc<Place>,
 }
 
 impl Service<Request<Incoming>> for Connection {
@@ -157,6 +150,7 @@ impl Service<Request<Incoming>> for Connection {
     }
 
     fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
+        self.place.begin_request();
         if let Some(peer) = self.peer {
             request.extensions_mut().insert(peer);
         }

@@ -10,7 +10,8 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use bytes::Bytes;
-use http::{HeaderMap, Method};
+use http::header::{CONNECTION, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderValue, Method};
 use ipnet::IpNet;
 use opentelemetry::KeyValue;
 use opentelemetry::trace::{Span, Tracer};
@@ -21,6 +22,7 @@ use crate::config::settings::{self, ClientAddress, Privacy, Settings};
 use crate::outcome::Upload;
 use crate::pipeline::Pipeline;
 use crate::receive::rate_limit::RateLimiter;
+use crate::receive::room::Room;
 use crate::receive::server::Peer;
 use crate::receive::target::{Target, is_known};
 use crate::receive::{answer, body, client, expect_ct};
@@ -33,6 +35,7 @@ pub struct Intake {
     table: Arc<Table>,
     settings: settings::Intake,
     privacy: Privacy,
+    room: Room,
     rate_limiter: Option<RateLimiter>,
     tracer: Option<SdkTracer>,
 }
@@ -45,6 +48,7 @@ impl Intake {
             pipeline,
             settings: settings.intake.clone(),
             privacy: settings.privacy,
+            room: Room::new(settings.intake.max_in_flight_bytes, settings.intake.max_body_bytes),
             rate_limiter: settings.intake.rate_limit.map(RateLimiter::new),
             tracer,
         }
@@ -61,8 +65,19 @@ pub fn router(intake: Arc<Intake>) -> Router {
     Router::new().fallback(on_request).with_state(intake)
 }
 
+/// A proxy may have read a request with a Transfer-Encoding otherwise, if it also had a Content-Length,
+/// so nothing that follows is taken for another request. RFC 9112, 6.1.
 async fn on_request(State(intake): State<Arc<Intake>>, request: Request) -> Response {
-    let in_hand = || InHand::take(&intake);
+    let ambiguous = request.headers().contains_key(TRANSFER_ENCODING);
+    let mut response = respond(&intake, request).await;
+    if ambiguous {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+async fn respond(intake: &Intake, request: Request) -> Response {
+    let in_hand = || InHand::take(intake);
     match (is_known(request.uri().path()), request.method()) {
         (true, &Method::POST) => intake.upload(request).await,
         (true, &Method::OPTIONS) => answer::to_preflight(),
@@ -127,9 +142,9 @@ impl Intake {
                 .and_then(|()| self.limit_rate(client))
                 .and_then(|()| body::coding(headers))
             {
-                Ok(coding) => Ok((coding, body::read(headers, incoming, limit).await?)),
+                Ok(coding) => Ok((coding, body::read(headers, incoming, limit, &self.room).await?)),
                 Err(refused) => {
-                    body::discard(incoming).await;
+                    body::discard(headers, incoming).await;
                     Err(refused)
                 }
             }

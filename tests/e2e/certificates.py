@@ -27,7 +27,7 @@ class Authority:
             "-days", DAYS, "-subj", "/CN=lookoutd e2e throw-away CA",
             "-addext", "keyUsage=critical,keyCertSign")
 
-    def make_certificate(self, names, ago=None):
+    def make_certificate(self, names, ago=None, days=DAYS):
         """A server certificate for these host names, in place of the one before; one made long `ago`
         (`3d`) has expired."""
         then = ("faketime", "-f", f"-{ago}") if ago else ()
@@ -37,7 +37,7 @@ class Authority:
         run("openssl", "req", "-new", *NEW_KEY, "-keyout", self.key, "-out", request,
             "-subj", f"/CN={names[0]}")
         run(*then, "openssl", "x509", "-req", "-in", request, "-CA", self.ca, "-CAkey", self.ca_key,
-            "-CAcreateserial", "-out", self.certificate, "-days", DAYS, "-extfile", extensions)
+            "-CAcreateserial", "-out", self.certificate, "-days", str(days), "-extfile", extensions)
 
     def trust_in(self, database):
         """Makes a browser that keeps its certificates in this directory trust the CA."""

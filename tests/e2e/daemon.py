@@ -24,13 +24,16 @@ class Lookoutd(Process):
     """One running daemon and what was sent to it."""
 
     def __init__(self, binary, directory, *, config=None, env=None, exporters=("console",),
-                 admin="127.0.0.1:0", name="lookoutd", within=(), stdout=None, authorization=None):
+                 admin="127.0.0.1:0", name="lookoutd", within=(), stdout=None, authorization=None,
+                 open_files=None):
         """`name` keeps several apart; `within` is the command that runs it."""
         argv = [*within, binary, "--listen", "127.0.0.1:0", "--admin-listen", admin]
         if config:
             path = directory / f"{name}.yaml"
             path.write_text(config)
             argv += ["--config", path]
+        if open_files:
+            argv = ["sh", "-c", f'ulimit -n {open_files} && exec "$@"', "sh", *argv]
         # A bare environment: the settings of whoever runs the tests must not reach the daemon.
         env = {"PATH": os.environ["PATH"], "HOME": str(directory), **(env or {})}
         super().__init__(name, argv, directory, env, stdout)

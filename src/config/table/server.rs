@@ -81,6 +81,14 @@ pub(super) static SETTINGS: &[Setting] = &[
         ..Setting::BASE
     },
     Setting {
+        key: "intake.max_in_flight_bytes",
+        default: Is("64MiB"),
+        comment: "Most memory for bodies that are still arriving; an upload that finds no room is answered 503. \
+                  At least one body of max_body_bytes always finds some.",
+        set: |d, n| put(&mut d.intake.max_in_flight_bytes, read::size(n, 1, "1B")),
+        ..Setting::BASE
+    },
+    Setting {
         key: "intake.head_timeout",
         default: Is("10s"),
         comment: "How long a request's head may take.",

@@ -56,6 +56,16 @@ fn a_dual_stack_socket_shows_ipv4_in_ipv6() {
 }
 
 #[test]
+fn a_network_of_ipv4_in_ipv6_is_one_of_ipv4() {
+    let trusted = ["::ffff:10.0.0.0/104".parse().unwrap()];
+    let lines = headers(&[("x-forwarded-for", b"203.0.113.9, 10.9.9.9")]);
+    for peer in ["10.0.0.1", "::ffff:10.0.0.1"] {
+        assert_eq!(client(ip(peer), &lines, &trusted), ip("203.0.113.9"));
+    }
+    assert_eq!(client(ip("11.0.0.1"), &lines, &trusted), ip("11.0.0.1"));
+}
+
+#[test]
 fn the_rightmost_untrusted_hop_is_the_client() {
     assert_eq!(xff("203.0.113.9"), "203.0.113.9");
     assert_eq!(xff("198.51.100.1, 203.0.113.9"), "203.0.113.9");

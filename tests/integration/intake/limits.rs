@@ -1,12 +1,12 @@
 //! Bounds on how much at a time: uploads in hand, connections, uploads of one client, reports of one
 //! body.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::check;
-use crate::support::REPORT;
 use crate::support::daemon::{Daemon, Setup};
 use crate::support::http::{Connection, Request};
+use crate::support::{REPORT, eventually};
 
 /// An upload that stays in hand: its last byte is missing.
 fn begin_upload(daemon: &Daemon) -> Connection {
@@ -96,10 +96,65 @@ fn forwarded_addresses_count_only_behind_a_trusted_proxy() {
 }
 
 #[test]
+fn a_client_is_the_same_in_every_spelling() {
+    let spellings = [
+        ("x-forwarded-for", "203.0.113.9"),
+        ("x-forwarded-for", "203.0.113.9:4711"),
+        ("x-forwarded-for", "::ffff:203.0.113.9"),
+        ("x-forwarded-for", "[::ffff:cb00:7109]:443"),
+        ("x-forwarded-for", "198.51.100.1, unknown, 203.0.113.9, 127.0.0.9"),
+        ("forwarded", "for=203.0.113.9;proto=https"),
+        ("forwarded", "for=198.51.100.1, For=\"203.0.113.9:80\";by=_proxy, for=\"127.0.0.9\""),
+    ];
+    let prefix = ["2001:db8::1", "[2001:db8::2]:443", "2001:db8:0:0:ffff::3", "2001:db8::4%eth0"];
+    let daemon =
+        Setup::yaml("intake: { trusted_proxies: [127.0.0.0/8], rate_limit: { per_second: 1, burst: 1 } }")
+            .start();
+    let begin = Instant::now();
+    let clients = spellings.into_iter().chain(prefix.map(|address| ("x-forwarded-for", address)));
+    for (name, value) in clients {
+        check(&Request::post("/report", REPORT).header(name, value).send(daemon.intake), 204);
+    }
+    let accepted = daemon.scrape().sum("lookout_uploads_total", &[("outcome", "accepted")]);
+    daemon.count(accepted as u64);
+    // Two clients, and what each gets back in the time that it took.
+    let most = 2.0 * (1.0 + begin.elapsed().as_secs_f64());
+    assert!((2.0..=most).contains(&accepted), "{accepted} accepted");
+}
+
+#[test]
 fn reports_beyond_the_limit_of_a_body_are_rejected() {
     let daemon = Setup::yaml("intake: { max_reports: 3 }").start();
     let body = format!("[{}]", [&REPORT[1..REPORT.len() - 1]; 5].join(","));
     check(&daemon.post("/report", body), 204);
     daemon.until("lookout_reports_total", &[], 3.0);
     daemon.until("lookout_reports_rejected_total", &[("reason", "excess")], 2.0);
+}
+
+/// A body that arrives in one piece needs no room, one that does not takes at least 16 KiB.
+#[test]
+fn bodies_that_find_no_room_are_told_to_come_back() {
+    let daemon = Setup::yaml("intake: { max_body_bytes: 64KiB, max_in_flight_bytes: 64KiB }").start();
+    let large = format!("{REPORT}{}", " ".repeat(50 * 1024));
+    let mut first = Connection::open(daemon.intake);
+    let head = format!("POST /report HTTP/1.1\r\nhost: r\r\ncontent-length: {}\r\n\r\n", large.len());
+    first.write(format!("{head}{}", &large[..large.len() - 1]).as_bytes()).unwrap();
+    let refused = |body: &str| Request::post("/report", body).chunked().send(daemon.intake).status == 503;
+    eventually("a full room", || {
+        if refused(&large) {
+            Ok(())
+        } else {
+            daemon.count(1);
+            Err("taken".to_owned())
+        }
+    });
+    let overloaded = Request::post("/report", &large).send(daemon.intake);
+    check(&overloaded, 503);
+    assert!(overloaded.header("retry-after").is_some());
+    check(&daemon.post("/report", REPORT), 204);
+    first.write(b" ").unwrap();
+    check(&first.answer(), 204);
+    daemon.count(1);
+    check(&daemon.post("/report", &large), 204);
+    assert!(daemon.scrape().sum("lookout_uploads_total", &[("outcome", "overloaded")]) >= 2.0);
 }

@@ -3,7 +3,9 @@
 
 mod answers;
 mod endpoints;
+mod http2;
 mod limits;
+mod shapes;
 mod slow;
 
 use crate::support::http::Answer;

@@ -65,3 +65,16 @@ fn a_second_slow_head_on_one_connection_is_cut_off_too() {
     let answer = drip(&mut connection, b"a");
     assert!(answer.is_none_or(|answer| answer.status == 408));
 }
+
+#[test]
+fn a_client_that_reads_no_answers_is_cut_off() {
+    let daemon = Setup::yaml("intake: { head_timeout: 1s, body_timeout: 1s }").start();
+    let mut connection = Connection::open(daemon.intake);
+    let uploads = "POST /report HTTP/1.1\r\nhost: r\r\ncontent-length: 0\r\n\r\n".repeat(1000);
+    let end = Instant::now() + 3 * DEADLINE;
+    // Until the answers fill what the system keeps for the client, it goes on.
+    while connection.write(uploads.as_bytes()).is_ok() {
+        assert!(Instant::now() < end, "the daemon answers for ever");
+    }
+    daemon.until("lookout_connections", &[], 0.0);
+}

@@ -2,7 +2,7 @@
 //! drip, announce what it does not send.
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use super::DEADLINE;
@@ -91,6 +91,20 @@ impl Connection {
 
     pub(crate) fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.0.get_mut().write_all(bytes)
+    }
+
+    /// Says that no more will be sent, or read. Of no use when the daemon has closed already.
+    pub(crate) fn shutdown(&self, how: Shutdown) {
+        drop(self.0.get_ref().shutdown(how));
+    }
+
+    /// Reads to the end of what must not be an answer of success.
+    pub(crate) fn ends_without_success(&mut self, sent: &[u8]) {
+        let mut received = Vec::new();
+        match self.0.read_to_end(&mut received) {
+            Err(error) if error.kind() != ErrorKind::ConnectionReset => panic!("no end: {error}"),
+            _ => assert!(!received.starts_with(b"HTTP/1.1 2"), "{:?}", String::from_utf8_lossy(sent)),
+        }
     }
 
     /// The answer; fails when there is none.

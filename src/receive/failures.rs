@@ -1,0 +1,41 @@
+//! Connections that fail before they can bring a request, in the diagnostics: anybody can make as many as
+//! he likes, so each cause is said once a minute, with a count.
+
+use std::io;
+use std::time::Duration;
+
+use crate::export::otlp::throttle::Throttle;
+
+/// How often one cause is said.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
+
+/// What failed and was not said yet.
+#[derive(Debug)]
+pub(super) struct Failures {
+    accepts: Throttle,
+    handshakes: Throttle,
+}
+
+impl Default for Failures {
+    fn default() -> Failures {
+        Failures { accepts: Throttle::new(LOG_INTERVAL), handshakes: Throttle::new(LOG_INTERVAL) }
+    }
+}
+
+impl Failures {
+    /// One more failed. `accepted`: it was a connection already, whose TLS handshake then failed.
+    pub(super) fn say(&self, accepted: bool, error: &io::Error) {
+        match accepted {
+            true => {
+                if let Some(count) = self.handshakes.admit(1) {
+                    tracing::info!(count, last = %error, "TLS handshakes failed");
+                }
+            }
+            false => {
+                if let Some(count) = self.accepts.admit(1) {
+                    tracing::warn!(count, last = %error, "connections could not be accepted");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Connections on which nothing happens, seen where they meet the socket: below HTTP and below TLS.
+//! hyper bounds the time of a request's head over HTTP/1.1 only, and `upload` that of its body. What
+//! is left is an HTTP/2 connection without a request, kept open by answering pings, and a client that
+//! reads no answers. Both would hold their place for ever.
+
+use std::future::{Ready, ready};
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum_server::accept::Accept;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep};
+
+use crate::receive::place::Place;
+use crate::receive::server::Connection;
+
+/// Reads in a row after which the other connections of the thread have their turn.
+const READS_IN_A_ROW: u8 = 4;
+
+/// How long a connection may go without what should happen on it. Also what begins to watch.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// Without a new request.
+    pub(super) idle: Duration,
+    /// Without the client's taking a byte of what waits for it.
+    pub(super) stuck: Duration,
+}
+
+impl Accept<TcpStream, Connection> for Patience {
+    type Stream = Watched<TcpStream>;
+    type Service = Connection;
+    type Future = Ready<io::Result<(Self::Stream, Connection)>>;
+
+    fn accept(&self, stream: TcpStream, service: Connection) -> Self::Future {
+        // Without it, an answer over TLS waits for the client's acknowledgement of what came before, which
+        // takes 40 ms. Only a connection that is gone already refuses.
+        let _ = stream.set_nodelay(true);
+        ready(Ok((Watched::new(stream, service.place.clone(), *self), service)))
+    }
+}
+
+/// A watched socket.
+pub(super) struct Watched<S> {
+    stream: S,
+    place: Arc<Place>,
+    patience: Patience,
+    idle: Pin<Box<Sleep>>,
+    /// There while a write waits.
+    stuck: Option<Pin<Box<Sleep>>>,
+    reads: u8,
+}
+
+impl<S> Watched<S> {
+    fn new(stream: S, place: Arc<Place>, patience: Patience) -> Self {
+        let idle = Box::pin(sleep(patience.idle));
+        Watched { stream, place, patience, idle, stuck: None, reads: 0 }
+    }
+
+    /// Whether there has been no request for too long. If not, the task is woken when that may be so.
+    fn is_idle(&mut self, cx: &mut Context<'_>) -> bool {
+        while self.idle.as_mut().poll(cx).is_ready() {
+            let end = self.place.last_request() + self.patience.idle;
+            if end <= Instant::now() {
+                return true;
+            }
+            self.idle.as_mut().reset(end);
+        }
+        false
+    }
+
+    /// What became of a write, unless nothing was taken for too long.
+    fn written(&mut self, cx: &mut Context<'_>, write: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if write.is_ready() {
+            self.stuck = None;
+            return write;
+        }
+        let stuck = self.stuck.get_or_insert_with(|| Box::pin(sleep(self.patience.stuck)));
+        stuck.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+    /// An idle connection reads as if the client had closed it.
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.reads == READS_IN_A_ROW {
+            self.reads = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        if read.is_ready() {
+            self.reads += 1;
+            return read;
+        }
+        self.reads = 0;
+        if self.is_idle(cx) { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let write = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.written(cx, write)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let write = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.written(cx, write)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

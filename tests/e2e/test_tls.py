@@ -1,0 +1,198 @@
+"""Intake over TLS: versions and ALPN, with clients of others (Python's ssl, curl); certificates that are
+renewed underneath, well or badly; and what is said when they cannot be used.
+"""
+
+import hashlib
+import http.client
+import os
+import socket
+import ssl
+import subprocess
+from urllib.parse import urlsplit
+
+from attacks import REPORT
+from certificates import Authority
+from checks import Failure, equal, eventually, expect
+
+HEADERS = {"Content-Type": "application/reports+json"}
+
+
+def start(bench, more=""):
+    """A daemon with a certificate for localhost, and the authority that made it."""
+    authority = Authority(bench.directory, ["localhost"])
+    tls = f"tls: {{ certificate: {authority.certificate}, key: {authority.key} }}"
+    return bench.lookoutd(config=f"intake: {{ {tls}{more} }}\n"), authority
+
+
+class Client:
+    """A connection that verifies the certificate, unless it is told not to."""
+
+    def __init__(self, daemon, authority, version=None, alpn=(), verify=True):
+        context = ssl.create_default_context(cafile=authority.ca)
+        if version:
+            context.minimum_version = context.maximum_version = version
+        if alpn:
+            context.set_alpn_protocols(alpn)
+        if not verify:
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        self.daemon, parts = daemon, urlsplit(daemon.intake)
+        plain = socket.create_connection((parts.hostname, parts.port), timeout=10)
+        self.socket = context.wrap_socket(plain, server_hostname="localhost")
+        self.connection = http.client.HTTPConnection("localhost")
+        self.connection.sock = self.socket
+
+    @property
+    def certificate(self):
+        """The fingerprint of the certificate that this connection was shown."""
+        return fingerprint(self.socket.getpeercert(binary_form=True))
+
+    def upload(self):
+        """One upload, over this connection and no other."""
+        equal("The connection was closed", self.socket, self.connection.sock, self.daemon.intake)
+        self.connection.request("POST", "/report", REPORT, HEADERS)
+        answer = self.connection.getresponse()
+        answer.read()
+        self.daemon.sent += 1
+        equal("An upload over TLS", 204, answer.status, self.daemon.intake)
+
+
+def test_versions(bench):
+    """TLS 1.2 and 1.3, nothing older."""
+    daemon, authority = start(bench)
+    for version, name in ((ssl.TLSVersion.TLSv1_2, "TLSv1.2"), (ssl.TLSVersion.TLSv1_3, "TLSv1.3")):
+        client = Client(daemon, authority, version)
+        equal("The version of TLS", name, client.socket.version(), daemon.intake)
+        client.upload()
+    for offered, chosen in ((["h2", "http/1.1"], "h2"), (["http/1.1"], "http/1.1"), ([], None)):
+        client = Client(daemon, authority, alpn=offered)
+        equal("The protocol by ALPN", chosen, client.socket.selected_alpn_protocol(), f"offered {offered}")
+    try:
+        Client(daemon, authority, ssl.TLSVersion.TLSv1_1, verify=False)
+    except (ssl.SSLError, ConnectionError):
+        return
+    raise Failure("TLS 1.1 was accepted")
+
+
+def test_curl(bench):
+    """curl verifies the certificate, and speaks HTTP/2 where it may."""
+    daemon, authority = start(bench)
+    port = urlsplit(daemon.intake).port
+    for options, version in (([], "2"), (["--http2"], "2"), (["--http1.1"], "1.1"),
+                             (["--tls-max", "1.2"], "2"), (["--tlsv1.3", "--http2"], "2")):
+        done = subprocess.run(
+            ["curl", "--silent", "--show-error", "--cacert", authority.ca, *options, "--data-binary", REPORT,
+             "--resolve", f"localhost:{port}:127.0.0.1", "--write-out", "%{http_version} %{http_code}",
+             f"https://localhost:{port}/report"],
+            capture_output=True, text=True, timeout=20, check=False, env={"PATH": os.environ["PATH"]})
+        daemon.sent += 1
+        equal("What curl got", f"{version} 204", done.stdout, f"curl {options}: {done.stderr}")
+
+
+def test_renewal(bench):
+    """An open connection goes on; new ones get the new certificate; a broken one is not used."""
+    daemon, authority = start(bench, ", head_timeout: 100s")
+    old = Client(daemon, authority)
+    old.upload()
+    authority.make_certificate(["localhost"])
+    new = eventually(lambda: shown(daemon, authority), 30)
+    expect(new.certificate != old.certificate, "The certificate is the same after its renewal",
+           expected="another", found="the same", where=daemon.intake)
+    new.upload()
+    for break_it, complaint in (
+            (lambda: authority.certificate.write_text("junk"), "holds no certificate in PEM"),
+            (lambda: authority.make_certificate(["localhost"], days=-1), "expired at "),
+            (lambda: other_key(authority), "is not the key of the first certificate")):
+        break_it()
+        daemon.wait_for(complaint + r".*; the earlier certificate stays in use$", "stderr", 30)
+        still = Client(daemon, authority)
+        equal("The certificate that stays in use", new.certificate, still.certificate, complaint)
+        still.upload()
+        old.upload()
+    authority.make_certificate(["localhost"])
+    eventually(lambda: shown(daemon, authority), 30).upload()
+    old.upload()
+    new.upload()
+
+
+def test_renewal_behind_a_link(bench):
+    """As Kubernetes mounts secrets: the files are links through a directory that is swapped."""
+    authority = Authority(bench.directory, ["localhost"])
+    versions = [bench.directory / name for name in ("one", "two")]
+    for version in versions:
+        version.mkdir()
+        authority.make_certificate(["localhost"])
+        for name in ("site.pem", "site.key"):
+            (version / name).write_bytes((bench.directory / name).read_bytes())
+            os.utime(version / name, (1_700_000_000, 1_700_000_000))
+    data = bench.directory / "data"
+    data.symlink_to(versions[0])
+    daemon = bench.lookoutd(config=f"intake: {{ tls: {{ certificate: {data}/site.pem, "
+                                   f"key: {data}/site.key }} }}\n")
+    first = Client(daemon, authority).certificate
+    (bench.directory / "next").symlink_to(versions[1])
+    (bench.directory / "next").rename(data)
+    second = eventually(lambda: shown(daemon, authority), 30).certificate
+    expect(first != second, "The links lead elsewhere and the certificate is the same", expected="another",
+           found="the same", where=daemon.intake)
+
+
+def shown(daemon, authority):
+    """A new connection, if it is shown the certificate that is in the file."""
+    client = Client(daemon, authority)
+    file = fingerprint(ssl.PEM_cert_to_DER_cert(authority.certificate.read_text()))
+    equal("The certificate of a new connection", file, client.certificate, authority.certificate)
+    return client
+
+
+def fingerprint(der):
+    """What tells certificates apart."""
+    return hashlib.sha256(der).hexdigest()
+
+
+def other_key(authority):
+    """A good certificate with somebody else's key."""
+    authority.make_certificate(["localhost"])
+    authority.key.write_bytes(authority.ca_key.read_bytes())
+
+
+def test_expired(bench):
+    """It starts, since a proxy may not mind, and says loudly why no browser will come; a renewal helps."""
+    authority = Authority(bench.directory, ["localhost"])
+    authority.make_certificate(["localhost"], days=-1)
+    daemon = bench.lookoutd(config=f"intake: {{ tls: {{ certificate: {authority.certificate}, "
+                                   f"key: {authority.key} }} }}\n")
+    daemon.wait_for(r"ERROR .*site\.pem expired at \d.*: browsers refuse it", "stderr")
+    Client(daemon, authority, verify=False).upload()
+    try:
+        Client(daemon, authority)
+        raise Failure("Python's ssl takes an expired certificate: the test proves nothing")
+    except ssl.SSLCertVerificationError:
+        pass
+    authority.make_certificate(["localhost"])
+    daemon.wait_for("certificate reloaded", "stderr", 30)
+    Client(daemon, authority).upload()
+
+
+def test_start(bench):
+    """What cannot be used ends the start, with one message that names the file and what is wrong."""
+    authority = Authority(bench.directory, ["localhost"])
+    certificate, key, empty = authority.certificate, authority.key, bench.directory / "empty.pem"
+    empty.write_text("")
+    refuses(bench, certificate, authority.ca_key,
+            f"{authority.ca_key} is not the key of the first certificate in {certificate}")
+    refuses(bench, bench.directory, key, f"{bench.directory} cannot be read: Is a directory")
+    refuses(bench, certificate, bench.directory / "none", "none cannot be read: No such file or directory")
+    refuses(bench, empty, key, "empty.pem holds no certificate in PEM")
+    refuses(bench, certificate, empty, "empty.pem holds no private key in PEM")
+
+
+def refuses(bench, certificate, key, complaint):
+    """Starts the daemon with these files, and expects it to end with this complaint alone."""
+    argv = [bench.binary, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]
+    process = bench.process("start", argv, {
+        "PATH": os.environ["PATH"], "LOOKOUT_INTAKE_TLS_CERTIFICATE": str(certificate),
+        "LOOKOUT_INTAKE_TLS_KEY": str(key)})
+    equal("The exit code", 1, process.wait(), complaint)
+    said = process.text("stderr")
+    expect(complaint in said and said.count("\n") == 1, "The message of a start that failed",
+           expected=f"one line with: {complaint}", found=said, where=process.files["stderr"])

@@ -1,0 +1,161 @@
+//! HTTP/2 frame by frame, as no library would send it.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use crate::support::daemon::{Daemon, Setup};
+use crate::support::{DEADLINE, REPORT};
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RESET: u8 = 3;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const ACK: u8 = 1;
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// `:method` POST, `:scheme` http, `:path` /report, `:authority`.
+const REQUEST: &[u8] = b"\x83\x86\x04\x07/report\x01\x0creports.test";
+
+fn upload(stream: u32) -> Vec<u8> {
+    let head = frame(HEADERS, END_HEADERS, stream, REQUEST);
+    [head, frame(DATA, END_STREAM, stream, REPORT.as_bytes())].concat()
+}
+
+/// A connection on which the preface was exchanged.
+struct Connection {
+    stream: TcpStream,
+    received: Vec<u8>,
+}
+
+/// What has come.
+enum Next {
+    Frame { kind: u8, flags: u8, payload: Vec<u8> },
+    Nothing,
+    End,
+}
+
+impl Connection {
+    fn open(daemon: &Daemon) -> Connection {
+        let stream = TcpStream::connect(daemon.intake).unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        let mut connection = Connection { stream, received: Vec::new() };
+        connection.send(&[PREFACE, &frame(SETTINGS, 0, 0, b"")].concat());
+        connection
+    }
+
+    /// Fails when the other side closed long ago.
+    fn send(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).expect("the connection is open");
+    }
+
+    /// The next frame within a moment.
+    fn read(&mut self) -> Next {
+        loop {
+            if let [a, b, c, kind, flags, ..] = self.received[..] {
+                let end = 9 + u32::from_be_bytes([0, a, b, c]) as usize;
+                if self.received.len() >= end {
+                    let payload = self.received.drain(..end).skip(9).collect();
+                    return Next::Frame { kind, flags, payload };
+                }
+            }
+            let mut buffer = [0; 4096];
+            match self.stream.read(&mut buffer) {
+                Ok(0) => return Next::End,
+                Ok(read) => self.received.extend_from_slice(&buffer[..read]),
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                    return Next::Nothing;
+                }
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => return Next::End,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    /// Reads frames until one is of this kind.
+    fn until(&mut self, wanted: u8) {
+        let end = Instant::now() + DEADLINE;
+        while Instant::now() < end {
+            match self.read() {
+                Next::Frame { kind, .. } if kind == wanted => return,
+                Next::End => panic!("the connection ended"),
+                _ => {}
+            }
+        }
+        panic!("no frame of kind {wanted}");
+    }
+
+    /// Answers pings until the connection ends; gives how long that took.
+    fn idle(&mut self) -> Duration {
+        let begin = Instant::now();
+        while begin.elapsed() < DEADLINE {
+            match self.read() {
+                Next::Frame { kind: PING, flags: 0, payload } => self.send(&frame(PING, ACK, 0, &payload)),
+                Next::End => return begin.elapsed(),
+                _ => {}
+            }
+        }
+        panic!("it may idle for ever");
+    }
+}
+
+#[test]
+fn a_connection_without_requests_is_closed() {
+    let daemon = Setup::yaml("intake: { head_timeout: 500ms, body_timeout: 500ms }").start();
+    let mut connection = Connection::open(&daemon);
+    // With requests it stays for longer than without.
+    for request in 0..8 {
+        connection.send(&upload(2 * request + 1));
+        connection.until(HEADERS);
+        daemon.count(1);
+        let pause = Instant::now() + Duration::from_millis(250);
+        while Instant::now() < pause {
+            assert!(!matches!(connection.read(), Next::End), "closed after {request} requests");
+        }
+    }
+    let idle = connection.idle();
+    assert!(idle > Duration::from_millis(500), "closed after {idle:?}");
+    daemon.until("lookout_connections", &[], 0.0);
+}
+
+#[test]
+fn a_head_that_never_ends_is_cut_off_on_the_second_request_too() {
+    let daemon = Setup::yaml("intake: { head_timeout: 500ms, body_timeout: 500ms }").start();
+    let mut connection = Connection::open(&daemon);
+    connection.send(&upload(1));
+    connection.until(HEADERS);
+    daemon.count(1);
+    connection.send(&frame(HEADERS, 0, 3, REQUEST));
+    let idle = connection.idle();
+    assert!(idle < Duration::from_secs(10), "closed only after {idle:?}");
+    daemon.until("lookout_connections", &[], 0.0);
+}
+
+/// What a library of ours warns of could be written for every frame.
+#[test]
+fn frames_write_no_diagnostics() {
+    let daemon = Daemon::start();
+    let mut connection = Connection::open(&daemon);
+    for _ in 0..100 {
+        connection.send(&frame(PING, ACK, 0, b"\x1b[31mred"));
+    }
+    connection.send(&upload(1));
+    connection.until(HEADERS);
+    daemon.count(1);
+    let reset = |stream| {
+        [frame(HEADERS, END_HEADERS, stream, REQUEST), frame(RESET, 0, stream, &[0, 0, 0, 8])].concat()
+    };
+    // The other side has had enough at some point and goes away.
+    drop(connection.stream.write_all(&(0..500).flat_map(|n| reset(2 * n + 3)).collect::<Vec<_>>()));
+    connection.idle();
+    assert_eq!(daemon.stderr.all().len(), 1, "{:?}", daemon.stderr.all());
+}

@@ -1,0 +1,176 @@
+//! Requests over HTTP/1.1 that are not what they seem: lengths that contradict each other, heads and
+//! chunks without end, and what is no HTTP at all. Each has one meaning, and one end.
+
+use std::net::Shutdown;
+
+use super::check;
+use crate::support::REPORT;
+use crate::support::daemon::Daemon;
+use crate::support::http::{Answer, Connection};
+
+fn request(headers: &str, body: &str) -> String {
+    format!("POST /report HTTP/1.1\r\nhost: reports.test\r\n{headers}\r\n\r\n{body}")
+}
+
+fn whole() -> String {
+    request(&format!("content-length: {}", REPORT.len()), REPORT)
+}
+
+/// Every answer until the daemon closes the connection.
+fn answers(daemon: &Daemon, bytes: &[u8]) -> Vec<Answer> {
+    let mut connection = Connection::open(daemon.intake);
+    // It may close before it has read everything.
+    drop(connection.write(bytes));
+    connection.shutdown(Shutdown::Write);
+    std::iter::from_fn(|| connection.answer_or_close()).collect()
+}
+
+fn statuses(daemon: &Daemon, bytes: &[u8]) -> Vec<u16> {
+    answers(daemon, bytes).iter().map(|answer| answer.status).collect()
+}
+
+#[test]
+fn uploads_one_after_the_other_are_answered_in_order() {
+    let daemon = Daemon::start();
+    let (bad, last) =
+        (request("content-length: 2", "{}"), whole().replace("host", "connection: close\r\nhost"));
+    let mut connection = Connection::open(daemon.intake);
+    connection.write((whole() + &bad + &last).as_bytes()).unwrap();
+    for status in [204, 400, 204] {
+        check(&connection.answer(), status);
+    }
+    assert!(connection.answer_or_close().is_none());
+    daemon.count(3);
+}
+
+/// A proxy in front may have gone by the other length, so what follows may be the second half of what it
+/// took for one request.
+#[test]
+fn nothing_follows_a_request_with_two_lengths() {
+    let daemon = Daemon::start();
+    let chunks = format!("{:x}\r\n{REPORT}\r\n0\r\n\r\n", REPORT.len());
+    let (length, chunked) = (format!("content-length: {}", chunks.len()), "transfer-encoding: chunked");
+    for lengths in [format!("{length}\r\n{chunked}"), format!("{chunked}\r\n{length}"), chunked.to_owned()] {
+        let answers = answers(&daemon, (request(&lengths, &chunks) + &whole()).as_bytes());
+        assert_eq!(answers.len(), 1, "{lengths}");
+        check(&answers[0], 204);
+        assert_eq!(answers[0].header("connection"), Some("close"));
+        daemon.count(1);
+    }
+    daemon.until("lookout_reports_total", &[], 3.0);
+}
+
+#[test]
+fn lengths_that_mean_nothing_are_refused() {
+    let daemon = Daemon::start();
+    for headers in [
+        "content-length: 5\r\ncontent-length: 6",
+        "content-length: 5, 6",
+        "content-length: +5",
+        "content-length: -1",
+        "content-length: 0x5",
+        "content-length: 99999999999999999999",
+        "transfer-encoding: gzip",
+        "transfer-encoding: chunked, gzip",
+        "transfer-encoding: xchunked",
+        "transfer-encoding : chunked",
+        "content-length: 5\r\n transfer-encoding: chunked",
+        "x: a\rtransfer-encoding: chunked",
+    ] {
+        let found = statuses(&daemon, (request(headers, "12345") + &whole()).as_bytes());
+        assert_eq!(found, [400], "{headers}");
+    }
+    let old = whole().replace("HTTP/1.1\r\n", "HTTP/1.0\r\ntransfer-encoding: chunked\r\n");
+    assert_eq!(statuses(&daemon, old.as_bytes()), [400]);
+    assert_eq!(daemon.scrape().sum("lookout_reports_total", &[]), 0.0);
+}
+
+#[test]
+fn a_body_shorter_than_announced_is_aborted() {
+    let daemon = Daemon::start();
+    let short = request(&format!("content-length: {}", REPORT.len() + 1), REPORT);
+    for answer in answers(&daemon, short.as_bytes()) {
+        check(&answer, 400);
+    }
+    daemon.until("lookout_uploads_total", &[("outcome", "aborted")], 1.0);
+}
+
+#[test]
+fn what_comes_after_the_announced_length_is_no_part_of_the_body() {
+    let daemon = Daemon::start();
+    assert_eq!(statuses(&daemon, (whole() + "]]]\r\n\r\n").as_bytes()), [204, 400]);
+    daemon.count(1);
+}
+
+#[test]
+fn who_asks_before_sending_is_answered_before_sending() {
+    let daemon = Daemon::start();
+    let ask = |length: usize| request(&format!("expect: 100-continue\r\ncontent-length: {length}"), "");
+    let mut connection = Connection::open(daemon.intake);
+    connection.write(ask(REPORT.len()).as_bytes()).unwrap();
+    assert_eq!(connection.answer().status, 100);
+    connection.write(REPORT.as_bytes()).unwrap();
+    check(&connection.answer(), 204);
+    daemon.count(1);
+    // Refused at once, not after 2 MiB.
+    let mut connection = Connection::open(daemon.intake);
+    connection.write(ask(2 << 20).as_bytes()).unwrap();
+    check(&connection.answer(), 413);
+}
+
+#[test]
+fn heads_without_end_are_refused() {
+    let daemon = Daemon::start();
+    let long = "a".repeat(20_000);
+    for (head, status) in [
+        (request(&format!("x: {long}"), ""), 431),
+        (request(&"x: a\r\n".repeat(200), ""), 431),
+        (whole().replace("/report", &format!("/report?{long}")), 431),
+    ] {
+        let found = statuses(&daemon, head.as_bytes());
+        assert_eq!(found, [status], "{}", &head[..40]);
+    }
+}
+
+#[test]
+fn chunks_with_more_around_them_than_in_them_are_refused() {
+    let daemon = Daemon::start();
+    let (long, many) = ("a".repeat(20_000), "a: b\r\n".repeat(200));
+    for (headers, body) in [
+        ("transfer-encoding: chunked", format!("1;{long}\r\n[\r\n0\r\n\r\n")),
+        ("transfer-encoding: chunked", format!("{}1\r\n[\r\n0\r\n\r\n", "1;aaaa\r\n[\r\n".repeat(5000))),
+        ("transfer-encoding: chunked", format!("1\r\n[\r\n0\r\nx: {long}\r\n\r\n")),
+        ("transfer-encoding: chunked", format!("1\r\n[\r\n0\r\n{many}\r\n")),
+        ("transfer-encoding: chunked", "fffffffffffffffff\r\n".to_owned()),
+        ("transfer-encoding: chunked", "1\n[\n0\n\n".to_owned()),
+    ] {
+        let found = statuses(&daemon, (request(headers, &body) + &whole()).as_bytes());
+        assert!(found.len() <= 1 && found.iter().all(|status| *status == 400), "{found:?}");
+    }
+    daemon.until("lookout_uploads_total", &[("outcome", "aborted")], 6.0);
+    daemon.until("lookout_uploads_total", &[], 6.0);
+}
+
+#[test]
+fn what_is_no_http_ends_the_connection() {
+    let daemon = Daemon::start();
+    let client_hello = [&b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03"[..], &[7; 500]].concat();
+    for bytes in [
+        b"GET /\r\n\r\n".as_slice(),
+        b"\r\n\r\n\r\n\r\nPOST",
+        b"POST /report\0 HTTP/1.1\r\n\r\n",
+        b"POST /report HTTP/2.0\r\n\r\n",
+        b"POST /report HTTP/1.1\r\nx\xff: a\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nGET / HTTP/1.1\r\n\r\n",
+        &client_hello,
+        &[0xff; 5000],
+    ] {
+        let mut connection = Connection::open(daemon.intake);
+        drop(connection.write(bytes));
+        connection.shutdown(Shutdown::Write);
+        connection.ends_without_success(bytes);
+    }
+    assert_eq!(daemon.scrape().sum("lookout_uploads_total", &[]), 0.0);
+    daemon.until("lookout_connections", &[], 0.0);
+}
