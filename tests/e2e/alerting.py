@@ -17,9 +17,10 @@ from http_client import get, request
 from prometheus import Prometheus
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
-SHORT = {"1ms": "1ms", "10s": "250ms", "15s": "250ms", "1m": "500ms", "2m": "1s", "3m": "1500ms", "5m": "2s",
-         "10m": "3s", "15m": "5s", "30m": "6s", "1h": "7s", "2h": "8s", "4h": "8500ms", "6h": "9s",
-         "12h": "9500ms", "23h": "9800ms", "1d": "10s", "2d": "20s", "7d": "70s", "167h": "69s", "3h": "3h"}
+SHORT = {"1ms": "1ms", "10s": "500ms", "15s": "500ms", "1m": "1s", "2m": "2s", "3m": "2500ms",
+         "5m": "3s", "10m": "4s", "15m": "5s", "30m": "6s", "1h": "9s", "2h": "9100ms", "4h": "9200ms",
+         "6h": "9300ms", "12h": "9500ms", "23h": "9800ms", "1d": "10s", "2d": "20s", "167h": "69s",
+         "7d": "70s", "3h": "3h"}
 DURATION = re.compile(r"(?<![\w./])(\d+)(ms|[smhd])\b")
 RECEIVERS = ("pager", "pager-of-the-shop", "tickets", "digest")
 
