@@ -58,7 +58,7 @@ def test_end_to_end(bench):
     prometheus.expect('count(lookout:site:known{site="shop"})', (), {(): 1}, LEARNING_SECONDS)
     prometheus.expect("lookout:memory:learned", (), {(): 1})
     rounds = traffic.rounds
-    prometheus.expect("count(count_over_time(lookout:site:known[5s]) > 4)", (), {(): 1})
+    prometheus.expect("count(count_over_time(lookout:site:known[10s]) > 3)", (), {(): 1})
     expect(rounds and total(daemon.scrape(), "lookout_reports_total") >= corpus.Expected(traffic.captures).items,
            "Little traffic came", expected="the whole corpus, once at least", found=f"{rounds} times",
            where="lookoutd's counters")
