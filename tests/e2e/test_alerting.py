@@ -14,6 +14,7 @@ from checks import equal, expect
 from exposition import total
 from test_rules import SITES, violations
 
+USUAL = "https://third-party-since-long.example"
 NEW = "https://never-seen-before.example"
 MOMENT = 0.05
 LEARNING_SECONDS = 60
@@ -21,7 +22,8 @@ SECONDS = {"s": 1, "m": 60}
 
 
 class Traffic:
-    """What browsers once sent, again and again, in an order without bursts."""
+    """What browsers once sent, again and again, in an order without bursts; and between them an origin
+    that comes often enough to be told of, were it new."""
 
     def __init__(self, daemon):
         self.daemon, self.ending = daemon, threading.Event()
@@ -33,12 +35,15 @@ class Traffic:
 
     def send(self):
         """Until it is told to end, or the test is over and the daemon gone."""
+        usual = violations(USUAL)
+        usual[0]["body"]["disposition"] = "report"
         with contextlib.suppress(OSError):
             while True:
                 for capture in self.captures:
                     if self.ending.wait(MOMENT):
                         return
                     capture.send(self.daemon.intake + "/report")
+                    self.daemon.post(usual)
                 self.rounds += 1
 
     def close(self):
