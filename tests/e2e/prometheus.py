@@ -54,7 +54,7 @@ class Prometheus:
         return {tuple(result["metric"].get(label, "") for label in labels):
                 float(result["value"][1]) for result in answer.json()["data"]["result"]}
 
-    def expect(self, expression, labels, expected):
-        """Waits until the next scrape brought these values."""
+    def expect(self, expression, labels, expected, seconds=15):
+        """Waits until the next scrapes brought these values."""
         eventually(lambda: equal(f"Prometheus does not have what was posted: {expression}",
-                                 expected, self.query(expression, *labels), self.url))
+                                 expected, self.query(expression, *labels), self.url), seconds)

@@ -1,0 +1,140 @@
+"""Alerting from the very files in deploy/: a Prometheus, an Alertmanager and the webhooks behind it, with
+addresses put in and time shortened. A duration of the files becomes the one beside it, wherever it stands;
+the order of the durations stays, and nothing else is changed.
+"""
+
+import json
+import os
+import re
+import shutil
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from checks import equal, eventually, expect
+from http_client import get, request
+from prometheus import Prometheus
+
+DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
+SHORT = {"1ms": "1ms", "10s": "500ms", "15s": "500ms", "1m": "1s", "2m": "2s", "3m": "2500ms",
+         "5m": "3s", "10m": "4s", "15m": "5s", "30m": "6s", "1h": "9s", "2h": "9100ms", "4h": "9200ms",
+         "6h": "9300ms", "12h": "9500ms", "23h": "9800ms", "1d": "10s", "2d": "20s", "167h": "69s",
+         "7d": "70s", "3h": "3h"}
+DURATION = re.compile(r"(?<![\w./])(\d+)(ms|[smhd])\b")
+RECEIVERS = ("pager", "pager-of-the-shop", "tickets", "digest")
+
+
+def shorten(text):
+    """The text with each duration replaced; one that has no short form is an error. `3h`, the memory of the
+    recording rules, stays: nothing waits for it."""
+    return "\n".join(line if line.lstrip().startswith("#") else DURATION.sub(lambda m: SHORT[m.group()], line)
+                     for line in text.split("\n"))
+
+
+def install(bench, folder, **addresses):
+    """A copy of a folder's YAML files with shortened durations and with these addresses replaced."""
+    copy = bench.directory / folder
+    copy.mkdir()
+    for path in (DEPLOY / folder).glob("*.yml"):
+        text = shorten(path.read_text())
+        for old, new in addresses.items():
+            text = text.replace(PORTS[old], new)
+        (copy / path.name).write_text(text)
+    return copy
+
+
+# The addresses in the files, which are those of the programs' defaults.
+PORTS = {"lookoutd": "127.0.0.1:18480", "alertmanager": "127.0.0.1:9093", "webhook": "127.0.0.1:9094"}
+
+
+class Webhook:
+    """What Alertmanager calls. It remembers each alert by receiver, and when it came."""
+
+    def __init__(self):
+        self.calls = []
+        webhook = self
+
+        class Handler(BaseHTTPRequestHandler):
+            """One call."""
+
+            def do_POST(self):  # the name is http.server's
+                """Takes it, if it has the receiver's secret."""
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                receiver = self.path.lstrip("/")
+                known = self.headers.get("Authorization") == f"Bearer {token(receiver)}"
+                if known:
+                    webhook.calls += [(time.monotonic(), receiver, alert) for alert in body["alerts"]]
+                self.send_response(200 if known else 401)
+                self.end_headers()
+
+            def log_message(self, *_arguments):
+                """Says nothing."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"127.0.0.1:{self.server.server_address[1]}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def close(self):
+        """Stops listening."""
+        self.server.shutdown()
+        self.server.server_close()
+
+    def told(self, status="firing"):
+        """The names of the alerts that came with this status, with their receivers."""
+        return {(receiver, alert["labels"]["alertname"])
+                for _, receiver, alert in list(self.calls) if alert["status"] == status}
+
+    def wait(self, receiver, name, status="firing", seconds=30, **labels):
+        """The first alert of this name, status and labels at this receiver, and when it came."""
+        def look():
+            found = [(at, alert) for at, to, alert in list(self.calls)
+                     if to == receiver and alert["status"] == status
+                     and {"alertname": name, **labels}.items() <= alert["labels"].items()]
+            expect(found, f"{name} has not come", expected=f"{status} at {receiver} with {labels}",
+                   found=[(to, alert["status"], alert["labels"]) for _, to, alert in self.calls],
+                   where="the webhook")
+            return found[0]
+        return eventually(look, seconds)
+
+
+def token(receiver):
+    """What is in the receiver's file of credentials."""
+    return f"secret-of-{receiver}"
+
+
+class Alertmanager:
+    """Debian's Alertmanager, with the shipped configuration."""
+
+    def __init__(self, bench, webhook):
+        folder = install(bench, "alertmanager", webhook=webhook.address)
+        for receiver in RECEIVERS:
+            (folder / f"{receiver}.token").write_text(token(receiver))
+        program = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
+        process = bench.process("alertmanager", [
+            program, f"--config.file={folder / 'alertmanager.yml'}", "--web.listen-address=127.0.0.1:0",
+            f"--storage.path={bench.directory / 'alertmanager-data'}", "--cluster.listen-address="],
+            {"PATH": os.environ["PATH"]})
+        self.address = process.wait_for(r'msg="Listening on" address=(\S+)', "stderr").group(1)
+
+    def post(self, *names, **labels):
+        """Raises these alerts as Prometheus would."""
+        alerts = [{"labels": {"alertname": name, **labels}} for name in names]
+        answer = request("POST", f"http://{self.address}/api/v2/alerts", json.dumps(alerts),
+                         {"Content-Type": "application/json"})
+        equal("Alertmanager did not take alerts", 200, answer.status, answer.text)
+
+
+class ShippedPrometheus(Prometheus):
+    """A Prometheus with the shipped configuration and rules."""
+
+    def __init__(self, bench, lookoutd, alertmanager="127.0.0.1:1"):
+        self.bench = bench
+        folder = install(bench, "prometheus", lookoutd=lookoutd, alertmanager=alertmanager)
+        self.config = folder / "prometheus.yml"
+        self.start()
+
+    def rules(self):
+        """Every rule that it has loaded, as its API tells them."""
+        groups = get(self.url.replace("/query", "/rules")).json()["data"]["groups"]
+        return [rule for group in groups for rule in group["rules"]]

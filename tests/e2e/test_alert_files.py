@@ -1,0 +1,175 @@
+"""What the files of deploy/prometheus and deploy/alertmanager say of each other and of the daemon: every
+metric and label that a rule or the runbook names exists in a real scrape, every alert tells what it must and
+has its section in the runbook and its tests, and the programs take the files.
+"""
+
+import json
+import re
+import subprocess
+from functools import cache
+
+import corpus
+from alerting import DEPLOY, ShippedPrometheus
+from checks import equal, eventually, expect
+from http_client import get, request
+from promql import Names
+
+FOLDER = DEPLOY / "prometheus"
+RUNBOOK = FOLDER / "runbook.md"
+SAMPLES = DEPLOY.parent / "tests/samples"
+SITES = "sites: [{ name: shop, hosts: [site.test, shop.example, '*.shop.example'] }]\n"
+ANY = "what the alert is about"  # stands for the label's value that an annotation puts in
+SEVERITIES = {"critical", "warning", "info"}
+
+
+def test_names(bench):
+    """After reports of all kinds, a real Prometheus has each metric that is named, with each label."""
+    daemon = bench.lookoutd(config=SITES)
+    prometheus = ShippedPrometheus(bench, daemon.admin.removeprefix("http://"))
+    prometheus.expect("lookout:reports:same_process", (), {(): 1}, 30)
+    post_everything(daemon)
+    rules = prometheus.rules()
+    world = World(prometheus, rules)
+    eventually(lambda: world.check_families(), 30)
+    for where, text in expressions(rules):
+        world.check(where, Names(text))
+
+
+def post_everything(daemon):
+    """The whole corpus, and the kinds that no browser sends any more."""
+    for capture in corpus.uploads():
+        capture.send(daemon.intake + "/report")
+        daemon.sent += len(capture.reports)
+    for path in sorted(SAMPLES.glob("*.json")):
+        sample = json.loads(path.read_text())
+        answer = request("POST", daemon.intake + "/report", sample["body"],
+                         {"Content-Type": sample["content_type"]})
+        equal("A sample was not taken", 204, answer.status, path)
+        content = json.loads(sample["body"])
+        daemon.sent += len(content) if isinstance(content, list) else 1
+
+
+def expressions(rules):
+    """Every piece of PromQL with where it stands: of the rules, their annotations, and the two documents."""
+    for rule in rules:
+        yield rule["name"], rule["query"]
+        for text in rule.get("annotations", {}).values():
+            for query in re.findall(r"`([^`]*)`", text):
+                yield f"an annotation of {rule['name']}", query.replace("%q", f'"{ANY}"')
+    for path in (RUNBOOK, FOLDER / "README.md"):
+        text = path.read_text()
+        for block in re.findall(r"^ *```promql\n(.*?)^ *```", text, re.M | re.S):
+            yield path.name, block
+        spans = re.findall(r"`([^`\n]+)`", re.sub(r"^ *```.*?^ *```", "", text, flags=re.M | re.S))
+        for span in spans:
+            if re.search(r"lookout[_:]\w", span) and not re.search(r"[<…]|\.rules", span):
+                yield path.name, span
+
+
+class World:
+    """What exists: by the store of a Prometheus that has scraped, and by the rules that it has loaded."""
+
+    def __init__(self, prometheus, rules):
+        self.prometheus = prometheus
+        self.recorded = {}
+        for rule in rules:
+            if rule["type"] == "recording":
+                names = Names(rule["query"])
+                self.recorded.setdefault(rule["name"], []).append((set(rule.get("labels", {})), names))
+        self.labels = cache(self.labels)
+
+    def check_families(self):
+        """Each family of reports has been scraped, and its increase recorded."""
+        missing = [name for name in self.recorded if name.endswith(":increase")
+                   and not self.prometheus.query(f"count(last_over_time({name}[1h]))")]
+        equal("Increases that were not recorded", [], missing, self.prometheus.url)
+
+    def labels(self, metric):
+        """The labels that a metric has, or may have by its rule; None if there is no such metric."""
+        answer = get(self.prometheus.url.replace("/query", "/series"), **{"match[]": metric})
+        found = {label for series in answer.json()["data"] for label in series} - {"__name__"}
+        if metric.startswith("lookout:threshold:"):
+            found.add("site")  # of a site's own threshold
+        for labels, names in self.recorded.get(metric, []):
+            found |= labels | names.labels
+            if not names.labels:  # it hands on what it reads
+                found |= {label for read in names.metrics - {metric} for label in self.labels(read) or ()}
+        return found or ({""} if metric in self.recorded else None)
+
+    def check(self, where, names):
+        """The metrics exist and have these labels; and the values, where all that can be are known."""
+        every = set()
+        for metric, matchers in names.selectors:
+            # Without one there could be a matcher on __name__: nothing does that.
+            expect(metric, f"{where} selects without a metric", expected="one", found=matchers, where=where)
+            labels = self.labels(metric)
+            expect(labels is not None, f"{where} names a metric that does not exist", expected="one that is "
+                   "scraped or recorded", found=metric, where=where)
+            every |= labels
+            for label, operator, value in matchers:
+                expect(label in labels, f"{where} asks {metric} for a label that it has not",
+                       expected=sorted(labels), found=label, where=where)
+                self.check_value(where, metric, label, operator, value)
+        for label in names.labels if names.selectors else ():
+            expect(label in every, f"{where} groups by a label that nothing in it has",
+                   expected=sorted(every), found=label, where=where)
+
+    def check_value(self, where, metric, label, operator, value):
+        """A value that the daemon's own metrics have from the start, or that the reports sent have."""
+        if value == ANY:
+            return
+        closed = metric.startswith("lookout_") and label not in ("job", "instance", "family")
+        if metric == "up" or closed or (operator == "=" and metric.endswith(":increase") and label != "site"):
+            for one in value.split("|") if "~" in operator else [value]:
+                found = self.prometheus.query(f'count(last_over_time({metric}{{{label}=~"{one}"}}[1h]))')
+                expect(found, f"{where} asks for a value that {metric} has not", expected="a label's value",
+                       found=f"{label}={one}", where=where)
+
+
+def test_reader(_bench):
+    """The reader of PromQL finds what is in an expression, and refuses what is none."""
+    names = Names('sum by (site, "x") (rate(a_total{b="by (c)",d!~"e|f"}[5m] offset 1d)) / on (g) group_left '
+                  '(h) (lookout:x:y and vector(1) > bool 2.5e3 * Inf) # comment(z)\n or topk by (i) (3, m)')
+    equal("What was found", ({"a_total", "lookout:x:y", "m"}, {"site", "g", "h", "i"},
+                             {("b", "=", "by (c)"), ("d", "!~", "e|f")}),
+          (names.metrics, names.labels, names.selectors[0][1]), "promql.py")
+    try:
+        Names("a ? b")
+    except ValueError:
+        return
+    expect(False, "`a ? b` was read", expected="an error", found="none", where="promql.py")
+
+
+def test_alerts_tell(bench):
+    """Each alert says how grave it is, what is wrong with a number in it, and where to read what to do; the
+    runbook has a section for each and no other, the README a line; and promtool tests that it fires."""
+    daemon = bench.lookoutd()
+    rules = ShippedPrometheus(bench, daemon.admin.removeprefix("http://")).rules()
+    alerts = [rule for rule in rules if rule["type"] == "alerting"]
+    sections = re.findall(r"^## (Look\w+)$", RUNBOOK.read_text(), re.M)
+    equal("The sections of the runbook", sorted({rule["name"] for rule in alerts}), sorted(sections), RUNBOOK)
+    table = (FOLDER / "README.md").read_text().split("## The alerts")[1].split("\n- ")[0]
+    equal("The alerts of the README", sorted({rule["name"] for rule in alerts}),
+          sorted(re.findall(r"`(Look\w+)`", table)), FOLDER / "README.md")
+    tests = "".join(path.read_text() for path in (FOLDER / "tests").glob("*.yml"))
+    for rule in alerts:
+        name, notes = rule["name"], rule["annotations"]
+        plain = re.sub(r"\{\{.*?\}\}", " ", rule["labels"].get("severity", ""))  # it may depend on a label
+        severity = set(plain.split())
+        expect(severity and severity <= SEVERITIES, f"The severity of {name}", expected=SEVERITIES,
+               found=rule["labels"], where=FOLDER)
+        equal(f"The annotations of {name}", {"summary", "description", "runbook"}, set(notes), FOLDER)
+        numbers = re.search(r"\$value|\bquery\b", notes["summary"] + notes["description"])
+        expect(numbers, f"{name} tells no number", expected="{{ $value }}",
+               found=notes, where=FOLDER)
+        equal(f"The runbook of {name}", f"runbook.md#{name.lower()}", notes["runbook"], FOLDER)
+        expect(re.search(rf"alertname: {name}\n +exp_alerts:", tests), f"No test has {name} fire",
+               expected="exp_alerts", found="none", where=FOLDER / "tests")
+
+
+def test_programs_take_them(_bench):
+    """promtool and amtool accept what is shipped."""
+    for argv in (["promtool", "check", "config", FOLDER / "prometheus.yml"],
+                 ["amtool", "check-config", DEPLOY / "alertmanager/alertmanager.yml"]):
+        tool = subprocess.run(argv, timeout=60, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        equal(f"{argv[0]} refuses it", 0, tool.returncode, tool.stdout.decode())

@@ -1,0 +1,154 @@
+"""From a browser's report to a telephone that rings: lookoutd, Prometheus, Alertmanager and a webhook, with
+the configuration that is shipped. Time is shortened, see alerting.py; what the shipped intervals add up to
+is computed from the files.
+"""
+
+import contextlib
+import random
+import re
+import threading
+
+import corpus
+from alerting import DEPLOY, Alertmanager, ShippedPrometheus, Webhook
+from checks import equal, expect
+from exposition import total
+from test_rules import SITES, violations
+
+USUAL = "https://third-party-since-long.example"
+NEW = "https://never-seen-before.example"
+MOMENT = 0.05
+LEARNING_SECONDS = 60
+SECONDS = {"s": 1, "m": 60}
+
+
+class Traffic:
+    """What browsers once sent, again and again, in an order without bursts; and between them an origin
+    that comes often enough to be told of, were it new."""
+
+    def __init__(self, daemon):
+        self.daemon, self.ending = daemon, threading.Event()
+        self.captures = corpus.uploads()
+        random.Random(4711).shuffle(self.captures)
+        self.rounds = 0
+        self.thread = threading.Thread(target=self.send, daemon=True)
+        self.thread.start()
+
+    def send(self):
+        """Until it is told to end, or the test is over and the daemon gone."""
+        usual = violations(USUAL)
+        usual[0]["body"]["disposition"] = "report"
+        with contextlib.suppress(OSError):
+            while True:
+                for capture in self.captures:
+                    if self.ending.wait(MOMENT):
+                        return
+                    capture.send(self.daemon.intake + "/report")
+                    self.daemon.post(usual)
+                self.rounds += 1
+
+    def close(self):
+        """Ends it."""
+        self.ending.set()
+        self.thread.join()
+
+
+def test_end_to_end(bench):
+    """Ordinary traffic alerts nobody; a burst from a new origin does, and is over when it is over; and so
+    does the end of lookoutd."""
+    daemon = bench.lookoutd(config=SITES)
+    webhook = bench.closing(Webhook())
+    prometheus = ShippedPrometheus(bench, daemon.admin.removeprefix("http://"),
+                                   Alertmanager(bench, webhook).address)
+    traffic = Traffic(daemon)
+    prometheus.expect('count(lookout:site:known{site="shop"})', (), {(): 1}, LEARNING_SECONDS)
+    prometheus.expect("lookout:memory:learned", (), {(): 1})
+    rounds = traffic.rounds
+    prometheus.expect("count(count_over_time(lookout:site:known[10s]) > 3)", (), {(): 1})
+    expect(rounds and total(daemon.scrape(), "lookout_reports_total") >= corpus.Expected(traffic.captures).items,
+           "Little traffic came", expected="the whole corpus, once at least", found=f"{rounds} times",
+           where="lookoutd's counters")
+    # A Prometheus knows its targets after five seconds, however short its intervals: more than `2m` is here.
+    equal("Ordinary traffic has alerted somebody", (set(), {}), (webhook.told(), prometheus.query(
+        'max_over_time(ALERTS{alertname!="LookoutdDown",alertstate="firing"}[10m])', "alertname")), prometheus.url)
+
+    ends = burst(daemon, webhook)
+    traffic.close()
+    for receiver, name in ends:
+        webhook.wait(receiver, name, "resolved")
+    # The jump holds the spike back, which lasts for longer.
+    equal("Alerts that the burst does not explain", set(),
+          webhook.told() - ends - {("tickets", "LookoutCspViolationSpike")}, "the webhook")
+
+    daemon.terminate()
+    _, alert = webhook.wait("pager", "LookoutdDown")
+    expect("1 instances have not answered" in alert["annotations"]["description"],
+           "The alert does not tell the numbers", expected="how many instances are down",
+           found=alert["annotations"], where="the webhook")
+
+
+def burst(daemon, webhook):
+    """Violations from an origin that was never seen, and the alerts that it raises."""
+    ending = threading.Event()
+
+    def send():
+        while not ending.wait(MOMENT):
+            daemon.post(violations(*[NEW] * 40), items=40)
+
+    sender = threading.Thread(target=send, daemon=True)
+    sender.start()
+    try:
+        _, alert = webhook.wait("tickets", "LookoutNewScriptOrigin", site="shop", blocked=NEW)
+        _, jump = webhook.wait("pager", "LookoutEnforcedViolationsJump", site="shop")
+    finally:
+        ending.set()
+        sender.join()
+    expect(re.search(r"^[\d.]+k? violations in", alert["annotations"]["description"])
+           and re.search(r"[\d.]+k? × script-src-elem " + re.escape(NEW), jump["annotations"]["description"]),
+           "The alerts do not tell the numbers", expected="how many violations, and of what",
+           found=(alert["annotations"], jump["annotations"]), where="the webhook")
+    return {("tickets", "LookoutNewScriptOrigin"), ("pager", "LookoutEnforcedViolationsJump")}
+
+
+def test_within_two_minutes(_bench):
+    """What a burst waits for at the shipped settings, at worst: a scrape, the evaluation that records it,
+    the one that alerts, and Alertmanager. The alert on a jump wants to see it in three scrapes."""
+    prometheus = (DEPLOY / "prometheus/prometheus.yml").read_text()
+    alertmanager = (DEPLOY / "alertmanager/alertmanager.yml").read_text()
+    scrape, evaluation = (setting(prometheus, name) for name in ("scrape_interval", "evaluation_interval"))
+    # Three groups, one after the other: increases, what was of late, alerts.
+    worst = 3 * scrape + 3 * evaluation + setting(alertmanager, "group_wait")
+    expect(worst <= 120, "A burst can take longer than two minutes", expected="120 s at most",
+           found=f"{worst} s", where=DEPLOY)
+    alerts = (DEPLOY / "prometheus/site-alerts.rules.yml").read_text()
+    for name in ("LookoutNewScriptOrigin", "LookoutEnforcedViolationsJump"):
+        rule = alerts.split(f"- alert: {name}\n")[1].split("- alert:")[0]
+        expect("for:" not in rule, f"{name} waits", expected="no `for`", found=rule, where=alerts[:60])
+
+
+def setting(text, name):
+    """A duration in seconds, as it stands first in a file."""
+    number, unit = re.search(rf"^ +{name}: (\d+)([sm])\b", text, re.M).groups()
+    return int(number) * SECONDS[unit]
+
+
+def test_routing(bench):
+    """Who is told of what, and what is held back while lookoutd is down."""
+    webhook = bench.closing(Webhook())
+    alertmanager = Alertmanager(bench, webhook)
+    alertmanager.post("LookoutdDown", severity="critical", job="lookoutd")
+    webhook.wait("pager", "LookoutdDown")
+    alertmanager.post("LookoutSiteSilent", "Warning", severity="warning", site="shop")
+    alertmanager.post("LookoutEnforcedViolationsJump", severity="critical", site="shop-with-its-own-people")
+    alertmanager.post("LookoutCspViolationSpike", severity="warning", site="shop-with-its-own-people")
+    alertmanager.post("LookoutCspViolationSpike", severity="warning", site="another")
+    alertmanager.post("Info", severity="info", site="shop")
+    webhook.wait("tickets", "Warning")
+    webhook.wait("tickets", "LookoutCspViolationSpike", site="another")
+    webhook.wait("pager-of-the-shop", "LookoutEnforcedViolationsJump")
+    webhook.wait("digest", "Info")  # the last to come: it waits for ten minutes, here for four seconds
+    equal("Alerts went where they should not", {
+        ("pager", "LookoutdDown"), ("tickets", "Warning"), ("tickets", "LookoutCspViolationSpike"),
+        ("pager-of-the-shop", "LookoutEnforcedViolationsJump"), ("digest", "Info")}, webhook.told(), "the webhook")
+    spikes = {alert["labels"]["site"] for _, _, alert in webhook.calls
+              if alert["labels"]["alertname"] == "LookoutCspViolationSpike"}
+    equal("A spike was told of beside the jump at the same site", {"another"}, spikes, "the webhook")
