@@ -8,11 +8,14 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{self, Flag, Flags, Loaded};
+use crate::health::{self, Question};
 
 /// Exit code of a start that the settings or the command line stopped.
 const REFUSED: u8 = 2;
 /// Exit code when what was asked for could not be written.
 const UNWRITABLE: u8 = 1;
+/// Exit code of `lookoutd health` when the daemon is not well.
+const UNHEALTHY: u8 = 1;
 
 /// What is left to do once the command line was read.
 #[derive(Debug)]
@@ -39,6 +42,12 @@ enum Command {
     Check,
     /// Prints every setting as YAML, with its effective value, its default and where it came from.
     Config,
+    /// Asks the lookoutd that runs with the same settings how it is: 0 when well, 1 when not.
+    Health {
+        /// Whether it is ready (intake listens, no export has failed for too long), not only whether it runs.
+        #[arg(long)]
+        ready: bool,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -106,6 +115,13 @@ pub fn run(
         None => Task::Serve(Box::new(loaded)),
         Some(Command::Check) => exit(writeln!(stdout, "ok: {}", loaded.summary()), 0),
         Some(Command::Config) => exit(loaded.write_yaml(stdout), 0),
+        Some(Command::Health { ready }) => {
+            let question = if ready { Question::Ready } else { Question::Healthy };
+            match health::ask(loaded.settings.admin_listen, question) {
+                Ok(()) => Task::Exit(0),
+                Err(message) => exit(writeln!(stderr, "lookoutd: {message}"), UNHEALTHY),
+            }
+        }
     }
 }
 
@@ -209,6 +225,18 @@ mod tests {
     }
 
     #[test]
+    fn health_asks_where_admin_listens() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        drop(listener);
+        let (code, stdout, stderr) = ended(&["health", "--ready", "--admin-listen", &address]);
+        assert_eq!((code, stdout.as_str()), (1, ""));
+        let message = format!("lookoutd: no answer from http://{address}/-/ready: ");
+        assert!(stderr.starts_with(&message), "{stderr}");
+        assert_eq!(ended(&["health", "--admin-listen", "here"]).0, 2);
+    }
+
+    #[test]
     fn messages_name_the_flag() {
         let (code, _, stderr) = ended(&["--listen", "here"]);
         let message =
@@ -231,6 +259,7 @@ mod tests {
         for word in [
             "check",
             "config",
+            "health",
             "--config",
             "--listen",
             "--admin-listen",

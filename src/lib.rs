@@ -32,6 +32,7 @@ pub mod decode;
 pub mod diagnostics;
 pub mod event;
 pub mod export;
+pub mod health;
 pub mod kind;
 pub mod metric;
 pub mod normalise;

@@ -2,6 +2,7 @@
 
 use std::io::Read;
 
+use lookoutd::health::{self, Question};
 use lookoutd::outcome::{ExportCode, Exporter, Fate, Place, Rejection, Signal, Upload};
 
 use crate::support::REPORT;
@@ -30,6 +31,16 @@ fn an_export_that_keeps_failing_makes_it_unready_but_not_unhealthy() {
     });
     assert_eq!(daemon.get_admin("/-/healthy").status, 200);
     assert_eq!(daemon.post("/report", REPORT).status, 204);
+    assert_eq!(health::ask(daemon.admin, Question::Healthy), Ok(()));
+    let message = health::ask(daemon.admin, Question::Ready).unwrap_err();
+    assert!(message.contains(" answers 503 Service Unavailable: not ready: the export of "), "{message}");
+}
+
+#[test]
+fn the_daemon_is_asked_by_its_own_binary() {
+    let daemon = Setup::yaml("admin: { auth: { bearer: t0ken } }").authorized("Bearer t0ken").start();
+    assert_eq!(health::ask(daemon.admin, Question::Healthy), Ok(()));
+    assert_eq!(health::ask(daemon.admin, Question::Ready), Ok(()));
 }
 
 #[test]
