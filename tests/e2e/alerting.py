@@ -129,7 +129,8 @@ class ShippedPrometheus(Prometheus):
     """A Prometheus with the shipped configuration and rules."""
 
     def __init__(self, bench, lookoutd, alertmanager="127.0.0.1:1"):
-        self.bench = bench
+        self.bench, self.name = bench, "prometheus"
+        self.store = self.store_of(bench, self.name)
         folder = install(bench, "prometheus", lookoutd=lookoutd, alertmanager=alertmanager)
         self.config = folder / "prometheus.yml"
         self.start()

@@ -5,7 +5,9 @@ output goes to files in the test's directory, so that no full pipe can stall it 
 show what it said last.
 """
 
+import contextlib
 import os
+import random
 import re
 import signal
 import socket
@@ -92,6 +94,9 @@ class Ended(Exception):
 
 
 def free_port():
-    """A port that is free now, for a program that takes 0 but does not say what it became."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
+    """A port that is free now, for a program that takes 0 but does not say what it became. None of those
+    that the system gives by itself, lest another test gets it meanwhile."""
+    while True:
+        port = random.randint(20_000, 32_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port

@@ -4,17 +4,22 @@ collectors. `tests/run` calls it with everything installed; on its own:
 
     target/test-venv/bin/python tests/e2e/run.py [--binary PATH] [--keep] [--list] [NAME...]
 
-A NAME is a file (`otlp`) or one of its tests (`otlp.rotel_grpc`); without names, all run.
+A NAME is a file (`otlp`) or one of its tests (`otlp.rotel_grpc`); without names, all run. Two run at a time,
+since most of them wait for something; those of a file that says ALONE, because they measure, run one by one
+afterwards.
 """
 
 import argparse
 import contextlib
 import importlib
+import io
 import signal
 import sys
 import time
 import traceback
 from collections import Counter
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
 from pathlib import Path
 
 from bench import Bench
@@ -22,6 +27,7 @@ from checks import Failure, NotRun
 from processes import Ended
 
 TEST_SECONDS = 180  # far above what any test takes: it only turns a hang into a failure
+JOBS = 2
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted(path.stem[5:] for path in Path(__file__).parent.glob("test_*.py"))
 
@@ -39,7 +45,11 @@ def main():
         return 2
     if arguments.names:
         print(f"not run: the {len(choose([])) - len(chosen)} tests that were not named")
-    ends = Counter(run(name, test, arguments) for name, test in chosen)
+    ends = Counter()
+    for jobs, tests in split(chosen, arguments.jobs):
+        for end, said in run_all(tests, jobs, arguments):
+            ends[end] += 1
+            print(said, end="", flush=True)
     print(f"{ends['ok']} passed, {ends['FAILED']} failed"
           + (f", {ends['NOT RUN']} not run" if ends["NOT RUN"] else ""), flush=True)
     return 1 if ends["FAILED"] else 0
@@ -51,6 +61,7 @@ def parse_arguments():
     parser.add_argument("--binary", type=lambda text: Path(text).resolve(),
                         default=ROOT / "target/release/lookoutd")
     parser.add_argument("--keep", action="store_true", help="keep every test's directory")
+    parser.add_argument("--jobs", type=int, default=JOBS, help=f"how many run at a time (default {JOBS})")
     parser.add_argument("--list", action="store_true", help="name the tests and run none")
     parser.add_argument("names", nargs="*", metavar="NAME")
     return parser.parse_args()
@@ -69,9 +80,39 @@ def choose(names):
             if not names or name in names or name.split(".")[0] in names]
 
 
-def run(name, test, arguments):
-    """Runs one test, says how it went, and gives that back: ok, FAILED or NOT RUN."""
+def split(chosen, jobs):
+    """Which tests run how many at a time: first those that bear company."""
+    alone = {file for file in FILES if getattr(importlib.import_module(f"test_{file}"), "ALONE", False)}
+    names = [name for name, _ in chosen]
+    return [(jobs, [name for name in names if name.split(".")[0] not in alone]),
+            (1, [name for name in names if name.split(".")[0] in alone])]
+
+
+def run_all(names, jobs, arguments):
+    """Runs these tests, each in a process of its own, and gives for each how it ended and what it said."""
+    with ProcessPoolExecutor(jobs, max_tasks_per_child=1, mp_context=get_context("spawn")) as pool:
+        running = {pool.submit(run, name, arguments): name for name in names}
+        try:
+            for test in as_completed(running):
+                try:
+                    yield test.result()
+                except BrokenExecutor as error:
+                    yield "FAILED", f"FAILED  {running[test]}\n{indent(f'its process is gone: {error}')}\n"
+        finally:  # also when the run is broken off
+            pool.shutdown(cancel_futures=True)
+
+
+def run(name, arguments):
+    """Runs one test and gives back how it ended, ok, FAILED or NOT RUN, and all that is to be said."""
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        end = attempt(name, arguments)
+    return end, said.getvalue()
+
+
+def attempt(name, arguments):
+    """Runs one test, says how it went, and gives that back."""
     began, end, bench = time.monotonic(), "FAILED", Bench(name, arguments.binary)
+    [(_, test)] = choose([name])
     try:
         with time_limit(TEST_SECONDS):
             test(bench)
@@ -87,13 +128,13 @@ def run(name, test, arguments):
         keep = arguments.keep or end == "FAILED"
         bench.close(keep)
     if end == "NOT RUN":
-        print(f"{end} {name}: {problem}", flush=True)
+        print(f"{end} {name}: {problem}")
     else:
-        print(f"{end:7} {name} ({time.monotonic() - began:.1f} s)", flush=True)
+        print(f"{end:7} {name} ({time.monotonic() - began:.1f} s)")
     if end == "FAILED":
-        print(indent(problem), flush=True)
+        print(indent(problem))
     if keep:
-        print(indent(f"kept for reading: {bench.directory}"), flush=True)
+        print(indent(f"kept for reading: {bench.directory}"))
     return end
 
 
