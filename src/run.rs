@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use ipnet::IpNet;
 use tokio::time::MissedTickBehavior;
 use uuid::Uuid;
 
 use crate::admin::auth::Auth;
 use crate::admin::{self, Admin, FailingSince};
 use crate::clock;
-use crate::config::settings::Settings;
+use crate::config::settings::{self, Settings};
 use crate::diagnostics;
 use crate::export::console::Console;
 use crate::export::otlp::client::Client;
@@ -95,19 +96,22 @@ impl Daemon {
         let intake = Arc::new(Intake::new(settings, exports.pipeline(settings, &table), tracer));
         let bounds = Bounds {
             connections: open_files::connections(settings.intake.max_connections, RESERVED_FILES),
-            with_peer: intake.wants_peer(),
+            with_peer: intake.wants_peer() || settings.intake.proxy_protocol,
             head_timeout: settings.intake.head_timeout,
             body_timeout: settings.intake.body_timeout,
+            announced_by: announced_by(&settings.intake),
         };
+        let private =
+            Bounds { connections: ADMIN_CONNECTIONS, with_peer: false, announced_by: None, ..bounds.clone() };
+        let allowed = bounds.connections;
         let connections = Connections::new(receive::router(intake), bounds, Some(table.clone()));
         let intake_server =
             Listening::start(&intake_listener, cores(), tls.as_ref().map(|tls| &tls.config), &connections)?;
-        let private = Bounds { connections: ADMIN_CONNECTIONS, with_peer: false, ..bounds };
         let connections = Connections::new(admin::router(admin.clone()), private, None);
         let admin_server = Listening::start(&admin_listener, 1, None, &connections)?;
 
         let daemon = Daemon { table, admin, intake_server, admin_server, exports };
-        daemon.announce(settings, bounds.connections);
+        daemon.announce(settings, allowed);
         daemon.keep_house(settings, tls);
         Ok(daemon)
     }
@@ -204,6 +208,11 @@ fn logs_exports(settings: &Settings) -> String {
 fn metrics_exports(settings: &Settings) -> String {
     let otlp = settings.otlp.metrics.otlp.as_ref();
     otlp.map_or("scrape".to_owned(), |endpoint| format!("scrape,otlp({})", endpoint.url))
+}
+
+/// Whose connections begin with a header that names the client.
+fn announced_by(intake: &settings::Intake) -> Option<Arc<[IpNet]>> {
+    intake.proxy_protocol.then(|| intake.trusted_proxies.as_slice().into())
 }
 
 /// Threads that can run at a time.

@@ -130,6 +130,7 @@ fn blank_intake() -> Intake {
         query_attributes: Vec::new(),
         retired: Vec::new(),
         trusted_proxies: Vec::new(),
+        proxy_protocol: false,
         rate_limit: None,
         tls: None,
     }

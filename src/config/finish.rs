@@ -27,6 +27,7 @@ impl Conflict {
 pub(super) fn finish(draft: Draft) -> Result<Settings, Conflict> {
     check_listeners(&draft)?;
     check_sites(&draft)?;
+    check_proxies(&draft)?;
     let intake = Intake { rate_limit: rate_limit(&draft)?, tls: tls(&draft)?, ..draft.intake };
     let max_bytes = draft.spool_max_bytes;
     let spool = draft.spool_directory.map(|directory| Spool { directory, max_bytes });
@@ -64,6 +65,14 @@ fn check_sites(draft: &Draft) -> Result<(), Conflict> {
     if draft.sites.is_empty() && draft.intake.unknown_sites == UnknownSites::Reject {
         let message = "reject needs sites: without any, every report's own host is its site";
         return Err(Conflict::at("intake.unknown_sites", message));
+    }
+    Ok(())
+}
+
+fn check_proxies(draft: &Draft) -> Result<(), Conflict> {
+    if draft.intake.proxy_protocol && draft.intake.trusted_proxies.is_empty() {
+        let message = "needs intake.trusted_proxies: the header is read from those only";
+        return Err(Conflict::at("intake.proxy_protocol", message));
     }
     Ok(())
 }

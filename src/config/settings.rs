@@ -99,6 +99,8 @@ pub struct Intake {
     pub retired: Vec<String>,
     /// Networks whose `Forwarded` and `X-Forwarded-For` headers are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Whether connections from those begin with a header of the PROXY protocol, version 2.
+    pub proxy_protocol: bool,
     /// Uploads per client; off when absent.
     pub rate_limit: Option<RateLimit>,
     /// TLS on intake; plain HTTP when absent.

@@ -77,6 +77,7 @@ fn the_defaults_are_the_documented_ones() {
         query_attributes: vec![],
         retired: vec![],
         trusted_proxies: vec![],
+        proxy_protocol: false,
         rate_limit: None,
         tls: None,
     };

@@ -5,6 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use crate::export::otlp::throttle::Throttle;
+use crate::receive::proxy_protocol::Unannounced;
 
 /// How often one cause is said.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
@@ -14,18 +15,26 @@ const LOG_INTERVAL: Duration = Duration::from_secs(60);
 pub(super) struct Failures {
     accepts: Throttle,
     handshakes: Throttle,
+    unannounced: Throttle,
 }
 
 impl Default for Failures {
     fn default() -> Failures {
-        Failures { accepts: Throttle::new(LOG_INTERVAL), handshakes: Throttle::new(LOG_INTERVAL) }
+        let [accepts, handshakes, unannounced] = [(); 3].map(|()| Throttle::new(LOG_INTERVAL));
+        Failures { accepts, handshakes, unannounced }
     }
 }
 
 impl Failures {
-    /// One more failed. `accepted`: it was a connection already, whose TLS handshake then failed.
+    /// One more failed. `accepted`: it was a connection already, that failed before TLS or in its handshake.
     pub(super) fn say(&self, accepted: bool, error: &io::Error) {
         match accepted {
+            true if error.get_ref().is_some_and(|error| error.is::<Unannounced>()) => {
+                if let Some(count) = self.unannounced.admit(1) {
+                    tracing::warn!(count, last = %error, "connections from trusted proxies did not begin with \
+                                                          a header of the PROXY protocol, version 2");
+                }
+            }
             true => {
                 if let Some(count) = self.handshakes.admit(1) {
                     tracing::info!(count, last = %error, "TLS handshakes failed");

@@ -12,6 +12,7 @@ mod hops;
 pub mod listening;
 pub mod open_files;
 mod place;
+mod proxy_protocol;
 pub mod rate_limit;
 mod room;
 pub mod server;

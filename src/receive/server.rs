@@ -12,11 +12,13 @@ use axum_server::Handle;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use http::Request;
 use hyper::body::Incoming;
+use ipnet::IpNet;
 use tokio::sync::Semaphore;
 use tower_service::Service;
 
 use crate::receive::failures::Failures;
 use crate::receive::place::Place;
+use crate::receive::proxy_protocol::Announced;
 use crate::receive::watched::Patience;
 use crate::table::Table;
 
@@ -31,16 +33,18 @@ const MAX_STREAMS: u32 = 128;
 pub struct Peer(pub IpAddr);
 
 /// Bounds of a listening end.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Bounds {
     /// Connections at a time; more wait at accept.
     pub connections: usize,
-    /// Whether requests are told their peer.
+    /// Whether requests are told their peer, the client itself or a proxy.
     pub with_peer: bool,
     /// How long the head of a request may take, and a TLS handshake.
     pub head_timeout: Duration,
     /// How long the body of a request may take, and a client that reads nothing of an answer.
     pub body_timeout: Duration,
+    /// Who begins each connection with a header of the PROXY protocol. `None`: nobody.
+    pub announced_by: Option<Arc<[IpNet]>>,
 }
 
 impl Bounds {
@@ -48,6 +52,14 @@ impl Bounds {
     /// this long has been without one for the time of a head: what HTTP/1.1 connections may idle, too.
     fn patience(&self) -> Patience {
         Patience { idle: self.head_timeout + self.body_timeout, stuck: self.body_timeout }
+    }
+
+    fn announced(&self) -> Announced {
+        Announced {
+            proxies: self.announced_by.clone(),
+            timeout: self.head_timeout,
+            patience: self.patience(),
+        }
     }
 
     fn set(&self, builder: &mut Builder) {
@@ -71,12 +83,12 @@ pub async fn serve(
     connections: Connections,
     handle: Handle<SocketAddr>,
 ) -> io::Result<()> {
-    let (bounds, failures) = (connections.bounds, connections.failures.clone());
+    let (bounds, failures) = (connections.bounds.clone(), connections.failures.clone());
     let mut server = axum_server::from_tcp(listener)?
         .handle(handle)
         .first_request_timeout(bounds.head_timeout)
         .accept_error_handler(move |peer, error| failures.say(peer.is_some(), error))
-        .acceptor(bounds.patience());
+        .acceptor(bounds.announced());
     bounds.set(server.http_builder());
     match tls {
         None => server.serve(connections).await,
@@ -119,14 +131,15 @@ impl Service<SocketAddr> for Connections {
     /// The server awaits this before it accepts the next connection, so waiting for room here leaves
     /// all others in the kernel's backlog.
     fn call(&mut self, peer: SocketAddr) -> Self::Future {
-        let Connections { router, room, bounds, counted, .. } = self.clone();
+        let (router, room, counted) = (self.router.clone(), self.room.clone(), self.counted.clone());
+        let peer = self.bounds.with_peer.then_some(Peer(peer.ip()));
         Box::pin(async move {
             // Those who are here have their turn before the next one is let in. Otherwise clients that come
             // and go as fast as they can pile up.
             tokio::task::yield_now().await;
             let permit = room.acquire_owned().await.map_err(io::Error::other)?;
             let place = Arc::new(Place::take(permit, counted));
-            Ok(Connection { router, peer: bounds.with_peer.then_some(Peer(peer.ip())), place })
+            Ok(Connection { router, peer, place })
         })
     }
 }
@@ -135,7 +148,7 @@ impl Service<SocketAddr> for Connections {
 #[derive(Clone)]
 pub struct Connection {
     router: Router,
-    peer: Option<Peer>,
+    pub(super) peer: Option<Peer>,
     pub(super) place: Arc<Place>,
 }
 

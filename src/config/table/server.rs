@@ -137,6 +137,14 @@ pub(super) static SETTINGS: &[Setting] = &[
         ..Setting::BASE
     },
     Setting {
+        key: "intake.proxy_protocol",
+        default: Is("false"),
+        comment: "Whether connections from intake.trusted_proxies begin with a header of the PROXY protocol, \
+                  version 2, which names the client.",
+        set: |d, n| put(&mut d.intake.proxy_protocol, read::boolean(n)),
+        ..Setting::BASE
+    },
+    Setting {
         key: "intake.rate_limit.per_second",
         default: Unset("no limit"),
         comment: "Uploads a second from one client (IPv4 address, IPv6 /64); more are dropped and counted.",

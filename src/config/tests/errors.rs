@@ -154,6 +154,10 @@ fn settings_that_do_not_go_together() {
             "l.yaml:2: intake.retired: \"b\" is neither a configured site nor a path that starts with /",
         ),
         (
+            "intake: { proxy_protocol: true }",
+            "l.yaml:1: intake.proxy_protocol: needs intake.trusted_proxies: the header is read from those only",
+        ),
+        (
             "intake: { unknown_sites: reject }",
             "l.yaml:1: intake.unknown_sites: reject needs sites: without any, every report's own host is its \
              site",
