@@ -27,8 +27,7 @@ class WebServer:
 
     logs = ()  # where it writes beside stdout and stderr
 
-    def __init__(self, bench, authority, intake, change=lambda text: text):
-        """`change` spoils a shipped file's text, for a test of the tests."""
+    def __init__(self, bench, authority, intake):
         self.authority, self.port, self.intake = authority, free_port(), urlsplit(intake).netloc
         self.folder = bench.directory / self.name
         self.root = self.folder / "www"
@@ -39,7 +38,7 @@ class WebServer:
         (self.root / "own").mkdir()
         (self.root / "own/index.html").write_text("<!doctype html><title>own</title>")
         for path in (FOLDER / self.name).iterdir():
-            (self.folder / path.name).write_text(self.replace(change(path.read_text())))
+            (self.folder / path.name).write_text(self.replace(path.read_text()))
         (self.folder / "main.conf").write_text(self.main())
         # Where programs write what does not fit into memory: there is no such place.
         env = {"PATH": os.environ["PATH"] + ":/usr/sbin", "HOME": str(self.folder),
@@ -76,6 +75,7 @@ class WebServer:
         context = ssl.create_default_context(cafile=self.authority.ca)
         plain = socket.create_connection(("127.0.0.1", self.port), timeout=TIMEOUT_SECONDS,
                                          source_address=(source, 0))
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as http.client does for its own
         connection = http.client.HTTPConnection(host, timeout=TIMEOUT_SECONDS)
         connection.sock = context.wrap_socket(plain, server_hostname=host)
         return connection
