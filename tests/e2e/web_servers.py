@@ -27,7 +27,9 @@ class WebServer:
 
     logs = ()  # where it writes beside stdout and stderr
 
-    def __init__(self, bench, authority, intake):
+    def __init__(self, bench, authority, intake, site=""):
+        """`site`: more lines for the site's block, in nginx."""
+        self.site = site
         self.authority, self.port, self.intake = authority, free_port(), urlsplit(intake).netloc
         self.folder = bench.directory / self.name
         self.root = self.folder / "www"
@@ -122,6 +124,7 @@ http {{
         ssl_certificate_key {self.authority.key};
         root {self.root};
         include {here}/reporting-headers.conf;
+        {self.site}
         location /own/ {{ add_header X-Own 1 always; include {here}/reporting-headers.conf; }}
     }}
 }}"""
