@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import corpus
+from browser import Chromium
 from certificates import Authority
 from checks import equal, eventually, expect
 from daemon import CHROME
@@ -240,3 +241,30 @@ def send_too_much(server):
         return server.request("POST", "/report?release=SECRET", b" " * (17 * MIB), JSON, source=CLIENT).status
     except ConnectionError:
         return None
+
+
+TROUBLE = "<!doctype html><title>shop</title><script>inline()</script><script src=/script.js></script>"
+SCRIPT = "navigator.geolocation.getCurrentPosition(() => 0, () => 0)"
+EXPECTED = {("csp-violation", "enforce"), ("csp-violation", "report"), ("integrity-violation", None),
+            ("permissions-policy-violation", "report"), ("network-error", None)}
+
+
+def test_chromium(bench):
+    """A browser does as the headers say, and its reports come by way of the reporting host."""
+    authority = Authority(bench.directory, [name.replace(".example", ".test") for name in (SITE, REPORTS)])
+    chromium = Chromium(bench, authority)
+    for kind in EVERY:
+        daemon = bench.lookoutd(name=f"lookoutd-{kind.name}", config=SETTINGS.replace("MORE", ""))
+        server = kind(bench, authority, daemon.intake, domain="shop.test")
+        (server.root / "index.html").write_text(TROUBLE)
+        (server.root / "script.js").write_text(SCRIPT)
+        for path in ("/", "/none"):
+            chromium.visit(f"https://www.shop.test:{server.port}{path}")
+        eventually(lambda daemon=daemon, server=server: arrived(daemon, server.name), 60)
+        daemon.sent = None  # nobody knows how often the browser reports
+
+
+def arrived(daemon, name):
+    """Each kind of report that the page causes is there."""
+    found = {(event["lookout"]["kind"], event["body"].get("disposition")) for event in daemon.events()}
+    equal("Reports that did not come", set(), EXPECTED - found, f"{name}: {found}\n{daemon.tail()}")

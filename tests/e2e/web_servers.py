@@ -15,6 +15,7 @@ from http_client import TIMEOUT_SECONDS, Answer
 from processes import free_port
 
 FOLDER = Path(__file__).resolve().parents[2] / "deploy/web-servers"
+DOMAIN = "shop.example"
 SITE, REPORTS = "www.shop.example", "reports.shop.example"
 INTAKE = "127.0.0.1:8480"
 MODULES = ("mpm_event", "authz_core", "alias", "headers", "http2", "proxy", "proxy_http", "reqtimeout", "ssl")
@@ -27,21 +28,21 @@ class WebServer:
 
     logs = ()  # where it writes beside stdout and stderr
 
-    def __init__(self, bench, authority, intake, site=""):
-        """`site`: more lines for the site's block, in nginx."""
-        self.site = site
+    def __init__(self, bench, authority, intake, site="", domain=DOMAIN):
+        """`site`: more lines for the site's block, in nginx. `domain`: for a browser, which asks for the port
+        as well."""
+        self.site, self.domain = site, domain
         self.authority, self.port, self.intake = authority, free_port(), urlsplit(intake).netloc
         self.folder = bench.directory / self.name
         self.root = self.folder / "www"
-        self.root.mkdir(parents=True)
+        (self.root / "own").mkdir(parents=True)
         self.folder.chmod(0o755)
         bench.directory.chmod(0o755)
-        (self.root / "index.html").write_text("<!doctype html><title>shop</title>")
-        (self.root / "own").mkdir()
-        (self.root / "own/index.html").write_text("<!doctype html><title>own</title>")
+        for page in ("index.html", "own/index.html"):
+            (self.root / page).write_text("<!doctype html><title>shop</title>")
         for path in (FOLDER / self.name).iterdir():
             (self.folder / path.name).write_text(self.replace(path.read_text()))
-        (self.folder / "main.conf").write_text(self.main())
+        (self.folder / "main.conf").write_text(self.named(self.main()))
         # Where programs write what does not fit into memory: there is no such place.
         env = {"PATH": os.environ["PATH"] + ":/usr/sbin", "HOME": str(self.folder),
                "TMPDIR": str(self.folder / "none")}
@@ -55,7 +56,14 @@ class WebServer:
                          str(self.authority.certificate), "/etc/ssl/reports.shop.example/key.pem":
                          str(self.authority.key)}.items():
             text = text.replace(old, new)
-        return text
+        return self.named(text)
+
+    def named(self, text):
+        """A text with this server's domain."""
+        if self.domain == DOMAIN:
+            return text
+        text = text.replace(f"https://{REPORTS}/", f"https://{REPORTS}:{self.port}/")
+        return text.replace(DOMAIN, self.domain)
 
     def validate(self, env):
         """Asks the program what it thinks of the files."""
@@ -74,6 +82,7 @@ class WebServer:
 
     def connection(self, host=REPORTS, source="127.0.0.1"):
         """A connection that verifies the certificate."""
+        host = self.named(host)
         context = ssl.create_default_context(cafile=self.authority.ca)
         plain = socket.create_connection(("127.0.0.1", self.port), timeout=TIMEOUT_SECONDS,
                                          source_address=(source, 0))
