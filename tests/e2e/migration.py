@@ -97,8 +97,8 @@ def check_settings(binary, text, where):
 
 def accepts(binary, arguments, where):
     """`lookoutd check` says that it can run so."""
-    done = subprocess.run([binary, "check", *arguments], capture_output=True, text=True, timeout=20, check=False,
-                          env={})
+    done = subprocess.run([binary, "check", *arguments], capture_output=True, text=True, timeout=20,
+                          check=False, env={})
     equal("The exit code of `lookoutd check`", 0, done.returncode, f"{where}: {done.stderr}")
 
 

@@ -99,8 +99,8 @@ def test_go_csp_collector_filters(bench):
     (bench.directory / "filter.txt").write_text("# a comment\n\nthirdparty://\nhttps://ads.example/x\n")
     (bench.directory / "domains.txt").write_text("# a comment\nwidgets.example\n")
     script, = samples(GO, "sh")
-    rules = subprocess.run(["sh", "-c", script], cwd=bench.directory, capture_output=True, text=True, check=True,
-                           timeout=20).stdout
+    rules = subprocess.run(["sh", "-c", script], cwd=bench.directory, capture_output=True, text=True,
+                           check=True, timeout=20).stdout
     daemon = bench.lookoutd(config=rules)
     for blocked, noise in (("thirdparty://a", "injected"), ("https://ads.example/x.js", "injected"),
                            ("https://ads.example/y.js", "none"), ("https://widgets.example/a.js", "injected"),
@@ -224,11 +224,12 @@ def test_sentry_and_report_uri(bench):
               if name.startswith("intake.query_attributes"))
     daemon = bench.lookoutd(config=f"intake: {{ {asked.removeprefix('intake.')} }}\n")
     event = post(daemon, "/report?environment=live&release=1.2&more=x", {"csp-report": VIOLATION})
-    equal("What is kept of the query", {"environment": "live", "release": "1.2"}, event["lookout"]["query"], event)
+    equal("What is kept of the query", {"environment": "live", "release": "1.2"}, event["lookout"]["query"],
+          event)
     paths = [re.search(r"reports\.shop\.example(/\S+?)`", row[1]) for row in table(text, "report-uri")]
     paths = [found.group(1) for found in paths if found]
-    equal("The paths for people who come from report-uri.com", ["/report", "/csp/report-only", "/report"], paths,
-          "README.md")
+    equal("The paths for people who come from report-uri.com", ["/report", "/csp/report-only", "/report"],
+          paths, "README.md")
     for path, disposition in zip(paths, (None, "report", None)):
         event = post(daemon, path, {"csp-report": VIOLATION})
         equal("The disposition", disposition, event["body"].get("disposition"), path)

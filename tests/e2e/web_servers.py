@@ -52,9 +52,10 @@ class WebServer:
 
     def replace(self, text):
         """A shipped file with this machine's addresses and paths."""
-        for old, new in {**self.addresses(), INTAKE: self.intake, "/etc/ssl/reports.shop.example/fullchain.pem":
-                         str(self.authority.certificate), "/etc/ssl/reports.shop.example/key.pem":
-                         str(self.authority.key)}.items():
+        certificates = "/etc/ssl/reports.shop.example/"
+        for old, new in {**self.addresses(), INTAKE: self.intake,
+                         certificates + "fullchain.pem": str(self.authority.certificate),
+                         certificates + "key.pem": str(self.authority.key)}.items():
             text = text.replace(old, new)
         return self.named(text)
 
