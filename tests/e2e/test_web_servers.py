@@ -6,6 +6,8 @@ import gzip
 import json
 import os
 import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -207,6 +209,24 @@ def test_lookoutd_is_down(bench):
             answer = server.request("POST", "/report", REPORT, JSON)
             expect(answer.status in (502, 503), f"{server.name} without lookoutd", expected="502 or 503",
                    found=answer.status, where="/report")
+        back = ThreadingHTTPServer(("127.0.0.1", urlsplit(daemon.intake).port), BackAgain)
+        threading.Thread(target=back.serve_forever, daemon=True).start()
+        bench.closers += [back.server_close, back.shutdown]  # called from the last to the first
+        equal("The first upload afterwards", 204, server.request("POST", "/report", REPORT, JSON).status,
+              server.name)
+
+
+class BackAgain(BaseHTTPRequestHandler):
+    """Stands for a lookoutd that was started again on the same port."""
+
+    def do_POST(self):  # the name is http.server's
+        """Takes everything."""
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *_):
+        """Says nothing: the test's output is for its results."""
 
 
 def test_logs_and_disk(bench):
