@@ -136,7 +136,7 @@ def test_settings(bench):
           stack.PATH)
     volume = service.mounted(found["delivery"]["spool"]["directory"])
     equal("The spool is not in the volume that the image prepares", ("spool", "/var/lib/lookoutd"),
-          (volume.source, volume.target), stack.PATH)
+          volume and (volume.source, volume.target), stack.PATH)
     collector, path = stack.settings(stack.services()["collector"], "--config=")
     (receiver,) = [one for name, one in collector["receivers"].items() if name == "otlp"]
     transport = {"http/protobuf": "http", "grpc": "grpc"}[found["otlp"]["protocol"]]

@@ -55,7 +55,8 @@ class Stack:
         env = self.services["lookoutd"].environment
         endpoint = env["OTEL_EXPORTER_OTLP_ENDPOINT"].replace("http://collector:4318", self.collector.endpoint)
         daemon = self.bench.lookoutd(exporters=("otlp",), env={
-            **env, "LOOKOUT_CONFIG": str(tree) + env["LOOKOUT_CONFIG"], "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint})
+            **env, "LOOKOUT_CONFIG": str(tree) + env["LOOKOUT_CONFIG"], "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
+            "OTEL_METRIC_EXPORT_INTERVAL": "300"})  # metrics, which are not to come, would come soon
         eventually(lambda: expect(spool.is_dir(), "There is no spool", expected="a directory", found="none",
                                   where=spool))
         return daemon
