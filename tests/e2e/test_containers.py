@@ -208,12 +208,14 @@ def check_health(done, code, words):
 
 def test_spool_volume(bench):
     """The spool's volume is enough for it to keep what the collector does not take."""
-    last, volume = dockerfile.stages()[-1], bench.directory / "volume"
+    (build, last), volume = dockerfile.stages(), bench.directory / "volume"
     volume.mkdir()
     (copied,) = [instruction for instruction in last.all("COPY") if "chown" in instruction.flags]
-    equal("The volume's place in the image does not belong to its user, or not to group 0",
-          (f"{last.only('USER').text.split(':')[0]}:0", "/var/lib/lookoutd"),
-          (copied.flags["chown"], copied.words[-1]), dockerfile.PATH)
+    source, destination = copied.words
+    mode, made = re.search(rf"install -d -m (\d+) {source}(\S+)$", build.only("RUN").text).groups()
+    equal("The volume's place in the image is not for its user and group 0",
+          (f"{last.only('USER').text.split(':')[0]}:0", "0770", "/var/lib/lookoutd"),
+          (copied.flags["chown"], mode, destination + made), dockerfile.PATH)
     root = ImageRoot(bench, last.only("ENTRYPOINT").words[0])
     container, pid = root.start(last.only("ENTRYPOINT").words, {
         "LOOKOUT_LISTEN": "127.0.0.1:0", "LOOKOUT_ADMIN_LISTEN": "127.0.0.1:0",
