@@ -38,7 +38,7 @@ class Prometheus:
         self.process = self.bench.process(self.name, [
             "prometheus", f"--config.file={self.config}", "--web.listen-address=127.0.0.1:0",
             f"--storage.tsdb.path={self.store}"], {"PATH": os.environ["PATH"]})
-        address = self.process.wait_for(r'msg="Listening on" address=(\S+)', "stderr").group(1)
+        address = self.process.wait_for(r'msg="Listening on".* address=(\S+)', "stderr").group(1)
         self.process.wait_for("Server is ready", "stderr")
         self.api = f"http://{address}/api/v1"
         self.url = self.api + "/query"
