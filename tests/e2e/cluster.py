@@ -21,8 +21,7 @@ class Api:
     """Kubernetes' API server, for who lists and watches the pods of one namespace."""
 
     def __init__(self, namespace, pods):
-        self.ending, api = threading.Event(), self
-        self.asked = []
+        self.ending = ending = threading.Event()
 
         class Handler(BaseHTTPRequestHandler):
             """One request."""
@@ -31,13 +30,12 @@ class Api:
                 """Lists, or holds a watch open in which nothing happens."""
                 parts = urlsplit(self.path)
                 query = parse_qs(parts.query)
-                api.asked.append((parts.path, query))
                 known = parts.path == f"/api/v1/namespaces/{namespace}/pods"
                 self.send_response(200 if known else 404)
                 self.send_header("Content-Type", "application/json")
                 self.end_headers()
                 if "watch" in query:
-                    api.ending.wait()
+                    ending.wait()
                 elif known:
                     self.wfile.write(json.dumps({
                         "kind": "PodList", "apiVersion": "v1", "metadata": {"resourceVersion": "1"},
@@ -64,15 +62,14 @@ def selected(item, query):
     return wanted.items() <= item["metadata"]["labels"].items()
 
 
-def running(documents, name, namespace, daemon=None, phase="Running", labels=None):
+def running(documents, name, namespace, daemon):
     """A pod of the Deployment as the API tells it, with the ports that the daemon has got."""
-    real = {listener: int(getattr(daemon, listener).rsplit(":", 1)[1]) if daemon else 1
-            for listener in ("intake", "admin")}
-    ports = [{**port, "containerPort": real[port["name"]]} for port in container(documents)["ports"]]
+    ports = [{**port, "containerPort": int(getattr(daemon, port["name"]).rsplit(":", 1)[1])}
+             for port in container(documents)["ports"]]
     return {"metadata": {"name": name, "namespace": namespace, "uid": name,
-                         "labels": labels or pod(documents)["metadata"]["labels"]},
+                         "labels": pod(documents)["metadata"]["labels"]},
             "spec": {"nodeName": "node", "containers": [{"name": "lookoutd", "image": "x", "ports": ports}]},
-            "status": {"phase": phase, "podIP": "127.0.0.1", "hostIP": "127.0.0.1",
+            "status": {"phase": "Running", "podIP": "127.0.0.1", "hostIP": "127.0.0.1",
                        "conditions": [{"type": "Ready", "status": "True"}]}}
 
 

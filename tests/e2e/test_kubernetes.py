@@ -11,8 +11,8 @@ import kubernetes_validate
 import pod_security
 import yaml
 from checks import equal, expect
-from manifests import (BASE, EXAMPLE, FOLDER, NAME, NEWEST, OLDEST, container, environment, kustomizations, named,
-                       of_kind, pod, quantity, rendered, run_kubectl, seconds, settings_file)
+from manifests import (BASE, EXAMPLE, FOLDER, NEWEST, OLDEST, container, environment, kustomizations, named, of_kind,
+                       pod, quantity, rendered, seconds, settings_file)
 
 README = FOLDER / "README.md"
 MIB = 1 << 20
@@ -50,6 +50,8 @@ def test_kustomize(bench):
     listed = yaml.safe_load((EXAMPLE / "kustomization.yaml").read_text())["components"]
     equal("The example does not show every component", sorted(it.name for it in (FOLDER / "components").iterdir()),
           sorted(Path(it).name for it in listed), EXAMPLE)
+    expect(f"Kubernetes {OLDEST} or newer" in README.read_text(), "The README promises another version",
+           expected=OLDEST, found="another", where=README)
 
 
 def identity(document):
@@ -218,6 +220,7 @@ def test_settings(bench):
         equal("The NetworkPolicy lets in to other ports", [[ports["intake"]], [ports["admin"]]],
               [[port["port"] for port in rule["ports"]]
                for rule in named(documents, "NetworkPolicy")["spec"]["ingress"]], folder)
+        check_senders(documents, folder)
         check_egress(documents, settings, folder)
         end = (box["lifecycle"]["preStop"]["sleep"]["seconds"] + seconds(settings["delivery.shutdown_timeout"])
                + MARGIN_SECONDS)
@@ -233,6 +236,13 @@ def test_settings(bench):
                where=folder)
         equal("What is scaled", ("Deployment", "lookoutd"),
               tuple(scaler["scaleTargetRef"][key] for key in ("kind", "name")), folder)
+
+
+def check_senders(documents, folder):
+    """Each port is reached from one namespace only, and not the same one."""
+    senders = [[it["namespaceSelector"]["matchLabels"].get("kubernetes.io/metadata.name") for it in rule["from"]]
+               for rule in named(documents, "NetworkPolicy")["spec"]["ingress"]]
+    equal("Who may send to intake and to admin", [["ingress"], ["monitoring"]], senders, folder)
 
 
 def check_egress(documents, settings, folder):

@@ -16,7 +16,7 @@ from http_client import get, request
 from manifests import EXAMPLE, kustomizations, named, quantity, rendered
 from manifests import container as box
 from processes import free_port
-from test_kubernetes import CONNECTION, MIB
+from test_kubernetes import CONNECTION, MIB, effective
 from test_sigterm import refuses
 
 TOKEN = "token-of-admin"
@@ -97,7 +97,7 @@ def test_memory(bench):
     """With all the events that it may hold waiting for a collector, it leaves as much below the pod's limit as
     connections and bodies could take besides."""
     folder = next(it for it in kustomizations(bench) if it.name == "only-otlp")
-    documents = rendered(folder)
+    documents, settings = effective(bench, folder)
     collector = bench.closing(HttpCollector())
     collector.received.gate.clear()
     daemon = container.start(bench, documents, "lookoutd-1", {}, {
@@ -111,8 +111,9 @@ def test_memory(bench):
            found="none", where=daemon.tail())
     status = Path(f"/proc/{daemon.pid}/status").read_text()
     peak = int(re.search(r"^VmHWM:\s+(\d+) kB$", status, re.M).group(1)) << 10
-    rest = 64 * MIB + 4096 * CONNECTION  # the defaults of intake.max_in_flight_bytes and of intake.max_connections
+    rest = quantity(settings["intake.max_in_flight_bytes"]) + settings["intake.max_connections"] * CONNECTION
     limit = quantity(box(documents)["resources"]["limits"]["memory"])
-    expect(32 * MIB < peak < limit - rest, "What it takes at most is not below the limit",
-           expected=f"32 to {(limit - rest) // MIB} MiB", found=f"{peak / MIB:.1f} MiB", where="VmHWM")
+    held = quantity(settings["delivery.memory_bytes"])
+    expect(held < peak < limit - rest, "What it takes at most is not below the limit",
+           expected=f"{held // MIB} to {(limit - rest) // MIB} MiB", found=f"{peak / MIB:.1f} MiB", where="VmHWM")
     collector.received.gate.set()

@@ -11,7 +11,8 @@ import yaml
 from checks import equal, eventually, expect
 from cluster import Api, Scraper, running, scrape_config
 from collector import HttpCollector
-from manifests import EXAMPLE, FOLDER, NEWEST, named, rendered, run_kubectl
+from http_client import get
+from manifests import EXAMPLE, FOLDER, NAME, NEWEST, named, rendered, run_kubectl
 from otlp_metrics import series_of
 from prometheus import Prometheus
 from test_kubernetes import README, check_operator
@@ -20,6 +21,8 @@ from test_kubernetes_pods import REPORT, SECRETS, TOKEN
 RULES = sorted((FOLDER.parent / "prometheus").glob("*.rules.yml"))
 SCRAPE = FOLDER / "scrape.yml"
 SENT = {"lookoutd-7d4b9c6f5-x2x7k": 3, "lookoutd-7d4b9c6f5-9wlqz": 5}
+# The most that `kubectl apply` keeps in an annotation.
+APPLIED = 256 << 10
 # What the operator makes of a Service's label.
 UNSAFE = re.compile(r"[^a-zA-Z0-9_]")
 # Labels that discovery gives to targets; a metric that has one of them would be renamed.
@@ -82,8 +85,8 @@ def test_discovery(bench):
     daemons = pods(bench, bench.closing(HttpCollector()))
     namespace = named(rendered(EXAMPLE), "Deployment")["metadata"]["namespace"]
     listed = [running(rendered(EXAMPLE), name, namespace, daemon) for name, daemon in daemons.items()]
-    listed.append(running(rendered(EXAMPLE), "lookoutd-evicted", namespace, phase="Failed"))
-    listed.append(running(rendered(EXAMPLE), "another", namespace, labels={"app.kubernetes.io/name": "another"}))
+    listed.append({**listed[0], "metadata": {**listed[0]["metadata"], "name": "another", "uid": "another",
+                                             "labels": {NAME: "another"}}})
     api = bench.closing(Api(namespace, listed))
     token = bench.directory / "token"
     token.write_text(TOKEN)
@@ -95,7 +98,8 @@ def test_discovery(bench):
 
 
 def test_scrape_config(bench):
-    """A strict reader takes the file as it is; promtool takes it without the discovery, which Debian's has not."""
+    """A strict reader takes the file as it is. promtool and Prometheus take it without the discovery, which Debian's
+    have not; of what that would find, admin of the pods that run is left."""
     text = SCRAPE.read_text()
     broken = text.replace("namespaces:", "name_spaces:")
     for name, shown, expected in (("scrape", text, True), ("broken", broken, False)):
@@ -103,37 +107,56 @@ def test_scrape_config(bench):
         path.write_text(shown)
         equal("VictoriaMetrics' dry run", expected, Scraper.accepts(path), path)
     config = yaml.safe_load(text)
-    del config["scrape_configs"][0]["kubernetes_sd_configs"]
+    (job,) = config["scrape_configs"]
+    del job["kubernetes_sd_configs"]
+    job["static_configs"] = [
+        {"targets": [f"127.0.0.1:{number}"], "labels": {f"__meta_kubernetes_pod_{name}": value for name, value in (
+            ("name", f"pod-{number}"), ("phase", phase), ("container_port_name", port))}}
+        for number, phase, port in ((1, "Running", "admin"), (2, "Running", "intake"), (3, "Failed", "admin"),
+                                    (4, "Succeeded", "admin"), (5, "Pending", "admin"))]
     path = bench.directory / "without.yml"
     path.write_text(yaml.safe_dump(config))
     check_with("promtool", "check", "config", path)
+    prometheus = Configured(bench, config)
+    eventually(lambda: equal("What is scraped", [{"job": "lookoutd", "instance": f"pod-{number}"} for number in (1, 5)],
+                             prometheus.targets(), SCRAPE))
 
 
-class Monitored(Prometheus):
-    """A Prometheus that is configured as the operator would by the example's ServiceMonitor, and whose discovery is
-    a file; the rules are those that prometheus-rules prints."""
+class Configured(Prometheus):
+    """A Prometheus with a configuration of its own."""
 
-    def __init__(self, bench, daemons):
-        documents = rendered(EXAMPLE)
-        spec, service = named(documents, "ServiceMonitor")["spec"], named(documents, "Service", "lookoutd-admin")
-        (endpoint,) = spec["endpoints"]
-        job = "__meta_kubernetes_service_label_" + UNSAFE.sub("_", spec["jobLabel"])
-        label = service["metadata"]["labels"][spec["jobLabel"]]
-        targets = [{"targets": [daemon.admin.removeprefix("http://")],
-                    "labels": {"__meta_kubernetes_pod_name": name, job: label}} for name, daemon in daemons.items()]
-        secret = endpoint["authorization"]["credentials"]
-        scrape = {"job_name": "serviceMonitor/lookoutd/lookoutd/0", "metrics_path": endpoint["path"],
-                  "static_configs": targets,
-                  "authorization": {"type": endpoint["authorization"]["type"],
-                                    "credentials": SECRETS[secret["name"], secret["key"]]},
-                  "relabel_configs": [{"source_labels": [job], "target_label": "job"},
-                                      *map(snake_case, endpoint["relabelings"])]}
+    def __init__(self, bench, config):
         self.bench, self.name, self.store = bench, "prometheus", bench.directory / "tsdb"
         self.config = bench.directory / "prometheus.yml"
-        self.config.write_text(yaml.safe_dump({
-            "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
-            "rule_files": [str(path) for path in write_rules(bench)], "scrape_configs": [scrape]}))
+        self.config.write_text(yaml.safe_dump(config))
         self.start()
+
+    def targets(self):
+        """The labels of what it scrapes."""
+        found = get(self.api + "/targets").json()["data"]["activeTargets"]
+        return sorted((it["labels"] for it in found), key=lambda labels: labels["instance"])
+
+
+def monitored(bench, daemons):
+    """A Prometheus that is configured as the operator would by the example's ServiceMonitor, and told of the targets;
+    the rules are those that prometheus-rules prints."""
+    documents = rendered(EXAMPLE)
+    spec, service = named(documents, "ServiceMonitor")["spec"], named(documents, "Service", "lookoutd-admin")
+    (endpoint,) = spec["endpoints"]
+    job = "__meta_kubernetes_service_label_" + UNSAFE.sub("_", spec["jobLabel"])
+    label = service["metadata"]["labels"][spec["jobLabel"]]
+    targets = [{"targets": [daemon.admin.removeprefix("http://")],
+                "labels": {"__meta_kubernetes_pod_name": name, job: label}} for name, daemon in daemons.items()]
+    kind, secret = (endpoint["authorization"][member] for member in ("type", "credentials"))
+    return Configured(bench, {
+        "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
+        "rule_files": [str(path) for path in write_rules(bench)],
+        "scrape_configs": [{
+            "job_name": "serviceMonitor/lookoutd/lookoutd/0", "metrics_path": endpoint["path"],
+            "static_configs": targets,
+            "authorization": {"type": kind, "credentials": SECRETS[secret["name"], secret["key"]]},
+            "relabel_configs": [{"source_labels": [job], "target_label": "job"},
+                                *map(snake_case, endpoint["relabelings"])]}]})
 
 
 def snake_case(relabeling):
@@ -163,7 +186,7 @@ def test_service_monitor(bench):
     gone and another one has come."""
     collector = bench.closing(HttpCollector())
     daemons = pods(bench, collector)
-    prometheus = Monitored(bench, daemons)
+    prometheus = monitored(bench, daemons)
     prometheus.expect("sum by (job, instance) (lookout_reports_total)", ("job", "instance"),
                       {("lookoutd", name): count for name, count in SENT.items()})
     prometheus.expect("sum(lookout_reports_total)", (), {(): sum(SENT.values())})
@@ -188,10 +211,13 @@ def test_rules(bench):
           sorted(name for name in names if re.fullmatch(r"lookoutd[a-z-]*", name)), names)
     for path in write_rules(bench):
         check_with("promtool", "check", "rules", path)
-    command = re.search(r"kubectl (create configmap lookoutd-rules [^\n]*)", README.read_text()).group(1)
+    command = re.search(r"kubectl (create configmap lookoutd-rules [^\n]*)", README.read_text()).group(1).rstrip("\\")
     made = yaml.safe_load(run_kubectl(NEWEST, *command.split(), "--dry-run=client", "--output=yaml"))
     equal("The ConfigMap has not all rules", {path.name: path.read_text() for path in RULES},
           {name: text for name, text in made["data"].items() if name.endswith(".rules.yml")}, README)
+    size = sum(map(len, made["data"].values()))
+    expect(size < APPLIED, "kubectl apply does not take a ConfigMap of that size", expected=APPLIED, found=size,
+           where=README)
 
 
 def check_with(*argv):
