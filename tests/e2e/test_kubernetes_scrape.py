@@ -2,6 +2,7 @@
 scrape configuration, by the ServiceMonitor, by the rules, and over OTLP; and no instance is there twice.
 """
 
+import json
 import os
 import re
 import subprocess
@@ -21,9 +22,11 @@ from test_kubernetes_pods import REPORT, SECRETS, TOKEN
 RULES = sorted((FOLDER.parent / "prometheus").glob("*.rules.yml"))
 SCRAPE = FOLDER / "scrape.yml"
 SENT = {"lookoutd-7d4b9c6f5-x2x7k": 3, "lookoutd-7d4b9c6f5-9wlqz": 5}
+NEXT = "lookoutd-7d4b9c6f5-zb5pt"
+INCREASES = "sum by (instance) (sum_over_time(lookout:reports:increase[1h]))"
 # The most that `kubectl apply` keeps in an annotation.
 APPLIED = 256 << 10
-# What the operator makes of a Service's label.
+# What discovery does not keep of the name of a Service's label.
 UNSAFE = re.compile(r"[^a-zA-Z0-9_]")
 # Labels that discovery gives to targets; a metric that has one of them would be renamed.
 TARGET_LABELS = {"job", "instance", "namespace", "service", "pod", "container", "endpoint", "node"}
@@ -31,14 +34,17 @@ TARGET_LABELS = {"job", "instance", "namespace", "service", "pod", "container", 
 
 def pods(bench, collector):
     """Two pods that have taken reports, each its own number; metrics go to the collector as well."""
-    daemons = {}
-    for name, count in SENT.items():
-        daemons[name] = container.start(
-            bench, rendered(EXAMPLE), name, SECRETS,
-            {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint, "OTEL_METRICS_EXPORTER": "otlp",
-             "OTEL_METRIC_EXPORT_INTERVAL": "300"}, exporters=("otlp",), authorization=f"Bearer {TOKEN}")
-        daemons[name].post([REPORT] * count, items=count)
-    return daemons
+    return {name: one(bench, collector, name, count) for name, count in SENT.items()}
+
+
+def one(bench, collector, name, count):
+    """A pod that has taken so many reports."""
+    daemon = container.start(
+        bench, rendered(EXAMPLE), name, SECRETS,
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint, "OTEL_METRICS_EXPORTER": "otlp",
+         "OTEL_METRIC_EXPORT_INTERVAL": "300"}, exporters=("otlp",), authorization=f"Bearer {TOKEN}")
+    daemon.post([REPORT] * count, items=count)
+    return daemon
 
 
 def test_otlp(bench):
@@ -137,26 +143,43 @@ class Configured(Prometheus):
         return sorted((it["labels"] for it in found), key=lambda labels: labels["instance"])
 
 
-def monitored(bench, daemons):
-    """A Prometheus that is configured as the operator would by the example's ServiceMonitor, and told of the targets;
-    the rules are those that prometheus-rules prints."""
-    documents = rendered(EXAMPLE)
-    spec, service = named(documents, "ServiceMonitor")["spec"], named(documents, "Service", "lookoutd-admin")
+def monitored(bench):
+    """A Prometheus that is configured as the operator would by the example's ServiceMonitor, and finds its targets in
+    a file; the rules are those that prometheus-rules prints."""
+    spec = named(rendered(EXAMPLE), "ServiceMonitor")["spec"]
     (endpoint,) = spec["endpoints"]
-    job = "__meta_kubernetes_service_label_" + UNSAFE.sub("_", spec["jobLabel"])
-    label = service["metadata"]["labels"][spec["jobLabel"]]
-    targets = [{"targets": [daemon.admin.removeprefix("http://")],
-                "labels": {"__meta_kubernetes_pod_name": name, job: label}} for name, daemon in daemons.items()]
     kind, secret = (endpoint["authorization"][member] for member in ("type", "credentials"))
     return Configured(bench, {
         "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
         "rule_files": [str(path) for path in write_rules(bench)],
         "scrape_configs": [{
             "job_name": "serviceMonitor/lookoutd/lookoutd/0", "metrics_path": endpoint["path"],
-            "static_configs": targets,
+            "file_sd_configs": [{"files": [str(targets_file(bench))]}],
             "authorization": {"type": kind, "credentials": SECRETS[secret["name"], secret["key"]]},
-            "relabel_configs": [{"source_labels": [job], "target_label": "job"},
+            "relabel_configs": [{"source_labels": [service_label(spec["jobLabel"])], "target_label": "job"},
                                 *map(snake_case, endpoint["relabelings"])]}]})
+
+
+def targets_file(bench):
+    """Where that Prometheus looks for its targets."""
+    return bench.directory / "targets.json"
+
+
+def discover(bench, daemons):
+    """Tells it of these pods and no others, with the labels that discovery gives."""
+    name = named(rendered(EXAMPLE), "ServiceMonitor")["spec"]["jobLabel"]
+    value = named(rendered(EXAMPLE), "Service", "lookoutd-admin")["metadata"]["labels"][name]
+    new = targets_file(bench).with_suffix(".new")
+    new.write_text(json.dumps([
+        {"targets": [daemon.admin.removeprefix("http://")],
+         "labels": {"__meta_kubernetes_pod_name": pod, service_label(name): value}}
+        for pod, daemon in daemons.items()]))
+    new.replace(targets_file(bench))
+
+
+def service_label(name):
+    """What discovery calls a Service's label."""
+    return "__meta_kubernetes_service_label_" + UNSAFE.sub("_", name)
 
 
 def snake_case(relabeling):
@@ -186,7 +209,8 @@ def test_service_monitor(bench):
     gone and another one has come."""
     collector = bench.closing(HttpCollector())
     daemons = pods(bench, collector)
-    prometheus = monitored(bench, daemons)
+    discover(bench, daemons)
+    prometheus = monitored(bench)
     prometheus.expect("sum by (job, instance) (lookout_reports_total)", ("job", "instance"),
                       {("lookoutd", name): count for name, count in SENT.items()})
     prometheus.expect("sum(lookout_reports_total)", (), {(): sum(SENT.values())})
@@ -194,8 +218,13 @@ def test_service_monitor(bench):
     for daemon in daemons.values():
         daemon.post([REPORT])
     # What was counted before the rules began to work is no increase to them.
-    prometheus.expect("sum by (instance) (sum_over_time(lookout:reports:increase[1h]))", ("instance",),
-                      {(name,): 1 for name in SENT})
+    increases = {(name,): 1 for name in SENT}
+    prometheus.expect(INCREASES, ("instance",), increases)
+    daemons.pop(next(iter(SENT))).terminate()
+    daemons[NEXT] = one(bench, collector, NEXT, 4)
+    discover(bench, daemons)
+    prometheus.expect(INCREASES, ("instance",), {**increases, (NEXT,): 4})
+    prometheus.expect('up{job="lookoutd"}', ("instance",), {(name,): 1 for name in daemons})
 
 
 def test_rules(bench):
