@@ -50,8 +50,8 @@ class Lookoutd(Process):
         return self
 
     def address(self, listener):
-        """Where it says that it listens, as scheme://127.0.0.1:port."""
-        return self.wait_for(rf"\b{listener}=(https?://127\.0\.0\.1:\d+)", "stderr").group(1)
+        """Where it says that it listens, as scheme://127.0.0.1:port; as text or as JSON."""
+        return self.wait_for(rf'\b{listener}(?:=|":")(https?://127\.0\.0\.1:\d+)', "stderr").group(1)
 
     def post(self, body, path="/report", *, items=1, status=204, **headers):
         """Posts one upload that holds so many items, and expects this answer."""
