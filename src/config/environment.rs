@@ -74,7 +74,7 @@ fn otel_node(setting: &Setting, otel: &Otel, text: &str) -> Read<Node> {
 
 fn check_known(name: &str, value: &str) -> Result<(), ConfigError> {
     let message = match (name.strip_prefix("OTEL_"), name.strip_prefix("LOOKOUT_")) {
-        (Some(rest), _) => check_otel(rest),
+        (Some(rest), _) if !is_service_link(rest, value) => check_otel(rest),
         (_, Some(rest)) if !is_service_link(rest, value) => check_own(name, rest),
         _ => None,
     };
@@ -112,7 +112,7 @@ fn check_own(name: &str, rest: &str) -> Option<String> {
 }
 
 /// Kubernetes gives every container variables about the services around it; those of a service that
-/// is called `lookout` or `lookout-…` begin as ours do, and are nobody's setting.
+/// is called `lookout-…` or `otel-…` begin as ours do, and are nobody's setting.
 fn is_service_link(rest: &str, value: &str) -> bool {
     let address = rest.ends_with("SERVICE_HOST") || rest.contains("SERVICE_PORT");
     let whole_port = rest.ends_with("PORT") && value.contains("://");

@@ -102,10 +102,15 @@ pub(super) fn metrics_exporters(node: &Node) -> Read<Exporters> {
 }
 
 fn exporters(node: &Node, what: &str) -> Read<Exporters> {
-    let names = read::list(node, |node| match read::scalar(node, what)? {
+    let name = |node: &Node| match read::scalar(node, what)? {
         name @ ("otlp" | "console" | "none") => Ok(name.to_owned()),
         _ => Err(Complaint::expected(what, node)),
-    })?;
+    };
+    // `none` alone is how one would write it.
+    let names = match node.value {
+        Value::List(_) => read::list(node, name)?,
+        _ => vec![name(node)?],
+    };
     let has = |name: &str| names.iter().any(|n| n == name);
     if names.is_empty() {
         return Err(Complaint::new(format!("expected {what}, found an empty list")).on(node.line));

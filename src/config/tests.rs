@@ -207,9 +207,13 @@ fn variables_of_kubernetes_services_are_nobodys_setting() {
         ("LOOKOUT_PORT_8480_TCP", "tcp://10.0.0.1:8480"),
         ("LOOKOUT_PORT_8480_TCP_ADDR", "10.0.0.1"),
         ("LOOKOUT_INTAKE_PORT_8480_TCP_PROTO", "tcp"),
+        ("OTEL_COLLECTOR_SERVICE_HOST", "10.0.0.2"),
+        ("OTEL_COLLECTOR_PORT", "tcp://10.0.0.2:4317"),
+        ("OTEL_COLLECTOR_PORT_4317_TCP_ADDR", "10.0.0.2"),
     ];
     assert_eq!(from_variables(&links).unwrap(), defaults());
     assert!(from_variables(&[("LOOKOUT_PORT", "8480")]).is_err());
+    assert!(from_variables(&[("OTEL_EXPORTER_PROMETHEUS_PORT", "9464")]).is_err());
 }
 
 #[test]

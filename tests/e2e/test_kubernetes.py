@@ -287,11 +287,3 @@ def check_spool(documents, settings, folder):
               quantity(container(documents)["resources"]["requests"]["ephemeral-storage"]), folder)
         expect(settings["otlp.endpoint"], "There is a spool and nothing to spool for", expected="an endpoint",
                found=None, where=folder)
-
-
-def test_service_links(bench):
-    """Why the pod has no service links: those of a collector beside it would stop the start."""
-    done = subprocess.run([bench.binary, "check"], check=False, timeout=30, capture_output=True, text=True,
-                          env={"OTEL_COLLECTOR_PORT_4318_TCP": "tcp://10.0.0.1:4318"})
-    equal("lookoutd takes service links: enableServiceLinks can go, and the comment on it", 2, done.returncode,
-          done.stderr)

@@ -245,6 +245,14 @@ fn exporters_chosen_without_an_endpoint_go_to_this_machine() {
 }
 
 #[test]
+fn one_exporter_needs_no_list() {
+    let yaml = "otlp: { endpoint: 'http://c', logs: { exporters: console }, metrics: { exporters: none } }";
+    let otlp = from_yaml(yaml).unwrap().otlp;
+    assert!(otlp.logs.console && otlp.logs.otlp.is_none() && otlp.metrics.otlp.is_none());
+    assert!(from_yaml("otlp: { logs: { exporters: { otlp: true } } }").is_err());
+}
+
+#[test]
 fn exporters_that_cannot_be_honoured() {
     for (name, value, message) in [
         ("OTEL_LOGS_EXPORTER", "stdout", "[0]: expected otlp, console or none, found \"stdout\""),
