@@ -18,7 +18,14 @@ pub(super) struct Failures {
 
 impl Default for Failures {
     fn default() -> Failures {
-        Failures { accepts: Throttle::new(LOG_INTERVAL), handshakes: Throttle::new(LOG_INTERVAL) }
+        Failures {
+            accepts: Throttle::new(LOG_INTERVAL, |count| {
+                tracing::warn!(count, "more connections could not be accepted");
+            }),
+            handshakes: Throttle::new(LOG_INTERVAL, |count| {
+                tracing::info!(count, "more TLS handshakes failed")
+            }),
+        }
     }
 }
 
