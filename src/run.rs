@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use tokio::sync::Semaphore;
 use tokio::time::MissedTickBehavior;
 use uuid::Uuid;
 
@@ -95,6 +96,8 @@ impl Daemon {
         let intake = Arc::new(Intake::new(settings, exports.pipeline(settings, &table), tracer));
         let bounds = Bounds {
             connections: open_files::connections(settings.intake.max_connections, RESERVED_FILES),
+            oldest_leaves: false,
+            http2: true,
             with_peer: intake.wants_peer(),
             head_timeout: settings.intake.head_timeout,
             body_timeout: settings.intake.body_timeout,
@@ -102,7 +105,13 @@ impl Daemon {
         let connections = Connections::new(receive::router(intake), bounds, Some(table.clone()));
         let intake_server =
             Listening::start(&intake_listener, cores(), tls.as_ref().map(|tls| &tls.config), &connections)?;
-        let private = Bounds { connections: ADMIN_CONNECTIONS, with_peer: false, ..bounds };
+        let private = Bounds {
+            connections: ADMIN_CONNECTIONS,
+            oldest_leaves: true,
+            http2: false,
+            with_peer: false,
+            ..bounds
+        };
         let connections = Connections::new(admin::router(admin.clone()), private, None);
         let admin_server = Listening::start(&admin_listener, 1, None, &connections)?;
 
@@ -303,7 +312,8 @@ impl Exports {
         }
         let auth = settings.admin.auth.as_ref().map(Auth::load).transpose()?.map(Arc::new);
         let unready_after = settings.admin.unready_after;
-        Ok(Admin { scrape, listening: AtomicBool::new(false), auth, unready_after, exports })
+        let (turns, listening) = (Arc::new(Semaphore::new(admin::SCRAPES)), AtomicBool::new(false));
+        Ok(Admin { scrape, turns, listening, auth, unready_after, exports })
     }
 
     /// Flushes everything; gives what was still pending at the deadline.
