@@ -92,8 +92,9 @@ impl Admin {
 }
 
 async fn metrics(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Response {
-    let Ok(turn) = admin.turns.clone().acquire_owned().await else {
-        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    // A request that waited for its turn would hold its connection, and could not be told to leave.
+    let Ok(turn) = admin.turns.clone().try_acquire_owned() else {
+        return (StatusCode::SERVICE_UNAVAILABLE, TEXT, "others are reading scrapes\n").into_response();
     };
     // Gathering and encoding thousands of series must not hold up a thread that serves intake.
     let gzip = accepts_gzip(&headers);

@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout};
 use crate::table::Table;
 
 /// How long to wait for a connection that was asked to leave before the next one is.
-const LEAVING: Duration = Duration::from_millis(50);
+const LEAVING: Duration = Duration::from_millis(10);
 
 /// The places of a listening end.
 pub(super) struct Places {

@@ -80,14 +80,19 @@ impl<S> Watched<S> {
     fn written(&mut self, cx: &mut Context<'_>, write: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if write.is_ready() {
             self.stuck = None;
-            return write;
+            // A client with requests in hand is not read from, and must not stay for that.
+            return if self.place.has_to_leave(cx) { timed_out() } else { write };
         }
         let stuck = self.stuck.get_or_insert_with(|| Box::pin(sleep(self.patience.stuck)));
         if stuck.as_mut().poll(cx).is_ready() || self.is_over(cx) {
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            return timed_out();
         }
         Poll::Pending
     }
+}
+
+fn timed_out<T>() -> Poll<io::Result<T>> {
+    Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
