@@ -9,12 +9,15 @@ use std::time::{Duration, Instant};
 
 use auth::Auth;
 use axum::Router;
+use axum::body::Body;
 use axum::extract::State;
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, StatusCode};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::export::prometheus::{self, Scrape};
 
@@ -26,6 +29,8 @@ pub type FailingSince = Box<dyn Fn() -> Option<Instant> + Send + Sync>;
 pub struct Admin {
     /// The scrape.
     pub scrape: Scrape,
+    /// Scrapes that may be in hand at a time.
+    pub turns: Arc<Semaphore>,
     /// Whether intake listens.
     pub listening: AtomicBool,
     /// `admin.auth`; everybody is let in when absent.
@@ -35,6 +40,10 @@ pub struct Admin {
     /// The exports that are on, by name.
     pub exports: Vec<(&'static str, FailingSince)>,
 }
+
+/// Scrapes in hand at a time, from the first byte that is written down to the last that is read: each is
+/// megabytes, and whoever asks for many, or reads them slowly, must not fill the memory with them.
+pub const SCRAPES: usize = 4;
 
 /// Admin's routes. Health and readiness ask for no credentials: what probes them often has none, and they
 /// tell nothing but whether the daemon works.
@@ -83,11 +92,19 @@ impl Admin {
 }
 
 async fn metrics(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Response {
+    // A request that waited for its turn would hold its connection, and could not be told to leave.
+    let Ok(turn) = admin.turns.clone().try_acquire_owned() else {
+        return (StatusCode::SERVICE_UNAVAILABLE, TEXT, "others are reading scrapes\n").into_response();
+    };
     // Gathering and encoding thousands of series must not hold up a thread that serves intake.
     let gzip = accepts_gzip(&headers);
-    let encode = move || if gzip { admin.scrape.gzipped_text() } else { admin.scrape.text() };
+    let encode = move || {
+        let text = if gzip { admin.scrape.gzipped_text() } else { admin.scrape.text() };
+        text.map(|text| Bytes::from_owner(InHand { text, _turn: turn }))
+    };
     match tokio::task::spawn_blocking(encode).await {
-        Ok(Ok(body)) => {
+        Ok(Ok(text)) => {
+            let body = Body::from(text);
             let mut response = ([(CONTENT_TYPE, prometheus::CONTENT_TYPE)], body).into_response();
             if gzip {
                 response.headers_mut().insert(CONTENT_ENCODING, http::HeaderValue::from_static("gzip"));
@@ -99,6 +116,18 @@ async fn metrics(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Respons
                 .into_response()
         }
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+/// A scrape that keeps its turn until the last of it is sent.
+struct InHand {
+    text: Vec<u8>,
+    _turn: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for InHand {
+    fn as_ref(&self) -> &[u8] {
+        &self.text
     }
 }
 
@@ -120,7 +149,8 @@ mod tests {
         let table = Arc::new(crate::table::Table::new(10_000, 0, crate::clock::now()));
         let exports: Vec<(&'static str, FailingSince)> = vec![("otlp logs", Box::new(move || failing))];
         let scrape = Scrape::new(table).unwrap();
-        Admin { scrape, listening: AtomicBool::new(true), auth: None, unready_after, exports }
+        let (turns, listening) = (Arc::new(Semaphore::new(SCRAPES)), AtomicBool::new(true));
+        Admin { scrape, turns, listening, auth: None, unready_after, exports }
     }
 
     #[test]

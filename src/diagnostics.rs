@@ -1,4 +1,10 @@
-//! The daemon's own diagnostics: lines on stderr, for people or as JSON.
+//! The daemon's own diagnostics: lines on stderr, for people or as JSON. No line quotes a request, and
+//! none can be had by the thousands.
+
+use std::any::Any;
+use std::panic::PanicHookInfo;
+use std::sync::LazyLock;
+use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
@@ -7,6 +13,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry};
 
 use crate::config::settings::{Log, LogFormat, LogLevel};
+use crate::export::otlp::throttle::Throttle;
 
 /// The target of the line that is written at every level.
 pub const ANNOUNCEMENT: &str = "lookoutd::announcement";
@@ -22,9 +29,11 @@ pub fn start(log: &Log) {
     };
     // Libraries warn about what peers send, a line for each frame: anybody could fill the disk.
     let libraries = if level < LevelFilter::DEBUG { LevelFilter::ERROR } else { level };
-    // Whatever the level, the first line says where it listens.
+    // Whatever the level, the first line says where it listens; and the library of HTTP/2, which quotes
+    // what clients send, line by line, says errors only.
     let lines_to_write = Targets::new()
         .with_default(libraries)
+        .with_target("h2", LevelFilter::ERROR)
         .with_target(env!("CARGO_CRATE_NAME"), level)
         .with_target(ANNOUNCEMENT, LevelFilter::INFO);
     let lines = tracing_subscriber::fmt::layer().with_target(false).with_writer(std::io::stderr);
@@ -37,4 +46,38 @@ pub fn start(log: &Log) {
     };
     // Fails only when diagnostics are being written already.
     drop(tracing_subscriber::registry().with(lines.with_filter(lines_to_write)).try_init());
+    std::panic::set_hook(Box::new(say_panic));
+}
+
+/// How often panics are said.
+const PANIC_INTERVAL: Duration = Duration::from_secs(60);
+
+/// What happens in place of the standard library's lines, which quote what the code was at work on: there
+/// should be no panic, but if a request can cause one, it can as often as it likes.
+fn say_panic(info: &PanicHookInfo<'_>) {
+    static PANICS: LazyLock<Throttle> = LazyLock::new(|| Throttle::new(PANIC_INTERVAL, |_| {}));
+    if let Some(count) = PANICS.admit(1) {
+        let at = info.location().map(ToString::to_string);
+        tracing::error!(count, at, reason = fixed_reason(info.payload()), "a task of lookoutd panicked");
+    }
+}
+
+/// Why, if the words stand in the source. Others may hold a part of a request.
+fn fixed_reason(payload: &dyn Any) -> Option<&'static str> {
+    payload.downcast_ref::<&'static str>().copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::catch_unwind;
+
+    use super::*;
+
+    #[test]
+    fn a_panic_quotes_nothing() {
+        let reason = |panics: fn()| fixed_reason(&*catch_unwind(panics).unwrap_err());
+        assert_eq!(reason(|| panic!("no such thing")), Some("no such thing"));
+        // The standard library's own message quotes the text.
+        assert_eq!(reason(|| _ = std::hint::black_box("kanarienvögel")[..10].len()), None);
+    }
 }

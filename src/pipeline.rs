@@ -138,7 +138,7 @@ impl Pipeline {
         if self.detail == Detail::Counters {
             return Ok(());
         }
-        if self.caps.allow(class.configured, context.received) {
+        if self.caps.allow(class.configured, context.uptime) {
             let event = Event {
                 report: &report,
                 class,

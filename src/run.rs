@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
+use tokio::sync::Semaphore;
 use tokio::time::MissedTickBehavior;
 use uuid::Uuid;
 
@@ -96,13 +97,21 @@ impl Daemon {
         let intake = Arc::new(Intake::new(settings, exports.pipeline(settings, &table), tracer));
         let bounds = Bounds {
             connections: open_files::connections(settings.intake.max_connections, RESERVED_FILES),
+            oldest_leaves: false,
+            http2: true,
             with_peer: intake.wants_peer() || settings.intake.proxy_protocol,
             head_timeout: settings.intake.head_timeout,
             body_timeout: settings.intake.body_timeout,
             announced_by: announced_by(&settings.intake),
         };
-        let private =
-            Bounds { connections: ADMIN_CONNECTIONS, with_peer: false, announced_by: None, ..bounds.clone() };
+        let private = Bounds {
+            connections: ADMIN_CONNECTIONS,
+            oldest_leaves: true,
+            http2: false,
+            with_peer: false,
+            announced_by: None,
+            ..bounds.clone()
+        };
         let allowed = bounds.connections;
         let connections = Connections::new(receive::router(intake), bounds, Some(table.clone()));
         let intake_server =
@@ -312,7 +321,8 @@ impl Exports {
         }
         let auth = settings.admin.auth.as_ref().map(Auth::load).transpose()?.map(Arc::new);
         let unready_after = settings.admin.unready_after;
-        Ok(Admin { scrape, listening: AtomicBool::new(false), auth, unready_after, exports })
+        let (turns, listening) = (Arc::new(Semaphore::new(admin::SCRAPES)), AtomicBool::new(false));
+        Ok(Admin { scrape, turns, listening, auth, unready_after, exports })
     }
 
     /// Flushes everything; gives what was still pending at the deadline.

@@ -3,8 +3,6 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use jiff::Timestamp;
-
 use crate::config::settings::Site;
 
 /// One budget of events per configured site and second.
@@ -28,22 +26,23 @@ impl EventCaps {
         EventCaps { sites: sites.iter().map(cap).collect() }
     }
 
-    /// Whether one more event of this site may go out in this second.
-    pub(super) fn allow(&self, site: Option<usize>, now: Timestamp) -> bool {
+    /// Whether one more event of this site may go out in this second of the process' life.
+    pub(super) fn allow(&self, site: Option<usize>, uptime: u32) -> bool {
         match site.and_then(|site| self.sites.get(site)) {
-            Some(Some(cap)) => cap.allow(now),
+            Some(Some(cap)) => cap.allow(uptime),
             _ => true,
         }
     }
 }
 
 impl Cap {
-    fn allow(&self, now: Timestamp) -> bool {
-        // Only whether two moments are of the same second matters, so the upper bits may go.
-        let second = (now.as_second().cast_unsigned() & 0xffff_ffff) << 32;
+    fn allow(&self, uptime: u32) -> bool {
         let next = |window: u64| {
-            let events = if window & !0xffff_ffff == second { window & 0xffff_ffff } else { 0 };
-            (events < self.per_second.into()).then_some(second | (events + 1))
+            let (second, events) = (window >> 32, window & 0xffff_ffff);
+            // A thread that was late takes from the second that has begun. If it reopened the one before,
+            // each would begin anew for as long as two threads take turns.
+            let (second, events) = if second < uptime.into() { (uptime.into(), 0) } else { (second, events) };
+            (events < self.per_second.into()).then_some(second << 32 | (events + 1))
         };
         self.window.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok()
     }
@@ -53,14 +52,28 @@ impl Cap {
 mod tests {
     use super::*;
 
+    fn caps() -> EventCaps {
+        let site =
+            |name: &str, events_per_second| Site { name: name.into(), hosts: vec![], events_per_second };
+        EventCaps::new(&[site("shop", Some(2)), site("blog", Some(1)), site("free", None)])
+    }
+
     #[test]
     fn each_second_has_its_budget() {
-        let site = Site { name: "shop".into(), hosts: vec![], events_per_second: Some(2) };
-        let caps = EventCaps::new(&[site]);
-        let at = |second| Timestamp::from_second(second).unwrap();
-        let allowed = |site, second| (0..5).filter(|_| caps.allow(site, at(second))).count();
-        assert_eq!(allowed(Some(0), 1_800_000_000), 2);
-        assert_eq!(allowed(Some(0), 1_800_000_001), 2);
-        assert_eq!(allowed(None, 1_800_000_001), 5);
+        let caps = caps();
+        let allowed = |site, second| (0..5).filter(|_| caps.allow(site, second)).count();
+        for second in [0, 1, 7, u32::MAX] {
+            assert_eq!(allowed(Some(0), second), 2, "{second}");
+            assert_eq!(allowed(Some(1), second), 1, "{second}");
+            assert_eq!((allowed(Some(2), second), allowed(None, second)), (5, 5), "no cap is no cap");
+        }
+    }
+
+    #[test]
+    fn threads_that_are_a_second_apart_share_a_budget() {
+        let caps = caps();
+        assert!(caps.allow(Some(0), 9));
+        let allowed = (0..100).filter(|late| caps.allow(Some(0), 10 - late % 2)).count();
+        assert_eq!(allowed, 2);
     }
 }

@@ -34,10 +34,9 @@ impl Certificate {
         let (not_before, not_after) =
             validity(&chain).ok_or_else(|| format!("{certificate} holds a certificate that is not X.509"))?;
         let secret = secret(&files.key).map_err(|problem| format!("{key} {problem}"))?;
-        let config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, secret);
-        let mut config = config.map_err(|error| match error {
+        let mut config = config(chain.clone(), &secret).map_err(|error| match error {
             Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
-                format!("{key} is not the key of the first certificate in {}", files.certificate.display())
+                format!("{key} is {} in {}", whose(&chain, &secret), files.certificate.display())
             }
             error => format!("{key} cannot be used: {error}"),
         })?;
@@ -55,6 +54,19 @@ impl Certificate {
     }
 }
 
+fn config(chain: Vec<CertificateDer<'static>>, key: &PrivateKeyDer<'_>) -> Result<ServerConfig, Error> {
+    ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key.clone_key())
+}
+
+/// Whose key it is, if not the first one's: files are often put together in the wrong order.
+fn whose(chain: &[CertificateDer<'static>], key: &PrivateKeyDer<'_>) -> String {
+    let at = chain.iter().position(|certificate| config(vec![certificate.clone()], key).is_ok());
+    match at {
+        Some(at) => format!("the key of certificate {}, which has to come first,", at + 1),
+        None => "not the key of the first certificate".to_owned(),
+    }
+}
+
 fn chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let read = std::fs::read(file).map_err(|error| format!("cannot be read: {error}"))?;
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read).collect();
@@ -68,9 +80,14 @@ fn chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
 /// What is wrong with a key is said without a byte of it.
 fn secret(file: &Path) -> Result<PrivateKeyDer<'static>, String> {
     let read = std::fs::read(file).map_err(|error| format!("cannot be read: {error}"))?;
+    // `BEGIN ENCRYPTED PRIVATE KEY`, or `Proc-Type: 4,ENCRYPTED` in one of an old kind.
+    let encrypted = read.windows(9).any(|word| word == b"ENCRYPTED");
     PrivateKeyDer::from_pem_slice(&read).map_err(|error| match error {
-        pem::Error::NoItemsFound => "holds no private key in PEM, or an encrypted one".to_owned(),
-        _ => "holds a private key in broken PEM, or an encrypted one".to_owned(),
+        _ if encrypted => {
+            "holds an encrypted private key, for which there is no password: decrypt it".to_owned()
+        }
+        pem::Error::NoItemsFound => "holds no private key in PEM".to_owned(),
+        _ => "holds a private key in broken PEM".to_owned(),
     })
 }
 
@@ -154,17 +171,27 @@ mod tests {
             assert_eq!(found, format!("intake.tls.certificate: tls.crt {complaint}"), "{certificate}");
         }
         for (key, complaint) in [
-            ("", "holds no private key in PEM, or an encrypted one"),
+            ("", "holds no private key in PEM"),
             (
                 "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n",
-                "holds no private key in PEM, or an encrypted one",
+                "holds an encrypted private key, for which there is no password: decrypt it",
             ),
-            ("-----BEGIN PRIVATE KEY-----\nAAAA\n", "holds a private key in broken PEM, or an encrypted one"),
+            (
+                "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nAAAA\n\
+                 -----END EC PRIVATE KEY-----\n",
+                "holds an encrypted private key, for which there is no password: decrypt it",
+            ),
+            ("-----BEGIN PRIVATE KEY-----\nAAAA\n", "holds a private key in broken PEM"),
             (&Files::new().read("tls.key"), "is not the key of the first certificate in tls.crt"),
         ] {
             let found = Files::new().write("tls.key", key).complaint();
             assert_eq!(found, format!("intake.tls.key: tls.key {complaint}"), "{key}");
         }
+        let files = Files::new();
+        let leaf_last = Files::new().read("tls.crt") + &files.read("tls.crt");
+        let found = files.write("tls.crt", leaf_last).complaint();
+        let expected = "tls.key is the key of certificate 2, which has to come first, in tls.crt";
+        assert_eq!(found, format!("intake.tls.key: {expected}"));
         let unusable = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
         let found = Files::new().write("tls.key", unusable).complaint();
         assert!(found.starts_with("intake.tls.key: tls.key cannot be used: "), "{found}");

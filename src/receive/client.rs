@@ -2,7 +2,7 @@
 //! the event, so it must not be a matter of what the client writes into a header: headers count only
 //! when the connection comes from a proxy that the user named, and only as far as such proxies vouch.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use http::HeaderMap;
 use ipnet::IpNet;
@@ -61,13 +61,26 @@ pub struct ClientKey(u64);
 /// The key of an address. IPv4 goes to `ffff:ffff:a.b:c.d::/64`, which is multicast and so never
 /// anyone's source.
 pub fn client_key(address: IpAddr) -> ClientKey {
-    ClientKey(match address.to_canonical() {
+    ClientKey(match translated(address) {
         IpAddr::V4(address) => 0xffff_ffff_0000_0000 | u64::from(address.to_bits()),
         IpAddr::V6(address) => (address.to_bits() >> 64) as u64,
     })
 }
 
-/// What of the address may leave the process, as text.
+/// An address with one of IPv4 in it as that: mapped, or as a translator in front of servers that speak
+/// IPv6 alone shows every client of IPv4 (64:ff9b::/96, RFC 6052), all of them in one /64.
+fn translated(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => match address.segments() {
+            [0x64, 0xff9b, 0, 0, 0, 0, ..] => IpAddr::V4(Ipv4Addr::from_bits(address.to_bits() as u32)),
+            _ => IpAddr::V6(address),
+        },
+        address => address,
+    }
+}
+
+/// What of the address may leave the process, as text. Truncated, it tells no more of an address of IPv4
+/// than its /24, also where one of IPv6 is made from it.
 pub fn shown(address: IpAddr, privacy: ClientAddress) -> Option<String> {
     match (privacy, address.to_canonical()) {
         (ClientAddress::None, _) => None,
@@ -78,6 +91,9 @@ pub fn shown(address: IpAddr, privacy: ClientAddress) -> Option<String> {
         }
         (ClientAddress::Truncated, IpAddr::V6(address)) => {
             let [a, b, c, ..] = address.segments();
+            // A /48 of 6to4 is the address of one subscriber (RFC 3056). Where others have theirs (Teredo,
+            // NAT64, ISATAP), a /48 does not reach.
+            let c = if a == 0x2002 { c & 0xff00 } else { c };
             Some(Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0).to_string())
         }
     }

@@ -20,8 +20,17 @@ pub(super) struct Failures {
 
 impl Default for Failures {
     fn default() -> Failures {
-        let [accepts, handshakes, unannounced] = [(); 3].map(|()| Throttle::new(LOG_INTERVAL));
-        Failures { accepts, handshakes, unannounced }
+        Failures {
+            accepts: Throttle::new(LOG_INTERVAL, |count| {
+                tracing::warn!(count, "more connections could not be accepted");
+            }),
+            handshakes: Throttle::new(LOG_INTERVAL, |count| {
+                tracing::info!(count, "more TLS handshakes failed")
+            }),
+            unannounced: Throttle::new(LOG_INTERVAL, |count| {
+                tracing::warn!(count, "more connections from trusted proxies began without a PROXY header");
+            }),
+        }
     }
 }
 

@@ -13,11 +13,10 @@ use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use http::Request;
 use hyper::body::Incoming;
 use ipnet::IpNet;
-use tokio::sync::Semaphore;
 use tower_service::Service;
 
 use crate::receive::failures::Failures;
-use crate::receive::place::Place;
+use crate::receive::place::{Place, Places};
 use crate::receive::proxy_protocol::Announced;
 use crate::receive::watched::Patience;
 use crate::table::Table;
@@ -37,6 +36,10 @@ pub struct Peer(pub IpAddr);
 pub struct Bounds {
     /// Connections at a time; more wait at accept.
     pub connections: usize,
+    /// Whether the connection on which a request began longest ago makes room for one that comes.
+    pub oldest_leaves: bool,
+    /// Whether HTTP/2 is spoken, so that one connection can ask for many things at a time.
+    pub http2: bool,
     /// Whether requests are told their peer, the client itself or a proxy.
     pub with_peer: bool,
     /// How long the head of a request may take, and a TLS handshake.
@@ -90,6 +93,7 @@ pub async fn serve(
         .accept_error_handler(move |peer, error| failures.say(peer.is_some(), error))
         .acceptor(bounds.announced());
     bounds.set(server.http_builder());
+    let server = if bounds.http2 { server } else { server.http1_only() };
     match tls {
         None => server.serve(connections).await,
         Some(config) => {
@@ -105,17 +109,16 @@ type Builder = hyper_util::server::conn::auto::Builder<hyper_util::rt::TokioExec
 #[derive(Clone)]
 pub struct Connections {
     router: Router,
-    room: Arc<Semaphore>,
+    places: Arc<Places>,
     bounds: Bounds,
-    counted: Option<Arc<Table>>,
     failures: Arc<Failures>,
 }
 
 impl Connections {
     /// Connections to this router. `counted`: where they are counted, if they are.
     pub fn new(router: Router, bounds: Bounds, counted: Option<Arc<Table>>) -> Connections {
-        let room = Arc::new(Semaphore::new(bounds.connections.min(Semaphore::MAX_PERMITS)));
-        Connections { router, room, bounds, counted, failures: Arc::default() }
+        let places = Arc::new(Places::new(bounds.connections, bounds.oldest_leaves, counted));
+        Connections { router, places, bounds, failures: Arc::default() }
     }
 }
 
@@ -131,14 +134,13 @@ impl Service<SocketAddr> for Connections {
     /// The server awaits this before it accepts the next connection, so waiting for room here leaves
     /// all others in the kernel's backlog.
     fn call(&mut self, peer: SocketAddr) -> Self::Future {
-        let (router, room, counted) = (self.router.clone(), self.room.clone(), self.counted.clone());
+        let (router, places) = (self.router.clone(), self.places.clone());
         let peer = self.bounds.with_peer.then_some(Peer(peer.ip()));
         Box::pin(async move {
             // Those who are here have their turn before the next one is let in. Otherwise clients that come
             // and go as fast as they can pile up.
             tokio::task::yield_now().await;
-            let permit = room.acquire_owned().await.map_err(io::Error::other)?;
-            let place = Arc::new(Place::take(permit, counted));
+            let place = places.take().await?;
             Ok(Connection { router, peer, place })
         })
     }

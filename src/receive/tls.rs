@@ -3,7 +3,7 @@
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use axum_server::tls_rustls::RustlsConfig;
 
@@ -17,8 +17,9 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(5);
 /// How often it is said that the certificate is out of date.
 const REMIND_INTERVAL: Duration = Duration::from_secs(6 * 3600);
 
-/// What tells one content of a file from another without reading it.
-type Stamp = Option<(SystemTime, u64, u64)>;
+/// What tells one content of a file from another without reading it: when anything about it changed (which
+/// nobody can set back, other than the time of its content), how long it is, and which file it is.
+type Stamp = Option<(i64, i64, u64, u64)>;
 
 /// The TLS of intake.
 pub struct Tls {
@@ -28,6 +29,8 @@ pub struct Tls {
     certificate: Certificate,
     /// The files as they were just before they were read.
     read: [Stamp; 2],
+    /// What is wrong with them, if they could not be used.
+    refused: Option<String>,
     reminded: Option<Instant>,
 }
 
@@ -43,7 +46,7 @@ impl Tls {
         let read = stamps(files);
         let certificate = Certificate::load(files)?;
         let config = RustlsConfig::from_config(certificate.config.clone());
-        Ok(Tls { files: files.clone(), config, certificate, read, reminded: None })
+        Ok(Tls { files: files.clone(), config, certificate, read, refused: None, reminded: None })
     }
 
     /// Reads the files again whenever one of them has changed. Open connections stay. What cannot be used
@@ -52,19 +55,32 @@ impl Tls {
         let mut interval = tokio::time::interval(WATCH_INTERVAL);
         loop {
             interval.tick().await;
-            let now = stamps(&self.files);
-            if now != self.read {
-                self.read = now;
-                self.reload();
-            }
-            self.remind();
+            self.look();
         }
     }
 
-    fn reload(&mut self) {
+    /// What could not be used is tried again without a change, too: a certificate becomes valid, and a file
+    /// readable, by itself.
+    fn look(&mut self) {
+        let now = stamps(&self.files);
+        let changed = now != self.read;
+        if changed || self.refused.is_some() {
+            self.read = now;
+            self.reload(changed);
+        }
+        self.remind();
+    }
+
+    fn reload(&mut self, changed: bool) {
         match self.replacement() {
-            Err(problem) => tracing::error!("{problem}; the earlier certificate stays in use"),
+            Err(problem) => {
+                if changed || self.refused.as_ref() != Some(&problem) {
+                    tracing::error!("{problem}; the earlier certificate stays in use");
+                }
+                self.refused = Some(problem);
+            }
             Ok(certificate) => {
+                self.refused = None;
                 self.config.reload_from_config(certificate.config.clone());
                 self.certificate = certificate;
                 self.reminded = None;
@@ -102,7 +118,64 @@ fn stamps(files: &TlsFiles) -> [Stamp; 2] {
     [&files.certificate, &files.key].map(|file| stamp(file).ok())
 }
 
-fn stamp(file: &Path) -> io::Result<(SystemTime, u64, u64)> {
+fn stamp(file: &Path) -> io::Result<(i64, i64, u64, u64)> {
     let metadata = std::fs::metadata(file)?;
-    Ok((metadata.modified()?, metadata.len(), metadata.ino()))
+    Ok((metadata.ctime(), metadata.ctime_nsec(), metadata.len(), metadata.ino()))
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair};
+
+    use super::*;
+
+    /// Calls `done` until it says so.
+    fn eventually(what: &str, mut done: impl FnMut() -> bool) {
+        let end = Instant::now() + Duration::from_secs(10);
+        while !done() {
+            assert!(Instant::now() < end, "{what}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Writes a new pair that is valid from so many seconds after now.
+    fn write_pair(files: &TlsFiles, valid_in: i64) {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        let from = clock::now().as_second() + valid_in;
+        params.not_before = rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(from as u64);
+        std::fs::write(&files.certificate, params.self_signed(&key).unwrap().pem()).unwrap();
+        std::fs::write(&files.key, key.serialize_pem()).unwrap();
+    }
+
+    #[test]
+    fn a_certificate_of_tomorrow_is_taken_up_when_it_is_valid() {
+        let directory = tempfile::tempdir().unwrap();
+        let [certificate, key] = ["tls.crt", "tls.key"].map(|name| directory.path().join(name));
+        let files = TlsFiles { certificate, key };
+        write_pair(&files, -60);
+        let mut tls = Tls::load(&files).unwrap();
+        let first = tls.certificate.config.clone();
+        write_pair(&files, 2);
+        tls.look();
+        assert!(tls.refused.as_ref().unwrap().contains("is not valid before"), "{:?}", tls.refused);
+        assert!(std::sync::Arc::ptr_eq(&first, &tls.certificate.config), "the earlier one stays");
+        eventually("it is not taken up, though it is valid now", || {
+            tls.look();
+            tls.refused.is_none()
+        });
+        assert!(!std::sync::Arc::ptr_eq(&first, &tls.certificate.config));
+    }
+
+    #[test]
+    fn a_file_that_was_written_over_is_another_whatever_its_time_says() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "aaaa").unwrap();
+        let (before, time) = (stamp(file.path()).unwrap(), file.as_file().metadata().unwrap().modified());
+        eventually("it looks the same", || {
+            std::fs::write(file.path(), "bbbb").unwrap();
+            file.as_file().set_modified(*time.as_ref().unwrap()).unwrap();
+            stamp(file.path()).unwrap() != before
+        });
+    }
 }

@@ -93,7 +93,7 @@ impl Intake {
         let mut span = self.tracer.as_ref().map(|tracer| tracer.start("upload"));
         let outcome = match in_hand.position > self.settings.max_in_flight as i64 {
             true => Upload::Overloaded,
-            false => self.receive(request, in_hand.started).await.unwrap_or_else(|refused| refused),
+            false => self.receive(request).await.unwrap_or_else(|refused| refused),
         };
         if let Some(span) = &mut span {
             span.set_attribute(KeyValue::new("lookout.outcome", outcome.as_str()));
@@ -104,7 +104,7 @@ impl Intake {
 
     /// # Errors
     /// The outcome of an upload that did not come as far as the path.
-    async fn receive(&self, request: Request, started: Instant) -> Result<Upload, Upload> {
+    async fn receive(&self, request: Request) -> Result<Upload, Upload> {
         let (head, incoming) = request.into_parts();
         let target = Target::read(&head.uri, &self.settings.query_attributes, self.privacy);
         let client = head.extensions.get::<Peer>().map(|peer| self.client(peer.0, &head.headers));
@@ -116,7 +116,7 @@ impl Intake {
         let shown = client.and_then(|client| client::shown(client, self.privacy.client_address));
         let context = Context {
             received: clock::now(),
-            uptime: clock::uptime_seconds(started),
+            uptime: clock::uptime_seconds(Instant::now()),
             user_agent: user_agent.as_deref(),
             disposition: target.disposition,
             site: target.site,

@@ -60,8 +60,12 @@ impl<S> Watched<S> {
         Watched { stream, place, patience, idle, stuck: None, reads: 0 }
     }
 
-    /// Whether there has been no request for too long. If not, the task is woken when that may be so.
-    fn is_idle(&mut self, cx: &mut Context<'_>) -> bool {
+    /// Whether this is the end: others need the place, or there has been no request for too long. If not,
+    /// the task is woken when that may be so.
+    fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.place.has_to_leave(cx) {
+            return true;
+        }
         while self.idle.as_mut().poll(cx).is_ready() {
             let end = self.place.last_request() + self.patience.idle;
             if end <= Instant::now() {
@@ -72,15 +76,23 @@ impl<S> Watched<S> {
         false
     }
 
-    /// What became of a write, unless nothing was taken for too long.
+    /// What became of a write, unless nothing was taken for too long, or a little now and then for too long.
     fn written(&mut self, cx: &mut Context<'_>, write: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if write.is_ready() {
             self.stuck = None;
-            return write;
+            // A client with requests in hand is not read from, and must not stay for that.
+            return if self.place.has_to_leave(cx) { timed_out() } else { write };
         }
         let stuck = self.stuck.get_or_insert_with(|| Box::pin(sleep(self.patience.stuck)));
-        stuck.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+        if stuck.as_mut().poll(cx).is_ready() || self.is_over(cx) {
+            return timed_out();
+        }
+        Poll::Pending
     }
+}
+
+fn timed_out<T>() -> Poll<io::Result<T>> {
+    Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
@@ -101,7 +113,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
             return read;
         }
         self.reads = 0;
-        if self.is_idle(cx) { Poll::Ready(Ok(())) } else { Poll::Pending }
+        if self.is_over(cx) { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 }
 

@@ -11,7 +11,7 @@ import subprocess
 from urllib.parse import urlsplit
 
 from attacks import REPORT
-from certificates import Authority
+from certificates import Authority, run
 from checks import Failure, equal, eventually, expect
 
 HEADERS = {"Content-Type": "application/reports+json"}
@@ -184,6 +184,12 @@ def test_start(bench):
     refuses(bench, certificate, bench.directory / "none", "none cannot be read: No such file or directory")
     refuses(bench, empty, key, "empty.pem holds no certificate in PEM")
     refuses(bench, certificate, empty, "empty.pem holds no private key in PEM")
+    encrypted, reversed_chain = bench.directory / "encrypted.key", bench.directory / "reversed.pem"
+    run("openssl", "pkcs8", "-topk8", "-in", key, "-out", encrypted, "-passout", "pass:secret")
+    refuses(bench, certificate, encrypted, "encrypted.key holds an encrypted private key")
+    reversed_chain.write_text(authority.ca.read_text() + certificate.read_text())
+    refuses(bench, reversed_chain, key,
+            f"{key} is the key of certificate 2, which has to come first, in {reversed_chain}")
 
 
 def refuses(bench, certificate, key, complaint):

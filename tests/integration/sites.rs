@@ -3,6 +3,7 @@
 
 use crate::support::REPORT;
 use crate::support::daemon::{Daemon, Setup};
+use crate::support::http::Connection;
 
 fn report_of(host: &str) -> String {
     REPORT.replace("https://shop.example/", &format!("https://{host}/"))
@@ -54,4 +55,31 @@ fn over_its_cap_a_sites_events_are_capped_and_its_counters_exact() {
     // The moment of an upload is one moment, so exactly one second's budget goes out.
     assert_eq!(scrape.sum("lookout_events_total", &[("exporter", "console"), ("fate", "capped")]), 195.0);
     assert_eq!(daemon.stop().len(), 5);
+}
+
+/// Whoever began uploads in many seconds and ends them in one does not have the budget of many.
+#[test]
+fn the_second_of_an_upload_is_that_of_its_end() {
+    const UPLOADS: usize = 4;
+    let yaml = "sites: [{ name: shop, hosts: [shop.example], events_per_second: 5 }]";
+    let daemon = Setup::yaml(yaml).start();
+    let body = format!("[{}]", [&REPORT[1..REPORT.len() - 1]; 20].join(","));
+    let upload = format!("POST /report HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    let (most, end) = upload.split_at(upload.len() - 1);
+    let mut connections = Vec::new();
+    for _ in 0..UPLOADS {
+        let mut connection = Connection::open(daemon.intake);
+        connection.write(most.as_bytes()).unwrap();
+        connections.push(connection);
+        // What is waited for is the next second.
+        std::thread::sleep(std::time::Duration::from_millis(1010));
+    }
+    for connection in &mut connections {
+        connection.write(end.as_bytes()).unwrap();
+        assert_eq!(connection.answer().status, 204);
+        daemon.count(20);
+    }
+    let capped = daemon.settle().sum("lookout_events_total", &[("exporter", "console"), ("fate", "capped")]);
+    // The end may fall into two seconds.
+    assert!(capped >= (UPLOADS * 20 - 10) as f64, "{capped}");
 }

@@ -98,9 +98,15 @@ impl Logs {
             health: Arc::clone(&health),
             healed: Notify::new(),
             backoff,
-            failures: Throttle::new(LOG_INTERVAL),
-            rejections: Throttle::new(LOG_INTERVAL),
-            remarks: Throttle::new(LOG_INTERVAL),
+            failures: Throttle::new(LOG_INTERVAL, |tries| {
+                warn!(tries, "more tries to deliver events failed")
+            }),
+            rejections: Throttle::new(LOG_INTERVAL, |events| {
+                warn!(events, "the collector refused more events for good");
+            }),
+            remarks: Throttle::new(LOG_INTERVAL, |requests| {
+                warn!(requests, "the collector took more events and warned");
+            }),
         });
         let (stop, stopped) = watch::channel(None);
         let senders = tokio::spawn(run(sender, stopped));

@@ -78,7 +78,9 @@ impl Metrics {
         telling: Telling,
     ) -> Metrics {
         let health = Arc::new(Health::default());
-        let failures = Throttle::new(LOG_INTERVAL);
+        let failures = Throttle::new(LOG_INTERVAL, |tries| {
+            tracing::warn!(tries, "more tries to deliver metrics failed");
+        });
         let source = Source { resource: Arc::new(resource), table, telling, max_request: MAX_REQUEST };
         let exporter = Exporter { client, source, unsure: Vec::new(), health: health.clone(), failures };
         let (stop, stopped) = watch::channel(None);

@@ -103,10 +103,12 @@ impl Spool {
             turns: Arc::new(Semaphore::new(MAX_TURNS)),
             saves: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
             failing: AtomicBool::new(false),
-            troubles: Throttle::new(LOG_INTERVAL),
-            full: Throttle::new(LOG_INTERVAL),
-            relief: Throttle::new(LOG_INTERVAL),
-            losses: Throttle::new(LOG_INTERVAL),
+            troubles: Throttle::new(LOG_INTERVAL, |times| warn!(times, "the spool's disk failed again")),
+            full: Throttle::new(LOG_INTERVAL, |times| warn!(times, "the spool was full again")),
+            relief: Throttle::new(LOG_INTERVAL, |times| info!(times, "the spool could be written again")),
+            losses: Throttle::new(LOG_INTERVAL, |events| {
+                warn!(events, "more files of the spool were gone or damaged; their events are lost");
+            }),
         };
         let first = spool.recover(found);
         Ok((spool, first))

@@ -42,7 +42,9 @@ impl Traces {
         let transport = Transport {
             client: Arc::new(Client::for_traces(endpoint)?),
             runtime: Handle::current(),
-            failures: Throttle::new(LOG_INTERVAL),
+            failures: Throttle::new(LOG_INTERVAL, |tries| {
+                warn!(tries, "more tries to deliver traces failed")
+            }),
         };
         let exporter = SpanExporter::builder()
             .with_http()

@@ -138,6 +138,9 @@ fn keys() {
     assert_eq!(client_key(ip("2001:db8::1")), client_key(ip("2001:db8::ffff:0:0:2")));
     assert_ne!(client_key(ip("2001:db8::1")), client_key(ip("2001:db8:0:1::1")));
     assert_ne!(client_key(ip("0.0.0.0")), client_key(ip("::")));
+    assert_eq!(client_key(ip("64:ff9b::192.0.2.1")), client_key(ip("192.0.2.1")));
+    assert_ne!(client_key(ip("64:ff9b::192.0.2.1")), client_key(ip("64:ff9b::192.0.2.2")));
+    assert_eq!(client_key(ip("64:ff9b:0:0:1::1")), client_key(ip("64:ff9b:0:0:1::2")));
 }
 
 #[test]
@@ -147,6 +150,13 @@ fn shown_as_far_as_privacy_goes() {
         ("203.0.113.9", "203.0.113.0", "203.0.113.9"),
         ("::ffff:203.0.113.9", "203.0.113.0", "203.0.113.9"),
         ("2001:db8:1:2:3:4:5:6", "2001:db8:1::", "2001:db8:1:2:3:4:5:6"),
+        // 203.0.113.9 by 6to4, Teredo (with its bits turned over), NAT64, ISATAP, and as ::203.0.113.9.
+        ("2002:cb00:7109:1::2", "2002:cb00:7100::", "2002:cb00:7109:1::2"),
+        ("2001:0:c000:201::34ff:8ef6", "2001:0:c000::", "2001:0:c000:201::34ff:8ef6"),
+        ("64:ff9b::cb00:7109", "64:ff9b::", "64:ff9b::cb00:7109"),
+        ("64:ff9b:1:cb00:71:900::", "64:ff9b:1::", "64:ff9b:1:cb00:71:900::"),
+        ("2001:db8:1:2:0:5efe:cb00:7109", "2001:db8:1::", "2001:db8:1:2:0:5efe:cb00:7109"),
+        ("::cb00:7109", "::", "::cb00:7109"),
     ] {
         assert_eq!(shown(ip(address), Absent), None);
         assert_eq!(shown(ip(address), Truncated).as_deref(), Some(truncated));

@@ -5,12 +5,14 @@ use crate::support::daemon::{Daemon, Setup};
 use crate::support::http::Request;
 
 /// A header as a trusted proxy writes it; the client's address truncated, and whole.
-const CLIENTS: [(&str, &str, &str, &str); 9] = [
+const CLIENTS: [(&str, &str, &str, &str); 10] = [
     ("x-forwarded-for", "203.0.113.9", "203.0.113.0", "203.0.113.9"),
     ("x-forwarded-for", "203.0.113.9:4711", "203.0.113.0", "203.0.113.9"),
     ("x-forwarded-for", "198.51.100.1, 203.0.113.9, 10.1.2.3", "203.0.113.0", "203.0.113.9"),
     ("x-forwarded-for", "::ffff:203.0.113.9", "203.0.113.0", "203.0.113.9"),
     ("x-forwarded-for", "2001:db8:1:2:3:4:5:6", "2001:db8:1::", "2001:db8:1:2:3:4:5:6"),
+    // 203.0.113.9 by 6to4: its /48 would tell all of it.
+    ("x-forwarded-for", "2002:cb00:7109:1::2", "2002:cb00:7100::", "2002:cb00:7109:1::2"),
     ("forwarded", "for=203.0.113.9;proto=https", "203.0.113.0", "203.0.113.9"),
     ("forwarded", "for=\"[2001:db8:1:2:3:4:5:6]:4711\"", "2001:db8:1::", "2001:db8:1:2:3:4:5:6"),
     ("forwarded", "for=\"[::ffff:203.0.113.9]\"", "203.0.113.0", "203.0.113.9"),
@@ -52,7 +54,7 @@ fn by_default_it_is_nowhere() {
     for daemon in [defaults, daemon("none", PROXIES)] {
         let (addresses, everything) = shown(daemon);
         assert_eq!(addresses, [const { None }; CLIENTS.len()]);
-        for part in ["203.0.113", "2001:db8", "198.51.100", "127.0.0.1"] {
+        for part in ["203.0.113", "2001:db8", "2002:cb00", "198.51.100", "127.0.0.1"] {
             assert!(!everything.contains(part), "{part} in {everything}");
         }
     }
@@ -62,7 +64,7 @@ fn by_default_it_is_nowhere() {
 fn truncated_names_a_network() {
     let (addresses, everything) = shown(daemon("truncated", PROXIES));
     assert_eq!(addresses, CLIENTS.map(|(_, _, truncated, _)| Some(truncated.to_owned())));
-    for rest in ["203.0.113.9", "2001:db8:1:2", "::9", "198.51.100"] {
+    for rest in ["203.0.113.9", "2001:db8:1:2", "2002:cb00:7109", "::9", "198.51.100"] {
         assert!(!everything.contains(rest), "{rest} in {everything}");
     }
 }

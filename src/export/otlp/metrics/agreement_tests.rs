@@ -123,7 +123,7 @@ impl World {
             },
             unsure: Vec::new(),
             health: Arc::default(),
-            failures: Throttle::new(LOG_INTERVAL),
+            failures: Throttle::new(LOG_INTERVAL, |_| {}),
         };
         let (scrape, collector) = (Scrape::new(table).unwrap(), Collector::default());
         let set_back = Duration::from_secs(if series == ROOMY { 3600 } else { 0 });
