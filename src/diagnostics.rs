@@ -1,6 +1,8 @@
 //! The daemon's own diagnostics: lines on stderr, for people or as JSON. No line quotes a request, and
 //! none can be had by the thousands.
 
+pub mod throttle;
+
 use std::any::Any;
 use std::panic::PanicHookInfo;
 use std::sync::LazyLock;
@@ -13,7 +15,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry};
 
 use crate::config::settings::{Log, LogFormat, LogLevel};
-use crate::export::otlp::throttle::Throttle;
+use crate::diagnostics::throttle::Throttle;
 
 /// The target of the line that is written at every level.
 pub const ANNOUNCEMENT: &str = "lookoutd::announcement";

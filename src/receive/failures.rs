@@ -4,7 +4,7 @@
 use std::io;
 use std::time::Duration;
 
-use crate::export::otlp::throttle::Throttle;
+use crate::diagnostics::throttle::Throttle;
 use crate::receive::proxy_protocol::Unannounced;
 
 /// How often one cause is said.

@@ -11,6 +11,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tracing::{info, warn};
 
 use crate::config::settings::Delivery;
+use crate::diagnostics::throttle::Throttle;
 use crate::export::otlp::client::{Attempt, Client};
 use crate::export::otlp::frame::Frame;
 use crate::export::otlp::health::Health;
@@ -18,7 +19,6 @@ use crate::export::otlp::outbox::Outbox;
 use crate::export::otlp::parcel::{First, Parcel};
 use crate::export::otlp::queue::{Queue, SAVE_AFTER};
 use crate::export::otlp::spool::File;
-use crate::export::otlp::throttle::Throttle;
 use crate::outcome::{Exporter, Fate, Place, Signal};
 use crate::table::own::OwnMetrics;
 

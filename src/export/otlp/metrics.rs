@@ -17,10 +17,10 @@ use tokio::time::MissedTickBehavior;
 use told::Tell;
 
 use crate::clock;
+use crate::diagnostics::throttle::Throttle;
 use crate::export::otlp::client::{Attempt, Client};
 use crate::export::otlp::frame::scope;
 use crate::export::otlp::health::Health;
-use crate::export::otlp::throttle::Throttle;
 use crate::outcome::{ExportCode, Signal};
 use crate::table::Table;
 

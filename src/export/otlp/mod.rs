@@ -16,7 +16,6 @@ pub mod pending;
 pub mod queue;
 pub mod spool;
 pub mod text;
-pub mod throttle;
 pub mod traces;
 
 #[cfg(test)]

@@ -17,10 +17,10 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tracing::{info, warn};
 
 use crate::config::settings;
+use crate::diagnostics::throttle::Throttle;
 use crate::export::otlp::logs::MAX_IN_FLIGHT;
 use crate::export::otlp::parcel::{First, Load, Parcel, Shelf};
 use crate::export::otlp::pending::Pending;
-use crate::export::otlp::throttle::Throttle;
 use crate::outcome::{Fate, Place, SetAside, SpoolOperation};
 use crate::table::own::OwnMetrics;
 

@@ -1,4 +1,4 @@
-//! Warnings about exports are needed most when they would come thousands of times a minute. A
+//! Warnings are needed most when they would come thousands of times a minute, at anybody's will. A
 //! throttle lets one line through per interval and adds up what the lines in between would have said.
 //! What is still unsaid when it goes, at the end of the process, it says then.
 
