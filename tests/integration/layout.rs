@@ -21,7 +21,7 @@ const WALLS: [(&str, &[&str]); 9] = [
 ];
 
 /// Where something may wait.
-const ENDS: [&str; 6] = ["admin", "export", "main", "receive", "run", "shutdown"];
+const ENDS: [&str; 7] = ["admin", "export", "health", "main", "receive", "run", "shutdown"];
 
 const MAX_LINES: usize = 400;
 
