@@ -18,7 +18,7 @@ from prometheus import Prometheus
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 SHORT = {"1ms": "1ms", "10s": "500ms", "15s": "500ms", "1m": "1s", "2m": "2s", "3m": "2500ms",
-         "5m": "3s", "10m": "4s", "15m": "5s", "30m": "6s", "1h": "9s", "2h": "9100ms", "4h": "9200ms",
+         "5m": "3s", "10m": "4s", "15m": "5s", "30m": "6s", "45m": "7s", "1h": "9s", "2h": "9100ms", "4h": "9200ms",
          "6h": "9300ms", "12h": "9500ms", "23h": "9800ms", "1d": "10s", "2d": "20s", "167h": "69s",
          "7d": "70s", "3h": "3h"}
 DURATION = re.compile(r"(?<![\w./])(\d+)(ms|[smhd])\b")
@@ -49,10 +49,11 @@ PORTS = {"lookoutd": "127.0.0.1:18480", "alertmanager": "127.0.0.1:9093", "webho
 
 
 class Webhook:
-    """What Alertmanager calls. It remembers each alert by receiver, and when it came."""
+    """What Alertmanager calls. It remembers each alert by receiver, and when it came; and by what the alerts
+    of a call were bundled."""
 
     def __init__(self):
-        self.calls = []
+        self.calls, self.groups = [], set()
         webhook = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -64,6 +65,7 @@ class Webhook:
                 receiver = self.path.lstrip("/")
                 known = self.headers.get("Authorization") == f"Bearer {token(receiver)}"
                 if known:
+                    webhook.groups.add((receiver, *sorted(body["groupLabels"].items())))
                     webhook.calls += [(time.monotonic(), receiver, alert) for alert in body["alerts"]]
                 self.send_response(200 if known else 401)
                 self.end_headers()

@@ -75,7 +75,8 @@ class World:
         for rule in rules:
             if rule["type"] == "recording":
                 names = Names(rule["query"])
-                self.recorded.setdefault(rule["name"], []).append((set(rule.get("labels", {})), names))
+                groups = re.search(r"\b(by|without) \(", rule["query"])
+                self.recorded.setdefault(rule["name"], []).append((set(rule.get("labels", {})), names, groups))
         self.labels = cache(self.labels)
 
     def check_families(self):
@@ -90,9 +91,9 @@ class World:
         found = {label for series in answer.json()["data"] for label in series} - {"__name__"}
         if metric.startswith("lookout:threshold:"):
             found.add("site")  # of a site's own threshold
-        for labels, names in self.recorded.get(metric, []):
+        for labels, names, groups in self.recorded.get(metric, []):
             found |= labels | names.labels
-            if not names.labels:  # it hands on what it reads
+            if not groups:  # it hands on what it reads
                 found |= {label for read in names.metrics - {metric} for label in self.labels(read) or ()}
         return found or ({""} if metric in self.recorded else None)
 

@@ -18,6 +18,7 @@ USUAL = "https://third-party-since-long.example"
 NEW = "https://never-seen-before.example"
 MOMENT = 0.05
 LEARNING_SECONDS = 60
+MANY = 20
 SECONDS = {"s": 1, "m": 60}
 
 
@@ -152,3 +153,26 @@ def test_routing(bench):
     spikes = {alert["labels"]["site"] for _, _, alert in webhook.calls
               if alert["labels"]["alertname"] == "LookoutCspViolationSpike"}
     equal("A spike was told of beside the jump at the same site", {"another"}, spikes, "the webhook")
+
+
+def test_bundles(bench):
+    """However many sites somebody invents, and however many processes have the same trouble, the pager gets
+    one message; sites that are known get one each."""
+    webhook = bench.closing(Webhook())
+    alertmanager = Alertmanager(bench, webhook)
+    for number in range(MANY):
+        alertmanager.post("LookoutCertificateFailure", severity="critical", site=f"s{number}.test", site_is="new")
+        alertmanager.post("LookoutSmtpTlsFailing", severity="warning", site=f"s{number}.test", site_is="new")
+        alertmanager.post("LookoutdSpoolNearlyFull", severity="critical", job="lookoutd", instance=f"pod-{number}")
+    alertmanager.post("LookoutCertificateFailure", severity="critical", site="shop")
+    alertmanager.post("LookoutCertificateFailure", severity="critical", site="blog")
+    webhook.wait("pager", "LookoutCertificateFailure", site="shop")
+    webhook.wait("pager", "LookoutCertificateFailure", site="blog")
+    webhook.wait("pager", "LookoutCertificateFailure", site_is="new")
+    webhook.wait("pager", "LookoutdSpoolNearlyFull")
+    webhook.wait("tickets", "LookoutSmtpTlsFailing")
+    certificate = ("alertname", "LookoutCertificateFailure")
+    equal("Alerts came in other bundles", {
+        ("pager", certificate), ("pager", certificate, ("site", "shop")), ("pager", certificate, ("site", "blog")),
+        ("pager", ("alertname", "LookoutdSpoolNearlyFull")), ("tickets", ("alertname", "LookoutSmtpTlsFailing"))},
+        webhook.groups, "the webhook")

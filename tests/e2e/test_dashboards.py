@@ -3,9 +3,11 @@ lookoutd and gives something to see, every name in it was scraped, and every lin
 events that were really sent.
 """
 
+import json
 import re
 import sys
 import time
+from urllib.parse import parse_qs, urlsplit
 
 import dashboard_counts
 import dashboard_form
@@ -16,6 +18,7 @@ import yaml
 from checks import Failure, equal, expect
 from dashboard_world import World
 from exposition import grouped
+from grafana import Values
 from http_client import get
 from loki import matchers, select, stored
 
@@ -192,3 +195,22 @@ def check_variables(world):
                 answer = get(f"{world.plain.api}/label/{label}/values", **{"match[]": metric})
                 equal(f"A variable has other values: {board.name}, {text}",
                       expected[variable["name"]], answer.json()["data"], world.plain.api)
+
+
+def test_origins(_bench):
+    """The link from a blocked origin or keyword leads to its events, not to those of a longer name."""
+    wanted = {"https://evil.example": {"https://evil.example", "https://evil.example/x.js", "https://evil.example:8443/"},
+              "extension": {"chrome-extension://abc/x.js"}, "data": {"data", "data:text/html,x"}}
+    others = {"https://evil.example.org/x.js", "https://evil.example-cdn.org", "database"}
+    every = others.union(*wanted.values())
+    (panel,) = [panel for panel in dashboards.panels() if panel.title == "What is blocked, and where?"]
+    for blocked, urls in wanted.items():
+        labels = {"site": "shop", "directive": "img-src", "blocked": blocked}
+        url = Values({"logs": "the-loki", "noise": ".*", "__from": "0", "__to": "9"}).with_labels(labels).in_url(
+            panel.urls()[0])
+        pane = json.loads(parse_qs(urlsplit(url).query)["panes"][0])["lookoutd"]
+        text = pane["queries"][0]["expr"]
+        found = select(grammar.parse("logql", [text])[text], [
+            {"service_name": "lookoutd", "lookout_site": "shop", "lookout_noise": "none", "csp_blocked_url": one,
+             "browser_report_type": "csp-violation", "csp_effective_directive": "img-src"} for one in every])
+        equal(f"The events behind {blocked}", urls, {event["csp_blocked_url"] for event in found}, text)

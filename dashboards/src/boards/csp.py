@@ -11,9 +11,9 @@ from parts.tables import Column, listing
 KIND = "csp-violation"
 WITH_NOISE = Family("csp_violations")
 THING = ("site", "directive", "blocked")
-# A keyword or the beginning of the URL. No event has `other`, `other-scheme` and `none`.
+# A keyword or the beginning of the URL, and no longer host. No event has `other`, `other-scheme` and `none`.
 OF_DIRECTIVE = 'csp_effective_directive="${__data.fields.directive}"'
-OF_BLOCKED = 'csp_blocked_url=~".*${__data.fields.blocked}.*"'
+OF_BLOCKED = 'csp_blocked_url=~".*${__data.fields.blocked}([^a-zA-Z0-9.-].*)?"'
 ROW = (("The events behind it", link_to_events(KIND, site="${__data.fields.site}",
                                                where=(OF_DIRECTIVE, OF_BLOCKED))),
        ("All events of this site and directive", link_to_events(KIND, site="${__data.fields.site}",
