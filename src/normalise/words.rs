@@ -1,6 +1,7 @@
 //! Where in a running text the word begins that a byte stands in, and whether that word is a path.
 
-/// The word around a byte. Asked from left to right it looks at every byte once.
+/// The word around a byte. Asked from left to right it looks at no byte more than twice, and mostly at those of
+/// the words that it is asked about only: policies are long.
 #[derive(Default)]
 pub(super) struct Words {
     seen: usize,
@@ -23,6 +24,11 @@ impl Words {
         if self.seen == 0 {
             *self = Words::starting(0);
         }
+        let unseen = bytes.get(self.seen..at).unwrap_or_default();
+        if let Some(end) = unseen.iter().rposition(ends_url) {
+            let start = self.seen + end + 1;
+            *self = Words { seen: start, ..Words::starting(start) };
+        }
         for (position, byte) in bytes.iter().enumerate().take(at).skip(self.seen) {
             self.pass(position, *byte);
         }
@@ -30,9 +36,9 @@ impl Words {
         self
     }
 
+    /// Goes over a byte that does not end the word.
     fn pass(&mut self, at: usize, byte: u8) {
         match byte {
-            _ if ends_url(&byte) => *self = Words::starting(at + 1),
             _ if self.slash.is_some() => {}
             b'/' => self.slash = Some(at),
             b'.' => self.dotted = true,
