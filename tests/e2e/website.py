@@ -61,6 +61,9 @@ class Handler(BaseHTTPRequestHandler):
     """Looks the path up."""
 
     def do_GET(self):  # the name is http.server's
+        if self.server.resetting:  # on a connection that the browser opened in advance
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+            return
         path = self.path.partition("?")[0]
         page = self.server.pages.get(path, Page("nothing here", status=404))
         self.send_response(page.status)
