@@ -7,14 +7,13 @@ import json
 import os
 import re
 import shutil
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from checks import equal, eventually, expect
 from http_client import get, request
 from prometheus import Prometheus
+from webhook import Webhook
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 SHORT = {"1ms": "1ms", "10s": "500ms", "15s": "500ms", "1m": "1s", "2m": "2s", "3m": "2500ms",
@@ -48,39 +47,22 @@ def install(bench, folder, **addresses):
 PORTS = {"lookoutd": "127.0.0.1:18480", "alertmanager": "127.0.0.1:9093", "webhook": "127.0.0.1:9094"}
 
 
-class Webhook:
+class Receivers(Webhook):
     """What Alertmanager calls. It remembers each alert by receiver, and when it came; and by what the alerts
     of a call were bundled."""
 
     def __init__(self):
         self.calls, self.groups = [], set()
-        webhook = self
+        super().__init__(self.take)
 
-        class Handler(BaseHTTPRequestHandler):
-            """One call."""
-
-            def do_POST(self):  # the name is http.server's
-                """Takes it, if it has the receiver's secret."""
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                receiver = self.path.lstrip("/")
-                known = self.headers.get("Authorization") == f"Bearer {token(receiver)}"
-                if known:
-                    webhook.groups.add((receiver, *sorted(body["groupLabels"].items())))
-                    webhook.calls += [(time.monotonic(), receiver, alert) for alert in body["alerts"]]
-                self.send_response(200 if known else 401)
-                self.end_headers()
-
-            def log_message(self, *_arguments):
-                """Says nothing."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"127.0.0.1:{self.server.server_address[1]}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def close(self):
-        """Stops listening."""
-        self.server.shutdown()
-        self.server.server_close()
+    def take(self, path, headers, body):
+        """Keeps it, if it has the receiver's secret."""
+        receiver = path.lstrip("/")
+        if headers.get("Authorization") != f"Bearer {token(receiver)}":
+            return 401
+        self.groups.add((receiver, *sorted(body["groupLabels"].items())))
+        self.calls += [(time.monotonic(), receiver, alert) for alert in body["alerts"]]
+        return 200
 
     def told(self, status="firing"):
         """The names of the alerts that came with this status, with their receivers."""

@@ -72,17 +72,17 @@ class Filter:
     """A seccomp filter that ends the process at whatever it does not allow."""
 
     def __init__(self):
-        self.library = ctypes.CDLL("libseccomp.so.2")
-        self.library.seccomp_init.restype = ctypes.c_void_p
-        self.context = ctypes.c_void_p(self.library.seccomp_init(ctypes.c_uint32(KILL)))
+        self.seccomp = ctypes.CDLL("libseccomp.so.2")
+        self.seccomp.seccomp_init.restype = ctypes.c_void_p
+        self.context = ctypes.c_void_p(self.seccomp.seccomp_init(ctypes.c_uint32(KILL)))
 
     def rule(self, name, *comparisons, action=ALLOW):
         """What to do at this call, if its arguments compare so. Calls of other machines are none."""
-        number = self.library.seccomp_syscall_resolve_name(name.encode())
+        number = self.seccomp.seccomp_syscall_resolve_name(name.encode())
         if number < 0:
             return
         conditions = (Comparison * len(comparisons))(*comparisons)
-        status = self.library.seccomp_rule_add_array(
+        status = self.seccomp.seccomp_rule_add_array(
             self.context, ctypes.c_uint32(action), number, len(comparisons), conditions)
         if status:
             raise Failure(f"libseccomp refuses a rule for {name}: {errno.errorcode.get(-status)}")
@@ -90,7 +90,7 @@ class Filter:
     def write(self, path):
         """Writes it as the program that the kernel loads."""
         with open(path, "wb") as file:
-            if self.library.seccomp_export_bpf(self.context, file.fileno()):
+            if self.seccomp.seccomp_export_bpf(self.context, file.fileno()):
                 raise Failure("libseccomp cannot export the filter")
 
 

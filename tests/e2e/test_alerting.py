@@ -9,7 +9,7 @@ import re
 import threading
 
 import corpus
-from alerting import DEPLOY, Alertmanager, ShippedPrometheus, Webhook
+from alerting import DEPLOY, Alertmanager, Receivers, ShippedPrometheus
 from checks import equal, expect
 from exposition import total
 from test_rules import SITES, violations
@@ -57,7 +57,7 @@ def test_end_to_end(bench):
     """Ordinary traffic alerts nobody; a burst from a new origin does, and is over when it is over; and so
     does the end of lookoutd."""
     daemon = bench.lookoutd(config=SITES)
-    webhook = bench.closing(Webhook())
+    webhook = bench.closing(Receivers())
     prometheus = ShippedPrometheus(bench, daemon.admin.removeprefix("http://"),
                                    Alertmanager(bench, webhook).address)
     traffic = Traffic(daemon)
@@ -134,7 +134,7 @@ def setting(text, name):
 
 def test_routing(bench):
     """Who is told of what, and what is held back while lookoutd is down."""
-    webhook = bench.closing(Webhook())
+    webhook = bench.closing(Receivers())
     alertmanager = Alertmanager(bench, webhook)
     alertmanager.post("LookoutdDown", severity="critical", job="lookoutd")
     webhook.wait("pager", "LookoutdDown")
@@ -158,7 +158,7 @@ def test_routing(bench):
 def test_bundles(bench):
     """However many sites somebody invents, and however many processes have the same trouble, the pager gets
     one message; sites that are known get one each."""
-    webhook = bench.closing(Webhook())
+    webhook = bench.closing(Receivers())
     alertmanager = Alertmanager(bench, webhook)
     for number in range(MANY):
         alertmanager.post("LookoutCertificateFailure", severity="critical", site=f"s{number}.test", site_is="new")

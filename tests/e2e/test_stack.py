@@ -3,14 +3,11 @@ machine has: lookoutd, Prometheus and Alertmanager with the mounted files, an OT
 place, and the README's own commands. The names of services become loopback addresses, and time is shortened.
 """
 
-import json
 import os
 import re
 import shlex
 import shutil
 import subprocess
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 import grammar
@@ -21,6 +18,7 @@ from checks import equal, eventually, expect
 from collector import HttpCollector
 from http_client import get
 from prometheus import Prometheus
+from webhook import Webhook
 
 COMPOSE = "docker compose -f deploy/compose/compose.yaml "
 COUNTED = 'lookout_csp_violations_total{site="shop.example"}'
@@ -32,7 +30,7 @@ class Stack:
     def __init__(self, bench):
         self.bench, self.services = bench, stack.services()
         self.collector = bench.closing(HttpCollector())
-        self.webhook = bench.closing(Webhook())
+        self.webhook = bench.closing(Notifications())
         self.lookoutd = self.start_lookoutd()
         self.alertmanager = self.start_alertmanager()
         self.prometheus = MountedPrometheus(bench, self.lay_out("prometheus", {
@@ -90,33 +88,17 @@ class MountedPrometheus(Prometheus):
         return urlsplit(self.api).netloc
 
 
-class Webhook:
+class Notifications(Webhook):
     """The collector's webhook."""
 
     def __init__(self):
-        self.received = received = []
+        self.received = []
+        super().__init__(self.take)
 
-        class Handler(BaseHTTPRequestHandler):
-            """One notification."""
-
-            def do_POST(self):  # the name is http.server's
-                """Keeps it."""
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                received.append((self.path, json.loads(body)))
-                self.send_response(200)
-                self.end_headers()
-
-            def log_message(self, *_arguments):
-                """Says nothing."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"127.0.0.1:{self.server.server_address[1]}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def close(self):
-        """Stops listening."""
-        self.server.shutdown()
-        self.server.server_close()
+    def take(self, path, _headers, body):
+        """Keeps it."""
+        self.received.append((path, body))
+        return 200
 
 
 def shell(command):
