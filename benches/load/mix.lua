@@ -124,6 +124,8 @@ for number = 1, UPLOADS do
   end
   bytes = bytes + #body
   local headers = {
+    -- wrk adds its own only to requests that are made while it runs, and these are made before.
+    ["Host"] = "reports.shop1.example",
     ["Content-Type"] = content_type,
     ["Origin"] = "https://www.shop1.example",
     ["User-Agent"] = one_of(AGENTS),
