@@ -4,7 +4,6 @@ pub mod auth;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use auth::Auth;
@@ -20,6 +19,7 @@ use http::{HeaderMap, StatusCode};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::export::prometheus::{self, Scrape};
+use crate::receive::health::IntakeHealth;
 
 /// Says since when an export has failed without a success in between; `None` when the last try went
 /// well.
@@ -31,8 +31,8 @@ pub struct Admin {
     pub scrape: Scrape,
     /// Scrapes that may be in hand at a time.
     pub turns: Arc<Semaphore>,
-    /// Whether intake listens.
-    pub listening: AtomicBool,
+    /// Whether intake accepts and serves.
+    pub intake: Arc<IntakeHealth>,
     /// `admin.auth`; everybody is let in when absent.
     pub auth: Option<Arc<Auth>>,
     /// `admin.unready_after`.
@@ -63,7 +63,7 @@ const TEXT: [(http::HeaderName, &str); 1] = [(CONTENT_TYPE, "text/plain; charset
 const INDEX: &str = "lookoutd admin\n\n\
     /metrics    Prometheus scrape (text format 0.0.4)\n\
     /-/healthy  the process runs\n\
-    /-/ready    intake listens, and no export has failed for longer than admin.unready_after\n";
+    /-/ready    intake listens and accepts, and no export has failed for longer than admin.unready_after\n";
 
 async fn ready(State(admin): State<Arc<Admin>>) -> Response {
     match admin.unready() {
@@ -80,8 +80,8 @@ impl Admin {
 
     /// Why the daemon is not ready, if it is not.
     fn unready(&self) -> Option<String> {
-        if !self.listening.load(Ordering::Relaxed) {
-            return Some("not ready: intake does not listen\n".to_owned());
+        if let Some(reason) = self.intake.unready() {
+            return Some(format!("not ready: {reason}\n"));
         }
         let limit = self.unready_after?;
         self.exports.iter().find_map(|(name, failing_since)| {
@@ -149,8 +149,10 @@ mod tests {
         let table = Arc::new(crate::table::Table::new(10_000, 0, crate::clock::now()));
         let exports: Vec<(&'static str, FailingSince)> = vec![("otlp logs", Box::new(move || failing))];
         let scrape = Scrape::new(table).unwrap();
-        let (turns, listening) = (Arc::new(Semaphore::new(SCRAPES)), AtomicBool::new(true));
-        Admin { scrape, turns, listening, auth: None, unready_after, exports }
+        let turns = Arc::new(Semaphore::new(SCRAPES));
+        let intake = IntakeHealth::new(1, Duration::from_secs(600));
+        intake.set_listening(true);
+        Admin { scrape, turns, intake, auth: None, unready_after, exports }
     }
 
     #[test]
@@ -162,8 +164,8 @@ mod tests {
         let reason = admin(Some(Duration::from_secs(60)), long_ago).unready().unwrap();
         assert!(reason.contains("otlp logs has failed for 90 s"), "{reason}");
         let closed = admin(None, None);
-        closed.listening.store(false, Ordering::Relaxed);
-        assert!(closed.unready().is_some());
+        closed.intake.set_listening(false);
+        assert_eq!(closed.unready().unwrap(), "not ready: intake does not listen\n");
     }
 
     #[test]

@@ -44,7 +44,7 @@ enum Command {
     Config,
     /// Asks the lookoutd that runs with the same settings how it is: 0 when well, 1 when not.
     Health {
-        /// Whether it is ready (intake listens, no export has failed for too long), not only whether it runs.
+        /// Whether it is ready (intake accepts, no export has failed for too long), not only whether it runs.
         #[arg(long)]
         ready: bool,
     },

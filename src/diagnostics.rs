@@ -2,10 +2,13 @@
 //! none can be had by the thousands.
 
 pub mod throttle;
+mod writer;
 
 use std::any::Any;
+use std::io;
 use std::panic::PanicHookInfo;
-use std::sync::LazyLock;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
@@ -16,12 +19,23 @@ use tracing_subscriber::{Layer, Registry};
 
 use crate::config::settings::{Log, LogFormat, LogLevel};
 use crate::diagnostics::throttle::Throttle;
+use crate::diagnostics::writer::LogWriter;
 
 /// The target of the line that is written at every level.
 pub const ANNOUNCEMENT: &str = "lookoutd::announcement";
 
+/// How long the end of the process waits for the last lines.
+const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
+
+static WRITER: OnceLock<Arc<LogWriter>> = OnceLock::new();
+
 /// Starts writing diagnostics. Once per process; a second call changes nothing.
-pub fn start(log: &Log) {
+///
+/// # Errors
+/// Returns an error if the thread that writes cannot be started.
+pub fn start(log: &Log) -> io::Result<()> {
+    let writer = LogWriter::start(io::stderr())?;
+    let writer = WRITER.get_or_init(|| writer).clone();
     let level = match log.level {
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::Warn => LevelFilter::WARN,
@@ -38,17 +52,32 @@ pub fn start(log: &Log) {
         .with_target("h2", LevelFilter::ERROR)
         .with_target(env!("CARGO_CRATE_NAME"), level)
         .with_target(ANNOUNCEMENT, LevelFilter::INFO);
-    let lines = tracing_subscriber::fmt::layer().with_target(false).with_writer(std::io::stderr);
+    // Errors of the formatter itself would go past the writer.
+    let lines =
+        tracing_subscriber::fmt::layer().with_target(false).with_writer(writer).log_internal_errors(false);
     let lines: Box<dyn Layer<Registry> + Send + Sync> = match log.format {
         LogFormat::Text => {
             use std::io::IsTerminal;
-            lines.with_ansi(std::io::stderr().is_terminal()).boxed()
+            lines.with_ansi(io::stderr().is_terminal()).boxed()
         }
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
     // Fails only when diagnostics are being written already.
     drop(tracing_subscriber::registry().with(lines.with_filter(lines_to_write)).try_init());
     std::panic::set_hook(Box::new(say_panic));
+    Ok(())
+}
+
+/// Waits until the lines so far are written, but not for a reader that is stuck.
+pub fn flush() {
+    if let Some(writer) = WRITER.get() {
+        writer.flush(FLUSH_TIMEOUT);
+    }
+}
+
+/// Returns the counter of lines that were dropped, once diagnostics are written.
+pub fn dropped_lines() -> Option<Arc<AtomicU64>> {
+    WRITER.get().map(|writer| writer.dropped.clone())
 }
 
 /// How often panics are said.

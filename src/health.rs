@@ -23,7 +23,7 @@ const MAX_ANSWER_BYTES: usize = 4096;
 pub enum Question {
     /// `/-/healthy`: does the process run?
     Healthy,
-    /// `/-/ready`: does intake listen, and does no export fail for too long?
+    /// `/-/ready`: does intake accept, and does no export fail for too long?
     Ready,
 }
 

@@ -1,5 +1,6 @@
 //! The binary: parse, load, run, exit code.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use lookoutd::cli::{self, Task};
@@ -11,12 +12,17 @@ fn main() -> ExitCode {
         Task::Exit(code) => return ExitCode::from(code),
         Task::Serve(loaded) => loaded,
     };
-    diagnostics::start(&loaded.settings.log);
-    match run::run(&loaded.settings) {
+    if let Err(error) = diagnostics::start(&loaded.settings.log) {
+        let _ = writeln!(stderr, "lookoutd: cannot start the thread for diagnostics: {error}");
+        return ExitCode::FAILURE;
+    }
+    let code = match run::run(&loaded.settings) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error}");
             ExitCode::FAILURE
         }
-    }
+    };
+    diagnostics::flush();
+    code
 }

@@ -3,7 +3,6 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
@@ -25,11 +24,12 @@ use crate::export::otlp::traces::Traces;
 use crate::export::prometheus::Scrape;
 use crate::outcome::Signal;
 use crate::pipeline::{EventSink, Pipeline};
+use crate::receive::health::IntakeHealth;
 use crate::receive::listening::{self, Listening};
 use crate::receive::server::{Bounds, Connections};
 use crate::receive::tls::Tls;
 use crate::receive::{self, Intake, open_files};
-use crate::shutdown::Signals;
+use crate::shutdown;
 use crate::table::Table;
 
 /// Connections that admin serves at a time: a few scrapers and people.
@@ -42,6 +42,10 @@ const RESERVED_FILES: usize = ADMIN_CONNECTIONS + 64;
 /// minute tells its last value even when one of them is missed.
 const SETTLED: Duration = Duration::from_secs(130);
 
+/// How long intake's threads and its accept may go without progress before it is not ready: a busy machine
+/// delays them by seconds.
+const UNRESPONSIVE: Duration = Duration::from_secs(10);
+
 /// Serves until a signal asks for the end.
 ///
 /// # Errors
@@ -51,15 +55,13 @@ pub fn run(settings: &Settings) -> Result<(), String> {
         .enable_all()
         .build()
         .map_err(|error| format!("cannot start the runtime: {error}"))?;
+    let requested = shutdown::listen(settings.delivery.shutdown_timeout)
+        .map_err(|error| format!("cannot listen for signals: {error}"))?;
     let ended = runtime.block_on(async {
-        let mut signals = Signals::take().map_err(|error| format!("cannot listen for signals: {error}"))?;
         let daemon = Daemon::start(settings).await?;
-        let signal = signals.end().await;
+        let signal = requested.await.map_err(|_| "the thread that listens for signals has ended")?;
         tracing::info!(signal, timeout = ?settings.delivery.shutdown_timeout, "shutting down");
-        tokio::select! {
-            () = daemon.stop(settings.delivery.shutdown_timeout) => Ok(()),
-            signal = signals.end() => Err(format!("{signal} again: ended at once, pending events are lost")),
-        }
+        daemon.stop(settings.delivery.shutdown_timeout).await
     });
     // What has not ended by now waits for a disk or a reader that hangs, and may do so for ever.
     runtime.shutdown_background();
@@ -90,8 +92,13 @@ impl Daemon {
         let admin_listener = bind("admin_listen", settings.admin_listen)?;
         let tls = settings.intake.tls.as_ref().map(Tls::load).transpose()?;
         let table = Arc::new(Table::new(settings.limits.series, settings.sites.len(), clock::now()));
+        if let Some(dropped) = diagnostics::dropped_lines() {
+            let _ = table.own.log_lines_dropped.set(dropped);
+        }
         let exports = Exports::start(settings, &table)?;
-        let admin = Arc::new(exports.admin(settings, &table)?);
+        let threads = cores();
+        let health = IntakeHealth::new(threads, UNRESPONSIVE);
+        let admin = Arc::new(exports.admin(settings, &table, health.clone())?);
 
         let tracer = exports.traces.as_ref().map(Traces::tracer);
         let intake = Arc::new(Intake::new(settings, exports.pipeline(settings, &table), tracer));
@@ -113,10 +120,11 @@ impl Daemon {
             ..bounds.clone()
         };
         let allowed = bounds.connections;
-        let connections = Connections::new(receive::router(intake), bounds, Some(table.clone()));
+        let connections =
+            Connections::new(receive::router(intake), bounds, Some(table.clone()), Some(health));
         let intake_server =
-            Listening::start(&intake_listener, cores(), tls.as_ref().map(|tls| &tls.config), &connections)?;
-        let connections = Connections::new(admin::router(admin.clone()), private, None);
+            Listening::start(&intake_listener, threads, tls.as_ref().map(|tls| &tls.config), &connections)?;
+        let connections = Connections::new(admin::router(admin.clone()), private, None, None);
         let admin_server = Listening::start(&admin_listener, 1, None, &connections)?;
 
         let daemon = Daemon { table, admin, intake_server, admin_server, exports };
@@ -168,7 +176,7 @@ impl Daemon {
 
     /// What goes on besides requests.
     fn keep_house(&self, settings: &Settings, tls: Option<Tls>) {
-        self.admin.listening.store(true, Ordering::Relaxed);
+        self.admin.intake.set_listening(true);
         if let Some(tls) = tls {
             tokio::spawn(tls.watch());
         }
@@ -181,11 +189,14 @@ impl Daemon {
     }
 
     /// Ends in the order of the path: no more uploads, then the events, then the numbers about them.
-    async fn stop(self, timeout: Duration) {
+    ///
+    /// # Errors
+    /// Returns an error if a thread of intake did not end.
+    async fn stop(self, timeout: Duration) -> Result<(), String> {
         let deadline = Instant::now() + timeout;
-        self.admin.listening.store(false, Ordering::Relaxed);
+        self.admin.intake.set_listening(false);
         // Half the time for uploads in hand leaves half for what they bring.
-        self.intake_server.stop(timeout / 2).await;
+        let intake_ended = self.intake_server.stop(timeout / 2).await;
         let left = self.exports.stop(deadline).await;
         self.admin_server.stop(Duration::from_millis(500)).await;
         match left {
@@ -197,6 +208,8 @@ impl Daemon {
                 tracing::warn!(dropped, spooled, "stopped; events that were still pending are dropped");
             }
         }
+        let blocked = "a thread of intake did not end in time; uploads on it are lost".to_owned();
+        if intake_ended { Ok(()) } else { Err(blocked) }
     }
 }
 
@@ -309,7 +322,12 @@ impl Exports {
         Pipeline::new(settings, table.clone(), console, otlp)
     }
 
-    fn admin(&self, settings: &Settings, table: &Arc<Table>) -> Result<Admin, String> {
+    fn admin(
+        &self,
+        settings: &Settings,
+        table: &Arc<Table>,
+        intake: Arc<IntakeHealth>,
+    ) -> Result<Admin, String> {
         let scrape =
             Scrape::new(table.clone()).map_err(|error| format!("cannot register the metrics: {error}"))?;
         let mut exports: Vec<(&'static str, FailingSince)> = Vec::new();
@@ -321,8 +339,8 @@ impl Exports {
         }
         let auth = settings.admin.auth.as_ref().map(Auth::load).transpose()?.map(Arc::new);
         let unready_after = settings.admin.unready_after;
-        let (turns, listening) = (Arc::new(Semaphore::new(admin::SCRAPES)), AtomicBool::new(false));
-        Ok(Admin { scrape, turns, listening, auth, unready_after, exports })
+        let turns = Arc::new(Semaphore::new(admin::SCRAPES));
+        Ok(Admin { scrape, turns, intake, auth, unready_after, exports })
     }
 
     /// Flushes everything; gives what was still pending at the deadline.

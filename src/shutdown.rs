@@ -1,22 +1,60 @@
-//! Signals. The first SIGTERM or SIGINT asks for an orderly end; a second one ends the process at once,
-//! for whoever does not want to wait for a collector. SIGHUP changes nothing: settings are read at the
-//! start, and certificates are watched.
+//! Signals. The first SIGTERM or SIGINT requests an orderly shutdown; a second one ends the process at once.
+//! SIGHUP changes nothing: settings are read at the start, and certificates are watched.
+//!
+//! Signals are handled on a thread of its own, so that nothing that blocks elsewhere delays them. The same
+//! thread ends a process whose orderly shutdown is blocked.
+
+use std::io;
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
+
+use crate::diagnostics;
+
+/// Time beyond `delivery.shutdown_timeout` after which a shutdown is blocked.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// Exit code when pending events may be lost.
+const FAILURE: i32 = 1;
+
+/// Takes over the signals. Returns what receives the name of the first one; from then on, the process
+/// ends within `timeout` and a grace period, or at once on a second signal.
+///
+/// # Errors
+/// Returns an error if the signals or the thread cannot be had.
+pub fn listen(timeout: Duration) -> io::Result<oneshot::Receiver<&'static str>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut signals = runtime.block_on(async { Signals::take() })?;
+    let (request, requested) = oneshot::channel();
+    let watch = async move {
+        let first = signals.shutdown().await;
+        // Without a receiver, the process is about to end.
+        let _ = request.send(first);
+        tokio::select! {
+            signal = signals.shutdown() => {
+                tracing::error!("{signal} again: ended at once, pending events are lost");
+            }
+            () = tokio::time::sleep(timeout.saturating_add(GRACE)) => {
+                tracing::error!(?timeout, "shutdown is blocked: ended, pending events are lost");
+            }
+        }
+        diagnostics::flush();
+        std::process::exit(FAILURE)
+    };
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || runtime.block_on(watch))?;
+    Ok(requested)
+}
 
 /// The signals that lookoutd reacts to.
-pub struct Signals {
+struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
 }
 
 impl Signals {
-    /// Takes over the signals.
-    ///
-    /// # Errors
-    /// When the system refuses.
-    pub fn take() -> std::io::Result<Signals> {
+    fn take() -> io::Result<Signals> {
         Ok(Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
@@ -24,8 +62,8 @@ impl Signals {
         })
     }
 
-    /// Waits until somebody asks for the end; gives the signal's name.
-    pub async fn end(&mut self) -> &'static str {
+    /// Waits for a signal that requests shutdown, and returns its name.
+    async fn shutdown(&mut self) -> &'static str {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return "SIGTERM",

@@ -13,7 +13,9 @@ use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
 use tokio::net::TcpSocket;
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
+use crate::receive::health::ThreadHealth;
 use crate::receive::server::{Connections, serve};
 
 /// Threads that serve one address.
@@ -37,6 +39,9 @@ const BACKLOG: u32 = 4096;
 /// Turns of connections that have more to say after which new ones are looked at. A turn takes up to 2 ms:
 /// tokio's 61 of them, in a flood of HTTP/2's cheapest frames, let everybody else wait for half a second.
 const TURNS_BETWEEN_EVENTS: u32 = 16;
+
+/// How long after its grace period a thread may take to end.
+const OVERTIME: Duration = Duration::from_secs(1);
 
 /// Listens. Only in a runtime.
 ///
@@ -65,24 +70,30 @@ impl Listening {
     ) -> Result<Listening, String> {
         let address =
             listener.local_addr().map_err(|error| format!("cannot tell the listening address: {error}"))?;
-        let start = |_| {
+        let start = |index| {
             let listener = listener.try_clone()?;
-            Worker::start(listener, tls.cloned(), connections.clone())
+            let health = connections.health.clone().map(|health| health.thread(index));
+            Worker::start(listener, tls.cloned(), connections.clone(), health)
         };
         let workers = (0..threads).map(start).collect::<io::Result<_>>();
         let workers = workers.map_err(|error| format!("cannot start the threads of {address}: {error}"))?;
         Ok(Listening { address, workers })
     }
 
-    /// Accepts no more, answers what is in hand, cuts what takes longer.
-    pub async fn stop(self, grace: Duration) {
+    /// Accepts no more, answers what is in hand, cuts what takes longer. Returns whether every thread has
+    /// ended.
+    pub async fn stop(self, grace: Duration) -> bool {
         for worker in &self.workers {
             worker.handle.graceful_shutdown(Some(grace));
         }
-        for worker in self.workers {
-            // Its own grace ends it; a thread that panicked has ended too.
-            drop(worker.ended.await);
-        }
+        let ends = async {
+            for worker in self.workers {
+                // Its own grace ends it; a thread that panicked has ended too.
+                drop(worker.ended.await);
+            }
+        };
+        // A thread that is blocked must not hold up the export of what the others took.
+        timeout(grace + OVERTIME, ends).await.is_ok()
     }
 }
 
@@ -91,6 +102,7 @@ impl Worker {
         listener: TcpListener,
         tls: Option<RustlsConfig>,
         connections: Connections,
+        health: Option<ThreadHealth>,
     ) -> io::Result<Worker> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -99,6 +111,9 @@ impl Worker {
         let (handle, (tell, ended)) = (Handle::new(), oneshot::channel());
         let serving = serve(listener, tls, connections, handle.clone());
         std::thread::Builder::new().name("lookoutd-http".to_owned()).spawn(move || {
+            if let Some(health) = &health {
+                runtime.spawn(health.beats());
+            }
             if let Err(error) = runtime.block_on(serving) {
                 tracing::error!(%error, "stopped listening");
             }

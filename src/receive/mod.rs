@@ -8,6 +8,7 @@ mod certificate;
 pub mod client;
 mod expect_ct;
 mod failures;
+pub mod health;
 mod hops;
 pub mod listening;
 pub mod open_files;

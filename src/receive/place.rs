@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
+use crate::receive::health::IntakeHealth;
 use crate::table::Table;
 
 /// How long to wait for a connection that was asked to leave before the next one is.
@@ -23,15 +24,21 @@ const LEAVING: Duration = Duration::from_millis(10);
 pub(super) struct Places {
     free: Arc<Semaphore>,
     counted: Option<Arc<Table>>,
+    health: Option<Arc<IntakeHealth>>,
     /// Those that are taken, where somebody may have to leave.
     taken: Option<Mutex<Vec<Weak<Place>>>>,
 }
 
 impl Places {
     /// So many places. `oldest_leaves`: for whoever comes when all are taken.
-    pub(super) fn new(number: usize, oldest_leaves: bool, counted: Option<Arc<Table>>) -> Places {
+    pub(super) fn new(
+        number: usize,
+        oldest_leaves: bool,
+        counted: Option<Arc<Table>>,
+        health: Option<Arc<IntakeHealth>>,
+    ) -> Places {
         let free = Arc::new(Semaphore::new(number.min(Semaphore::MAX_PERMITS)));
-        Places { free, counted, taken: oldest_leaves.then(Mutex::default) }
+        Places { free, counted, health, taken: oldest_leaves.then(Mutex::default) }
     }
 
     /// Takes a place, when there is one.
@@ -57,6 +64,10 @@ impl Places {
                 return permit;
             }
         }
+        if let Ok(permit) = self.free.clone().try_acquire_owned() {
+            return Ok(permit);
+        }
+        let _waiting = self.health.as_ref().map(|health| health.wait_for_permit());
         free().await
     }
 

@@ -16,6 +16,7 @@ use ipnet::IpNet;
 use tower_service::Service;
 
 use crate::receive::failures::Failures;
+use crate::receive::health::IntakeHealth;
 use crate::receive::place::{Place, Places};
 use crate::receive::proxy_protocol::Announced;
 use crate::receive::watched::Patience;
@@ -112,13 +113,20 @@ pub struct Connections {
     places: Arc<Places>,
     bounds: Bounds,
     failures: Arc<Failures>,
+    pub(super) health: Option<Arc<IntakeHealth>>,
 }
 
 impl Connections {
-    /// Connections to this router. `counted`: where they are counted, if they are.
-    pub fn new(router: Router, bounds: Bounds, counted: Option<Arc<Table>>) -> Connections {
-        let places = Arc::new(Places::new(bounds.connections, bounds.oldest_leaves, counted));
-        Connections { router, places, bounds, failures: Arc::default() }
+    /// Connections to this router. `counted`: where they are counted, if they are; `health`: that of intake,
+    /// with as many threads as will serve.
+    pub fn new(
+        router: Router,
+        bounds: Bounds,
+        counted: Option<Arc<Table>>,
+        health: Option<Arc<IntakeHealth>>,
+    ) -> Connections {
+        let places = Places::new(bounds.connections, bounds.oldest_leaves, counted, health.clone());
+        Connections { router, places: Arc::new(places), bounds, failures: Arc::default(), health }
     }
 }
 

@@ -2,6 +2,7 @@
 //! counter is an array of atomics that exists, at 0, from the start.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::metric::{Family, Measure};
@@ -28,6 +29,8 @@ pub struct OwnMetrics {
     upload_duration: SharedHistogram,
     /// `lookout_connections`.
     pub connections: AtomicI64,
+    /// `lookout_log_lines_dropped_total`, counted where diagnostics are written.
+    pub log_lines_dropped: OnceLock<Arc<AtomicU64>>,
     /// `lookout_spool_*`.
     pub spool: SpoolNumbers,
 }
@@ -139,6 +142,8 @@ impl OwnMetrics {
         let revision: &str = env!("LOOKOUTD_REVISION");
         let build = [env!("CARGO_PKG_VERSION"), revision, env!("LOOKOUTD_RUSTC")];
         give(&BUILD_INFO, &build, Number::Float(1.0));
+        let dropped = self.log_lines_dropped.get().map_or(0, |lines| lines.load(Ordering::Relaxed));
+        give(&LOG_LINES_DROPPED, &[], Number::Count(dropped));
     }
 
     fn read_intake(&self, give: Give<'_>) {
@@ -188,7 +193,7 @@ pub(super) const fn family(
     Family { name, help, measure, labels, weight: 0 }
 }
 
-static FAMILIES: [&Family; 10] = [
+static FAMILIES: [&Family; 11] = [
     &UPLOADS,
     &REJECTED,
     &EVENTS,
@@ -198,6 +203,7 @@ static FAMILIES: [&Family; 10] = [
     &UPLOAD_DURATION,
     &IN_FLIGHT,
     &CONNECTIONS,
+    &LOG_LINES_DROPPED,
     &BUILD_INFO,
 ];
 static UPLOADS: Family = family(
@@ -245,6 +251,12 @@ static UPLOAD_DURATION: Family = family(
 static IN_FLIGHT: Family = family("lookout_uploads_in_flight", Measure::Gauge, &[], "Uploads in hand now.");
 static CONNECTIONS: Family =
     family("lookout_connections", Measure::Gauge, &[], "Connections that intake serves now.");
+static LOG_LINES_DROPPED: Family = family(
+    "lookout_log_lines_dropped_total",
+    Measure::Count,
+    &[],
+    "Log lines that were dropped because stderr was not read.",
+);
 static BUILD_INFO: Family = family(
     "lookout_build_info",
     Measure::Gauge,

@@ -16,4 +16,5 @@ mod privacy;
 mod process;
 mod properties;
 mod sites;
+mod stalls;
 mod support;

@@ -182,9 +182,11 @@ PROCESS = (
     curves("Threads", "Threads of the process. They hardly change.", of("process_threads"), "{{instance}}",
            width=6),
     listing(about("Which builds run?", "The version, the revision and the compiler of each process.",
-                  of("lookout_build_info"), width=12), ("instance", "version", "revision", "rustc"),
+                  of("lookout_build_info"), width=8), ("instance", "version", "revision", "rustc"),
             Column("Running", f"sum by (instance, version, revision, rustc) ({of('lookout_build_info')})",
                    unit="none")),
+    figure("Log lines dropped", "Log lines that were dropped because stderr was not read.",
+           increase("lookout_log_lines_dropped_total"), *FEW),
     recent(About("Newest events", "That something is here shows that delivery works from end to end.",
                  DELIVERED, width=12, no_data="No event arrived in this time range"), ALL_EVENTS),
 )

@@ -3,13 +3,17 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Sender, channel};
 
 use tempfile::TempDir;
 
 use super::http::{Answer, Request};
-use super::lines::Lines;
+use super::lines::{Lines, Unread, fill};
 use super::scrape::Scrape;
 use super::{DEADLINE, eventually};
 
@@ -20,6 +24,7 @@ pub(crate) struct Setup {
     yaml: Option<String>,
     variables: Vec<(String, String)>,
     authorization: Option<String>,
+    files: Vec<(&'static str, String)>,
 }
 
 impl Setup {
@@ -44,6 +49,12 @@ impl Setup {
         self
     }
 
+    /// With this file in its working directory.
+    pub(crate) fn file(mut self, name: &'static str, content: &str) -> Setup {
+        self.files.push((name, content.to_owned()));
+        self
+    }
+
     /// Runs it to its end, for what does not serve.
     pub(crate) fn output(self) -> Output {
         let directory = TempDir::new().unwrap();
@@ -53,16 +64,55 @@ impl Setup {
     /// Starts it and waits until it says where it listens.
     pub(crate) fn start(self) -> Daemon {
         let directory = TempDir::new().unwrap();
-        let mut command = self.command(&directory);
-        command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
-        let mut child = command.spawn().expect("the binary runs");
+        let mut child = self.serving(&directory).spawn().expect("the binary runs");
         let stdout = Lines::of(child.stdout.take().unwrap());
         let stderr = Lines::of(child.stderr.take().unwrap());
+        self.running(child, stdout, stderr, directory)
+    }
+
+    /// Starts it with a stderr that is full and not read after its first line, and if `stdout` with such a
+    /// stdout, until the senders are dropped.
+    pub(crate) fn start_unread(self, stdout: bool) -> (Daemon, Vec<Sender<()>>) {
+        let directory = TempDir::new().unwrap();
+        let mut command = self.serving(&directory);
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        command.stderr(OwnedFd::from(theirs.try_clone().unwrap()));
+        let (sender, release) = channel();
+        let stderr = Lines::of(Unread { stream: ours, first_line: true, release });
+        let mut senders = vec![sender];
+        let (ours, mut their_stdout) = UnixStream::pair().unwrap();
+        command.stdout(OwnedFd::from(their_stdout.try_clone().unwrap()));
+        let (sender, release) = channel();
+        if stdout {
+            senders.push(sender);
+            fill(&mut their_stdout);
+        }
+        let stdout = Lines::of(Unread { stream: ours, first_line: false, release });
+        let child = command.spawn().expect("the binary runs");
+        stderr.at_least(1);
+        fill(&mut theirs);
+        (self.running(child, stdout, stderr, directory), senders)
+    }
+
+    /// Starts it after `prepare` has put something into its directory, and does not wait for its first line.
+    pub(crate) fn spawn(self, prepare: impl FnOnce(&Path)) -> (Child, TempDir) {
+        let directory = TempDir::new().unwrap();
+        prepare(directory.path());
+        (self.serving(&directory).spawn().expect("the binary runs"), directory)
+    }
+
+    fn serving(&self, directory: &TempDir) -> Command {
+        let mut command = self.command(directory);
+        command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+        command
+    }
+
+    fn running(self, child: Child, stdout: Lines, stderr: Lines, directory: TempDir) -> Daemon {
         let first = as_text(&stderr.at_least(1)[0]);
         let logs = field(&first, "logs=");
         Daemon {
-            intake: address(&first, "intake=http://"),
-            admin: address(&first, "admin=http://"),
+            intake: address(&first, "intake=http"),
+            admin: address(&first, "admin=http"),
             exporters: ["console", "otlp"].into_iter().filter(|name| logs.contains(name)).collect(),
             child,
             stdout,
@@ -79,6 +129,9 @@ impl Setup {
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command.args(&self.arguments).current_dir(directory.path());
+        for (name, content) in &self.files {
+            std::fs::write(directory.path().join(name), content).unwrap();
+        }
         if let Some(yaml) = &self.yaml {
             std::fs::write(directory.path().join("lookoutd.yaml"), yaml).unwrap();
             command.args(["--config", "lookoutd.yaml"]);
@@ -102,7 +155,9 @@ fn field<'l>(line: &'l str, prefix: &str) -> &'l str {
 }
 
 fn address(line: &str, prefix: &str) -> SocketAddr {
-    field(line, prefix).parse().unwrap_or_else(|error| panic!("{error}: {line:?}"))
+    let after = field(line, prefix);
+    let after = after.strip_prefix('s').unwrap_or(after).trim_start_matches("://");
+    after.parse().unwrap_or_else(|error| panic!("{error}: {line:?}"))
 }
 
 /// A running daemon. Dropping it ends it, with all checks.
@@ -198,9 +253,13 @@ impl Daemon {
     }
 
     pub(crate) fn signal(&self, signal: &str) {
-        // The shell has `kill` built in; the program of that name need not be installed.
-        let kill = format!("kill -{signal} {}", self.child.id());
-        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+        kill(&self.child, signal);
+    }
+
+    /// Sends a signal a thousand times, some of which coincide.
+    pub(crate) fn signal_often(&self, signal: &str) {
+        let signals = format!("for i in $(seq 1000); do kill -{signal} {}; done", self.child.id());
+        assert!(Command::new("sh").args(["-c", &signals]).status().unwrap().success());
     }
 
     /// Ends it in order and gives the lines of stdout.
@@ -249,6 +308,13 @@ impl Drop for Daemon {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+/// Sends a signal to a process that the test has started.
+pub(crate) fn kill(child: &Child, signal: &str) {
+    // The shell has `kill` built in; the program of that name need not be installed.
+    let kill = format!("kill -{signal} {}", child.id());
+    assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
 }
 
 /// The harness' own idea of how many items a body holds.

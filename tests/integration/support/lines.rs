@@ -1,6 +1,8 @@
 //! A child's output as lines, read by a thread so that no pipe ever fills up.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
@@ -56,4 +58,34 @@ impl Lines {
         }
         self.all()
     }
+}
+
+/// The reading end of a child's output that is not read: at most up to a first line, and the rest when the
+/// test drops its sender.
+pub(crate) struct Unread {
+    pub(crate) stream: UnixStream,
+    pub(crate) first_line: bool,
+    pub(crate) release: Receiver<()>,
+}
+
+impl Read for Unread {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if !self.first_line {
+            let _ = self.release.recv();
+        }
+        let read = self.stream.read(buffer)?;
+        if buffer[..read].contains(&b'\n') {
+            self.first_line = false;
+        }
+        Ok(read)
+    }
+}
+
+/// Fills a child's end of its output, so that the child's next write blocks.
+pub(crate) fn fill(end: &mut UnixStream) {
+    end.set_nonblocking(true).unwrap();
+    for chunk in [&[b'\n'; 4096][..], b"\n"] {
+        while end.write(chunk).is_ok() {}
+    }
+    end.set_nonblocking(false).unwrap();
 }

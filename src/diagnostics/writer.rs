@@ -1,0 +1,216 @@
+//! The queue between the threads that log and stderr, and the thread that writes.
+//!
+//! Logging never waits: a full pipe that is not read would otherwise hold up every thread that serves. The
+//! queue is bounded in bytes; lines that do not fit are dropped and counted. `tracing-appender` bounds lines
+//! instead, and prints to stdout if its queue is full at the end.
+
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+/// Most bytes that wait: about 1,000 lines.
+const MAX_QUEUE_BYTES: usize = 256 * 1024;
+/// Most bytes of one line; a longer one is truncated.
+const MAX_LINE_BYTES: usize = 16 * 1024;
+/// Least time between two warnings about dropped lines.
+const WARNING_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Bounded queue of log lines.
+pub(super) struct LogWriter {
+    queue: Mutex<Queue>,
+    /// Notified when a line is queued.
+    queued: Condvar,
+    /// Notified when every line is written.
+    drained: Condvar,
+    /// Lines that were dropped.
+    pub(super) dropped: Arc<AtomicU64>,
+}
+
+#[derive(Default)]
+struct Queue {
+    lines: VecDeque<Box<[u8]>>,
+    bytes: usize,
+    /// Whether a line is being written.
+    writing: bool,
+}
+
+impl LogWriter {
+    /// Starts the thread that writes to `out`, one write per line.
+    ///
+    /// # Errors
+    /// Returns an error if the thread cannot be started.
+    pub(super) fn start(out: impl Write + Send + 'static) -> io::Result<Arc<LogWriter>> {
+        let writer = Arc::new(LogWriter {
+            queue: Mutex::default(),
+            queued: Condvar::new(),
+            drained: Condvar::new(),
+            dropped: Arc::default(),
+        });
+        let writing = writer.clone();
+        std::thread::Builder::new().name("log".to_owned()).spawn(move || writing.write_lines(out))?;
+        Ok(writer)
+    }
+
+    /// Waits until every queued line is written, for `timeout` at most. Returns whether all were.
+    pub(super) fn flush(&self, timeout: Duration) -> bool {
+        let deadline = Instant::now() + timeout;
+        let mut queue = self.queue.lock();
+        while queue.writing || !queue.lines.is_empty() {
+            if self.drained.wait_until(&mut queue, deadline).timed_out() {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn push(&self, line: &[u8]) {
+        let line = truncate(line);
+        let mut queue = self.queue.lock();
+        if queue.bytes + line.len() > MAX_QUEUE_BYTES {
+            drop(queue);
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        queue.bytes += line.len();
+        queue.lines.push_back(line);
+        self.queued.notify_one();
+    }
+
+    fn write_lines(&self, mut out: impl Write) {
+        let mut reported = 0;
+        let mut last_warning: Option<Instant> = None;
+        loop {
+            let line = self.next();
+            if out.write_all(&line).is_err() {
+                self.dropped.fetch_add(1, Ordering::Relaxed);
+                continue;
+            }
+            let dropped = self.dropped.load(Ordering::Relaxed);
+            let due = last_warning.is_none_or(|last| last.elapsed() >= WARNING_INTERVAL);
+            if dropped > reported && due && self.queue.lock().lines.is_empty() {
+                tracing::warn!(count = dropped - reported, "log lines dropped, because stderr was not read");
+                last_warning = Some(Instant::now());
+                reported = dropped;
+            }
+        }
+    }
+
+    /// Waits for the next line.
+    fn next(&self) -> Box<[u8]> {
+        let mut queue = self.queue.lock();
+        queue.writing = false;
+        loop {
+            if let Some(line) = queue.lines.pop_front() {
+                queue.bytes -= line.len();
+                queue.writing = true;
+                return line;
+            }
+            self.drained.notify_all();
+            self.queued.wait(&mut queue);
+        }
+    }
+}
+
+/// Queues one line per call, as the formatter of `tracing-subscriber` writes them.
+impl Write for &LogWriter {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.push(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Returns the line, cut between two characters if it is too long.
+fn truncate(line: &[u8]) -> Box<[u8]> {
+    if line.len() <= MAX_LINE_BYTES {
+        return line.into();
+    }
+    let is_start = |at: &usize| !matches!(line[*at], 0x80..0xc0);
+    let end = (0..=MAX_LINE_BYTES).rev().find(is_start).unwrap_or(0);
+    [&line[..end], "…\n".as_bytes()].concat().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, Sender, channel};
+
+    use super::*;
+
+    const DEADLINE: Duration = Duration::from_secs(20);
+
+    /// Takes one write per permit and passes it on; fails once there are no more permits.
+    struct Gate(Receiver<()>, Sender<Vec<u8>>);
+
+    impl Write for Gate {
+        fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+            self.0.recv().map_err(io::Error::other)?;
+            self.1.send(line.to_vec()).map_err(io::Error::other)?;
+            Ok(line.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn start() -> (Arc<LogWriter>, Sender<()>, Receiver<Vec<u8>>) {
+        let ((permit, gate), (shown, written)) = (channel(), channel());
+        (LogWriter::start(Gate(gate, shown)).unwrap(), permit, written)
+    }
+
+    fn dropped(writer: &LogWriter) -> u64 {
+        writer.dropped.load(Ordering::Relaxed)
+    }
+
+    #[test]
+    fn lines_are_written_in_order_one_by_one() {
+        let (writer, permit, written) = start();
+        (0..2).for_each(|_| permit.send(()).unwrap());
+        for line in ["one\n", "two\n"] {
+            (&*writer).write_all(line.as_bytes()).unwrap();
+        }
+        assert!(writer.flush(DEADLINE));
+        assert_eq!(written.try_iter().collect::<Vec<_>>(), [b"one\n", b"two\n"]);
+        assert_eq!(dropped(&writer), 0);
+    }
+
+    #[test]
+    fn an_output_that_blocks_costs_lines_but_neither_time_nor_memory() {
+        let (writer, permit, written) = start();
+        let line = [b'x'; 1024];
+        let sent = 1000;
+        (0..sent).for_each(|_| (&*writer).write_all(&line).unwrap());
+        assert!(!writer.flush(Duration::from_millis(10)), "nothing was written");
+        assert!(writer.queue.lock().bytes <= MAX_QUEUE_BYTES);
+        let lost = dropped(&writer);
+        assert!(lost >= sent - 257, "{lost} dropped");
+        (lost..sent).for_each(|_| permit.send(()).unwrap());
+        assert!(writer.flush(DEADLINE));
+        assert_eq!(written.try_iter().count() as u64, sent - lost, "every other line is written");
+        assert_eq!(writer.queue.lock().bytes, 0);
+    }
+
+    #[test]
+    fn a_closed_output_drops_and_counts() {
+        let (writer, permit, _written) = start();
+        drop(permit);
+        (&*writer).write_all(b"one\n").unwrap();
+        assert!(writer.flush(DEADLINE));
+        assert_eq!(dropped(&writer), 1);
+    }
+
+    #[test]
+    fn a_long_line_is_cut_between_characters() {
+        assert_eq!(&*truncate(b"one\n"), b"one\n");
+        let cut = truncate("xä".repeat(MAX_LINE_BYTES).as_bytes());
+        let text = std::str::from_utf8(&cut).unwrap();
+        assert!(text.ends_with("…\n") && cut.len() <= MAX_LINE_BYTES + 4, "{}", cut.len());
+    }
+}
