@@ -40,6 +40,8 @@ closed! {
         UnknownVersion = "unknown_version",
         /// The body, or what it inflates to, is over `intake.max_body_bytes`: 413.
         TooLarge = "too_large",
+        /// A gzip body that inflates to very many times its size: 413.
+        InflateRatio = "inflate_ratio",
         /// A Content-Encoding other than gzip: 415.
         UnsupportedCoding = "unsupported_coding",
         /// A gzip body that does not inflate: 400.
@@ -48,7 +50,7 @@ closed! {
         SlowBody = "slow_body",
         /// The client went away before its body was complete.
         Aborted = "aborted",
-        /// More uploads in hand than `intake.max_in_flight`, or their bodies take more than
+        /// More uploads in flight than `intake.max_in_flight`, or no memory for this one within
         /// `intake.max_in_flight_bytes`: 503.
         Overloaded = "overloaded",
         /// The client is over `intake.rate_limit`: 204.
@@ -75,7 +77,7 @@ impl Upload {
             Upload::WrongMethod => 405,
             Upload::SlowBody => 408,
             Upload::Retired => 410,
-            Upload::TooLarge => 413,
+            Upload::TooLarge | Upload::InflateRatio => 413,
             Upload::UnsupportedCoding => 415,
             Upload::UnknownVersion => 501,
             Upload::Overloaded => 503,
@@ -90,6 +92,8 @@ closed! {
         NotAnObject = "not_an_object",
         /// The item is JSON that cannot be read: nested too deeply, or a number out of range.
         Unreadable = "unreadable",
+        /// The item holds more values than it may take memory for.
+        TooManyValues = "too_many_values",
         /// An object that is no report of any known shape: no `type`, no legacy wrapper.
         NoType = "no_type",
         /// The report's `body` is neither an object nor null.

@@ -15,7 +15,7 @@ use crate::outcome::{Exporter, Fate, Rejection, Upload};
 use crate::report::{Class, Context, Envelope, Report};
 use crate::table::Table;
 
-/// Takes encoded events. Called once for an upload; never waits.
+/// Takes encoded events. Called once for an upload, and more often for a large one; never waits.
 pub trait EventSink: Send + Sync {
     /// `ends[i]` is where the i-th event ends in `events`.
     fn push(&self, events: &[u8], ends: &[u32]);
@@ -36,6 +36,11 @@ pub struct Pipeline {
     console: Option<Box<dyn EventSink>>,
     otlp: Option<Box<dyn EventSink>>,
 }
+
+/// Bytes of encoded events that are handed over at once, beside those of the last event.
+const MAX_ENCODED: usize = 64 * 1024;
+/// Events that are handed over at once.
+const MAX_ENDS: usize = 512;
 
 /// Encoded events of one upload, and working space. Kept per thread: an upload allocates nothing here.
 #[derive(Default)]
@@ -65,8 +70,13 @@ impl Events {
         }
         self.bytes.clear();
         self.ends.clear();
-        // One giant upload must not be remembered by every thread for ever.
-        self.bytes.shrink_to(256 * 1024);
+        // A large event must not stay in the memory of every thread.
+        self.bytes.shrink_to(2 * MAX_ENCODED);
+        self.ends.shrink_to(MAX_ENDS);
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes.len() >= MAX_ENCODED || self.ends.len() >= MAX_ENDS
     }
 }
 
@@ -110,8 +120,7 @@ impl Pipeline {
                     }
                 }
             });
-            encoded.console.hand_to(self.console.as_deref());
-            encoded.otlp.hand_to(self.otlp.as_deref());
+            self.hand_over(encoded);
             match decoded {
                 Err(NotJson) => Upload::NotJson,
                 Ok(()) if taken > 0 => Upload::Accepted,
@@ -171,6 +180,16 @@ impl Pipeline {
         if self.otlp.is_some() {
             otlp.push(|out| otlp::write(event, out, scratch));
         }
+        if console.is_full() || otlp.is_full() {
+            self.hand_over(encoded);
+        }
+    }
+
+    fn hand_over(&self, encoded: &mut Encoded) {
+        encoded.console.hand_to(self.console.as_deref());
+        encoded.otlp.hand_to(self.otlp.as_deref());
+        encoded.scratch.clear();
+        encoded.scratch.shrink_to(MAX_ENCODED);
     }
 
     fn count_capped(&self) {

@@ -3,6 +3,7 @@
 //! typed before somebody asks for a member as a number or a text.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
@@ -111,11 +112,96 @@ impl<'a> Object<'a> {
     }
 }
 
-/// Reads a [`Value`]. As a seed, so that a batch can be read item by item.
-#[derive(Debug, Clone, Copy)]
-pub struct ReadValue;
+/// What values may still take in memory. It is charged before anything is allocated, with what a
+/// container reserves rather than with what it holds.
+#[derive(Debug, Clone)]
+pub struct ValueBudget {
+    bytes: Cell<usize>,
+    values: Cell<usize>,
+    exceeded: Cell<bool>,
+}
 
-impl<'de> DeserializeSeed<'de> for ReadValue {
+impl ValueBudget {
+    /// Most values of one body that are kept at a time, places that its containers reserve included.
+    pub const MAX_VALUES: usize = 65_536;
+    /// Most bytes for the values of one byte of JSON.
+    pub const BYTES_PER_BYTE: usize = 4;
+    /// What even the shortest JSON may take, in bytes.
+    pub const MIN_BYTES: usize = 32 * 1024;
+
+    /// The budget for a JSON text of this length.
+    pub fn new(json: usize) -> ValueBudget {
+        let bytes = json.saturating_mul(Self::BYTES_PER_BYTE).saturating_add(Self::MIN_BYTES);
+        ValueBudget {
+            bytes: Cell::new(bytes),
+            values: Cell::new(Self::MAX_VALUES),
+            exceeded: Cell::new(false),
+        }
+    }
+
+    /// Whether anything found too little left.
+    pub fn is_exceeded(&self) -> bool {
+        self.exceeded.get()
+    }
+
+    fn charge<E: Error>(&self, values: usize, bytes: usize) -> Result<(), E> {
+        match (self.values.get().checked_sub(values), self.bytes.get().checked_sub(bytes)) {
+            (Some(values), Some(bytes)) => {
+                self.values.set(values);
+                self.bytes.set(bytes);
+                Ok(())
+            }
+            _ => {
+                self.exceeded.set(true);
+                Err(E::custom("too many values"))
+            }
+        }
+    }
+
+    /// Adds to a container, and charges for what it reserves: `first` places, then as many again.
+    ///
+    /// # Errors
+    /// Returns an error if too little is left.
+    pub fn push<T, E: Error>(&self, container: &mut Vec<T>, first: usize, item: T) -> Result<(), E> {
+        if container.len() == container.capacity() {
+            let more = container.len().max(first);
+            self.charge(more, more.saturating_mul(size_of::<T>()))?;
+            container.reserve_exact(more);
+        }
+        container.push(item);
+        Ok(())
+    }
+
+    fn copy<'a, E: Error>(&self, text: &str) -> Result<Cow<'a, str>, E> {
+        self.charge(0, text.len())?;
+        Ok(Cow::Owned(text.to_owned()))
+    }
+}
+
+/// Places that a container reserves first.
+const FEW: usize = 4;
+/// The same for an object that may be a report or its body: a violation's has about a dozen members.
+const MEMBERS: usize = 12;
+
+/// Reads a [`Value`] within a budget. As a seed, so that a batch can be read item by item.
+#[derive(Debug, Clone, Copy)]
+pub struct ReadValue<'b> {
+    budget: &'b ValueBudget,
+    depth: u8,
+}
+
+impl<'b> ReadValue<'b> {
+    /// Reads an item of a body.
+    pub fn new(budget: &'b ValueBudget) -> ReadValue<'b> {
+        ReadValue { budget, depth: 0 }
+    }
+
+    fn inner(self) -> ReadValue<'b> {
+        ReadValue { depth: self.depth.saturating_add(1), ..self }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for ReadValue<'_> {
     type Value = Value<'de>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value<'de>, D::Error> {
@@ -123,7 +209,7 @@ impl<'de> DeserializeSeed<'de> for ReadValue {
     }
 }
 
-impl<'de> Visitor<'de> for ReadValue {
+impl<'de> Visitor<'de> for ReadValue<'_> {
     type Value = Value<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -155,31 +241,32 @@ impl<'de> Visitor<'de> for ReadValue {
     }
 
     fn visit_str<E: Error>(self, value: &str) -> Result<Value<'de>, E> {
-        Ok(Value::String(Cow::Owned(value.to_owned())))
+        Ok(Value::String(self.budget.copy(value)?))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value<'de>, A::Error> {
         let mut array = Vec::new();
-        while let Some(item) = items.next_element_seed(ReadValue)? {
-            array.push(item);
+        while let Some(item) = items.next_element_seed(self.inner())? {
+            self.budget.push(&mut array, FEW, item)?;
         }
         Ok(Value::Array(array))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value<'de>, A::Error> {
-        // A violation body has about a dozen members; one allocation holds them.
-        let mut object = Vec::with_capacity(12);
-        while let Some(key) = members.next_key_seed(ReadKey)? {
-            object.push((key, members.next_value_seed(ReadValue)?));
+        let first = if self.depth <= 1 { MEMBERS } else { FEW };
+        let mut object = Vec::new();
+        while let Some(key) = members.next_key_seed(ReadKey(self.budget))? {
+            let value = members.next_value_seed(self.inner())?;
+            self.budget.push(&mut object, first, (key, value))?;
         }
         Ok(Value::Object(Object(object)))
     }
 }
 
 /// Reads a member's name without copying it where it has no escapes.
-struct ReadKey;
+struct ReadKey<'b>(&'b ValueBudget);
 
-impl<'de> DeserializeSeed<'de> for ReadKey {
+impl<'de> DeserializeSeed<'de> for ReadKey<'_> {
     type Value = Cow<'de, str>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Cow<'de, str>, D::Error> {
@@ -187,7 +274,7 @@ impl<'de> DeserializeSeed<'de> for ReadKey {
     }
 }
 
-impl<'de> Visitor<'de> for ReadKey {
+impl<'de> Visitor<'de> for ReadKey<'_> {
     type Value = Cow<'de, str>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -199,7 +286,7 @@ impl<'de> Visitor<'de> for ReadKey {
     }
 
     fn visit_str<E: Error>(self, value: &str) -> Result<Cow<'de, str>, E> {
-        Ok(Cow::Owned(value.to_owned()))
+        self.0.copy(value)
     }
 }
 
@@ -234,8 +321,44 @@ pub(crate) mod tests {
     use super::*;
 
     pub(crate) fn read(text: &str) -> Value<'_> {
-        let mut deserializer = serde_json::Deserializer::from_str(text);
-        ReadValue.deserialize(&mut deserializer).unwrap()
+        read_within(text, &ValueBudget::new(text.len())).unwrap()
+    }
+
+    fn read_within<'a>(text: &'a str, budget: &ValueBudget) -> serde_json::Result<Value<'a>> {
+        ReadValue::new(budget).deserialize(&mut serde_json::Deserializer::from_str(text))
+    }
+
+    #[test]
+    fn values_are_bounded_by_the_text_and_in_number() {
+        let many = |value: &str, times: usize| format!("[{}]", vec![value; times].join(","));
+        for (value, times) in [("{}", 349_400), ("[]", 349_400), ("1", 524_000), ("\"\"", 349_400)] {
+            let (text, budget) = (many(value, times), ValueBudget::new(1 << 20));
+            assert!(read_within(&text, &budget).is_err() && budget.is_exceeded(), "{value}");
+        }
+        for nested in ["{\"\":{", "{\"\":["] {
+            let (value, budget) = (
+                format!("{nested}{}", ["]}", "}}"][usize::from(nested.ends_with('{'))]),
+                ValueBudget::new(0),
+            );
+            assert!(read_within(&many(&value, 20_000), &budget).is_err() && budget.is_exceeded(), "{value}");
+        }
+        let (plain, escaped) =
+            (format!("\"{}\"", "x".repeat(1 << 20)), format!("\"{}\"", "\\t".repeat(40_000)));
+        assert!(read_within(&plain, &ValueBudget::new(0)).is_ok(), "nothing is copied");
+        assert!(read_within(&escaped, &ValueBudget::new(0)).is_err(), "a copy is charged");
+        assert!(read_within(&escaped, &ValueBudget::new(escaped.len())).is_ok());
+        // A number is a value as good as any: the budget of bytes alone would let these pass.
+        assert!(read_within(&many("1", 65_537), &ValueBudget::new(4 << 20)).is_err());
+        assert!(read_within(&many("1", 65_536), &ValueBudget::new(4 << 20)).is_ok());
+    }
+
+    #[test]
+    fn what_is_empty_reserves_nothing() {
+        let budget = ValueBudget::new(0);
+        for text in ["{}", "[]", "\"\"", "7"] {
+            read_within(text, &budget).unwrap();
+        }
+        assert_eq!(budget.bytes.get(), ValueBudget::MIN_BYTES);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use lookoutd::table::Table;
 const SITE: &str = "shop";
 const HOSTS: [&str; 2] = ["site.test", "*.shop.example"];
 /// Enough for any body of `-max_len` bytes inflated, and little enough to stay fast.
-const MAX_INFLATED: usize = 1 << 18;
+pub const MAX_INFLATED: usize = 1 << 18;
 /// So few that a body soon has too many.
 const FEW_REPORTS: usize = 4;
 /// So many series that no body fills a share of them.
@@ -67,7 +67,7 @@ impl Head {
     pub fn decompress(self, content: &[u8]) -> Option<Cow<'_, [u8]>> {
         match self.0 & 1 {
             0 => Some(Cow::Borrowed(content)),
-            _ => inflate(content, MAX_INFLATED).ok().map(|body| Cow::Owned(body.into())),
+            _ => inflate(content, MAX_INFLATED, MAX_INFLATED).ok().flatten().map(|body| Cow::Owned(body.into())),
         }
     }
 

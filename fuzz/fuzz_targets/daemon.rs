@@ -12,6 +12,7 @@ use lookoutd::pipeline::{EventSink, Pipeline};
 use lookoutd::report::Context;
 use lookoutd::table::{Number, Table, report_families};
 
+use crate::allocations;
 use crate::choices::{RECEIVED, Setup};
 
 /// Two pipelines of one setup: one with both exports, and one that only counts.
@@ -27,6 +28,8 @@ pub struct Daemon {
 /// What came out for one body.
 pub struct Taken {
     pub outcome: Upload,
+    /// The bytes that it had allocated at its peak, the body itself included.
+    pub peak: usize,
     /// `limits.series`
     pub limit: usize,
     pub console: Events,
@@ -70,11 +73,12 @@ impl Daemon {
     pub fn take(&mut self, body: &[u8], context: &Context<'_>) -> Taken {
         self.exporting.table = fresh(self.limit, self.sites);
         self.counting.table = fresh(self.limit, self.sites);
-        let outcome = self.exporting.take(body, context);
+        let (outcome, peak) = allocations::peak(|| self.exporting.take(body, context));
         assert_eq!(outcome, self.counting.take(body, context));
         let scrape = Scrape::new(self.exporting.table.clone()).unwrap();
         Taken {
             outcome,
+            peak: peak + body.len(),
             limit: self.limit,
             console: self.console.empty(),
             otlp: self.otlp.empty(),
@@ -124,9 +128,12 @@ impl Capture {
 
 impl EventSink for Capture {
     fn push(&self, events: &[u8], ends: &[u32]) {
-        let mut captured = self.0.lock().unwrap();
-        assert!(captured.ends.is_empty(), "a sink is called once for an upload");
-        *captured = Events { bytes: events.to_vec(), ends: ends.to_vec() };
+        allocations::uncounted(|| {
+            let mut captured = self.0.lock().unwrap();
+            let start = captured.bytes.len() as u32;
+            captured.bytes.extend_from_slice(events);
+            captured.ends.extend(ends.iter().map(|end| start + end));
+        });
     }
 }
 

@@ -3,6 +3,7 @@
 
 #![no_main]
 
+mod allocations;
 mod choices;
 mod console;
 mod daemon;
@@ -17,10 +18,25 @@ use lookoutd::outcome::Upload;
 use lookoutd::table::Number;
 use serde_json::value::RawValue;
 
+#[global_allocator]
+static ALLOCATOR: allocations::Counting = allocations::Counting;
+
+/// What an upload may take in memory for each byte of its inflated body, and beside: encoded events and
+/// new series.
+const BYTES_PER_BYTE: usize = 8;
+const BASE_BYTES: usize = 512 * 1024;
+
 fuzz_target!(|input: &[u8]| {
     let Some((setup, head, content)) = choices::split(input) else { return };
-    let Some(body) = head.decompress(content) else { return };
-    Daemon::with(setup, |daemon| check(&body, &daemon.take(&body, &head.context(setup))));
+    let (body, peak) = allocations::peak(|| head.decompress(content));
+    assert!(peak <= choices::MAX_INFLATED + BASE_BYTES, "inflating takes {peak} bytes");
+    let Some(body) = body else { return };
+    Daemon::with(setup, |daemon| {
+        let taken = daemon.take(&body, &head.context(setup));
+        let (peak, most) = (taken.peak, body.len() * BYTES_PER_BYTE + BASE_BYTES);
+        assert!(peak <= most, "a body of {} bytes takes {peak}, more than {most}", body.len());
+        check(&body, &taken);
+    });
 });
 
 fn check(body: &[u8], taken: &Taken) {

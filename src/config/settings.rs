@@ -85,7 +85,7 @@ pub struct Intake {
     pub max_connections: usize,
     /// Most uploads in hand at a time; more are answered 503.
     pub max_in_flight: usize,
-    /// Most bytes of unfinished bodies kept at a time; an upload that finds no room is answered 503.
+    /// Most bytes that all uploads take, inflated and decoded; an upload that finds none is answered 503.
     pub max_in_flight_bytes: usize,
     /// How long a request head may take.
     pub head_timeout: Duration,

@@ -70,7 +70,7 @@ fn the_defaults_are_the_documented_ones() {
         max_reports: 256,
         max_connections: 4096,
         max_in_flight: 1024,
-        max_in_flight_bytes: 64 << 20,
+        max_in_flight_bytes: 16 << 20,
         head_timeout: Duration::from_secs(10),
         body_timeout: Duration::from_secs(15),
         unknown_sites: UnknownSites::Accept,

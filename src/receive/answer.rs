@@ -71,6 +71,7 @@ fn detail(outcome: Upload) -> Option<&'static str> {
         Upload::SlowBody => "Expected the whole body within the time limit of intake.body_timeout.",
         Upload::Retired => "This endpoint is retired: reports are no longer taken here.",
         Upload::TooLarge => "Expected a body within intake.max_body_bytes, inflated if it is compressed.",
+        Upload::InflateRatio => "Expected a body that inflates to at most 200 times its compressed size.",
         Upload::UnsupportedCoding => "Expected no Content-Encoding, or gzip.",
         Upload::Overloaded => {
             "More uploads are in hand than intake.max_in_flight or intake.max_in_flight_bytes. Try again later."

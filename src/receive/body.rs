@@ -1,6 +1,7 @@
 //! Reading a body: bounded in bytes as sent and as inflated, before and whatever anything else says.
 
-use std::io::Read;
+use std::io::{self, Read};
+use std::sync::Arc;
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -11,7 +12,7 @@ use http_body_util::BodyExt;
 use hyper::body::Body as _;
 
 use crate::outcome::Upload;
-use crate::receive::room::Room;
+use crate::receive::room::{Parts, Room};
 
 /// How a body is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +45,68 @@ pub(super) fn is_type(headers: &HeaderMap, media_type: &str) -> bool {
     value.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(media_type)
 }
 
-/// Reads the whole body, at most `limit` bytes. Most arrive in one frame, which is then not copied.
+/// A whole body as it was sent. Most arrive in one frame, which is then not copied.
+#[derive(Debug)]
+pub(super) enum Sent {
+    Frame(Bytes),
+    Parts(Parts),
+}
+
+impl Sent {
+    fn len(&self) -> usize {
+        match self {
+            Sent::Frame(data) => data.len(),
+            Sent::Parts(parts) => parts.len(),
+        }
+    }
+
+    fn join(&self) -> Bytes {
+        match self {
+            Sent::Frame(data) => data.clone(),
+            Sent::Parts(parts) => parts.join(),
+        }
+    }
+
+    /// How long it is once it is inflated: as its last four bytes have it, if it is gzip, which may be
+    /// wrong, and at most what is possible.
+    pub(super) fn expected_size(&self, coding: Coding, limit: usize) -> usize {
+        let number =
+            |last: &mut dyn Iterator<Item = u8>| last.take(4).fold(0, |n, byte| n << 8 | usize::from(byte));
+        let expected = match (coding, self) {
+            (Coding::Identity, _) => return self.len(),
+            (Coding::Gzip, Sent::Frame(data)) => number(&mut data.iter().rev().copied()),
+            (Coding::Gzip, Sent::Parts(parts)) => number(&mut parts.last_bytes()),
+        };
+        expected.min(self.max_size(coding, limit))
+    }
+
+    /// The most that it may inflate to.
+    pub(super) fn max_size(&self, coding: Coding, limit: usize) -> usize {
+        match coding {
+            Coding::Identity => self.len(),
+            Coding::Gzip => max_inflated(self.len(), limit),
+        }
+    }
+
+    /// The body in one piece, inflated. `None`: it is longer than `expected`, and may yet be within all
+    /// limits.
+    ///
+    /// # Errors
+    /// Returns an error if it does not inflate to what is taken.
+    pub(super) fn open(
+        &self,
+        coding: Coding,
+        expected: usize,
+        limit: usize,
+    ) -> Result<Option<Bytes>, Upload> {
+        match coding {
+            Coding::Identity => Ok(Some(self.join())),
+            Coding::Gzip => inflate(&self.join(), expected, limit),
+        }
+    }
+}
+
+/// Reads the whole body, at most `limit` bytes.
 ///
 /// # Errors
 /// `TooLarge` when it is longer or Content-Length says so; `Aborted` when the client goes away;
@@ -53,24 +115,25 @@ pub(super) async fn read(
     headers: &HeaderMap,
     mut body: Body,
     limit: usize,
-    room: &Room,
-) -> Result<Bytes, Upload> {
+    room: &Arc<Room>,
+) -> Result<Sent, Upload> {
     let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     let mut refused = announced.filter(|length| *length > limit as u64).map(|_| Upload::TooLarge);
-    let mut parts = room.body();
+    let mut parts: Option<Parts> = None;
     while refused.is_none()
         && let Some(frame) = body.frame().await
     {
         let Ok(data) = frame.map_err(|_| Upload::Aborted)?.into_data() else { continue };
-        if parts.len() + data.len() > limit {
+        let len = parts.as_ref().map_or(0, Parts::len);
+        if len + data.len() > limit {
             refused = Some(Upload::TooLarge);
-        } else if parts.len() == 0 && body.is_end_stream() {
-            return Ok(data);
-        } else if !parts.push(&data) {
+        } else if len == 0 && body.is_end_stream() {
+            return Ok(Sent::Frame(data));
+        } else if !parts.get_or_insert_with(|| room.body()).push(&data) {
             refused = Some(Upload::Overloaded);
         }
     }
-    let Some(refused) = refused else { return Ok(parts.join()) };
+    let Some(refused) = refused else { return Ok(parts.map_or(Sent::Frame(Bytes::new()), Sent::Parts)) };
     drop(parts);
     discard(headers, body).await;
     Err(refused)
@@ -92,17 +155,39 @@ pub(super) async fn discard(headers: &HeaderMap, mut body: Body) {
     }
 }
 
-/// Inflates a gzip body to at most `limit` bytes.
+/// Most bytes that a byte of a gzip body may inflate to. Batches of reports reach about 100.
+const MAX_RATIO: usize = 200;
+
+/// What any gzip body may inflate to.
+const MIN_INFLATED: usize = 64 * 1024;
+
+fn max_inflated(sent: usize, limit: usize) -> usize {
+    sent.saturating_mul(MAX_RATIO).max(MIN_INFLATED).min(limit)
+}
+
+/// Inflates a gzip body, and takes no more memory than `expected` bytes and gzip's own. `None`: it is
+/// longer than expected, and may yet be within all limits.
 ///
 /// # Errors
-/// `TooLarge` when it inflates to more, `BrokenCoding` when it is no gzip or ends early.
-pub fn inflate(body: &[u8], limit: usize) -> Result<Bytes, Upload> {
-    let mut inflated = Vec::new();
-    let over_limit = limit as u64 + 1;
-    match MultiGzDecoder::new(body).take(over_limit).read_to_end(&mut inflated) {
-        Ok(bytes) if bytes > limit => Err(Upload::TooLarge),
-        Ok(_) => Ok(inflated.into()),
-        Err(_) => Err(Upload::BrokenCoding),
+/// `TooLarge` when it inflates to more than `limit` bytes, `InflateRatio` when it inflates to too many
+/// times its size, `BrokenCoding` when it is no gzip or ends early.
+pub fn inflate(body: &[u8], expected: usize, limit: usize) -> Result<Option<Bytes>, Upload> {
+    let broken = |_: io::Error| Upload::BrokenCoding;
+    let most = max_inflated(body.len(), limit);
+    let room = expected.min(most);
+    let mut inflated = Vec::with_capacity(room + 1);
+    let mut decoder = MultiGzDecoder::new(body);
+    decoder.by_ref().take(room as u64 + 1).read_to_end(&mut inflated).map_err(broken)?;
+    if inflated.len() <= room {
+        return Ok(Some(inflated.into()));
+    }
+    if room < most {
+        return Ok(None);
+    }
+    let rest = io::copy(&mut decoder.take((limit - room) as u64), &mut io::sink()).map_err(broken)?;
+    match inflated.len() as u64 + rest > limit as u64 {
+        true => Err(Upload::TooLarge),
+        false => Err(Upload::InflateRatio),
     }
 }
 
@@ -118,12 +203,52 @@ mod tests {
         encoder.finish().unwrap()
     }
 
+    /// As intake does it: with the size that the body states, then with the most.
+    fn inflate(body: &[u8], limit: usize) -> Result<Bytes, Upload> {
+        let sent = Sent::Frame(Bytes::copy_from_slice(body));
+        for size in [sent.expected_size(Coding::Gzip, limit), sent.max_size(Coding::Gzip, limit)] {
+            if let Some(inflated) = sent.open(Coding::Gzip, size, limit)? {
+                return Ok(inflated);
+            }
+        }
+        panic!("neither taken nor rejected");
+    }
+
     #[test]
     fn a_bomb_is_stopped_at_the_limit() {
         let bomb = gzip(&vec![b' '; 20 << 20]);
         assert!(bomb.len() < 1 << 20, "the bomb itself is within the limit");
         assert_eq!(inflate(&bomb, 1 << 20), Err(Upload::TooLarge));
         assert_eq!(inflate(&gzip(&[b' '; 100]), 100).unwrap().len(), 100);
+    }
+
+    #[test]
+    fn a_body_that_inflates_to_very_many_times_its_size_is_rejected_as_that() {
+        let limit = 1 << 20;
+        let bomb = gzip(&vec![b' '; limit]);
+        assert!(bomb.len() * MAX_RATIO < limit);
+        assert_eq!(inflate(&bomb, limit), Err(Upload::InflateRatio));
+        assert_eq!(
+            inflate(&gzip(&vec![b' '; limit + 1]), limit),
+            Err(Upload::TooLarge),
+            "the limit comes first"
+        );
+        assert_eq!(inflate(&bomb[..bomb.len() - 1], limit), Err(Upload::BrokenCoding));
+        assert_eq!(inflate(&gzip(&[b' '; MIN_INFLATED]), limit).unwrap().len(), MIN_INFLATED);
+    }
+
+    #[test]
+    fn a_body_may_state_a_wrong_size() {
+        let content: Vec<u8> = (0..100_000_u32).flat_map(u32::to_le_bytes).collect();
+        for stated in [[0; 4], [0xff; 4]] {
+            // The second member is empty, but for the size that it states.
+            let members = [gzip(&content), gzip(b"")].concat();
+            assert_eq!(inflate(&members, 1 << 20).unwrap(), content);
+            let mut wrong = gzip(&content);
+            let end = wrong.len() - 4;
+            wrong[end..].copy_from_slice(&stated);
+            assert_eq!(inflate(&wrong, 1 << 20), Err(Upload::BrokenCoding));
+        }
     }
 
     #[test]
@@ -155,14 +280,17 @@ mod tests {
         let frames =
             ["[", "{}", "]"].map(|part| Ok::<_, std::io::Error>(http_body::Frame::data(Bytes::from(part))));
         let body = Body::new(http_body_util::StreamBody::new(futures_util::stream::iter(frames)));
-        assert_eq!(read(&HeaderMap::new(), body, 4, &Room::new(4, 4)).await.unwrap(), "[{}]");
+        assert_eq!(
+            read(&HeaderMap::new(), body, 4, &Arc::new(Room::new(4, 4))).await.unwrap().join(),
+            "[{}]"
+        );
     }
 
     #[tokio::test]
     async fn one_byte_over_the_limit_is_too_large() {
-        let room = Room::new(1, 1);
+        let room = Arc::new(Room::new(1, 1));
         let read_with = async |limit| read(&HeaderMap::new(), Body::from("12345"), limit, &room).await;
-        assert_eq!(read_with(4).await, Err(Upload::TooLarge));
-        assert_eq!(read_with(5).await.unwrap(), "12345");
+        assert_eq!(read_with(4).await.unwrap_err(), Upload::TooLarge);
+        assert_eq!(read_with(5).await.unwrap().join(), "12345");
     }
 }

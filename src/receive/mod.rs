@@ -11,6 +11,7 @@ mod failures;
 pub mod health;
 mod hops;
 pub mod listening;
+mod memory;
 pub mod open_files;
 mod place;
 mod proxy_protocol;

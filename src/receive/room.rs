@@ -4,13 +4,16 @@
 //! The blocks are cut from pieces so large that the system's allocator takes each from the kernel and
 //! gives it back when it is dropped. Among its other memory, what an attack made it take would stay.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 
 /// Bytes of a block: what one body takes at least while it arrives.
 const BLOCK: usize = 16 * 1024;
 
-/// Bytes allocated at once. Only what is written to costs memory.
+/// Bytes allocated at once, however few are used: only what is written to costs memory, and glibc keeps
+/// more of what all threads free once a piece of less than 32 MiB was given back.
 const PIECE: usize = 64 << 20;
 
 /// Blocks that may stay allocated while none is in use.
@@ -38,8 +41,8 @@ impl Room {
     }
 
     /// A body of which nothing has come yet.
-    pub(super) fn body(&self) -> Parts<'_> {
-        Parts { room: self, blocks: Vec::new(), len: 0 }
+    pub(super) fn body(self: &Arc<Room>) -> Parts {
+        Parts { room: self.clone(), blocks: Vec::new(), len: 0 }
     }
 
     fn take(&self) -> Option<BytesMut> {
@@ -48,8 +51,7 @@ impl Room {
             return None;
         }
         if state.free.is_empty() && state.uncut.capacity() < BLOCK {
-            let uncut = (self.blocks - state.taken).min(PIECE / BLOCK) * BLOCK;
-            state.uncut = BytesMut::with_capacity(uncut);
+            state.uncut = BytesMut::with_capacity(PIECE);
         }
         state.taken += 1;
         let State { free, uncut, .. } = &mut *state;
@@ -70,13 +72,14 @@ impl Room {
 }
 
 /// A body in parts. It gives its blocks back when it is dropped.
-pub(super) struct Parts<'r> {
-    room: &'r Room,
+#[derive(Debug)]
+pub(super) struct Parts {
+    room: Arc<Room>,
     blocks: Vec<BytesMut>,
     len: usize,
 }
 
-impl Parts<'_> {
+impl Parts {
     pub(super) fn len(&self) -> usize {
         self.len
     }
@@ -100,15 +103,20 @@ impl Parts<'_> {
         true
     }
 
-    /// The body in one piece.
-    pub(super) fn join(self) -> Bytes {
+    /// The last bytes, from the last one on.
+    pub(super) fn last_bytes(&self) -> impl Iterator<Item = u8> {
+        self.blocks.iter().rev().flat_map(|block| block.iter().rev().copied())
+    }
+
+    /// A copy of the body in one piece.
+    pub(super) fn join(&self) -> Bytes {
         let mut whole = Vec::with_capacity(self.len);
         self.blocks.iter().for_each(|block| whole.extend_from_slice(block));
         whole.into()
     }
 }
 
-impl Drop for Parts<'_> {
+impl Drop for Parts {
     fn drop(&mut self) {
         if !self.blocks.is_empty() {
             self.room.give_back(&mut self.blocks);
@@ -120,26 +128,27 @@ impl Drop for Parts<'_> {
 mod tests {
     use super::*;
 
-    fn body<'r>(room: &'r Room, byte: u8, len: usize) -> Option<Parts<'r>> {
+    fn body(room: &Arc<Room>, byte: u8, len: usize) -> Option<Parts> {
         let mut body = room.body();
         body.push(&vec![byte; len]).then_some(body)
     }
 
     #[test]
     fn parts_become_what_was_sent() {
-        let room = Room::new(BLOCK * 4, 1);
+        let room = Arc::new(Room::new(BLOCK * 4, 1));
         let sent: Vec<u8> = (0..BLOCK * 3 + 7).map(|at| (at % 251) as u8).collect();
         for part in [1, 100, BLOCK - 1, BLOCK, BLOCK + 1, sent.len()] {
             let mut body = room.body();
             assert!(sent.chunks(part).all(|part| body.push(part)), "in parts of {part}");
             assert_eq!(body.len(), sent.len());
+            assert!(body.last_bytes().eq(sent.iter().rev().copied()));
             assert_eq!(body.join(), sent);
         }
     }
 
     #[test]
     fn a_full_room_takes_no_more_until_something_leaves() {
-        let room = Room::new(BLOCK * 3, 1);
+        let room = Arc::new(Room::new(BLOCK * 3, 1));
         let (two, one) = (body(&room, 1, BLOCK + 1).unwrap(), body(&room, 2, 1).unwrap());
         assert!(body(&room, 3, 1).is_none());
         drop(two);
@@ -151,12 +160,12 @@ mod tests {
 
     #[test]
     fn there_is_room_for_one_body() {
-        assert!(body(&Room::new(1, BLOCK * 2 + 5), 1, BLOCK * 2 + 5).is_some());
+        assert!(body(&Arc::new(Room::new(1, BLOCK * 2 + 5)), 1, BLOCK * 2 + 5).is_some());
     }
 
     #[test]
     fn blocks_never_overlap() {
-        let room = Room::new(PIECE * 2, 1);
+        let room = Arc::new(Room::new(PIECE * 2, 1));
         let bodies: Vec<_> = (0..200).map(|number| body(&room, number, BLOCK * 7 - 9).unwrap()).collect();
         for (number, body) in (0_u8..).zip(bodies) {
             assert!(body.join().iter().all(|byte| *byte == number));
@@ -165,7 +174,7 @@ mod tests {
 
     #[test]
     fn an_empty_room_keeps_little() {
-        let room = Room::new(PIECE, 1);
+        let room = Arc::new(Room::new(PIECE, 1));
         drop(body(&room, 1, BLOCK * KEPT));
         assert_eq!(room.state.lock().free.len(), KEPT);
         drop(body(&room, 1, BLOCK * (KEPT + 1)));

@@ -9,20 +9,23 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use bytes::Bytes;
 use http::header::{CONNECTION, TRANSFER_ENCODING};
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method};
 use ipnet::IpNet;
 use opentelemetry::KeyValue;
 use opentelemetry::trace::{Span, Tracer};
 use opentelemetry_sdk::trace::SdkTracer;
+use tokio::runtime::Handle;
+use tokio::time::timeout_at;
 
 use crate::clock;
 use crate::config::settings::{self, ClientAddress, Privacy, Settings};
 use crate::outcome::Upload;
 use crate::pipeline::Pipeline;
+use crate::receive::body::{Coding, Sent};
+use crate::receive::memory::{MAX_SMALL, Memory};
 use crate::receive::rate_limit::RateLimiter;
-use crate::receive::room::Room;
 use crate::receive::server::Peer;
 use crate::receive::target::{Target, is_known};
 use crate::receive::{answer, body, client, expect_ct};
@@ -35,20 +38,23 @@ pub struct Intake {
     table: Arc<Table>,
     settings: settings::Intake,
     privacy: Privacy,
-    room: Room,
+    memory: Memory,
+    /// Has the threads on which large bodies are read.
+    runtime: Handle,
     rate_limiter: Option<RateLimiter>,
     tracer: Option<SdkTracer>,
 }
 
 impl Intake {
-    /// Intake in front of this path. `tracer`: for the daemon's own traces, when they are on.
+    /// Intake in front of this path. Only in a runtime. `tracer`: for the daemon's own traces, when they are on.
     pub fn new(settings: &Settings, pipeline: Pipeline, tracer: Option<SdkTracer>) -> Intake {
         Intake {
             table: pipeline.table.clone(),
             pipeline,
             settings: settings.intake.clone(),
             privacy: settings.privacy,
-            room: Room::new(settings.intake.max_in_flight_bytes, settings.intake.max_body_bytes),
+            memory: Memory::new(settings.intake.max_in_flight_bytes, settings.intake.max_body_bytes),
+            runtime: Handle::current(),
             rate_limiter: settings.intake.rate_limit.map(RateLimiter::new),
             tracer,
         }
@@ -76,7 +82,7 @@ async fn on_request(State(intake): State<Arc<Intake>>, request: Request) -> Resp
     response
 }
 
-async fn respond(intake: &Intake, request: Request) -> Response {
+async fn respond(intake: &Arc<Intake>, request: Request) -> Response {
     let in_hand = || InHand::take(intake);
     match (is_known(request.uri().path()), request.method()) {
         (true, &Method::POST) => intake.upload(request).await,
@@ -88,7 +94,7 @@ async fn respond(intake: &Intake, request: Request) -> Response {
 }
 
 impl Intake {
-    async fn upload(&self, request: Request) -> Response {
+    async fn upload(self: &Arc<Intake>, request: Request) -> Response {
         let in_hand = InHand::take(self);
         let mut span = self.tracer.as_ref().map(|tracer| tracer.start("upload"));
         let outcome = match in_hand.position > self.settings.max_in_flight as i64 {
@@ -104,11 +110,43 @@ impl Intake {
 
     /// # Errors
     /// The outcome of an upload that did not come as far as the path.
-    async fn receive(&self, request: Request) -> Result<Upload, Upload> {
+    async fn receive(self: &Arc<Intake>, request: Request) -> Result<Upload, Upload> {
+        let deadline = tokio::time::Instant::now() + self.settings.body_timeout;
+        let limit = self.settings.max_body_bytes;
         let (head, incoming) = request.into_parts();
-        let target = Target::read(&head.uri, &self.settings.query_attributes, self.privacy);
         let client = head.extensions.get::<Peer>().map(|peer| self.client(peer.0, &head.headers));
-        let body = self.read_body(&target, client, &head.headers, incoming).await?;
+        let reading = timeout_at(deadline, self.read_body(&head, client, incoming)).await;
+        let (coding, sent) = reading.unwrap_or(Err(Upload::SlowBody))?;
+        let mut size = sent.expected_size(coding, limit);
+        if size <= MAX_SMALL {
+            let charge = timeout_at(deadline, self.memory.charge_small(size)).await;
+            let _charge = charge.ok().flatten().ok_or(Upload::Overloaded)?;
+            if let Some(body) = sent.open(coding, size, limit)? {
+                return Ok(self.take(&head, client, &body));
+            }
+            size = sent.max_size(coding, limit);
+        }
+        let upload = Arc::new((head, sent));
+        loop {
+            let charge = timeout_at(deadline, self.memory.charge_large(size)).await;
+            let charge = charge.ok().flatten().ok_or(Upload::Overloaded)?;
+            let (intake, upload) = (self.clone(), upload.clone());
+            let taking = self.runtime.spawn_blocking(move || {
+                let _charge = charge;
+                let (head, sent) = &*upload;
+                let body = sent.open(coding, size, limit)?;
+                Ok((body.map(|body| intake.take(head, client, &body)), sent.max_size(coding, limit)))
+            });
+            match taking.await.unwrap_or(Err(Upload::Aborted))? {
+                (Some(outcome), _) => return Ok(outcome),
+                (None, most) => size = most,
+            }
+        }
+    }
+
+    /// Takes a body that is charged for. Never waits.
+    fn take(&self, head: &Parts, client: Option<IpAddr>, body: &[u8]) -> Upload {
+        let target = self.target(head);
         let user_agent = head.headers.get(http::header::USER_AGENT).map(|agent| match agent.to_str() {
             Ok(agent) => Cow::Borrowed(agent),
             Err(_) => String::from_utf8_lossy(agent.as_bytes()),
@@ -123,38 +161,34 @@ impl Intake {
             query: &target.query,
             client_address: shown.as_deref(),
         };
-        Ok(expect_ct::outcome(&head.headers, &body, self.pipeline.take(&body, &context)))
+        expect_ct::outcome(&head.headers, body, self.pipeline.take(body, &context))
+    }
+
+    fn target<'h>(&'h self, head: &'h Parts) -> Target<'h> {
+        Target::read(&head.uri, &self.settings.query_attributes, self.privacy)
     }
 
     /// # Errors
     /// The outcome of an upload that is refused, for its head or for its body.
     async fn read_body(
         &self,
-        target: &Target<'_>,
+        head: &Parts,
         client: Option<IpAddr>,
-        headers: &HeaderMap,
         incoming: Body,
-    ) -> Result<Bytes, Upload> {
-        let limit = self.settings.max_body_bytes;
-        let reading = async {
-            match self
-                .admit(target)
-                .and_then(|()| self.limit_rate(client))
-                .and_then(|()| body::coding(headers))
-            {
-                Ok(coding) => Ok((coding, body::read(headers, incoming, limit, &self.room).await?)),
-                Err(refused) => {
-                    body::discard(headers, incoming).await;
-                    Err(refused)
-                }
+    ) -> Result<(Coding, Sent), Upload> {
+        let admitted = self
+            .admit(&self.target(head))
+            .and_then(|()| self.limit_rate(client))
+            .and_then(|()| body::coding(&head.headers));
+        match admitted {
+            Ok(coding) => {
+                let limit = self.settings.max_body_bytes;
+                Ok((coding, body::read(&head.headers, incoming, limit, &self.memory.arriving).await?))
             }
-        };
-        match tokio::time::timeout(self.settings.body_timeout, reading)
-            .await
-            .unwrap_or(Err(Upload::SlowBody))?
-        {
-            (body::Coding::Identity, body) => Ok(body),
-            (body::Coding::Gzip, body) => body::inflate(&body, limit),
+            Err(refused) => {
+                body::discard(&head.headers, incoming).await;
+                Err(refused)
+            }
         }
     }
 

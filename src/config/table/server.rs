@@ -82,9 +82,10 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "intake.max_in_flight_bytes",
-        default: Is("64MiB"),
-        comment: "Most memory for bodies that are still arriving; an upload that finds no room is answered 503. \
-                  At least one body of max_body_bytes always finds some.",
+        default: Is("16MiB"),
+        comment: "Most memory for uploads: bodies that are still arriving, inflated bodies and what is read from \
+                  them. An upload that finds none in time is answered 503. One body of max_body_bytes always finds \
+                  enough, which takes 10 times its size.",
         set: |d, n| put(&mut d.intake.max_in_flight_bytes, read::size(n, 1, "1B")),
         ..Setting::BASE
     },

@@ -5,6 +5,7 @@ mod answers;
 mod endpoints;
 mod http2;
 mod limits;
+mod memory;
 mod proxy_protocol;
 mod shapes;
 mod slow;
