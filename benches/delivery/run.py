@@ -18,12 +18,12 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests/e2e"))
+sys.path[:0] = [str(ROOT / "tests/e2e/lib"), str(ROOT / "tests/e2e")]
 
-from bench import Bench  # noqa: E402 (the modules of the end-to-end tests)
+from harness import Harness  # noqa: E402 (the modules of the end-to-end tests)
 from checks import Failure, eventually  # noqa: E402
 from exposition import series, total  # noqa: E402
-from feed import Feed  # noqa: E402
+from report_generator import ReportGenerator  # noqa: E402
 from rotel_collector import Rotel  # noqa: E402
 from scripted_http import HttpReceiver  # noqa: E402
 
@@ -48,25 +48,25 @@ def main():
 
 def measured(name, binary):
     """Makes one measurement, leaves nothing behind, and says whether its limits hold."""
-    bench = Bench(f"delivery-{name}", binary)
+    harness = Harness(f"delivery-{name}", binary)
     try:
-        return MEASURES[name](bench)
+        return MEASURES[name](harness)
     finally:
-        bench.close(keep=False)
+        harness.close(keep=False)
 
 
-def daemon(bench, collector, config=None):
+def daemon(harness, collector, config=None):
     """lookoutd with this collector."""
-    return bench.lookoutd(config=config, exporters=("otlp",), env={
+    return harness.lookoutd(config=config, exporters=("otlp",), env={
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint, "OTEL_METRICS_EXPORTER": "none"})
 
 
-def load(bench, lookoutd, rate, seconds):
+def load(harness, lookoutd, rate, seconds):
     """wrk at about this many reports a second."""
     delay = CONNECTIONS * PER_UPLOAD / rate * 1000
-    return bench.process("wrk", ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", "-s",
-                                 Path(__file__).parent / "rate.lua", lookoutd.intake + "/report"],
-                         {"PATH": os.environ["PATH"], "DELAY_MS": str(max(0, round(delay) - 2))})
+    return harness.process("wrk", ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", "-s",
+                                   Path(__file__).parent / "rate.lua", lookoutd.intake + "/report"],
+                           {"PATH": os.environ["PATH"], "DELAY_MS": str(max(0, round(delay) - 2))})
 
 
 def pending(lookoutd, place=None):
@@ -75,12 +75,12 @@ def pending(lookoutd, place=None):
     return total(lookoutd.scrape(), "lookout_events_pending", exporter="otlp", **labels)
 
 
-def sustained(bench):
+def sustained(harness):
     """A rate that goes on and on must not build up anything."""
-    collector = Rotel(bench, "http/protobuf")
+    collector = Rotel(harness, "http/protobuf")
     rotel = collector.start()
-    lookoutd = daemon(bench, collector)
-    wrk = load(bench, lookoutd, SUSTAINED_RATE, SUSTAINED_SECONDS)
+    lookoutd = daemon(harness, collector)
+    wrk = load(harness, lookoutd, SUSTAINED_RATE, SUSTAINED_SECONDS)
     most = 0
     while wrk.running:
         most = max(most, pending(lookoutd))
@@ -115,8 +115,8 @@ def cpu(process):
 class Reader:
     """A receiver that reads what it is sent and does nothing with it."""
 
-    def __init__(self, bench):
-        self.receiver = bench.closing(HttpReceiver(False))
+    def __init__(self, harness):
+        self.receiver = harness.closing(HttpReceiver(False))
         self.endpoint = f"http://127.0.0.1:{self.receiver.port}"
 
     def start(self):
@@ -124,36 +124,36 @@ class Reader:
         self.receiver.up()
 
 
-def drain(bench):
+def drain(harness):
     """To a real collector."""
-    return drain_to(bench, "rotel", Rotel(bench, "http/protobuf"))
+    return drain_to(harness, "rotel", Rotel(harness, "http/protobuf"))
 
 
-def drain_to_reader(bench):
+def drain_to_reader(harness):
     """To one that costs next to nothing."""
-    return drain_to(bench, "a reader", Reader(bench))
+    return drain_to(harness, "a reader", Reader(harness))
 
 
-def drain_to(bench, name, collector):
+def drain_to(harness, name, collector):
     """An outage fills the spool, then the collector comes back while reports go on coming."""
-    lookoutd = daemon(bench, collector, "delivery: { memory_bytes: 32MiB, spool: "
-                      f"{{ directory: {bench.directory}/spool, max_bytes: 1GiB }} }}")
-    wrk = load(bench, lookoutd, 1e9, 300)
+    lookoutd = daemon(harness, collector, "delivery: { memory_bytes: 32MiB, spool: "
+                      f"{{ directory: {harness.directory}/spool, max_bytes: 1GiB }} }}")
+    wrk = load(harness, lookoutd, 1e9, 300)
     began = time.monotonic()
     eventually(lambda: spooled(lookoutd, at_least=SPOOL_MIB * MIB), 300)
     wrk.stop()
     filled = time.monotonic() - began
     dropped = total(lookoutd.scrape(), "lookout_events_total", exporter="otlp", fate="dropped_queue_full")
-    before = Feed(lookoutd.intake, 2_000).run_for(QUIET_SECONDS)
+    before = ReportGenerator(lookoutd.intake, 2_000).run_for(QUIET_SECONDS)
     size = spooled(lookoutd)
     collector.start()
-    feed, began = Feed(lookoutd.intake, 2_000), time.monotonic()
+    generator, began = ReportGenerator(lookoutd.intake, 2_000), time.monotonic()
     # The senders wait for up to 30 s after a failure: the time counts from the first delivery.
     while spooled(lookoutd) == size:
         time.sleep(0.01)
     waited, began = time.monotonic() - began, time.monotonic()
-    feed.stop()
-    during = Feed(lookoutd.intake, 2_000)
+    generator.stop()
+    during = ReportGenerator(lookoutd.intake, 2_000)
     eventually(lambda: spooled(lookoutd, at_most=MIB), 120)
     seconds = time.monotonic() - began
     during.stop()
@@ -164,9 +164,9 @@ def drain_to(bench, name, collector):
     return rate >= DRAIN_LIMIT
 
 
-def millis(feed):
+def millis(generator):
     """Half and nearly all of the uploads were answered within these times."""
-    return " and ".join(f"{feed.percentile(share) * 1000:.1f} ms" for share in (0.5, 0.99))
+    return " and ".join(f"{generator.percentile(share) * 1000:.1f} ms" for share in (0.5, 0.99))
 
 
 def spooled(lookoutd, at_least=0, at_most=float("inf")):

@@ -6,8 +6,8 @@ import json
 from collections import Counter
 
 from checks import equal, eventually, expect
+from expected_labels import FAMILIES, labels_of, severity_of
 from exposition import grouped
-from labels import FAMILIES, labels_of, severity_of
 
 SECRET = "SECRET"
 

@@ -22,9 +22,11 @@ from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 
-from bench import Bench
-from checks import Failure, NotRun
-from processes import Ended
+sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
+
+from checks import Failure, NotRun  # noqa: E402 (the path of the support modules comes first)
+from harness import Harness  # noqa: E402
+from processes import Ended  # noqa: E402
 
 TEST_SECONDS = 180  # far above what any test takes: it only turns a hang into a failure
 JOBS = 2
@@ -111,12 +113,12 @@ def run(name, arguments):
 
 def attempt(name, arguments):
     """Runs one test, says how it went, and gives that back."""
-    began, end, bench = time.monotonic(), "FAILED", Bench(name, arguments.binary)
+    began, end, harness = time.monotonic(), "FAILED", Harness(name, arguments.binary)
     [(_, test)] = choose([name])
     try:
         with time_limit(TEST_SECONDS):
-            test(bench)
-            bench.finish()
+            test(harness)
+            harness.finish()
         end = "ok"
     except NotRun as reason:
         end, problem = "NOT RUN", str(reason)
@@ -126,7 +128,7 @@ def attempt(name, arguments):
         problem = traceback.format_exc()
     finally:
         keep = arguments.keep or end == "FAILED"
-        bench.close(keep)
+        harness.close(keep)
     if end == "NOT RUN":
         print(f"{end} {name}: {problem}")
     else:
@@ -134,7 +136,7 @@ def attempt(name, arguments):
     if end == "FAILED":
         print(indent(problem))
     if keep:
-        print(indent(f"kept for reading: {bench.directory}"))
+        print(indent(f"kept for reading: {harness.directory}"))
     return end
 
 

@@ -1,30 +1,30 @@
-"""Admin may be reachable by everything in a cluster. Whoever cannot do more than connect must not keep
-probes and scrapes waiting, and whoever may scrape must not fill the memory with it.
+"""Attacks on admin, which may be reachable in a whole cluster: clients that only connect must not delay probes and
+scrapes, and clients that may scrape must not exhaust the memory.
 """
 
 import http.client
 import time
 from urllib.parse import urlsplit
 
-import frames
-import swarm
+import connection_flood
+import http2_frames
+from attack_load import MIB, RSS_KEPT, memory
 from checks import equal, eventually, expect
 from http_client import get
-from siege import MIB, RSS_KEPT, memory
 
 CONNECTIONS, SCRAPES = 64, 4  # as many as admin serves
 PROBE_SECONDS = 3.0  # a machine that is busy with other things needs some of it
 GET = b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n"
 # :method GET, :scheme http, :path /metrics, :authority
-GET_H2 = b"\x82\x86\x04" + frames.text(b"/metrics") + b"\x01" + frames.text(b"x")
-OVER_H2 = frames.PREFACE + frames.settings(window=0) + b"".join(
-    frames.frame(frames.HEADERS, frames.END_STREAM | frames.END_HEADERS, at, GET_H2)
+GET_H2 = b"\x82\x86\x04" + http2_frames.text(b"/metrics") + b"\x01" + http2_frames.text(b"x")
+OVER_H2 = http2_frames.PREFACE + http2_frames.settings(window=0) + b"".join(
+    http2_frames.frame(http2_frames.HEADERS, http2_frames.END_STREAM | http2_frames.END_HEADERS, at, GET_H2)
     for at in range(1, 200, 2))
 
 
-def start(bench):
+def start(harness):
     """A daemon whose scrape is too large for the buffers of a connection."""
-    daemon = bench.lookoutd(config="limits: { series: 60000 }\n")
+    daemon = harness.lookoutd(config="limits: { series: 60000 }\n")
     for batch in range(160):
         daemon.post([report(batch, number) for number in range(250)], items=250)
     size = len(daemon.scrape_text())
@@ -42,10 +42,10 @@ def report(batch, number):
 
 def connect(daemon, opening, number=CONNECTIONS):
     """Connections that send this, as far as it goes, and read nothing."""
-    target = swarm.Target(urlsplit(daemon.admin).netloc)
+    target = connection_flood.Target(urlsplit(daemon.admin).netloc)
     connections = [target.connect(window=4096) for _ in range(number)]
     for connection in connections:
-        swarm.send(connection, opening)
+        connection_flood.send(connection, opening)
     return connections
 
 
@@ -58,10 +58,10 @@ def probe(daemon):
     return time.monotonic() - began
 
 
-def test_probes_are_answered(bench):
+def test_probes_are_answered(harness):
     """While as many as are served hold their connections, and more wait: silent, in the middle of a head,
     idle after an answer, and with a scrape that they do not read."""
-    daemon = start(bench)
+    daemon = start(harness)
     for opening in (b"", GET[:10], b"GET / HTTP/1.1\r\nhost: x\r\n\r\n", GET, GET * 100):
         crowd = connect(daemon, opening, CONNECTIONS * 2)
         slowest = max(probe(daemon) for _ in range(10))
@@ -72,9 +72,9 @@ def test_probes_are_answered(bench):
     scraped(daemon)
 
 
-def test_unread_scrapes_take_no_memory(bench):
+def test_unread_scrapes_take_no_memory(harness):
     """Many, on many connections, over HTTP/1.1 and with the preface of HTTP/2."""
-    daemon = start(bench)
+    daemon = start(harness)
     size, before = len(daemon.scrape_text()), memory(daemon)
     for opening in (GET, GET * 100, OVER_H2):
         crowd = connect(daemon, opening)
@@ -82,7 +82,7 @@ def test_unread_scrapes_take_no_memory(bench):
         most = before + 5 * size + RSS_KEPT
         end = time.monotonic() + 3
         while time.monotonic() < end:
-            expect(memory(daemon) < most, "Scrapes that nobody reads take memory",
+            expect(memory(daemon) < most, "Unread scrapes take memory",
                    expected=f"less than {most // MIB} MiB", found=f"{memory(daemon) // MIB} MiB",
                    where=f"{len(crowd)} connections with {opening[:30]!r}")
             time.sleep(0.05)
@@ -99,9 +99,9 @@ def came_back(daemon, before):
            found=f"{now // MIB} MiB", where=daemon.admin)
 
 
-def test_a_scrape_is_read_in_time(bench):
+def test_a_scrape_is_read_in_time(harness):
     """Those who read a little now and then, with more requests behind, lose their turn in the end."""
-    daemon = start(bench)
+    daemon = start(harness)
     crowd = connect(daemon, GET * 100, SCRAPES)
     eventually(lambda: equal("The answer to one scrape too many", 503, get(daemon.admin + "/metrics").status,
                              daemon.admin))

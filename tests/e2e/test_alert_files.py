@@ -22,17 +22,17 @@ ANY = "what the alert is about"  # stands for the label's value that an annotati
 SEVERITIES = {"critical", "warning", "info"}
 
 
-def test_names(bench):
+def test_names(harness):
     """After reports of all kinds, a real Prometheus has each metric that is named, with each label."""
-    daemon = bench.lookoutd(config=SITES)
-    prometheus = ShippedPrometheus(bench, daemon.admin.removeprefix("http://"))
+    daemon = harness.lookoutd(config=SITES)
+    prometheus = ShippedPrometheus(harness, daemon.admin.removeprefix("http://"))
     prometheus.expect("lookout:reports:same_process", (), {(): 1}, 30)
     post_everything(daemon)
     rules = prometheus.rules()
-    world = World(prometheus, rules)
-    eventually(lambda: world.check_families(), 30)
+    known = KnownMetrics(prometheus, rules)
+    eventually(lambda: known.check_families(), 30)
     for where, text in expressions(rules):
-        world.check(where, Names(text))
+        known.check(where, Names(text))
 
 
 def post_everything(daemon):
@@ -66,7 +66,7 @@ def expressions(rules):
                 yield path.name, span
 
 
-class World:
+class KnownMetrics:
     """What exists: by the store of a Prometheus that has scraped, and by the rules that it has loaded."""
 
     def __init__(self, prometheus, rules):
@@ -127,7 +127,7 @@ class World:
                        found=f"{label}={one}", where=where)
 
 
-def test_reader(_bench):
+def test_reader(_harness):
     """The reader of PromQL finds what is in an expression, and refuses what is none."""
     names = Names('sum by (site, "x") (rate(a_total{b="by (c)",d!~"e|f"}[5m] offset 1d)) / on (g) group_left '
                   '(h) (lookout:x:y and vector(1) > bool 2.5e3 * Inf) # comment(z)\n or topk by (i) (3, m)')
@@ -141,11 +141,11 @@ def test_reader(_bench):
     expect(False, "`a ? b` was read", expected="an error", found="none", where="promql.py")
 
 
-def test_alerts_tell(bench):
+def test_alerts_tell(harness):
     """Each alert says how grave it is, what is wrong with a number in it, and where to read what to do; the
     runbook has a section for each and no other, the README a line; and promtool tests that it fires."""
-    daemon = bench.lookoutd()
-    rules = ShippedPrometheus(bench, daemon.admin.removeprefix("http://")).rules()
+    daemon = harness.lookoutd()
+    rules = ShippedPrometheus(harness, daemon.admin.removeprefix("http://")).rules()
     alerts = [rule for rule in rules if rule["type"] == "alerting"]
     sections = re.findall(r"^## (Look\w+)$", RUNBOOK.read_text(), re.M)
     equal("The sections of the runbook", sorted({rule["name"] for rule in alerts}), sorted(sections), RUNBOOK)
@@ -168,7 +168,7 @@ def test_alerts_tell(bench):
                expected="exp_alerts", found="none", where=FOLDER / "tests")
 
 
-def test_programs_take_them(_bench):
+def test_programs_take_them(_harness):
     """promtool and amtool accept what is shipped."""
     for argv in (["promtool", "check", "config", FOLDER / "prometheus.yml"],
                  ["amtool", "check-config", DEPLOY / "alertmanager/alertmanager.yml"]):

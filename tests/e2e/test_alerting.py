@@ -1,6 +1,5 @@
-"""From a browser's report to a telephone that rings: lookoutd, Prometheus, Alertmanager and a webhook, with
-the configuration that is shipped. Time is shortened, see alerting.py; what the shipped intervals add up to
-is computed from the files.
+"""From a browser's report to a notification: lookoutd, Prometheus, Alertmanager and a webhook, with the shipped
+configuration. Durations are shortened (`alerting`); the sum of the shipped ones is computed from the files.
 """
 
 import contextlib
@@ -53,13 +52,13 @@ class Traffic:
         self.thread.join()
 
 
-def test_end_to_end(bench):
-    """Ordinary traffic alerts nobody; a burst from a new origin does, and is over when it is over; and so
-    does the end of lookoutd."""
-    daemon = bench.lookoutd(config=SITES)
-    webhook = bench.closing(Receivers())
-    prometheus = ShippedPrometheus(bench, daemon.admin.removeprefix("http://"),
-                                   Alertmanager(bench, webhook).address)
+def test_end_to_end(harness):
+    """Ordinary traffic raises no alert. A burst from a new origin does, and resolves after it; so does the end of
+    lookoutd."""
+    daemon = harness.lookoutd(config=SITES)
+    webhook = harness.closing(Receivers())
+    prometheus = ShippedPrometheus(harness, daemon.admin.removeprefix("http://"),
+                                   Alertmanager(harness, webhook).address)
     traffic = Traffic(daemon)
     prometheus.expect('count(lookout:site:known{site="shop"})', (), {(): 1}, LEARNING_SECONDS)
     prometheus.expect("lookout:memory:learned", (), {(): 1})
@@ -69,7 +68,7 @@ def test_end_to_end(bench):
            "Little traffic came", expected="the whole corpus, once at least", found=f"{rounds} times",
            where="lookoutd's counters")
     # A Prometheus knows its targets after five seconds, however short its intervals: more than `2m` is here.
-    equal("Ordinary traffic has alerted somebody", (set(), {}), (webhook.told(), prometheus.query(
+    equal("Ordinary traffic has raised an alert", (set(), {}), (webhook.notified(), prometheus.query(
         'max_over_time(ALERTS{alertname!="LookoutdDown",alertstate="firing"}[10m])', "alertname")), prometheus.url)
 
     ends = burst(daemon, webhook)
@@ -78,12 +77,12 @@ def test_end_to_end(bench):
         webhook.wait(receiver, name, "resolved")
     # The jump holds the spike back, which lasts for longer.
     equal("Alerts that the burst does not explain", set(),
-          webhook.told() - ends - {("tickets", "LookoutCspViolationSpike")}, "the webhook")
+          webhook.notified() - ends - {("tickets", "LookoutCspViolationSpike")}, "the webhook")
 
     daemon.terminate()
     _, alert = webhook.wait("pager", "LookoutdDown")
     expect("1 instances have not answered" in alert["annotations"]["description"],
-           "The alert does not tell the numbers", expected="how many instances are down",
+           "The alert lacks the numbers", expected="how many instances are down",
            found=alert["annotations"], where="the webhook")
 
 
@@ -105,12 +104,12 @@ def burst(daemon, webhook):
         sender.join()
     expect(re.search(r"^[\d.]+k? violations in", alert["annotations"]["description"])
            and re.search(r"[\d.]+k? × script-src-elem " + re.escape(NEW), jump["annotations"]["description"]),
-           "The alerts do not tell the numbers", expected="how many violations, and of what",
+           "The alerts lack the numbers", expected="how many violations, and of what",
            found=(alert["annotations"], jump["annotations"]), where="the webhook")
     return {("tickets", "LookoutNewScriptOrigin"), ("pager", "LookoutEnforcedViolationsJump")}
 
 
-def test_within_two_minutes(_bench):
+def test_within_two_minutes(_harness):
     """What a burst waits for at the shipped settings, at worst: a scrape, the evaluation that records it,
     the one that alerts, and Alertmanager. The alert on a jump wants to see it in three scrapes."""
     prometheus = (DEPLOY / "prometheus/prometheus.yml").read_text()
@@ -132,10 +131,10 @@ def setting(text, name):
     return int(number) * SECONDS[unit]
 
 
-def test_routing(bench):
-    """Who is told of what, and what is held back while lookoutd is down."""
-    webhook = bench.closing(Receivers())
-    alertmanager = Alertmanager(bench, webhook)
+def test_routing(harness):
+    """Routing by severity and site, and inhibition while lookoutd is down."""
+    webhook = harness.closing(Receivers())
+    alertmanager = Alertmanager(harness, webhook)
     alertmanager.post("LookoutdDown", severity="critical", job="lookoutd")
     webhook.wait("pager", "LookoutdDown")
     alertmanager.post("LookoutSiteSilent", "Warning", severity="warning", site="shop")
@@ -149,17 +148,16 @@ def test_routing(bench):
     webhook.wait("digest", "Info")  # the last to come: it waits for ten minutes, here for four seconds
     equal("Alerts went where they should not", {
         ("pager", "LookoutdDown"), ("tickets", "Warning"), ("tickets", "LookoutCspViolationSpike"),
-        ("pager-of-the-shop", "LookoutEnforcedViolationsJump"), ("digest", "Info")}, webhook.told(), "the webhook")
+        ("pager-of-the-shop", "LookoutEnforcedViolationsJump"), ("digest", "Info")}, webhook.notified(), "the webhook")
     spikes = {alert["labels"]["site"] for _, _, alert in webhook.calls
               if alert["labels"]["alertname"] == "LookoutCspViolationSpike"}
-    equal("A spike was told of beside the jump at the same site", {"another"}, spikes, "the webhook")
+    equal("A spike was notified beside the jump at the same site", {"another"}, spikes, "the webhook")
 
 
-def test_bundles(bench):
-    """However many sites somebody invents, and however many processes have the same trouble, the pager gets
-    one message; sites that are known get one each."""
-    webhook = bench.closing(Receivers())
-    alertmanager = Alertmanager(bench, webhook)
+def test_bundles(harness):
+    """Alerts of any number of invented sites or processes are grouped into one message; known sites get one each."""
+    webhook = harness.closing(Receivers())
+    alertmanager = Alertmanager(harness, webhook)
     for number in range(MANY):
         alertmanager.post("LookoutCertificateFailure", severity="critical", site=f"s{number}.test", site_is="new")
         alertmanager.post("LookoutSmtpTlsFailing", severity="warning", site=f"s{number}.test", site_is="new")

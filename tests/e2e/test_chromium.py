@@ -6,22 +6,22 @@ else Chromium reports is in `test_engines.py`.
 import json
 from collections import Counter
 
-from browser import Chromium
+from browser_suite import start_daemon
 from certificates import Authority
 from checks import Failure, eventually
-from labels import labels_of
+from chromium import Chromium
+from expected_labels import labels_of
 from outcome import check_all
-from tour import start_daemon
 from website import Page, Website
 
 HOSTS = ("reports.test", "nel.test")
 
 
-def test_network_errors(bench):
+def test_network_errors(harness):
     """A page that loads, one that is not there, a connection that is reset, one that is refused."""
-    authority = Authority(bench.directory, HOSTS)
-    daemon = start_daemon(bench, authority, "net")
-    chromium = Chromium(bench, authority)
+    authority = Authority(harness.directory, HOSTS)
+    daemon = start_daemon(harness, authority, "net")
+    chromium = Chromium(harness, authority)
     site = Website(authority, policy(daemon))
     site.pages = {"/": Page("<!doctype html><title>e2e</title>"), "/favicon.ico": Page("")}
 

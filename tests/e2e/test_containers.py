@@ -37,7 +37,7 @@ def version(text):
     return tuple(map(int, text.split(".")))
 
 
-def test_lint(_bench):
+def test_lint(_harness):
     """hadolint finds nothing to say about the Dockerfile."""
     linter = Path(sysconfig.get_path("scripts")) / "hadolint"
     done = subprocess.run([linter, "--no-color", dockerfile.PATH], check=False, timeout=60,
@@ -46,11 +46,11 @@ def test_lint(_bench):
           dockerfile.PATH)
 
 
-def test_image(bench):
+def test_image(harness):
     """What the last stage says about itself: the ports are those of the settings, the user is a number other
     than root's, nothing runs through a shell, and the labels are what Cargo.toml says."""
     last = dockerfile.stages()[-1]
-    defaults = settings(bench.binary)
+    defaults = settings(harness.binary)
     equal("EXPOSE is not what listens by default", {port_of(defaults["listen"]), port_of(defaults["admin_listen"])},
           set(last.only("EXPOSE").words), dockerfile.PATH)
     expect(re.fullmatch(r"[1-9]\d*:[1-9]\d*", last.only("USER").text), "USER is not a number other than root's",
@@ -80,7 +80,7 @@ def port_of(address):
     return address.rsplit(":", 1)[1]
 
 
-def test_context(_bench):
+def test_context(_harness):
     """A build finds every file that it copies, and is shown no other."""
     sources = [source for stage in dockerfile.stages() for source, _ in dockerfile.copies(stage)]
     copied = set()
@@ -91,16 +91,16 @@ def test_context(_bench):
         copied |= files
     seen = {path for path in dockerfile.tracked() if dockerfile.visible(path)}
     equal("The Dockerfile copies what .dockerignore keeps from it", set(), copied - seen, dockerfile.IGNORE)
-    equal(".dockerignore lets through what nobody copies", set(), seen - copied, dockerfile.IGNORE)
+    equal(".dockerignore lets through files that no stage copies", set(), seen - copied, dockerfile.IGNORE)
     for path in ("deploy/compose/.env", "target/release/lookoutd", ".git/config"):
         expect(not dockerfile.visible(path), ".dockerignore shows a build what is none of its business",
                expected="hidden", found=path, where=dockerfile.IGNORE)
 
 
-def test_source_is_whole(bench):
+def test_source_is_whole(harness):
     """Of what the build stage copies alone, cargo reads the manifest and its lock file, and the compiler
     finds every file that another one names."""
-    source = bench.directory / "source"
+    source = harness.directory / "source"
     dockerfile.lay_out(dockerfile.stages()[0], source)
     done = cargo("metadata", "--no-deps", cwd=source)
     names = {target["name"] for target in json.loads(done)["packages"][0]["targets"]}
@@ -129,7 +129,7 @@ def cargo(*arguments, cwd):
     return done.stdout
 
 
-def test_builder(_bench):
+def test_builder(_harness):
     """The compiler of the build stage is as new as the crate and every crate that it uses ask for, is pinned,
     and its Debian is the one of the last stage: the C library is the same."""
     first, last = dockerfile.stages()[0], dockerfile.stages()[-1]
@@ -152,28 +152,28 @@ def test_builder(_bench):
            found="no mention", where="build.rs")
 
 
-def test_libraries(bench):
+def test_libraries(harness):
     """The binary asks for no library that the last stage lacks, and for no symbol newer than there. What it
     was linked with is this machine's; where that is newer than the build stage's, versions say nothing."""
-    beyond = [name for name in needed(bench.binary) if name not in LIBRARIES and not name.startswith("ld-linux")]
-    equal("The binary needs libraries that the image does not have", [], beyond, bench.binary)
+    beyond = [name for name in needed(harness.binary) if name not in LIBRARIES and not name.startswith("ld-linux")]
+    equal("The binary needs libraries that the image does not have", [], beyond, harness.binary)
     _, newest = DEBIANS[dockerfile.stages()[0].image.rpartition("-")[2]]
     here = version(os.confstr("CS_GNU_LIBC_VERSION").split()[1])
     if here > newest:
         print(f"       symbols not compared: linked with glibc {here}, the image has {newest}", flush=True)
         return
-    asked = symbol_versions(bench.binary)
+    asked = symbol_versions(harness.binary)
     expect(asked and max(asked) <= newest, "The binary needs a newer C library than the image has",
-           expected=newest, found=max(asked, default="no version at all"), where=bench.binary)
+           expected=newest, found=max(asked, default="no version at all"), where=harness.binary)
 
 
-def test_runs(bench):
+def test_runs(harness):
     """In the image's root file system, which cannot be written to, without capabilities, as its own user and
-    as one that nobody knows: it takes a report, its health check says so, SIGTERM ends it in order, and then
+    as an unknown user: it takes a report, its health check says so, SIGTERM ends it in order, and then
     the health check says that it is gone, in one line."""
     last = dockerfile.stages()[-1]
     entry, health = last.only("ENTRYPOINT").words, dockerfile.health_command()
-    root = ImageRoot(bench, entry[0])
+    root = ImageRoot(harness, entry[0])
     root.holds_only({*LIBRARIES, "lookoutd", "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1"})
     for user in (last.only("USER").text, "4711:0"):
         env = {"LOOKOUT_LISTEN": "127.0.0.1:0", "LOOKOUT_ADMIN_LISTEN": f"127.0.0.1:{free_port()}"}
@@ -200,15 +200,15 @@ def check_confined(pid):
 
 
 def check_health(done, code, words):
-    """A health check's exit code and what it says on stderr; on stdout it says nothing."""
+    """Runs a health check; returns its exit code and stderr, and checks that stdout is empty."""
     if (done.returncode, done.stdout) != (code, "") or not re.fullmatch(words, done.stderr):
         raise Failure(f"The health check should end with {code} and say /{words}/ on stderr\n"
                       f"  it ended with {done.returncode} and said {done.stderr!r} and {done.stdout!r}")
 
 
-def test_spool_volume(bench):
+def test_spool_volume(harness):
     """The spool's volume is enough for it to keep what the collector does not take."""
-    (build, last), volume = dockerfile.stages(), bench.directory / "volume"
+    (build, last), volume = dockerfile.stages(), harness.directory / "volume"
     volume.mkdir()
     (copied,) = [instruction for instruction in last.all("COPY") if "chown" in instruction.flags]
     source, destination = copied.words
@@ -216,7 +216,7 @@ def test_spool_volume(bench):
     equal("The volume's place in the image is not for its user and group 0",
           (f"{last.only('USER').text.split(':')[0]}:0", "0770", "/var/lib/lookoutd"),
           (copied.flags["chown"], mode, destination + made), dockerfile.PATH)
-    root = ImageRoot(bench, last.only("ENTRYPOINT").words[0])
+    root = ImageRoot(harness, last.only("ENTRYPOINT").words[0])
     container, pid = root.start(last.only("ENTRYPOINT").words, {
         "LOOKOUT_LISTEN": "127.0.0.1:0", "LOOKOUT_ADMIN_LISTEN": "127.0.0.1:0",
         "LOOKOUT_DELIVERY_SPOOL_DIRECTORY": "/var/lib/lookoutd/spool",

@@ -5,10 +5,10 @@ pods are: every number is that of all of them together, none is counted twice, a
 import time
 from types import SimpleNamespace
 
-import dashboards
+import dashboard_files
 from checks import equal, expect
 from dashboard_counts import THING, show
-from dashboard_world import KNOWS, RULES, World
+from dashboard_fixture import KNOWS, RULES, DashboardFixture
 from prometheus import Prometheus
 from test_rules import SITES, violations
 
@@ -16,29 +16,29 @@ EVIL = "https://evil.example"
 MAY_FALL = ("What changed since yesterday?", "Top movers")
 
 
-class Replicas(World):
+class Replicas(DashboardFixture):
     """Two processes at a time, a and b; then c in b's place."""
 
-    def __init__(self, bench):
-        a, b, c = (bench.lookoutd(config=SITES, name=name) for name in "abc")
+    def __init__(self, harness):
+        a, b, c = (harness.lookoutd(config=SITES, name=name) for name in "abc")
         c.terminate()  # its address is known from now on
         addresses = [daemon.admin.removeprefix("http://") for daemon in (a, b, c)]
         self.lookoutd, self.instances = a, addresses
         targets = SimpleNamespace(admin='", "'.join(addresses))
-        self.plain = Prometheus(bench, targets, name="plain")
-        self.ruled = Prometheus(bench, targets, (RULES,), name="ruled")
+        self.plain = Prometheus(harness, targets, name="plain")
+        self.ruled = Prometheus(harness, targets, (RULES,), name="ruled")
         self.ruled.expect(KNOWS, (), {(): 2})
         self.plain.expect("count(lookout_build_info)", (), {(): 2})
         self.taken = 0
         self.post((a, 3), (b, 2))
         b.terminate()
-        c = bench.lookoutd(config=SITES, name="c-again", admin=addresses[2])
+        c = harness.lookoutd(config=SITES, name="c-again", admin=addresses[2])
         self.post((a, 1), (c, 4))
         for prometheus in (self.plain, self.ruled):
             prometheus.expect("count(lookout_build_info)", (), {(): 2})
 
     def post(self, *shares):
-        """So many violations to each, and until they are scraped."""
+        """Posts this many violations to each, and waits until they are scraped."""
         for daemon, number in shares:
             daemon.post(violations(*[EVIL] * number), items=number)
             self.taken += number
@@ -47,23 +47,23 @@ class Replicas(World):
         self.ruled.expect("sum(sum_over_time(lookout:reports:increase[1h]))", (), {(): self.taken})
 
 
-def test_replaced(bench):
+def test_replaced(harness):
     """Four panels have the sum of what was posted; no panel has a number below 0."""
-    world, end = Replicas(bench), time.time()
-    chosen = {"instance": world.instances}
-    for prometheus in (world.plain, world.ruled):
+    fixture, end = Replicas(harness), time.time()
+    chosen = {"instance": fixture.instances}
+    for prometheus in (fixture.plain, fixture.ruled):
         def shown(board, title, *labels):
-            return show(world, prometheus, f"lookoutd-{board}.json", title, labels, end, chosen)
+            return show(fixture, prometheus, f"lookoutd-{board}.json", title, labels, end, chosen)
 
-        equal("Reports taken", {(): world.taken}, shown("overview", "Reports taken"), prometheus.name)
-        equal("Enforced violations", {(): world.taken}, shown("csp", "Enforced violations"), prometheus.name)
-        equal("What is blocked", {("shop", "script-src-elem", EVIL): world.taken},
+        equal("Reports taken", {(): fixture.taken}, shown("overview", "Reports taken"), prometheus.name)
+        equal("Enforced violations", {(): fixture.taken}, shown("csp", "Enforced violations"), prometheus.name)
+        equal("What is blocked", {("shop", "script-src-elem", EVIL): fixture.taken},
               shown("csp", "What is blocked, and where?", *THING), prometheus.name)
-        equal("Processes", {(): 2}, shown("itself", "Processes"), prometheus.name)
-        for panel in dashboards.panels():
+        equal("Processes", {(): 2}, shown("internals", "Processes"), prometheus.name)
+        for panel in dashboard_files.panels():
             for query in panel.queries:
                 if query.language == "promql" and panel.title not in MAY_FALL:
-                    for result in world.ask(prometheus, query, world.values(**chosen), end):
+                    for result in fixture.ask(prometheus, query, fixture.values(**chosen), end):
                         numbers = [float(value) for _, value in result.get("values") or [result["value"]]]
                         expect(not any(number < 0 for number in numbers), "A number is below 0",
                                expected="0 at least", found=result, where=query.where)

@@ -10,15 +10,15 @@ import time
 from urllib.parse import parse_qs, urlsplit
 
 import dashboard_counts
+import dashboard_files
 import dashboard_form
 import dashboard_links
-import dashboards
-import grammar
+import query_parser
 import yaml
 from checks import Failure, equal, expect
-from dashboard_world import World
+from dashboard_fixture import DashboardFixture
 from exposition import grouped
-from grafana import Values
+from grafana_variables import Values
 from http_client import get
 from loki import matchers, select, stored
 
@@ -28,79 +28,79 @@ RATE_INTERVAL = "1m0s"
 PROVISIONING = ("provisioning/dashboards/lookoutd.yaml", "provisioning/datasources/lookoutd.yaml")
 
 
-def test_written(bench):
+def test_written(harness):
     """The files are what the sources say, byte by byte, and there is no file beside them."""
-    sys.path.insert(0, str(dashboards.FOLDER / "src"))
+    sys.path.insert(0, str(dashboard_files.FOLDER))
     import generate
     texts = generate.texts()
-    found = {path.name: path.read_text() for path in dashboards.FOLDER.glob("*.json")}
+    found = {path.name: path.read_text() for path in dashboard_files.FOLDER.glob("*.json")}
     equal("There are other boards than the sources make", sorted(texts), sorted(found),
-          dashboards.FOLDER, todo="run dashboards/src/generate.py")
+          dashboard_files.FOLDER, todo="run dashboards/generate.py")
     for name, text in texts.items():
         expect(found[name] == text, "A board is not what its sources say", expected="the same bytes",
-               found="others", where=dashboards.FOLDER / name, todo="run dashboards/src/generate.py")
+               found="others", where=dashboard_files.FOLDER / name, todo="run dashboards/generate.py")
 
 
-def test_form(bench):
+def test_form(harness):
     """Boards and panels have what makes them readable and importable; no uid is there twice."""
-    boards = dashboards.boards()
+    boards = dashboard_files.boards()
     for board in boards:
         dashboard_form.check_board(board)
-    for panel in dashboards.panels():
+    for panel in dashboard_files.panels():
         dashboard_form.check_panel(panel)
     uids = [board.content["uid"] for board in boards]
-    equal("Boards have the same uid", sorted(set(uids)), sorted(uids), dashboards.FOLDER)
+    equal("Boards have the same uid", sorted(set(uids)), sorted(uids), dashboard_files.FOLDER)
 
 
-def test_provisioning(bench):
+def test_provisioning(harness):
     """The files for Grafana's own start are what it reads, and the README says the same paths."""
-    readme = (dashboards.FOLDER / "README.md").read_text()
+    readme = (dashboard_files.FOLDER / "README.md").read_text()
     (provider,) = provisioned("dashboards")["providers"]
     equal("The provider is none of files", "file", provider["type"], provider)
     for path in (provider["options"]["path"], *PROVISIONING):
         expect(path in readme, "The README does not say where a file belongs", expected=path,
-               found="no mention", where=dashboards.FOLDER / "README.md")
+               found="no mention", where=dashboard_files.FOLDER / "README.md")
     sources = {source["type"] for source in provisioned("datasources")["datasources"]}
-    asked = {source["type"] for panel in dashboards.panels()
+    asked = {source["type"] for panel in dashboard_files.panels()
              for source in [panel.content["datasource"]]}
-    equal("The data sources are not those that the boards ask", asked, sources, dashboards.FOLDER)
+    equal("The data sources are not those that the boards ask", asked, sources, dashboard_files.FOLDER)
 
 
 def provisioned(kind):
     """One of the files for Grafana's start."""
-    content = yaml.safe_load((dashboards.FOLDER / f"provisioning/{kind}/lookoutd.yaml").read_text())
+    content = yaml.safe_load((dashboard_files.FOLDER / f"provisioning/{kind}/lookoutd.yaml").read_text())
     equal("A provisioning file is of another version", 1, content["apiVersion"], kind)
     return content
 
 
-def test_data(bench):
+def test_data(harness):
     """Every query gives data, with the recording rules and without, for all sites and for two; every
     name was scraped, every family is shown, every link finds something."""
-    world, end = World(bench), time.time()
-    followed = dashboard_links.Links(world)
-    for prometheus in (world.plain, world.ruled):
-        for panel in dashboards.panels():
+    fixture, end = DashboardFixture(harness), time.time()
+    followed = dashboard_links.Links(fixture)
+    for prometheus in (fixture.plain, fixture.ruled):
+        for panel in dashboard_files.panels():
             for query in panel.queries:
                 if query.language == "logql":
                     followed.add(panel, query, [{"metric": {}}])
                 else:
-                    results = check_query(world, prometheus, query, end)
+                    results = check_query(fixture, prometheus, query, end)
                     check_labels(panel, query, results)
                     followed.add(panel, query, results)
-    dashboard_counts.check(world, end)
-    check_names(world)
-    check_logs(world)
-    check_variables(world)
+    dashboard_counts.check(fixture, end)
+    check_names(fixture)
+    check_logs(fixture)
+    check_variables(fixture)
     followed.check()
 
 
-def check_query(world, prometheus, query, end):
+def check_query(fixture, prometheus, query, end):
     """A query gives data; chosen sites, and noise left out, make it no wrong one."""
-    world.ask(prometheus, query, world.values(site=["pay.example", "shop"], noise="none"), end)
-    results = world.ask(prometheus, query, world.values(), end)
+    fixture.ask(prometheus, query, fixture.values(site=["pay.example", "shop"], noise="none"), end)
+    results = fixture.ask(prometheus, query, fixture.values(), end)
     expect(results, f"A query gives nothing in the Prometheus called {prometheus.name}",
            expected="a series at least", found="none",
-           where=f"{query.where}\n{world.values().in_query(query.text)}")
+           where=f"{query.where}\n{fixture.values().in_query(query.text)}")
     return results
 
 
@@ -115,34 +115,34 @@ def check_labels(panel, query, results):
             equal("A table does not know where to put these labels", panel.labels, found, query.where)
 
 
-def check_names(world):
+def check_names(fixture):
     """Every metric and label that a query names is in the store; every family is in some query."""
     known = {}
-    for series in get(world.ruled.api + "/series", **{"match[]": '{job="lookoutd"}'}).json()["data"] \
-            + get(world.ruled.api + "/series", **{"match[]": "lookout:memory:begin"}).json()["data"]:
+    for series in get(fixture.ruled.api + "/series", **{"match[]": '{job="lookoutd"}'}).json()["data"] \
+            + get(fixture.ruled.api + "/series", **{"match[]": "lookout:memory:begin"}).json()["data"]:
         known.setdefault(series["__name__"], set()).update(series)
     used = set()
-    for text, tree in trees(world, "promql").items():
+    for text, tree in trees(fixture, "promql").items():
         check_rates(tree)
         for selector in tree.all("VectorSelector"):
             used.add(check_selector(selector, known))
         for aggregate in tree.all("AggregateExpr"):
             check_grouping(aggregate, known)
-    families = set(re.findall(r"^# HELP (\S+)", world.lookoutd.scrape_text(), re.M))
+    families = set(re.findall(r"^# HELP (\S+)", fixture.lookoutd.scrape_text(), re.M))
     shown = {name for metric in used for name in (metric, PARTS.sub("", metric))}
-    equal("Families that no board shows", set(), families - shown, dashboards.FOLDER)
+    equal("Families that no board shows", set(), families - shown, dashboard_files.FOLDER)
 
 
-def trees(world, language):
+def trees(fixture, language):
     """The queries of all panels and variables, read."""
-    return grammar.parse(language, [world.values().in_query(query.text) for panel in dashboards.panels()
-                                    for query in panel.queries if query.language == language])
+    return query_parser.parse(language, [fixture.values().in_query(query.text) for panel in dashboard_files.panels()
+                                         for query in panel.queries if query.language == language])
 
 
 def check_selector(selector, known):
     """A selector's metric was scraped, and has the labels that it is asked for. Gives the metric's name."""
     metric = selector.child("Identifier").text
-    expect(metric in known, "A board names a metric that nobody has", expected="one that was scraped",
+    expect(metric in known, "A board names a metric that no scrape has", expected="one that was scraped",
            found=metric, where=selector.text)
     wanted = {node.text for node in selector.all("LabelName")}
     equal("A board names labels that the metric does not have", set(), wanted - known[metric],
@@ -171,46 +171,47 @@ def check_rates(tree):
                   [node.text for node in call.all("DurationExpr")], call.text)
 
 
-def check_logs(world):
+def check_logs(fixture):
     """Every log query finds events, by labels that events have."""
-    events = stored(world.collector)
+    events = stored(fixture.collector)
     there = {label for event in events for label in event}
-    for text, tree in trees(world, "logql").items():
+    for text, tree in trees(fixture, "logql").items():
         wanted = {label for label, _, _ in matchers(tree)}
         equal("A log query names what no event has", set(), wanted - there, text)
         if not select(tree, events):
             raise Failure(f"A log query finds none of {len(events)} events: {text}")
 
 
-def check_variables(world):
+def check_variables(fixture):
     """A variable's query gives the values that it is for."""
     expected = {"site": sorted(site for site, in grouped(
-        world.lookoutd.scrape(), "lookout_reports_total", "site")),
-                "instance": [world.lookoutd.admin.removeprefix("http://")]}
-    for board in dashboards.boards():
+        fixture.lookoutd.scrape(), "lookout_reports_total", "site")),
+                "instance": [fixture.lookoutd.admin.removeprefix("http://")]}
+    for board in dashboard_files.boards():
         for variable in board.variables.values():
             if variable["type"] == "query":
                 text = variable["query"]["query"]
                 metric, label = re.fullmatch(r"label_values\((\w+), (\w+)\)", text).groups()
-                answer = get(f"{world.plain.api}/label/{label}/values", **{"match[]": metric})
+                answer = get(f"{fixture.plain.api}/label/{label}/values", **{"match[]": metric})
                 equal(f"A variable has other values: {board.name}, {text}",
-                      expected[variable["name"]], answer.json()["data"], world.plain.api)
+                      expected[variable["name"]], answer.json()["data"], fixture.plain.api)
 
 
-def test_origins(_bench):
+def test_origins(_harness):
     """The link from a blocked origin or keyword leads to its events, not to those of a longer name."""
-    wanted = {"https://evil.example": {"https://evil.example", "https://evil.example/x.js", "https://evil.example:8443/"},
+    wanted = {"https://evil.example": {"https://evil.example", "https://evil.example/x.js",
+                                       "https://evil.example:8443/"},
               "extension": {"chrome-extension://abc/x.js"}, "data": {"data", "data:text/html,x"}}
     others = {"https://evil.example.org/x.js", "https://evil.example-cdn.org", "database"}
     every = others.union(*wanted.values())
-    (panel,) = [panel for panel in dashboards.panels() if panel.title == "What is blocked, and where?"]
+    (panel,) = [panel for panel in dashboard_files.panels() if panel.title == "What is blocked, and where?"]
     for blocked, urls in wanted.items():
         labels = {"site": "shop", "directive": "img-src", "blocked": blocked}
         url = Values({"logs": "the-loki", "noise": ".*", "__from": "0", "__to": "9"}).with_labels(labels).in_url(
             panel.urls()[0])
         pane = json.loads(parse_qs(urlsplit(url).query)["panes"][0])["lookoutd"]
         text = pane["queries"][0]["expr"]
-        found = select(grammar.parse("logql", [text])[text], [
+        found = select(query_parser.parse("logql", [text])[text], [
             {"service_name": "lookoutd", "lookout_site": "shop", "lookout_noise": "none", "csp_blocked_url": one,
              "browser_report_type": "csp-violation", "csp_effective_directive": "img-src"} for one in every])
         equal(f"The events behind {blocked}", urls, {event["csp_blocked_url"] for event in found}, text)

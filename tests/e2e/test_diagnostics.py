@@ -6,7 +6,7 @@ import re
 import socket
 from urllib.parse import urlsplit
 
-import frames
+import http2_frames
 from attacks import h1
 from certificates import Authority
 from checks import equal, eventually, expect
@@ -16,17 +16,18 @@ from http_client import get
 CANARY, ROUNDS = b"kanarienvogel", 6
 REPORT = (b'[{"type":"csp-violation","url":"https://kanarienvogel.example/","body":{"blockedURL":'
           b'"https://x.example/?kanarienvogel","sample":"kanarienvogel\\u001b[31m"}}]')
-FIELDS = frames.field(b"cookie", CANARY) + frames.field(b"user-agent", CANARY)
-GOODBYE = frames.frame(7, payload=bytes(7) + b"\1" + CANARY + b"\n\x1b[31m")  # GOAWAY with debug data
+FIELDS = http2_frames.field(b"cookie", CANARY) + http2_frames.field(b"user-agent", CANARY)
+GOODBYE = http2_frames.frame(7, payload=bytes(7) + b"\1" + CANARY + b"\n\x1b[31m")  # GOAWAY with debug data
 SAID = (
     h1(b"cookie: " + CANARY, b"authorization: " + CANARY, b"x-forwarded-for: 203.0.113.77",
        b"user-agent: " + CANARY, b"content-length: %d" % len(REPORT), body=REPORT),
     h1(CANARY + b"\x01: a"), h1(b"x: \x1b" + CANARY), b"\x1b[31m" + CANARY + b"\n\n",
     b"POST /" + CANARY + b"?" + CANARY + b" HTTP/1.1\r\nhost: " + CANARY + b"\r\ncontent-length: 2\r\n\r\n{}",
-    frames.OPENING + frames.head(1, more=FIELDS) + frames.frame(frames.DATA, frames.END_STREAM, 1, REPORT),
-    frames.OPENING + GOODBYE,
-    frames.OPENING + frames.frame(frames.HEADERS, frames.END_HEADERS, 1, b"\xff" + CANARY),
-    frames.OPENING + frames.frame(250, 0, 1, CANARY),
+    http2_frames.OPENING + http2_frames.head(1, more=FIELDS)
+    + http2_frames.frame(http2_frames.DATA, http2_frames.END_STREAM, 1, REPORT),
+    http2_frames.OPENING + GOODBYE,
+    http2_frames.OPENING + http2_frames.frame(http2_frames.HEADERS, http2_frames.END_HEADERS, 1, b"\xff" + CANARY),
+    http2_frames.OPENING + http2_frames.frame(250, 0, 1, CANARY),
 )
 
 
@@ -42,10 +43,10 @@ def say(daemon, words):
             pass  # it had heard enough
 
 
-def test_nothing_of_a_request_at_any_level(bench):
+def test_nothing_of_a_request_at_any_level(harness):
     """Neither of what can be read nor of what cannot, over HTTP/1.1, HTTP/2 and to admin."""
     for level in ("info", "debug", "trace"):
-        daemon = bench.lookoutd(name=level, config=(
+        daemon = harness.lookoutd(name=level, config=(
             f"log: {{ level: {level} }}\nadmin: {{ auth: {{ bearer: kanarienvogel-0 }} }}\n"
             "intake: { trusted_proxies: [127.0.0.0/8], rate_limit: { per_second: 50, burst: 500 } }\n"),
             authorization="Bearer kanarienvogel-0")
@@ -70,10 +71,10 @@ def taken(daemon):
           total(daemon.scrape(), "lookout_uploads_total", outcome="accepted"), daemon.intake)
 
 
-def test_every_count_is_said_in_the_end(bench):
+def test_every_count_is_said_in_the_end(harness):
     """Each cause is said once a minute with a count; what came after the last line is said at the end."""
-    authority = Authority(bench.directory, ["localhost"])
-    daemon = bench.lookoutd(config=f"intake: {{ tls: {{ certificate: {authority.certificate}, "
+    authority = Authority(harness.directory, ["localhost"])
+    daemon = harness.lookoutd(config=f"intake: {{ tls: {{ certificate: {authority.certificate}, "
                                    f"key: {authority.key} }} }}\n")
     for _ in range(30):
         say(daemon, b"no TLS at all\n\n")

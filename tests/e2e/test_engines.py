@@ -1,23 +1,23 @@
-"""Three real engines in trouble: each is led through the same pages (`cases.py`) and reports over
+"""Three real engines in trouble: each is led through the same pages (`browser_pages.py`) and reports over
 https by itself, in each way in which a site can ask for reports.
 """
 
-from browser import Chromium
+from browser_suite import BrowserSuite
+from chromium import Chromium
 from firefox import Firefox
-from tour import Tour
 from webkit import WebKit
 
 
-def test_chromium(bench):
+def test_chromium(harness):
     """Chromium, headless."""
-    Tour(bench, Chromium).run()
+    BrowserSuite(harness, Chromium).run()
 
 
-def test_firefox(bench):
+def test_firefox(harness):
     """Firefox, headless."""
-    Tour(bench, Firefox).run()
+    BrowserSuite(harness, Firefox).run()
 
 
-def test_webkit(bench):
+def test_webkit(harness):
     """WebKitGTK, on a display without a screen."""
-    Tour(bench, WebKit).run()
+    BrowserSuite(harness, WebKit).run()

@@ -1,6 +1,6 @@
-"""Anybody can post anything: 2,000,000 reports with 1,000,000 invented hosts, blocked origins, ids, user
-agents and directives, at full speed, while a configured site sends 20 reports a second. The site's
-counters are exact to the report, the books balance, and neither memory nor the scrape grows.
+"""A flood of 2,000,000 reports with 1,000,000 invented hosts, blocked origins, ids, user agents and directives, at
+full speed, while a configured site sends 20 reports a second. The site's counters are exact, the accounting holds,
+and neither memory nor the scrape grows.
 """
 
 import os
@@ -60,33 +60,33 @@ def violation(blocked):
             f'"script-src-elem","blocked-uri":"{blocked}/x.js","disposition":"enforce"}}}}')
 
 
-def test_configured_site(bench):
-    """The site's own room is nobody else's: every report of it stands under its own labels."""
-    daemon, site = flood(bench, SITES)
+def test_configured_site(harness):
+    """A configured site's quota is reserved: every report of it is counted under its own labels."""
+    daemon, site = flood(harness, SITES)
     check_site(daemon, site)
 
 
-def test_invented_sites(bench):
+def test_invented_sites(harness):
     """Without configured sites every invented host wants to be one. The real one is among them, and from
     its fourth report on it has series of its own."""
-    daemon, site = flood(bench, None)
+    daemon, site = flood(harness, None)
     found = total(daemon.scrape(), "lookout_reports_total", site="www.shop.example")
-    expect(site.sent - 10 <= found <= site.sent, "Reports of the host that keeps coming",
+    expect(site.sent - 10 <= found <= site.sent, "Reports of the frequent host",
            expected=f"nearly all of {site.sent}", found=found, where="/metrics")
 
 
-def flood(bench, config):
+def flood(harness, config):
     """Floods a daemon, checks what must hold in any case, and says what it cost."""
-    daemon = bench.lookoutd(config=config, exporters=(), env={"OTEL_LOGS_EXPORTER": "none"})
-    prometheus = Prometheus(bench, daemon)
+    daemon = harness.lookoutd(config=config, exporters=(), env={"OTEL_LOGS_EXPORTER": "none"})
+    prometheus = Prometheus(harness, daemon)
     prometheus.expect('up{job="lookoutd"}', (), {(): 1})
     site = Site(daemon.intake)
     # wrk asks for as many seconds as it may take; the script stops it when everything is answered.
     began = time.monotonic()
-    wrk = bench.process("wrk", ["wrk", "-t1", "-c16", f"-d{FLOOD_SECONDS}s", "-s",
-                                Path(__file__).parent / "flood.lua", daemon.intake],
-                        {"PATH": os.environ["PATH"], "FLOOD_REPORTS": str(REPORTS),
-                         "FLOOD_DISTINCT": str(DISTINCT)})
+    wrk = harness.process("wrk", ["wrk", "-t1", "-c16", f"-d{FLOOD_SECONDS}s", "-s",
+                                  Path(__file__).parent / "lib/flood.lua", daemon.intake],
+                          {"PATH": os.environ["PATH"], "FLOOD_REPORTS": str(REPORTS),
+                           "FLOOD_DISTINCT": str(DISTINCT)})
     site.start()
     answered, refused = wrk.wait_for(r"^flood of (\d+) reports answered, refused (\d+)", "stdout",
                                      FLOOD_SECONDS).groups()
@@ -96,7 +96,7 @@ def flood(bench, config):
     equal("The site's own uploads were not all taken", None, site.problem, "the site's thread")
     equal("Uploads of the flood that were not answered 204", "0", refused, "wrk")
     daemon.sent += int(answered) + site.sent
-    eventually(daemon.check_books)
+    eventually(daemon.check_accounting)
     check_bounds(daemon, prometheus, seconds)
     return daemon, site
 

@@ -36,9 +36,9 @@ OPERATOR = {
 FREE = {"matchLabels", "labels", "annotations"}
 
 
-def test_kustomize(bench):
+def test_kustomize(harness):
     """Old and new kubectl make the same of every kustomization, and the image is pinned."""
-    for folder in kustomizations(bench):
+    for folder in kustomizations(harness):
         documents = rendered(folder)
         equal(f"kubectl {OLDEST} and {NEWEST} do not agree on {folder}", rendered(folder, OLDEST), documents, folder)
         expect(len(documents) >= len(rendered(BASE)), "Something of the base is missing", expected="all of it",
@@ -59,9 +59,9 @@ def identity(document):
     return document["kind"], document["metadata"].get("namespace", ""), document["metadata"]["name"]
 
 
-def test_schemas(bench):
+def test_schemas(harness):
     """Every document is what Kubernetes' schemas allow, without a member that they do not know."""
-    for folder in kustomizations(bench):
+    for folder in kustomizations(harness):
         for document in rendered(folder):
             if document["kind"] in OPERATOR:
                 check_operator(document)
@@ -92,10 +92,10 @@ def members(value, prefix=""):
                 yield from () if key in FREE else members(inner, f"{prefix}{key}.")
 
 
-def test_pod_security(bench):
+def test_pod_security(harness):
     """The restricted standard holds for every pod, which also has no token and a root that is read-only; and the
     rules notice what violates them."""
-    for folder in kustomizations(bench):
+    for folder in kustomizations(harness):
         documents = rendered(folder)
         spec = pod(documents)["spec"]
         equal("The pod violates the standard `restricted`", [], pod_security.violations(pod(documents)), folder)
@@ -113,9 +113,9 @@ def test_pod_security(bench):
           "c: does not drop ALL capabilities"}, set(pod_security.violations(bare)), "pod_security.py")
 
 
-def test_references(bench):
+def test_references(harness):
     """Selectors find the pods, ports have the names they are called by, and volumes are there."""
-    for folder in kustomizations(bench):
+    for folder in kustomizations(harness):
         documents = rendered(folder)
         labels, box = pod(documents)["metadata"]["labels"], container(documents)
         selectors = [it["spec"]["selector"]["matchLabels"] for it in documents
@@ -183,15 +183,15 @@ def check_secrets(documents):
           named(documents, "Ingress")["spec"]["tls"][0]["secretName"] in README.read_text(), README)
 
 
-def effective(bench, folder):
+def effective(harness, folder):
     """The settings as the binary reads them from a pod's file and variables, flat; `lookoutd check` accepts them."""
     documents = rendered(folder)
-    path = bench.directory / "lookoutd.yaml"
+    path = harness.directory / "lookoutd.yaml"
     path.write_text(settings_file(documents))
     fields = {"metadata.name": "pod", "metadata.namespace": "ns", "spec.nodeName": "node"}
     variables = environment(documents, fields, {("lookoutd-otlp", "headers"): "authorization=Bearer%20x"})
     for command in ("check", "config"):
-        done = subprocess.run([bench.binary, command, "--config", path], check=False, timeout=30, env=variables,
+        done = subprocess.run([harness.binary, command, "--config", path], check=False, timeout=30, env=variables,
                               capture_output=True, text=True)
         equal(f"lookoutd {command} refuses the settings", 0, done.returncode, done.stderr)
     equal("The arguments name another file", ["--config", "/etc/lookoutd/lookoutd.yaml"],
@@ -206,10 +206,10 @@ def flat(value, prefix=""):
     return {key: it for name, inner in value.items() for key, it in flat(inner, f"{prefix}{name}.").items()}
 
 
-def test_settings(bench):
+def test_settings(harness):
     """The binary accepts what its pods give it, and what it makes of that is what the manifests count on."""
-    for folder in kustomizations(bench):
-        documents, settings = effective(bench, folder)
+    for folder in kustomizations(harness):
+        documents, settings = effective(harness, folder)
         spec, box = pod(documents)["spec"], container(documents)
         ports = {name: int(settings[key].rsplit(":", 1)[1])
                  for name, key in (("intake", "listen"), ("admin", "admin_listen"))}

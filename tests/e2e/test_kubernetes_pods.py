@@ -8,13 +8,12 @@ import re
 import signal
 from pathlib import Path
 
-import container
+import pod_sandbox
 from checks import equal, eventually, expect
 from collector import HttpCollector
 from exposition import total
 from http_client import get, request
-from manifests import EXAMPLE, kustomizations, named, quantity, rendered
-from manifests import container as box
+from manifests import EXAMPLE, container, kustomizations, named, quantity, rendered
 from processes import free_port
 from test_kubernetes import CONNECTION, MIB, effective
 from test_sigterm import refuses
@@ -29,24 +28,24 @@ BIG = {**REPORT, "body": {**REPORT["body"], "originalPolicy": "script-src " + "h
 KNOWN_README = Path(__file__).resolve().parents[2] / "README.md"
 
 
-def example(bench, name, collector, again=0, **variables):
+def example(harness, name, collector, again=0, **variables):
     """A pod of the example, which exports to this collector."""
     replaced = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector, **variables}
-    return container.start(bench, rendered(EXAMPLE), name, SECRETS, replaced, again, exporters=("otlp",),
-                           authorization=f"Bearer {TOKEN}")
+    return pod_sandbox.start(harness, rendered(EXAMPLE), name, SECRETS, replaced, again, exporters=("otlp",),
+                             authorization=f"Bearer {TOKEN}")
 
 
 def probe(daemon, which):
     """The status that the kubelet gets, which has no credentials."""
-    return get(daemon.admin + box(rendered(EXAMPLE))[which]["httpGet"]["path"]).status
+    return get(daemon.admin + container(rendered(EXAMPLE))[which]["httpGet"]["path"]).status
 
 
-def test_probes(bench):
-    """A pod is alive and ready, admin asks everybody else for the token; at SIGTERM it is not ready and refuses
+def test_probes(harness):
+    """A pod is alive and ready, admin requires the token of every other client; at SIGTERM it is not ready and refuses
     uploads, but lives until the collector has what it took."""
-    collector = bench.closing(HttpCollector())
+    collector = harness.closing(HttpCollector())
     collector.received.gate.clear()
-    daemon = example(bench, "lookoutd-1", collector.endpoint)
+    daemon = example(harness, "lookoutd-1", collector.endpoint)
     equal("Probes, and a scrape without the token", (200, 200, 401), (
         probe(daemon, "livenessProbe"), probe(daemon, "readinessProbe"), get(daemon.admin + "/metrics").status),
         daemon.tail())
@@ -65,7 +64,7 @@ def test_probes(bench):
     equal("The header of the Secret", "Bearer of-otlp", collector.received.logs[0][0].get("authorization"), "a request")
 
 
-def test_ingress_paths(bench):
+def test_ingress_paths(harness):
     """The Ingress has every path of intake that the README knows, and on each of them a report is taken."""
     table = KNOWN_README.read_text().split("\n## Intake\n")[1].split("<!-- answers -->")[0]
     known = set(re.findall(r"`(/[^`]*)`", table))
@@ -73,46 +72,46 @@ def test_ingress_paths(bench):
              named(rendered(EXAMPLE), "Ingress")["spec"]["rules"][0]["http"]["paths"]}
     equal("Paths of the Ingress", {path: "Exact" for path in known - {"/report/{site}"}} | {"/report": "Prefix"},
           paths, "/report/{site} is below /report")
-    daemon = example(bench, "lookoutd-1", bench.closing(HttpCollector()).endpoint)
+    daemon = example(harness, "lookoutd-1", harness.closing(HttpCollector()).endpoint)
     for path in (*paths, "/report/shop"):
         daemon.post([REPORT], path)
     equal("A path that is not intake's", 404, request("POST", daemon.intake + "/other", "[]").status, daemon.intake)
 
 
-def test_spool_outlives_the_container(bench):
+def test_spool_outlives_the_container(harness):
     """What a killed container had in its emptyDir is delivered by the next one in the same pod."""
-    collector = bench.closing(HttpCollector())
-    first = example(bench, "lookoutd-1", f"http://127.0.0.1:{free_port()}")
+    collector = harness.closing(HttpCollector())
+    first = example(harness, "lookoutd-1", f"http://127.0.0.1:{free_port()}")
     first.post([REPORT] * 3, items=3)
     eventually(lambda: equal("Events in the spool", 3, total(
         first.scrape(), "lookout_events_pending", exporter="otlp", place="spool"), first.tail()), 30)
     os.kill(first.pid, signal.SIGKILL)
     first.wait()
     first.ended_by_test = True
-    second = example(bench, "lookoutd-1", collector.endpoint, again=1)
+    second = example(harness, "lookoutd-1", collector.endpoint, again=1)
     eventually(lambda: equal("Events that arrived", 3, len(collector.received.records()), second.tail()))
 
 
-def test_memory(bench):
+def test_memory(harness):
     """With all the events that it may hold waiting for a collector, it leaves as much below the pod's limit as
     connections and bodies could take besides."""
-    folder = next(it for it in kustomizations(bench) if it.name == "only-otlp")
-    documents, settings = effective(bench, folder)
-    collector = bench.closing(HttpCollector())
+    folder = next(it for it in kustomizations(harness) if it.name == "only-otlp")
+    documents, settings = effective(harness, folder)
+    collector = harness.closing(HttpCollector())
     collector.received.gate.clear()
-    daemon = container.start(bench, documents, "lookoutd-1", {}, {
+    daemon = pod_sandbox.start(harness, documents, "lookoutd-1", {}, {
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint}, exporters=("otlp",))
-    fates = functools.partial(total, name="lookout_events_total", exporter="otlp", fate="dropped_queue_full")
+    dropped = functools.partial(total, name="lookout_events_total", exporter="otlp", fate="dropped_queue_full")
     for _ in range(200):
         daemon.post([BIG] * 100, items=100)
-        if fates(daemon.scrape()):
+        if dropped(daemon.scrape()):
             break
-    expect(fates(daemon.scrape()), "The queue never became full", expected="dropped_queue_full",
+    expect(dropped(daemon.scrape()), "The queue never became full", expected="dropped_queue_full",
            found="none", where=daemon.tail())
     status = Path(f"/proc/{daemon.pid}/status").read_text()
     peak = int(re.search(r"^VmHWM:\s+(\d+) kB$", status, re.M).group(1)) << 10
     rest = quantity(settings["intake.max_in_flight_bytes"]) + settings["intake.max_connections"] * CONNECTION
-    limit = quantity(box(documents)["resources"]["limits"]["memory"])
+    limit = quantity(container(documents)["resources"]["limits"]["memory"])
     held = quantity(settings["delivery.memory_bytes"])
     expect(held < peak < limit - rest, "What it takes at most is not below the limit",
            expected=f"{held // MIB} to {(limit - rest) // MIB} MiB", found=f"{peak / MIB:.1f} MiB", where="VmHWM")

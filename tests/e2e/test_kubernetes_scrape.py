@@ -7,11 +7,11 @@ import os
 import re
 import subprocess
 
-import container
+import pod_sandbox
 import yaml
 from checks import equal, eventually, expect
-from cluster import Api, Scraper, running, scrape_config
 from collector import HttpCollector
+from fake_cluster import Api, Scraper, running, scrape_config
 from http_client import get
 from manifests import EXAMPLE, FOLDER, NAME, NEWEST, named, rendered, run_kubectl
 from otlp_metrics import series_of
@@ -32,30 +32,30 @@ UNSAFE = re.compile(r"[^a-zA-Z0-9_]")
 TARGET_LABELS = {"job", "instance", "namespace", "service", "pod", "container", "endpoint", "node"}
 
 
-def pods(bench, collector):
+def pods(harness, collector):
     """Two pods that have taken reports, each its own number; metrics go to the collector as well."""
-    return {name: one(bench, collector, name, count) for name, count in SENT.items()}
+    return {name: one(harness, collector, name, count) for name, count in SENT.items()}
 
 
-def one(bench, collector, name, count):
-    """A pod that has taken so many reports."""
-    daemon = container.start(
-        bench, rendered(EXAMPLE), name, SECRETS,
+def one(harness, collector, name, count):
+    """A pod that has accepted this many reports."""
+    daemon = pod_sandbox.start(
+        harness, rendered(EXAMPLE), name, SECRETS,
         {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint, "OTEL_METRICS_EXPORTER": "otlp",
          "OTEL_METRIC_EXPORT_INTERVAL": "300"}, exporters=("otlp",), authorization=f"Bearer {TOKEN}")
     daemon.post([REPORT] * count, items=count)
     return daemon
 
 
-def test_otlp(bench):
+def test_otlp(harness):
     """Over OTLP each pod is an instance of its own, for events and for metrics."""
-    collector = bench.closing(HttpCollector())
-    daemons = pods(bench, collector)
+    collector = harness.closing(HttpCollector())
+    daemons = pods(harness, collector)
     eventually(lambda: equal("Events by instance", SENT, events(collector), "the collector"))
     eventually(lambda: equal("Reports counted, by instance", SENT, counted(collector), "the collector"))
     resource = collector.received.logs[0][1].resource_logs[0].resource
     found = {it.key: it.value.string_value for it in resource.attributes}
-    equal("The pod in the resource", (found["service.instance.id"], "lookoutd", container.NODE), tuple(
+    equal("The pod in the resource", (found["service.instance.id"], "lookoutd", pod_sandbox.NODE), tuple(
         found.get(f"k8s.{it}.name") for it in ("pod", "namespace", "node")), found)
     labels = {label for _, pairs in next(iter(daemons.values())).scrape() for label, _ in pairs}
     equal("Labels of metrics that a target has too", set(), labels & TARGET_LABELS, "/metrics")
@@ -86,30 +86,30 @@ def counted(collector):
                       if family == "lookout_reports_total") for name, messages in requests.items()}
 
 
-def test_discovery(bench):
+def test_discovery(harness):
     """By the shipped scrape configuration, a scraper finds the pods that run, with their names as instances."""
-    daemons = pods(bench, bench.closing(HttpCollector()))
+    daemons = pods(harness, harness.closing(HttpCollector()))
     namespace = named(rendered(EXAMPLE), "Deployment")["metadata"]["namespace"]
     listed = [running(rendered(EXAMPLE), name, namespace, daemon) for name, daemon in daemons.items()]
     listed.append({**listed[0], "metadata": {**listed[0]["metadata"], "name": "another", "uid": "another",
                                              "labels": {NAME: "another"}}})
-    api = bench.closing(Api(namespace, listed))
-    token = bench.directory / "token"
+    api = harness.closing(Api(namespace, listed))
+    token = harness.directory / "token"
     token.write_text(TOKEN)
-    scraper = Scraper(bench, scrape_config(SCRAPE, namespace, api, token))
+    scraper = Scraper(harness, scrape_config(SCRAPE, namespace, api, token))
     scraper.expect('up{job="lookoutd"}', ("instance",), {(name,): 1 for name in SENT})
     scraper.expect("sum by (job, instance) (lookout_reports_total)", ("job", "instance"),
                    {("lookoutd", name): count for name, count in SENT.items()})
     scraper.expect("count(up)", (), {(): len(SENT)})
 
 
-def test_scrape_config(bench):
+def test_scrape_config(harness):
     """A strict reader takes the file as it is. promtool and Prometheus take it without the discovery, which Debian's
     have not; of what that would find, admin of the pods that run is left."""
     text = SCRAPE.read_text()
     broken = text.replace("namespaces:", "name_spaces:")
     for name, shown, expected in (("scrape", text, True), ("broken", broken, False)):
-        path = bench.directory / f"{name}.yml"
+        path = harness.directory / f"{name}.yml"
         path.write_text(shown)
         equal("VictoriaMetrics' dry run", expected, Scraper.accepts(path), path)
     config = yaml.safe_load(text)
@@ -120,10 +120,10 @@ def test_scrape_config(bench):
             ("name", f"pod-{number}"), ("phase", phase), ("container_port_name", port))}}
         for number, phase, port in ((1, "Running", "admin"), (2, "Running", "intake"), (3, "Failed", "admin"),
                                     (4, "Succeeded", "admin"), (5, "Pending", "admin"))]
-    path = bench.directory / "without.yml"
+    path = harness.directory / "without.yml"
     path.write_text(yaml.safe_dump(config))
     check_with("promtool", "check", "config", path)
-    prometheus = Configured(bench, config)
+    prometheus = Configured(harness, config)
     eventually(lambda: equal("What is scraped", [{"job": "lookoutd", "instance": f"pod-{number}"} for number in (1, 5)],
                              prometheus.targets(), SCRAPE))
 
@@ -131,9 +131,9 @@ def test_scrape_config(bench):
 class Configured(Prometheus):
     """A Prometheus with a configuration of its own."""
 
-    def __init__(self, bench, config):
-        self.bench, self.name, self.store = bench, "prometheus", bench.directory / "tsdb"
-        self.config = bench.directory / "prometheus.yml"
+    def __init__(self, harness, config):
+        self.harness, self.name, self.store = harness, "prometheus", harness.directory / "tsdb"
+        self.config = harness.directory / "prometheus.yml"
         self.config.write_text(yaml.safe_dump(config))
         self.start()
 
@@ -143,38 +143,38 @@ class Configured(Prometheus):
         return sorted((it["labels"] for it in found), key=lambda labels: labels["instance"])
 
 
-def monitored(bench):
+def monitored(harness):
     """A Prometheus that is configured as the operator would by the example's ServiceMonitor, and finds its targets in
-    a file; the rules are those that prometheus-rules prints."""
+    a file; the rules are those that prometheus-rules.sh prints."""
     spec = named(rendered(EXAMPLE), "ServiceMonitor")["spec"]
     (endpoint,) = spec["endpoints"]
     kind, secret = (endpoint["authorization"][member] for member in ("type", "credentials"))
-    return Configured(bench, {
+    return Configured(harness, {
         "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
-        "rule_files": [str(path) for path in write_rules(bench)],
+        "rule_files": [str(path) for path in write_rules(harness)],
         "scrape_configs": [{
             "job_name": "serviceMonitor/lookoutd/lookoutd/0", "metrics_path": endpoint["path"],
-            "file_sd_configs": [{"files": [str(targets_file(bench))]}],
+            "file_sd_configs": [{"files": [str(targets_file(harness))]}],
             "authorization": {"type": kind, "credentials": SECRETS[secret["name"], secret["key"]]},
             "relabel_configs": [{"source_labels": [service_label(spec["jobLabel"])], "target_label": "job"},
                                 *map(snake_case, endpoint["relabelings"])]}]})
 
 
-def targets_file(bench):
+def targets_file(harness):
     """Where that Prometheus looks for its targets."""
-    return bench.directory / "targets.json"
+    return harness.directory / "targets.json"
 
 
-def discover(bench, daemons):
+def discover(harness, daemons):
     """Tells it of these pods and no others, with the labels that discovery gives."""
     name = named(rendered(EXAMPLE), "ServiceMonitor")["spec"]["jobLabel"]
     value = named(rendered(EXAMPLE), "Service", "lookoutd-admin")["metadata"]["labels"][name]
-    new = targets_file(bench).with_suffix(".new")
+    new = targets_file(harness).with_suffix(".new")
     new.write_text(json.dumps([
         {"targets": [daemon.admin.removeprefix("http://")],
          "labels": {"__meta_kubernetes_pod_name": pod, service_label(name): value}}
         for pod, daemon in daemons.items()]))
-    new.replace(targets_file(bench))
+    new.replace(targets_file(harness))
 
 
 def service_label(name):
@@ -188,29 +188,29 @@ def snake_case(relabeling):
 
 
 def printed():
-    """The resources that prometheus-rules prints."""
-    done = subprocess.run([FOLDER / "prometheus-rules"], check=False, timeout=30, capture_output=True, text=True,
+    """The resources that prometheus-rules.sh prints."""
+    done = subprocess.run([FOLDER / "prometheus-rules.sh"], check=False, timeout=30, capture_output=True, text=True,
                           cwd="/", env={"PATH": os.environ["PATH"]})
-    equal("prometheus-rules fails", (0, ""), (done.returncode, done.stderr), done.stdout[-500:])
+    equal("prometheus-rules.sh fails", (0, ""), (done.returncode, done.stderr), done.stdout[-500:])
     return list(yaml.safe_load_all(done.stdout))
 
 
-def write_rules(bench):
+def write_rules(harness):
     """Their groups as files, as the operator gives them to its Prometheus."""
     paths = []
     for rule in printed():
-        paths.append(bench.directory / f"{rule['metadata']['name']}.yml")
+        paths.append(harness.directory / f"{rule['metadata']['name']}.yml")
         paths[-1].write_text(yaml.safe_dump(rule["spec"]))
     return paths
 
 
-def test_service_monitor(bench):
+def test_service_monitor(harness):
     """Through the ServiceMonitor and with the rules, the sum over the pods is what was sent, also when a pod has
     gone and another one has come."""
-    collector = bench.closing(HttpCollector())
-    daemons = pods(bench, collector)
-    discover(bench, daemons)
-    prometheus = monitored(bench)
+    collector = harness.closing(HttpCollector())
+    daemons = pods(harness, collector)
+    discover(harness, daemons)
+    prometheus = monitored(harness)
     prometheus.expect("sum by (job, instance) (lookout_reports_total)", ("job", "instance"),
                       {("lookoutd", name): count for name, count in SENT.items()})
     prometheus.expect("sum(lookout_reports_total)", (), {(): sum(SENT.values())})
@@ -221,24 +221,24 @@ def test_service_monitor(bench):
     increases = {(name,): 1 for name in SENT}
     prometheus.expect(INCREASES, ("instance",), increases)
     daemons.pop(next(iter(SENT))).terminate()
-    daemons[NEXT] = one(bench, collector, NEXT, 4)
-    discover(bench, daemons)
+    daemons[NEXT] = one(harness, collector, NEXT, 4)
+    discover(harness, daemons)
     prometheus.expect(INCREASES, ("instance",), {**increases, (NEXT,): 4})
     prometheus.expect('up{job="lookoutd"}', ("instance",), {(name,): 1 for name in daemons})
 
 
-def test_rules(bench):
+def test_rules(harness):
     """Every file of rules becomes a PrometheusRule that says the same, and a ConfigMap by the README's command."""
     resources = printed()
     for document in resources:
         equal("The kind", "PrometheusRule", document["kind"], document["metadata"])
         check_operator(document)
     equal("The PrometheusRules are not the files", [yaml.safe_load(path.read_text()) for path in RULES],
-          [it["spec"] for it in resources], FOLDER / "prometheus-rules")
+          [it["spec"] for it in resources], FOLDER / "prometheus-rules.sh")
     names = [it["metadata"]["name"] for it in resources]
     equal("Names occur twice, or are no names", sorted(set(names)),
           sorted(name for name in names if re.fullmatch(r"lookoutd[a-z-]*", name)), names)
-    for path in write_rules(bench):
+    for path in write_rules(harness):
         check_with("promtool", "check", "rules", path)
     command = re.search(r"kubectl (create configmap lookoutd-rules [^\n]*)", README.read_text()).group(1).rstrip("\\")
     made = yaml.safe_load(run_kubectl(NEWEST, *command.split(), "--dry-run=client", "--output=yaml"))

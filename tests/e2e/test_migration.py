@@ -6,14 +6,14 @@ import json
 import re
 import subprocess
 
-import migration
+import migration_notes
 from certificates import Authority
 from checks import equal, eventually, expect
 from collector import HttpCollector
 from daemon import CHROME
 from exposition import grouped
 from http_client import request
-from migration import ANY, FOLDER, accepts, check_fields, note, samples, table
+from migration_notes import ANY, FOLDER, accepts, check_fields, note, samples, table
 from test_otlp import attributes
 from web_servers import REPORTS, SITE, Nginx
 
@@ -56,11 +56,11 @@ def post(daemon, path, report):
     return daemon.events()[-1]
 
 
-def test_go_csp_collector_fields(bench):
+def test_go_csp_collector_fields(harness):
     """With the note's settings, all that it logged is in the event and over OTLP, under the note's names."""
-    collector = bench.closing(HttpCollector())
+    collector = harness.closing(HttpCollector())
     settings, = samples(GO, "yaml")
-    daemon = bench.lookoutd(config=settings, exporters=("console", "otlp"), env={
+    daemon = harness.lookoutd(config=settings, exporters=("console", "otlp"), env={
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint, "OTEL_LOGS_EXPORTER": "otlp,console"})
     for name, path, report, fields in (
             ("csp", "/csp/report-only?metadata=blue", {"csp-report": VIOLATION}, CSP_FIELDS),
@@ -75,9 +75,9 @@ def test_go_csp_collector_fields(bench):
             equal("The protocol", "h2", event["body"]["protocol"], event)
 
 
-def test_go_csp_collector_paths(bench):
+def test_go_csp_collector_paths(harness):
     """Every old path takes its reports, with the disposition that the note says."""
-    daemon = bench.lookoutd(config="sites: [{ name: shop, hosts: [www.shop.example] }]\n")
+    daemon = harness.lookoutd(config="sites: [{ name: shop, hosts: [www.shop.example] }]\n")
     for path, disposition in (("/", "unknown"), ("/csp", "unknown"), ("/csp/report-only", "report"),
                               ("/csp?disposition=enforce", "enforce")):
         event = post(daemon, path, {"csp-report": VIOLATION})
@@ -94,14 +94,14 @@ def test_go_csp_collector_paths(bench):
     equal("The site of what is on no web page", "unknown", event["lookout"]["site"], event)
 
 
-def test_go_csp_collector_filters(bench):
+def test_go_csp_collector_filters(harness):
     """The note's lines make rules of its files, and its built-in list is known, but for two words."""
-    (bench.directory / "filter.txt").write_text("# a comment\n\nthirdparty://\nhttps://ads.example/x\n")
-    (bench.directory / "domains.txt").write_text("# a comment\nwidgets.example\n")
+    (harness.directory / "filter.txt").write_text("# a comment\n\nthirdparty://\nhttps://ads.example/x\n")
+    (harness.directory / "domains.txt").write_text("# a comment\nwidgets.example\n")
     script, = samples(GO, "sh")
-    rules = subprocess.run(["sh", "-c", script], cwd=bench.directory, capture_output=True, text=True,
+    rules = subprocess.run(["sh", "-c", script], cwd=harness.directory, capture_output=True, text=True,
                            check=True, timeout=20).stdout
-    daemon = bench.lookoutd(config=rules)
+    daemon = harness.lookoutd(config=rules)
     for blocked, noise in (("thirdparty://a", "injected"), ("https://ads.example/x.js", "injected"),
                            ("https://ads.example/y.js", "none"), ("https://widgets.example/a.js", "injected"),
                            ("https://a.b.widgets.example/", "injected"), ("https://mywidgets.example", "none"),
@@ -112,13 +112,13 @@ def test_go_csp_collector_filters(bench):
         equal("The noise", noise, event["lookout"]["noise"], blocked)
 
 
-def test_go_csp_collector_tables(bench):
+def test_go_csp_collector_tables(harness):
     """The tables have every flag and every metric of its, and the answers are as they say."""
-    flags = [flag for row in table(GO, "flags") for flag in migration.named(row[0])]
+    flags = [flag for row in table(GO, "flags") for flag in migration_notes.named(row[0])]
     equal("The flags", sorted(f"-{flag}" for flag in FLAGS), sorted(flags), "go-csp-collector.md")
-    metrics = [name for row in table(GO, "metrics") for name in migration.named(row[0]) if "csp_" in name]
+    metrics = [name for row in table(GO, "metrics") for name in migration_notes.named(row[0]) if "csp_" in name]
     equal("The metrics", sorted(METRICS), sorted(metrics), "go-csp-collector.md")
-    daemon = bench.lookoutd()
+    daemon = harness.lookoutd()
     check_answers(daemon, GO, {
         "taken": {"csp-report": VIOLATION}, "not JSON": "no JSON",
         "an item that is filtered": {"csp-report": {**VIOLATION, "blocked-uri": "about:blank"}},
@@ -146,9 +146,9 @@ def check_answers(daemon, text, uploads):
         daemon.post(body, items=taken, status=status)
 
 
-def test_django_lookout(bench):
+def test_django_lookout(harness):
     """What it kept of a report is in the event, under the note's names; the answers are as it says."""
-    daemon = bench.lookoutd(config="privacy: { query: keep }\n")
+    daemon = harness.lookoutd(config="privacy: { query: keep }\n")
     legacy = {**VIOLATION, "disposition": "report"}
     event = post(daemon, "/report", {"csp-report": legacy})
     own = {"blocked": legacy["blocked-uri"], "directive": legacy["effective-directive"],
@@ -160,7 +160,7 @@ def test_django_lookout(bench):
         "url": legacy["document-uri"], "body": ANY}, event, {}, "the legacy report")
     event = post(daemon, "/report", [{"type": "csp", "age": 5, "url": NETWORK_URL, "body": own}])
     check_fields(table(DJANGO, "csp"), own, event, {}, "a report in its own words")
-    authority = Authority(bench.directory, [SITE])
+    authority = Authority(harness.directory, [SITE])
     chain = [authority.certificate.read_text(), authority.ca.read_text()]
     event = post(daemon, "/report", {**HPKP, "served-certificate-chain": chain,
                                      "validated-certificate-chain": chain})
@@ -176,12 +176,12 @@ def test_django_lookout(bench):
           grouped(daemon.scrape(), "lookout_reports_rejected_total", "reason"), daemon.admin)
 
 
-def test_django_lookout_path(bench):
+def test_django_lookout_path(harness):
     """The note's lines for nginx keep the old URL working, in the middle of the site."""
     lines, = samples(DJANGO, "nginx")
-    daemon = bench.lookoutd(config="privacy: { client_address: full }\n"
+    daemon = harness.lookoutd(config="privacy: { client_address: full }\n"
                                    "intake: { trusted_proxies: [127.0.0.1], query_attributes: [release] }\n")
-    server = Nginx(bench, Authority(bench.directory, [SITE, REPORTS]), daemon.intake, site=lines)
+    server = Nginx(harness, Authority(harness.directory, [SITE, REPORTS]), daemon.intake, site=lines)
     body = json.dumps({"csp-report": VIOLATION})
     for path in ("/reporting", "/reporting?release=7"):
         answer = server.request("POST", path, body, {"X-Forwarded-For": "198.51.100.7"}, host=SITE,
@@ -195,9 +195,9 @@ def test_django_lookout_path(bench):
     equal("The rest of the site", 200, server.request("GET", "/", host=SITE).status, "/")
 
 
-def test_names(bench):
+def test_names(harness):
     """Every setting, metric, member and link in the notes and beside the web servers exists."""
-    daemon = bench.lookoutd()
+    daemon = harness.lookoutd()
     # Families of reports are there once there is a report.
     network = {"type": "network-error", "url": NETWORK_URL, "body": NETWORK}
     for report in ({"csp-report": VIOLATION}, HPKP, network):
@@ -209,20 +209,20 @@ def test_names(bench):
         text = path.read_text()
         metrics = set(re.findall(r"\b(?:lookout|process)_[a-z_]+", text))
         equal("Metrics that are not there", set(), metrics - families, path)
-        migration.check_settings(bench.binary, text, path)
-        migration.check_links(path)
+        migration_notes.check_settings(harness.binary, text, path)
+        migration_notes.check_links(path)
         for sample in samples(text, "yaml"):
-            file = bench.directory / "sample.yaml"
+            file = harness.directory / "sample.yaml"
             file.write_text(sample)
-            accepts(bench.binary, ["--config", file], path)
+            accepts(harness.binary, ["--config", file], path)
 
 
-def test_sentry_and_report_uri(bench):
+def test_sentry_and_report_uri(harness):
     """The settings of the table for people who come from Sentry keep what was in the URL's query."""
     text = note("README")
-    asked, = (name for row in table(text, "sentry") for name in migration.named(row[1])
+    asked, = (name for row in table(text, "sentry") for name in migration_notes.named(row[1])
               if name.startswith("intake.query_attributes"))
-    daemon = bench.lookoutd(config=f"intake: {{ {asked.removeprefix('intake.')} }}\n")
+    daemon = harness.lookoutd(config=f"intake: {{ {asked.removeprefix('intake.')} }}\n")
     event = post(daemon, "/report?environment=live&release=1.2&more=x", {"csp-report": VIOLATION})
     equal("What is kept of the query", {"environment": "live", "release": "1.2"}, event["lookout"]["query"],
           event)

@@ -1,13 +1,13 @@
 """The OpenTelemetry Collector between lookoutd and a receiver that goes away. It is a large program that
-Debian does not have, so whoever has one names it.
+Debian does not package, so its path has to be given.
 """
 
 import os
 from pathlib import Path
 
 from checks import NotRun, equal
+from otlp_fixture import OtlpFixture, run_concurrently
 from processes import free_port
-from rig import Rig, at_once
 
 VARIABLE = "TEST_OTELCOL"
 # Without a queue of its own, it answers what the next receiver answers.
@@ -30,33 +30,33 @@ service:
 """
 
 
-def test_through_the_collector(bench):
+def test_through_the_collector(harness):
     """Both protocols, both signals, and an outage behind the collector: all of it arrives."""
     binary = os.environ.get(VARIABLE)
     if not binary:
         raise NotRun(f"name a collector's binary: {VARIABLE}=/path/to/otelcol tests/run otelcol")
-    at_once(lambda: through(bench, Path(binary), "http"), lambda: through(bench, Path(binary), "grpc"))
+    run_concurrently(lambda: through(harness, Path(binary), "http"), lambda: through(harness, Path(binary), "grpc"))
 
 
-def through(bench, binary, protocol):
+def through(harness, binary, protocol):
     """lookoutd → collector → receiver, which is away in the middle."""
-    rig = Rig(bench, protocol, up=False, behind=lambda port: collector(bench, binary, protocol, port),
-              env={"OTEL_METRICS_EXPORTER": "otlp", "OTEL_METRIC_EXPORT_INTERVAL": "500"})
-    feed = rig.feed(1_000)
-    rig.says('WARN .*code="unavailable"')
-    rig.receiver.up()
-    rig.came(2)
-    rig.came(1, "metrics")
-    feed.stop()
-    equal("Fates", ["delivered"], list(rig.settle()), "/metrics")
+    fixture = OtlpFixture(harness, protocol, up=False, behind=lambda port: collector(harness, binary, protocol, port),
+                          env={"OTEL_METRICS_EXPORTER": "otlp", "OTEL_METRIC_EXPORT_INTERVAL": "500"})
+    generator = fixture.generate(1_000)
+    fixture.wait_for_log('WARN .*code="unavailable"')
+    fixture.receiver.up()
+    fixture.wait_for_requests(2)
+    fixture.wait_for_requests(1, "metrics")
+    generator.stop()
+    equal("Outcomes", ["delivered"], list(fixture.check_delivery()), "/metrics")
 
 
-def collector(bench, binary, protocol, port):
+def collector(harness, binary, protocol, port):
     """Starts the collector in front of the receiver at this port; gives the port where it listens."""
     ports = {"grpc": free_port(), "http": free_port()}
-    config = bench.directory / f"otelcol-{protocol}.yaml"
+    config = harness.directory / f"otelcol-{protocol}.yaml"
     config.write_text(CONFIG.format(next=port, **ports))
-    process = bench.process(f"otelcol-{protocol}", [binary, "--config", config],
-                            {"PATH": os.environ["PATH"], "HOME": str(bench.directory)})
+    process = harness.process(f"otelcol-{protocol}", [binary, "--config", config],
+                              {"PATH": os.environ["PATH"], "HOME": str(harness.directory)})
     process.wait_for("Everything is ready", "stderr")
     return ports[protocol]

@@ -60,7 +60,7 @@ SUMMARY = f"enforced script-src-elem blocked https://evil.example/x.js on {PAGE}
 EVENT = "browser.report.csp_violation"
 
 
-def start(bench, collector, **more):
+def start(harness, collector, **more):
     """A daemon that exports to this collector, often."""
     env = {
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint,
@@ -69,23 +69,23 @@ def start(bench, collector, **more):
         "OTEL_EXPORTER_OTLP_HEADERS": "x-tenant=a%20b",
         "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment.name=e2e",
         "OTEL_METRIC_EXPORT_INTERVAL": "300", **more}
-    return bench.lookoutd(config=SETTINGS, env=env, exporters=("otlp",))
+    return harness.lookoutd(config=SETTINGS, env=env, exporters=("otlp",))
 
 
-def test_fields_http(bench):
+def test_fields_http(harness):
     """Every field of one known report, by HTTP; gzip and headers too."""
-    collector = bench.closing(HttpCollector())
-    headers = check_fields(start(bench, collector), collector)
+    collector = harness.closing(HttpCollector())
+    headers = check_fields(start(harness, collector), collector)
     equal("The OTLP request does not have the compression that was set", "gzip",
           headers.get("content-encoding"), headers)
     equal("lookoutd sent what OTLP over HTTP does not allow", [], collector.received.refused,
           "path and content type at the collector")
 
 
-def test_fields_grpc(bench):
+def test_fields_grpc(harness):
     """Every field of one known report, by gRPC."""
-    collector = bench.closing(GrpcCollector())
-    check_fields(start(bench, collector), collector)
+    collector = harness.closing(GrpcCollector())
+    check_fields(start(harness, collector), collector)
 
 
 def check_fields(daemon, collector):
@@ -147,20 +147,20 @@ def attributes(pairs):
     return {pair.key: getattr(pair.value, pair.value.WhichOneof("value")) for pair in pairs}
 
 
-def test_metrics_http(bench):
+def test_metrics_http(harness):
     """By HTTP, the metrics exported are the metrics scraped."""
-    check_metrics(bench, HttpCollector())
+    check_metrics(harness, HttpCollector())
 
 
-def test_metrics_grpc(bench):
+def test_metrics_grpc(harness):
     """By gRPC, the metrics exported are the metrics scraped."""
-    check_metrics(bench, GrpcCollector())
+    check_metrics(harness, GrpcCollector())
 
 
-def check_metrics(bench, collector):
+def check_metrics(harness, collector):
     """Some of each: a violation, a network error, a duration, a rejected item, an unknown type."""
-    bench.closing(collector)
-    daemon = start(bench, collector)
+    harness.closing(collector)
+    daemon = start(harness, collector)
     network = {"age": 1, "type": "network-error", "url": PAGE, "body": {
         "phase": "application", "type": "http.error", "protocol": "h2", "status_code": 503,
         "elapsed_time": 143, "sampling_fraction": 0.25, "method": "GET", "referrer": ""}}
@@ -169,21 +169,21 @@ def check_metrics(bench, collector):
     eventually(lambda: compare(daemon, [message for _, message in list(collector.received.metrics)]))
 
 
-def test_rotel_grpc(bench):
+def test_rotel_grpc(harness):
     """rotel takes both signals by gRPC."""
-    check_rotel(bench, "grpc")
+    check_rotel(harness, "grpc")
 
 
-def test_rotel_http(bench):
+def test_rotel_http(harness):
     """rotel takes both signals by HTTP."""
-    check_rotel(bench, "http/protobuf")
+    check_rotel(harness, "http/protobuf")
 
 
-def check_rotel(bench, protocol):
+def check_rotel(harness, protocol):
     """What rotel prints must name the event, its text, its attributes and the counter."""
-    rotel = Rotel(bench, protocol)
+    rotel = Rotel(harness, protocol)
     said = rotel.start("--debug-log", "logs", "--debug-log", "metrics", "--debug-log-verbosity", "detailed")
-    daemon = start(bench, rotel)
+    daemon = start(harness, rotel)
     daemon.post([REPORT], "/report?release=1.2")
     said.wait_for(f"^EventName: {re.escape(EVENT)}$", "stdout")
     said.wait_for(f"^Body: Str\\({re.escape(SUMMARY)}\\)$", "stdout")

@@ -1,7 +1,7 @@
 """Secrets everywhere that an upload has room for, and every byte that leaves the real binary: stdout,
 stderr, both OTLP signals, the scrape and the answers. None of them may be found anywhere.
 
-Which secrets are recognised in which spelling is tested inside the process, by the thousands; this is
+Which secrets are recognized in which spelling is tested inside the process, by the thousands; this is
 about the ways out, so one unmistakable word stands in every place.
 """
 
@@ -51,10 +51,10 @@ def bodies():
     yield [WORD, 7, {"no": URL}]
 
 
-def test_every_way_out(bench):
+def test_every_way_out(harness):
     """The word goes in everywhere and comes out nowhere."""
-    collector = bench.closing(HttpCollector())
-    daemon = bench.lookoutd(config=SETTINGS, exporters=("console", "otlp"), env={
+    collector = harness.closing(HttpCollector())
+    daemon = harness.lookoutd(config=SETTINGS, exporters=("console", "otlp"), env={
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint, "OTEL_LOGS_EXPORTER": "otlp,console",
         "OTEL_METRIC_EXPORT_INTERVAL": "300"})
     answers = send_everything(daemon)
@@ -66,11 +66,11 @@ def test_every_way_out(bench):
         "OTLP metrics": repr([wire for _, wire in collector.received.metrics]),
     }
     for name, output in outputs.items():
-        expect(WORD not in output.lower(), f"A secret came out: {name}", where=bench.directory,
+        expect(WORD not in output.lower(), f"A secret came out: {name}", where=harness.directory,
                expected=f"no {WORD}", found=around(output))
     expect(reports == 15 and "shop" in outputs["OTLP metrics"] and CHROME in outputs["OTLP logs"],
            "The outputs do not hold what they should", expected="events and series of site shop",
-           found=f"{reports} reports", where=bench.directory)
+           found=f"{reports} reports", where=harness.directory)
 
 
 def send_everything(daemon):

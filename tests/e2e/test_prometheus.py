@@ -27,10 +27,10 @@ KNOWN = {
 }
 
 
-def test_values(bench):
+def test_values(harness):
     """Every capture of the corpus, and then one report with known labels."""
-    daemon = bench.lookoutd(config=SITES)
-    prometheus = Prometheus(bench, daemon)
+    daemon = harness.lookoutd(config=SITES)
+    prometheus = Prometheus(harness, daemon)
     prometheus.expect('up{job="lookoutd"}', (), {(): 1})
     expected = post_corpus(daemon)
     for expression, labels, values in (
@@ -68,9 +68,9 @@ def check_known_report(daemon, prometheus):
     prometheus.expect(expression, labels, {values: 1})
 
 
-def test_format(bench):
+def test_format(harness):
     """promtool lints a full scrape, empty and filled, and the compressed one is the same."""
-    daemon = bench.lookoutd(config=SITES)
+    daemon = harness.lookoutd(config=SITES)
     lint(daemon, "with no report taken yet")
     post_corpus(daemon)
     bad = [KNOWN, 5, {"no": "type"}, {**KNOWN, "type": 'quo"te\\back\nline'}]
@@ -79,14 +79,14 @@ def test_format(bench):
     eventually(lambda: compare_compressed(daemon))
 
 
-def test_readme(bench):
+def test_readme(harness):
     """The README's scrape configurations are some, and scrape where the daemon listens by default."""
     readme = Path(__file__).resolve().parents[2] / "README.md"
     found = re.findall(r"^```yaml\n(# prometheus\.yml\n.*?)^```", readme.read_text(), re.M | re.S)
     expect(len(found) == 2, "The README shows other scrape configurations than it did", where=readme,
            expected="one without and one with credentials", found=found)
     for sample in found:
-        config = bench.directory / "prometheus.yml"
+        config = harness.directory / "prometheus.yml"
         config.write_text(sample)
         # The files that it names are the reader's.
         tool = subprocess.run(["promtool", "check", "config", "--syntax-only", config], timeout=30,
@@ -97,20 +97,20 @@ def test_readme(bench):
            expected="the default of admin_listen", found=found[0], where=readme)
 
 
-def test_credentials(bench):
+def test_credentials(harness):
     """A daemon that asks for credentials is scraped with the README's two kinds, and not without."""
-    token, password = bench.directory / "token", bench.directory / "password"
+    token, password = harness.directory / "token", harness.directory / "password"
     token.write_text("t0ken-4711\n")
     password.write_text("pass: wörd\n")
     basic = base64.b64encode("prometheus:pass: wörd".encode()).decode()
-    daemon = bench.lookoutd(authorization=f"Basic {basic}", config=f"""
+    daemon = harness.lookoutd(authorization=f"Basic {basic}", config=f"""
 admin: {{ auth: {{ bearer_file: "{token}", username: prometheus, password_file: "{password}" }} }}
 """)
     for credentials, up in (
             ("", 0),
             (f'authorization: {{ credentials_file: "{token}" }}', 1),
             (f'basic_auth: {{ username: prometheus, password_file: "{password}" }}', 1)):
-        prometheus = Prometheus(bench, daemon, credentials=credentials)
+        prometheus = Prometheus(harness, daemon, credentials=credentials)
         prometheus.expect('up{job="lookoutd"}', (), {(): up})
         prometheus.stop()
         shutil.rmtree(prometheus.store)

@@ -39,21 +39,21 @@ def violations(*origins):
         "originalPolicy": "script-src 'self'", "statusCode": 200}} for origin in origins]
 
 
-class Books:
-    """What the recorded increases have to add up to, by blocked origin."""
+class IncreaseCheck:
+    """The expected sums of the recorded increases, by blocked origin."""
 
     def __init__(self, prometheus):
         self.prometheus, self.posted, self.lock = prometheus, {}, threading.Lock()
 
     def post(self, daemon, *origins):
-        """Posts one violation for each origin. The daemon's own book is written under the lock too."""
+        """Posts one violation for each origin. The daemon's count of items sent is updated under the lock too."""
         with self.lock:
             daemon.post(violations(*origins), items=len(origins))
             for origin in origins:
                 self.posted[origin,] = self.posted.get((origin,), 0) + 1
 
-    def balance(self):
-        """The next evaluations bring the sums to what was posted, and not beyond."""
+    def verify(self):
+        """Waits until the recorded sums equal what was posted."""
         self.prometheus.expect(increases("csp_violations", "blocked"), ("blocked",), self.posted)
         self.prometheus.expect(increases("reports", "kind"), ("kind",),
                                {("csp-violation",): sum(self.posted.values())})
@@ -64,72 +64,72 @@ def increases(family, label):
     return f"sum by ({label}) (sum_over_time(lookout:{family}:increase[1h]))"
 
 
-def test_exact(bench):
+def test_exact(harness):
     """One violation, many, a restart of the daemon, one of Prometheus, one of both."""
-    daemon = bench.lookoutd(config=SITES)
+    daemon = harness.lookoutd(config=SITES)
     daemon.post(violations("https://before.example", "inline"), items=2)
-    prometheus = Prometheus(bench, daemon, (RULES, EXAMPLE))
+    prometheus = Prometheus(harness, daemon, (RULES, EXAMPLE))
     # It ran before Prometheus did: what it has counted until it is known is no increase.
     prometheus.expect(KNOWN, (), {(): 1})
-    books = Books(prometheus)
-    books.post(daemon, FIRST)
+    check = IncreaseCheck(prometheus)
+    check.post(daemon, FIRST)
     prometheus.expect('ALERTS{alertname="EnforcedViolation",alertstate="firing"}',
                       ("site", "directive", "blocked"), {("shop", "script-src-elem", FIRST): 1})
-    books.balance()
-    load(books, daemon)
-    books.balance()
+    check.verify()
+    load(check, daemon)
+    check.verify()
 
-    daemon = restart(bench, daemon)  # the new process counts more than the old one did, before a scrape
-    books.post(daemon, *[FIRST] * 5, "https://newborn-after-restart.example")
-    books.balance()
-    load(books, daemon)
-    books.balance()
-
-    prometheus.stop()
-    books.post(daemon, FIRST, "https://newborn-while-prometheus-was-away.example")
-    prometheus.start()
-    books.balance()
+    daemon = restart(harness, daemon)  # the new process counts more than the old one did, before a scrape
+    check.post(daemon, *[FIRST] * 5, "https://newborn-after-restart.example")
+    check.verify()
+    load(check, daemon)
+    check.verify()
 
     prometheus.stop()
-    daemon = restart(bench, daemon)
-    books.post(daemon, "https://newborn-while-both-were-away.example")
+    check.post(daemon, FIRST, "https://newborn-while-prometheus-was-away.example")
     prometheus.start()
-    books.balance()
+    check.verify()
+
+    prometheus.stop()
+    daemon = restart(harness, daemon)
+    check.post(daemon, "https://newborn-while-both-were-away.example")
+    prometheus.start()
+    check.verify()
     time.sleep(3)  # nothing may be counted again by the evaluations that follow
-    books.balance()
+    check.verify()
     check_evaluations(prometheus)
 
 
-def test_scrapes_in_flight(bench):
+def test_scrapes_in_flight(harness):
     """Scrapes that began before an evaluation end in the midst of it, between any two of its rules."""
-    daemon = bench.lookoutd(config=SITES)
-    scrapes = bench.closing(SlowScrape(daemon))
-    rules = bench.directory / "slow.rules.yml"
+    daemon = harness.lookoutd(config=SITES)
+    scrapes = harness.closing(SlowScrape(daemon))
+    rules = harness.directory / "slow.rules.yml"
     families = r"\n(?=      - record: lookout:(?:reports|csp_violations):)"
     rules.write_text(re.sub(families, PAUSE, RULES.read_text()))
-    prometheus = Prometheus(bench, scrapes, (rules, EXAMPLE))
+    prometheus = Prometheus(harness, scrapes, (rules, EXAMPLE))
     prometheus.expect(KNOWN, (), {(): 1})
-    books = Books(prometheus)
-    load(books, daemon)
-    books.balance()
+    check = IncreaseCheck(prometheus)
+    load(check, daemon)
+    check.verify()
     for number in range(RESTARTS):
-        daemon = scrapes.daemon = restart(bench, daemon)
+        daemon = scrapes.daemon = restart(harness, daemon)
         # More of the old series each time than the process before had.
-        books.post(daemon, *[FIRST] * 5 * (number + 1), f"https://newborn-{number}.example")
-        books.balance()
+        check.post(daemon, *[FIRST] * 5 * (number + 1), f"https://newborn-{number}.example")
+        check.verify()
     time.sleep(3)
-    books.balance()
+    check.verify()
     check_evaluations(prometheus)
 
 
-def load(books, daemon):
+def load(check, daemon):
     """Senders post for some seconds, each to series that they share and to one of its own a second."""
     end = time.monotonic() + LOAD_SECONDS
 
     def send(number):
         while time.monotonic() < end:
             own = f"https://sender-{number}-{int(end - time.monotonic())}.example"
-            books.post(daemon, FIRST, own, "https://shared.example", own)
+            check.post(daemon, FIRST, own, "https://shared.example", own)
 
     senders = [threading.Thread(target=send, args=(number,)) for number in range(SENDERS)]
     for sender in senders:
@@ -138,10 +138,10 @@ def load(books, daemon):
         sender.join()
 
 
-def restart(bench, daemon):
+def restart(harness, daemon):
     """Ends the daemon and starts another on the same admin address: the same target, a new process."""
     daemon.terminate()
-    return bench.lookoutd(config=SITES, admin=daemon.admin.removeprefix("http://"))
+    return harness.lookoutd(config=SITES, admin=daemon.admin.removeprefix("http://"))
 
 
 def check_evaluations(prometheus):
@@ -153,7 +153,7 @@ def check_evaluations(prometheus):
     equal("Prometheus has warned", [], said, prometheus.process.files["stderr"])
 
 
-def test_families(_bench):
+def test_families(_harness):
     """Each family of report counters in the README has its rules, and there are no others."""
     table = (ROOT / "README.md").read_text().split("<!-- metrics -->")[1]
     table = table.split("| `lookout_uploads_total`")[0]  # from here on they are the daemon's own

@@ -1,5 +1,5 @@
 """The process can be locked in, because it drops what it does not need: it runs from a file system that
-it cannot write to, as a user that nobody knows, without capabilities, under the system call filter of
+it cannot write to, as an unknown user, without capabilities, under the system call filter of
 its systemd unit; and what it asks of the kernel is counted call by call.
 """
 
@@ -29,13 +29,13 @@ REPORT = {"type": "csp-violation", "url": PAGE, "body": {
     "disposition": "enforce", "originalPolicy": "script-src 'self'"}}
 
 
-def start(bench, wrapper):
+def start(harness, wrapper):
     """A daemon with TLS on intake, which exports both signals over TLS to a host that it looks up."""
-    authority = Authority(bench.directory, ["localhost"])
+    authority = Authority(harness.directory, ["localhost"])
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(authority.certificate, authority.key)
-    collector = bench.closing(HttpCollector(context))
-    daemon = bench.lookoutd(within=wrapper, exporters=("console", "otlp"), config=f"""
+    collector = harness.closing(HttpCollector(context))
+    daemon = harness.lookoutd(command_prefix=wrapper, exporters=("console", "otlp"), config=f"""
 intake: {{ tls: {{ certificate: "{authority.certificate}", key: "{authority.key}" }} }}
 admin: {{ unready_after: 1m }}
 otlp: {{ certificate: "{authority.ca}", logs: {{ exporters: [otlp, console] }}, metrics: {{ interval: 300ms }} }}
@@ -71,25 +71,25 @@ def work(authority, collector, daemon):
            found=0, where="/metrics")
 
 
-def test_sandbox(bench):
+def test_sandbox(harness):
     """Everything works where nothing but the network and its own output can be changed."""
-    authority, collector, daemon = start(bench, sandbox.wrapper(bench.directory))
-    daemon.pid = sandbox.child(bench.directory)
+    authority, collector, daemon = start(harness, sandbox.wrapper(harness.directory))
+    daemon.pid = sandbox.child(harness.directory)
     status = dict(re.findall(r"^(\w+):\s*(.*)$", open(f"/proc/{daemon.pid}/status").read(), re.M))
     equal("The sandbox is not what it should be", {"CapEff": "0" * 16, "NoNewPrivs": "1", "Seccomp": "2"},
           {name: status[name] for name in ("CapEff", "NoNewPrivs", "Seccomp")}, "/proc/PID/status")
     work(authority, collector, daemon)
 
 
-def test_sandbox_with_spool(bench):
+def test_sandbox_with_spool(harness):
     """The one directory that the daemon writes to is enough for it."""
-    directory = bench.directory / "spool"
+    directory = harness.directory / "spool"
     directory.mkdir()
-    daemon = bench.lookoutd(within=sandbox.wrapper(bench.directory, [directory]), exporters=("otlp",),
-                            config=f"delivery: {{ spool: {{ directory: {directory} }} }}\n",
-                            env={"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{free_port()}"})
+    daemon = harness.lookoutd(command_prefix=sandbox.wrapper(harness.directory, [directory]), exporters=("otlp",),
+                              config=f"delivery: {{ spool: {{ directory: {directory} }} }}\n",
+                              env={"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{free_port()}"})
     daemon.post([REPORT])
-    os.kill(sandbox.child(bench.directory), signal.SIGTERM)
+    os.kill(sandbox.child(harness.directory), signal.SIGTERM)
     daemon.ends_well()
     files = [path.name for path in directory.iterdir()]
     equal("What the daemon left in its spool", ["00000000000000000001-1.binpb"], files, daemon.tail())
@@ -106,9 +106,9 @@ ATTEMPTS = {
 }
 
 
-def test_sandbox_holds(bench):
+def test_sandbox_holds(harness):
     """The sandbox stops what it is there to stop, or the test above would say nothing."""
-    wrapper = sandbox.wrapper(bench.directory)
+    wrapper = sandbox.wrapper(harness.directory)
     for what, (code, expected) in ATTEMPTS.items():
         script = f"import ctypes, mmap, os, socket\n{code}\nprint('nothing stopped it')"
         done = subprocess.run([*wrapper, "python3", "-c", script], check=False, timeout=30,
@@ -119,13 +119,13 @@ def test_sandbox_holds(bench):
                where=code)
 
 
-def test_system_calls(bench):
+def test_system_calls(harness):
     """What it asks of the kernel, from its first instruction to its last: nothing beyond the unit's
     filter, no memory that is both written to and run, and no file opened for writing."""
-    trace = bench.directory / "calls"
-    _, collector, daemon = parts = start(bench, ["strace", "-D", "-f", "-q", "-o", str(trace), "--"])
+    trace = harness.directory / "calls"
+    _, collector, daemon = parts = start(harness, ["strace", "-D", "-f", "-q", "-o", str(trace), "--"])
     work(*parts)
-    eventually(daemon.check_books)
+    eventually(daemon.check_accounting)
     daemon.terminate()
     lines = eventually(lambda: complete(trace, daemon.pid))
     made = {found.group(1) for line in lines if (found := re.match(r"\d+ +(?:<\.\.\. )?(\w+)[( ]", line))}
@@ -154,14 +154,14 @@ def complete(trace, pid):
     return lines
 
 
-def test_unit(bench):
+def test_unit(harness):
     """systemd reads the unit without a complaint, also with the lines that wait for secrets, and finds
     it as little exposed as it was."""
-    unit = sandbox.UNIT.read_text().replace("/usr/local/bin/lookoutd", str(bench.binary))
+    unit = sandbox.UNIT.read_text().replace("/usr/local/bin/lookoutd", str(harness.binary))
     with_secrets = re.sub(r"^#(?=LoadCredential=|Environment=)", "", unit, flags=re.M)
     expect(unit != with_secrets, "The unit shows no credentials", expected="#LoadCredential=", found=unit,
            where=sandbox.UNIT)
-    path = bench.directory / "lookoutd.service"
+    path = harness.directory / "lookoutd.service"
     for text in (unit, with_secrets):
         path.write_text(text)
         equal("systemd-analyze finds fault with the unit", (0, ""),

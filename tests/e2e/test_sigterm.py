@@ -38,11 +38,11 @@ end
 """
 
 
-def start(bench):
+def start(harness):
     """A collector that holds its answers back, and a daemon that exports to it."""
-    collector = bench.closing(HttpCollector())
+    collector = harness.closing(HttpCollector())
     collector.received.gate.clear()
-    daemon = bench.lookoutd(config=SETTINGS, exporters=("otlp",), env={
+    daemon = harness.lookoutd(config=SETTINGS, exporters=("otlp",), env={
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint,
         "OTEL_EXPORTER_OTLP_PROTOCOL": collector.protocol})
     return collector, daemon
@@ -66,7 +66,7 @@ def has_backlog(collector, daemon):
 
 
 def refuses(daemon):
-    """Nobody listens on intake's port any more."""
+    """Checks that intake's port is closed."""
     host, port = urlsplit(daemon.intake).netloc.split(":")
     try:
         socket.create_connection((host, int(port)), timeout=1).close()
@@ -112,9 +112,9 @@ class Sender(threading.Thread):
         return response.status
 
 
-def test_nothing_lost(bench):
+def test_nothing_lost(harness):
     """Each acknowledged report has a name of its own, so that a loss and a repeat can be told."""
-    collector, daemon = start(bench)
+    collector, daemon = start(harness)
     senders = [Sender(daemon.intake, number) for number in range(SENDERS)]
     for sender in senders:
         sender.start()
@@ -142,13 +142,13 @@ def compare(acknowledged, received, daemon):
             f"  lost:    {list(lost)[:5]}\n  surplus: {list(surplus)[:5]}\n{daemon.tail()}")
 
 
-def test_under_wrk(bench):
+def test_under_wrk(harness):
     """The same by number, at the highest rate that this machine can send."""
-    collector, daemon = start(bench)
-    script = bench.directory / "load.lua"
+    collector, daemon = start(harness)
+    script = harness.directory / "load.lua"
     script.write_text(LUA)
-    wrk = bench.process("wrk", ["wrk", "-t1", "-c16", f"-d{WRK_SECONDS}s", "-s", script,
-                                daemon.intake + "/report"], {"PATH": os.environ["PATH"]})
+    wrk = harness.process("wrk", ["wrk", "-t1", "-c16", f"-d{WRK_SECONDS}s", "-s", script,
+                                  daemon.intake + "/report"], {"PATH": os.environ["PATH"]})
     terminate_under_load(collector, daemon)
     answered, refused = map(int, wrk.wait_for(r"^answered (\d+) refused (\d+)", "stdout").groups())
     equal("Uploads that were answered with something else than 204", 0, refused, "wrk")

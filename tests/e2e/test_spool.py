@@ -1,193 +1,195 @@
-"""The spool: what memory cannot hold waits on disk, through outages, SIGTERM and kill -9, and arrives.
-What an earlier process left has books of its own (`otlp_recovered`), so that those of each process hold.
+"""The spool: events that do not fit into memory are kept on disk through outages, SIGTERM and kill -9, and
+delivered afterwards. Recovered events are counted separately (`otlp_recovered`), so that each process accounts
+for its own.
 """
 
 import subprocess
 import time
 
-from account import Delivery, fates, pending, same_reports
 from checks import equal, eventually, expect
+from delivery_accounting import Delivery, event_outcomes, pending, same_reports
 from exposition import total
-from rig import Rig, at_once
-from scripted import HANG, SLOW, TAKE, always
+from otlp_fixture import OtlpFixture, run_concurrently
 from scripted_http import HttpReceiver
-from spool import MIB, RECOVERED, Spool, events_in, names_in, put_aside, recovered
+from scripted_receiver import HANG, SLOW, TAKE, always
+from spool_directory import MIB, RECOVERED, Spool, events_in, names_in, quarantine_counts, recovered
 
 OUTAGE_SECONDS = 30
 IN_FLIGHT = 4  # requests, of which a kill can catch the acknowledgement
 BATCH = 512
 
 
-def start(bench, protocol="http", *, name=None, up=False, settings=None, **more):
-    """A rig with a spool. Its collector is down at first."""
-    spool = Spool(bench.directory / f"{name or protocol}-spool")
-    rig = Rig(bench, protocol, name=name, up=up, delivery=spool.settings(**(settings or {})), **more)
-    return rig, spool
+def start(harness, protocol="http", *, name=None, up=False, settings=None, **more):
+    """A fixture with a spool. Its collector is down at first."""
+    spool = Spool(harness.directory / f"{name or protocol}-spool")
+    fixture = OtlpFixture(harness, protocol, name=name, up=up, delivery=spool.settings(**(settings or {})), **more)
+    return fixture, spool
 
 
-def test_down(bench):
-    """Down for 30 s with 2,000 reports each second and hardly any memory: nothing is lost."""
-    at_once(lambda: down(bench, "http"), lambda: down(bench, "grpc"))
+def test_down(harness):
+    """An outage of 30 s at 2,000 reports per second with little memory loses nothing."""
+    run_concurrently(lambda: down(harness, "http"), lambda: down(harness, "grpc"))
 
 
-def down(bench, protocol):
+def down(harness, protocol):
     """An outage in the middle of the load."""
-    rig, spool = start(bench, protocol, up=True)
-    feed = rig.feed(2_000)
-    rig.came(4)
-    rig.receiver.down()
-    feed.run_for(OUTAGE_SECONDS)
-    spool.has(50_000, rig)
+    fixture, spool = start(harness, protocol, up=True)
+    generator = fixture.generate(2_000)
+    fixture.wait_for_requests(4)
+    fixture.receiver.down()
+    generator.run_for(OUTAGE_SECONDS)
+    spool.has(50_000, fixture)
     spool.check_modes()
-    spool.check_quiet(rig)
+    spool.check_quiet(fixture)
     same_reports("A report is in the spool twice", set(spool.reports()), spool.reports(), spool.directory)
-    rig.receiver.up()
-    equal("Fates", ["delivered"], list(rig.settle(seconds=90)), "/metrics")
-    spool.check_empty(rig)
+    fixture.receiver.up()
+    equal("Outcomes", ["delivered"], list(fixture.check_delivery(seconds=90)), "/metrics")
+    spool.check_empty(fixture)
 
 
-def test_old_events(bench):
-    """What memory could hold goes to disk all the same when it has waited for 5 s, and survives kill -9."""
-    rig, spool = start(bench, settings={"memory": "32MiB"})
-    rig.send(100)
-    spool.has(100, rig, seconds=10)
-    rig.kill()
-    rig.receiver.up()
-    rig.start()
-    equal("Fates of what was found", {"delivered": 100}, recovered(rig.daemon, 100), "/metrics")
-    delivered_once(rig)
-    spool.check_empty(rig)
+def test_old_events(harness):
+    """Events that have waited for 5 s are spilled even if memory could hold them, and survive kill -9."""
+    fixture, spool = start(harness, settings={"memory": "32MiB"})
+    fixture.send(100)
+    spool.has(100, fixture, seconds=10)
+    fixture.kill()
+    fixture.receiver.up()
+    fixture.start()
+    equal("Outcomes of recovered events", {"delivered": 100}, recovered(fixture.daemon, 100), "/metrics")
+    delivered_once(fixture)
+    spool.check_empty(fixture)
 
 
-def delivered_once(rig):
+def delivered_once(fixture):
     """Every report arrived, and none of them twice."""
-    delivery = Delivery.of([rig.receiver])
-    missing = delivery.check(rig.feeds)
+    delivery = Delivery.of([fixture.receiver])
+    missing = delivery.check(fixture.generators)
     equal("Reports that did not arrive", [], sorted(missing)[:5], f"{len(missing)} in all")
     equal("Reports that arrived twice", 0, delivery.duplicates, "the receiver")
 
 
-def test_kill(bench):
+def test_kill(harness):
     """kill -9 with a full spool, and again in the middle of sending it: nothing that was on disk is
     missing, and what comes twice is what was on its way."""
-    at_once(lambda: kill(bench, "http"), lambda: kill(bench, "grpc"))
+    run_concurrently(lambda: kill(harness, "http"), lambda: kill(harness, "grpc"))
 
 
-def kill(bench, protocol):
+def kill(harness, protocol):
     """Three processes, one after the other."""
-    rig, spool = start(bench, protocol)
-    feed = rig.feed(2_000)
-    spool.has(20 * BATCH, rig)
-    rig.kill()
-    feed.stop()
+    fixture, spool = start(harness, protocol)
+    generator = fixture.generate(2_000)
+    spool.has(20 * BATCH, fixture)
+    fixture.kill()
+    generator.stop()
     written = spool.reports()
     same_reports("A report is in the spool twice", set(written), written, spool.directory)
     order = [names_in(path)[0] for path in spool.files()]
-    rig.receiver.decide = always(SLOW)
-    rig.receiver.up()
-    rig.start()
-    rig.came(6)
-    rig.kill()
+    fixture.receiver.decide = always(SLOW)
+    fixture.receiver.up()
+    fixture.start()
+    fixture.wait_for_requests(6)
+    fixture.kill()
     left = spool.events()
     expect(0 < left < written.total(), "The second kill was not in the middle of sending",
            expected=f"some of {written.total()}", found=left, where=spool.directory)
-    rig.receiver.decide = always(TAKE)
-    rig.start()
-    equal("Fates of what was found", {"delivered": left}, recovered(rig.daemon, left), "/metrics")
-    check_kill(rig, written, order)
-    spool.check_empty(rig)
+    fixture.receiver.decide = always(TAKE)
+    fixture.start()
+    equal("Outcomes of recovered events", {"delivered": left}, recovered(fixture.daemon, left), "/metrics")
+    check_kill(fixture, written, order)
+    spool.check_empty(fixture)
 
 
-def check_kill(rig, written, order):
+def check_kill(fixture, written, order):
     """What arrived, against what was on disk when the first process was killed."""
-    delivery = Delivery.of([rig.receiver])
-    delivery.check(rig.feeds, killed=True)
+    delivery = Delivery.of([fixture.receiver])
+    delivery.check(fixture.generators, killed=True)
     missing = written.keys() - delivery.arrived.keys()
     equal("Reports that were on disk and did not arrive", [], sorted(missing)[:5], f"{len(missing)} in all")
-    print(f"       {rig.name}: {written.total()} reports on disk at the first kill, {delivery.duplicates} "
+    print(f"       {fixture.name}: {written.total()} reports on disk at the first kill, {delivery.duplicates} "
           "came twice", flush=True)
     expect(delivery.duplicates <= IN_FLIGHT * BATCH, "More came twice than was on its way at the kill",
            expected=f"at most {IN_FLIGHT} requests", found=delivery.duplicates, where="the receiver")
-    firsts = [request.names()[0] for request in rig.receiver.logs()]
+    firsts = [request.names()[0] for request in fixture.receiver.logs()]
     came = [firsts.index(name) for name in order]
     late = max(place - min(came[at:]) for at, place in enumerate(came))
     expect(late <= 2 * IN_FLIGHT, "Files were not sent oldest first", where=came,
            expected=f"no request before one that is older by more than {2 * IN_FLIGHT}", found=late)
 
 
-def test_kill_while_up(bench):
-    """kill -9 while all is well costs at most what came within the last second."""
-    rig, spool = start(bench, up=True)
-    feed = rig.feed(2_000)
-    rig.came(8)
-    rig.kill()
-    feed.stop()
+def test_kill_while_up(harness):
+    """kill -9 without an outage loses at most the reports of the last second."""
+    fixture, spool = start(harness, up=True)
+    generator = fixture.generate(2_000)
+    fixture.wait_for_requests(8)
+    fixture.kill()
+    generator.stop()
     left = spool.events()
-    rig.start()
-    recovered(rig.daemon, left)
-    missing = Delivery.of([rig.receiver]).check(rig.feeds, killed=True)
-    print(f"       {len(missing)} of {len(feed.acknowledged)} reports missing", flush=True)
+    fixture.start()
+    recovered(fixture.daemon, left)
+    missing = Delivery.of([fixture.receiver]).check(fixture.generators, killed=True)
+    print(f"       {len(missing)} of {len(generator.acknowledged)} reports missing", flush=True)
     expect(len(missing) <= 2_000, "kill -9 cost more than a second's reports", expected="2,000 at most",
-           found=len(missing), where=rig.daemon.tail())
+           found=len(missing), where=fixture.daemon.tail())
 
 
-def test_sigterm_while_down(bench):
-    """SIGTERM while the collector is down: what is left goes to disk at once, and the next process
-    delivers all of it, once."""
-    at_once(lambda: sigterm(bench, "http"), lambda: sigterm(bench, "grpc"),
-            lambda: sigterm(bench, "http", hangs=True), lambda: sigterm(bench, "grpc", hangs=True))
+def test_sigterm_while_down(harness):
+    """SIGTERM while the collector is down: the remaining events are spilled at once, and the next process
+    delivers each of them once."""
+    run_concurrently(lambda: sigterm(harness, "http"), lambda: sigterm(harness, "grpc"),
+                     lambda: sigterm(harness, "http", hangs=True), lambda: sigterm(harness, "grpc", hangs=True))
 
 
-def sigterm(bench, protocol, hangs=False):
-    """With a refusing collector there is nothing to wait for. One that hangs gets the whole timeout."""
+def sigterm(harness, protocol, hangs=False):
+    """A collector that refuses connections ends the wait at once; one that hangs takes the whole timeout."""
     timeout = 2 if hangs else 10
-    rig, spool = start(bench, protocol, name=f"{protocol}-hangs" if hangs else protocol, up=hangs,
-                       settings={"shutdown_timeout": f"{timeout}s"})
-    rig.receiver.decide = always(HANG)
-    feed = rig.feed(1_000).run_for(3)
+    fixture, spool = start(harness, protocol, name=f"{protocol}-hangs" if hangs else protocol, up=hangs,
+                           settings={"shutdown_timeout": f"{timeout}s"})
+    fixture.receiver.decide = always(HANG)
+    generator = fixture.generate(1_000).run_for(3)
     began = time.monotonic()
-    rig.daemon.terminate()
+    fixture.daemon.terminate()
     seconds = time.monotonic() - began
     expect(seconds < 5, "SIGTERM while the collector is down took too long", expected="a few seconds",
-           found=f"{seconds:.1f} s", where=rig.daemon.tail())
-    same_reports("Reports in the spool against those answered 204", feed.acknowledged, spool.reports(),
+           found=f"{seconds:.1f} s", where=fixture.daemon.tail())
+    same_reports("Reports in the spool against those answered 204", generator.acknowledged, spool.reports(),
                  spool.directory)
-    rig.receiver.decide = always(TAKE)
+    fixture.receiver.decide = always(TAKE)
     if not hangs:
-        rig.receiver.up()
-    rig.start()
-    sent = len(feed.acknowledged)
-    equal("Fates of what was found", {"delivered": sent}, recovered(rig.daemon, sent), "/metrics")
-    equal("Fates of this process's own events", {}, fates(rig.daemon), "/metrics")
-    delivered_once(rig)
-    spool.check_empty(rig)
+        fixture.receiver.up()
+    fixture.start()
+    sent = len(generator.acknowledged)
+    equal("Outcomes of recovered events", {"delivered": sent}, recovered(fixture.daemon, sent), "/metrics")
+    equal("Outcomes of this process's own events", {}, event_outcomes(fixture.daemon), "/metrics")
+    delivered_once(fixture)
+    spool.check_empty(fixture)
 
 
-def test_both_books(bench):
-    """What was found and what comes now are sent side by side, each in its own books."""
-    rig, spool = start(bench)
-    first = rig.send(1_000)
-    rig.daemon.terminate()
+def test_recovered_events_are_accounted_separately(harness):
+    """Recovered and new events are sent side by side and counted separately."""
+    fixture, spool = start(harness)
+    first = fixture.send(1_000)
+    fixture.daemon.terminate()
     equal("Events in the spool", 1_000, spool.events(), spool.directory)
-    rig.start()
-    eventually(lambda: equal("Events found that wait", 1_000, pending(rig.daemon, RECOVERED), "/metrics"))
-    second = rig.feed(1_000).run_for(3)
-    rig.daemon.sent = len(second.acknowledged)
-    eventually(rig.daemon.check_books)
-    rig.receiver.up()
-    equal("Fates of what was found", {"delivered": len(first.acknowledged)},
-          recovered(rig.daemon, 1_000), "/metrics")
-    eventually(lambda: equal("Fates of what came now", {"delivered": rig.daemon.sent}, fates(rig.daemon),
-                             "/metrics"), 60)
-    delivered_once(rig)
+    fixture.start()
+    eventually(lambda: equal("Recovered events that are pending", 1_000, pending(fixture.daemon, RECOVERED),
+                             "/metrics"))
+    second = fixture.generate(1_000).run_for(3)
+    fixture.daemon.sent = len(second.acknowledged)
+    eventually(fixture.daemon.check_accounting)
+    fixture.receiver.up()
+    equal("Outcomes of recovered events", {"delivered": len(first.acknowledged)},
+          recovered(fixture.daemon, 1_000), "/metrics")
+    eventually(lambda: equal("Outcomes of new events", {"delivered": fixture.daemon.sent},
+                             event_outcomes(fixture.daemon), "/metrics"), 60)
+    delivered_once(fixture)
 
 
-def test_files(bench):
+def test_files(harness):
     """Each file is a request: curl delivers it to any collector."""
-    rig, spool = start(bench)
-    feed = rig.feed(1_000).run_for(3)
-    rig.daemon.terminate()
-    fresh = bench.closing(HttpReceiver())
+    fixture, spool = start(harness)
+    generator = fixture.generate(1_000).run_for(3)
+    fixture.daemon.terminate()
+    fresh = harness.closing(HttpReceiver())
     for path in spool.files():
         done = subprocess.run(
             ["curl", "-sS", "--data-binary", f"@{path}", "-H", "content-type: application/x-protobuf", "-w",
@@ -196,61 +198,61 @@ def test_files(bench):
         equal(f"What curl says about {path.name}", (0, "200", ""),
               (done.returncode, done.stdout, done.stderr), path)
     found = [name for request in fresh.logs() for name in request.names()]
-    same_reports("Reports in the files against those answered 204", feed.acknowledged, found,
+    same_reports("Reports in the files against those answered 204", generator.acknowledged, found,
                  spool.directory)
 
 
-def test_torn_and_foreign(bench):
-    """What is no file of events, or not a whole one, is set aside and counted. Its neighbours are sent."""
-    rig, spool = start(bench)
-    feed = rig.feed(1_000).run_for(2)
-    rig.daemon.terminate()
-    torn, *whole = spool.files()
+def test_corrupt_and_unrecognized_files_are_quarantined(harness):
+    """Unrecognized and corrupt files are quarantined and counted; the other files are sent."""
+    fixture, spool = start(harness)
+    generator = fixture.generate(1_000).run_for(2)
+    fixture.daemon.terminate()
+    corrupt, *whole = spool.files()
     events = sum(map(events_in, whole))
     expect(len(whole) > 1, "Too few files for this test", expected="three", found=whole,
            where=spool.directory)
-    lost = names_in(torn)
-    torn.write_bytes(torn.read_bytes()[:-7])
-    # The last has a number that no 64 bits hold; that must not be the end.
+    lost = names_in(corrupt)
+    corrupt.write_bytes(corrupt.read_bytes()[:-7])
+    # The last number overflows 64 bits, which must not end the daemon.
     strange = [spool.directory / name for name in (
         "00000000000000099999-3.binpb", "README.txt", "1-1.binpb", "99999999999999999999-3.binpb")]
     for path in strange:
         path.write_bytes(b"\xff" * 100)
-    rig.receiver.up()
-    rig.start()
-    # Also what a torn file was to hold is counted, by its name, and its fate is that it was lost.
-    recovered(rig.daemon, events + len(lost) + 3)
-    equal("Events of torn files", len(lost) + 3,
-          total(rig.daemon.scrape(), "lookout_events_total", exporter=RECOVERED,
+    fixture.receiver.up()
+    fixture.start()
+    # The events of a corrupt file are counted by its name, as lost.
+    recovered(fixture.daemon, events + len(lost) + 3)
+    equal("Events of corrupt files", len(lost) + 3,
+          total(fixture.daemon.scrape(), "lookout_events_total", exporter=RECOVERED,
                 fate="dropped_spool_damaged"), "/metrics")
-    equal("Files set aside", sorted(path.name for path in (torn, *strange)), spool.set_aside(),
+    equal("Quarantined files", sorted(path.name for path in (corrupt, *strange)), spool.quarantined(),
           spool.directory)
-    counted = put_aside(rig.daemon)
-    equal("Files counted as set aside", {"torn": 2, "foreign": 3}, counted, "/metrics")
-    missing = Delivery.of([rig.receiver]).check([feed])
-    same_reports("Reports that did not arrive against those of the torn file", lost, missing,
+    counted = quarantine_counts(fixture.daemon)
+    equal("Files counted as quarantined", {"torn": 2, "foreign": 3}, counted, "/metrics")
+    missing = Delivery.of([fixture.receiver]).check([generator])
+    same_reports("Reports that did not arrive against those of the corrupt file", lost, missing,
                  spool.directory)
-    spool.check_empty(rig)
+    spool.check_empty(fixture)
 
 
-def test_full(bench):
+def test_full(harness):
     """`max_bytes` is never exceeded; what does not fit is dropped and counted."""
-    rig, spool = start(bench, settings={"max_bytes": "2MiB"})
-    equal("lookout_spool_limit_bytes", 2 * MIB, total(rig.daemon.scrape(), "lookout_spool_limit_bytes"),
+    fixture, spool = start(harness, settings={"max_bytes": "2MiB"})
+    equal("lookout_spool_limit_bytes", 2 * MIB, total(fixture.daemon.scrape(), "lookout_spool_limit_bytes"),
           "/metrics")
-    feed, sizes = rig.feed(2_000), []
-    eventually(lambda: overfull(rig, spool, sizes))
-    feed.stop()
+    generator, sizes = fixture.generate(2_000), []
+    eventually(lambda: overfull(fixture, spool, sizes))
+    generator.stop()
     expect(max(sizes) <= 2 * MIB, "The spool was larger than delivery.spool.max_bytes", expected=2 * MIB,
-           found=max(sizes), where=f"{len(sizes)} looks at the files and at lookout_spool_bytes")
-    rig.receiver.up()
-    equal("Fates", {"delivered", "dropped_queue_full"}, set(rig.settle()), "/metrics")
-    spool.check_empty(rig)
+           found=max(sizes), where=f"{len(sizes)} samples of the files and at lookout_spool_bytes")
+    fixture.receiver.up()
+    equal("Outcomes", {"delivered", "dropped_queue_full"}, set(fixture.check_delivery()), "/metrics")
+    spool.check_empty(fixture)
 
 
-def overfull(rig, spool, sizes):
-    """Waits until much had to be dropped, and looks at the sizes meanwhile."""
-    sizes += [spool.bytes(), total(rig.daemon.scrape(), "lookout_spool_bytes")]
-    dropped = fates(rig.daemon).get("dropped_queue_full", 0)
-    expect(dropped > 5_000, "Hardly anything is dropped although the spool must be full", expected="5,000",
-           found=dropped, where=f"/metrics; {sizes[-2:]}\n{rig.daemon.tail()}")
+def overfull(fixture, spool, sizes):
+    """Waits until many events were dropped, sampling the sizes meanwhile."""
+    sizes += [spool.bytes(), total(fixture.daemon.scrape(), "lookout_spool_bytes")]
+    dropped = event_outcomes(fixture.daemon).get("dropped_queue_full", 0)
+    expect(dropped > 5_000, "Few events are dropped although the spool must be full", expected="5,000",
+           found=dropped, where=f"/metrics; {sizes[-2:]}\n{fixture.daemon.tail()}")

@@ -1,6 +1,6 @@
-"""What somebody sees who starts deploy/compose and follows its README, with the real programs that this
-machine has: lookoutd, Prometheus and Alertmanager with the mounted files, an OTLP receiver in the collector's
-place, and the README's own commands. The names of services become loopback addresses, and time is shortened.
+"""deploy/compose as its README describes it, with the programs that this machine has: lookoutd, Prometheus and
+Alertmanager with the mounted files, an OTLP receiver in place of the collector, and the README's own commands.
+Service names become loopback addresses, and durations are shortened.
 """
 
 import os
@@ -10,9 +10,9 @@ import shutil
 import subprocess
 from urllib.parse import parse_qs, urlsplit
 
-import grammar
+import compose_stack
 import loki
-import stack
+import query_parser
 from alerting import shorten
 from checks import equal, eventually, expect
 from collector import HttpCollector
@@ -24,21 +24,21 @@ COMPOSE = "docker compose -f deploy/compose/compose.yaml "
 COUNTED = 'lookout_csp_violations_total{site="shop.example"}'
 
 
-class Stack:
+class StackFixture:
     """The services that can run here."""
 
-    def __init__(self, bench):
-        self.bench, self.services = bench, stack.services()
-        self.collector = bench.closing(HttpCollector())
-        self.webhook = bench.closing(Notifications())
+    def __init__(self, harness):
+        self.harness, self.services = harness, compose_stack.services()
+        self.collector = harness.closing(HttpCollector())
+        self.webhook = harness.closing(Notifications())
         self.lookoutd = self.start_lookoutd()
         self.alertmanager = self.start_alertmanager()
-        self.prometheus = MountedPrometheus(bench, self.lay_out("prometheus", {
+        self.prometheus = MountedPrometheus(harness, self.lay_out("prometheus", {
             "lookoutd:18480": urlsplit(self.lookoutd.admin).netloc, "alertmanager:9093": self.alertmanager}))
 
     def lay_out(self, name, addresses):
         """A service's mounted files, with these addresses in place of others."""
-        tree = self.services[name].lay_out(self.bench.directory / name)
+        tree = self.services[name].lay_out(self.harness.directory / name)
         for path in [*tree.rglob("*.yml"), *tree.rglob("*.yaml")]:
             text = path.read_text()
             for old, new in addresses.items():
@@ -47,12 +47,12 @@ class Stack:
         return tree
 
     def start_lookoutd(self):
-        """With the container's environment and file; its listeners and its spool are the bench's."""
-        spool = self.bench.directory / "spool"
+        """With the container's environment and file; its listeners and its spool belong to the harness."""
+        spool = self.harness.directory / "spool"
         tree = self.lay_out("lookoutd", {"/var/lib/lookoutd/spool": str(spool)})
         env = self.services["lookoutd"].environment
         endpoint = env["OTEL_EXPORTER_OTLP_ENDPOINT"].replace("http://collector:4318", self.collector.endpoint)
-        daemon = self.bench.lookoutd(exporters=("otlp",), env={
+        daemon = self.harness.lookoutd(exporters=("otlp",), env={
             **env, "LOOKOUT_CONFIG": str(tree) + env["LOOKOUT_CONFIG"], "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
             "OTEL_METRIC_EXPORT_INTERVAL": "300"})  # metrics, which are not to come, would come soon
         eventually(lambda: expect(spool.is_dir(), "There is no spool", expected="a directory", found="none",
@@ -60,23 +60,23 @@ class Stack:
         return daemon
 
     def start_alertmanager(self):
-        """Gives back its address."""
+        """Returns its address."""
         tree = self.lay_out("alertmanager", {"collector:9094": self.webhook.address})
         config = tree / "etc/alertmanager/alertmanager.yml"
         config.write_text(shorten(config.read_text()))
-        process = self.bench.process("alertmanager", [
+        process = self.harness.process("alertmanager", [
             shutil.which("prometheus-alertmanager") or shutil.which("alertmanager"), f"--config.file={config}",
             "--web.listen-address=127.0.0.1:0", "--cluster.listen-address=",
-            f"--storage.path={self.bench.directory / 'alertmanager-data'}"], {"PATH": os.environ["PATH"]})
+            f"--storage.path={self.harness.directory / 'alertmanager-data'}"], {"PATH": os.environ["PATH"]})
         return process.wait_for(r'msg="Listening on" address=(\S+)', "stderr").group(1)
 
 
 class MountedPrometheus(Prometheus):
     """A Prometheus with the mounted configuration and rules."""
 
-    def __init__(self, bench, tree):
-        self.bench, self.name = bench, "prometheus"
-        self.store = self.store_of(bench, self.name)
+    def __init__(self, harness, tree):
+        self.harness, self.name = harness, "prometheus"
+        self.store = self.store_of(harness, self.name)
         self.config = tree / "etc/prometheus/prometheus.yml"
         for path in [self.config, *self.config.parent.glob("rules/*.yml")]:
             path.write_text(shorten(path.read_text()))
@@ -96,7 +96,7 @@ class Notifications(Webhook):
         super().__init__(self.take)
 
     def take(self, path, _headers, body):
-        """Keeps it."""
+        """Records it."""
         self.received.append((path, body))
         return 200
 
@@ -108,92 +108,93 @@ def shell(command):
     return done.stdout
 
 
-def test_first_report(bench):
+def test_first_report(harness):
     """The README's report is taken, reaches the collector, is in Prometheus by the README's query, and would
     be in Loki by the README's query. All rules are loaded, and none fails."""
-    world = Stack(bench)
-    command = stack.command("curl -i http://127.0.0.1:8480/report")
-    said = shell(command.replace("http://127.0.0.1:8480", world.lookoutd.intake))
+    fixture = StackFixture(harness)
+    command = compose_stack.command("curl -i http://127.0.0.1:8480/report")
+    said = shell(command.replace("http://127.0.0.1:8480", fixture.lookoutd.intake))
     expect(said.startswith("HTTP/1.1 204"), "The README's report was not taken", expected="204", found=said,
            where=command)
-    world.lookoutd.sent += 1
-    eventually(lambda: equal("Events at the collector", 1, len(loki.stored(world.collector)),
-                             world.lookoutd.tail()))
-    check_loki_query(world)
-    world.prometheus.expect(COUNTED, ("job", "instance"),
-                            {("lookoutd", urlsplit(world.lookoutd.admin).netloc): 1}, 30)
+    fixture.lookoutd.sent += 1
+    eventually(lambda: equal("Events at the collector", 1, len(loki.stored(fixture.collector)),
+                             fixture.lookoutd.tail()))
+    check_loki_query(fixture)
+    fixture.prometheus.expect(COUNTED, ("job", "instance"),
+                              {("lookoutd", urlsplit(fixture.lookoutd.admin).netloc): 1}, 30)
     query = in_container("prometheus", "promtool query")
-    said = shell(query.replace("127.0.0.1:9090", world.prometheus.address))
+    said = shell(query.replace("127.0.0.1:9090", fixture.prometheus.address))
     expect('site="shop.example"' in said, "The README's query does not find the report", expected="shop.example",
            found=said, where=query)
-    equal("Metrics that nobody asked for came to the collector", [], world.collector.received.metrics,
+    equal("Unrequested metrics came to the collector", [], fixture.collector.received.metrics,
           "the collector")
-    check_rules(world)
+    check_rules(fixture)
 
 
 def in_container(service, start):
     """The README's command that runs in this service's container and begins so, without what is before it."""
     before = f"{COMPOSE}exec {service} "
-    return stack.command(before + start).removeprefix(before)
+    return compose_stack.command(before + start).removeprefix(before)
 
 
-def check_loki_query(world):
+def check_loki_query(fixture):
     """Loki itself is not here; its part is to find the event by what the query asks for."""
     *_, url = shlex.split(in_container("prometheus", "wget"))
     parts = urlsplit(url)
     equal("The README asks another service", ("loki:3100", "/loki/api/v1/query_range"),
           (parts.netloc, parts.path), url)
     (query,) = parse_qs(parts.query)["query"]
-    found = loki.select(grammar.parse("logql", [query])[query], loki.stored(world.collector))
+    found = loki.select(query_parser.parse("logql", [query])[query], loki.stored(fixture.collector))
     equal("The README's query would not find the event", ["shop.example"],
           [event["lookout_site"] for event in found], query)
 
 
-def check_rules(world):
+def check_rules(fixture):
     """Prometheus has every rule that is shipped, and each can be evaluated."""
     def look():
-        groups = get(world.prometheus.api + "/rules").json()["data"]["groups"]
+        groups = get(fixture.prometheus.api + "/rules").json()["data"]["groups"]
         rules = [rule for group in groups for rule in group["rules"]]
         files = sorted({os.path.basename(group["file"]) for group in groups})
-        shipped = sorted(path.name for path in (stack.FOLDER.parent / "prometheus").glob("*.rules.yml"))
-        equal("Prometheus has loaded other rules than are shipped", shipped, files, world.prometheus.api)
+        shipped = sorted(path.name for path in (compose_stack.FOLDER.parent / "prometheus").glob("*.rules.yml"))
+        equal("Prometheus has loaded other rules than are shipped", shipped, files, fixture.prometheus.api)
         equal("Rules that are not well", [], [(rule["name"], rule.get("lastError")) for rule in rules
-                                              if rule["health"] != "ok"], world.prometheus.api)
+                                              if rule["health"] != "ok"], fixture.prometheus.api)
     eventually(look, 30)
 
 
-def test_alerts(bench):
-    """Prometheus tells Alertmanager when lookoutd is gone, and Alertmanager the collector's webhook. The health
-    checks of both say that they are well, and when they are gone that they are not."""
-    world = Stack(bench)
-    world.prometheus.expect('up{job="lookoutd"}', (), {(): 1}, 30)
-    checks = [health(world, "prometheus", "127.0.0.1:9090", world.prometheus.address),
-              health(world, "alertmanager", "127.0.0.1:9093", world.alertmanager)]
+def test_alerts(harness):
+    """When lookoutd is down, Prometheus alerts through Alertmanager to the collector's webhook. The health checks of
+    both succeed while they run and fail once they are stopped."""
+    fixture = StackFixture(harness)
+    fixture.prometheus.expect('up{job="lookoutd"}', (), {(): 1}, 30)
+    checks = [health(fixture, "prometheus", "127.0.0.1:9090", fixture.prometheus.address),
+              health(fixture, "alertmanager", "127.0.0.1:9093", fixture.alertmanager)]
     equal("Health checks of what is well", [0, 0], [run(argv) for argv in checks], checks)
-    world.lookoutd.terminate()
-    eventually(lambda: expect(told(world), "Nobody was told that lookoutd is gone", expected="LookoutdDown",
-                              found=world.webhook.received, where="the webhook"), 30)
-    path, notification = told(world)[0]
-    equal("The notification is not for whom it should be", ("/notifications", "pager"),
+    fixture.lookoutd.terminate()
+    eventually(lambda: expect(down_notifications(fixture), "No notification that lookoutd is down",
+                              expected="LookoutdDown", found=fixture.webhook.received,
+                              where="the webhook"), 30)
+    path, notification = down_notifications(fixture)[0]
+    equal("The notification has another receiver", ("/notifications", "pager"),
           (path, notification["receiver"]), "the webhook")
-    for process in bench.processes:
+    for process in harness.processes:
         if process.name in ("prometheus", "alertmanager"):
             process.stop()
     expect(0 not in [run(argv) for argv in checks], "A health check finds a service well that is gone",
            expected="no exit code 0", found=0, where=checks)
 
 
-def told(world):
-    """The notifications about a lookoutd that is gone."""
-    return [(path, one) for path, one in list(world.webhook.received)
+def down_notifications(fixture):
+    """Returns the firing notifications that lookoutd is down."""
+    return [(path, one) for path, one in list(fixture.webhook.received)
             if one["commonLabels"].get("alertname") == "LookoutdDown" and one["status"] == "firing"]
 
 
-def health(world, service, old, new):
+def health(fixture, service, old, new):
     """A service's health check, asking at another address."""
-    argv = world.services[service].health
+    argv = fixture.services[service].health
     expect(any(old in word for word in argv), "A health check asks elsewhere than the service listens",
-           expected=old, found=argv, where=stack.PATH)
+           expected=old, found=argv, where=compose_stack.PATH)
     return [word.replace(old, new) for word in argv]
 
 
@@ -202,29 +203,29 @@ def run(argv):
     return subprocess.run(argv, check=False, timeout=30, capture_output=True).returncode
 
 
-def test_readme(_bench):
+def test_readme(_harness):
     """The README's commands name the compose file that is there and services that are in it, the password's
     variable and the file that compose reads by itself, and the Dockerfile."""
-    commands = [command for block in stack.commands() for command in stack.split(block)]
+    commands = [command for block in compose_stack.commands() for command in compose_stack.split(block)]
     composed = [*(command for command in commands if command.startswith("docker compose")),
-                *re.findall(r"`(docker compose [^`]+)`", stack.README.read_text())]
+                *re.findall(r"`(docker compose [^`]+)`", compose_stack.README.read_text())]
     expect(len(composed) >= 5, "The README's commands are not found", expected="five or more", found=composed,
-           where=stack.README)
+           where=compose_stack.README)
     for command in composed:
         expect(command.startswith(COMPOSE), "A command does not name the compose file", expected=COMPOSE,
-               found=command, where=stack.README)
+               found=command, where=compose_stack.README)
         verb, *rest = command.removeprefix(COMPOSE).split()
         names = [word for word in rest if not word.startswith("-")]
-        expect(verb in ("up", "down") or names[0] in stack.services(), "A command is for no service",
-               expected=sorted(stack.services()), found=command, where=stack.README)
+        expect(verb in ("up", "down") or names[0] in compose_stack.services(), "A command is for no service",
+               expected=sorted(compose_stack.services()), found=command, where=compose_stack.README)
     (password,) = [command for command in commands if command.startswith("echo")]
     expect(password.startswith('echo "GRAFANA_ADMIN_PASSWORD=') and
-           password.endswith("> " + str(stack.FOLDER.relative_to(stack.FOLDER.parents[1]) / ".env")),
+           password.endswith("> " + str(compose_stack.FOLDER.relative_to(compose_stack.FOLDER.parents[1]) / ".env")),
            "The password goes where compose does not look", expected="deploy/compose/.env", found=password,
-           where=stack.README)
-    equal("git would take the password", ".env", (stack.FOLDER / ".gitignore").read_text().strip(),
-          stack.FOLDER)
+           where=compose_stack.README)
+    equal("git would take the password", ".env", (compose_stack.FOLDER / ".gitignore").read_text().strip(),
+          compose_stack.FOLDER)
     (build,) = [command for command in commands if command.startswith("docker build")]
     expect("-f deploy/Dockerfile " in build and "--build-arg LOOKOUTD_REVISION=" in build and build.endswith(" ."),
            "The image is built otherwise than its Dockerfile wants", expected="docker build -f deploy/Dockerfile",
-           found=build, where=stack.README)
+           found=build, where=compose_stack.README)

@@ -17,11 +17,11 @@ from checks import Failure, equal, eventually, expect
 HEADERS = {"Content-Type": "application/reports+json"}
 
 
-def start(bench, more=""):
+def start(harness, more=""):
     """A daemon with a certificate for localhost, and the authority that made it."""
-    authority = Authority(bench.directory, ["localhost"])
+    authority = Authority(harness.directory, ["localhost"])
     tls = f"tls: {{ certificate: {authority.certificate}, key: {authority.key} }}"
-    return bench.lookoutd(config=f"intake: {{ {tls}{more} }}\n"), authority
+    return harness.lookoutd(config=f"intake: {{ {tls}{more} }}\n"), authority
 
 
 class Client:
@@ -56,9 +56,9 @@ class Client:
         equal("An upload over TLS", 204, answer.status, self.daemon.intake)
 
 
-def test_versions(bench):
+def test_versions(harness):
     """TLS 1.2 and 1.3, nothing older."""
-    daemon, authority = start(bench)
+    daemon, authority = start(harness)
     for version, name in ((ssl.TLSVersion.TLSv1_2, "TLSv1.2"), (ssl.TLSVersion.TLSv1_3, "TLSv1.3")):
         client = Client(daemon, authority, version)
         equal("The version of TLS", name, client.socket.version(), daemon.intake)
@@ -73,9 +73,9 @@ def test_versions(bench):
     raise Failure("TLS 1.1 was accepted")
 
 
-def test_curl(bench):
+def test_curl(harness):
     """curl verifies the certificate, and speaks HTTP/2 where it may."""
-    daemon, authority = start(bench)
+    daemon, authority = start(harness)
     port = urlsplit(daemon.intake).port
     for options, version in (([], "2"), (["--http2"], "2"), (["--http1.1"], "1.1"),
                              (["--tls-max", "1.2"], "2"), (["--tlsv1.3", "--http2"], "2")):
@@ -88,9 +88,9 @@ def test_curl(bench):
         equal("What curl got", f"{version} 204", done.stdout, f"curl {options}: {done.stderr}")
 
 
-def test_renewal(bench):
+def test_renewal(harness):
     """An open connection goes on; new ones get the new certificate; a broken one is not used."""
-    daemon, authority = start(bench, ", head_timeout: 100s")
+    daemon, authority = start(harness, ", head_timeout: 100s")
     old = Client(daemon, authority)
     old.upload()
     authority.make_certificate(["localhost"])
@@ -114,23 +114,23 @@ def test_renewal(bench):
     new.upload()
 
 
-def test_renewal_behind_a_link(bench):
+def test_renewal_behind_a_link(harness):
     """As Kubernetes mounts secrets: the files are links through a directory that is swapped."""
-    authority = Authority(bench.directory, ["localhost"])
-    versions = [bench.directory / name for name in ("one", "two")]
+    authority = Authority(harness.directory, ["localhost"])
+    versions = [harness.directory / name for name in ("one", "two")]
     for version in versions:
         version.mkdir()
         authority.make_certificate(["localhost"])
         for name in ("site.pem", "site.key"):
-            (version / name).write_bytes((bench.directory / name).read_bytes())
+            (version / name).write_bytes((harness.directory / name).read_bytes())
             os.utime(version / name, (1_700_000_000, 1_700_000_000))
-    data = bench.directory / "data"
+    data = harness.directory / "data"
     data.symlink_to(versions[0])
-    daemon = bench.lookoutd(config=f"intake: {{ tls: {{ certificate: {data}/site.pem, "
+    daemon = harness.lookoutd(config=f"intake: {{ tls: {{ certificate: {data}/site.pem, "
                                    f"key: {data}/site.key }} }}\n")
     first = Client(daemon, authority).certificate
-    (bench.directory / "next").symlink_to(versions[1])
-    (bench.directory / "next").rename(data)
+    (harness.directory / "next").symlink_to(versions[1])
+    (harness.directory / "next").rename(data)
     second = eventually(lambda: shown(daemon, authority), 30).certificate
     expect(first != second, "The links lead elsewhere and the certificate is the same", expected="another",
            found="the same", where=daemon.intake)
@@ -150,16 +150,16 @@ def fingerprint(der):
 
 
 def other_key(authority):
-    """A good certificate with somebody else's key."""
+    """A valid certificate with a key that does not match it."""
     authority.make_certificate(["localhost"])
     authority.key.write_bytes(authority.ca_key.read_bytes())
 
 
-def test_expired(bench):
+def test_expired(harness):
     """It starts, since a proxy may not mind, and says loudly why no browser will come; a renewal helps."""
-    authority = Authority(bench.directory, ["localhost"])
+    authority = Authority(harness.directory, ["localhost"])
     authority.make_certificate(["localhost"], days=-1)
-    daemon = bench.lookoutd(config=f"intake: {{ tls: {{ certificate: {authority.certificate}, "
+    daemon = harness.lookoutd(config=f"intake: {{ tls: {{ certificate: {authority.certificate}, "
                                    f"key: {authority.key} }} }}\n")
     daemon.wait_for(r"ERROR .*site\.pem expired at \d.*: browsers refuse it", "stderr")
     Client(daemon, authority, verify=False).upload()
@@ -173,29 +173,29 @@ def test_expired(bench):
     Client(daemon, authority).upload()
 
 
-def test_start(bench):
+def test_start(harness):
     """What cannot be used ends the start, with one message that names the file and what is wrong."""
-    authority = Authority(bench.directory, ["localhost"])
-    certificate, key, empty = authority.certificate, authority.key, bench.directory / "empty.pem"
+    authority = Authority(harness.directory, ["localhost"])
+    certificate, key, empty = authority.certificate, authority.key, harness.directory / "empty.pem"
     empty.write_text("")
-    refuses(bench, certificate, authority.ca_key,
+    refuses(harness, certificate, authority.ca_key,
             f"{authority.ca_key} is not the key of the first certificate in {certificate}")
-    refuses(bench, bench.directory, key, f"{bench.directory} cannot be read: Is a directory")
-    refuses(bench, certificate, bench.directory / "none", "none cannot be read: No such file or directory")
-    refuses(bench, empty, key, "empty.pem holds no certificate in PEM")
-    refuses(bench, certificate, empty, "empty.pem holds no private key in PEM")
-    encrypted, reversed_chain = bench.directory / "encrypted.key", bench.directory / "reversed.pem"
+    refuses(harness, harness.directory, key, f"{harness.directory} cannot be read: Is a directory")
+    refuses(harness, certificate, harness.directory / "none", "none cannot be read: No such file or directory")
+    refuses(harness, empty, key, "empty.pem holds no certificate in PEM")
+    refuses(harness, certificate, empty, "empty.pem holds no private key in PEM")
+    encrypted, reversed_chain = harness.directory / "encrypted.key", harness.directory / "reversed.pem"
     run("openssl", "pkcs8", "-topk8", "-in", key, "-out", encrypted, "-passout", "pass:secret")
-    refuses(bench, certificate, encrypted, "encrypted.key holds an encrypted private key")
+    refuses(harness, certificate, encrypted, "encrypted.key holds an encrypted private key")
     reversed_chain.write_text(authority.ca.read_text() + certificate.read_text())
-    refuses(bench, reversed_chain, key,
+    refuses(harness, reversed_chain, key,
             f"{key} is the key of certificate 2, which has to come first, in {reversed_chain}")
 
 
-def refuses(bench, certificate, key, complaint):
+def refuses(harness, certificate, key, complaint):
     """Starts the daemon with these files, and expects it to end with this complaint alone."""
-    argv = [bench.binary, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]
-    process = bench.process("start", argv, {
+    argv = [harness.binary, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]
+    process = harness.process("start", argv, {
         "PATH": os.environ["PATH"], "LOOKOUT_INTAKE_TLS_CERTIFICATE": str(certificate),
         "LOOKOUT_INTAKE_TLS_KEY": str(key)})
     equal("The exit code", 1, process.wait(), complaint)

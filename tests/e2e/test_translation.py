@@ -9,7 +9,7 @@ from pathlib import Path
 import corpus
 from checks import Failure, equal, eventually, expect
 from exposition import difference, show
-from translator import Translator
+from victoria_metrics import Translator
 
 TESTS = Path(__file__).resolve().parents[1]
 # What moves while nothing is posted: what the process uses, and what counts the exports that are
@@ -22,10 +22,10 @@ PAGE = "https://xn--bcher-kva.example:8443/"
 IPV6 = "https://[2001:db8::1]:8443"
 
 
-def test_values(bench):
+def test_values(harness):
     """After every capture and sample, labels and numbers that are hard to write, and refusals."""
-    translator = Translator(bench)
-    daemon = bench.lookoutd(env={
+    translator = Translator(harness)
+    daemon = harness.lookoutd(env={
         "OTEL_LOGS_EXPORTER": "console",
         "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": translator.endpoint,
         "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL": "http/protobuf",

@@ -12,9 +12,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import corpus
-from browser import Chromium
 from certificates import Authority
 from checks import equal, eventually, expect
+from chromium import Chromium
 from daemon import CHROME
 from exposition import grouped, total
 from http_client import request
@@ -38,22 +38,22 @@ intake: { trusted_proxies: [127.0.0.1], retired: [/nel], query_attributes: [rele
 """
 
 
-def each(bench, more=""):
+def each(harness, more=""):
     """Every web server in front of a lookoutd of its own."""
-    authority = Authority(bench.directory, [SITE, REPORTS])
+    authority = Authority(harness.directory, [SITE, REPORTS])
     for server in EVERY:
-        daemon = bench.lookoutd(name=f"lookoutd-{server.name}", config=SETTINGS.replace("MORE", more))
-        yield server(bench, authority, daemon.intake), daemon
+        daemon = harness.lookoutd(name=f"lookoutd-{server.name}", config=SETTINGS.replace("MORE", more))
+        yield server(harness, authority, daemon.intake), daemon
 
 
-def test_headers(bench):
+def test_headers(harness):
     """A page, an error answer and a block with headers of its own carry each header once, as README.md
     has it, and a browser can read them."""
     readme = shown_in_readme()
     expect(len(readme) == 5, "README.md shows other headers than it did", where=README,
            expected="endpoints, two policies, Report-To and NEL", found=readme)
     seen = []
-    for server, _ in each(bench):
+    for server, _ in each(harness):
         for path, status in (("/", 200), ("/none", 404), ("/own/", 200), ("/own/none", 404)):
             answer = server.request("GET", path, host=SITE)
             where = f"{server.name}: {path}"
@@ -66,11 +66,11 @@ def test_headers(bench):
     equal("What the web servers' files ask for differs", [seen[0]] * len(seen), seen, EVERY)
 
 
-def test_corpus(bench):
+def test_corpus(harness):
     """What browsers once sent: the same answers as without a proxy, and each item counted."""
     captures = corpus.uploads()
     expected = corpus.Expected(captures)
-    for server, daemon in each(bench):
+    for server, daemon in each(harness):
         for capture in captures:
             headers = {name: value for name, value in capture.request["headers"].items()
                        if name.lower() not in ("host", "connection", "content-length")}
@@ -81,7 +81,7 @@ def test_corpus(bench):
         daemon.sent += expected.items
         equal("Reports by kind and browser", dict(expected.reports),
               grouped(daemon.scrape(), "lookout_reports_total", "kind", "browser"), server.name)
-        eventually(daemon.check_books)
+        eventually(daemon.check_accounting)
 
 
 # Method, path, body, headers, the status: an answer of each kind that intake has.
@@ -103,9 +103,9 @@ ANSWERS = (
 )
 
 
-def test_answers(bench):
+def test_answers(harness):
     """Every kind of answer comes through as it is, and is counted by lookoutd."""
-    for server, daemon in each(bench):
+    for server, daemon in each(harness):
         for method, path, body, more, status in ANSWERS:
             where = f"{server.name}: {method} {path} {more} {(body or '')[:20]!r}"
             headers = {**JSON, **more}
@@ -125,9 +125,9 @@ def told(answer):
     return answer.body, {name: answer.headers.get_all(name) for name in COMPARED}
 
 
-def test_http2(bench):
+def test_http2(harness):
     """As browsers speak it."""
-    for server, daemon in each(bench):
+    for server, daemon in each(harness):
         done = subprocess.run(
             ["curl", "--silent", "--show-error", "--http2", "--cacert", server.authority.ca, "--data-binary",
              REPORT, "--resolve", f"{REPORTS}:{server.port}:127.0.0.1", "--write-out",
@@ -137,9 +137,9 @@ def test_http2(bench):
         equal("What curl got", "2 204", done.stdout, f"{server.name}: {done.stderr}")
 
 
-def test_connections(bench):
+def test_connections(harness):
     """Uploads of many clients come over few connections."""
-    for server, daemon in each(bench):
+    for server, daemon in each(harness):
         for _ in range(UPLOADS):
             equal("The status", 204, server.request("POST", "/report", REPORT, JSON).status, server.name)
         daemon.sent += UPLOADS
@@ -158,11 +158,11 @@ def upstream_ports(port):
     return {pair[0] + pair[1] - port for pair in ends if port in pair} - {0}
 
 
-def test_client_address(bench):
+def test_client_address(harness):
     """Events have the client's address, whatever it says itself, even where lookoutd trusts it (the last of
     them); and clients are limited one by one."""
     forged = {"X-Forwarded-For": FORGED, "Forwarded": f"for={FORGED}", "X-Real-Ip": FORGED}
-    for server, daemon in each(bench, more=", rate_limit: { per_second: 1, burst: 5 }"):
+    for server, daemon in each(harness, more=", rate_limit: { per_second: 1, burst: 5 }"):
         for headers in ({}, forged, {"Forwarded": f"for={FORGED}"}, {"X-Forwarded-For": "127.0.0.1"}):
             server.request("POST", "/report", REPORT, {**JSON, **headers}, source=CLIENT)
         server.request("POST", "/report", REPORT, {**JSON, **forged}, source=TRUSTED)
@@ -188,9 +188,9 @@ def flood(server, daemon, source):
     return limited
 
 
-def test_nothing_else(bench):
-    """Neither admin's paths nor any others get through, and nobody learns of them what admin says."""
-    for server, daemon in each(bench):
+def test_nothing_else(harness):
+    """Neither admin's paths nor any others get through, and no response reveals admin's."""
+    for server, daemon in each(harness):
         for method in ("GET", "POST"):
             for path in ("/metrics", "/-/healthy", "/-/ready", "/index.html", "/report/a/b", "/csp/x",
                          "/report/..%2fmetrics", "/report/../metrics", "//metrics"):
@@ -201,9 +201,9 @@ def test_nothing_else(bench):
         equal("What got through", {}, outcomes, server.name)
 
 
-def test_lookoutd_is_down(bench):
+def test_lookoutd_is_down(harness):
     """No report seems to be taken, so that browsers keep it; and the first one afterwards is."""
-    for server, daemon in each(bench):
+    for server, daemon in each(harness):
         daemon.terminate()
         for _ in range(3):
             answer = server.request("POST", "/report", REPORT, JSON)
@@ -211,7 +211,7 @@ def test_lookoutd_is_down(bench):
                    found=answer.status, where="/report")
         back = ThreadingHTTPServer(("127.0.0.1", urlsplit(daemon.intake).port), BackAgain)
         threading.Thread(target=back.serve_forever, daemon=True).start()
-        bench.closers += [back.server_close, back.shutdown]  # called from the last to the first
+        harness.closers += [back.server_close, back.shutdown]  # called from the last to the first
         equal("The first upload afterwards", 204, server.request("POST", "/report", REPORT, JSON).status,
               server.name)
 
@@ -226,13 +226,13 @@ class BackAgain(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_):
-        """Says nothing: the test's output is for its results."""
+        """Disables the server's own log."""
 
 
-def test_logs_and_disk(bench):
+def test_logs_and_disk(harness):
     """No log has a client's address or what follows the `?`, also when lookoutd is down; and bodies do not
     go to the disk, where there is no room for them."""
-    for server, daemon in each(bench):
+    for server, daemon in each(harness):
         if isinstance(server, Nginx):
             for path in server.folder.glob("*_body"):
                 path.rmdir()
@@ -244,7 +244,7 @@ def test_logs_and_disk(bench):
                                     source=CLIENT)
             equal("The status", status, answer.status, f"{server.name}: {path}")
         daemon.sent += 1
-        eventually(daemon.check_books)
+        eventually(daemon.check_accounting)
         expect(send_too_much(server) in (413, 502, None), f"{server.name} with 17 MiB", where="/report",
                expected="413 or 502, or a closed connection", found="another answer")
         daemon.terminate()
@@ -269,19 +269,19 @@ EXPECTED = {("csp-violation", "enforce"), ("csp-violation", "report"), ("integri
             ("permissions-policy-violation", "report"), ("network-error", None)}
 
 
-def test_chromium(bench):
+def test_chromium(harness):
     """A browser does as the headers say, and its reports come by way of the reporting host."""
-    authority = Authority(bench.directory, [name.replace(".example", ".test") for name in (SITE, REPORTS)])
-    chromium = Chromium(bench, authority)
+    authority = Authority(harness.directory, [name.replace(".example", ".test") for name in (SITE, REPORTS)])
+    chromium = Chromium(harness, authority)
     for kind in EVERY:
-        daemon = bench.lookoutd(name=f"lookoutd-{kind.name}", config=SETTINGS.replace("MORE", ""))
-        server = kind(bench, authority, daemon.intake, domain="shop.test")
+        daemon = harness.lookoutd(name=f"lookoutd-{kind.name}", config=SETTINGS.replace("MORE", ""))
+        server = kind(harness, authority, daemon.intake, domain="shop.test")
         (server.root / "index.html").write_text(TROUBLE)
         (server.root / "script.js").write_text(SCRIPT)
         for path in ("/", "/none"):
             chromium.visit(f"https://www.shop.test:{server.port}{path}")
         eventually(lambda daemon=daemon, server=server: arrived(daemon, server.name), 60)
-        daemon.sent = None  # nobody knows how often the browser reports
+        daemon.sent = None  # the number of the browser's reports is not known
 
 
 def arrived(daemon, name):

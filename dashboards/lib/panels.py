@@ -1,0 +1,168 @@
+"""Builders of panels. Each requires a title, a description, a unit, a text for an empty result, and links
+from its numbers to their events or series.
+"""
+
+from dataclasses import dataclass
+
+from grafana_foundation_sdk.builders import bargauge, heatmap, logs, loki, prometheus, stat, timeseries
+from grafana_foundation_sdk.builders import common as build_common
+from grafana_foundation_sdk.builders.dashboard import DashboardLink, FieldColor, ThresholdsConfig
+from grafana_foundation_sdk.models import common, dashboard
+from grafana_foundation_sdk.models.heatmap import HeatmapColorMode
+from grafana_foundation_sdk.models.prometheus import PromQueryFormat
+
+METRICS = common.DataSourceRef("prometheus", "${metrics}")
+LOGS = common.DataSourceRef("loki", "${logs}")
+COUNT = "short"
+NO_REPORTS = "None in this time range"
+# The shortest step of a graph that counts. It holds two scrapes and an evaluation of the rules.
+STEP = "2m"
+# More of them are indistinguishable, and each is a step of a query over all series.
+BARS = 200
+LOG_LINES = 200
+
+
+@dataclass(frozen=True)
+class PanelInfo:
+    """Title, description, links, unit and size of a panel."""
+
+    title: str
+    description: str
+    links: tuple  # of (title, URL)
+    unit: str = COUNT
+    no_data: str = NO_REPORTS
+    width: int = 12
+    height: int = 8
+
+
+def described(panel, info, source=METRICS):
+    """Sets everything of the panel's info but its links."""
+    return (panel.title(info.title).description(info.description).datasource(source)
+            .unit(info.unit).no_value(info.no_data).span(info.width).height(info.height))
+
+
+def finish(panel, info):
+    """Sets the panel's info, with the links on its numbers."""
+    return described(panel, info).data_links([to(title, url) for title, url in info.links])
+
+
+def to(title, url):
+    """A link."""
+    return (DashboardLink(title).type(dashboard.DashboardLinkType.LINK).url(url))
+
+
+def query(expression, ref_id="A", legend=None):
+    """Builds a query of Prometheus."""
+    made = prometheus.Dataquery().expr(expression).ref_id(ref_id).datasource(METRICS)
+    return made.legend_format(legend) if legend else made
+
+
+def thresholds(*steps):
+    """Colors from values on: the first one's is None, where the scale begins."""
+    return ThresholdsConfig().mode(dashboard.ThresholdsMode.ABSOLUTE).steps(
+        [dashboard.Threshold(value, color) for value, color in steps])
+
+
+def painted(panel, colors):
+    """Gives series of these names their colors."""
+    for name, color in colors.items():
+        panel.override_by_name(name, [dashboard.DynamicConfigValue(
+            "color", {"mode": "fixed", "fixedColor": color})])
+    return panel
+
+
+def linked(panel, name, *links):
+    """Gives one series links of its own."""
+    return panel.override_by_name(name, [dashboard.DynamicConfigValue(
+        "links", [to(title, url).build() for title, url in links])])
+
+
+def number(info, expression, *steps):
+    """One number of the whole time range. `steps` are its thresholds; without, it is only a number."""
+    scheme = dashboard.FieldColorModeId.THRESHOLDS
+    panel = (stat.Panel().with_target(query(expression).instant())
+             .thresholds(thresholds(*(steps or [(None, "text")])))
+             .color_scheme(FieldColor().mode(scheme))
+             .reduce_options(last())
+             .color_mode(common.BigValueColorMode.VALUE)
+             .graph_mode(common.BigValueGraphMode.NONE))
+    if info.unit == COUNT:
+        panel.decimals(0)  # an increase that was extrapolated is not whole
+    return finish(panel, info)
+
+
+def last():
+    """One value of each series: its last."""
+    return build_common.ReduceDataOptions().calcs(["lastNotNull"])
+
+
+def graph(info, expressions):
+    """Builds what all graphs share. `expressions` are pairs of a query and the name of its series."""
+    panel = (timeseries.Panel()
+             .color_scheme(FieldColor().mode(dashboard.FieldColorModeId.PALETTE_CLASSIC_BY_NAME))
+             .min(0)
+             .legend(build_common.VizLegendOptions().show_legend(True)
+                     .display_mode(common.LegendDisplayMode.LIST)
+                     .placement(common.LegendPlacement.BOTTOM))
+             .tooltip(build_common.VizTooltipOptions().mode(common.TooltipDisplayMode.MULTI)
+                      .sort(common.SortOrder.DESCENDING).hide_zeros(True)))
+    for at, (expression, legend) in enumerate(expressions):
+        panel.with_target(query(expression, chr(ord("A") + at), legend).range())
+    return finish(panel, info)
+
+
+def bars(info, *expressions, colors=None):
+    """How many in each step, on top of each other."""
+    panel = (graph(info, expressions).interval(STEP).max_data_points(BARS)
+             .draw_style(common.GraphDrawStyle.BARS).fill_opacity(80).line_width(0)
+             .bar_width_factor(0.9)
+             .stacking(build_common.StackingConfig().mode(common.StackingMode.NORMAL)))
+    return painted(panel, colors or {})
+
+
+def lines(info, *expressions, colors=None, steps=None, stacked=False):
+    """What changes steadily."""
+    panel = (graph(info, expressions).draw_style(common.GraphDrawStyle.LINE)
+             .line_width(1).fill_opacity(40 if stacked else 8)
+             .show_points(common.VisibilityMode.AUTO).span_nulls(True))
+    if stacked:
+        panel.stacking(build_common.StackingConfig().mode(common.StackingMode.NORMAL))
+    if steps:
+        panel.thresholds(thresholds(*steps)).thresholds_style(
+            build_common.GraphThresholdsStyleConfig().mode(common.GraphThresholdsStyleMode.DASHED))
+    return painted(panel, colors or {})
+
+
+def ranking(info, expression, legend, *steps, colors=None, most=None):
+    """Numbers of the whole time range side by side, the greatest first."""
+    panel = (bargauge.Panel().with_target(query(f"sort_desc({expression})", legend=legend).instant())
+             .orientation(common.VizOrientation.HORIZONTAL)
+             .display_mode(common.BarGaugeDisplayMode.BASIC)
+             .reduce_options(last()).min(0)
+             .thresholds(thresholds(*(steps or [(None, "blue")])))
+             .color_scheme(FieldColor().mode(dashboard.FieldColorModeId.THRESHOLDS)))
+    if most is not None:
+        panel.max(most)
+    return painted(finish(panel, info), colors or {})
+
+
+def durations(info, expression):
+    """How long things took, by the buckets of a histogram."""
+    panel = (heatmap.Panel()
+             .with_target(query(expression, legend="{{le}}").range().format(PromQueryFormat.HEATMAP))
+             .color(heatmap.HeatmapColorOptions().mode(HeatmapColorMode.SCHEME).scheme("Blues").steps(64))
+             .y_axis(heatmap.YAxisConfig().unit("s"))
+             .cell_gap(1).filter_values(heatmap.FilterValueRange().le(1e-9))
+             .show_legend().mode(common.TooltipDisplayMode.SINGLE))
+    return finish(panel, info)
+
+
+def recent(info, expression):
+    """The newest events, one line each."""
+    target = (loki.Dataquery().expr(expression).ref_id("A").datasource(LOGS)
+              .query_type("range").max_lines(LOG_LINES))
+    panel = (logs.Panel().with_target(target).show_time(True).wrap_log_message(True)
+             .enable_log_details(True).sort_order(common.LogsSortOrder.DESCENDING)
+             .dedup_strategy(common.LogsDedupStrategy.NONE))
+    # Lines of a log have no links to follow, so the panel has them.
+    return described(panel, info, LOGS).links([to(title, url) for title, url in info.links])

@@ -1,0 +1,46 @@
+"""Headless Firefox with a profile of its own, that can reach this machine only."""
+
+import json
+import os
+
+from websocket_session import Session
+
+PREFERENCES = {
+    # Every name is this machine, and nothing on the network is reached.
+    "network.dns.forceResolve": "127.0.0.1",
+    "network.proxy.type": 0,
+    "network.captive-portal-service.enabled": False,
+    "network.connectivity-service.enabled": False,
+    # Nothing of its own business while it is tested.
+    "app.update.enabled": False,
+    "datareporting.policy.dataSubmissionEnabled": False,
+    "browser.shell.checkDefaultBrowser": False,
+    "browser.startup.homepage_override.mstone": "ignore",
+}
+
+
+class Firefox:
+    """A running browser with one tab, driven by WebDriver BiDi."""
+
+    name, label = "Firefox", "firefox"
+
+    def __init__(self, harness, authority):
+        profile = harness.directory / "profile"
+        authority.trust_in(profile)
+        (profile / "user.js").write_text("".join(
+            f"user_pref({json.dumps(name)}, {json.dumps(value)});\n"
+            for name, value in PREFERENCES.items()))
+        process = harness.process(
+            "firefox", ["firefox-esr", "--headless", "--no-remote", "--profile", profile,
+                        "--remote-debugging-port=0", "about:blank"],
+            {"PATH": os.environ["PATH"], "HOME": str(harness.directory),
+             "TMPDIR": str(harness.directory)})
+        found = process.wait_for(r"WebDriver BiDi listening on (ws://\S+)", "stderr", 60)
+        self.bidi = harness.closing(Session(self.name, found.group(1) + "/session"))
+        self.version = self.bidi.command("session.new", capabilities={})["capabilities"][
+            "browserVersion"]
+        self.tab = self.bidi.command("browsingContext.create", type="tab")["context"]
+
+    def visit(self, url):
+        """Has the tab load a page, to its end."""
+        self.bidi.command("browsingContext.navigate", context=self.tab, url=url, wait="complete")

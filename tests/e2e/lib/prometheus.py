@@ -1,0 +1,60 @@
+"""Debian's Prometheus on a port and a store of its own; the packaged service is not involved."""
+
+import os
+
+from checks import equal, eventually
+from http_client import get
+
+CONFIG = """
+global: {{ scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s }}
+rule_files: [ {rules} ]
+scrape_configs:
+  - job_name: lookoutd
+    {credentials}
+    static_configs: [ {{ targets: ["{target}"] }} ]
+"""
+
+
+class Prometheus:
+    """A Prometheus that scrapes one daemon each second, and evaluates these files of rules. `credentials`
+    is a line of its scrape configuration; `name` keeps several apart."""
+
+    def __init__(self, harness, daemon, rules=(), credentials="", name="prometheus"):
+        self.harness, self.name = harness, name
+        self.store = self.store_of(harness, name)
+        self.config = harness.directory / f"{name}.yml"
+        self.config.write_text(CONFIG.format(target=daemon.admin.removeprefix("http://"),
+                                             credentials=credentials,
+                                             rules=", ".join(f'"{path}"' for path in rules)))
+        self.start()
+
+    @staticmethod
+    def store_of(harness, name):
+        """Where it keeps its samples, and finds those that were there before."""
+        return harness.directory / f"tsdb-{name}"
+
+    def start(self):
+        """Starts it, with the store that it had before, if it had one."""
+        self.process = self.harness.process(self.name, [
+            "prometheus", f"--config.file={self.config}", "--web.listen-address=127.0.0.1:0",
+            f"--storage.tsdb.path={self.store}"], {"PATH": os.environ["PATH"]})
+        address = self.process.wait_for(r'msg="Listening on".* address=(\S+)', "stderr").group(1)
+        self.process.wait_for("Server is ready", "stderr")
+        self.api = f"http://{address}/api/v1"
+        self.url = self.api + "/query"
+
+    def stop(self):
+        """Ends it in order."""
+        equal("SIGTERM did not end Prometheus well", 0, self.process.stop(), "its exit code")
+
+    def query(self, expression, *labels):
+        """The value of each resulting series, by these labels."""
+        answer = get(self.url, query=expression)
+        equal(f"Prometheus refused the query {expression}", 200, answer.status, answer.text)
+        return {tuple(result["metric"].get(label, "") for label in labels):
+                float(result["value"][1]) for result in answer.json()["data"]["result"]}
+
+    def expect(self, expression, labels, expected, seconds=15):
+        """Waits until the next scrapes brought these values."""
+        eventually(lambda: equal(f"Prometheus does not have what was posted: {expression}",
+                                 expected, self.query(expression, *labels), self.url), seconds)
