@@ -7,17 +7,17 @@ use std::sync::Arc;
 
 use divan::{Bencher, black_box};
 use jiff::Timestamp;
-use lookoutd::classify::{Rules, Sites, classify};
+use lookoutd::classify::{Rules, SiteIndex, classify};
 use lookoutd::config;
 use lookoutd::decode::decode;
 use lookoutd::event::{Event, console, otlp};
-use lookoutd::export::prometheus::Scrape;
+use lookoutd::export::prometheus::PrometheusExporter;
 use lookoutd::kind::REPORTS;
 use lookoutd::metric::{Label, Observation};
-use lookoutd::normalise::{Detail, normalise};
+use lookoutd::normalise::{Mode, normalize};
 use lookoutd::pipeline::Pipeline;
-use lookoutd::report::{Context, Envelope};
-use lookoutd::table::Table;
+use lookoutd::report::{Envelope, UploadContext};
+use lookoutd::table::Registry;
 
 fn main() {
     divan::main();
@@ -36,8 +36,8 @@ fn body(capture: &str) -> String {
     file["request"]["body"].as_str().unwrap().to_owned()
 }
 
-fn context() -> Context<'static> {
-    Context {
+fn context() -> UploadContext<'static> {
+    UploadContext {
         received: Timestamp::from_second(1_800_000_000).unwrap(),
         uptime: 1,
         user_agent: Some("Mozilla/5.0 (X11; Linux x86_64; rv:153.0) Gecko/20100101 Firefox/153.0"),
@@ -61,10 +61,10 @@ fn decode_only(bencher: Bencher<'_, '_>, capture: &str) {
 #[divan::bench(args = CAPTURES, sample_size = 500)]
 fn decode_normalise_classify(bencher: Bencher<'_, '_>, capture: &str) {
     let (body, privacy) = (body(capture), config::defaults().privacy);
-    let (sites, rules) = (Sites::default(), Rules::default());
+    let (sites, rules) = (SiteIndex::default(), Rules::default());
     bencher.bench_local(|| {
         each(black_box(&body), |envelope| {
-            let report = normalise(envelope, &context(), privacy, Detail::Event);
+            let report = normalize(envelope, &context(), privacy, Mode::Full);
             black_box(classify(&report, &context(), &sites, &rules));
         });
     });
@@ -74,24 +74,24 @@ fn decode_normalise_classify(bencher: Bencher<'_, '_>, capture: &str) {
 #[divan::bench(args = CAPTURES, sample_size = 500)]
 fn take(bencher: Bencher<'_, '_>, capture: &str) {
     let (body, settings) = (body(capture), config::defaults());
-    let table = Arc::new(Table::new(10_000, 0, Timestamp::UNIX_EPOCH));
-    let pipeline = Pipeline::new(&settings, table, None, None);
-    bencher.bench_local(|| pipeline.take(black_box(body.as_bytes()), &context()));
+    let registry = Arc::new(Registry::new(10_000, 0, Timestamp::UNIX_EPOCH));
+    let pipeline = Pipeline::new(&settings, registry, None, None);
+    bencher.bench_local(|| pipeline.process(black_box(body.as_bytes()), &context()));
 }
 
 #[divan::bench(args = ["console", "otlp"], sample_size = 500)]
 fn encode(bencher: Bencher<'_, '_>, format: &str) {
     let (body, privacy) = (body(CAPTURES[1]), config::defaults().privacy);
-    let (sites, rules) = (Sites::default(), Rules::default());
+    let (sites, rules) = (SiteIndex::default(), Rules::default());
     let mut bencher = Some(bencher);
     each(&body, |envelope| {
-        let report = normalise(envelope, &context(), privacy, Detail::Event);
+        let report = normalize(envelope, &context(), privacy, Mode::Full);
         let class = classify(&report, &context(), &sites, &rules);
-        let assessment = (report.kind.assess)(&report, &class);
+        let evaluation = (report.kind.evaluate)(&report, &class);
         let event = Event {
             report: &report,
             class,
-            severity: assessment.severity,
+            severity: evaluation.severity,
             summary: &(report.kind.summary)(&report),
             query: &[],
             client_address: None,
@@ -107,27 +107,27 @@ fn encode(bencher: Bencher<'_, '_>, format: &str) {
     });
 }
 
-fn add(table: &Table, site: &str) {
-    let labels = [Label::closed("crash"), Label::closed("chrome")];
-    table.add(
-        lookoutd::metric::Site::host(site),
-        &Observation::one(&REPORTS, labels),
+fn add(registry: &Registry, site: &str) {
+    let labels = [Label::bounded("crash"), Label::bounded("chrome")];
+    registry.add(
+        lookoutd::metric::SiteLabel::host(site),
+        &Observation::increment(&REPORTS, labels),
         Timestamp::UNIX_EPOCH,
         1,
     );
 }
 
 #[divan::bench(sample_size = 1000)]
-fn table_increment(bencher: Bencher<'_, '_>) {
-    let table = Table::new(10_000, 0, Timestamp::UNIX_EPOCH);
-    bencher.bench_local(|| add(&table, black_box("www.shop.example")));
+fn registry_increment(bencher: Bencher<'_, '_>) {
+    let registry = Registry::new(10_000, 0, Timestamp::UNIX_EPOCH);
+    bencher.bench_local(|| add(&registry, black_box("www.shop.example")));
 }
 
 /// So many series in a scrape, gzipped as Prometheus asks for it.
 #[divan::bench(args = [10_000, 100_000], sample_count = 20)]
 fn scrape(bencher: Bencher<'_, '_>, series: usize) {
-    let table = Arc::new(Table::new(4_000_000, 0, Timestamp::UNIX_EPOCH));
-    (0..series).for_each(|site| add(&table, &format!("www.shop-{site}.example")));
-    let scrape = Scrape::new(table).unwrap();
+    let registry = Arc::new(Registry::new(4_000_000, 0, Timestamp::UNIX_EPOCH));
+    (0..series).for_each(|site| add(&registry, &format!("www.shop-{site}.example")));
+    let scrape = PrometheusExporter::new(registry).unwrap();
     bencher.bench_local(|| scrape.gzipped_text().unwrap());
 }

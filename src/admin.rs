@@ -18,7 +18,7 @@ use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, StatusCode};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::export::prometheus::{self, Scrape};
+use crate::export::prometheus::{self, PrometheusExporter};
 use crate::receive::health::IntakeHealth;
 
 /// Says since when an export has failed without a success in between; `None` when the last try went
@@ -28,9 +28,9 @@ pub type FailingSince = Box<dyn Fn() -> Option<Instant> + Send + Sync>;
 /// What admin answers from.
 pub struct Admin {
     /// The scrape.
-    pub scrape: Scrape,
-    /// Scrapes that may be in hand at a time.
-    pub turns: Arc<Semaphore>,
+    pub scrape: PrometheusExporter,
+    /// Permits for concurrent scrapes.
+    pub scrape_permits: Arc<Semaphore>,
     /// Whether intake accepts and serves.
     pub intake: Arc<IntakeHealth>,
     /// `admin.auth`; everybody is let in when absent.
@@ -43,22 +43,22 @@ pub struct Admin {
 
 /// Scrapes in hand at a time, from the first byte that is written down to the last that is read: each is
 /// megabytes, and whoever asks for many, or reads them slowly, must not fill the memory with them.
-pub const SCRAPES: usize = 4;
+pub const MAX_CONCURRENT_SCRAPES: usize = 4;
 
 /// Admin's routes. Health and readiness ask for no credentials: what probes them often has none, and they
 /// tell nothing but whether the daemon works.
 pub fn router(admin: Arc<Admin>) -> Router {
     Router::new()
-        .route("/", get(|| async { (TEXT, INDEX) }))
+        .route("/", get(|| async { (TEXT_PLAIN, INDEX) }))
         .route("/metrics", get(metrics))
-        .fallback(|| async { (StatusCode::NOT_FOUND, TEXT, INDEX) })
-        .layer(middleware::from_fn_with_state(admin.auth.clone(), auth::require))
-        .route("/-/healthy", get(|| async { (TEXT, "healthy\n") }))
+        .fallback(|| async { (StatusCode::NOT_FOUND, TEXT_PLAIN, INDEX) })
+        .layer(middleware::from_fn_with_state(admin.auth.clone(), auth::require_auth))
+        .route("/-/healthy", get(|| async { (TEXT_PLAIN, "healthy\n") }))
         .route("/-/ready", get(ready))
         .with_state(admin)
 }
 
-const TEXT: [(http::HeaderName, &str); 1] = [(CONTENT_TYPE, "text/plain; charset=utf-8")];
+const TEXT_PLAIN: [(http::HeaderName, &str); 1] = [(CONTENT_TYPE, "text/plain; charset=utf-8")];
 
 const INDEX: &str = "lookoutd admin\n\n\
     /metrics    Prometheus scrape (text format 0.0.4)\n\
@@ -66,21 +66,21 @@ const INDEX: &str = "lookoutd admin\n\n\
     /-/ready    intake listens and accepts, and no export has failed for longer than admin.unready_after\n";
 
 async fn ready(State(admin): State<Arc<Admin>>) -> Response {
-    match admin.unready() {
-        None => (TEXT, "ready\n".to_owned()).into_response(),
-        Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, TEXT, reason).into_response(),
+    match admin.not_ready_reason() {
+        None => (TEXT_PLAIN, "ready\n".to_owned()).into_response(),
+        Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, TEXT_PLAIN, reason).into_response(),
     }
 }
 
 impl Admin {
     /// Whether others than this machine reach that address, and nothing is asked of them.
-    pub fn is_open_at(&self, address: SocketAddr) -> bool {
+    pub fn is_unprotected(&self, address: SocketAddr) -> bool {
         !address.ip().to_canonical().is_loopback() && self.auth.is_none()
     }
 
     /// Why the daemon is not ready, if it is not.
-    fn unready(&self) -> Option<String> {
-        if let Some(reason) = self.intake.unready() {
+    fn not_ready_reason(&self) -> Option<String> {
+        if let Some(reason) = self.intake.not_ready_reason() {
             return Some(format!("not ready: {reason}\n"));
         }
         let limit = self.unready_after?;
@@ -92,15 +92,15 @@ impl Admin {
 }
 
 async fn metrics(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Response {
-    // A request that waited for its turn would hold its connection, and could not be told to leave.
-    let Ok(turn) = admin.turns.clone().try_acquire_owned() else {
-        return (StatusCode::SERVICE_UNAVAILABLE, TEXT, "others are reading scrapes\n").into_response();
+    // A request that waited for a permit would hold its connection, and could not be evicted.
+    let Ok(permit) = admin.scrape_permits.clone().try_acquire_owned() else {
+        return (StatusCode::SERVICE_UNAVAILABLE, TEXT_PLAIN, "others are reading scrapes\n").into_response();
     };
     // Gathering and encoding thousands of series must not hold up a thread that serves intake.
     let gzip = accepts_gzip(&headers);
     let encode = move || {
         let text = if gzip { admin.scrape.gzipped_text() } else { admin.scrape.text() };
-        text.map(|text| Bytes::from_owner(InHand { text, _turn: turn }))
+        text.map(|text| Bytes::from_owner(ScrapeBody { text, _permit: permit }))
     };
     match tokio::task::spawn_blocking(encode).await {
         Ok(Ok(text)) => {
@@ -112,20 +112,20 @@ async fn metrics(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Respons
             response
         }
         Ok(Err(error)) => {
-            (StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("cannot encode the metrics: {error}\n"))
+            (StatusCode::INTERNAL_SERVER_ERROR, TEXT_PLAIN, format!("cannot encode the metrics: {error}\n"))
                 .into_response()
         }
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
 
-/// A scrape that keeps its turn until the last of it is sent.
-struct InHand {
+/// A scrape's body, which holds its permit until the last of it is sent.
+struct ScrapeBody {
     text: Vec<u8>,
-    _turn: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
-impl AsRef<[u8]> for InHand {
+impl AsRef<[u8]> for ScrapeBody {
     fn as_ref(&self) -> &[u8] {
         &self.text
     }
@@ -146,26 +146,26 @@ mod tests {
     use super::*;
 
     fn admin(unready_after: Option<Duration>, failing: Option<Instant>) -> Admin {
-        let table = Arc::new(crate::table::Table::new(10_000, 0, crate::clock::now()));
+        let registry = Arc::new(crate::table::Registry::new(10_000, 0, crate::clock::now()));
         let exports: Vec<(&'static str, FailingSince)> = vec![("otlp logs", Box::new(move || failing))];
-        let scrape = Scrape::new(table).unwrap();
-        let turns = Arc::new(Semaphore::new(SCRAPES));
+        let scrape = PrometheusExporter::new(registry).unwrap();
+        let scrape_permits = Arc::new(Semaphore::new(MAX_CONCURRENT_SCRAPES));
         let intake = IntakeHealth::new(1, Duration::from_secs(600));
         intake.set_listening(true);
-        Admin { scrape, turns, intake, auth: None, unready_after, exports }
+        Admin { scrape, scrape_permits, intake, auth: None, unready_after, exports }
     }
 
     #[test]
     fn readiness_follows_intake_and_the_exports() {
         let long_ago = Instant::now().checked_sub(Duration::from_secs(90));
         assert!(long_ago.is_some());
-        assert_eq!(admin(None, long_ago).unready(), None);
-        assert_eq!(admin(Some(Duration::from_secs(100)), long_ago).unready(), None);
-        let reason = admin(Some(Duration::from_secs(60)), long_ago).unready().unwrap();
+        assert_eq!(admin(None, long_ago).not_ready_reason(), None);
+        assert_eq!(admin(Some(Duration::from_secs(100)), long_ago).not_ready_reason(), None);
+        let reason = admin(Some(Duration::from_secs(60)), long_ago).not_ready_reason().unwrap();
         assert!(reason.contains("otlp logs has failed for 90 s"), "{reason}");
         let closed = admin(None, None);
         closed.intake.set_listening(false);
-        assert_eq!(closed.unready().unwrap(), "not ready: intake does not listen\n");
+        assert_eq!(closed.not_ready_reason().unwrap(), "not ready: intake does not listen\n");
     }
 
     #[test]
@@ -181,8 +181,8 @@ mod tests {
             ("10.0.0.1:1", true),
         ] {
             let address = address.parse().unwrap();
-            assert_eq!(admin(None, None).is_open_at(address), open, "{address}");
-            assert!(!guarded.is_open_at(address), "{address}");
+            assert_eq!(admin(None, None).is_unprotected(address), open, "{address}");
+            assert!(!guarded.is_unprotected(address), "{address}");
         }
     }
 

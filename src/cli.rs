@@ -8,18 +8,18 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{self, Flag, Flags, Loaded};
-use crate::health::{self, Question};
+use crate::health::{self, Probe};
 
 /// Exit code of a start that the settings or the command line stopped.
-const REFUSED: u8 = 2;
+const EXIT_INVALID_CONFIG: u8 = 2;
 /// Exit code when what was asked for could not be written.
-const UNWRITABLE: u8 = 1;
+const EXIT_IO_ERROR: u8 = 1;
 /// Exit code of `lookoutd health` when the daemon is not well.
-const UNHEALTHY: u8 = 1;
+const EXIT_UNHEALTHY: u8 = 1;
 
 /// What is left to do once the command line was read.
 #[derive(Debug)]
-pub enum Task {
+pub enum Action {
     /// Serve with these settings.
     Serve(Box<Loaded>),
     /// Nothing: exit with this code.
@@ -68,11 +68,11 @@ struct Options {
     #[arg(long, value_name = "LEVEL", global = true)]
     log_level: Option<String>,
     /// Any setting by its key, such as limits.series=20000; may be repeated.
-    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = assignment, global = true)]
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = parse_override, global = true)]
     set: Vec<Flag>,
 }
 
-fn assignment(text: &str) -> Result<Flag, String> {
+fn parse_override(text: &str) -> Result<Flag, String> {
     let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
     let key = key.trim();
     Ok(Flag { name: format!("--set {key}"), key: key.to_owned(), value: value.to_owned() })
@@ -80,7 +80,7 @@ fn assignment(text: &str) -> Result<Flag, String> {
 
 impl Options {
     /// Flags with a name of their own go over `--set` of the same key.
-    fn into_flags(self) -> Flags {
+    fn into_overrides(self) -> Flags {
         let named = [
             ("--listen", "listen", self.listen),
             ("--admin-listen", "admin_listen", self.admin_listen),
@@ -102,41 +102,41 @@ pub fn run(
     environment: impl Iterator<Item = (String, String)>,
     stdout: &mut dyn Write,
     stderr: &mut dyn Write,
-) -> Task {
+) -> Action {
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
-        Err(error) => return clap_says(&error, stdout, stderr),
+        Err(error) => return report_clap_error(&error, stdout, stderr),
     };
-    let loaded = match config::load(&arguments.options.into_flags(), environment) {
+    let loaded = match config::load(&arguments.options.into_overrides(), environment) {
         Ok(loaded) => loaded,
-        Err(error) => return exit(writeln!(stderr, "lookoutd: {error}"), REFUSED),
+        Err(error) => return exit(writeln!(stderr, "lookoutd: {error}"), EXIT_INVALID_CONFIG),
     };
     match arguments.command {
-        None => Task::Serve(Box::new(loaded)),
+        None => Action::Serve(Box::new(loaded)),
         Some(Command::Check) => exit(writeln!(stdout, "ok: {}", loaded.summary()), 0),
         Some(Command::Config) => exit(loaded.write_yaml(stdout), 0),
         Some(Command::Health { ready }) => {
-            let question = if ready { Question::Ready } else { Question::Healthy };
-            match health::ask(loaded.settings.admin_listen, question) {
-                Ok(()) => Task::Exit(0),
-                Err(message) => exit(writeln!(stderr, "lookoutd: {message}"), UNHEALTHY),
+            let probe = if ready { Probe::Ready } else { Probe::Healthy };
+            match health::run(loaded.config.admin_listen, probe) {
+                Ok(()) => Action::Exit(0),
+                Err(message) => exit(writeln!(stderr, "lookoutd: {message}"), EXIT_UNHEALTHY),
             }
         }
     }
 }
 
 /// Help and version go to stdout and are no failure.
-fn clap_says(error: &clap::Error, stdout: &mut dyn Write, stderr: &mut dyn Write) -> Task {
+fn report_clap_error(error: &clap::Error, stdout: &mut dyn Write, stderr: &mut dyn Write) -> Action {
     let text = error.render();
     if error.use_stderr() {
-        exit(write!(stderr, "{text}"), REFUSED)
+        exit(write!(stderr, "{text}"), EXIT_INVALID_CONFIG)
     } else {
         exit(write!(stdout, "{text}"), 0)
     }
 }
 
-fn exit(written: io::Result<()>, code: u8) -> Task {
-    Task::Exit(if written.is_ok() { code } else { code.max(UNWRITABLE) })
+fn exit(written: io::Result<()>, code: u8) -> Action {
+    Action::Exit(if written.is_ok() { code } else { code.max(EXIT_IO_ERROR) })
 }
 
 /// The process' environment. What is not UTF-8 is taken with replacement characters: in a variable
@@ -151,18 +151,18 @@ mod tests {
     use super::*;
 
     /// The task, stdout and stderr of a command line.
-    fn run_with(arguments: &[&str], variables: &[(&str, &str)]) -> (Task, String, String) {
+    fn run_with(arguments: &[&str], variables: &[(&str, &str)]) -> (Action, String, String) {
         let arguments = ["lookoutd"].iter().chain(arguments).map(OsString::from);
         let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-        let task = run(arguments, variables, &mut stdout, &mut stderr);
-        (task, String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+        let action = run(arguments, variables, &mut stdout, &mut stderr);
+        (action, String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
     }
 
     fn ended(arguments: &[&str]) -> (u8, String, String) {
         match run_with(arguments, &[]) {
-            (Task::Exit(code), stdout, stderr) => (code, stdout, stderr),
-            (Task::Serve(_), ..) => panic!("{arguments:?} serves"),
+            (Action::Exit(code), stdout, stderr) => (code, stdout, stderr),
+            (Action::Serve(_), ..) => panic!("{arguments:?} serves"),
         }
     }
 
@@ -186,11 +186,11 @@ mod tests {
             "--set",
             "listen=127.0.0.1:9",
         ];
-        let (Task::Serve(loaded), stdout, stderr) = run_with(&flags, &[("LOOKOUT_LISTEN", "127.0.0.1:3")])
+        let (Action::Serve(loaded), stdout, stderr) = run_with(&flags, &[("LOOKOUT_LISTEN", "127.0.0.1:3")])
         else {
             panic!("it does not serve")
         };
-        let settings = loaded.settings;
+        let settings = loaded.config;
         assert_eq!(settings.listen, "127.0.0.1:1".parse().unwrap());
         assert_eq!(settings.admin_listen, "127.0.0.1:2".parse().unwrap());
         assert_eq!(settings.log.format, config::settings::LogFormat::Json);
@@ -283,7 +283,7 @@ mod tests {
             }
         }
         let arguments = ["lookoutd", "config"].map(OsString::from);
-        let task = run(arguments, std::iter::empty(), &mut Full, &mut Vec::new());
-        assert!(matches!(task, Task::Exit(UNWRITABLE)));
+        let action = run(arguments, std::iter::empty(), &mut Full, &mut Vec::new());
+        assert!(matches!(action, Action::Exit(EXIT_IO_ERROR)));
     }
 }

@@ -15,7 +15,7 @@ pub fn now() -> Timestamp {
 /// Whole seconds between the process' first question and a moment on the monotonic clock: what a
 /// series' last touch is counted in.
 pub fn uptime_seconds(moment: Instant) -> u32 {
-    static START: OnceLock<Instant> = OnceLock::new();
-    let elapsed = moment.saturating_duration_since(*START.get_or_init(|| moment)).as_secs();
+    static PROCESS_START: OnceLock<Instant> = OnceLock::new();
+    let elapsed = moment.saturating_duration_since(*PROCESS_START.get_or_init(|| moment)).as_secs();
     u32::try_from(elapsed).unwrap_or(u32::MAX)
 }

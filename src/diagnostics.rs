@@ -18,11 +18,11 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry};
 
 use crate::config::settings::{Log, LogFormat, LogLevel};
-use crate::diagnostics::throttle::Throttle;
+use crate::diagnostics::throttle::LogThrottle;
 use crate::diagnostics::writer::LogWriter;
 
 /// The target of the line that is written at every level.
-pub const ANNOUNCEMENT: &str = "lookoutd::announcement";
+pub const STARTUP_TARGET: &str = "lookoutd::announcement";
 
 /// How long the end of the process waits for the last lines.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
@@ -33,7 +33,7 @@ static WRITER: OnceLock<Arc<LogWriter>> = OnceLock::new();
 ///
 /// # Errors
 /// Returns an error if the thread that writes cannot be started.
-pub fn start(log: &Log) -> io::Result<()> {
+pub fn init(log: &Log) -> io::Result<()> {
     let writer = LogWriter::start(io::stderr())?;
     let writer = WRITER.get_or_init(|| writer).clone();
     let level = match log.level {
@@ -51,7 +51,7 @@ pub fn start(log: &Log) -> io::Result<()> {
         .with_default(libraries)
         .with_target("h2", LevelFilter::ERROR)
         .with_target(env!("CARGO_CRATE_NAME"), level)
-        .with_target(ANNOUNCEMENT, LevelFilter::INFO);
+        .with_target(STARTUP_TARGET, LevelFilter::INFO);
     // Errors of the formatter itself would go past the writer.
     let lines =
         tracing_subscriber::fmt::layer().with_target(false).with_writer(writer).log_internal_errors(false);
@@ -64,7 +64,7 @@ pub fn start(log: &Log) -> io::Result<()> {
     };
     // Fails only when diagnostics are being written already.
     drop(tracing_subscriber::registry().with(lines.with_filter(lines_to_write)).try_init());
-    std::panic::set_hook(Box::new(say_panic));
+    std::panic::set_hook(Box::new(log_panic));
     Ok(())
 }
 
@@ -85,16 +85,21 @@ const PANIC_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What happens in place of the standard library's lines, which quote what the code was at work on: there
 /// should be no panic, but if a request can cause one, it can as often as it likes.
-fn say_panic(info: &PanicHookInfo<'_>) {
-    static PANICS: LazyLock<Throttle> = LazyLock::new(|| Throttle::new(PANIC_INTERVAL, |_| {}));
-    if let Some(count) = PANICS.admit(1) {
+fn log_panic(info: &PanicHookInfo<'_>) {
+    static PANICS: LazyLock<LogThrottle> = LazyLock::new(|| LogThrottle::new(PANIC_INTERVAL, |_| {}));
+    if let Some(count) = PANICS.record(1) {
         let at = info.location().map(ToString::to_string);
-        tracing::error!(count, at, reason = fixed_reason(info.payload()), "a task of lookoutd panicked");
+        tracing::error!(
+            count,
+            at,
+            reason = static_panic_message(info.payload()),
+            "a task of lookoutd panicked"
+        );
     }
 }
 
 /// Why, if the words stand in the source. Others may hold a part of a request.
-fn fixed_reason(payload: &dyn Any) -> Option<&'static str> {
+fn static_panic_message(payload: &dyn Any) -> Option<&'static str> {
     payload.downcast_ref::<&'static str>().copied()
 }
 
@@ -106,7 +111,7 @@ mod tests {
 
     #[test]
     fn a_panic_quotes_nothing() {
-        let reason = |panics: fn()| fixed_reason(&*catch_unwind(panics).unwrap_err());
+        let reason = |panics: fn()| static_panic_message(&*catch_unwind(panics).unwrap_err());
         assert_eq!(reason(|| panic!("no such thing")), Some("no such thing"));
         // The standard library's own message quotes the text.
         assert_eq!(reason(|| _ = std::hint::black_box("kanarienvögel")[..10].len()), None);

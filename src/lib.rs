@@ -8,16 +8,16 @@
 //! ```
 //!
 //! 1. [`receive`] accepts the upload: who, how much, how fast, to which URL. It ends in an answer, and
-//!    every upload in exactly one [`outcome::Upload`].
+//!    every upload in exactly one [`outcome::UploadOutcome`].
 //! 2. [`decode`] takes the body apart into envelopes, whatever shape it has. An item that is no report
-//!    is a counted [`outcome::Rejection`].
+//!    is a counted [`outcome::RejectReason`].
 //! 3. [`normalise`] gives each the Reporting API's shape under its specification's names, cuts what is
 //!    private, bounds what is long, and says when it happened.
 //! 4. [`classify`] finds the site, the noise class and the browser.
 //! 5. The report's [`kind`] assesses it: severity, summary, what it adds to which counters.
 //! 6. [`table`] counts, within a budget that no flood exceeds.
 //! 7. [`event`] encodes it once for each export that is on.
-//! 8. [`export`] delivers, and every event ends in exactly one [`outcome::Fate`].
+//! 8. [`export`] delivers, and every event ends in exactly one [`outcome::EventOutcome`].
 //!
 //! Steps 2 to 7 are [`pipeline`]: synchronous functions that import none of each other, only the types
 //! that flow ([`report`], [`value`], [`metric`]), the vocabulary of ends ([`outcome`]) and the table of

@@ -25,31 +25,31 @@ pub(crate) use closed;
 
 closed! {
     /// How an upload (one POST to intake) ended: `lookout_uploads_total{outcome}`.
-    pub enum Upload {
+    pub enum UploadOutcome {
         /// At least one report was taken: 204.
         Accepted = "accepted",
         /// The body is not JSON: 400.
-        NotJson = "not_json",
+        InvalidJson = "not_json",
         /// JSON that holds no report: 400.
-        NoReport = "no_report",
+        NoReports = "no_report",
         /// Every report belongs to a site that is not configured, and those are rejected: 204.
-        UnknownSites = "unknown_sites",
+        ReportsUnknownSite = "unknown_sites",
         /// The same for an Expect-CT report, for which RFC 9163 demands another answer: 400.
-        UnexpectedHost = "unexpected_host",
+        ExpectCtHostMismatch = "unexpected_host",
         /// An Expect-CT report of a version that nobody has defined yet (RFC 9163): 501.
-        UnknownVersion = "unknown_version",
+        ExpectCtUnknownVersion = "unknown_version",
         /// The body, or what it inflates to, is over `intake.max_body_bytes`: 413.
         TooLarge = "too_large",
         /// A gzip body that inflates to very many times its size: 413.
         InflateRatio = "inflate_ratio",
         /// A Content-Encoding other than gzip: 415.
-        UnsupportedCoding = "unsupported_coding",
+        UnsupportedEncoding = "unsupported_coding",
         /// A gzip body that does not inflate: 400.
-        BrokenCoding = "broken_coding",
+        InvalidEncoding = "broken_coding",
         /// The body took longer than `intake.body_timeout`: 408.
-        SlowBody = "slow_body",
+        BodyTimeout = "slow_body",
         /// The client went away before its body was complete.
-        Aborted = "aborted",
+        ClientDisconnected = "aborted",
         /// More uploads in flight than `intake.max_in_flight`, or no memory for this one within
         /// `intake.max_in_flight_bytes`: 503.
         Overloaded = "overloaded",
@@ -62,46 +62,48 @@ closed! {
         /// A POST to a path that is not intake's: 404.
         UnknownPath = "unknown_path",
         /// A method that intake does not know: 405.
-        WrongMethod = "wrong_method",
+        MethodNotAllowed = "wrong_method",
     }
 }
 
-impl Upload {
+impl UploadOutcome {
     /// The HTTP status that tells the client.
     pub const fn status(self) -> u16 {
         match self {
-            Upload::Accepted | Upload::UnknownSites | Upload::RateLimited => 204,
-            Upload::NotJson | Upload::NoReport | Upload::UnexpectedHost => 400,
-            Upload::BrokenCoding | Upload::Aborted => 400,
-            Upload::UnknownSite | Upload::UnknownPath => 404,
-            Upload::WrongMethod => 405,
-            Upload::SlowBody => 408,
-            Upload::Retired => 410,
-            Upload::TooLarge | Upload::InflateRatio => 413,
-            Upload::UnsupportedCoding => 415,
-            Upload::UnknownVersion => 501,
-            Upload::Overloaded => 503,
+            UploadOutcome::Accepted | UploadOutcome::ReportsUnknownSite | UploadOutcome::RateLimited => 204,
+            UploadOutcome::InvalidJson | UploadOutcome::NoReports | UploadOutcome::ExpectCtHostMismatch => {
+                400
+            }
+            UploadOutcome::InvalidEncoding | UploadOutcome::ClientDisconnected => 400,
+            UploadOutcome::UnknownSite | UploadOutcome::UnknownPath => 404,
+            UploadOutcome::MethodNotAllowed => 405,
+            UploadOutcome::BodyTimeout => 408,
+            UploadOutcome::Retired => 410,
+            UploadOutcome::TooLarge | UploadOutcome::InflateRatio => 413,
+            UploadOutcome::UnsupportedEncoding => 415,
+            UploadOutcome::ExpectCtUnknownVersion => 501,
+            UploadOutcome::Overloaded => 503,
         }
     }
 }
 
 closed! {
     /// Why one item of a body was not taken: `lookout_reports_rejected_total{reason}`.
-    pub enum Rejection {
+    pub enum RejectReason {
         /// The item is not a JSON object.
         NotAnObject = "not_an_object",
         /// The item is JSON that cannot be read: nested too deeply, or a number out of range.
-        Unreadable = "unreadable",
+        Unparsable = "unreadable",
         /// The item holds more values than it may take memory for.
         TooManyValues = "too_many_values",
         /// An object that is no report of any known shape: no `type`, no legacy wrapper.
-        NoType = "no_type",
+        MissingType = "no_type",
         /// The report's `body` is neither an object nor null.
-        BadBody = "bad_body",
+        InvalidBody = "bad_body",
         /// An Expect-CT report that does not name the host and the port it is about.
-        NoHost = "no_host",
+        MissingHost = "no_host",
         /// One item more than `intake.max_reports`.
-        Excess = "excess",
+        OverLimit = "excess",
         /// The report belongs to no configured site, and `intake.unknown_sites` is `reject`.
         UnknownSite = "unknown_site",
     }
@@ -109,7 +111,7 @@ closed! {
 
 closed! {
     /// Where events go: `lookout_events_total{exporter}`.
-    pub enum Exporter {
+    pub enum ExporterId {
         /// JSON lines on stdout.
         Console = "console",
         /// OTLP logs: the events of this process.
@@ -122,7 +124,7 @@ closed! {
 
 closed! {
     /// How an event ended at one exporter: `lookout_events_total{fate}`.
-    pub enum Fate {
+    pub enum EventOutcome {
         /// The receiver has it.
         Delivered = "delivered",
         /// The receiver refused it for good.
@@ -142,7 +144,7 @@ closed! {
 
 closed! {
     /// Where events wait: `lookout_events_pending{place}`.
-    pub enum Place {
+    pub enum PendingState {
         /// In the queue.
         Memory = "memory",
         /// In a request that is on its way.
@@ -154,11 +156,11 @@ closed! {
 
 closed! {
     /// Why a file of the spool's directory was set aside: `lookout_spool_set_aside_total{reason}`.
-    pub enum SetAside {
+    pub enum QuarantineReason {
         /// Its name is none of the spool's.
-        Foreign = "foreign",
+        Unrecognized = "foreign",
         /// It is not, or not whole, the request that its name says it is.
-        Torn = "torn",
+        Corrupt = "torn",
     }
 }
 
@@ -176,7 +178,7 @@ closed! {
 
 closed! {
     /// What is exported: `lookout_export_requests_total{signal}`.
-    pub enum Signal {
+    pub enum ExportSignal {
         /// Events.
         Logs = "logs",
         /// Counters.
@@ -186,7 +188,7 @@ closed! {
 
 closed! {
     /// How one try of an export request ended: `lookout_export_requests_total{code}`.
-    pub enum ExportCode {
+    pub enum ExportStatus {
         /// Taken whole.
         Ok = "ok",
         /// Taken in part.
@@ -196,7 +198,7 @@ closed! {
         /// No answer within the timeout.
         Timeout = "timeout",
         /// The connection ended before the answer was complete, or the answer made no sense.
-        Broken = "broken",
+        ConnectionLost = "broken",
         /// The request is at fault: HTTP 400, gRPC INVALID_ARGUMENT and their like.
         InvalidArgument = "invalid_argument",
         /// HTTP 401, gRPC UNAUTHENTICATED.
@@ -231,14 +233,14 @@ mod tests {
                 assert!(seen.insert(value), "{value} twice");
             }
         }
-        check(Upload::ALL.iter().map(|v| v.as_str()).collect());
-        check(Rejection::ALL.iter().map(|v| v.as_str()).collect());
-        check(Exporter::ALL.iter().map(|v| v.as_str()).collect());
-        check(Fate::ALL.iter().map(|v| v.as_str()).collect());
-        check(Place::ALL.iter().map(|v| v.as_str()).collect());
-        check(SetAside::ALL.iter().map(|v| v.as_str()).collect());
+        check(UploadOutcome::ALL.iter().map(|v| v.as_str()).collect());
+        check(RejectReason::ALL.iter().map(|v| v.as_str()).collect());
+        check(ExporterId::ALL.iter().map(|v| v.as_str()).collect());
+        check(EventOutcome::ALL.iter().map(|v| v.as_str()).collect());
+        check(PendingState::ALL.iter().map(|v| v.as_str()).collect());
+        check(QuarantineReason::ALL.iter().map(|v| v.as_str()).collect());
         check(SpoolOperation::ALL.iter().map(|v| v.as_str()).collect());
-        check(Signal::ALL.iter().map(|v| v.as_str()).collect());
-        check(ExportCode::ALL.iter().map(|v| v.as_str()).collect());
+        check(ExportSignal::ALL.iter().map(|v| v.as_str()).collect());
+        check(ExportStatus::ALL.iter().map(|v| v.as_str()).collect());
     }
 }

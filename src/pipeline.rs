@@ -4,16 +4,16 @@
 
 use std::cell::RefCell;
 
-use crate::classify::{Rules, Sites, classify};
-use crate::config::settings::{Privacy, Settings, UnknownSites};
-use crate::decode::{NotJson, decode};
+use crate::classify::{Rules, SiteIndex, classify};
+use crate::config::settings::{Config, Privacy, UnknownSites};
+use crate::decode::{DecodeError, decode};
 use crate::event::{Event, console, otlp};
 use crate::kind::REPORTS;
-use crate::metric::{Label, Observation, Site};
-use crate::normalise::{Detail, normalise};
-use crate::outcome::{Exporter, Fate, Rejection, Upload};
-use crate::report::{Class, Context, Envelope, Report};
-use crate::table::Table;
+use crate::metric::{Label, Observation, SiteLabel};
+use crate::normalise::{Mode, normalize};
+use crate::outcome::{EventOutcome, ExporterId, RejectReason, UploadOutcome};
+use crate::report::{Classification, Envelope, Report, UploadContext};
+use crate::table::Registry;
 
 /// Takes encoded events. Called once for an upload, and more often for a large one; never waits.
 pub trait EventSink: Send + Sync {
@@ -24,15 +24,15 @@ pub trait EventSink: Send + Sync {
 /// What the path needs to know, and where it leads.
 pub struct Pipeline {
     /// The configured sites.
-    pub sites: Sites,
+    pub sites: SiteIndex,
     rules: Rules,
     privacy: Privacy,
-    detail: Detail,
+    mode: Mode,
     max_reports: usize,
     unknown_sites: UnknownSites,
-    caps: caps::EventCaps,
+    event_limit: caps::SiteEventLimiter,
     /// Where every report is counted.
-    pub table: std::sync::Arc<Table>,
+    pub registry: std::sync::Arc<Registry>,
     console: Option<Box<dyn EventSink>>,
     otlp: Option<Box<dyn EventSink>>,
 }
@@ -44,7 +44,7 @@ const MAX_ENDS: usize = 512;
 
 /// Encoded events of one upload, and working space. Kept per thread: an upload allocates nothing here.
 #[derive(Default)]
-struct Encoded {
+struct EncodeBuffers {
     console: Events,
     otlp: Events,
     scratch: Vec<u8>,
@@ -62,7 +62,7 @@ impl Events {
         self.ends.push(u32::try_from(self.bytes.len()).unwrap_or(u32::MAX));
     }
 
-    fn hand_to(&mut self, sink: Option<&dyn EventSink>) {
+    fn flush_to(&mut self, sink: Option<&dyn EventSink>) {
         if let Some(sink) = sink
             && !self.ends.is_empty()
         {
@@ -81,26 +81,26 @@ impl Events {
 }
 
 thread_local! {
-    static ENCODED: RefCell<Encoded> = RefCell::default();
+    static BUFFERS: RefCell<EncodeBuffers> = RefCell::default();
 }
 
 impl Pipeline {
-    /// A path that ends in the table and in these sinks.
+    /// A path that ends in the registry and in these sinks.
     pub fn new(
-        settings: &Settings,
-        table: std::sync::Arc<Table>,
+        config: &Config,
+        registry: std::sync::Arc<Registry>,
         console: Option<Box<dyn EventSink>>,
         otlp: Option<Box<dyn EventSink>>,
     ) -> Pipeline {
         Pipeline {
-            sites: Sites::new(&settings.sites),
-            rules: Rules::new(&settings.noise.rules),
-            privacy: settings.privacy,
-            detail: if console.is_some() || otlp.is_some() { Detail::Event } else { Detail::Counters },
-            max_reports: settings.intake.max_reports,
-            unknown_sites: settings.intake.unknown_sites,
-            caps: caps::EventCaps::new(&settings.sites),
-            table,
+            sites: SiteIndex::new(&config.sites),
+            rules: Rules::new(&config.noise.rules),
+            privacy: config.privacy,
+            mode: if console.is_some() || otlp.is_some() { Mode::Full } else { Mode::MetricsOnly },
+            max_reports: config.intake.max_reports,
+            unknown_sites: config.intake.unknown_sites,
+            event_limit: caps::SiteEventLimiter::new(&config.sites),
+            registry,
             console,
             otlp,
         }
@@ -108,72 +108,78 @@ impl Pipeline {
 
     /// Takes a body: counts every item of it exactly once, as a report or as a rejection, and hands
     /// one event per report to each sink.
-    pub fn take(&self, body: &[u8], context: &Context<'_>) -> Upload {
-        ENCODED.with_borrow_mut(|encoded| {
+    pub fn process(&self, body: &[u8], context: &UploadContext<'_>) -> UploadOutcome {
+        BUFFERS.with_borrow_mut(|buffers| {
             let (mut taken, mut foreign) = (0, 0);
             let decoded = decode(body, self.max_reports, |item| {
-                match item.and_then(|envelope| self.take_one(envelope, context, encoded)) {
+                match item.and_then(|envelope| self.process_report(envelope, context, buffers)) {
                     Ok(()) => taken += 1,
                     Err(reason) => {
-                        foreign += usize::from(reason == Rejection::UnknownSite);
-                        self.table.own.reject(reason, 1);
+                        foreign += usize::from(reason == RejectReason::UnknownSite);
+                        self.registry.self_metrics.reject(reason, 1);
                     }
                 }
             });
-            self.hand_over(encoded);
+            self.hand_over(buffers);
             match decoded {
-                Err(NotJson) => Upload::NotJson,
-                Ok(()) if taken > 0 => Upload::Accepted,
-                Ok(()) if foreign > 0 => Upload::UnknownSites,
-                Ok(()) => Upload::NoReport,
+                Err(DecodeError::InvalidJson) => UploadOutcome::InvalidJson,
+                Ok(()) if taken > 0 => UploadOutcome::Accepted,
+                Ok(()) if foreign > 0 => UploadOutcome::ReportsUnknownSite,
+                Ok(()) => UploadOutcome::NoReports,
             }
         })
     }
 
-    fn take_one(
+    fn process_report(
         &self,
         envelope: Envelope<'_>,
-        context: &Context<'_>,
-        encoded: &mut Encoded,
-    ) -> Result<(), Rejection> {
-        let report = normalise(envelope, context, self.privacy, self.detail);
+        context: &UploadContext<'_>,
+        buffers: &mut EncodeBuffers,
+    ) -> Result<(), RejectReason> {
+        let report = normalize(envelope, context, self.privacy, self.mode);
         let class = classify(&report, context, &self.sites, &self.rules);
         if class.configured.is_none() && self.sites.configured() && self.unknown_sites == UnknownSites::Reject
         {
-            return Err(Rejection::UnknownSite);
+            return Err(RejectReason::UnknownSite);
         }
-        let assessment = (report.kind.assess)(&report, &class);
-        self.record(&report, &class, &assessment.observations, context);
-        if self.detail == Detail::Counters {
+        let evaluation = (report.kind.evaluate)(&report, &class);
+        self.record(&report, &class, &evaluation.observations, context);
+        if self.mode == Mode::MetricsOnly {
             return Ok(());
         }
-        if self.caps.allow(class.configured, context.uptime) {
+        if self.event_limit.allow(class.configured, context.uptime) {
             let event = Event {
                 report: &report,
                 class,
-                severity: assessment.severity,
+                severity: evaluation.severity,
                 summary: &(report.kind.summary)(&report),
                 query: context.query,
                 client_address: context.client_address,
             };
-            self.encode(&event, encoded);
+            self.encode(&event, buffers);
         } else {
-            self.count_capped();
+            self.record_capped();
         }
         Ok(())
     }
 
-    fn record(&self, report: &Report<'_>, class: &Class<'_>, own: &[Observation<'_>], context: &Context<'_>) {
-        let site = Site { label: class.site, configured: class.configured };
-        let labels = [Label::closed(report.kind.token), Label::closed(class.browser.as_str())];
-        for observation in std::iter::once(&Observation::one(&REPORTS, labels)).chain(own) {
-            let own = observation.host.map(|host| self.sites.of_host(host, context.site));
-            self.table.add(own.unwrap_or(site), observation, context.received, context.uptime);
+    fn record(
+        &self,
+        report: &Report<'_>,
+        class: &Classification<'_>,
+        own: &[Observation<'_>],
+        context: &UploadContext<'_>,
+    ) {
+        let site = SiteLabel { label: class.site, configured: class.configured };
+        let labels = [Label::bounded(report.kind.name), Label::bounded(class.browser.as_str())];
+        for observation in std::iter::once(&Observation::increment(&REPORTS, labels)).chain(own) {
+            let own = observation.host.map(|host| self.sites.resolve_host(host, context.site));
+            self.registry.add(own.unwrap_or(site), observation, context.received, context.uptime);
         }
     }
 
-    fn encode(&self, event: &Event<'_>, encoded: &mut Encoded) {
-        let Encoded { console, otlp, scratch } = encoded;
+    fn encode(&self, event: &Event<'_>, buffers: &mut EncodeBuffers) {
+        let EncodeBuffers { console, otlp, scratch } = buffers;
         if self.console.is_some() {
             console.push(|out| console::write(event, out));
         }
@@ -181,21 +187,21 @@ impl Pipeline {
             otlp.push(|out| otlp::write(event, out, scratch));
         }
         if console.is_full() || otlp.is_full() {
-            self.hand_over(encoded);
+            self.hand_over(buffers);
         }
     }
 
-    fn hand_over(&self, encoded: &mut Encoded) {
-        encoded.console.hand_to(self.console.as_deref());
-        encoded.otlp.hand_to(self.otlp.as_deref());
-        encoded.scratch.clear();
-        encoded.scratch.shrink_to(MAX_ENCODED);
+    fn hand_over(&self, buffers: &mut EncodeBuffers) {
+        buffers.console.flush_to(self.console.as_deref());
+        buffers.otlp.flush_to(self.otlp.as_deref());
+        buffers.scratch.clear();
+        buffers.scratch.shrink_to(MAX_ENCODED);
     }
 
-    fn count_capped(&self) {
-        let active = [(Exporter::Console, self.console.is_some()), (Exporter::Otlp, self.otlp.is_some())];
+    fn record_capped(&self) {
+        let active = [(ExporterId::Console, self.console.is_some()), (ExporterId::Otlp, self.otlp.is_some())];
         for (exporter, _) in active.into_iter().filter(|(_, active)| *active) {
-            self.table.own.event(exporter, Fate::Capped, 1);
+            self.registry.self_metrics.event(exporter, EventOutcome::Capped, 1);
         }
     }
 }

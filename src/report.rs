@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use jiff::Timestamp;
 
-use crate::kind::Kind;
+use crate::kind::ReportKind;
 use crate::metric::{Label, Observation};
 use crate::outcome::closed;
 use crate::value::{Object, Value};
@@ -31,12 +31,12 @@ pub enum Age<'a> {
     /// The Reporting API's `age`, whatever was found there.
     Milliseconds(Option<Value<'a>>),
     /// The `date-time` of the transport-security reports.
-    Since(Option<Cow<'a, str>>),
+    At(Option<Cow<'a, str>>),
 }
 
 /// What an upload says about all its reports.
 #[derive(Debug, Clone, Copy)]
-pub struct Context<'a> {
+pub struct UploadContext<'a> {
     /// When the upload was received.
     pub received: Timestamp,
     /// The same on the monotonic clock of series' ages: [`crate::clock::uptime_seconds`].
@@ -66,8 +66,8 @@ closed! {
 }
 
 impl Disposition {
-    /// Reads any of the spellings that report types use.
-    pub fn read(text: Option<&str>) -> Disposition {
+    /// Parses any of the spellings that report types use.
+    pub fn parse(text: Option<&str>) -> Disposition {
         match text {
             Some("enforce" | "enforced") => Disposition::Enforce,
             Some("report" | "reporting" | "report-only") => Disposition::Report,
@@ -77,7 +77,7 @@ impl Disposition {
 
     /// The label.
     pub const fn label(self) -> Label<'static> {
-        Label::closed(self.as_str())
+        Label::bounded(self.as_str())
     }
 }
 
@@ -85,7 +85,7 @@ impl Disposition {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report<'a> {
     /// Which entry of the table of kinds treats it.
-    pub kind: &'static Kind,
+    pub kind: &'static ReportKind,
     /// The report type as sent.
     pub report_type: Cow<'a, str>,
     /// Milliseconds between happening and receipt, 0 to 24 h.
@@ -111,7 +111,7 @@ impl Report<'_> {
         match self.kind.disposition.and_then(|member| self.body.get(member)) {
             Some(Value::Bool(true)) => Disposition::Report,
             Some(Value::Bool(false)) => Disposition::Enforce,
-            said => Disposition::read(said.and_then(Value::as_str)),
+            said => Disposition::parse(said.and_then(Value::as_str)),
         }
     }
 }
@@ -158,7 +158,7 @@ closed! {
 
 /// What classifying found out about a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Class<'a> {
+pub struct Classification<'a> {
     /// The site it belongs to.
     pub site: Label<'a>,
     /// Which entry of `sites` that is, when sites are configured.
@@ -202,7 +202,7 @@ impl Severity {
 
 /// What a kind makes of one of its reports.
 #[derive(Debug)]
-pub struct Assessment<'a> {
+pub struct Evaluation<'a> {
     /// How bad it is.
     pub severity: Severity,
     /// What it adds to the kind's own families.
@@ -219,7 +219,7 @@ pub enum Attribute<'a> {
     /// Any other number.
     Float(f64),
     /// Yes or no.
-    Flag(bool),
+    Bool(bool),
     /// A list or an object, to be written as JSON text.
     Json(&'a Value<'a>),
 }

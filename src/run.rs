@@ -13,34 +13,34 @@ use uuid::Uuid;
 use crate::admin::auth::Auth;
 use crate::admin::{self, Admin, FailingSince};
 use crate::clock;
-use crate::config::settings::{self, Settings};
+use crate::config::settings::{self, Config};
 use crate::diagnostics;
-use crate::export::console::Console;
+use crate::export::console::ConsoleExporter;
 use crate::export::otlp::client::Client;
-use crate::export::otlp::frame::{self, Frame};
-use crate::export::otlp::logs::{Logs, Remainder};
-use crate::export::otlp::metrics::{Metrics, Telling};
+use crate::export::otlp::frame::{self, LogRequestEncoder};
+use crate::export::otlp::logs::{LogExporter, ShutdownSummary};
+use crate::export::otlp::metrics::{MetricExporter, TemporalityState};
 use crate::export::otlp::traces::Traces;
-use crate::export::prometheus::Scrape;
-use crate::outcome::Signal;
+use crate::export::prometheus::PrometheusExporter;
+use crate::outcome::ExportSignal;
 use crate::pipeline::{EventSink, Pipeline};
 use crate::receive::health::IntakeHealth;
-use crate::receive::listening::{self, Listening};
-use crate::receive::server::{Bounds, Connections};
+use crate::receive::listening::{self, ListenerHandle};
+use crate::receive::server::{MakeConnection, ServerLimits};
 use crate::receive::tls::Tls;
 use crate::receive::{self, Intake, open_files};
 use crate::shutdown;
-use crate::table::Table;
+use crate::table::Registry;
 
 /// Connections that admin serves at a time: a few scrapers and people.
 const ADMIN_CONNECTIONS: usize = 64;
 
 /// Open files that intake's connections leave to admin, the exports, and what else there is.
-const RESERVED_FILES: usize = ADMIN_CONNECTIONS + 64;
+const RESERVED_FDS: usize = ADMIN_CONNECTIONS + 64;
 
 /// How long a series is left alone at least before it goes for another, so that a scrape or an export a
 /// minute tells its last value even when one of them is missed.
-const SETTLED: Duration = Duration::from_secs(130);
+const MIN_IDLE_BEFORE_EVICTION: Duration = Duration::from_secs(130);
 
 /// How long intake's threads and its accept may go without progress before it is not ready: a busy machine
 /// delays them by seconds.
@@ -50,18 +50,18 @@ const UNRESPONSIVE: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// One message that says what could not be started.
-pub fn run(settings: &Settings) -> Result<(), String> {
+pub fn run(config: &Config) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| format!("cannot start the runtime: {error}"))?;
-    let requested = shutdown::listen(settings.delivery.shutdown_timeout)
+    let requested = shutdown::listen(config.delivery.shutdown_timeout)
         .map_err(|error| format!("cannot listen for signals: {error}"))?;
     let ended = runtime.block_on(async {
-        let daemon = Daemon::start(settings).await?;
+        let daemon = Daemon::start(config).await?;
         let signal = requested.await.map_err(|_| "the thread that listens for signals has ended")?;
-        tracing::info!(signal, timeout = ?settings.delivery.shutdown_timeout, "shutting down");
-        daemon.stop(settings.delivery.shutdown_timeout).await
+        tracing::info!(signal, timeout = ?config.delivery.shutdown_timeout, "shutting down");
+        daemon.stop(config.delivery.shutdown_timeout).await
     });
     // What has not ended by now waits for a disk or a reader that hangs, and may do so for ever.
     runtime.shutdown_background();
@@ -69,94 +69,98 @@ pub fn run(settings: &Settings) -> Result<(), String> {
 }
 
 struct Daemon {
-    table: Arc<Table>,
+    registry: Arc<Registry>,
     admin: Arc<Admin>,
-    intake_server: Listening,
-    admin_server: Listening,
-    exports: Exports,
+    intake_server: ListenerHandle,
+    admin_server: ListenerHandle,
+    exporters: Exporters,
 }
 
 /// The exports that are on.
-struct Exports {
-    console: Option<Console>,
-    logs: Option<Logs>,
-    metrics: Option<Metrics>,
-    telling: Telling,
+struct Exporters {
+    console: Option<ConsoleExporter>,
+    logs: Option<LogExporter>,
+    metrics: Option<MetricExporter>,
+    temporality: TemporalityState,
     traces: Option<Traces>,
 }
 
 impl Daemon {
-    async fn start(settings: &Settings) -> Result<Daemon, String> {
+    async fn start(config: &Config) -> Result<Daemon, String> {
         // Whatever can be refused is refused before anything runs.
-        let intake_listener = bind("listen", settings.listen)?;
-        let admin_listener = bind("admin_listen", settings.admin_listen)?;
-        let tls = settings.intake.tls.as_ref().map(Tls::load).transpose()?;
-        let table = Arc::new(Table::new(settings.limits.series, settings.sites.len(), clock::now()));
+        let intake_listener = bind("listen", config.listen)?;
+        let admin_listener = bind("admin_listen", config.admin_listen)?;
+        let tls = config.intake.tls.as_ref().map(Tls::load).transpose()?;
+        let registry = Arc::new(Registry::new(config.limits.series, config.sites.len(), clock::now()));
         if let Some(dropped) = diagnostics::dropped_lines() {
-            let _ = table.own.log_lines_dropped.set(dropped);
+            let _ = registry.self_metrics.log_lines_dropped.set(dropped);
         }
-        let exports = Exports::start(settings, &table)?;
-        let threads = cores();
+        let exporters = Exporters::start(config, &registry)?;
+        let threads = available_parallelism();
         let health = IntakeHealth::new(threads, UNRESPONSIVE);
-        let admin = Arc::new(exports.admin(settings, &table, health.clone())?);
+        let admin = Arc::new(exporters.admin(config, &registry, health.clone())?);
 
-        let tracer = exports.traces.as_ref().map(Traces::tracer);
-        let intake = Arc::new(Intake::new(settings, exports.pipeline(settings, &table), tracer));
-        let bounds = Bounds {
-            connections: open_files::connections(settings.intake.max_connections, RESERVED_FILES),
-            oldest_leaves: false,
+        let tracer = exporters.traces.as_ref().map(Traces::tracer);
+        let intake = Arc::new(Intake::new(config, exporters.pipeline(config, &registry), tracer));
+        let limits = ServerLimits {
+            connections: open_files::max_connections(config.intake.max_connections, RESERVED_FDS),
+            evict_when_full: false,
             http2: true,
-            with_peer: intake.wants_peer() || settings.intake.proxy_protocol,
-            head_timeout: settings.intake.head_timeout,
-            body_timeout: settings.intake.body_timeout,
-            announced_by: announced_by(&settings.intake),
+            with_peer: intake.needs_peer_addr() || config.intake.proxy_protocol,
+            head_timeout: config.intake.head_timeout,
+            body_timeout: config.intake.body_timeout,
+            proxy_protocol: proxy_protocol_sources(&config.intake),
         };
-        let private = Bounds {
+        let private = ServerLimits {
             connections: ADMIN_CONNECTIONS,
-            oldest_leaves: true,
+            evict_when_full: true,
             http2: false,
             with_peer: false,
-            announced_by: None,
-            ..bounds.clone()
+            proxy_protocol: None,
+            ..limits.clone()
         };
-        let allowed = bounds.connections;
+        let allowed = limits.connections;
         let connections =
-            Connections::new(receive::router(intake), bounds, Some(table.clone()), Some(health));
-        let intake_server =
-            Listening::start(&intake_listener, threads, tls.as_ref().map(|tls| &tls.config), &connections)?;
-        let connections = Connections::new(admin::router(admin.clone()), private, None, None);
-        let admin_server = Listening::start(&admin_listener, 1, None, &connections)?;
+            MakeConnection::new(receive::router(intake), limits, Some(registry.clone()), Some(health));
+        let intake_server = ListenerHandle::start(
+            &intake_listener,
+            threads,
+            tls.as_ref().map(|tls| &tls.config),
+            &connections,
+        )?;
+        let connections = MakeConnection::new(admin::router(admin.clone()), private, None, None);
+        let admin_server = ListenerHandle::start(&admin_listener, 1, None, &connections)?;
 
-        let daemon = Daemon { table, admin, intake_server, admin_server, exports };
-        daemon.announce(settings, allowed);
-        daemon.keep_house(settings, tls);
+        let daemon = Daemon { registry, admin, intake_server, admin_server, exporters };
+        daemon.log_startup(config, allowed);
+        daemon.spawn_background_tasks(config, tls);
         Ok(daemon)
     }
 
     /// The first line of the diagnostics, at every level. `connections`: how many intake serves at a time.
-    fn announce(&self, settings: &Settings, connections: usize) {
-        let scheme = if settings.intake.tls.is_some() { "https" } else { "http" };
+    fn log_startup(&self, config: &Config, connections: usize) {
+        let scheme = if config.intake.tls.is_some() { "https" } else { "http" };
         tracing::info!(
-            target: diagnostics::ANNOUNCEMENT,
+            target: diagnostics::STARTUP_TARGET,
             intake = %format_args!("{scheme}://{}", self.intake_server.address),
             admin = %format_args!("http://{}", self.admin_server.address),
-            logs = %logs_exports(settings),
-            metrics = %metrics_exports(settings),
+            logs = %describe_log_exporters(config),
+            metrics = %describe_metric_exporters(config),
             version = env!("CARGO_PKG_VERSION"),
             "lookoutd listens"
         );
-        if self.admin.is_open_at(self.admin_server.address) {
+        if self.admin.is_unprotected(self.admin_server.address) {
             tracing::warn!(
                 admin = %self.admin_server.address,
                 "admin listens beyond loopback, and anybody who reaches it can read it: set \
                  admin.auth.bearer_file, or bind admin_listen to loopback"
             );
         }
-        if let (Some(spool), None) = (&settings.delivery.spool, &settings.otlp.logs.otlp) {
+        if let (Some(spool), None) = (&config.delivery.spool, &config.otlp.logs.otlp) {
             let directory = spool.directory.display();
             tracing::warn!(%directory, "delivery.spool.directory is set, but no events go to OTLP: nothing will be spooled");
         }
-        let wanted = settings.intake.max_connections;
+        let wanted = config.intake.max_connections;
         if connections < wanted {
             tracing::warn!(
                 connections,
@@ -164,8 +168,8 @@ impl Daemon {
                 "the limit of open files allows fewer connections than intake.max_connections"
             );
         }
-        if !self.table.keeps_sites_apart() {
-            let (sites, series) = (settings.sites.len(), settings.limits.series);
+        if !self.registry.isolates_sites() {
+            let (sites, series) = (config.sites.len(), config.limits.series);
             tracing::warn!(
                 sites,
                 series,
@@ -175,17 +179,22 @@ impl Daemon {
     }
 
     /// What goes on besides requests.
-    fn keep_house(&self, settings: &Settings, tls: Option<Tls>) {
+    fn spawn_background_tasks(&self, config: &Config, tls: Option<Tls>) {
         self.admin.intake.set_listening(true);
         if let Some(tls) = tls {
             tokio::spawn(tls.watch());
         }
-        let telling = self.exports.telling.clone();
-        let settled = match settings.otlp.metrics.otlp {
-            Some(_) => SETTLED.max(settings.otlp.metrics.interval * 2),
-            None => SETTLED,
+        let temporality = self.exporters.temporality.clone();
+        let min_idle = match config.otlp.metrics.otlp {
+            Some(_) => MIN_IDLE_BEFORE_EVICTION.max(config.otlp.metrics.interval * 2),
+            None => MIN_IDLE_BEFORE_EVICTION,
         };
-        tokio::spawn(keep_table(self.table.clone(), settings.limits.series_idle, settled, telling));
+        tokio::spawn(run_series_expiry(
+            self.registry.clone(),
+            config.limits.series_idle,
+            min_idle,
+            temporality,
+        ));
     }
 
     /// Ends in the order of the path: no more uploads, then the events, then the numbers about them.
@@ -197,14 +206,14 @@ impl Daemon {
         self.admin.intake.set_listening(false);
         // Half the time for uploads in hand leaves half for what they bring.
         let intake_ended = self.intake_server.stop(timeout / 2).await;
-        let left = self.exports.stop(deadline).await;
+        let summary = self.exporters.stop(deadline).await;
         self.admin_server.stop(Duration::from_millis(500)).await;
-        match left {
-            Remainder { dropped: 0, spooled: 0 } => tracing::info!("stopped; every event was exported"),
-            Remainder { dropped: 0, spooled } => {
+        match summary {
+            ShutdownSummary { dropped: 0, spooled: 0 } => tracing::info!("stopped; every event was exported"),
+            ShutdownSummary { dropped: 0, spooled } => {
                 tracing::info!(spooled, "stopped; events that are left wait in the spool for the next start");
             }
-            Remainder { dropped, spooled } => {
+            ShutdownSummary { dropped, spooled } => {
                 tracing::warn!(dropped, spooled, "stopped; events that were still pending are dropped");
             }
         }
@@ -217,8 +226,8 @@ fn bind(setting: &str, address: SocketAddr) -> Result<TcpListener, String> {
     listening::bind(address).map_err(|error| format!("{setting}: cannot listen on {address}: {error}"))
 }
 
-fn logs_exports(settings: &Settings) -> String {
-    let logs = &settings.otlp.logs;
+fn describe_log_exporters(config: &Config) -> String {
+    let logs = &config.otlp.logs;
     match (logs.console, &logs.otlp) {
         (false, None) => "none".to_owned(),
         (true, None) => "console".to_owned(),
@@ -227,24 +236,29 @@ fn logs_exports(settings: &Settings) -> String {
     }
 }
 
-fn metrics_exports(settings: &Settings) -> String {
-    let otlp = settings.otlp.metrics.otlp.as_ref();
+fn describe_metric_exporters(config: &Config) -> String {
+    let otlp = config.otlp.metrics.otlp.as_ref();
     otlp.map_or("scrape".to_owned(), |endpoint| format!("scrape,otlp({})", endpoint.url))
 }
 
 /// Whose connections begin with a header that names the client.
-fn announced_by(intake: &settings::Intake) -> Option<Arc<[IpNet]>> {
+fn proxy_protocol_sources(intake: &settings::Intake) -> Option<Arc<[IpNet]>> {
     intake.proxy_protocol.then(|| intake.trusted_proxies.as_slice().into())
 }
 
 /// Threads that can run at a time.
-fn cores() -> usize {
+fn available_parallelism() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Lets series go, for ever: once a second where room is wanted, and those that are idle often enough
 /// that one goes at most a tenth of that time late.
-async fn keep_table(table: Arc<Table>, idle: Duration, settled: Duration, telling: Telling) {
+async fn run_series_expiry(
+    registry: Arc<Registry>,
+    idle: Duration,
+    min_idle: Duration,
+    temporality: TemporalityState,
+) {
     let second = Duration::from_secs(1);
     let (mut seconds, mut expiry) = (tokio::time::interval(second), Instant::now());
     // A look that took long is not made up for by several at once.
@@ -255,102 +269,112 @@ async fn keep_table(table: Arc<Table>, idle: Duration, settled: Duration, tellin
         if expires {
             expiry = Instant::now();
         }
-        let (table, telling) = (table.clone(), telling.clone());
-        let look = move || look_through(&table, expires.then_some(idle), settled, &telling);
-        // Looking through a large table takes long enough for uploads to wait on the same thread. Only
+        let (registry, temporality) = (registry.clone(), temporality.clone());
+        let pass = move || expire_series(&registry, expires.then_some(idle), min_idle, &temporality);
+        // Looking through a large registry takes long enough for uploads to wait on the same thread. Only
         // this look is lost if it panics.
-        drop(tokio::task::spawn_blocking(look).await);
+        drop(tokio::task::spawn_blocking(pass).await);
     }
 }
 
 /// One look; without `idle`, only where room is wanted.
-fn look_through(table: &Table, idle: Option<Duration>, settled: Duration, telling: &Telling) {
+fn expire_series(
+    registry: &Registry,
+    idle: Option<Duration>,
+    min_idle: Duration,
+    temporality: &TemporalityState,
+) {
     let uptime = clock::uptime_seconds(Instant::now());
-    let may_go = |id, number: &_| telling.is_told(id, number);
-    table.make_room(settled, uptime, &may_go);
+    let can_evict = |id, number: &_| temporality.is_acknowledged(id, number);
+    registry.evict_for_demand(min_idle, uptime, &can_evict);
     if let Some(idle) = idle {
-        table.expire(idle, uptime, &may_go);
+        registry.expire(idle, uptime, &can_evict);
     }
 }
 
-impl Exports {
-    fn start(settings: &Settings, table: &Arc<Table>) -> Result<Exports, String> {
-        let otlp = &settings.otlp;
+impl Exporters {
+    fn start(config: &Config, registry: &Arc<Registry>) -> Result<Exporters, String> {
+        let otlp = &config.otlp;
         let instance = Uuid::new_v4().to_string();
         let resource = frame::resource(otlp, &instance);
-        let memory = settings.delivery.memory_bytes;
+        let memory = config.delivery.memory_bytes;
         let console = otlp.logs.console.then(|| {
-            Console::start(std::io::stdout(), memory, table.clone())
+            ConsoleExporter::start(std::io::stdout(), memory, registry.clone())
                 .map_err(|error| format!("cannot start the console export: {error}"))
         });
         let logs = otlp.logs.otlp.as_ref().map(|endpoint| {
-            let client = Client::new(endpoint, Signal::Logs)?;
-            Logs::start(client, Frame::new(&resource), &settings.delivery, table.own.clone())
+            let client = Client::new(endpoint, ExportSignal::Logs)?;
+            LogExporter::start(
+                client,
+                LogRequestEncoder::new(&resource),
+                &config.delivery,
+                registry.self_metrics.clone(),
+            )
         });
         // Without an export of metrics nothing has to be told before it goes.
-        let telling = match &otlp.metrics.otlp {
-            Some(_) => Telling::new(otlp.metrics.temporality),
-            None => Telling::Cumulative,
+        let temporality = match &otlp.metrics.otlp {
+            Some(_) => TemporalityState::new(otlp.metrics.temporality),
+            None => TemporalityState::Cumulative,
         };
         let metrics = otlp.metrics.otlp.as_ref().map(|endpoint| {
-            let client = Client::new(endpoint, Signal::Metrics)?;
+            let client = Client::new(endpoint, ExportSignal::Metrics)?;
             let interval = otlp.metrics.interval;
-            Ok::<_, String>(Metrics::start(
+            Ok::<_, String>(MetricExporter::start(
                 client,
                 resource.clone(),
                 interval,
-                table.clone(),
-                telling.clone(),
+                registry.clone(),
+                temporality.clone(),
             ))
         });
         let traces = otlp
             .traces
             .as_ref()
             .map(|endpoint| Traces::start(endpoint, frame::resource_attributes(otlp, &instance)));
-        Ok(Exports {
+        Ok(Exporters {
             console: console.transpose()?,
             logs: logs.transpose()?,
             metrics: metrics.transpose()?,
-            telling,
+            temporality,
             traces: traces.transpose()?,
         })
     }
 
-    fn pipeline(&self, settings: &Settings, table: &Arc<Table>) -> Pipeline {
+    fn pipeline(&self, config: &Config, registry: &Arc<Registry>) -> Pipeline {
         let console = self.console.clone().map(|console| Box::new(console) as Box<dyn EventSink>);
         let otlp = self.logs.as_ref().map(|logs| Box::new(logs.queue()) as Box<dyn EventSink>);
-        Pipeline::new(settings, table.clone(), console, otlp)
+        Pipeline::new(config, registry.clone(), console, otlp)
     }
 
     fn admin(
         &self,
-        settings: &Settings,
-        table: &Arc<Table>,
+        config: &Config,
+        registry: &Arc<Registry>,
         intake: Arc<IntakeHealth>,
     ) -> Result<Admin, String> {
-        let scrape =
-            Scrape::new(table.clone()).map_err(|error| format!("cannot register the metrics: {error}"))?;
+        let scrape = PrometheusExporter::new(registry.clone())
+            .map_err(|error| format!("cannot register the metrics: {error}"))?;
         let mut exports: Vec<(&'static str, FailingSince)> = Vec::new();
-        if let Some(health) = self.logs.as_ref().map(Logs::health) {
+        if let Some(health) = self.logs.as_ref().map(LogExporter::health) {
             exports.push(("the export of logs", Box::new(move || health.failing_since())));
         }
-        if let Some(health) = self.metrics.as_ref().map(Metrics::health) {
+        if let Some(health) = self.metrics.as_ref().map(MetricExporter::health) {
             exports.push(("the export of metrics", Box::new(move || health.failing_since())));
         }
-        let auth = settings.admin.auth.as_ref().map(Auth::load).transpose()?.map(Arc::new);
-        let unready_after = settings.admin.unready_after;
-        let turns = Arc::new(Semaphore::new(admin::SCRAPES));
-        Ok(Admin { scrape, turns, intake, auth, unready_after, exports })
+        let auth = config.admin.auth.as_ref().map(Auth::load).transpose()?.map(Arc::new);
+        let unready_after = config.admin.unready_after;
+        let scrape_permits = Arc::new(Semaphore::new(admin::MAX_CONCURRENT_SCRAPES));
+        Ok(Admin { scrape, scrape_permits, intake, auth, unready_after, exports })
     }
 
     /// Flushes everything; gives what was still pending at the deadline.
-    async fn stop(self, deadline: Instant) -> Remainder {
+    async fn stop(self, deadline: Instant) -> ShutdownSummary {
         // At the same time: a reader of stdout that is stuck must not take the collector's.
         let console =
             self.console.map(|console| tokio::task::spawn_blocking(move || console.shutdown(deadline)));
-        let mut left = Remainder { dropped: 0, spooled: 0 };
+        let mut summary = ShutdownSummary { dropped: 0, spooled: 0 };
         if let Some(logs) = self.logs {
-            left = logs.shutdown(deadline).await;
+            summary = logs.shutdown(deadline).await;
         }
         if let Some(metrics) = self.metrics {
             metrics.shutdown(deadline).await;
@@ -360,8 +384,8 @@ impl Exports {
         }
         // Last, for it may take all the time there is.
         if let Some(console) = console {
-            left.dropped += console.await.unwrap_or(0);
+            summary.dropped += console.await.unwrap_or(0);
         }
-        left
+        summary
     }
 }

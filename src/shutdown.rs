@@ -25,7 +25,7 @@ const FAILURE: i32 = 1;
 /// Returns an error if the signals or the thread cannot be had.
 pub fn listen(timeout: Duration) -> io::Result<oneshot::Receiver<&'static str>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut signals = runtime.block_on(async { Signals::take() })?;
+    let mut signals = runtime.block_on(async { Signals::install() })?;
     let (request, requested) = oneshot::channel();
     let watch = async move {
         let first = signals.shutdown().await;
@@ -54,7 +54,7 @@ struct Signals {
 }
 
 impl Signals {
-    fn take() -> io::Result<Signals> {
+    fn install() -> io::Result<Signals> {
         Ok(Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,

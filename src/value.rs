@@ -44,7 +44,7 @@ impl<'a> Value<'a> {
     }
 
     /// A finite number, also when it is written as text.
-    pub fn as_number(&self) -> Option<f64> {
+    pub fn as_f64(&self) -> Option<f64> {
         match self {
             Value::Integer(number) => Some(*number as f64),
             Value::Float(number) => Some(*number),
@@ -54,7 +54,7 @@ impl<'a> Value<'a> {
     }
 
     /// A whole number from 0 on, also when it is written `1.0` or `"1"`. Of `3.7` the fraction goes.
-    pub fn as_unsigned(&self) -> Option<u64> {
+    pub fn as_u64(&self) -> Option<u64> {
         match self {
             Value::Integer(number) => u64::try_from(*number).ok(),
             // Above 2^53 a float no longer says which integer was meant.
@@ -63,14 +63,14 @@ impl<'a> Value<'a> {
             }
             Value::String(text) => {
                 let text = text.trim();
-                text.parse().ok().or_else(|| Value::Float(text.parse().ok()?).as_unsigned())
+                text.parse().ok().or_else(|| Value::Float(text.parse().ok()?).as_u64())
             }
             _ => None,
         }
     }
 
     /// Yes or no, also when it is written `"true"` or `"false"`.
-    pub fn as_flag(&self) -> Option<bool> {
+    pub fn as_bool(&self) -> Option<bool> {
         match self {
             Value::Bool(flag) => Some(*flag),
             Value::String(text) => text.trim().to_ascii_lowercase().parse().ok(),
@@ -79,7 +79,7 @@ impl<'a> Value<'a> {
     }
 
     /// Whether the value says that nothing is known: `null` or empty text.
-    pub fn is_blank(&self) -> bool {
+    pub fn is_null_or_empty(&self) -> bool {
         matches!(self, Value::Null) || matches!(self, Value::String(text) if text.is_empty())
     }
 }
@@ -91,24 +91,24 @@ impl<'a> Object<'a> {
     }
 
     /// Takes the member out; of several, the last.
-    pub fn take(&mut self, name: &str) -> Option<Value<'a>> {
+    pub fn remove(&mut self, name: &str) -> Option<Value<'a>> {
         let at = self.0.iter().rposition(|(key, _)| key == name)?;
         Some(self.0.remove(at).1)
     }
 
     /// The member's text, unless it is absent, empty or no text.
-    pub fn text(&self, name: &str) -> Option<&str> {
+    pub fn get_str(&self, name: &str) -> Option<&str> {
         self.get(name)?.as_str().filter(|text| !text.is_empty())
     }
 
     /// The member as a whole number from 0 on.
-    pub fn unsigned(&self, name: &str) -> Option<u64> {
-        self.get(name)?.as_unsigned()
+    pub fn get_u64(&self, name: &str) -> Option<u64> {
+        self.get(name)?.as_u64()
     }
 
     /// The member as a finite number.
-    pub fn number(&self, name: &str) -> Option<f64> {
-        self.get(name)?.as_number()
+    pub fn get_f64(&self, name: &str) -> Option<f64> {
+        self.get(name)?.as_f64()
     }
 }
 
@@ -185,23 +185,23 @@ const MEMBERS: usize = 12;
 
 /// Reads a [`Value`] within a budget. As a seed, so that a batch can be read item by item.
 #[derive(Debug, Clone, Copy)]
-pub struct ReadValue<'b> {
+pub struct ValueSeed<'b> {
     budget: &'b ValueBudget,
     depth: u8,
 }
 
-impl<'b> ReadValue<'b> {
+impl<'b> ValueSeed<'b> {
     /// Reads an item of a body.
-    pub fn new(budget: &'b ValueBudget) -> ReadValue<'b> {
-        ReadValue { budget, depth: 0 }
+    pub fn new(budget: &'b ValueBudget) -> ValueSeed<'b> {
+        ValueSeed { budget, depth: 0 }
     }
 
-    fn inner(self) -> ReadValue<'b> {
-        ReadValue { depth: self.depth.saturating_add(1), ..self }
+    fn inner(self) -> ValueSeed<'b> {
+        ValueSeed { depth: self.depth.saturating_add(1), ..self }
     }
 }
 
-impl<'de> DeserializeSeed<'de> for ReadValue<'_> {
+impl<'de> DeserializeSeed<'de> for ValueSeed<'_> {
     type Value = Value<'de>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value<'de>, D::Error> {
@@ -209,7 +209,7 @@ impl<'de> DeserializeSeed<'de> for ReadValue<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for ReadValue<'_> {
+impl<'de> Visitor<'de> for ValueSeed<'_> {
     type Value = Value<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -255,7 +255,7 @@ impl<'de> Visitor<'de> for ReadValue<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value<'de>, A::Error> {
         let first = if self.depth <= 1 { MEMBERS } else { FEW };
         let mut object = Vec::new();
-        while let Some(key) = members.next_key_seed(ReadKey(self.budget))? {
+        while let Some(key) = members.next_key_seed(KeySeed(self.budget))? {
             let value = members.next_value_seed(self.inner())?;
             self.budget.push(&mut object, first, (key, value))?;
         }
@@ -264,9 +264,9 @@ impl<'de> Visitor<'de> for ReadValue<'_> {
 }
 
 /// Reads a member's name without copying it where it has no escapes.
-struct ReadKey<'b>(&'b ValueBudget);
+struct KeySeed<'b>(&'b ValueBudget);
 
-impl<'de> DeserializeSeed<'de> for ReadKey<'_> {
+impl<'de> DeserializeSeed<'de> for KeySeed<'_> {
     type Value = Cow<'de, str>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Cow<'de, str>, D::Error> {
@@ -274,7 +274,7 @@ impl<'de> DeserializeSeed<'de> for ReadKey<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for ReadKey<'_> {
+impl<'de> Visitor<'de> for KeySeed<'_> {
     type Value = Cow<'de, str>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -325,7 +325,7 @@ pub(crate) mod tests {
     }
 
     fn read_within<'a>(text: &'a str, budget: &ValueBudget) -> serde_json::Result<Value<'a>> {
-        ReadValue::new(budget).deserialize(&mut serde_json::Deserializer::from_str(text))
+        ValueSeed::new(budget).deserialize(&mut serde_json::Deserializer::from_str(text))
     }
 
     #[test]
@@ -364,10 +364,10 @@ pub(crate) mod tests {
     #[test]
     fn an_integer_may_be_written_in_many_ways() {
         for text in ["7", "7.0", "7.9", "\"7\"", "\" 7 \"", "\"7.0\"", "\"7.9\""] {
-            assert_eq!(read(text).as_unsigned(), Some(7), "{text}");
+            assert_eq!(read(text).as_u64(), Some(7), "{text}");
         }
         for text in ["-1226665688", "-0.5", "\"-0.5\"", "\"seven\"", "null", "[7]", "1e300", "\"NaN\""] {
-            assert_eq!(read(text).as_unsigned(), None, "{text}");
+            assert_eq!(read(text).as_u64(), None, "{text}");
         }
     }
 
@@ -381,14 +381,14 @@ pub(crate) mod tests {
             ("1", None),
             ("null", None),
         ] {
-            assert_eq!(read(text).as_flag(), flag, "{text}");
+            assert_eq!(read(text).as_bool(), flag, "{text}");
         }
     }
 
     #[test]
     fn the_last_of_two_members_counts() {
         let Value::Object(object) = read(r#"{"a":1,"a":2}"#) else { panic!() };
-        assert_eq!(object.unsigned("a"), Some(2));
+        assert_eq!(object.get_u64("a"), Some(2));
     }
 
     #[test]

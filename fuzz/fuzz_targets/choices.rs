@@ -4,10 +4,10 @@
 use std::borrow::Cow;
 
 use jiff::Timestamp;
-use lookoutd::config::settings::{PathSecrets, QueryPrivacy, Settings, Site, UnknownSites};
-use lookoutd::receive::inflate;
-use lookoutd::report::{Context, Disposition};
-use lookoutd::table::Table;
+use lookoutd::config::settings::{PathSecrets, QueryPrivacy, Config, SiteConfig, UnknownSites};
+use lookoutd::receive::gunzip;
+use lookoutd::report::{UploadContext, Disposition};
+use lookoutd::table::Registry;
 
 /// A site with an exact host and a suffix; the captures' hosts are among them.
 const SITE: &str = "shop";
@@ -38,23 +38,23 @@ impl Setup {
     }
 
     /// Writes the choices over the defaults.
-    pub fn apply(self, settings: &mut Settings) {
-        settings.privacy.query = match self.0 & 3 {
+    pub fn apply(self, config: &mut Config) {
+        config.privacy.query = match self.0 & 3 {
             0 => QueryPrivacy::Strip,
             1 => QueryPrivacy::Names,
             _ => QueryPrivacy::Keep,
         };
-        settings.privacy.path_secrets = if self.0 & 4 == 0 { PathSecrets::Redact } else { PathSecrets::Keep };
+        config.privacy.path_secrets = if self.0 & 4 == 0 { PathSecrets::Redact } else { PathSecrets::Keep };
         if self.has_sites() {
             let hosts = HOSTS.map(str::to_owned).to_vec();
-            settings.sites = vec![Site { name: SITE.to_owned(), hosts, events_per_second: None }];
+            config.sites = vec![SiteConfig { name: SITE.to_owned(), hosts, events_per_second: None }];
         }
-        settings.intake.unknown_sites =
+        config.intake.unknown_sites =
             if self.0 & 16 == 0 { UnknownSites::Accept } else { UnknownSites::Reject };
         if self.0 & 32 != 0 {
-            settings.intake.max_reports = FEW_REPORTS;
+            config.intake.max_reports = FEW_REPORTS;
         }
-        settings.limits.series = if self.0 & 64 != 0 { Table::least_limit() } else { ROOMY };
+        config.limits.series = if self.0 & 64 != 0 { Registry::min_limit() } else { ROOMY };
     }
 }
 
@@ -67,16 +67,16 @@ impl Head {
     pub fn decompress(self, content: &[u8]) -> Option<Cow<'_, [u8]>> {
         match self.0 & 1 {
             0 => Some(Cow::Borrowed(content)),
-            _ => inflate(content, MAX_INFLATED, MAX_INFLATED).ok().flatten().map(|body| Cow::Owned(body.into())),
+            _ => gunzip(content, MAX_INFLATED, MAX_INFLATED).ok().flatten().map(|body| Cow::Owned(body.into())),
         }
     }
 
     /// What the head says about all reports. A site is named only where one is configured, since
     /// intake refuses any other.
-    pub fn context(self, setup: Setup) -> Context<'static> {
+    pub fn context(self, setup: Setup) -> UploadContext<'static> {
         let agent = "Mozilla/5.0 (X11; Linux x86_64; rv:153.0) Gecko/20100101 Firefox/153.0";
         let more = self.0 & 32 != 0;
-        Context {
+        UploadContext {
             received: RECEIVED,
             uptime: 1,
             user_agent: (self.0 & 16 != 0).then_some(agent),

@@ -1,4 +1,4 @@
-//! The daemon without its two async ends: pipelines whose events are captured, and a table that is
+//! The daemon without its two async ends: pipelines whose events are captured, and a registry that is
 //! fresh for every input, so that a finding needs nothing but its input.
 
 use std::cell::RefCell;
@@ -6,11 +6,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
 use lookoutd::config;
-use lookoutd::export::prometheus::Scrape;
-use lookoutd::outcome::Upload;
+use lookoutd::export::prometheus::PrometheusExporter;
+use lookoutd::outcome::UploadOutcome;
 use lookoutd::pipeline::{EventSink, Pipeline};
-use lookoutd::report::Context;
-use lookoutd::table::{Number, Table, report_families};
+use lookoutd::report::UploadContext;
+use lookoutd::table::{SampleValue, Registry, report_families};
 
 use crate::allocations;
 use crate::choices::{RECEIVED, Setup};
@@ -27,7 +27,7 @@ pub struct Daemon {
 
 /// What came out for one body.
 pub struct Taken {
-    pub outcome: Upload,
+    pub outcome: UploadOutcome,
     /// The bytes that it had allocated at its peak, the body itself included.
     pub peak: usize,
     /// `limits.series`
@@ -53,29 +53,29 @@ impl Daemon {
     }
 
     fn new(setup: Setup) -> Daemon {
-        let mut settings = config::defaults();
-        setup.apply(&mut settings);
-        let (limit, sites) = (settings.limits.series, settings.sites.len());
+        let mut config = config::defaults();
+        setup.apply(&mut config);
+        let (limit, sites) = (config.limits.series, config.sites.len());
         let (console, otlp) = (Capture::default(), Capture::default());
         let sinks = [&console, &otlp].map(|sink| Some(Box::new(sink.clone()) as Box<dyn EventSink>));
         let [to_console, to_otlp] = sinks;
         Daemon {
             limit,
             sites,
-            exporting: Pipeline::new(&settings, fresh(limit, sites), to_console, to_otlp),
+            exporting: Pipeline::new(&config, fresh(limit, sites), to_console, to_otlp),
             console,
             otlp,
-            counting: Pipeline::new(&settings, fresh(limit, sites), None, None),
+            counting: Pipeline::new(&config, fresh(limit, sites), None, None),
         }
     }
 
     /// Takes a body with both pipelines.
-    pub fn take(&mut self, body: &[u8], context: &Context<'_>) -> Taken {
-        self.exporting.table = fresh(self.limit, self.sites);
-        self.counting.table = fresh(self.limit, self.sites);
-        let (outcome, peak) = allocations::peak(|| self.exporting.take(body, context));
-        assert_eq!(outcome, self.counting.take(body, context));
-        let scrape = Scrape::new(self.exporting.table.clone()).unwrap();
+    pub fn process(&mut self, body: &[u8], context: &UploadContext<'_>) -> Taken {
+        self.exporting.registry = fresh(self.limit, self.sites);
+        self.counting.registry = fresh(self.limit, self.sites);
+        let (outcome, peak) = allocations::peak(|| self.exporting.process(body, context));
+        assert_eq!(outcome, self.counting.process(body, context));
+        let scrape = PrometheusExporter::new(self.exporting.registry.clone()).unwrap();
         Taken {
             outcome,
             peak: peak + body.len(),
@@ -83,26 +83,26 @@ impl Daemon {
             console: self.console.empty(),
             otlp: self.otlp.empty(),
             scrape: String::from_utf8(scrape.text().unwrap()).unwrap(),
-            counted: counted(&self.exporting.table),
-            counted_without_events: counted(&self.counting.table),
+            counted: counted(&self.exporting.registry),
+            counted_without_events: counted(&self.counting.registry),
         }
     }
 }
 
-fn fresh(limit: usize, sites: usize) -> Arc<Table> {
-    Arc::new(Table::new(limit, sites, RECEIVED))
+fn fresh(limit: usize, sites: usize) -> Arc<Registry> {
+    Arc::new(Registry::new(limit, sites, RECEIVED))
 }
 
 /// Every series that reports count into, by family and label values.
-pub type Counted = BTreeMap<(&'static str, Vec<String>), Number>;
+pub type Counted = BTreeMap<(&'static str, Vec<String>), SampleValue>;
 
-fn counted(table: &Table) -> Counted {
+fn counted(registry: &Registry) -> Counted {
     let of_reports: Vec<&str> = report_families().map(|family| family.name).collect();
     let mut counted = Counted::new();
-    table.read(&mut |family, reading| {
+    registry.visit(&mut |family, sample| {
         if of_reports.contains(&family.name) {
-            let labels = reading.labels.iter().map(|label| (*label).to_owned()).collect();
-            let twice = counted.insert((family.name, labels), reading.number);
+            let labels = sample.labels.iter().map(|label| (*label).to_owned()).collect();
+            let twice = counted.insert((family.name, labels), sample.value);
             assert_eq!(twice, None, "a series of {} stands twice", family.name);
         }
     });

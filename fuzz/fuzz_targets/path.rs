@@ -14,8 +14,8 @@ use std::collections::BTreeMap;
 
 use daemon::{Counted, Daemon, Taken};
 use libfuzzer_sys::fuzz_target;
-use lookoutd::outcome::Upload;
-use lookoutd::table::Number;
+use lookoutd::outcome::UploadOutcome;
+use lookoutd::table::SampleValue;
 use serde_json::value::RawValue;
 
 #[global_allocator]
@@ -32,7 +32,7 @@ fuzz_target!(|input: &[u8]| {
     assert!(peak <= choices::MAX_INFLATED + BASE_BYTES, "inflating takes {peak} bytes");
     let Some(body) = body else { return };
     Daemon::with(setup, |daemon| {
-        let taken = daemon.take(&body, &head.context(setup));
+        let taken = daemon.process(&body, &head.context(setup));
         let (peak, most) = (taken.peak, body.len() * BYTES_PER_BYTE + BASE_BYTES);
         assert!(peak <= most, "a body of {} bytes takes {peak}, more than {most}", body.len());
         check(&body, &taken);
@@ -45,8 +45,8 @@ fn check(body: &[u8], taken: &Taken) {
     let rejected = exposition::sum(&samples, "lookout_reports_rejected_total");
     let items = items(body);
     assert_eq!(reports + rejected, items.unwrap_or(0), "reports and rejections are the items");
-    assert_eq!(taken.outcome == Upload::Accepted, reports > 0);
-    assert_eq!(taken.outcome == Upload::NotJson, items.is_none());
+    assert_eq!(taken.outcome == UploadOutcome::Accepted, reports > 0);
+    assert_eq!(taken.outcome == UploadOutcome::InvalidJson, items.is_none());
     assert!(samples.len() <= taken.limit, "{} samples, limits.series is {}", samples.len(), taken.limit);
     match taken.limit {
         choices::ROOMY => {
@@ -55,7 +55,7 @@ fn check(body: &[u8], taken: &Taken) {
                 "counters depend on whether events are on"
             );
         }
-        // Which label sets find room is decided by a hash that each table has for itself.
+        // Which label sets find room is decided by a hash that each registry has for itself.
         _ => assert_eq!(sums(&taken.counted), sums(&taken.counted_without_events)),
     }
     check_events(taken, reports);
@@ -66,10 +66,10 @@ fn sums(counted: &Counted) -> BTreeMap<&'static str, f64> {
     let mut sums = BTreeMap::new();
     for ((family, _), number) in counted {
         *sums.entry(*family).or_default() += match number {
-            Number::Count(count) => *count as f64,
+            SampleValue::Count(count) => *count as f64,
             // A sum of fractions depends on their order.
-            Number::Float(_) => 0.0,
-            Number::Histogram(histogram) => histogram.count() as f64,
+            SampleValue::Float(_) => 0.0,
+            SampleValue::Histogram(histogram) => histogram.count() as f64,
         };
     }
     sums

@@ -11,31 +11,31 @@ use ring::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
 use std::sync::Arc;
 use subtle::{Choice, ConstantTimeEq};
 
-use super::TEXT;
+use super::TEXT_PLAIN;
 use crate::config::settings::{self, Secret};
 
 /// The largest file that is taken for a secret, in bytes.
-const MAX_FILE: usize = 4096;
+const MAX_SECRET_FILE_BYTES: usize = 4096;
 
 /// What must be shown to be let in.
 pub struct Auth {
-    bearer: Option<Hash>,
-    basic: Option<Hash>,
+    bearer: Option<CredentialDigest>,
+    basic: Option<CredentialDigest>,
 }
 
 /// Credentials are compared by their hashes: those have one length, whatever was sent, and comparing them
 /// takes the same time wherever they differ.
-struct Hash([u8; SHA256_OUTPUT_LEN]);
+struct CredentialDigest([u8; SHA256_OUTPUT_LEN]);
 
-impl Hash {
-    fn of(credentials: &str) -> Hash {
+impl CredentialDigest {
+    fn of(credentials: &str) -> CredentialDigest {
         let mut hash = [0; SHA256_OUTPUT_LEN];
         hash.copy_from_slice(digest(&SHA256, credentials.as_bytes()).as_ref());
-        Hash(hash)
+        CredentialDigest(hash)
     }
 
-    fn is_of(&self, credentials: &str) -> Choice {
-        self.0.ct_eq(&Hash::of(credentials).0)
+    fn matches(&self, credentials: &str) -> Choice {
+        self.0.ct_eq(&CredentialDigest::of(credentials).0)
     }
 }
 
@@ -45,19 +45,19 @@ impl Auth {
     /// # Errors
     /// One message that says which file cannot be used.
     pub fn load(settings: &settings::Auth) -> Result<Auth, String> {
-        let bearer = settings.bearer.as_ref().map(|token| read("bearer", token)).transpose()?;
+        let bearer = settings.bearer.as_ref().map(|token| load_secret("bearer", token)).transpose()?;
         let basic = match &settings.basic {
             None => None,
-            Some((user, password)) => Some(format!("{user}:{}", read("password", password)?)),
+            Some((user, password)) => Some(format!("{user}:{}", load_secret("password", password)?)),
         };
         Ok(Auth {
-            bearer: bearer.map(|token| Hash::of(&token)),
+            bearer: bearer.map(|token| CredentialDigest::of(&token)),
             // As it is sent: base64 has one way to write a text.
-            basic: basic.map(|pair| Hash::of(&BASE64.encode(pair.as_bytes()))),
+            basic: basic.map(|pair| CredentialDigest::of(&BASE64.encode(pair.as_bytes()))),
         })
     }
 
-    fn admits(&self, headers: &HeaderMap) -> bool {
+    fn is_authorized(&self, headers: &HeaderMap) -> bool {
         let sent = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
         let Some((scheme, credentials)) = sent.and_then(|sent| sent.trim().split_once(' ')) else {
             return false;
@@ -67,25 +67,26 @@ impl Auth {
             _ if scheme.eq_ignore_ascii_case("basic") => &self.basic,
             _ => return false,
         };
-        expected.as_ref().is_some_and(|hash| hash.is_of(credentials.trim()).into())
+        expected.as_ref().is_some_and(|hash| hash.matches(credentials.trim()).into())
     }
 
-    fn refusal(&self) -> Response {
-        let mut refusal =
-            (StatusCode::UNAUTHORIZED, TEXT, "this needs the credentials of admin.auth\n").into_response();
+    fn unauthorized_response(&self) -> Response {
+        let mut response =
+            (StatusCode::UNAUTHORIZED, TEXT_PLAIN, "this needs the credentials of admin.auth\n")
+                .into_response();
         let challenges = [
             (&self.bearer, "Bearer realm=\"lookoutd admin\""),
             (&self.basic, "Basic realm=\"lookoutd admin\", charset=\"UTF-8\""),
         ];
         for (_, challenge) in challenges.iter().filter(|(expected, _)| expected.is_some()) {
-            refusal.headers_mut().append(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+            response.headers_mut().append(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
-        refusal
+        response
     }
 }
 
 /// A secret as it stands in the settings, or in the file that they name, less the end of its line.
-fn read(key: &str, secret: &Secret) -> Result<String, String> {
+fn load_secret(key: &str, secret: &Secret) -> Result<String, String> {
     let path = match secret {
         Secret::Given(secret) => return Ok(secret.clone()),
         Secret::File(path) => path,
@@ -94,16 +95,20 @@ fn read(key: &str, secret: &Secret) -> Result<String, String> {
     let text = std::fs::read_to_string(path).map_err(|error| unusable(&error.to_string()))?;
     match text.trim_end_matches(['\n', '\r']) {
         "" => Err(unusable("it is empty")),
-        secret if secret.len() > MAX_FILE => Err(unusable("it is too long for a secret")),
+        secret if secret.len() > MAX_SECRET_FILE_BYTES => Err(unusable("it is too long for a secret")),
         secret if secret.contains(char::is_control) => Err(unusable("it has more than one line")),
         secret => Ok(secret.to_owned()),
     }
 }
 
 /// Lets a request through that shows what it must, and any where nothing must be shown.
-pub(super) async fn require(State(auth): State<Option<Arc<Auth>>>, request: Request, next: Next) -> Response {
+pub(super) async fn require_auth(
+    State(auth): State<Option<Arc<Auth>>>,
+    request: Request,
+    next: Next,
+) -> Response {
     match auth {
-        Some(auth) if !auth.admits(request.headers()) => auth.refusal(),
+        Some(auth) if !auth.is_authorized(request.headers()) => auth.unauthorized_response(),
         _ => next.run(request).await,
     }
 }
@@ -118,10 +123,10 @@ mod tests {
         Auth::load(&settings::Auth { bearer: Some(given("t0ken")), basic }).unwrap()
     }
 
-    fn admits(value: &str) -> bool {
+    fn is_authorized(value: &str) -> bool {
         let mut headers = HeaderMap::new();
         headers.insert(AUTHORIZATION, HeaderValue::from_bytes(value.as_bytes()).unwrap());
-        auth().admits(&headers)
+        auth().is_authorized(&headers)
     }
 
     #[test]
@@ -133,7 +138,7 @@ mod tests {
             &basic("prometheus:pass:wörd"),
             "BASIC cHJvbWV0aGV1czpwYXNzOnfDtnJk",
         ] {
-            assert!(admits(right), "{right}");
+            assert!(is_authorized(right), "{right}");
         }
         for wrong in [
             "",
@@ -150,9 +155,9 @@ mod tests {
             &basic("Prometheus:pass:wörd"),
             "Bearer cHJvbWV0aGV1czpwYXNzOnfDtnJk",
         ] {
-            assert!(!admits(wrong), "{wrong}");
+            assert!(!is_authorized(wrong), "{wrong}");
         }
-        assert!(!auth().admits(&HeaderMap::new()));
+        assert!(!auth().is_authorized(&HeaderMap::new()));
     }
 
     #[test]
@@ -161,8 +166,9 @@ mod tests {
         let auth = Auth::load(&only_bearer).unwrap();
         let mut headers = HeaderMap::new();
         headers.insert(AUTHORIZATION, HeaderValue::from_static("Basic Og=="));
-        assert!(!auth.admits(&headers));
-        let challenges: Vec<_> = auth.refusal().headers().get_all(WWW_AUTHENTICATE).iter().cloned().collect();
+        assert!(!auth.is_authorized(&headers));
+        let challenges: Vec<_> =
+            auth.unauthorized_response().headers().get_all(WWW_AUTHENTICATE).iter().cloned().collect();
         assert_eq!(challenges, ["Bearer realm=\"lookoutd admin\""]);
     }
 
@@ -176,7 +182,7 @@ mod tests {
             Auth::load(&settings::Auth { bearer, basic: None }).map(|auth| auth.bearer.unwrap())
         };
         for content in ["t0ken", "t0ken\n", "t0ken\r\n"] {
-            assert!(bool::from(load(content).unwrap_or_else(|error| panic!("{error}")).is_of("t0ken")));
+            assert!(bool::from(load(content).unwrap_or_else(|error| panic!("{error}")).matches("t0ken")));
         }
         for (content, why) in
             [("", "empty"), ("\n", "empty"), ("a\nb", "one line"), (&"a".repeat(5000), "too long")]

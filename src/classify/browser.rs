@@ -17,15 +17,15 @@ use crate::classify::noise_index::INDEX;
 use crate::report::Browser;
 
 /// The rank of what outranks every claim.
-const SURE: u8 = 0;
+const TOP_RANK: u8 = 0;
 /// The rank of WebKit, which nearly everything claims to be.
 const WEBKIT: u8 = 6;
 
 /// The rank of a product's claim, and its family: of all products the lowest rank is the browser.
-fn claim(product: &[u8]) -> Option<(u8, Browser)> {
+fn product_rank(product: &[u8]) -> Option<(u8, Browser)> {
     Some(match product {
         // Engines of their own that name others for company: Internet Explorer, Servo, Ladybird.
-        b"Trident" | b"IEMobile" | b"Servo" | b"Ladybird" => (SURE, Browser::Other),
+        b"Trident" | b"IEMobile" | b"Servo" | b"Ladybird" => (TOP_RANK, Browser::Other),
         b"Edg" | b"EdgA" | b"EdgiOS" | b"Edge" | b"EdgW" | b"HeadlessEdg" => (1, Browser::Edge),
         b"OPR" | b"OPT" | b"OPX" | b"OPiOS" | b"Opera" => (2, Browser::Opera),
         b"SamsungBrowser" => (3, Browser::Samsung),
@@ -38,7 +38,7 @@ fn claim(product: &[u8]) -> Option<(u8, Browser)> {
 
 /// What a user agent says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Agent {
+pub(super) struct UserAgent {
     /// The family, `other` for anything else and for no user agent.
     pub(super) family: Browser,
     /// Whether it is a crawler or a monitor (the facts are in `noise_rules`).
@@ -48,42 +48,42 @@ pub(super) struct Agent {
 }
 
 /// User agents remembered by each thread. Most reports of a site come from a few.
-const REMEMBERED: usize = 64;
+const CACHE_SLOTS: usize = 64;
 
 thread_local! {
-    static READ: RefCell<Remembered> = RefCell::default();
+    static CACHE: RefCell<UserAgentCache> = RefCell::default();
 }
 
 /// User agents read lately, each in the one place that its hash gives it.
 #[derive(Default)]
-struct Remembered {
+struct UserAgentCache {
     hasher: foldhash::fast::RandomState,
-    agents: Vec<(String, Agent)>,
+    agents: Vec<(String, UserAgent)>,
 }
 
 /// Reads a user agent.
-pub(super) fn read(user_agent: &str) -> Agent {
-    READ.with_borrow_mut(|Remembered { hasher, agents }| {
+pub(super) fn parse(user_agent: &str) -> UserAgent {
+    CACHE.with_borrow_mut(|UserAgentCache { hasher, agents }| {
         if agents.is_empty() {
-            agents.resize(REMEMBERED, (String::new(), read_products("")));
+            agents.resize(CACHE_SLOTS, (String::new(), parse_products("")));
         }
-        let (remembered, agent) = &mut agents[hasher.hash_one(user_agent) as usize % REMEMBERED];
-        if remembered != user_agent {
-            *agent = read_products(user_agent);
-            user_agent.clone_into(remembered);
+        let (cached, agent) = &mut agents[hasher.hash_one(user_agent) as usize % CACHE_SLOTS];
+        if cached != user_agent {
+            *agent = parse_products(user_agent);
+            user_agent.clone_into(cached);
         }
         *agent
     })
 }
 
 /// One pass over the products.
-fn read_products(user_agent: &str) -> Agent {
+fn parse_products(user_agent: &str) -> UserAgent {
     let index = &*INDEX;
     let (mut best, mut bot, mut headless) = ((u8::MAX, Browser::Other), false, false);
     for name in products(user_agent) {
         bot |= index.is_bot(name);
         headless |= name.starts_with("Headless") && index.is_headless(name);
-        if let Some(found) = claim(name.as_bytes()) {
+        if let Some(found) = product_rank(name.as_bytes()) {
             best = best.min(found);
         }
     }
@@ -93,15 +93,15 @@ fn read_products(user_agent: &str) -> Agent {
         (WEBKIT, _) if memchr::memmem::find(bytes, b"Android").is_some() => Browser::Other,
         (_, family) => family,
     };
-    Agent {
+    UserAgent {
         family,
-        bot: bot || (LINK.find(bytes).is_some() && words(user_agent).any(|word| index.is_bot(word))),
+        bot: bot || (URL_FINDER.find(bytes).is_some() && words(user_agent).any(|word| index.is_bot(word))),
         headless,
     }
 }
 
 /// Crawlers that give no version link to a page about themselves; browsers never do.
-static LINK: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("http"));
+static URL_FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("http"));
 
 /// The names of `product/version`: what stands between a blank, or a bracket, and a slash. And the last
 /// word: `Chrome-Lighthouse` has no version.
@@ -133,10 +133,10 @@ mod tests {
         assert!(cases.len() >= 60, "{}", cases.len());
         let wrong: Vec<String> = cases
             .iter()
-            .filter(|(family, agent)| read(agent).family.as_str() != *family)
-            .map(|(_, agent)| format!("{} for {agent}", read(agent).family.as_str()))
+            .filter(|(family, agent)| parse(agent).family.as_str() != *family)
+            .map(|(_, agent)| format!("{} for {agent}", parse(agent).family.as_str()))
             .collect();
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-        assert_eq!(read(""), Agent { family: Browser::Other, bot: false, headless: false });
+        assert_eq!(parse(""), UserAgent { family: Browser::Other, bot: false, headless: false });
     }
 }

@@ -9,19 +9,19 @@ mod noise_tests;
 mod site;
 
 pub use noise::Rules;
-pub use site::Sites;
+pub use site::SiteIndex;
 
-use crate::metric::Site;
-use crate::report::{Class, Context, Report};
+use crate::metric::SiteLabel;
+use crate::report::{Classification, Report, UploadContext};
 
 /// Classifies a normalised report.
 pub fn classify<'r>(
     report: &'r Report<'_>,
-    context: &Context<'r>,
-    sites: &'r Sites,
+    context: &UploadContext<'r>,
+    sites: &'r SiteIndex,
     rules: &Rules,
-) -> Class<'r> {
-    let Site { label: site, configured } = sites.of(report, context.site);
-    let agent = browser::read(&report.user_agent);
-    Class { site, configured, noise: rules.noise(report, agent), browser: agent.family }
+) -> Classification<'r> {
+    let SiteLabel { label: site, configured } = sites.resolve(report, context.site);
+    let agent = browser::parse(&report.user_agent);
+    Classification { site, configured, noise: rules.noise(report, agent), browser: agent.family }
 }

@@ -6,16 +6,16 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use crate::classify::browser::Agent;
+use crate::classify::browser::UserAgent;
 use crate::classify::noise_index::{INDEX, Index};
 use crate::config::settings::{NoiseField, NoiseRule};
-use crate::kind::{server, vocabulary};
+use crate::kind::{host_and_port, vocabulary};
 use crate::report::{Browser, Noise, Report};
 
 /// The rules in force.
 #[derive(Debug, Default)]
 pub struct Rules {
-    own: Vec<(NoiseField, Pattern, Noise)>,
+    user_rules: Vec<(NoiseField, Pattern, Noise)>,
 }
 
 /// A user's pattern, taken apart once.
@@ -31,24 +31,24 @@ impl Rules {
     /// Takes the settings' rules.
     pub fn new(rules: &[NoiseRule]) -> Rules {
         let class = |name: &str| Noise::ALL.iter().copied().find(|noise| noise.as_str() == name);
-        let read = |rule: &NoiseRule| {
+        let parse = |rule: &NoiseRule| {
             Some((rule.field, Pattern::new(&rule.pattern, rule.field), class(&rule.class)?))
         };
-        Rules { own: rules.iter().filter_map(read).collect() }
+        Rules { user_rules: rules.iter().filter_map(parse).collect() }
     }
 
     /// The class of a report.
-    pub(super) fn noise(&self, report: &Report<'_>, agent: Agent) -> Noise {
-        let own = self.own.iter().find(|(field, pattern, _)| {
+    pub(super) fn noise(&self, report: &Report<'_>, agent: UserAgent) -> Noise {
+        let user_rule = self.user_rules.iter().find(|(field, pattern, _)| {
             let value = self::field(report, *field);
             !value.is_empty() && pattern.matches(value)
         });
-        own.map_or_else(|| built_in(report, agent), |(_, _, noise)| *noise)
+        user_rule.map_or_else(|| built_in(report, agent), |(_, _, noise)| *noise)
     }
 }
 
 fn field<'r>(report: &'r Report<'_>, field: NoiseField) -> &'r str {
-    let member = |name: &str| report.body.text(name).unwrap_or_default();
+    let member = |name: &str| report.body.get_str(name).unwrap_or_default();
     match field {
         NoiseField::BlockedUrl => member("blockedURL"),
         NoiseField::SourceFile => member("sourceFile"),
@@ -73,9 +73,9 @@ impl Pattern {
 
     fn matches(&self, value: &str) -> bool {
         match self {
-            Pattern::Host { host, subdomains: false } => server(value).0 == host,
+            Pattern::Host { host, subdomains: false } => host_and_port(value).0 == host,
             Pattern::Host { host, subdomains: true } => {
-                server(value).0.strip_suffix(&**host).is_some_and(|rest| rest.ends_with('.'))
+                host_and_port(value).0.strip_suffix(&**host).is_some_and(|rest| rest.ends_with('.'))
             }
             Pattern::Text(parts) => matches_wildcards(parts, value),
         }
@@ -95,7 +95,7 @@ fn matches_wildcards(parts: &[String], text: &str) -> bool {
 
 /// What classifying looks at, found in one pass over the members.
 #[derive(Default)]
-struct Facts<'r> {
+struct Signals<'r> {
     document: &'r str,
     document_host: &'r str,
     blocked: &'r str,
@@ -105,40 +105,43 @@ struct Facts<'r> {
     line: bool,
 }
 
-impl<'r> Facts<'r> {
-    fn of(report: &'r Report<'_>) -> Facts<'r> {
-        let mut facts =
-            Facts { document: &report.url, document_host: server(&report.url).0, ..Facts::default() };
+impl<'r> Signals<'r> {
+    fn extract(report: &'r Report<'_>) -> Signals<'r> {
+        let mut signals = Signals {
+            document: &report.url,
+            document_host: host_and_port(&report.url).0,
+            ..Signals::default()
+        };
         for (name, value) in &report.body.0 {
             let text = value.as_str().unwrap_or_default();
             match &**name {
-                "blockedURL" => facts.blocked = text,
-                "sourceFile" => facts.source = text,
-                "sample" => facts.sample = text,
-                "effectiveDirective" => facts.directive = text,
-                "lineNumber" => facts.line = true,
+                "blockedURL" => signals.blocked = text,
+                "sourceFile" => signals.source = text,
+                "sample" => signals.sample = text,
+                "effectiveDirective" => signals.directive = text,
+                "lineNumber" => signals.line = true,
                 _ => {}
             }
         }
-        facts
+        signals
     }
 }
 
 /// Of several reasons the one nearest to the user counts, in the order of [`Noise`]; a bot only when
 /// there is no other.
-fn built_in(report: &Report<'_>, agent: Agent) -> Noise {
-    let facts = Facts::of(report);
+fn built_in(report: &Report<'_>, agent: UserAgent) -> Noise {
+    let signals = Signals::extract(report);
     let index = &*INDEX;
     let reasons = [
-        blocked(index, &facts),
-        source(index, &facts, agent.family),
-        sample(index, &facts),
-        index.document(facts.document_host),
-        is_implicit_favicon(&facts, agent.family).then_some(Noise::Browser),
-        is_local(facts.document_host).then_some(Noise::Local),
+        blocked(index, &signals),
+        source(index, &signals, agent.family),
+        sample(index, &signals),
+        index.document(signals.document_host),
+        is_implicit_favicon(&signals, agent.family).then_some(Noise::Browser),
+        is_local(signals.document_host).then_some(Noise::Local),
     ];
     let reason = reasons.into_iter().flatten().min();
-    let automated = agent.bot || (agent.headless && !is_test_site(facts.document_host));
+    let automated = agent.bot || (agent.headless && !is_test_site(signals.document_host));
     reason.unwrap_or(if automated { Noise::Bot } else { Noise::None })
 }
 
@@ -149,42 +152,42 @@ fn is_test_site(host: &str) -> bool {
     host.is_empty() || host.ends_with(".test")
 }
 
-fn blocked(index: &Index, facts: &Facts<'_>) -> Option<Noise> {
-    let scheme = scheme(facts.blocked);
+fn blocked(index: &Index, signals: &Signals<'_>) -> Option<Noise> {
+    let scheme = scheme(signals.blocked);
     match scheme {
         "" | "inline" | "eval" | "data" | "blob" => None,
-        "http" | "https" | "ws" | "wss" => foreign_server(index, facts.blocked, facts),
+        "http" | "https" | "ws" | "wss" => foreign_server(index, signals.blocked, signals),
         _ => index
-            .blocked(facts.blocked, scheme)
+            .blocked(signals.blocked, scheme)
             .or_else(|| vocabulary::is_extension_scheme(scheme).then_some(Noise::Extension))
-            .or_else(|| foreign_server(index, facts.blocked, facts)),
+            .or_else(|| foreign_server(index, signals.blocked, signals)),
     }
 }
 
-fn source(index: &Index, facts: &Facts<'_>, browser: Browser) -> Option<Noise> {
+fn source(index: &Index, signals: &Signals<'_>, browser: Browser) -> Option<Noise> {
     // Most reports come from the document's own code.
-    if facts.source.is_empty() || facts.source == facts.document {
+    if signals.source.is_empty() || signals.source == signals.document {
         return None;
     }
-    let scheme = scheme(facts.source);
+    let scheme = scheme(signals.source);
     if !matches!(scheme, "http" | "https") {
         // Only Firefox says `<anonymous code>`; elsewhere a page could have made it up.
         let may_be_gecko = matches!(browser, Browser::Firefox | Browser::Other);
         return index
-            .source(facts.source, scheme, may_be_gecko)
+            .source(signals.source, scheme, may_be_gecko)
             .or_else(|| vocabulary::is_extension_scheme(scheme).then_some(Noise::Extension))
-            .filter(|_| !(matches!(scheme, "resource" | "chrome") && is_foreign_icon(facts)));
+            .filter(|_| !(matches!(scheme, "resource" | "chrome") && is_foreign_icon(signals)));
     }
-    if server(facts.source).0 == facts.document_host {
-        return index.own_path(path(facts.source));
+    if host_and_port(signals.source).0 == signals.document_host {
+        return index.same_origin_path(path(signals.source));
     }
-    foreign_server(index, facts.source, facts)
+    foreign_server(index, signals.source, signals)
 }
 
 /// By a server other than the document's own: who runs one of these hosts sees its own reports.
-fn foreign_server(index: &Index, url: &str, facts: &Facts<'_>) -> Option<Noise> {
-    let host = server(url).0;
-    if host.is_empty() || host == facts.document_host {
+fn foreign_server(index: &Index, url: &str, signals: &Signals<'_>) -> Option<Noise> {
+    let host = host_and_port(url).0;
+    if host.is_empty() || host == signals.document_host {
         return None;
     }
     index.server(host, || path(url)).or_else(|| is_local(host).then_some(Noise::Local))
@@ -192,36 +195,38 @@ fn foreign_server(index: &Index, url: &str, facts: &Facts<'_>) -> Option<Noise> 
 
 /// A sample says something about inline and evaluated code only: what is loaded from a URL is known by
 /// the URL. Firefox before 58 said `self` for inline, Safari before 15 nothing.
-fn sample(index: &Index, facts: &Facts<'_>) -> Option<Noise> {
-    if facts.sample.is_empty() || !matches!(facts.blocked, "inline" | "eval" | "self" | "") {
+fn sample(index: &Index, signals: &Signals<'_>) -> Option<Noise> {
+    if signals.sample.is_empty() || !matches!(signals.blocked, "inline" | "eval" | "self" | "") {
         return None;
     }
-    let any = matches!(facts.directive, "default-src" | "");
-    let script = any || facts.directive.starts_with("script-src");
-    let style = any || facts.directive.starts_with("style-src");
-    let by_script = script.then(|| index.script(facts.sample)).flatten();
-    by_script.or_else(|| style.then(|| index.style(facts.sample)).flatten())
+    let any = matches!(signals.directive, "default-src" | "");
+    let script = any || signals.directive.starts_with("script-src");
+    let style = any || signals.directive.starts_with("style-src");
+    let by_script = script.then(|| index.script(signals.sample)).flatten();
+    by_script.or_else(|| style.then(|| index.style(signals.sample)).flatten())
 }
 
 /// Firefox and Safari ask for `/favicon.ico` by themselves and report it under `img-src` (seen in
 /// tests/corpus; w3c/webappsec-csp#390). The page has no part in it: there is no source file, or the
 /// engine's own, or, in Safari, the document without a line.
-fn is_implicit_favicon(facts: &Facts<'_>, browser: Browser) -> bool {
-    facts.blocked.ends_with("/favicon.ico")
+fn is_implicit_favicon(signals: &Signals<'_>, browser: Browser) -> bool {
+    signals.blocked.ends_with("/favicon.ico")
         && matches!(browser, Browser::Firefox | Browser::Safari)
-        && matches!(facts.directive, "img-src" | "default-src")
-        && !facts.line
-        && (facts.source.is_empty() || facts.source == facts.document)
-        && path(facts.blocked) == "/favicon.ico"
-        && scheme(facts.blocked) == scheme(facts.document)
-        && server(facts.blocked) == server(facts.document)
+        && matches!(signals.directive, "img-src" | "default-src")
+        && !signals.line
+        && (signals.source.is_empty() || signals.source == signals.document)
+        && path(signals.blocked) == "/favicon.ico"
+        && scheme(signals.blocked) == scheme(signals.document)
+        && host_and_port(signals.blocked) == host_and_port(signals.document)
 }
 
 /// Firefox's own loader also fetches the icons that a page links to, and those may be an attacker's way
 /// out: only icons from the document's own host are the engine's affair.
-fn is_foreign_icon(facts: &Facts<'_>) -> bool {
-    let host = server(facts.blocked).0;
-    matches!(facts.directive, "img-src" | "default-src") && !host.is_empty() && host != facts.document_host
+fn is_foreign_icon(signals: &Signals<'_>) -> bool {
+    let host = host_and_port(signals.blocked).0;
+    matches!(signals.directive, "img-src" | "default-src")
+        && !host.is_empty()
+        && host != signals.document_host
 }
 
 /// The scheme of a URL, or the bare word that stands for one.

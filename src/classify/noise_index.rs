@@ -45,7 +45,7 @@ fn length_bit(text: &str) -> u64 {
 
 /// How samples may start.
 #[derive(Debug)]
-struct Starts {
+struct SamplePrefixes {
     /// The patterns by their first byte.
     patterns: [Vec<(&'static str, Noise)>; 256],
     /// Bytes behind which text is not code.
@@ -69,9 +69,9 @@ pub(super) struct Index {
     agents: Map,
     headless_agents: Map,
     paths: Vec<(&'static str, &'static str, Noise)>,
-    own_path_ends: Vec<(&'static str, Noise)>,
-    scripts: Starts,
-    styles: Starts,
+    same_origin_path_ends: Vec<(&'static str, Noise)>,
+    scripts: SamplePrefixes,
+    styles: SamplePrefixes,
     in_style: Vec<(Finder<'static>, Noise)>,
 }
 
@@ -89,9 +89,9 @@ impl Index {
             agents: Map::default(),
             headless_agents: Map::default(),
             paths: Vec::new(),
-            own_path_ends: Vec::new(),
-            scripts: Starts::new(b"\"'`/"),
-            styles: Starts::new(b"\"'"),
+            same_origin_path_ends: Vec::new(),
+            scripts: SamplePrefixes::new(b"\"'`/"),
+            styles: SamplePrefixes::new(b"\"'"),
             in_style: Vec::new(),
         };
         for rule in RULES {
@@ -114,7 +114,7 @@ impl Index {
                     continue;
                 }
                 Field::OwnPathEnd => {
-                    index.own_path_ends.push((rule.pattern, rule.class));
+                    index.same_origin_path_ends.push((rule.pattern, rule.class));
                     continue;
                 }
                 Field::Script => {
@@ -155,17 +155,17 @@ impl Index {
             let mut rules = self.paths.iter().filter(|(known, ..)| *known == host);
             rules.find(|(_, start, _)| path().starts_with(start)).map(|(.., class)| *class)
         };
-        at_or_below(&self.domains, host).or_else(|| self.hosts.get(host)).or_else(by_path)
+        lookup_domain(&self.domains, host).or_else(|| self.hosts.get(host)).or_else(by_path)
     }
 
     /// By the host that served the document.
     pub(super) fn document(&self, host: &str) -> Option<Noise> {
-        at_or_below(&self.documents, host)
+        lookup_domain(&self.documents, host)
     }
 
     /// By a source file's path on the document's own host.
-    pub(super) fn own_path(&self, path: &str) -> Option<Noise> {
-        self.own_path_ends.iter().find(|(end, _)| path.ends_with(end)).map(|(_, class)| *class)
+    pub(super) fn same_origin_path(&self, path: &str) -> Option<Noise> {
+        self.same_origin_path_ends.iter().find(|(end, _)| path.ends_with(end)).map(|(_, class)| *class)
     }
 
     /// By how an inline script starts.
@@ -197,7 +197,7 @@ impl Index {
 }
 
 /// `x.example` for itself and every host below it.
-fn at_or_below(map: &Map, host: &str) -> Option<Noise> {
+fn lookup_domain(map: &Map, host: &str) -> Option<Noise> {
     if let Some(class) = map.get(host) {
         return Some(class);
     }
@@ -209,7 +209,7 @@ fn at_or_below(map: &Map, host: &str) -> Option<Noise> {
 }
 
 /// How much of a sample may be syntax: engines cut samples at 40 characters.
-const MAX_START: usize = 64;
+const MAX_PREFIX: usize = 64;
 
 /// Words that may come before the one that tells. Anything else could be an attack's own code.
 #[rustfmt::skip]
@@ -221,9 +221,9 @@ fn is_syntax(word: &[u8]) -> bool {
     )
 }
 
-impl Starts {
-    fn new(stops: &'static [u8]) -> Starts {
-        Starts { patterns: [const { Vec::new() }; 256], stops }
+impl SamplePrefixes {
+    fn new(stops: &'static [u8]) -> SamplePrefixes {
+        SamplePrefixes { patterns: [const { Vec::new() }; 256], stops }
     }
 
     fn push(&mut self, pattern: &'static str, class: Noise) {
@@ -233,7 +233,7 @@ impl Starts {
     /// The class of the pattern that stands where the sample starts to say something: behind
     /// punctuation, keywords and names as short as only minifiers make them.
     fn find(&self, sample: &str) -> Option<Noise> {
-        let bytes = &sample.as_bytes()[..sample.len().min(MAX_START)];
+        let bytes = &sample.as_bytes()[..sample.len().min(MAX_PREFIX)];
         let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'$';
         let mut at = 0;
         while at < bytes.len() {

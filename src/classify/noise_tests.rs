@@ -7,11 +7,11 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use crate::classify::noise_rules::RULES;
-use crate::classify::{Rules, Sites, classify};
+use crate::classify::{Rules, SiteIndex, classify};
 use crate::config::settings::{ClientAddress, NoiseField, NoiseRule, PathSecrets, Privacy, QueryPrivacy};
 use crate::decode::decode;
-use crate::normalise::{Detail, normalise};
-use crate::report::{Context, Noise};
+use crate::normalise::{Mode, normalize};
+use crate::report::{Noise, UploadContext};
 
 const STRICT: Privacy = Privacy {
     query: QueryPrivacy::Strip,
@@ -21,7 +21,7 @@ const STRICT: Privacy = Privacy {
 
 /// The classes of a body's reports.
 fn classes(body: &str, user_agent: Option<&str>, privacy: Privacy, rules: &Rules) -> Vec<Noise> {
-    let context = Context {
+    let context = UploadContext {
         received: Timestamp::from_second(1_800_000_000).unwrap(),
         uptime: 1,
         user_agent,
@@ -30,11 +30,11 @@ fn classes(body: &str, user_agent: Option<&str>, privacy: Privacy, rules: &Rules
         query: &[],
         client_address: None,
     };
-    let sites = Sites::default();
+    let sites = SiteIndex::default();
     let mut found = Vec::new();
     let _ = decode(body.as_bytes(), 1000, |item| {
         if let Ok(envelope) = item {
-            let report = normalise(envelope, &context, privacy, Detail::Event);
+            let report = normalize(envelope, &context, privacy, Mode::Full);
             found.push(classify(&report, &context, &sites, rules).noise);
         }
     });

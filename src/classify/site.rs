@@ -3,8 +3,8 @@
 
 use std::collections::HashMap;
 
-use crate::config::settings::Site;
-use crate::kind::server;
+use crate::config::settings::SiteConfig;
+use crate::kind::host_and_port;
 use crate::metric::{self, Label};
 use crate::report::Report;
 
@@ -13,17 +13,17 @@ use crate::report::Report;
 /// Their names live as long as the process, since they are labels: a handful of short texts, leaked
 /// once at start.
 #[derive(Debug, Default)]
-pub struct Sites {
+pub struct SiteIndex {
     names: Vec<&'static str>,
     exact: HashMap<String, usize, foldhash::fast::RandomState>,
     /// `*.suffix` by `suffix`.
     suffixes: HashMap<String, usize, foldhash::fast::RandomState>,
 }
 
-impl Sites {
+impl SiteIndex {
     /// Indexes the settings' sites.
-    pub fn new(sites: &[Site]) -> Sites {
-        let mut index = Sites::default();
+    pub fn new(sites: &[SiteConfig]) -> SiteIndex {
+        let mut index = SiteIndex::default();
         for (position, site) in sites.iter().enumerate() {
             index.names.push(site.name.clone().leak());
             for host in &site.hosts {
@@ -47,19 +47,23 @@ impl Sites {
     }
 
     /// The report's site.
-    pub(super) fn of<'r>(&self, report: &'r Report<'_>, named: Option<&str>) -> metric::Site<'r> {
-        self.of_host(server(&report.url).0, named)
+    pub(super) fn resolve<'r>(
+        &self,
+        report: &'r Report<'_>,
+        endpoint_site: Option<&str>,
+    ) -> metric::SiteLabel<'r> {
+        self.resolve_host(host_and_port(&report.url).0, endpoint_site)
     }
 
     /// The same for a host that a report names besides its own.
-    pub fn of_host<'h>(&self, host: &'h str, named: Option<&str>) -> metric::Site<'h> {
+    pub fn resolve_host<'h>(&self, host: &'h str, endpoint_site: Option<&str>) -> metric::SiteLabel<'h> {
         if !self.configured() {
-            return if is_host(host) { metric::Site::host(host) } else { metric::Site::UNKNOWN };
+            return if is_host(host) { metric::SiteLabel::host(host) } else { metric::SiteLabel::UNKNOWN };
         }
-        match named.and_then(|name| self.by_name(name)).or_else(|| self.by_host(host)) {
-            None => metric::Site::UNKNOWN,
+        match endpoint_site.and_then(|name| self.by_name(name)).or_else(|| self.by_host(host)) {
+            None => metric::SiteLabel::UNKNOWN,
             Some(position) => {
-                metric::Site { label: Label::closed(self.names[position]), configured: Some(position) }
+                metric::SiteLabel { label: Label::bounded(self.names[position]), configured: Some(position) }
             }
         }
     }
@@ -83,13 +87,16 @@ fn is_host(host: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn sites() -> Sites {
-        let site = |name: &str, hosts: &[&str]| Site {
+    fn sites() -> SiteIndex {
+        let site = |name: &str, hosts: &[&str]| SiteConfig {
             name: name.into(),
             hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
             events_per_second: None,
         };
-        Sites::new(&[site("shop", &["shop.example", "*.shop.example"]), site("pay", &["*.pay.shop.example"])])
+        SiteIndex::new(&[
+            site("shop", &["shop.example", "*.shop.example"]),
+            site("pay", &["*.pay.shop.example"]),
+        ])
     }
 
     #[test]

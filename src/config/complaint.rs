@@ -4,7 +4,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use super::node::Node;
+use super::node::SpannedValue;
 
 /// Why the settings were refused. Its `Display` is the whole message, on one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +20,7 @@ impl std::error::Error for ConfigError {}
 
 /// Where an effective value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Origin {
+pub(super) enum Source {
     /// Nobody set it.
     Default,
     /// The YAML file; the line is that of the value.
@@ -31,20 +31,20 @@ pub(super) enum Origin {
     Flag(String),
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Origin::Default => f.write_str("default"),
-            Origin::File(path, line) => write!(f, "{}:{line}", path.display()),
-            Origin::Environment(name) => write!(f, "environment {name}"),
-            Origin::Flag(flag) => write!(f, "flag {flag}"),
+            Source::Default => f.write_str("default"),
+            Source::File(path, line) => write!(f, "{}:{line}", path.display()),
+            Source::Environment(name) => write!(f, "environment {name}"),
+            Source::Flag(flag) => write!(f, "flag {flag}"),
         }
     }
 }
 
 /// What is wrong with one value, before it is known where the value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Complaint {
+pub(super) struct ValueError {
     /// The line of the very item, where it is not the value's own.
     line: Option<usize>,
     /// The way from the setting to the item: `[2].hosts`.
@@ -53,38 +53,38 @@ pub(super) struct Complaint {
     message: String,
 }
 
-impl Complaint {
-    /// A complaint in its own words.
-    pub(super) fn new(message: impl Into<String>) -> Complaint {
-        Complaint { line: None, at: String::new(), message: message.into() }
+impl ValueError {
+    /// An error with this message.
+    pub(super) fn new(message: impl Into<String>) -> ValueError {
+        ValueError { line: None, at: String::new(), message: message.into() }
     }
 
-    /// The usual complaint: `expected …, found …`.
-    pub(super) fn expected(what: impl fmt::Display, node: &Node) -> Complaint {
-        Complaint::new(format!("expected {what}, found {}", node.found())).on(node.line)
+    /// The usual error: `expected …, found …`.
+    pub(super) fn expected(what: impl fmt::Display, node: &SpannedValue) -> ValueError {
+        ValueError::new(format!("expected {what}, found {}", node.describe())).at_line(node.line)
     }
 
     /// Names the line, unless a nearer one was named already.
-    pub(super) fn on(mut self, line: usize) -> Complaint {
+    pub(super) fn at_line(mut self, line: usize) -> ValueError {
         self.line.get_or_insert(line);
         self
     }
 
     /// Names the step that led to the item: `[2]` or `.hosts`.
-    pub(super) fn under(mut self, step: impl fmt::Display) -> Complaint {
+    pub(super) fn in_path(mut self, step: impl fmt::Display) -> ValueError {
         self.at = format!("{step}{}", self.at);
         self
     }
 
-    /// The whole message for a value of `key` that came from `origin`.
-    pub(super) fn about(&self, key: &str, origin: &Origin) -> ConfigError {
-        let Complaint { at, message, .. } = self;
-        ConfigError(match origin {
-            Origin::Default => format!("{key}{at}: {message}"),
-            Origin::File(path, line) => {
+    /// The whole message for a value of `key` that came from `source`.
+    pub(super) fn locate(&self, key: &str, source: &Source) -> ConfigError {
+        let ValueError { at, message, .. } = self;
+        ConfigError(match source {
+            Source::Default => format!("{key}{at}: {message}"),
+            Source::File(path, line) => {
                 format!("{}:{}: {key}{at}: {message}", path.display(), self.line.unwrap_or(*line))
             }
-            Origin::Environment(place) | Origin::Flag(place) => format!("{place}{at}: {message}"),
+            Source::Environment(place) | Source::Flag(place) => format!("{place}{at}: {message}"),
         })
     }
 }
@@ -95,17 +95,17 @@ mod tests {
 
     #[test]
     fn the_message_names_the_place_in_the_words_of_its_origin() {
-        let complaint = Complaint::expected("a name", &Node::text("?")).under(".name").under("[2]");
-        for (origin, message) in [
-            (Origin::Default, "sites[2].name: expected a name, found \"?\""),
-            (Origin::File("l.yaml".into(), 9), "l.yaml:1: sites[2].name: expected a name, found \"?\""),
+        let error = ValueError::expected("a name", &SpannedValue::text("?")).in_path(".name").in_path("[2]");
+        for (source, message) in [
+            (Source::Default, "sites[2].name: expected a name, found \"?\""),
+            (Source::File("l.yaml".into(), 9), "l.yaml:1: sites[2].name: expected a name, found \"?\""),
             (
-                Origin::Environment("LOOKOUT_SITES".into()),
+                Source::Environment("LOOKOUT_SITES".into()),
                 "LOOKOUT_SITES[2].name: expected a name, found \"?\"",
             ),
-            (Origin::Flag("--set sites".into()), "--set sites[2].name: expected a name, found \"?\""),
+            (Source::Flag("--set sites".into()), "--set sites[2].name: expected a name, found \"?\""),
         ] {
-            assert_eq!(complaint.about("sites", &origin).to_string(), message);
+            assert_eq!(error.locate("sites", &source).to_string(), message);
         }
     }
 }

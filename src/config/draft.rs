@@ -6,19 +6,19 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::otlp::Target;
+use super::otlp::EndpointUrl;
 use super::settings::{
     Admin, ClientAddress, Compression, Delivery, Intake, Limits, Log, LogFormat, LogLevel, Noise,
-    PathSecrets, Privacy, Protocol, QueryPrivacy, Secret, Site, Temporality, UnknownSites,
+    PathSecrets, Privacy, Protocol, QueryPrivacy, Secret, SiteConfig, Temporality, UnknownSites,
 };
 
 /// Everything that setters write. What depends on more than one setting is still in pieces.
 #[derive(Debug)]
-pub(super) struct Draft {
+pub(super) struct PartialConfig {
     pub(super) listen: SocketAddr,
     pub(super) admin_listen: SocketAddr,
     pub(super) log: Log,
-    pub(super) sites: Vec<Site>,
+    pub(super) sites: Vec<SiteConfig>,
     /// Without `rate_limit` and `tls`, which are put together from the pieces below.
     pub(super) intake: Intake,
     pub(super) rate_per_second: Option<u32>,
@@ -28,19 +28,19 @@ pub(super) struct Draft {
     pub(super) privacy: Privacy,
     pub(super) noise: Noise,
     pub(super) limits: Limits,
-    pub(super) otlp: OtlpDraft,
+    pub(super) otlp: PartialOtlp,
     /// Without `spool`, which is put together from the pieces below.
     pub(super) delivery: Delivery,
     pub(super) spool_directory: Option<PathBuf>,
     pub(super) spool_max_bytes: u64,
     /// Without `auth`, which is put together from the pieces below.
     pub(super) admin: Admin,
-    pub(super) auth: AuthDraft,
+    pub(super) auth: PartialAuth,
 }
 
 /// `admin.auth.*`.
 #[derive(Debug, Default)]
-pub(super) struct AuthDraft {
+pub(super) struct PartialAuth {
     pub(super) bearer: Option<Secret>,
     pub(super) bearer_file: Option<PathBuf>,
     pub(super) username: Option<String>,
@@ -50,7 +50,7 @@ pub(super) struct AuthDraft {
 
 /// `otlp.*` and `service.*`.
 #[derive(Debug)]
-pub(super) struct OtlpDraft {
+pub(super) struct PartialOtlp {
     pub(super) disabled: bool,
     pub(super) general: Destination,
     pub(super) logs: Destination,
@@ -68,7 +68,7 @@ pub(super) struct OtlpDraft {
 /// Where one signal goes, or all of them: what is absent is inherited or derived.
 #[derive(Debug, Default)]
 pub(super) struct Destination {
-    pub(super) endpoint: Option<Target>,
+    pub(super) endpoint: Option<EndpointUrl>,
     pub(super) protocol: Option<Protocol>,
     pub(super) headers: Option<Vec<(String, String)>>,
     pub(super) timeout: Option<Duration>,
@@ -86,16 +86,16 @@ pub(super) struct Exporters {
     pub(super) otlp: bool,
 }
 
-impl Draft {
+impl PartialConfig {
     /// Nothing is set yet, not even a default.
-    pub(super) fn blank() -> Draft {
+    pub(super) fn empty() -> PartialConfig {
         let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-        Draft {
+        PartialConfig {
             listen: nowhere,
             admin_listen: nowhere,
             log: Log { format: LogFormat::Text, level: LogLevel::Info },
             sites: Vec::new(),
-            intake: blank_intake(),
+            intake: empty_intake(),
             rate_per_second: None,
             rate_burst: None,
             tls_certificate: None,
@@ -107,17 +107,17 @@ impl Draft {
             },
             noise: Noise::default(),
             limits: Limits { series: 0, series_idle: Duration::ZERO },
-            otlp: OtlpDraft::blank(),
+            otlp: PartialOtlp::empty(),
             delivery: Delivery { memory_bytes: 0, shutdown_timeout: Duration::ZERO, spool: None },
             spool_directory: None,
             spool_max_bytes: 0,
             admin: Admin { auth: None, unready_after: None },
-            auth: AuthDraft::default(),
+            auth: PartialAuth::default(),
         }
     }
 }
 
-fn blank_intake() -> Intake {
+fn empty_intake() -> Intake {
     Intake {
         max_body_bytes: 0,
         max_reports: 0,
@@ -136,9 +136,9 @@ fn blank_intake() -> Intake {
     }
 }
 
-impl OtlpDraft {
-    fn blank() -> OtlpDraft {
-        OtlpDraft {
+impl PartialOtlp {
+    fn empty() -> PartialOtlp {
+        PartialOtlp {
             disabled: false,
             general: Destination::default(),
             logs: Destination::default(),

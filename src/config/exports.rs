@@ -3,9 +3,9 @@
 
 use std::path::PathBuf;
 
-use super::draft::{Destination, Exporters, OtlpDraft};
-use super::finish::Conflict;
-use super::otlp::Target;
+use super::draft::{Destination, Exporters, PartialOtlp};
+use super::finish::ConflictError;
+use super::otlp::EndpointUrl;
 use super::settings::{ClientTls, Compression, Endpoint, Logs, Metrics, Otlp, Protocol};
 
 /// `service.name` when nobody gives one.
@@ -14,36 +14,36 @@ const SERVICE_NAME_KEY: &str = "service.name";
 
 /// Decides on the exports. Each signal's destination is checked, exported to or not, so that a
 /// mistake in it shows before the day it is switched on.
-pub(super) fn finish(draft: OtlpDraft) -> Result<Otlp, Conflict> {
-    let logs_endpoint = endpoint(&draft.general, &draft.logs, "logs")?;
-    let metrics_endpoint = endpoint(&draft.general, &draft.metrics, "metrics")?;
-    let traces_endpoint = endpoint(&draft.general, &draft.traces, "traces")?;
-    let logs = logs_exporters(&draft);
-    let metrics = metrics_exporters(&draft);
-    let on = !draft.disabled;
-    let (service_name, resource_attributes) = service(draft.service_name, draft.resource_attributes);
+pub(super) fn resolve(partial: PartialOtlp) -> Result<Otlp, ConflictError> {
+    let logs_endpoint = endpoint(&partial.general, &partial.logs, "logs")?;
+    let metrics_endpoint = endpoint(&partial.general, &partial.metrics, "metrics")?;
+    let traces_endpoint = endpoint(&partial.general, &partial.traces, "traces")?;
+    let logs = logs_exporters(&partial);
+    let metrics = metrics_exporters(&partial);
+    let on = !partial.disabled;
+    let (service_name, resource_attributes) = service(partial.service_name, partial.resource_attributes);
     Ok(Otlp {
         logs: Logs { console: logs.console, otlp: (on && logs.otlp).then_some(logs_endpoint) },
         metrics: Metrics {
             otlp: (on && metrics.otlp).then_some(metrics_endpoint),
-            interval: draft.interval,
-            temporality: draft.temporality,
+            interval: partial.interval,
+            temporality: partial.temporality,
         },
-        traces: (on && draft.traces_exported).then_some(traces_endpoint),
+        traces: (on && partial.traces_exported).then_some(traces_endpoint),
         service_name,
         resource_attributes,
     })
 }
 
-fn logs_exporters(draft: &OtlpDraft) -> Exporters {
-    let given = draft.general.endpoint.is_some() || draft.logs.endpoint.is_some();
-    let otlp = given && !draft.disabled;
-    draft.logs_exporters.unwrap_or(Exporters { otlp, console: !otlp })
+fn logs_exporters(partial: &PartialOtlp) -> Exporters {
+    let given = partial.general.endpoint.is_some() || partial.logs.endpoint.is_some();
+    let otlp = given && !partial.disabled;
+    partial.logs_exporters.unwrap_or(Exporters { otlp, console: !otlp })
 }
 
-fn metrics_exporters(draft: &OtlpDraft) -> Exporters {
-    let given = draft.general.endpoint.is_some() || draft.metrics.endpoint.is_some();
-    draft.metrics_exporters.unwrap_or(Exporters { otlp: given, console: false })
+fn metrics_exporters(partial: &PartialOtlp) -> Exporters {
+    let given = partial.general.endpoint.is_some() || partial.metrics.endpoint.is_some();
+    partial.metrics_exporters.unwrap_or(Exporters { otlp: given, console: false })
 }
 
 fn service(name: Option<String>, attributes: Vec<(String, String)>) -> (String, Vec<(String, String)>) {
@@ -55,7 +55,7 @@ fn service(name: Option<String>, attributes: Vec<(String, String)>) -> (String, 
 
 /// The table's defaults fill `general.protocol`, `.insecure` and `.timeout`; what stands behind them
 /// here is never used.
-fn endpoint(general: &Destination, own: &Destination, signal: &str) -> Result<Endpoint, Conflict> {
+fn endpoint(general: &Destination, own: &Destination, signal: &str) -> Result<Endpoint, ConflictError> {
     let protocol = own.protocol.or(general.protocol).unwrap_or(Protocol::HttpProtobuf);
     let insecure = own.insecure.or(general.insecure).unwrap_or_default();
     let own_key = format!("otlp.{signal}.endpoint");
@@ -81,42 +81,42 @@ fn endpoint(general: &Destination, own: &Destination, signal: &str) -> Result<En
 }
 
 /// A signal's own endpoint is posted to as it is; without a path that is `/`.
-fn http_url(target: &Target, key: &str) -> Result<String, Conflict> {
-    let Some(scheme) = target.scheme else { return Err(scheme_missing(key, &target.authority)) };
+fn http_url(target: &EndpointUrl, key: &str) -> Result<String, ConflictError> {
+    let Some(scheme) = target.scheme else { return Err(missing_scheme(key, &target.authority)) };
     let path = if target.rest.is_empty() { "/" } else { &target.rest };
     Ok(format!("{scheme}://{}{path}", target.authority))
 }
 
 /// The general endpoint is a base, to whose path the signal's is added.
-fn http_base(base: &Target, signal: &str) -> Result<String, Conflict> {
+fn http_base(base: &EndpointUrl, signal: &str) -> Result<String, ConflictError> {
     const KEY: &str = "otlp.endpoint";
-    let Some(scheme) = base.scheme else { return Err(scheme_missing(KEY, &base.authority)) };
+    let Some(scheme) = base.scheme else { return Err(missing_scheme(KEY, &base.authority)) };
     if base.rest.contains('?') {
         let message =
             "a base URL cannot have a query; set otlp.logs.endpoint and otlp.metrics.endpoint instead";
-        return Err(Conflict::at(KEY, message));
+        return Err(ConflictError::at(KEY, message));
     }
     Ok(format!("{scheme}://{}{}/v1/{signal}", base.authority, base.rest.trim_end_matches('/')))
 }
 
-fn scheme_missing(key: &str, authority: &str) -> Conflict {
-    Conflict::at(
+fn missing_scheme(key: &str, authority: &str) -> ConflictError {
+    ConflictError::at(
         key,
         format!("over HTTP an endpoint starts with http:// or https://, such as http://{authority}"),
     )
 }
 
 /// gRPC: scheme, host and port; the path is the method's.
-fn grpc_url(target: &Target, insecure: bool, key: &str) -> Result<String, Conflict> {
+fn grpc_url(target: &EndpointUrl, insecure: bool, key: &str) -> Result<String, ConflictError> {
     if !matches!(target.rest.as_str(), "" | "/") {
         let message = format!("a grpc endpoint has no path, found {:?}", target.rest);
-        return Err(Conflict::at(key, message));
+        return Err(ConflictError::at(key, message));
     }
     let scheme = target.scheme.unwrap_or(if insecure { "http" } else { "https" });
     Ok(format!("{scheme}://{}", target.authority))
 }
 
-fn client_tls(general: &Destination, own: &Destination, signal: &str) -> Result<ClientTls, Conflict> {
+fn client_tls(general: &Destination, own: &Destination, signal: &str) -> Result<ClientTls, ConflictError> {
     let pick = |of: fn(&Destination) -> &Option<PathBuf>| of(own).clone().or_else(|| of(general).clone());
     let tls = ClientTls {
         certificate: pick(|d| &d.certificate),
@@ -127,11 +127,11 @@ fn client_tls(general: &Destination, own: &Destination, signal: &str) -> Result<
         if is_own { format!("otlp.{signal}.{name}") } else { format!("otlp.{name}") }
     };
     match (&tls.client_certificate, &tls.client_key) {
-        (Some(_), None) => Err(Conflict::at(
+        (Some(_), None) => Err(ConflictError::at(
             key(own.client_certificate.is_some(), "client_certificate"),
             "needs client_key beside it",
         )),
-        (None, Some(_)) => Err(Conflict::at(
+        (None, Some(_)) => Err(ConflictError::at(
             key(own.client_key.is_some(), "client_key"),
             "needs client_certificate beside it",
         )),

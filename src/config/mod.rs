@@ -24,14 +24,14 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 pub use complaint::ConfigError;
-use complaint::{Complaint, Origin};
-use draft::Draft;
+use complaint::{Source, ValueError};
+use draft::PartialConfig;
 use environment::Environment;
-use layers::Assignment;
-use node::{Node, Value};
+use layers::Override;
+use node::{SpannedValue, Value};
 pub use reference::{Reference, reference, variables};
-use settings::Settings;
-use table::{Fallback, Setting};
+use settings::Config;
+use table::{DefaultValue, Setting};
 
 /// Largest file that is read: far above any real one, so that a wrong path cannot fill the memory.
 const MAX_FILE_BYTES: u64 = 4 << 20;
@@ -60,21 +60,21 @@ pub struct Flag {
 #[derive(Debug)]
 pub struct Loaded {
     /// The settings to run with.
-    pub settings: Settings,
+    pub config: Config,
     file: Option<PathBuf>,
-    effective: Vec<Effective>,
+    resolved: Vec<ResolvedSetting>,
 }
 
 /// A setting's value in effect, as written.
 #[derive(Debug)]
-struct Effective {
+struct ResolvedSetting {
     setting: &'static Setting,
-    node: Node,
-    origin: Origin,
+    node: SpannedValue,
+    source: Source,
 }
 
 impl Loaded {
-    /// Writes every setting as YAML: its comment, its effective value, its origin and its default.
+    /// Writes every setting as YAML: its comment, its effective value, its source and its default.
     /// Loading the output again gives the same settings, but for headers, whose values are masked.
     ///
     /// # Errors
@@ -86,14 +86,14 @@ impl Loaded {
 
     /// One line that says what was read: the file, and how many settings came from where.
     pub fn summary(&self) -> String {
-        let count = |of: fn(&Origin) -> bool| self.effective.iter().filter(|e| of(&e.origin)).count();
+        let count = |of: fn(&Source) -> bool| self.resolved.iter().filter(|e| of(&e.source)).count();
         let file = self.file.as_ref().map_or("no file".to_owned(), |path| path.display().to_string());
         format!(
             "settings from {file}: {}, environment: {}, flags: {}, defaults: {}",
-            count(|o| matches!(o, Origin::File(..))),
-            count(|o| matches!(o, Origin::Environment(_))),
-            count(|o| matches!(o, Origin::Flag(_))),
-            count(|o| matches!(o, Origin::Default)),
+            count(|o| matches!(o, Source::File(..))),
+            count(|o| matches!(o, Source::Environment(_))),
+            count(|o| matches!(o, Source::Flag(_))),
+            count(|o| matches!(o, Source::Default)),
         )
     }
 }
@@ -115,65 +115,65 @@ pub fn load(
     if let Some(path) = &file {
         layers.extend(layers::from_file(path, &read_file(path)?)?);
     }
-    layers.extend(environment.assignments()?);
+    layers.extend(environment.overrides()?);
     layers.extend(layers::from_flags(&flags.settings)?);
-    let (settings, effective) = merge(layers)?;
-    Ok(Loaded { settings, file, effective })
+    let (config, resolved) = merge(layers)?;
+    Ok(Loaded { config, file, resolved })
 }
 
 /// The settings that hold when nobody sets anything.
 #[allow(clippy::expect_used)] // what goes in is the table alone, and a test reads all of it
-pub fn defaults() -> Settings {
+pub fn defaults() -> Config {
     merge(Vec::new()).expect("every default is valid").0
 }
 
 fn read_file(path: &Path) -> Result<String, ConfigError> {
     let fail =
         |error: &dyn std::fmt::Display| ConfigError(format!("{}: cannot be read: {error}", path.display()));
-    let mut source = String::new();
+    let mut text = String::new();
     let file = File::open(path).map_err(|error| fail(&error))?;
-    let bytes = file.take(MAX_FILE_BYTES + 1).read_to_string(&mut source).map_err(|error| fail(&error))?;
+    let bytes = file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text).map_err(|error| fail(&error))?;
     if bytes as u64 > MAX_FILE_BYTES {
         return Err(fail(&format!("it is larger than {MAX_FILE_BYTES} bytes")));
     }
-    Ok(source)
+    Ok(text)
 }
 
-/// Applies the defaults, then the assignments from the lowest layer to the highest.
-fn merge(assignments: Vec<Assignment>) -> Result<(Settings, Vec<Effective>), ConfigError> {
-    let mut draft = Draft::blank();
-    let mut effective = Vec::new();
+/// Applies the defaults, then the overrides from the lowest layer to the highest.
+fn merge(overrides: Vec<Override>) -> Result<(Config, Vec<ResolvedSetting>), ConfigError> {
+    let mut partial = PartialConfig::empty();
+    let mut resolved = Vec::new();
     for setting in table::all() {
-        let entry = Effective { setting, node: default_node(setting), origin: Origin::Default };
+        let entry = ResolvedSetting { setting, node: default_node(setting), source: Source::Default };
         if entry.node.value != Value::Null {
-            apply(&mut draft, &entry)?;
+            apply(&mut partial, &entry)?;
         }
-        effective.push(entry);
+        resolved.push(entry);
     }
-    for Assignment { setting, node, origin } in assignments {
-        let entry = Effective { setting, node, origin };
-        apply(&mut draft, &entry)?;
-        if let Some(place) = effective.iter_mut().find(|e| e.setting.key == entry.setting.key) {
+    for Override { setting, node, source } in overrides {
+        let entry = ResolvedSetting { setting, node, source };
+        apply(&mut partial, &entry)?;
+        if let Some(place) = resolved.iter_mut().find(|e| e.setting.key == entry.setting.key) {
             *place = entry;
         }
     }
-    let settings = finish::finish(draft).map_err(|conflict| {
-        let entry = effective.iter().find(|entry| entry.setting.key == conflict.key);
-        conflict.complaint.about(&conflict.key, entry.map_or(&Origin::Default, |entry| &entry.origin))
+    let config = finish::validate(partial).map_err(|conflict| {
+        let entry = resolved.iter().find(|entry| entry.setting.key == conflict.key);
+        conflict.error.locate(&conflict.key, entry.map_or(&Source::Default, |entry| &entry.source))
     })?;
-    Ok((settings, effective))
+    Ok((config, resolved))
 }
 
-fn apply(draft: &mut Draft, entry: &Effective) -> Result<(), ConfigError> {
-    let complain = |complaint: Complaint| complaint.about(entry.setting.key, &entry.origin);
-    (entry.setting.set)(draft, &entry.node).map_err(complain)
+fn apply(partial: &mut PartialConfig, entry: &ResolvedSetting) -> Result<(), ConfigError> {
+    let locate = |error: ValueError| error.locate(entry.setting.key, &entry.source);
+    (entry.setting.set)(partial, &entry.node).map_err(locate)
 }
 
 /// The default's node. That each is YAML a test makes sure of; what were not would be refused as the
 /// text it is.
-fn default_node(setting: &Setting) -> Node {
+fn default_node(setting: &Setting) -> SpannedValue {
     match setting.default {
-        Fallback::Is(yaml) => node::parse(yaml).unwrap_or_else(|_| Node::text(yaml)),
-        Fallback::Unset(_) => Node { line: 1, value: Value::Null },
+        DefaultValue::Yaml(yaml) => node::parse(yaml).unwrap_or_else(|_| SpannedValue::text(yaml)),
+        DefaultValue::Unset(_) => SpannedValue { line: 1, value: Value::Null },
     }
 }

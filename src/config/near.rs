@@ -1,7 +1,7 @@
 //! "Did you mean": the known word that a misspelt one is nearest to.
 
 /// The nearest of `known`, where one is near enough to be meant.
-pub(super) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(super) fn suggest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let length = word.chars().count();
     let most = ((length / 4).max(1) + 1).min(length.saturating_sub(1));
     known
@@ -12,8 +12,8 @@ pub(super) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> O
 }
 
 /// `; did you mean X?`, or nothing.
-pub(super) fn hint<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {
-    nearest(word, known).map(|known| format!("; did you mean {known}?")).unwrap_or_default()
+pub(super) fn suggestion<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {
+    suggest(word, known).map(|known| format!("; did you mean {known}?")).unwrap_or_default()
 }
 
 /// Levenshtein's distance, in characters.
@@ -57,13 +57,13 @@ mod tests {
     #[test]
     fn only_what_may_be_meant_is_suggested() {
         let known = || ["hosts", "name", "events_per_second"].into_iter();
-        assert_eq!(nearest("host", known()), Some("hosts"));
-        assert_eq!(nearest("nmae", known()), Some("name"));
-        assert_eq!(nearest("event_per_seconds", known()), Some("events_per_second"));
-        assert_eq!(nearest("colour", known()), None);
-        assert_eq!(nearest("x", ["y", "z"].into_iter()), None);
-        assert_eq!(nearest("", known()), None);
-        assert_eq!(hint("host", known()), "; did you mean hosts?");
-        assert_eq!(hint("colour", known()), "");
+        assert_eq!(suggest("host", known()), Some("hosts"));
+        assert_eq!(suggest("nmae", known()), Some("name"));
+        assert_eq!(suggest("event_per_seconds", known()), Some("events_per_second"));
+        assert_eq!(suggest("colour", known()), None);
+        assert_eq!(suggest("x", ["y", "z"].into_iter()), None);
+        assert_eq!(suggest("", known()), None);
+        assert_eq!(suggestion("host", known()), "; did you mean hosts?");
+        assert_eq!(suggestion("colour", known()), "");
     }
 }

@@ -9,7 +9,7 @@ use serde_saphyr::{MessageFormatter, Options, Spanned, UserMessageFormatter};
 
 /// One value and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Node {
+pub(super) struct SpannedValue {
     /// The line, counted from 1.
     pub(super) line: usize,
     /// What stands there.
@@ -24,9 +24,9 @@ pub(super) enum Value {
     /// A scalar's text, unquoted, its YAML type not looked at.
     Text(String),
     /// A list.
-    List(Vec<Node>),
+    List(Vec<SpannedValue>),
     /// A map in the order written; no key stands twice.
-    Map(Vec<(Key, Node)>),
+    Map(Vec<(Key, SpannedValue)>),
 }
 
 /// A map's key.
@@ -47,21 +47,21 @@ pub(super) struct SyntaxError {
     pub(super) message: String,
 }
 
-impl Node {
+impl SpannedValue {
     /// A scalar that stands in no file.
-    pub(super) fn text(text: impl Into<String>) -> Node {
-        Node { line: 1, value: Value::Text(text.into()) }
+    pub(super) fn text(text: impl Into<String>) -> SpannedValue {
+        SpannedValue { line: 1, value: Value::Text(text.into()) }
     }
 
     /// What a message says was found here: short, on one line, and the text only of a scalar.
-    pub(super) fn found(&self) -> String {
-        const SHOWN: usize = 60;
+    pub(super) fn describe(&self) -> String {
+        const MAX_SHOWN_CHARS: usize = 60;
         match &self.value {
             Value::Null => "nothing".into(),
             Value::List(_) => "a list".into(),
             Value::Map(_) => "a map".into(),
-            Value::Text(text) if text.chars().count() > SHOWN => {
-                format!("{:?}", text.chars().take(SHOWN).chain(['…']).collect::<String>())
+            Value::Text(text) if text.chars().count() > MAX_SHOWN_CHARS => {
+                format!("{:?}", text.chars().take(MAX_SHOWN_CHARS).chain(['…']).collect::<String>())
             }
             Value::Text(text) => format!("{text:?}"),
         }
@@ -69,13 +69,13 @@ impl Node {
 }
 
 /// Reads one YAML document. An empty one is `Null`.
-pub(super) fn parse(source: &str) -> Result<Node, SyntaxError> {
+pub(super) fn parse(source: &str) -> Result<SpannedValue, SyntaxError> {
     match serde_saphyr::from_str_with_options::<Spanned<Raw>>(source, options()) {
         Ok(raw) => Ok(raw_to_node(raw, source)),
         Err(error)
             if matches!(error.without_snippet(), serde_saphyr::Error::Eof { .. }) && is_blank(source) =>
         {
-            Ok(Node { line: 1, value: Value::Null })
+            Ok(SpannedValue { line: 1, value: Value::Null })
         }
         Err(error) => Err(SyntaxError {
             line: error.location().map(|location| line(&location)),
@@ -109,7 +109,7 @@ enum Raw {
     Map(Vec<(Spanned<String>, Spanned<Raw>)>),
 }
 
-fn raw_to_node(raw: Spanned<Raw>, source: &str) -> Node {
+fn raw_to_node(raw: Spanned<Raw>, source: &str) -> SpannedValue {
     let line_here = line(&raw.referenced);
     let value = match raw.value {
         Raw::Null => Value::Null,
@@ -126,7 +126,7 @@ fn raw_to_node(raw: Spanned<Raw>, source: &str) -> Node {
                 .collect(),
         ),
     };
-    Node { line: line_here, value }
+    SpannedValue { line: line_here, value }
 }
 
 /// The text of a plain scalar that YAML would rather have as a number or a boolean.
@@ -269,7 +269,7 @@ mod tests {
     #[test]
     fn an_alias_keeps_the_text_and_has_its_own_line() {
         let Value::Map(entries) = parse("a: &n 0x10\nb: *n\n").unwrap().value else { panic!() };
-        assert_eq!(entries[1].1, Node { line: 2, value: Value::Text("0x10".into()) });
+        assert_eq!(entries[1].1, SpannedValue { line: 2, value: Value::Text("0x10".into()) });
     }
 
     #[test]
@@ -303,11 +303,11 @@ mod tests {
 
     #[test]
     fn what_was_found_is_short() {
-        assert_eq!(Node::text("lots").found(), "\"lots\"");
-        assert_eq!(Node::text("a\nb").found(), "\"a\\nb\"");
-        assert_eq!(Node::text("x".repeat(100)).found(), format!("\"{}…\"", "x".repeat(60)));
-        assert_eq!(parse("[a]").unwrap().found(), "a list");
-        assert_eq!(parse("{a: b}").unwrap().found(), "a map");
-        assert_eq!(parse("~").unwrap().found(), "nothing");
+        assert_eq!(SpannedValue::text("lots").describe(), "\"lots\"");
+        assert_eq!(SpannedValue::text("a\nb").describe(), "\"a\\nb\"");
+        assert_eq!(SpannedValue::text("x".repeat(100)).describe(), format!("\"{}…\"", "x".repeat(60)));
+        assert_eq!(parse("[a]").unwrap().describe(), "a list");
+        assert_eq!(parse("{a: b}").unwrap().describe(), "a map");
+        assert_eq!(parse("~").unwrap().describe(), "nothing");
     }
 }

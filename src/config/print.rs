@@ -4,12 +4,12 @@
 use std::io::{self, Write};
 
 use super::Loaded;
-use super::complaint::Origin;
-use super::node::{Node, Value};
-use super::table::{Fallback, Setting};
+use super::complaint::Source;
+use super::node::{SpannedValue, Value};
+use super::table::{DefaultValue, Setting};
 
 /// What stands for a secret.
-const MASK: &str = "***";
+const REDACTED: &str = "***";
 
 /// Writes every setting. Secret values are masked; with those, the file cannot be loaded as it is.
 pub(super) fn write(loaded: &Loaded, out: &mut dyn Write) -> io::Result<()> {
@@ -19,14 +19,14 @@ pub(super) fn write(loaded: &Loaded, out: &mut dyn Write) -> io::Result<()> {
         "# A setting's variable is LOOKOUT_ and its key, INTAKE_MAX_BODY_BYTES; its flag --set KEY=VALUE."
     )?;
     let mut open: Vec<&str> = Vec::new();
-    for effective in &loaded.effective {
-        let mut sections: Vec<&str> = effective.setting.key.split('.').collect();
+    for resolved in &loaded.resolved {
+        let mut sections: Vec<&str> = resolved.setting.key.split('.').collect();
         let leaf = sections.pop().unwrap_or_default();
         let common = open.iter().zip(&sections).take_while(|(a, b)| a == b).count();
         for (depth, section) in sections.iter().enumerate().skip(common) {
             writeln!(out, "{:indent$}{section}:", "", indent = depth * 2)?;
         }
-        write_setting(effective.setting, &effective.node, &effective.origin, leaf, sections.len() * 2, out)?;
+        write_setting(resolved.setting, &resolved.node, &resolved.source, leaf, sections.len() * 2, out)?;
         open = sections;
     }
     Ok(())
@@ -34,8 +34,8 @@ pub(super) fn write(loaded: &Loaded, out: &mut dyn Write) -> io::Result<()> {
 
 fn write_setting(
     setting: &Setting,
-    node: &Node,
-    origin: &Origin,
+    node: &SpannedValue,
+    source: &Source,
     leaf: &str,
     indent: usize,
     out: &mut dyn Write,
@@ -46,40 +46,40 @@ fn write_setting(
     if !also.is_empty() {
         writeln!(out, "{margin}# Also set by {}.", also.join(", "))?;
     }
-    let note = note(setting, origin);
+    let provenance = provenance(setting, source);
     match &node.value {
         Value::List(items) if items.iter().any(|item| matches!(item.value, Value::Map(_))) => {
-            writeln!(out, "{margin}{leaf}: # {note}")?;
+            writeln!(out, "{margin}{leaf}: # {provenance}")?;
             items.iter().try_for_each(|item| writeln!(out, "{margin}  - {}", yaml(item, false)))
         }
-        Value::Null => writeln!(out, "{margin}{leaf}: # {note}"),
-        _ => writeln!(out, "{margin}{leaf}: {} # {note}", yaml(node, setting.secret)),
+        Value::Null => writeln!(out, "{margin}{leaf}: # {provenance}"),
+        _ => writeln!(out, "{margin}{leaf}: {} # {provenance}", yaml(node, setting.secret)),
     }
 }
 
-fn note(setting: &Setting, origin: &Origin) -> String {
-    let note = match (origin, setting.default) {
-        (Origin::Default, Fallback::Is(_)) => "default".to_owned(),
-        (Origin::Default, Fallback::Unset(meaning)) => format!("not set: {meaning}"),
-        (origin, Fallback::Is(default)) => format!("{origin} (default {default})"),
-        (origin, Fallback::Unset(meaning)) => format!("{origin} (default not set: {meaning})"),
+fn provenance(setting: &Setting, source: &Source) -> String {
+    let provenance = match (source, setting.default) {
+        (Source::Default, DefaultValue::Yaml(_)) => "default".to_owned(),
+        (Source::Default, DefaultValue::Unset(meaning)) => format!("not set: {meaning}"),
+        (source, DefaultValue::Yaml(default)) => format!("{source} (default {default})"),
+        (source, DefaultValue::Unset(meaning)) => format!("{source} (default not set: {meaning})"),
     };
     // A file's name may hold anything; a comment ends where the line does.
-    note.replace(char::is_control, "?")
+    provenance.replace(char::is_control, "?")
 }
 
 /// A node on one line.
-fn yaml(node: &Node, masked: bool) -> String {
+fn yaml(node: &SpannedValue, masked: bool) -> String {
     match &node.value {
         Value::Null => "~".to_owned(),
-        Value::Text(_) if masked => quoted(MASK),
+        Value::Text(_) if masked => quoted(REDACTED),
         Value::Text(text) => scalar(text),
         Value::List(items) => {
             let items: Vec<String> = items.iter().map(|item| yaml(item, masked)).collect();
             format!("[{}]", items.join(", "))
         }
         Value::Map(entries) => {
-            let entry = |(key, item): &(super::node::Key, Node)| {
+            let entry = |(key, item): &(super::node::Key, SpannedValue)| {
                 format!("{}: {}", scalar(&key.text), yaml(item, masked))
             };
             format!("{{{}}}", entries.iter().map(entry).collect::<Vec<_>>().join(", "))
@@ -150,11 +150,14 @@ mod tests {
             "%",
             "@",
         ] {
-            let node = Node {
+            let node = SpannedValue {
                 line: 1,
                 value: Value::Map(vec![(
                     super::super::node::Key { line: 1, text: "k".into() },
-                    Node { line: 1, value: Value::List(vec![Node::text(text), Node::text(text)]) },
+                    SpannedValue {
+                        line: 1,
+                        value: Value::List(vec![SpannedValue::text(text), SpannedValue::text(text)]),
+                    },
                 )]),
             };
             let printed = yaml(&node, false);

@@ -8,71 +8,68 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::complaint::Complaint;
+use super::complaint::ValueError;
 use super::near;
-use super::node::{Key, Node, Value};
+use super::node::{Key, SpannedValue, Value};
 use super::settings::Secret;
 
-/// What a reader gives.
-pub(super) type Read<T> = Result<T, Complaint>;
-
 /// A scalar's text; `what` is said when there is none.
-pub(super) fn scalar<'a>(node: &'a Node, what: &str) -> Read<&'a str> {
+pub(super) fn scalar<'a>(node: &'a SpannedValue, what: &str) -> Result<&'a str, ValueError> {
     match &node.value {
         Value::Text(text) => Ok(text),
-        _ => Err(Complaint::expected(what, node)),
+        _ => Err(ValueError::expected(what, node)),
     }
 }
 
 /// A text that is not empty.
-pub(super) fn text(node: &Node) -> Read<String> {
+pub(super) fn text(node: &SpannedValue) -> Result<String, ValueError> {
     match scalar(node, "a text")? {
-        "" => Err(Complaint::expected("a text that is not empty", node)),
+        "" => Err(ValueError::expected("a text that is not empty", node)),
         text => Ok(text.to_owned()),
     }
 }
 
 /// A secret. No message repeats what was found.
-pub(super) fn secret(node: &Node) -> Read<Secret> {
+pub(super) fn secret(node: &SpannedValue) -> Result<Secret, ValueError> {
     const WHAT: &str = "a text without line breaks that is not empty";
     match scalar(node, WHAT)? {
         text if text.is_empty() || text.contains(char::is_control) => {
-            Err(Complaint::new(format!("expected {WHAT}, found something else")))
+            Err(ValueError::new(format!("expected {WHAT}, found something else")))
         }
         text => Ok(Secret::Given(text.to_owned())),
     }
 }
 
 /// The name of a user, as basic authentication takes it.
-pub(super) fn user_name(node: &Node) -> Read<String> {
+pub(super) fn user_name(node: &SpannedValue) -> Result<String, ValueError> {
     match text(node)? {
         name if name.contains(':') || name.contains(char::is_control) => {
-            Err(Complaint::expected("a name without colons", node))
+            Err(ValueError::expected("a name without colons", node))
         }
         name => Ok(name),
     }
 }
 
 /// A path to a file. That it exists is the business of whoever opens it.
-pub(super) fn path(node: &Node) -> Read<PathBuf> {
+pub(super) fn path(node: &SpannedValue) -> Result<PathBuf, ValueError> {
     match scalar(node, "the path of a file")? {
-        "" => Err(Complaint::expected("the path of a file", node)),
+        "" => Err(ValueError::expected("the path of a file", node)),
         path => Ok(path.into()),
     }
 }
 
 /// `true` or `false`.
-pub(super) fn boolean(node: &Node) -> Read<bool> {
+pub(super) fn boolean(node: &SpannedValue) -> Result<bool, ValueError> {
     choice(node, &[("true", true), ("false", false)])
 }
 
 /// One of a few words, in whatever case.
-pub(super) fn choice<T: Copy>(node: &Node, words: &[(&str, T)]) -> Read<T> {
+pub(super) fn choice<T: Copy>(node: &SpannedValue, words: &[(&str, T)]) -> Result<T, ValueError> {
     let found = match &node.value {
         Value::Text(text) => words.iter().find(|(word, _)| word.eq_ignore_ascii_case(text)),
         _ => None,
     };
-    found.map(|(_, value)| *value).ok_or_else(|| Complaint::expected(one_of(words), node))
+    found.map(|(_, value)| *value).ok_or_else(|| ValueError::expected(one_of(words), node))
 }
 
 fn one_of<T>(words: &[(&str, T)]) -> String {
@@ -85,7 +82,7 @@ fn one_of<T>(words: &[(&str, T)]) -> String {
 }
 
 /// A whole number within bounds.
-pub(super) fn number<T>(node: &Node, bounds: RangeInclusive<T>) -> Read<T>
+pub(super) fn number<T>(node: &SpannedValue, bounds: RangeInclusive<T>) -> Result<T, ValueError>
 where
     T: std::str::FromStr + PartialOrd + std::fmt::Display,
 {
@@ -95,7 +92,7 @@ where
         .filter(|text| text.bytes().all(|b| b.is_ascii_digit()))
         .and_then(|text| text.parse().ok())
         .filter(|number| bounds.contains(number))
-        .ok_or_else(|| Complaint::expected(what(), node))
+        .ok_or_else(|| ValueError::expected(what(), node))
 }
 
 const SIZE_UNITS: &[(&str, usize)] = &[
@@ -111,7 +108,7 @@ const SIZE_UNITS: &[(&str, usize)] = &[
 ];
 
 /// A number of bytes, `1MiB` or `65536`, of at least `least` (which the message calls `at_least`).
-pub(super) fn size(node: &Node, least: usize, at_least: &str) -> Read<usize> {
+pub(super) fn size(node: &SpannedValue, least: usize, at_least: &str) -> Result<usize, ValueError> {
     let text = scalar(node, "a size such as 1MiB or 65536")?;
     let (digits, unit) = split_number(text);
     let bytes = SIZE_UNITS
@@ -119,9 +116,9 @@ pub(super) fn size(node: &Node, least: usize, at_least: &str) -> Read<usize> {
         .find(|(name, _)| *name == unit)
         .and_then(|(_, factor)| digits.parse::<usize>().ok()?.checked_mul(*factor));
     match bytes {
-        None => Err(Complaint::expected("a size such as 1MiB or 65536", node)),
+        None => Err(ValueError::expected("a size such as 1MiB or 65536", node)),
         Some(bytes) if bytes < least => {
-            Err(Complaint::expected(format!("a size of at least {at_least}"), node))
+            Err(ValueError::expected(format!("a size of at least {at_least}"), node))
         }
         Some(bytes) => Ok(bytes),
     }
@@ -131,16 +128,16 @@ const TIME_UNITS: &[(&str, u64)] =
     &[("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
 /// Ten years: no bound that anybody meets, and instants can still be added up.
-const LONGEST: u64 = 3650 * 86_400_000;
+const MAX_DURATION_MS: u64 = 3650 * 86_400_000;
 
 /// A span of time, `10s`, `500ms` or `1h30m`, that is not zero.
-pub(super) fn duration(node: &Node) -> Read<Duration> {
+pub(super) fn duration(node: &SpannedValue) -> Result<Duration, ValueError> {
     const WHAT: &str = "a duration such as 10s, 500ms or 24h";
     let text = scalar(node, WHAT)?;
     match milliseconds(text) {
-        None => Err(Complaint::expected(WHAT, node)),
-        Some(0) => Err(Complaint::expected("a duration longer than 0", node)),
-        Some(ms) if ms > LONGEST => Err(Complaint::expected("a duration of at most 3650d", node)),
+        None => Err(ValueError::expected(WHAT, node)),
+        Some(0) => Err(ValueError::expected("a duration longer than 0", node)),
+        Some(ms) if ms > MAX_DURATION_MS => Err(ValueError::expected("a duration of at most 3650d", node)),
         Some(ms) => Ok(Duration::from_millis(ms)),
     }
 }
@@ -165,48 +162,55 @@ fn split_number(text: &str) -> (&str, &str) {
 }
 
 /// `off`, or a duration.
-pub(super) fn duration_or_off(node: &Node) -> Read<Option<Duration>> {
+pub(super) fn duration_or_off(node: &SpannedValue) -> Result<Option<Duration>, ValueError> {
     match &node.value {
         Value::Text(text) if text.eq_ignore_ascii_case("off") => Ok(None),
         Value::Text(text) if milliseconds(text).is_some() => duration(node).map(Some),
-        _ => Err(Complaint::expected("off or a duration such as 10s, 500ms or 24h", node)),
+        _ => Err(ValueError::expected("off or a duration such as 10s, 500ms or 24h", node)),
     }
 }
 
 /// An address to listen on.
-pub(super) fn address(node: &Node) -> Read<SocketAddr> {
+pub(super) fn address(node: &SpannedValue) -> Result<SocketAddr, ValueError> {
     const WHAT: &str = "an address and a port such as 0.0.0.0:8480 or [::]:8480";
-    scalar(node, WHAT)?.parse().map_err(|_| Complaint::expected(WHAT, node))
+    scalar(node, WHAT)?.parse().map_err(|_| ValueError::expected(WHAT, node))
 }
 
 /// A network such as `10.0.0.0/8`, or one address.
-pub(super) fn network(node: &Node) -> Read<IpNet> {
+pub(super) fn network(node: &SpannedValue) -> Result<IpNet, ValueError> {
     const WHAT: &str = "a network such as 10.0.0.0/8 or an address";
     let text = scalar(node, WHAT)?;
     text.parse::<IpNet>()
         .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
-        .map_err(|_| Complaint::expected(WHAT, node))
+        .map_err(|_| ValueError::expected(WHAT, node))
 }
 
-/// A list, each item read by `item`; a complaint says which.
-pub(super) fn list<T>(node: &Node, item: impl Fn(&Node) -> Read<T>) -> Read<Vec<T>> {
-    let Value::List(items) = &node.value else { return Err(Complaint::expected("a list", node)) };
+/// A list, each item read by `item`; an error names its index.
+pub(super) fn list<T>(
+    node: &SpannedValue,
+    item: impl Fn(&SpannedValue) -> Result<T, ValueError>,
+) -> Result<Vec<T>, ValueError> {
+    let Value::List(items) = &node.value else { return Err(ValueError::expected("a list", node)) };
     items
         .iter()
         .enumerate()
-        .map(|(index, node)| item(node).map_err(|complaint| complaint.under(format!("[{index}]"))))
+        .map(|(index, node)| item(node).map_err(|error| error.in_path(format!("[{index}]"))))
         .collect()
 }
 
 /// A map with none but the `known` keys; gives the way to its values.
-pub(super) fn record<'a>(node: &'a Node, what: &str, known: &[&str]) -> Read<Record<'a>> {
-    let Value::Map(entries) = &node.value else { return Err(Complaint::expected(what, node)) };
+pub(super) fn record<'a>(
+    node: &'a SpannedValue,
+    what: &str,
+    known: &[&str],
+) -> Result<Record<'a>, ValueError> {
+    let Value::Map(entries) = &node.value else { return Err(ValueError::expected(what, node)) };
     match entries.iter().find(|(key, _)| !known.contains(&key.text.as_str())) {
         None => Ok(Record { line: node.line, entries }),
         Some((key, _)) => {
-            let hint = near::hint(&key.text, known.iter().copied());
-            let message = format!("unknown key{hint} (known are {})", known.join(", "));
-            Err(Complaint::new(message).under(format!(".{}", key.text)).on(key.line))
+            let suggestion = near::suggestion(&key.text, known.iter().copied());
+            let message = format!("unknown key{suggestion} (known are {})", known.join(", "));
+            Err(ValueError::new(message).in_path(format!(".{}", key.text)).at_line(key.line))
         }
     }
 }
@@ -214,21 +218,30 @@ pub(super) fn record<'a>(node: &'a Node, what: &str, known: &[&str]) -> Read<Rec
 /// A map whose keys are known to be valid.
 pub(super) struct Record<'a> {
     line: usize,
-    entries: &'a [(Key, Node)],
+    entries: &'a [(Key, SpannedValue)],
 }
 
 impl Record<'_> {
     /// The value of a key, or nothing where it is absent or null.
-    pub(super) fn optional<T>(&self, key: &str, read: impl Fn(&Node) -> Read<T>) -> Read<Option<T>> {
+    pub(super) fn optional<T>(
+        &self,
+        key: &str,
+        read: impl Fn(&SpannedValue) -> Result<T, ValueError>,
+    ) -> Result<Option<T>, ValueError> {
         let node = self.entries.iter().find(|(k, _)| k.text == key).map(|(_, node)| node);
         node.filter(|node| node.value != Value::Null)
-            .map(|node| read(node).map_err(|complaint| complaint.under(format!(".{key}"))))
+            .map(|node| read(node).map_err(|error| error.in_path(format!(".{key}"))))
             .transpose()
     }
 
     /// The value of a key that has to be there.
-    pub(super) fn required<T>(&self, key: &str, read: impl Fn(&Node) -> Read<T>) -> Read<T> {
-        self.optional(key, read)?.ok_or_else(|| Complaint::new(format!("{key} is missing")).on(self.line))
+    pub(super) fn required<T>(
+        &self,
+        key: &str,
+        read: impl Fn(&SpannedValue) -> Result<T, ValueError>,
+    ) -> Result<T, ValueError> {
+        self.optional(key, read)?
+            .ok_or_else(|| ValueError::new(format!("{key} is missing")).at_line(self.line))
     }
 }
 
@@ -237,9 +250,9 @@ mod tests {
     use super::super::node::parse;
     use super::*;
 
-    fn said<T: std::fmt::Debug>(read: Read<T>) -> String {
-        let complaint = read.unwrap_err();
-        complaint.about("k", &super::super::complaint::Origin::Default).to_string()
+    fn said<T: std::fmt::Debug>(read: Result<T, ValueError>) -> String {
+        let error = read.unwrap_err();
+        error.locate("k", &super::super::complaint::Source::Default).to_string()
     }
 
     #[test]
@@ -253,14 +266,14 @@ mod tests {
             ("3kB", 3000),
             ("1GB", 1_000_000_000),
         ] {
-            assert_eq!(size(&Node::text(text), 0, "0"), Ok(bytes));
+            assert_eq!(size(&SpannedValue::text(text), 0, "0"), Ok(bytes));
         }
         for text in ["", "MiB", "1 MiB", "1mib", "1.5MiB", "-1", "+1", "lots", "99999999999999999999GiB"] {
             let message = format!("k: expected a size such as 1MiB or 65536, found {text:?}");
-            assert_eq!(said(size(&Node::text(text), 0, "0")), message);
+            assert_eq!(said(size(&SpannedValue::text(text), 0, "0")), message);
         }
         assert_eq!(
-            said(size(&Node::text("9"), 10, "10B")),
+            said(size(&SpannedValue::text("9"), 10, "10B")),
             "k: expected a size of at least 10B, found \"9\""
         );
     }
@@ -275,46 +288,49 @@ mod tests {
             ("1h30m", 5_400_000),
             ("7d", 604_800_000),
         ] {
-            assert_eq!(duration(&Node::text(text)), Ok(Duration::from_millis(ms)));
+            assert_eq!(duration(&SpannedValue::text(text)), Ok(Duration::from_millis(ms)));
         }
         for text in ["", "10", "s", "10 s", "1.5s", "-1s", "10sec", "1h30", "99999999999999999999h"] {
             let message = format!("k: expected a duration such as 10s, 500ms or 24h, found {text:?}");
-            assert_eq!(said(duration(&Node::text(text))), message);
+            assert_eq!(said(duration(&SpannedValue::text(text))), message);
         }
-        assert_eq!(said(duration(&Node::text("0s"))), "k: expected a duration longer than 0, found \"0s\"");
+        assert_eq!(
+            said(duration(&SpannedValue::text("0s"))),
+            "k: expected a duration longer than 0, found \"0s\""
+        );
         let message = "k: expected a duration of at most 3650d, found \"9999d\"";
-        assert_eq!(said(duration(&Node::text("9999d"))), message);
-        assert_eq!(duration_or_off(&Node::text("off")), Ok(None));
-        assert_eq!(duration_or_off(&Node::text("5s")), Ok(Some(Duration::from_secs(5))));
+        assert_eq!(said(duration(&SpannedValue::text("9999d"))), message);
+        assert_eq!(duration_or_off(&SpannedValue::text("off")), Ok(None));
+        assert_eq!(duration_or_off(&SpannedValue::text("5s")), Ok(Some(Duration::from_secs(5))));
         let message = "k: expected off or a duration such as 10s, 500ms or 24h, found \"never\"";
-        assert_eq!(said(duration_or_off(&Node::text("never"))), message);
+        assert_eq!(said(duration_or_off(&SpannedValue::text("never"))), message);
     }
 
     #[test]
     fn numbers_words_and_booleans() {
-        assert_eq!(number(&Node::text("7"), 1..=7u32), Ok(7));
+        assert_eq!(number(&SpannedValue::text("7"), 1..=7u32), Ok(7));
         for text in ["", "0", "8", "1e0", "0x1", "+1", "-1", "1_0", "99999999999999999999"] {
             let message = format!("k: expected a whole number from 1 to 7, found {text:?}");
-            assert_eq!(said(number(&Node::text(text), 1..=7u32)), message);
+            assert_eq!(said(number(&SpannedValue::text(text), 1..=7u32)), message);
         }
         let words = [("a", 1), ("b", 2), ("c", 3)];
-        assert_eq!(choice(&Node::text("B"), &words), Ok(2));
-        assert_eq!(said(choice(&Node::text("d"), &words)), "k: expected a, b or c, found \"d\"");
-        assert_eq!(boolean(&Node::text("True")), Ok(true));
-        assert_eq!(said(boolean(&Node::text("yes"))), "k: expected true or false, found \"yes\"");
+        assert_eq!(choice(&SpannedValue::text("B"), &words), Ok(2));
+        assert_eq!(said(choice(&SpannedValue::text("d"), &words)), "k: expected a, b or c, found \"d\"");
+        assert_eq!(boolean(&SpannedValue::text("True")), Ok(true));
+        assert_eq!(said(boolean(&SpannedValue::text("yes"))), "k: expected true or false, found \"yes\"");
     }
 
     #[test]
     fn addresses_networks_and_texts() {
-        assert_eq!(address(&Node::text("[::1]:0")), Ok("[::1]:0".parse().unwrap()));
+        assert_eq!(address(&SpannedValue::text("[::1]:0")), Ok("[::1]:0".parse().unwrap()));
         let message = "k: expected an address and a port such as 0.0.0.0:8480 or [::]:8480, found \":80\"";
-        assert_eq!(said(address(&Node::text(":80"))), message);
-        assert_eq!(network(&Node::text("10.0.0.0/8")), Ok("10.0.0.0/8".parse().unwrap()));
-        assert_eq!(network(&Node::text("::1")), Ok("::1/128".parse().unwrap()));
+        assert_eq!(said(address(&SpannedValue::text(":80"))), message);
+        assert_eq!(network(&SpannedValue::text("10.0.0.0/8")), Ok("10.0.0.0/8".parse().unwrap()));
+        assert_eq!(network(&SpannedValue::text("::1")), Ok("::1/128".parse().unwrap()));
         let message = "k: expected a network such as 10.0.0.0/8 or an address, found \"10/8\"";
-        assert_eq!(said(network(&Node::text("10/8"))), message);
-        assert_eq!(said(text(&Node::text(""))), "k: expected a text that is not empty, found \"\"");
-        assert_eq!(said(path(&Node::text(""))), "k: expected the path of a file, found \"\"");
+        assert_eq!(said(network(&SpannedValue::text("10/8"))), message);
+        assert_eq!(said(text(&SpannedValue::text(""))), "k: expected a text that is not empty, found \"\"");
+        assert_eq!(said(path(&SpannedValue::text(""))), "k: expected the path of a file, found \"\"");
         assert_eq!(said(text(&parse("[a]").unwrap())), "k: expected a text, found a list");
     }
 
@@ -323,7 +339,7 @@ mod tests {
         let node = parse("[1, 2, x]").unwrap();
         let message = "k[2]: expected a whole number from 1 to 9, found \"x\"";
         assert_eq!(said(list(&node, |n| number(n, 1..=9u32))), message);
-        assert_eq!(said(list(&Node::text("x"), text)), "k: expected a list, found \"x\"");
+        assert_eq!(said(list(&SpannedValue::text("x"), text)), "k: expected a list, found \"x\"");
         let node = parse("{name: x, hots: y}").unwrap();
         let message = "k.hots: unknown key; did you mean hosts? (known are name, hosts)";
         assert_eq!(said(record(&node, "a site", &["name", "hosts"]).map(|_| ())), message);

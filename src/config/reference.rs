@@ -1,7 +1,7 @@
 //! The table of settings as documentation needs it, so that what is documented is what is read.
 
 use super::environment::CONFIG;
-use super::table::{self, Fallback, Otel};
+use super::table::{self, DefaultValue, Otel};
 
 /// One setting, for whoever documents it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,8 +23,8 @@ pub fn reference() -> impl Iterator<Item = Reference> {
     table::all().map(|setting| Reference {
         key: setting.key,
         default: match setting.default {
-            Fallback::Is(yaml) => Ok(yaml),
-            Fallback::Unset(words) => Err(words),
+            DefaultValue::Yaml(yaml) => Ok(yaml),
+            DefaultValue::Unset(words) => Err(words),
         },
         variable: setting.environment(),
         otel: setting.otel.iter().map(Otel::name).collect(),

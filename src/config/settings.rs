@@ -9,7 +9,7 @@ use ipnet::IpNet;
 
 /// Everything the daemon was told, after flags, environment, file and defaults were merged.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Settings {
+pub struct Config {
     /// Where intake (public) listens.
     pub listen: SocketAddr,
     /// Where admin (metrics, health) listens.
@@ -17,7 +17,7 @@ pub struct Settings {
     /// The daemon's own diagnostics on stderr.
     pub log: Log,
     /// The configured sites; empty means that every report's own host is its site.
-    pub sites: Vec<Site>,
+    pub sites: Vec<SiteConfig>,
     /// What intake accepts, and how much of it.
     pub intake: Intake,
     /// What is cut from reports before anything leaves the process.
@@ -65,7 +65,7 @@ pub enum LogLevel {
 
 /// One entry of `sites`.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Site {
+pub struct SiteConfig {
     /// The label value and the last segment of `/report/{site}`: 1 to 64 of `[A-Za-z0-9._-]`.
     pub name: String,
     /// Lower-case hosts, each exact or `*.` and a suffix.
@@ -220,7 +220,7 @@ pub struct Limits {
 
 impl Limits {
     /// With fewer samples than this some family would have no room for a series of its own.
-    pub const LEAST_SERIES: usize = 1000;
+    pub const MIN_SERIES: usize = 1000;
 }
 
 /// `otlp.*`, the standard `OTEL_*` variables in settings' clothes.

@@ -4,78 +4,77 @@
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::complaint::Complaint;
-use super::node::{Node, Value};
-use super::read::{self, Read};
-use super::settings::{NoiseField, NoiseRule, Site};
+use super::complaint::ValueError;
+use super::node::{SpannedValue, Value};
+use super::read;
+use super::settings::{NoiseField, NoiseRule, SiteConfig};
 
 /// Names that a site cannot have, because the label or the path means something else by them.
-const TAKEN: &[&str] = &["unknown", "other", "report-only", ".", ".."];
+const RESERVED_SITE_NAMES: &[&str] = &["unknown", "other", "report-only", ".", ".."];
 
 /// `sites`.
-pub(super) fn sites(node: &Node) -> Read<Vec<Site>> {
+pub(super) fn sites(node: &SpannedValue) -> Result<Vec<SiteConfig>, ValueError> {
     let sites = read::list(node, site)?;
     let mut names = HashSet::new();
     let mut hosts = HashSet::new();
     for (index, site) in sites.iter().enumerate() {
         if !names.insert(site.name.as_str()) {
-            return Err(twice(node, index, ".name", "name", &site.name));
+            return Err(duplicate_error(node, index, ".name", "name", &site.name));
         }
         if let Some(host) = site.hosts.iter().find(|host| !hosts.insert(host.as_str())) {
-            return Err(twice(node, index, ".hosts", "host", host));
+            return Err(duplicate_error(node, index, ".hosts", "host", host));
         }
     }
     Ok(sites)
 }
 
-fn twice(node: &Node, index: usize, at: &str, what: &str, value: &str) -> Complaint {
-    let complaint =
-        Complaint::new(format!("the {what} {value:?} stands twice; a {what} belongs to one site"));
-    let complaint = complaint.under(format!("[{index}]{at}"));
+fn duplicate_error(node: &SpannedValue, index: usize, at: &str, what: &str, value: &str) -> ValueError {
+    let error = ValueError::new(format!("the {what} {value:?} stands twice; a {what} belongs to one site"));
+    let error = error.in_path(format!("[{index}]{at}"));
     match &node.value {
         Value::List(items) => match items.get(index) {
-            Some(item) => complaint.on(item.line),
-            None => complaint,
+            Some(item) => error.at_line(item.line),
+            None => error,
         },
-        _ => complaint,
+        _ => error,
     }
 }
 
-fn site(node: &Node) -> Read<Site> {
+fn site(node: &SpannedValue) -> Result<SiteConfig, ValueError> {
     let record =
         read::record(node, "a site: a map with name and hosts", &["name", "hosts", "events_per_second"])?;
-    Ok(Site {
+    Ok(SiteConfig {
         name: record.required("name", site_name)?,
         hosts: record.optional("hosts", |hosts| read::list(hosts, host))?.unwrap_or_default(),
         events_per_second: record.optional("events_per_second", |node| read::number(node, 1..=1_000_000))?,
     })
 }
 
-fn site_name(node: &Node) -> Read<String> {
+fn site_name(node: &SpannedValue) -> Result<String, ValueError> {
     const WHAT: &str = "a name of 1 to 64 of A-Z a-z 0-9 . _ -";
     let name = read::scalar(node, WHAT)?;
-    if TAKEN.contains(&name) {
-        return Err(Complaint::expected("a name that has no meaning of its own", node));
+    if RESERVED_SITE_NAMES.contains(&name) {
+        return Err(ValueError::expected("a name that has no meaning of its own", node));
     }
     let valid = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
     if (1..=64).contains(&name.len()) && name.bytes().all(valid) {
         return Ok(name.to_owned());
     }
-    Err(Complaint::expected(WHAT, node))
+    Err(ValueError::expected(WHAT, node))
 }
 
 /// A host as reports name it, in lower case, or `*.` and what hosts end in.
-fn host(node: &Node) -> Read<String> {
+fn host(node: &SpannedValue) -> Result<String, ValueError> {
     const WHAT: &str = "a host without scheme and port, such as www.shop.example or *.shop.example";
     let host = read::scalar(node, WHAT)?.to_lowercase();
     if !host.is_ascii() {
-        return Err(Complaint::expected("a host in the form browsers send (xn--…)", node));
+        return Err(ValueError::expected("a host in the form browsers send (xn--…)", node));
     }
     let name = host.strip_prefix("*.").unwrap_or(&host);
     if is_host_name(name) || is_ipv6(&host) {
         return Ok(host);
     }
-    Err(Complaint::expected(WHAT, node))
+    Err(ValueError::expected(WHAT, node))
 }
 
 fn is_host_name(name: &str) -> bool {
@@ -92,20 +91,20 @@ fn is_ipv6(host: &str) -> bool {
 }
 
 /// `intake.retired`: paths and sites; that a site is configured is checked when all is known.
-pub(super) fn retired(node: &Node) -> Read<Vec<String>> {
+pub(super) fn retired(node: &SpannedValue) -> Result<Vec<String>, ValueError> {
     read::list(node, |node| {
         const WHAT: &str = "a site's name or a path that starts with /";
         let entry = read::scalar(node, WHAT)?;
         let bad = |c: char| c.is_whitespace() || c == '?' || c == '#';
         if entry.is_empty() || entry.contains(bad) || (entry.contains('/') && !entry.starts_with('/')) {
-            return Err(Complaint::expected(WHAT, node));
+            return Err(ValueError::expected(WHAT, node));
         }
         Ok(entry.to_owned())
     })
 }
 
 /// `intake.query_attributes`.
-pub(super) fn query_attributes(node: &Node) -> Read<Vec<String>> {
+pub(super) fn query_attributes(node: &SpannedValue) -> Result<Vec<String>, ValueError> {
     read::list(node, |node| {
         const WHAT: &str = "a query parameter's name (1 to 64 visible ASCII characters, none of & = # % +)";
         let name = read::scalar(node, WHAT)?;
@@ -113,7 +112,7 @@ pub(super) fn query_attributes(node: &Node) -> Read<Vec<String>> {
         if (1..=64).contains(&name.len()) && name.bytes().all(valid) {
             return Ok(name.to_owned());
         }
-        Err(Complaint::expected(WHAT, node))
+        Err(ValueError::expected(WHAT, node))
     })
 }
 
@@ -136,7 +135,7 @@ const CLASSES: &[(&str, &str)] = &[
 ];
 
 /// `noise.rules`.
-pub(super) fn noise_rules(node: &Node) -> Read<Vec<NoiseRule>> {
+pub(super) fn noise_rules(node: &SpannedValue) -> Result<Vec<NoiseRule>, ValueError> {
     read::list(node, |node| {
         let record =
             read::record(node, "a rule: a map with field, match and class", &["field", "match", "class"])?;
@@ -150,12 +149,12 @@ pub(super) fn noise_rules(node: &Node) -> Read<Vec<NoiseRule>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::complaint::Origin;
+    use super::super::complaint::Source;
     use super::super::node::parse;
     use super::*;
 
-    fn said<T: std::fmt::Debug>(key: &str, read: Read<T>) -> String {
-        read.unwrap_err().about(key, &Origin::File("l.yaml".into(), 1)).to_string()
+    fn said<T: std::fmt::Debug>(key: &str, read: Result<T, ValueError>) -> String {
+        read.unwrap_err().locate(key, &Source::File("l.yaml".into(), 1)).to_string()
     }
 
     #[test]
@@ -216,7 +215,7 @@ mod tests {
         for text in
             ["https://a", "a:80", "*", "*.", "a..b", "a/b", "", "1.2.3", "[::g]", "-a b", "*.*.a", "a."]
         {
-            let message = said("h", host(&Node::text(text)));
+            let message = said("h", host(&SpannedValue::text(text)));
             assert_eq!(
                 message,
                 format!(
@@ -227,7 +226,7 @@ mod tests {
         }
         let message =
             "l.yaml:1: h: expected a host in the form browsers send (xn--…), found \"bücher.example\"";
-        assert_eq!(said("h", host(&Node::text("bücher.example"))), message);
+        assert_eq!(said("h", host(&SpannedValue::text("bücher.example"))), message);
     }
 
     #[test]

@@ -7,10 +7,9 @@ mod server;
 
 use std::fmt;
 
-use super::complaint::Complaint;
-use super::draft::Draft;
-use super::node::Node;
-use super::read::Read;
+use super::complaint::ValueError;
+use super::draft::PartialConfig;
+use super::node::SpannedValue;
 
 /// One setting.
 pub(super) struct Setting {
@@ -19,15 +18,15 @@ pub(super) struct Setting {
     /// The standard variables that set it too; `LOOKOUT_*` goes before them.
     pub(super) otel: &'static [Otel],
     /// What holds when nobody sets it.
-    pub(super) default: Fallback,
+    pub(super) default: DefaultValue,
     /// One line for whoever reads the printed settings.
     pub(super) comment: &'static str,
     /// How a variable's or a flag's text becomes a node.
-    pub(super) shape: Shape,
+    pub(super) text_format: TextFormat,
     /// Whether its values are masked when printed.
     pub(super) secret: bool,
-    /// Reads the node into the draft.
-    pub(super) set: fn(&mut Draft, &Node) -> Result<(), Complaint>,
+    /// Reads the node into the partial configuration.
+    pub(super) set: fn(&mut PartialConfig, &SpannedValue) -> Result<(), ValueError>,
 }
 
 /// A standard variable, and the unit of a bare number in it.
@@ -49,16 +48,16 @@ impl Otel {
 
 /// What holds when nobody sets it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fallback {
+pub(super) enum DefaultValue {
     /// This YAML.
-    Is(&'static str),
+    Yaml(&'static str),
     /// Nothing; the words say what that means.
     Unset(&'static str),
 }
 
 /// How a variable's or a flag's text becomes a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Shape {
+pub(super) enum TextFormat {
     /// The text itself.
     Scalar,
     /// `a,b,c`, or YAML where it starts with `[`.
@@ -74,9 +73,9 @@ impl Setting {
     const BASE: Setting = Setting {
         key: "",
         otel: &[],
-        default: Fallback::Unset(""),
+        default: DefaultValue::Unset(""),
         comment: "",
-        shape: Shape::Scalar,
+        text_format: TextFormat::Scalar,
         secret: false,
         set: |_, _| Ok(()),
     };
@@ -113,15 +112,15 @@ pub(super) fn is_section(key: &str) -> bool {
     all().any(|setting| setting.key.strip_prefix(key).is_some_and(|rest| rest.starts_with('.')))
 }
 
-/// Puts what was read into its place.
-fn put<T>(place: &mut T, read: Read<T>) -> Result<(), Complaint> {
-    *place = read?;
+/// Writes what was read into its field.
+fn assign<T>(slot: &mut T, read: Result<T, ValueError>) -> Result<(), ValueError> {
+    *slot = read?;
     Ok(())
 }
 
-/// The same for a place that may stay empty.
-fn put_some<T>(place: &mut Option<T>, read: Read<T>) -> Result<(), Complaint> {
-    put(place, read.map(Some))
+/// The same for an optional field.
+fn assign_some<T>(slot: &mut Option<T>, read: Result<T, ValueError>) -> Result<(), ValueError> {
+    assign(slot, read.map(Some))
 }
 
 #[cfg(test)]
@@ -153,7 +152,7 @@ mod tests {
     fn comments_are_one_line_and_defaults_say_something() {
         for setting in all() {
             assert!(setting.comment.ends_with('.') && !setting.comment.contains('\n'), "{}", setting.key);
-            let (Fallback::Is(text) | Fallback::Unset(text)) = setting.default;
+            let (DefaultValue::Yaml(text) | DefaultValue::Unset(text)) = setting.default;
             assert!(!text.is_empty() && !text.contains('\n'), "{}", setting.key);
         }
     }

@@ -25,12 +25,12 @@ fn load_all(yaml: &str, variables: &[(&str, &str)], sets: &[(&str, &str)]) -> Re
         .map_err(|error| error.to_string().replace(&file.path().display().to_string(), "l.yaml"))
 }
 
-fn from_yaml(yaml: &str) -> Result<Settings, String> {
-    load_all(yaml, &[], &[]).map(|loaded| loaded.settings)
+fn from_yaml(yaml: &str) -> Result<Config, String> {
+    load_all(yaml, &[], &[]).map(|loaded| loaded.config)
 }
 
-fn from_variables(variables: &[(&str, &str)]) -> Result<Settings, String> {
-    load_all("", variables, &[]).map(|loaded| loaded.settings)
+fn from_variables(variables: &[(&str, &str)]) -> Result<Config, String> {
+    load_all("", variables, &[]).map(|loaded| loaded.config)
 }
 
 fn printed(loaded: &Loaded) -> String {
@@ -111,7 +111,7 @@ fn the_defaults_are_the_documented_ones() {
 #[test]
 fn the_sample_file_is_taken() {
     let s = from_yaml(SAMPLE).unwrap();
-    let site = Site {
+    let site = SiteConfig {
         name: "shop".into(),
         hosts: vec!["www.shop.example".into(), "*.shop.example".into()],
         events_per_second: Some(500),
@@ -139,14 +139,13 @@ fn the_sample_file_is_taken() {
 #[test]
 fn flags_go_over_the_environment_over_the_file_over_the_default() {
     let yaml = "limits: { series: 2000 }\nservice: { name: file }";
-    let series =
-        |variables: &[_], sets: &[_]| load_all(yaml, variables, sets).unwrap().settings.limits.series;
+    let series = |variables: &[_], sets: &[_]| load_all(yaml, variables, sets).unwrap().config.limits.series;
     assert_eq!(series(&[], &[]), 2000);
     assert_eq!(series(&[("LOOKOUT_LIMITS_SERIES", "3000")], &[]), 3000);
     assert_eq!(series(&[("LOOKOUT_LIMITS_SERIES", "3000")], &[("limits.series", "4000")]), 4000);
     assert_eq!(series(&[("LOOKOUT_LIMITS_SERIES", "")], &[]), 2000);
     assert_eq!(series(&[], &[("limits.series", "4000"), ("limits.series", "5000")]), 5000);
-    let name = |variables: &[_]| load_all(yaml, variables, &[]).unwrap().settings.otlp.service_name;
+    let name = |variables: &[_]| load_all(yaml, variables, &[]).unwrap().config.otlp.service_name;
     assert_eq!(name(&[]), "file");
     assert_eq!(name(&[("OTEL_SERVICE_NAME", "otel")]), "otel");
     assert_eq!(name(&[("OTEL_SERVICE_NAME", "otel"), ("LOOKOUT_SERVICE_NAME", "own")]), "own");
@@ -170,7 +169,7 @@ fn lists_maps_and_records_come_from_variables_and_flags_too() {
         assert_eq!(headers, [("a".into(), "x y".into()), ("b".into(), "z".into())]);
     }
     let sites = ("sites", "[{name: a, hosts: [a.example]}]");
-    assert_eq!(load_all("", &[], &[sites]).unwrap().settings.sites[0].name, "a");
+    assert_eq!(load_all("", &[], &[sites]).unwrap().config.sites[0].name, "a");
     let s = from_variables(&[("LOOKOUT_SITES", "- name: a\n- name: b")]).unwrap();
     assert_eq!(s.sites.len(), 2);
 }
@@ -188,7 +187,7 @@ fn the_environment_can_name_the_file() {
     let path = file.path().display().to_string();
     let variables = [("LOOKOUT_CONFIG".to_owned(), path)];
     let loaded = load(&Flags::default(), variables.into_iter()).unwrap();
-    assert_eq!(loaded.settings.limits.series, 2000);
+    assert_eq!(loaded.config.limits.series, 2000);
 }
 
 #[test]
@@ -228,7 +227,7 @@ fn what_is_printed_loads_to_the_same_settings() {
             let loaded = load_all(yaml, variables, &[("limits.series", "2000")]).unwrap();
             let text = printed(&loaded);
             let again = load_all(&text, &[], &[]).unwrap_or_else(|error| panic!("{error}\n{text}"));
-            assert_eq!(again.settings, loaded.settings, "{text}");
+            assert_eq!(again.config, loaded.config, "{text}");
         }
     }
 }

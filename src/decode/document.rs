@@ -10,25 +10,25 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::decode::NotJson;
-use crate::outcome::Rejection;
-use crate::value::{ReadValue, Value, ValueBudget};
+use crate::decode::DecodeError;
+use crate::outcome::RejectReason;
+use crate::value::{Value, ValueBudget, ValueSeed};
 
 /// Items that a batch of them has room for at first.
 const FIRST_ITEMS: usize = 4;
 
-type Each<'e> = &'e mut dyn FnMut(Result<Value<'_>, Rejection>);
+type ItemSink<'e> = &'e mut dyn FnMut(Result<Value<'_>, RejectReason>);
 
-/// Hands every item to `each`; what is beyond `max` items is `Excess`.
-pub(super) fn read(body: &[u8], max: usize, each: Each<'_>) -> Result<(), NotJson> {
+/// Hands every item to `each`; what is beyond `max` items is `OverLimit`.
+pub(super) fn parse(body: &[u8], max: usize, each: ItemSink<'_>) -> Result<(), DecodeError> {
     // Checking the body's UTF-8 as a whole is faster than string by string.
     if let Ok(text) = std::str::from_utf8(body)
-        && let Some(document) = Document::read(text, max)
+        && let Some(document) = Document::parse(text, max)
     {
-        document.hand_over(each);
+        document.emit(each);
         return Ok(());
     }
-    read_item_by_item(&repair(body), max, each)
+    decode_items_individually(&repair(body), max, each)
 }
 
 /// The items of a body that was read in one pass.
@@ -39,28 +39,28 @@ struct Document<T> {
 
 impl<'a> Document<Value<'a>> {
     /// `None`: it is no plain valid JSON, or all items together exceed the budget of the body.
-    fn read(text: &'a str, max: usize) -> Option<Self> {
+    fn parse(text: &'a str, max: usize) -> Option<Self> {
         let budget = ValueBudget::new(text.len());
         let mut deserializer = serde_json::Deserializer::from_str(text);
-        let read = ReadDocument { max, budget: &budget, item: ReadValue::new(&budget) };
+        let read = DocumentVisitor { max, budget: &budget, item: ValueSeed::new(&budget) };
         let document = deserializer.deserialize_any(read).ok()?;
         deserializer.end().is_ok().then_some(document)
     }
 
-    fn hand_over(self, each: Each<'_>) {
+    fn emit(self, each: ItemSink<'_>) {
         self.items.into_iter().for_each(|item| each(Ok(item)));
-        (0..self.excess).for_each(|_| each(Err(Rejection::Excess)));
+        (0..self.excess).for_each(|_| each(Err(RejectReason::OverLimit)));
     }
 }
 
 /// Reads an array of items, or one item, each with a seed.
-struct ReadDocument<'b, S> {
+struct DocumentVisitor<'b, S> {
     max: usize,
     budget: &'b ValueBudget,
     item: S,
 }
 
-impl<'de, S: DeserializeSeed<'de> + Copy> Visitor<'de> for ReadDocument<'_, S> {
+impl<'de, S: DeserializeSeed<'de> + Copy> Visitor<'de> for DocumentVisitor<'_, S> {
     type Value = Document<S::Value>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -102,31 +102,31 @@ impl<'de> DeserializeSeed<'de> for ReadRaw {
 /// The slow way, for bodies that are not plain valid JSON, nest deeper than serde_json follows or exceed
 /// the budget. `RawValue` skips over an item without recursion, whatever its depth. The values of one
 /// item at a time are in memory.
-fn read_item_by_item(text: &str, max: usize, each: Each<'_>) -> Result<(), NotJson> {
+fn decode_items_individually(text: &str, max: usize, each: ItemSink<'_>) -> Result<(), DecodeError> {
     let (items, excess) = match text.trim_start().as_bytes().first() {
         Some(b'[') => {
             let budget = ValueBudget::new(text.len());
             let mut deserializer = serde_json::Deserializer::from_str(text);
-            let read = ReadDocument { max, budget: &budget, item: ReadRaw };
-            let document = deserializer.deserialize_seq(read).map_err(|_| NotJson)?;
-            deserializer.end().map_err(|_| NotJson)?;
+            let read = DocumentVisitor { max, budget: &budget, item: ReadRaw };
+            let document = deserializer.deserialize_seq(read).map_err(|_| DecodeError::InvalidJson)?;
+            deserializer.end().map_err(|_| DecodeError::InvalidJson)?;
             (document.items, document.excess)
         }
-        _ => (vec![serde_json::from_str(text).map_err(|_| NotJson)?], 0),
+        _ => (vec![serde_json::from_str(text).map_err(|_| DecodeError::InvalidJson)?], 0),
     };
     for item in items {
         each(read_item(item.get()));
     }
-    (0..excess).for_each(|_| each(Err(Rejection::Excess)));
+    (0..excess).for_each(|_| each(Err(RejectReason::OverLimit)));
     Ok(())
 }
 
-fn read_item(text: &str) -> Result<Value<'_>, Rejection> {
+fn read_item(text: &str) -> Result<Value<'_>, RejectReason> {
     let budget = ValueBudget::new(text.len());
-    let item = ReadValue::new(&budget).deserialize(&mut serde_json::Deserializer::from_str(text));
+    let item = ValueSeed::new(&budget).deserialize(&mut serde_json::Deserializer::from_str(text));
     item.map_err(|_| match budget.is_exceeded() {
-        true => Rejection::TooManyValues,
-        false => Rejection::Unreadable,
+        true => RejectReason::TooManyValues,
+        false => RejectReason::Unparsable,
     })
 }
 

@@ -4,15 +4,15 @@
 
 use std::borrow::Cow;
 
-use crate::decode::reporting_api::text;
+use crate::decode::reporting_api::into_string;
 use crate::kind::certificate::{is_host, port, server_url};
 use crate::kind::smtp_tlsrpt::first_domain;
-use crate::outcome::Rejection;
+use crate::outcome::RejectReason;
 use crate::report::{Age, Envelope};
 use crate::value::{Object, Value};
 
 /// Wrappers of the transport-security reports, and the type each stands for.
-const TRANSPORT: [(&str, &str); 2] =
+const TRANSPORT_WRAPPERS: [(&str, &str); 2] =
     [("expect-ct-report", "expect-ct"), ("expect-staple-report", "expect-staple")];
 
 /// Takes a legacy report out of its shape.
@@ -20,22 +20,24 @@ const TRANSPORT: [(&str, &str); 2] =
 /// # Errors
 /// `Err` gives the object back when it has no legacy shape. The inner error is of a report whose
 /// wrapper holds no object.
-pub(super) fn unwrap(mut object: Object<'_>) -> Result<Result<Envelope<'_>, Rejection>, Object<'_>> {
-    if let Some(wrapped) = object.take("csp-report") {
+pub(super) fn decode_legacy(
+    mut object: Object<'_>,
+) -> Result<Result<Envelope<'_>, RejectReason>, Object<'_>> {
+    if let Some(wrapped) = object.remove("csp-report") {
         // WebKit puts `url` beside the wrapper.
-        let beside = object.take("url").and_then(text);
-        return Ok(inner(wrapped).map(|body| {
+        let beside = object.remove("url").and_then(into_string);
+        return Ok(expect_object(wrapped).map(|body| {
             let envelope = csp(body);
             Envelope { url: envelope.url.or(beside), ..envelope }
         }));
     }
-    for (wrapper, report_type) in TRANSPORT {
-        if let Some(wrapped) = object.take(wrapper) {
-            return Ok(inner(wrapped).and_then(|body| transport(report_type, body)));
+    for (wrapper, report_type) in TRANSPORT_WRAPPERS {
+        if let Some(wrapped) = object.remove(wrapper) {
+            return Ok(expect_object(wrapped).and_then(|body| transport(report_type, body)));
         }
     }
     // A typed report may carry any of the members looked for below.
-    if object.text("type").is_some() {
+    if object.get_str("type").is_some() {
         return Err(object);
     }
     let has = |name: &str| object.get(name).is_some();
@@ -54,17 +56,17 @@ pub(super) fn unwrap(mut object: Object<'_>) -> Result<Result<Envelope<'_>, Reje
     Err(object)
 }
 
-fn inner(wrapped: Value<'_>) -> Result<Object<'_>, Rejection> {
+fn expect_object(wrapped: Value<'_>) -> Result<Object<'_>, RejectReason> {
     match wrapped {
         Value::Object(body) => Ok(body),
-        _ => Err(Rejection::BadBody),
+        _ => Err(RejectReason::InvalidBody),
     }
 }
 
 /// <https://w3c.github.io/webappsec-csp/#deprecated-serialize-violation>
 fn csp(body: Object<'_>) -> Envelope<'_> {
-    const DOCUMENT: [&str; 3] = ["document-uri", "documentURI", "documentURL"];
-    let url = DOCUMENT.iter().find_map(|name| text(body.get(name)?.clone()));
+    const DOCUMENT_URL_FIELDS: [&str; 3] = ["document-uri", "documentURI", "documentURL"];
+    let url = DOCUMENT_URL_FIELDS.iter().find_map(|name| into_string(body.get(name)?.clone()));
     Envelope {
         report_type: Cow::Borrowed("csp-violation"),
         age: Age::Milliseconds(None),
@@ -75,36 +77,24 @@ fn csp(body: Object<'_>) -> Envelope<'_> {
 }
 
 /// HPKP (RFC 7469), Expect-CT (RFC 9163) and Expect-Staple name a host and a port, and the moment.
-fn transport<'a>(report_type: &'static str, body: Object<'a>) -> Result<Envelope<'a>, Rejection> {
+fn transport<'a>(report_type: &'static str, body: Object<'a>) -> Result<Envelope<'a>, RejectReason> {
     let url = server_url(&body).map(Cow::Owned);
     // RFC 9163 has such a report refused; the others have no rule, and are of use without.
     if report_type == "expect-ct" && (url.is_none() || port(&body).is_none()) {
-        return Err(Rejection::NoHost);
+        return Err(RejectReason::MissingHost);
     }
-    let since = body.get("date-time").cloned().and_then(text);
-    Ok(Envelope {
-        report_type: Cow::Borrowed(report_type),
-        age: Age::Since(since),
-        url,
-        user_agent: None,
-        body,
-    })
+    let since = body.get("date-time").cloned().and_then(into_string);
+    Ok(Envelope { report_type: Cow::Borrowed(report_type), age: Age::At(since), url, user_agent: None, body })
 }
 
 /// An SMTP TLS report (RFC 8460) sums up a day of a domain's mail; its end is when it happened.
 fn smtp_tls(body: Object<'_>) -> Envelope<'_> {
     let since = match body.get("date-range") {
-        Some(Value::Object(range)) => range.get("end-datetime").cloned().and_then(text),
+        Some(Value::Object(range)) => range.get("end-datetime").cloned().and_then(into_string),
         _ => None,
     };
     let url = first_domain(&body)
         .filter(|domain| is_host(domain))
         .map(|domain| Cow::Owned(format!("https://{domain}/")));
-    Envelope {
-        report_type: Cow::Borrowed("smtp-tlsrpt"),
-        age: Age::Since(since),
-        url,
-        user_agent: None,
-        body,
-    }
+    Envelope { report_type: Cow::Borrowed("smtp-tlsrpt"), age: Age::At(since), url, user_agent: None, body }
 }

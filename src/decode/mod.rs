@@ -6,34 +6,37 @@ mod document;
 mod legacy;
 mod reporting_api;
 
-use crate::outcome::Rejection;
+use crate::outcome::RejectReason;
 use crate::report::Envelope;
 use crate::value::Value;
 
-/// The body is not JSON.
+/// Why a body cannot be decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NotJson;
+pub enum DecodeError {
+    /// It is not JSON, not even after the repair of what browsers get wrong.
+    InvalidJson,
+}
 
 /// Hands each item of the body to `each`, in order, at most `max_reports` of them.
 ///
 /// # Errors
-/// [`NotJson`] when the body is not JSON, not even after mending what browsers get wrong (a byte
+/// [`DecodeError::InvalidJson`] when the body is not JSON, not even after mending what browsers get wrong (a byte
 /// order mark, invalid UTF-8, half a surrogate pair). Nothing was handed over then.
 pub fn decode(
     body: &[u8],
     max_reports: usize,
-    mut each: impl FnMut(Result<Envelope<'_>, Rejection>),
-) -> Result<(), NotJson> {
-    document::read(body, max_reports, &mut |item| each(item.and_then(envelope)))
+    mut each: impl FnMut(Result<Envelope<'_>, RejectReason>),
+) -> Result<(), DecodeError> {
+    document::parse(body, max_reports, &mut |item| each(item.and_then(envelope)))
 }
 
 /// Recognises the shape of one item.
-fn envelope(item: Value<'_>) -> Result<Envelope<'_>, Rejection> {
-    let Value::Object(object) = item else { return Err(Rejection::NotAnObject) };
+fn envelope(item: Value<'_>) -> Result<Envelope<'_>, RejectReason> {
+    let Value::Object(object) = item else { return Err(RejectReason::NotAnObject) };
     // The wrapper goes first: one WebKit puts `type` and `url` beside `csp-report`.
-    match legacy::unwrap(object) {
+    match legacy::decode_legacy(object) {
         Ok(envelope) => envelope,
-        Err(object) => reporting_api::read(object),
+        Err(object) => reporting_api::parse(object),
     }
 }
 

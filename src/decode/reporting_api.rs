@@ -3,30 +3,30 @@
 
 use std::borrow::Cow;
 
-use crate::outcome::Rejection;
+use crate::outcome::RejectReason;
 use crate::report::{Age, Envelope};
 use crate::value::{Object, Value};
 
 /// Reads one report. Members of the envelope that no one knows (`attempts`, `destination`) are
 /// ignored, as the specification asks.
-pub(super) fn read(mut object: Object<'_>) -> Result<Envelope<'_>, Rejection> {
-    let report_type = object.take("type").and_then(text).ok_or(Rejection::NoType)?;
-    let body = match object.take("body") {
+pub(super) fn parse(mut object: Object<'_>) -> Result<Envelope<'_>, RejectReason> {
+    let report_type = object.remove("type").and_then(into_string).ok_or(RejectReason::MissingType)?;
+    let body = match object.remove("body") {
         Some(Value::Object(body)) => body,
         None | Some(Value::Null) => Object::default(),
-        Some(_) => return Err(Rejection::BadBody),
+        Some(_) => return Err(RejectReason::InvalidBody),
     };
     Ok(Envelope {
         report_type,
-        age: Age::Milliseconds(object.take("age")),
-        url: object.take("url").and_then(text),
-        user_agent: object.take("user_agent").and_then(text),
+        age: Age::Milliseconds(object.remove("age")),
+        url: object.remove("url").and_then(into_string),
+        user_agent: object.remove("user_agent").and_then(into_string),
         body,
     })
 }
 
 /// Text that says something.
-pub(super) fn text(value: Value<'_>) -> Option<Cow<'_, str>> {
+pub(super) fn into_string(value: Value<'_>) -> Option<Cow<'_, str>> {
     match value {
         Value::String(text) if !text.is_empty() => Some(text),
         _ => None,

@@ -1,17 +1,17 @@
 //! Decoding against what really arrives and against what should not.
 
-use crate::decode::{NotJson, decode};
-use crate::outcome::Rejection;
+use crate::decode::{DecodeError, decode};
+use crate::outcome::RejectReason;
 use crate::report::{Age, Envelope};
 
 /// Each item as its type or the reason of its rejection.
-fn outcomes(body: &[u8]) -> Result<Vec<Result<String, Rejection>>, NotJson> {
+fn outcomes(body: &[u8]) -> Result<Vec<Result<String, RejectReason>>, DecodeError> {
     let mut found = Vec::new();
     decode(body, 256, |item| found.push(item.map(|envelope| envelope.report_type.into_owned())))?;
     Ok(found)
 }
 
-fn taken(report_type: &str) -> Result<String, Rejection> {
+fn taken(report_type: &str) -> Result<String, RejectReason> {
     Ok(report_type.to_owned())
 }
 
@@ -50,7 +50,7 @@ fn a_transport_report_names_its_host_as_url_and_its_moment() {
         r#"{"expect-ct-report":{"hostname":"a.example","port":8443,"date-time":"2021-04-06T13:00:50Z"}}"#,
         |it| {
             assert_eq!(it.url.as_deref(), Some("https://a.example:8443/"));
-            assert_eq!(it.age, Age::Since(Some("2021-04-06T13:00:50Z".into())));
+            assert_eq!(it.age, Age::At(Some("2021-04-06T13:00:50Z".into())));
         },
     );
 }
@@ -69,7 +69,7 @@ fn a_violation_is_of_the_document_that_it_or_its_envelope_names() {
 fn an_expect_ct_report_without_host_or_port_is_refused() {
     for rest in ["", r#""hostname":"a.example""#, r#""port":443"#, r#""hostname":"a.example","port":0"#] {
         let body = format!(r#"{{"expect-ct-report":{{{rest}}}}}"#);
-        assert_eq!(outcomes(body.as_bytes()), Ok(vec![Err(Rejection::NoHost)]), "{body}");
+        assert_eq!(outcomes(body.as_bytes()), Ok(vec![Err(RejectReason::MissingHost)]), "{body}");
     }
 }
 
@@ -80,7 +80,7 @@ fn a_mail_report_is_of_its_first_domain_and_its_last_moment() {
             "policies":[{},{"policy":{"policy-domain":"Shop.Example"}}]}"#,
         |it| {
             assert_eq!(it.url.as_deref(), Some("https://shop.example/"));
-            assert_eq!(it.age, Age::Since(Some("2016-04-01T23:59:59Z".into())));
+            assert_eq!(it.age, Age::At(Some("2016-04-01T23:59:59Z".into())));
         },
     );
 }
@@ -88,23 +88,23 @@ fn a_mail_report_is_of_its_first_domain_and_its_last_moment() {
 #[test]
 fn what_is_not_json_is_said_so() {
     for body in [&b""[..], b" ", b"x", b"{", b"[{}", b"[1,]", b"{\"a\":}", b"[] []", b"\xff\xfe", b"nul"] {
-        assert_eq!(outcomes(body), Err(NotJson), "{body:?}");
+        assert_eq!(outcomes(body), Err(DecodeError::InvalidJson), "{body:?}");
     }
 }
 
 #[test]
 fn json_that_holds_no_report_is_rejected_by_item() {
-    use Rejection::{BadBody, NoType, NotAnObject};
+    use RejectReason::{InvalidBody, MissingType, NotAnObject};
     for (body, reasons) in [
         ("[]", vec![]),
         ("null", vec![NotAnObject]),
         ("\"text\"", vec![NotAnObject]),
         ("7", vec![NotAnObject]),
-        ("{}", vec![NoType]),
-        (r#"{"type":""}"#, vec![NoType]),
-        (r#"{"type":7,"body":{}}"#, vec![NoType]),
-        (r#"[{"type":"x","body":[]},null]"#, vec![BadBody, NotAnObject]),
-        (r#"{"csp-report":"x"}"#, vec![BadBody]),
+        ("{}", vec![MissingType]),
+        (r#"{"type":""}"#, vec![MissingType]),
+        (r#"{"type":7,"body":{}}"#, vec![MissingType]),
+        (r#"[{"type":"x","body":[]},null]"#, vec![InvalidBody, NotAnObject]),
+        (r#"{"csp-report":"x"}"#, vec![InvalidBody]),
     ] {
         let expected: Vec<_> = reasons.into_iter().map(Err).collect();
         assert_eq!(outcomes(body.as_bytes()), Ok(expected), "{body}");
@@ -119,7 +119,7 @@ fn a_bad_item_does_not_take_its_neighbours_along() {
         [format!(r#"{{"type":"deep","body":{{"x":{deep}}}}}"#), r#"{"type":"huge","age":1e999}"#.to_owned()]
     {
         let body = format!("[{good},{bad},{good}]");
-        let expected = vec![taken("good"), Err(Rejection::Unreadable), taken("good")];
+        let expected = vec![taken("good"), Err(RejectReason::Unparsable), taken("good")];
         assert_eq!(outcomes(body.as_bytes()), Ok(expected));
     }
 }
@@ -128,7 +128,7 @@ fn a_bad_item_does_not_take_its_neighbours_along() {
 fn what_browsers_break_is_mended() {
     let sample = |text: &str| format!(r#"[{{"type":"csp-violation","body":{{"sample":"{text}"}}}}]"#);
     let expect = |body: &[u8], expected: &str| {
-        decode(body, 256, |item| assert_eq!(item.unwrap().body.text("sample"), Some(expected))).unwrap();
+        decode(body, 256, |item| assert_eq!(item.unwrap().body.get_str("sample"), Some(expected))).unwrap();
     };
     expect(sample(r"alert('\ud83d").as_bytes(), "alert('\u{fffd}");
     expect(&[b"\xef\xbb\xbf", sample("x").as_bytes()].concat(), "x");
@@ -143,13 +143,13 @@ fn more_than_the_limit_is_excess() {
     let body = format!("[{}]", vec![r#"{"type":"t","body":{}}"#; 300].join(","));
     let items = outcomes(body.as_bytes()).unwrap();
     assert_eq!(items.iter().filter(|item| item.is_ok()).count(), 256);
-    assert_eq!(items.iter().filter(|item| **item == Err(Rejection::Excess)).count(), 44);
+    assert_eq!(items.iter().filter(|item| **item == Err(RejectReason::OverLimit)).count(), 44);
 }
 
 #[test]
 fn a_member_written_twice_counts_once() {
     one(r#"{"type":"a","type":"b","body":{"x":1},"body":{"x":2}}"#, |envelope| {
         assert_eq!(envelope.report_type, "b");
-        assert_eq!(envelope.body.unsigned("x"), Some(2));
+        assert_eq!(envelope.body.get_u64("x"), Some(2));
     });
 }

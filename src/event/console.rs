@@ -25,35 +25,35 @@ impl Serialize for Line<'_, '_> {
         line.serialize_entry("url", &report.url)?;
         line.serialize_entry("user_agent", &report.user_agent)?;
         line.serialize_entry("body", &report.body)?;
-        line.serialize_entry("lookout", &Findings(self.0))?;
+        line.serialize_entry("lookout", &LookoutFields(self.0))?;
         line.end()
     }
 }
 
-struct Findings<'l, 'e>(&'l Event<'e>);
+struct LookoutFields<'l, 'e>(&'l Event<'e>);
 
-impl Serialize for Findings<'_, '_> {
+impl Serialize for LookoutFields<'_, '_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Event { report, class, severity, summary, query, client_address } = self.0;
-        let mut findings = serializer.serialize_map(None)?;
-        findings.serialize_entry("received", &format_args!("{:.3}", report.received))?;
-        findings.serialize_entry("occurred", &format_args!("{:.3}", report.occurred))?;
-        findings.serialize_entry("kind", report.kind.token)?;
-        findings.serialize_entry("site", class.site.as_str())?;
-        findings.serialize_entry("severity", severity.as_str())?;
-        findings.serialize_entry("summary", summary)?;
-        findings.serialize_entry("noise", class.noise.as_str())?;
-        findings.serialize_entry("browser", class.browser.as_str())?;
+        let mut fields = serializer.serialize_map(None)?;
+        fields.serialize_entry("received", &format_args!("{:.3}", report.received))?;
+        fields.serialize_entry("occurred", &format_args!("{:.3}", report.occurred))?;
+        fields.serialize_entry("kind", report.kind.name)?;
+        fields.serialize_entry("site", class.site.as_str())?;
+        fields.serialize_entry("severity", severity.as_str())?;
+        fields.serialize_entry("summary", summary)?;
+        fields.serialize_entry("noise", class.noise.as_str())?;
+        fields.serialize_entry("browser", class.browser.as_str())?;
         if let Some(address) = client_address {
-            findings.serialize_entry("client_address", address)?;
+            fields.serialize_entry("client_address", address)?;
         }
         if !query.is_empty() {
-            findings.serialize_entry("query", &Query(query))?;
+            fields.serialize_entry("query", &Query(query))?;
         }
         if report.dropped_members > 0 {
-            findings.serialize_entry("dropped_members", &report.dropped_members)?;
+            fields.serialize_entry("dropped_members", &report.dropped_members)?;
         }
-        findings.end()
+        fields.end()
     }
 }
 

@@ -5,7 +5,7 @@ pub mod otlp;
 
 use std::borrow::Cow;
 
-use crate::report::{Attribute, Class, Report, Severity};
+use crate::report::{Attribute, Classification, Report, Severity};
 
 /// Everything there is to say about one report.
 #[derive(Debug, Clone, Copy)]
@@ -13,7 +13,7 @@ pub struct Event<'e> {
     /// The normalised report.
     pub report: &'e Report<'e>,
     /// Its classification.
-    pub class: Class<'e>,
+    pub class: Classification<'e>,
     /// How bad it is.
     pub severity: Severity,
     /// One line for a person.
@@ -26,29 +26,29 @@ pub struct Event<'e> {
 
 impl Event<'_> {
     /// The event's attributes, in a stable order.
-    pub fn attributes(&self, give: &mut dyn FnMut(&str, Attribute<'_>)) {
+    pub fn attributes(&self, emit: &mut dyn FnMut(&str, Attribute<'_>)) {
         let report = self.report;
-        give("lookout.site", Attribute::Text(self.class.site.as_str()));
-        give("browser.report.type", Attribute::Text(&report.report_type));
+        emit("lookout.site", Attribute::Text(self.class.site.as_str()));
+        emit("browser.report.type", Attribute::Text(&report.report_type));
         let mut known = |name: &str, text: &str| {
             if !text.is_empty() {
-                give(name, Attribute::Text(text));
+                emit(name, Attribute::Text(text));
             }
         };
         known("url.full", &report.url);
-        known("url.domain", crate::kind::server(&report.url).0);
+        known("url.domain", crate::kind::host_and_port(&report.url).0);
         known("user_agent.original", &report.user_agent);
         known("client.address", self.client_address.unwrap_or_default());
-        give("user_agent.name", Attribute::Text(self.class.browser.as_str()));
-        give("lookout.noise", Attribute::Text(self.class.noise.as_str()));
+        emit("user_agent.name", Attribute::Text(self.class.browser.as_str()));
+        emit("lookout.noise", Attribute::Text(self.class.noise.as_str()));
         for (name, value) in self.query {
-            give(&format!("lookout.query.{name}"), Attribute::Text(value));
+            emit(&format!("lookout.query.{name}"), Attribute::Text(value));
         }
-        self.body_attributes(give);
-        (report.kind.attributes)(report, give);
+        self.body_attributes(emit);
+        (report.kind.attributes)(report, emit);
     }
 
-    fn body_attributes(&self, give: &mut dyn FnMut(&str, Attribute<'_>)) {
+    fn body_attributes(&self, emit: &mut dyn FnMut(&str, Attribute<'_>)) {
         use crate::value::Value;
         for (name, value) in &self.report.body.0 {
             let attribute = match value {
@@ -57,13 +57,13 @@ impl Event<'_> {
                 Value::String(text) => Attribute::Text(text),
                 Value::Integer(number) => Attribute::Integer(*number),
                 Value::Float(number) => Attribute::Float(*number),
-                Value::Bool(flag) => Attribute::Flag(*flag),
+                Value::Bool(flag) => Attribute::Bool(*flag),
                 Value::Array(_) | Value::Object(_) => Attribute::Json(value),
             };
-            match self.report.kind.member(name).map(|(_, member)| member.attribute) {
-                Some(Some(known)) => give(known, attribute),
+            match self.report.kind.field(name).map(|(_, field)| field.attribute) {
+                Some(Some(known)) => emit(known, attribute),
                 Some(None) => {}
-                None => give(&format!("browser.report.body.{name}"), attribute),
+                None => emit(&format!("browser.report.body.{name}"), attribute),
             }
         }
     }

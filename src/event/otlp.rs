@@ -68,7 +68,7 @@ fn any_value(out: &mut Vec<u8>, value: Attribute<'_>) {
     varint(out, any_value_length(value) as u64);
     match value {
         Attribute::Text(text) => bytes(out, 1, text.as_bytes()),
-        Attribute::Flag(flag) => {
+        Attribute::Bool(flag) => {
             tag(out, 2, VARINT);
             varint(out, flag.into());
         }
@@ -84,7 +84,7 @@ fn any_value(out: &mut Vec<u8>, value: Attribute<'_>) {
 fn any_value_length(value: Attribute<'_>) -> usize {
     match value {
         Attribute::Text(text) => bytes_length(text.len()),
-        Attribute::Flag(_) => 2,
+        Attribute::Bool(_) => 2,
         Attribute::Integer(number) => 1 + varint_length(number.cast_unsigned()),
         Attribute::Float(_) => 9,
         Attribute::Json(_) => 0,

@@ -7,16 +7,16 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::outcome::{Exporter, Fate, Place};
+use crate::outcome::{EventOutcome, ExporterId, PendingState};
 use crate::pipeline::EventSink;
-use crate::table::Table;
+use crate::table::Registry;
 
 /// How long the writer gathers lines after the first.
-const GATHER: Duration = Duration::from_millis(5);
+const BATCH_WINDOW: Duration = Duration::from_millis(5);
 
 /// The console export.
 #[derive(Clone)]
-pub struct Console(Arc<Shared>);
+pub struct ConsoleExporter(Arc<Shared>);
 
 struct Shared {
     queue: Mutex<Queue>,
@@ -25,7 +25,7 @@ struct Shared {
     /// The writer is done.
     done: Condvar,
     max_bytes: usize,
-    table: Arc<Table>,
+    registry: Arc<Registry>,
 }
 
 #[derive(Default)]
@@ -36,7 +36,7 @@ struct Queue {
     closed: bool,
 }
 
-impl Console {
+impl ConsoleExporter {
     /// Starts the thread that writes to `out`. At most `max_bytes` wait, and as many may be on their
     /// way out.
     ///
@@ -45,11 +45,11 @@ impl Console {
     pub fn start(
         out: impl Write + Send + 'static,
         max_bytes: usize,
-        table: Arc<Table>,
-    ) -> std::io::Result<Console> {
+        registry: Arc<Registry>,
+    ) -> std::io::Result<ConsoleExporter> {
         let (queue, work, done) = (Mutex::default(), Condvar::new(), Condvar::new());
-        let shared = Arc::new(Shared { queue, work, done, max_bytes, table });
-        let console = Console(shared.clone());
+        let shared = Arc::new(Shared { queue, work, done, max_bytes, registry });
+        let console = ConsoleExporter(shared.clone());
         std::thread::Builder::new().name("console".to_owned()).spawn(move || shared.write_all(out))?;
         Ok(console)
     }
@@ -67,14 +67,14 @@ impl Console {
         }
         let left = std::mem::take(&mut queue.events);
         queue.lines = Vec::new();
-        self.0.settle(Place::Memory, Fate::DroppedShutdown, left);
+        self.0.finalize(PendingState::Memory, EventOutcome::DroppedShutdown, left);
         left
     }
 }
 
-impl EventSink for Console {
+impl EventSink for ConsoleExporter {
     fn push(&self, lines: &[u8], ends: &[u32]) {
-        let own = &self.0.table.own;
+        let self_metrics = &self.0.registry.self_metrics;
         let mut queue = self.0.queue.lock();
         let room = self.0.max_bytes.saturating_sub(queue.lines.len());
         let fitting = ends.partition_point(|end| *end as usize <= room);
@@ -85,10 +85,14 @@ impl EventSink for Console {
             }
             queue.lines.extend_from_slice(&lines[..ends[fitting - 1] as usize]);
             queue.events += fitting as u64;
-            own.pend(Exporter::Console, Place::Memory, fitting as i64);
+            self_metrics.add_pending(ExporterId::Console, PendingState::Memory, fitting as i64);
         }
         drop(queue);
-        own.event(Exporter::Console, Fate::DroppedQueueFull, (ends.len() - fitting) as u64);
+        self_metrics.event(
+            ExporterId::Console,
+            EventOutcome::DroppedQueueFull,
+            (ends.len() - fitting) as u64,
+        );
     }
 }
 
@@ -97,11 +101,11 @@ impl Shared {
         let mut lines = Vec::new();
         while let Some(events) = self.wait_for_lines(&mut lines) {
             // A reader that went away will not come back, but counting goes on.
-            let fate = match out.write_all(&lines).and_then(|()| out.flush()) {
-                Ok(()) => Fate::Delivered,
-                Err(_) => Fate::Rejected,
+            let outcome = match out.write_all(&lines).and_then(|()| out.flush()) {
+                Ok(()) => EventOutcome::Delivered,
+                Err(_) => EventOutcome::Rejected,
             };
-            self.settle(Place::InFlight, fate, events);
+            self.finalize(PendingState::InFlight, outcome, events);
         }
         self.queue.lock().closed = true;
         self.done.notify_all();
@@ -120,19 +124,19 @@ impl Shared {
         }
         // Under load, one write for many uploads: waking for each would cost more than writing.
         if !queue.closing {
-            self.work.wait_for(&mut queue, GATHER);
+            self.work.wait_for(&mut queue, BATCH_WINDOW);
         }
         std::mem::swap(lines, &mut queue.lines);
         let events = std::mem::take(&mut queue.events);
-        let own = &self.table.own;
-        own.pend(Exporter::Console, Place::InFlight, events as i64);
-        own.pend(Exporter::Console, Place::Memory, -(events as i64));
+        let self_metrics = &self.registry.self_metrics;
+        self_metrics.add_pending(ExporterId::Console, PendingState::InFlight, events as i64);
+        self_metrics.add_pending(ExporterId::Console, PendingState::Memory, -(events as i64));
         Some(events)
     }
 
-    fn settle(&self, from: Place, fate: Fate, events: u64) {
-        self.table.own.event(Exporter::Console, fate, events);
-        self.table.own.pend(Exporter::Console, from, -(events as i64));
+    fn finalize(&self, from: PendingState, outcome: EventOutcome, events: u64) {
+        self.registry.self_metrics.event(ExporterId::Console, outcome, events);
+        self.registry.self_metrics.add_pending(ExporterId::Console, from, -(events as i64));
     }
 }
 
@@ -161,46 +165,46 @@ mod tests {
         Instant::now() + Duration::from_secs(10)
     }
 
-    fn start(max_bytes: usize) -> (Console, Arc<Table>, Sender<()>, Receiver<Vec<u8>>) {
-        let table = Arc::new(Table::new(10_000, 0, crate::clock::now()));
+    fn start(max_bytes: usize) -> (ConsoleExporter, Arc<Registry>, Sender<()>, Receiver<Vec<u8>>) {
+        let registry = Arc::new(Registry::new(10_000, 0, crate::clock::now()));
         let ((permit, gate), (shown, written)) = (channel(), channel());
-        let console = Console::start(Gate(gate, shown), max_bytes, table.clone()).unwrap();
-        (console, table, permit, written)
+        let console = ConsoleExporter::start(Gate(gate, shown), max_bytes, registry.clone()).unwrap();
+        (console, registry, permit, written)
     }
 
     #[test]
     fn lines_arrive_in_order_and_are_counted() {
-        let (console, table, permit, written) = start(1000);
+        let (console, registry, permit, written) = start(1000);
         permit.send(()).unwrap();
         permit.send(()).unwrap();
         console.push(b"one\ntwo\n", &[4, 8]);
         assert_eq!(console.shutdown(soon()), 0);
         assert_eq!(written.try_iter().flatten().collect::<Vec<_>>(), b"one\ntwo\n");
-        assert_eq!(table.own.events(Exporter::Console, Fate::Delivered), 2);
-        assert_eq!(table.own.pending(Exporter::Console, Place::Memory), 0);
+        assert_eq!(registry.self_metrics.events(ExporterId::Console, EventOutcome::Delivered), 2);
+        assert_eq!(registry.self_metrics.pending(ExporterId::Console, PendingState::Memory), 0);
     }
 
     #[test]
     fn a_stalled_reader_costs_events_but_no_time() {
-        let (console, table, _permit, _written) = start(8);
+        let (console, registry, _permit, _written) = start(8);
         for _ in 0..100 {
             console.push(b"one\ntwo\n", &[4, 8]);
         }
         let left = console.shutdown(Instant::now() + Duration::from_millis(50));
-        let own = &table.own;
-        let dropped = own.events(Exporter::Console, Fate::DroppedQueueFull);
+        let self_metrics = &registry.self_metrics;
+        let dropped = self_metrics.events(ExporterId::Console, EventOutcome::DroppedQueueFull);
         assert!(dropped >= 196, "{dropped}");
-        assert_eq!(own.events(Exporter::Console, Fate::DroppedShutdown), left);
-        let pending = own.pending(Exporter::Console, Place::InFlight) as u64;
+        assert_eq!(self_metrics.events(ExporterId::Console, EventOutcome::DroppedShutdown), left);
+        let pending = self_metrics.pending(ExporterId::Console, PendingState::InFlight) as u64;
         assert_eq!(dropped + left + pending, 200, "the books balance");
     }
 
     #[test]
     fn a_closed_pipe_is_a_counted_rejection() {
-        let (console, table, permit, _written) = start(1000);
+        let (console, registry, permit, _written) = start(1000);
         drop(permit);
         console.push(b"one\n", &[4]);
         assert_eq!(console.shutdown(soon()), 0);
-        assert_eq!(table.own.events(Exporter::Console, Fate::Rejected), 1);
+        assert_eq!(registry.self_metrics.events(ExporterId::Console, EventOutcome::Rejected), 1);
     }
 }

@@ -1,8 +1,8 @@
-//! The table as a Prometheus scrape. <https://prometheus.io/docs/instrumenting/exposition_formats/>
+//! The registry as a Prometheus scrape. <https://prometheus.io/docs/instrumenting/exposition_formats/>
 //!
-//! The prometheus crate collects and encodes what the process says of itself. The table is written by
+//! The prometheus crate collects and encodes what the process says of itself. The registry is written by
 //! `text` below: through the crate's `Collector` every series of every scrape would be a dozen
-//! allocations and the whole table would stand in memory twice more, which costs six times the CPU.
+//! allocations and the whole registry would stand in memory twice more, which costs six times the CPU.
 //! The crate's encoder is what the writer is tested against.
 
 use std::io::Write;
@@ -11,9 +11,9 @@ use std::sync::Arc;
 use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::proto::MetricFamily;
-use prometheus::{Encoder, Registry, TEXT_FORMAT, TextEncoder};
+use prometheus::{Encoder, TEXT_FORMAT, TextEncoder};
 
-use crate::table::Table;
+use crate::table::Registry;
 
 mod text;
 
@@ -21,20 +21,20 @@ mod text;
 pub const CONTENT_TYPE: &str = TEXT_FORMAT;
 
 /// What is scraped.
-pub struct Scrape {
-    table: Arc<Table>,
-    process: Registry,
+pub struct PrometheusExporter {
+    registry: Arc<Registry>,
+    process: prometheus::Registry,
 }
 
-impl Scrape {
-    /// A scrape of this table and of the process.
+impl PrometheusExporter {
+    /// A scrape of this registry and of the process.
     ///
     /// # Errors
     /// When the process' metrics collide with each other, which a test excludes.
-    pub fn new(table: Arc<Table>) -> Result<Scrape, prometheus::Error> {
-        let process = Registry::new();
+    pub fn new(registry: Arc<Registry>) -> Result<PrometheusExporter, prometheus::Error> {
+        let process = prometheus::Registry::new();
         process.register(Box::new(ProcessCollector::for_self()))?;
-        Ok(Scrape { table, process })
+        Ok(PrometheusExporter { registry, process })
     }
 
     /// The whole exposition.
@@ -50,7 +50,7 @@ impl Scrape {
     /// The same, gzipped.
     ///
     /// # Errors
-    /// As [`Scrape::text`].
+    /// As [`PrometheusExporter::text`].
     pub fn gzipped_text(&self) -> Result<Vec<u8>, prometheus::Error> {
         let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         self.write(&mut gzip)?;
@@ -58,7 +58,7 @@ impl Scrape {
     }
 
     fn write(&self, out: &mut impl Write) -> Result<(), prometheus::Error> {
-        text::write(&self.table, out)?;
+        text::write(&self.registry, out)?;
         TextEncoder::new().encode(&self.process.gather(), out)
     }
 }
@@ -71,15 +71,15 @@ pub fn process_families() -> Vec<MetricFamily> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metric::{Label, Observation, Site};
+    use crate::metric::{Label, Observation, SiteLabel};
 
     #[test]
     fn a_scrape_holds_what_was_counted_and_the_process() {
-        let table = Arc::new(Table::new(10_000, 0, crate::clock::now()));
-        let labels = [Label::closed("crash"), Label::closed("chrome")];
-        let observation = Observation::one(&crate::kind::REPORTS, labels);
-        table.add(Site::host("shop.example"), &observation, crate::clock::now(), 0);
-        let text = String::from_utf8(Scrape::new(table).unwrap().text().unwrap()).unwrap();
+        let registry = Arc::new(Registry::new(10_000, 0, crate::clock::now()));
+        let labels = [Label::bounded("crash"), Label::bounded("chrome")];
+        let observation = Observation::increment(&crate::kind::REPORTS, labels);
+        registry.add(SiteLabel::host("shop.example"), &observation, crate::clock::now(), 0);
+        let text = String::from_utf8(PrometheusExporter::new(registry).unwrap().text().unwrap()).unwrap();
         for line in [
             "lookout_reports_total{site=\"shop.example\",kind=\"crash\",browser=\"chrome\"} 1",
             "lookout_uploads_total{outcome=\"accepted\"} 0",

@@ -9,23 +9,23 @@ use jiff::Timestamp;
 use ring::digest::{SHA256, digest};
 use x509_parser::pem::parse_x509_pem;
 
-use crate::kind::GiveAttribute;
+use crate::kind::AttributeSink;
 use crate::report::{Attribute, Report};
 use crate::value::{Object, Value};
 
 /// The member of a normalised body that tells about the server's certificate.
-pub(super) const MEMBER: &str = "certificate";
+pub(super) const FIELD: &str = "certificate";
 
 /// Chains under the names of RFC 7469 and its siblings, the one to believe first: the server's own
 /// certificate begins both.
-const CHAINS: [&str; 2] = ["served-certificate-chain", "validated-certificate-chain"];
+const CHAIN_FIELDS: [&str; 2] = ["served-certificate-chain", "validated-certificate-chain"];
 
 /// The longest PEM text that is looked at, in bytes. Real certificates have some 2 KiB.
 const MAX_PEM: usize = 16 * 1024;
 
-/// What [`MEMBER`] holds, and the attribute that carries it.
+/// What [`FIELD`] holds, and the attribute that carries it.
 /// <https://opentelemetry.io/docs/specs/semconv/registry/attributes/tls/>
-const FACTS: [(&str, &str); 4] = [
+const ATTRIBUTES: [(&str, &str); 4] = [
     ("subject", "tls.server.subject"),
     ("issuer", "tls.server.issuer"),
     ("not-after", "tls.server.not_after"),
@@ -41,31 +41,31 @@ pub fn is_host(text: &str) -> bool {
 /// The server that a report is about, as a URL.
 pub fn server_url(body: &Object<'_>) -> Option<String> {
     // A host and nothing else: whatever is put between `https://` and a port is taken for one later.
-    let host = body.text("hostname").filter(|host| is_host(host))?;
-    let scheme = body.text("scheme").filter(|scheme| *scheme == "http").unwrap_or("https");
+    let host = body.get_str("hostname").filter(|host| is_host(host))?;
+    let scheme = body.get_str("scheme").filter(|scheme| *scheme == "http").unwrap_or("https");
     let port = port(body).map(|port| format!(":{port}")).unwrap_or_default();
     Some(format!("{scheme}://{host}{port}/"))
 }
 
 /// The server's port.
 pub fn port(body: &Object<'_>) -> Option<u64> {
-    body.unsigned("port").filter(|port| (1..=65535).contains(port))
+    body.get_u64("port").filter(|port| (1..=65535).contains(port))
 }
 
 /// Puts what is known about the server's certificate in the place of the chains.
-pub(super) fn mend(body: &mut Object<'_>) {
-    let chains = CHAINS.map(|chain| body.take(chain));
-    let Some(facts) = chains.iter().flatten().find_map(leaf) else { return };
-    let facts = FACTS
+pub(super) fn upgrade(body: &mut Object<'_>) {
+    let chains = CHAIN_FIELDS.map(|chain| body.remove(chain));
+    let Some(found) = chains.iter().flatten().find_map(leaf_certificate) else { return };
+    let found = ATTRIBUTES
         .iter()
-        .zip(facts)
+        .zip(found)
         .map(|((name, _), fact)| (Cow::Borrowed(*name), Value::String(Cow::Owned(fact))));
-    body.take(MEMBER);
-    body.0.push((Cow::Borrowed(MEMBER), Value::Object(Object(facts.collect()))));
+    body.remove(FIELD);
+    body.0.push((Cow::Borrowed(FIELD), Value::Object(Object(found.collect()))));
 }
 
-/// The facts about a chain's first certificate, in the order of [`FACTS`].
-fn leaf(chain: &Value<'_>) -> Option<[String; FACTS.len()]> {
+/// The facts about a chain's first certificate, in the order of [`ATTRIBUTES`].
+fn leaf_certificate(chain: &Value<'_>) -> Option<[String; ATTRIBUTES.len()]> {
     let Value::Array(chain) = chain else { return None };
     let pem = chain.first()?.as_str().filter(|pem| pem.len() <= MAX_PEM)?;
     let (_, pem) = parse_x509_pem(pem.as_bytes()).ok()?;
@@ -85,34 +85,34 @@ fn fingerprint(der: &[u8]) -> String {
 }
 
 /// One fact about the certificate.
-fn fact<'r>(report: &'r Report<'_>, name: &str) -> Option<&'r str> {
-    match report.body.get(MEMBER) {
-        Some(Value::Object(facts)) => facts.text(name),
+fn attribute<'r>(report: &'r Report<'_>, name: &str) -> Option<&'r str> {
+    match report.body.get(FIELD) {
+        Some(Value::Object(found)) => found.get_str(name),
         _ => None,
     }
 }
 
 /// The attributes of the certificate.
-pub(super) fn attributes(report: &Report<'_>, give: GiveAttribute<'_>) {
-    for (name, attribute) in FACTS {
-        if let Some(fact) = fact(report, name) {
-            give(attribute, Attribute::Text(fact));
+pub(super) fn attributes(report: &Report<'_>, emit: AttributeSink<'_>) {
+    for (name, key) in ATTRIBUTES {
+        if let Some(value) = attribute(report, name) {
+            emit(key, Attribute::Text(value));
         }
     }
 }
 
 /// `www.example.com:443`, or what is known of it.
 pub(super) fn server(report: &Report<'_>) -> String {
-    let host = report.body.text("hostname").unwrap_or("an unnamed host");
-    match report.body.unsigned("port") {
+    let host = report.body.get_str("hostname").unwrap_or("an unnamed host");
+    match report.body.get_u64("port") {
         Some(port) => format!("{host}:{port}"),
         None => host.to_owned(),
     }
 }
 
 /// ` (issued by …, expires …)`, for the end of a summary; empty where the certificate is unknown.
-pub(super) fn told(report: &Report<'_>) -> String {
-    match (fact(report, "issuer"), fact(report, "not-after")) {
+pub(super) fn describe(report: &Report<'_>) -> String {
+    match (attribute(report, "issuer"), attribute(report, "not-after")) {
         (Some(issuer), Some(expiry)) => format!(" (issued by {issuer}, expires {expiry})"),
         _ => String::new(),
     }
@@ -124,7 +124,7 @@ mod tests {
 
     fn chain(pem: &str) -> Object<'_> {
         let chain = Value::Array(vec![Value::String(pem.into()), Value::Null]);
-        Object(vec![(Cow::Borrowed(CHAINS[0]), chain)])
+        Object(vec![(Cow::Borrowed(CHAIN_FIELDS[0]), chain)])
     }
 
     fn certificate() -> rcgen::Certificate {
@@ -140,14 +140,14 @@ mod tests {
         let certificate = certificate();
         let pem = certificate.pem();
         let mut body = chain(&pem);
-        mend(&mut body);
-        let Some(Value::Object(facts)) = body.get(MEMBER) else { panic!("{body:?}") };
-        assert!(facts.text("subject").is_some_and(|subject| subject.contains("CN=shop.example")));
-        assert_eq!(facts.text("not-after"), Some("2031-05-01T00:00:00Z"));
-        assert_eq!(facts.text("sha256").unwrap(), fingerprint(certificate.der()));
+        upgrade(&mut body);
+        let Some(Value::Object(found)) = body.get(FIELD) else { panic!("{body:?}") };
+        assert!(found.get_str("subject").is_some_and(|subject| subject.contains("CN=shop.example")));
+        assert_eq!(found.get_str("not-after"), Some("2031-05-01T00:00:00Z"));
+        assert_eq!(found.get_str("sha256").unwrap(), fingerprint(certificate.der()));
         assert_eq!(body.0.len(), 1);
         let once = body.clone();
-        mend(&mut body);
+        upgrade(&mut body);
         assert_eq!(body, once);
     }
 
@@ -159,11 +159,11 @@ mod tests {
         let huge = "-".repeat(MAX_PEM + 1);
         for unusable in ["", "-----BEGIN CERTIFICATE-----\n…", cut, &mangled, &huge] {
             let mut body = chain(unusable);
-            mend(&mut body);
+            upgrade(&mut body);
             assert!(body.0.is_empty(), "{unusable}");
         }
-        let mut body = Object(vec![(Cow::Borrowed(CHAINS[1]), Value::Integer(7))]);
-        mend(&mut body);
+        let mut body = Object(vec![(Cow::Borrowed(CHAIN_FIELDS[1]), Value::Integer(7))]);
+        upgrade(&mut body);
         assert!(body.0.is_empty());
     }
 
@@ -174,7 +174,7 @@ mod tests {
             let start = PEM.find('\n').unwrap() + 1;
             let at = start + at % (PEM.len() / 2);
             let mangled = format!("{}{letters}{}", &PEM[..at], &PEM[at + letters.len()..]);
-            mend(&mut chain(&mangled));
+            upgrade(&mut chain(&mangled));
         }
     }
 }

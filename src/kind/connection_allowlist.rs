@@ -3,79 +3,84 @@
 
 use smallvec::smallvec;
 
-use crate::kind::{Holds, Kind, member, no_more_attributes, nothing_to_mend, policy};
-use crate::metric::{Family, Measure, Observation};
-use crate::report::{Assessment, Class, Report};
+use crate::kind::{FieldType, ReportKind, field, no_more_attributes, nothing_to_upgrade, policy};
+use crate::metric::{Family, MetricType, Observation};
+use crate::report::{Classification, Evaluation, Report};
 
 /// `lookout_connection_allowlist_violations_total`
 pub static VIOLATIONS: Family = Family {
     name: "lookout_connection_allowlist_violations_total",
     help: "Connections outside the connection allowlist.",
-    measure: Measure::Count,
+    metric_type: MetricType::Counter,
     labels: &["site", "disposition"],
     weight: 1,
 };
 
 /// The kind. `connection` is a URL, or `webrtc`.
-pub static KIND: Kind = Kind {
-    token: "connection-allowlist",
+pub static KIND: ReportKind = ReportKind {
+    name: "connection-allowlist",
     event_name: "browser.report.connection_allowlist",
-    also: &[],
+    aliases: &[],
     specification: "https://wicg.github.io/connection-allowlists/#reporting",
     disposition: Some("disposition"),
-    members: &[
-        member("url", &[], Holds::Url, "connection_allowlist.document_url"),
-        member("connection", &[], Holds::Url, "connection_allowlist.connection"),
-        member("allowlist", &[], Holds::Anything, "connection_allowlist.allowlist"),
-        member("disposition", &[], Holds::Token, "connection_allowlist.disposition"),
+    fields: &[
+        field("url", &[], FieldType::Url, "connection_allowlist.document_url"),
+        field("connection", &[], FieldType::Url, "connection_allowlist.connection"),
+        field("allowlist", &[], FieldType::Any, "connection_allowlist.allowlist"),
+        field("disposition", &[], FieldType::Token, "connection_allowlist.disposition"),
     ],
-    mend: nothing_to_mend,
-    assess,
+    upgrade: nothing_to_upgrade,
+    evaluate,
     summary,
     attributes: no_more_attributes,
     families: &[&VIOLATIONS],
 };
 
-fn assess<'r>(report: &'r Report<'_>, class: &Class<'_>) -> Assessment<'r> {
+fn evaluate<'r>(report: &'r Report<'_>, class: &Classification<'_>) -> Evaluation<'r> {
     let disposition = report.disposition();
-    Assessment {
+    Evaluation {
         severity: policy::severity(disposition, class.noise),
-        observations: smallvec![Observation::one(&VIOLATIONS, [disposition.label()])],
+        observations: smallvec![Observation::increment(&VIOLATIONS, [disposition.label()])],
     }
 }
 
 fn summary(report: &Report<'_>) -> String {
-    let connection = report.body.text("connection").unwrap_or("an unnamed place");
+    let connection = report.body.get_str("connection").unwrap_or("an unnamed place");
     let what = format!("a connection to {connection}");
-    policy::line(report, report.disposition(), "connection allowlist", &what)
+    policy::summary_line(report, report.disposition(), "connection allowlist", &what)
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::kind::testing::{captured, envelope, one};
+    use crate::kind::testing::{captured, envelope, process};
 
     #[test]
     fn what_chromium_sends_is_told() {
-        let told = &captured("chromium/584-ca-report-only-POST-connection-allowlist-x2")[0];
-        assert_eq!((told.kind, told.severity), ("connection-allowlist", "WARN"));
-        assert_eq!(told.counted, ["lookout_connection_allowlist_violations_total{disposition=\"report\"} 1"]);
-        assert!(
-            told.summary.starts_with("report-only connection allowlist would block a connection to https://")
+        let processed = &captured("chromium/584-ca-report-only-POST-connection-allowlist-x2")[0];
+        assert_eq!((processed.kind, processed.severity), ("connection-allowlist", "WARN"));
+        assert_eq!(
+            processed.counted,
+            ["lookout_connection_allowlist_violations_total{disposition=\"report\"} 1"]
         );
-        assert!(told.attributes.contains_key("connection_allowlist.connection"));
+        assert!(
+            processed
+                .summary
+                .starts_with("report-only connection allowlist would block a connection to https://")
+        );
+        assert!(processed.attributes.contains_key("connection_allowlist.connection"));
     }
 
     #[test]
     fn the_specifications_body_is_told() {
         let body = r#"{"url":"https://shop.example/cart","connection":"webrtc","disposition":"enforce",
             "allowlist":["https://shop.example/*"]}"#;
-        let told = one(&envelope("connection-allowlist", body));
-        assert_eq!(told.severity, "ERROR");
+        let processed = process(&envelope("connection-allowlist", body));
+        assert_eq!(processed.severity, "ERROR");
         assert_eq!(
-            told.summary,
+            processed.summary,
             "enforced connection allowlist blocked a connection to webrtc on https://shop.example/cart"
         );
-        let allowlist = told.attribute("connection_allowlist.allowlist");
+        let allowlist = processed.attribute("connection_allowlist.allowlist");
         assert_eq!(allowlist, Some(r#"["https://shop.example/*"]"#));
     }
 }

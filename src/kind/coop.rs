@@ -8,22 +8,22 @@ use std::borrow::Cow;
 
 use smallvec::smallvec;
 
-use crate::kind::{Holds, Kind, member, no_more_attributes, page, policy, source};
-use crate::metric::{Family, Measure, Observation, Vocabulary};
-use crate::report::{Assessment, Class, Disposition, Report};
+use crate::kind::{FieldType, ReportKind, field, no_more_attributes, page_of, policy, source_suffix};
+use crate::metric::{Family, LabelValues, MetricType, Observation};
+use crate::report::{Classification, Disposition, Evaluation, Report};
 use crate::value::{Object, Value};
 
 /// `lookout_coop_violations_total`
 pub static VIOLATIONS: Family = Family {
     name: "lookout_coop_violations_total",
     help: "Cross-origin opener policy violations.",
-    measure: Measure::Count,
+    metric_type: MetricType::Counter,
     labels: &["site", "disposition", "violation", "policy"],
     weight: 1,
 };
 
 /// The body's types, the two of older Chromium at the end.
-static TYPES: Vocabulary = Vocabulary(&[
+static TYPES: LabelValues = LabelValues(&[
     "navigation-to-response",
     "navigation-from-response",
     "access-from-coop-page-to-opener",
@@ -37,7 +37,7 @@ static TYPES: Vocabulary = Vocabulary(&[
 ]);
 
 /// <https://html.spec.whatwg.org/multipage/browsers.html#cross-origin-opener-policy-value>
-static POLICIES: Vocabulary = Vocabulary(&[
+static POLICIES: LabelValues = LabelValues(&[
     "unsafe-none",
     "same-origin",
     "same-origin-allow-popups",
@@ -48,31 +48,31 @@ static POLICIES: Vocabulary = Vocabulary(&[
 ]);
 
 /// The kind.
-pub static KIND: Kind = Kind {
-    token: "coop",
+pub static KIND: ReportKind = ReportKind {
+    name: "coop",
     event_name: "browser.report.coop",
-    also: &[],
+    aliases: &[],
     specification: "https://html.spec.whatwg.org/multipage/browsers.html#coop-reporting",
     disposition: Some("disposition"),
-    members: &[
-        member("type", &["violation-type"], Holds::Token, "coop.type"),
-        member("disposition", &[], Holds::Token, "coop.disposition"),
-        member("effectivePolicy", &["effective-policy"], Holds::Token, "coop.effective_policy"),
-        member("documentURL", &["document-uri"], Holds::PageUrl, "coop.document_url"),
-        member("previousResponseURL", &[], Holds::Url, "coop.previous_response_url"),
-        member("nextResponseURL", &[], Holds::Url, "coop.next_response_url"),
-        member("referrer", &[], Holds::PageUrl, "coop.referrer"),
-        member("property", &[], Holds::Token, "coop.property"),
-        member("openerURL", &[], Holds::Url, "coop.opener_url"),
-        member("openeeURL", &[], Holds::Url, "coop.openee_url"),
-        member("initialPopupURL", &[], Holds::Url, "coop.initial_popup_url"),
-        member("otherDocumentURL", &[], Holds::Url, "coop.other_document_url"),
-        member("sourceFile", &[], Holds::Url, "code.file.path"),
-        member("lineNumber", &[], Holds::Position, "code.line.number"),
-        member("columnNumber", &[], Holds::Position, "code.column.number"),
+    fields: &[
+        field("type", &["violation-type"], FieldType::Token, "coop.type"),
+        field("disposition", &[], FieldType::Token, "coop.disposition"),
+        field("effectivePolicy", &["effective-policy"], FieldType::Token, "coop.effective_policy"),
+        field("documentURL", &["document-uri"], FieldType::PageUrl, "coop.document_url"),
+        field("previousResponseURL", &[], FieldType::Url, "coop.previous_response_url"),
+        field("nextResponseURL", &[], FieldType::Url, "coop.next_response_url"),
+        field("referrer", &[], FieldType::PageUrl, "coop.referrer"),
+        field("property", &[], FieldType::Token, "coop.property"),
+        field("openerURL", &[], FieldType::Url, "coop.opener_url"),
+        field("openeeURL", &[], FieldType::Url, "coop.openee_url"),
+        field("initialPopupURL", &[], FieldType::Url, "coop.initial_popup_url"),
+        field("otherDocumentURL", &[], FieldType::Url, "coop.other_document_url"),
+        field("sourceFile", &[], FieldType::Url, "code.file.path"),
+        field("lineNumber", &[], FieldType::NonZeroInt, "code.line.number"),
+        field("columnNumber", &[], FieldType::NonZeroInt, "code.column.number"),
     ],
-    mend,
-    assess,
+    upgrade,
+    evaluate,
     summary,
     attributes: no_more_attributes,
     families: &[&VIOLATIONS],
@@ -80,7 +80,7 @@ pub static KIND: Kind = Kind {
 
 /// Older Chromium had names of its own: `navigate-from-document` for `navigation-from-response`, and
 /// `navigation-uri` for the page before or after, as the type says.
-fn mend(body: &mut Object<'_>) {
+fn upgrade(body: &mut Object<'_>) {
     for (name, value) in &mut body.0 {
         let renamed = match value.as_str() {
             Some("navigate-to-document") => "navigation-to-response",
@@ -91,8 +91,8 @@ fn mend(body: &mut Object<'_>) {
             *value = Value::String(Cow::Borrowed(renamed));
         }
     }
-    let Some(url) = body.take("navigation-uri") else { return };
-    let violation = body.text("violation-type").or_else(|| body.text("type"));
+    let Some(url) = body.remove("navigation-uri") else { return };
+    let violation = body.get_str("violation-type").or_else(|| body.get_str("type"));
     let name = match violation {
         Some("navigation-from-document" | "navigation-from-response") => "nextResponseURL",
         _ => "previousResponseURL",
@@ -100,14 +100,14 @@ fn mend(body: &mut Object<'_>) {
     body.0.push((Cow::Borrowed(name), url));
 }
 
-fn assess<'r>(report: &'r Report<'_>, class: &Class<'_>) -> Assessment<'r> {
+fn evaluate<'r>(report: &'r Report<'_>, class: &Classification<'_>) -> Evaluation<'r> {
     let body = &report.body;
     let disposition = report.disposition();
-    let violation = TYPES.label(body.text("type"));
-    let labels = [disposition.label(), violation, POLICIES.label(body.text("effectivePolicy"))];
-    Assessment {
+    let violation = TYPES.label(body.get_str("type"));
+    let labels = [disposition.label(), violation, POLICIES.label(body.get_str("effectivePolicy"))];
+    Evaluation {
         severity: policy::severity(disposition, class.noise),
-        observations: smallvec![Observation::one(&VIOLATIONS, labels)],
+        observations: smallvec![Observation::increment(&VIOLATIONS, labels)],
     }
 }
 
@@ -115,12 +115,13 @@ fn assess<'r>(report: &'r Report<'_>, class: &Class<'_>) -> Assessment<'r> {
 fn summary(report: &Report<'_>) -> String {
     let body = &report.body;
     let opener_policy =
-        format!("opener policy {}", body.text("effectivePolicy").unwrap_or("of unnamed value"));
-    match body.text("type").unwrap_or_default() {
+        format!("opener policy {}", body.get_str("effectivePolicy").unwrap_or("of unnamed value"));
+    match body.get_str("type").unwrap_or_default() {
         violation if violation.starts_with("navigation-") => navigation(report, violation, &opener_policy),
         violation => {
             let access = access(report, violation);
-            policy::line(report, report.disposition(), &opener_policy, &access) + &source(report)
+            policy::summary_line(report, report.disposition(), &opener_policy, &access)
+                + &source_suffix(report)
         }
     }
 }
@@ -137,13 +138,13 @@ fn navigation(report: &Report<'_>, violation: &str, opener_policy: &str) -> Stri
         false => ("before", "previousResponseURL"),
     };
     // Engines leave out URLs of other origins.
-    let other = report.body.text(other).unwrap_or("of another origin");
-    format!("{verb} {opener_policy} parts {} from the page {direction} it, {other}", page(report))
+    let other = report.body.get_str(other).unwrap_or("of another origin");
+    format!("{verb} {opener_policy} parts {} from the page {direction} it, {other}", page_of(report))
 }
 
 /// What crossed the tie, and which way.
 fn access(report: &Report<'_>, violation: &str) -> String {
-    let property = report.body.text("property").unwrap_or("an unnamed property");
+    let property = report.body.get_str("property").unwrap_or("an unnamed property");
     match violation {
         "access-from-coop-page-to-opener" => format!("{property} of its opener"),
         "access-from-coop-page-to-openee" => format!("{property} of a window it opened"),
@@ -157,7 +158,7 @@ fn access(report: &Report<'_>, violation: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::kind::testing::{captured, envelope, one};
+    use crate::kind::testing::{captured, envelope, process};
 
     fn counted(disposition: &str, violation: &str) -> Vec<String> {
         vec![format!(
@@ -202,16 +203,16 @@ mod tests {
                     "property":"postMessage","{member}":"https://pay.example/p?t=1","initialPopupURL":"",
                     "sourceFile":"https://shop.example/a.js","lineNumber":7,"columnNumber":1}}"#
             );
-            let told = one(&envelope("coop", &body));
-            assert_eq!(told.severity, "WARN");
-            assert_eq!(told.counted, counted("report", violation));
+            let processed = process(&envelope("coop", &body));
+            assert_eq!(processed.severity, "WARN");
+            assert_eq!(processed.counted, counted("report", violation));
             let line = format!(
                 "report-only opener policy same-origin would block postMessage {told_as} on \
                  https://shop.example/cart at https://shop.example/a.js:7"
             );
-            assert_eq!(told.summary, line);
-            assert_eq!(told.body[member], "https://pay.example/p");
-            assert_eq!(told.attribute("coop.property"), Some("postMessage"));
+            assert_eq!(processed.summary, line);
+            assert_eq!(processed.body[member], "https://pay.example/p");
+            assert_eq!(processed.attribute("coop.property"), Some("postMessage"));
         }
     }
 
@@ -226,11 +227,11 @@ mod tests {
                     "navigation-uri":"https://pay.example/p","effective-policy":"same-origin",
                     "violation-type":"{violation}"}}"#
             );
-            let told = one(&envelope("coop", &body));
-            assert_eq!(told.counted, counted("enforce", violation));
-            assert_eq!(told.body[member], "https://pay.example/p");
-            assert_eq!(told.attribute("coop.document_url"), Some("https://shop.example/cart"));
-            assert_eq!(told.attribute("coop.type"), Some(violation));
+            let processed = process(&envelope("coop", &body));
+            assert_eq!(processed.counted, counted("enforce", violation));
+            assert_eq!(processed.body[member], "https://pay.example/p");
+            assert_eq!(processed.attribute("coop.document_url"), Some("https://shop.example/cart"));
+            assert_eq!(processed.attribute("coop.type"), Some(violation));
         }
     }
 }

@@ -7,49 +7,49 @@ use std::borrow::Cow;
 
 use smallvec::smallvec;
 
-use crate::kind::{Holds, Kind, member, no_more_attributes, policy, vocabulary};
-use crate::metric::{Family, Label, Measure, Observation};
-use crate::report::{Assessment, Class, Report};
+use crate::kind::{FieldType, ReportKind, field, no_more_attributes, policy, vocabulary};
+use crate::metric::{Family, Label, MetricType, Observation};
+use crate::report::{Classification, Evaluation, Report};
 use crate::value::{Object, Value};
 
 /// `lookout_csp_violations_total`
 pub static VIOLATIONS: Family = Family {
     name: "lookout_csp_violations_total",
     help: "Content Security Policy violations.",
-    measure: Measure::Count,
+    metric_type: MetricType::Counter,
     labels: &["site", "disposition", "directive", "blocked", "noise"],
     weight: 12,
 };
 
 /// The kind.
-pub static KIND: Kind = Kind {
-    token: "csp-violation",
+pub static KIND: ReportKind = ReportKind {
+    name: "csp-violation",
     event_name: "browser.report.csp_violation",
-    also: &["csp"],
+    aliases: &["csp"],
     specification: "https://w3c.github.io/webappsec-csp/#reporting",
     disposition: Some("disposition"),
-    members: &[
-        member("documentURL", &["document-uri", "documentURI"], Holds::PageUrl, "csp.document_url"),
-        member("referrer", &[], Holds::PageUrl, "csp.referrer"),
-        member("blockedURL", &["blocked-uri", "blockedURI", "blocked"], Holds::Url, "csp.blocked_url"),
-        member(
+    fields: &[
+        field("documentURL", &["document-uri", "documentURI"], FieldType::PageUrl, "csp.document_url"),
+        field("referrer", &[], FieldType::PageUrl, "csp.referrer"),
+        field("blockedURL", &["blocked-uri", "blockedURI", "blocked"], FieldType::Url, "csp.blocked_url"),
+        field(
             "effectiveDirective",
             &["effective-directive", "directive"],
-            Holds::Token,
+            FieldType::Token,
             "csp.effective_directive",
         ),
-        member("originalPolicy", &["original-policy", "policy"], Holds::Policy, "csp.original_policy"),
-        member("sourceFile", &["source-file"], Holds::Url, "code.file.path"),
-        member("sample", &["script-sample"], Holds::Sample, "csp.sample"),
-        member("disposition", &[], Holds::Token, "csp.disposition"),
-        member("statusCode", &["status-code"], Holds::Position, "http.response.status_code"),
-        member("lineNumber", &["line-number"], Holds::Position, "code.line.number"),
-        member("columnNumber", &["column-number"], Holds::Position, "code.column.number"),
-        member("urlHash", &["url-hash"], Holds::Token, "csp.url_hash"),
-        member("evalHash", &["eval-hash"], Holds::Token, "csp.eval_hash"),
+        field("originalPolicy", &["original-policy", "policy"], FieldType::Policy, "csp.original_policy"),
+        field("sourceFile", &["source-file"], FieldType::Url, "code.file.path"),
+        field("sample", &["script-sample"], FieldType::Sample, "csp.sample"),
+        field("disposition", &[], FieldType::Token, "csp.disposition"),
+        field("statusCode", &["status-code"], FieldType::NonZeroInt, "http.response.status_code"),
+        field("lineNumber", &["line-number"], FieldType::NonZeroInt, "code.line.number"),
+        field("columnNumber", &["column-number"], FieldType::NonZeroInt, "code.column.number"),
+        field("urlHash", &["url-hash"], FieldType::Token, "csp.url_hash"),
+        field("evalHash", &["eval-hash"], FieldType::Token, "csp.eval_hash"),
     ],
-    mend,
-    assess,
+    upgrade,
+    evaluate,
     summary,
     attributes: no_more_attributes,
     families: &[&VIOLATIONS],
@@ -57,14 +57,14 @@ pub static KIND: Kind = Kind {
 
 /// `violated-directive` stands in where there is no effective directive. Before CSP3 it carried the
 /// directive with its source list, so only its first token counts.
-fn mend(body: &mut Object<'_>) {
+fn upgrade(body: &mut Object<'_>) {
     const EFFECTIVE: [&str; 3] = ["effectiveDirective", "effective-directive", "directive"];
     const VIOLATED: [&str; 2] = ["violated-directive", "violatedDirective"];
-    let violated = VIOLATED.into_iter().fold(None, |found, name| body.take(name).or(found));
-    if EFFECTIVE.iter().all(|name| body.text(name).is_none())
+    let violated = VIOLATED.into_iter().fold(None, |found, name| body.remove(name).or(found));
+    if EFFECTIVE.iter().all(|name| body.get_str(name).is_none())
         && let Some(violated) = violated
     {
-        EFFECTIVE.iter().for_each(|name| drop(body.take(name)));
+        EFFECTIVE.iter().for_each(|name| drop(body.remove(name)));
         body.0.push((Cow::Borrowed("effectiveDirective"), violated));
     }
     for (name, value) in &mut body.0 {
@@ -83,46 +83,46 @@ fn first_token(text: &mut Cow<'_, str>) {
     }
 }
 
-fn assess<'r>(report: &'r Report<'_>, class: &Class<'_>) -> Assessment<'r> {
+fn evaluate<'r>(report: &'r Report<'_>, class: &Classification<'_>) -> Evaluation<'r> {
     let body = &report.body;
     let disposition = report.disposition();
-    let directive = vocabulary::CSP_DIRECTIVES.label(body.text("effectiveDirective"));
+    let directive = vocabulary::CSP_DIRECTIVES.label(body.get_str("effectiveDirective"));
     let labels = [
         disposition.label(),
         directive,
-        blocked(body.text("blockedURL")),
-        Label::closed(class.noise.as_str()),
+        blocked_label(body.get_str("blockedURL")),
+        Label::bounded(class.noise.as_str()),
     ];
-    Assessment {
+    Evaluation {
         severity: policy::severity(disposition, class.noise),
-        observations: smallvec![Observation::one(&VIOLATIONS, labels)],
+        observations: smallvec![Observation::increment(&VIOLATIONS, labels)],
     }
 }
 
 /// `enforced script-src-elem blocked https://evil.example/x.js on https://shop.example/cart`
 fn summary(report: &Report<'_>) -> String {
-    let directive = report.body.text("effectiveDirective").unwrap_or("policy");
-    let blocked = report.body.text("blockedURL").unwrap_or("something unnamed");
-    policy::line(report, report.disposition(), directive, blocked)
+    let directive = report.body.get_str("effectiveDirective").unwrap_or("policy");
+    let blocked = report.body.get_str("blockedURL").unwrap_or("something unnamed");
+    policy::summary_line(report, report.disposition(), directive, blocked)
 }
 
 /// The label `blocked`: a keyword, or the origin under the series budget.
-pub(super) fn blocked(url: Option<&str>) -> Label<'_> {
-    const KEYWORDS: [&str; 8] =
+pub(super) fn blocked_label(url: Option<&str>) -> Label<'_> {
+    const BLOCKED_KEYWORDS: [&str; 8] =
         ["inline", "eval", "wasm-eval", "trusted-types-policy", "trusted-types-sink", "self", "data", "blob"];
-    let Some(url) = url else { return Label::closed("none") };
-    if let Some(keyword) = KEYWORDS.iter().find(|keyword| **keyword == url) {
-        return Label::closed(keyword);
+    let Some(url) = url else { return Label::bounded("none") };
+    if let Some(keyword) = BLOCKED_KEYWORDS.iter().find(|keyword| **keyword == url) {
+        return Label::bounded(keyword);
     }
     let (scheme, rest) = url.split_once(':').unwrap_or((url, ""));
     match scheme {
         "http" | "https" | "ws" | "wss" => {
-            origin(url, rest).map_or(Label::closed("other-scheme"), Label::open)
+            origin(url, rest).map_or(Label::bounded("other-scheme"), Label::unbounded)
         }
-        "data" => Label::closed("data"),
-        "blob" => Label::closed("blob"),
-        _ if vocabulary::is_extension_scheme(scheme) => Label::closed("extension"),
-        _ => Label::closed("other-scheme"),
+        "data" => Label::bounded("data"),
+        "blob" => Label::bounded("blob"),
+        _ if vocabulary::is_extension_scheme(scheme) => Label::bounded("extension"),
+        _ => Label::bounded("other-scheme"),
     }
 }
 
@@ -141,7 +141,7 @@ const MAX_HOST: usize = 253 + ":65535".len();
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kind::testing::{envelope, one};
+    use crate::kind::testing::{envelope, process};
 
     #[test]
     fn blocked_is_a_keyword_or_an_origin() {
@@ -160,14 +160,14 @@ mod tests {
             (Some("https:///x"), "other-scheme"),
             (Some("https://ev\"il/x"), "other-scheme"),
         ] {
-            assert_eq!(blocked(url).as_str(), label, "{url:?}");
+            assert_eq!(blocked_label(url).as_str(), label, "{url:?}");
         }
     }
 
     #[test]
     fn only_origins_are_subject_to_the_budget() {
-        assert!(blocked(Some("https://evil.example/")).is_open());
-        assert!(!blocked(Some("gopher://evil.example/")).is_open());
+        assert!(blocked_label(Some("https://evil.example/")).is_unbounded());
+        assert!(!blocked_label(Some("gopher://evil.example/")).is_unbounded());
     }
 
     #[test]
@@ -175,14 +175,14 @@ mod tests {
         let body = r#"{"blocked":"https://evil.example/x.js?k=1","directive":"script-src",
             "policy":"script-src 'self'",
             "disposition":"enforce"}"#;
-        let told = one(&envelope("csp", body));
-        assert_eq!((told.kind, told.severity), ("csp-violation", "ERROR"));
+        let processed = process(&envelope("csp", body));
+        assert_eq!((processed.kind, processed.severity), ("csp-violation", "ERROR"));
         assert_eq!(
-            told.summary,
+            processed.summary,
             "enforced script-src blocked https://evil.example/x.js on https://shop.example/cart"
         );
-        assert_eq!(told.body["originalPolicy"], "script-src 'self'");
-        assert_eq!(told.attribute("browser.report.type"), Some("csp"));
+        assert_eq!(processed.body["originalPolicy"], "script-src 'self'");
+        assert_eq!(processed.attribute("browser.report.type"), Some("csp"));
     }
 
     #[test]
@@ -191,8 +191,8 @@ mod tests {
             ("violated-directive".into(), Value::String("Script-Src 'self' https://x.example".into())),
             ("effective-directive".into(), Value::String("".into())),
         ]);
-        mend(&mut body);
-        assert_eq!(body.text("effectiveDirective"), Some("script-src"));
+        upgrade(&mut body);
+        assert_eq!(body.get_str("effectiveDirective"), Some("script-src"));
         assert_eq!(body.0.len(), 1);
     }
 }

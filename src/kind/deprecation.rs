@@ -7,58 +7,58 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use smallvec::smallvec;
 
-use crate::kind::{Holds, Kind, member, no_more_attributes, page, source};
-use crate::metric::{Family, Label, Measure, OTHER, Observation};
-use crate::report::{Assessment, Class, Report, Severity};
+use crate::kind::{FieldType, ReportKind, field, no_more_attributes, page_of, source_suffix};
+use crate::metric::{Family, Label, MetricType, OTHER, Observation};
+use crate::report::{Classification, Evaluation, Report, Severity};
 use crate::value::{Object, Value};
 
 /// `lookout_deprecations_total`
 pub static DEPRECATIONS: Family = Family {
     name: "lookout_deprecations_total",
     help: "Uses of deprecated features.",
-    measure: Measure::Count,
+    metric_type: MetricType::Counter,
     labels: &["site", "id"],
     weight: 2,
 };
 
 /// The kind. `anticipatedRemoval` is milliseconds since 1970 in Chromium, a date in the specification
 /// and in WebKit, and absent in Firefox.
-pub static KIND: Kind = Kind {
-    token: "deprecation",
+pub static KIND: ReportKind = ReportKind {
+    name: "deprecation",
     event_name: "browser.report.deprecation",
-    also: &[],
+    aliases: &[],
     specification: "https://wicg.github.io/deprecation-reporting/",
     disposition: None,
-    members: &[
-        member("id", &[], Holds::Token, "deprecation.id"),
-        member("anticipatedRemoval", &[], Holds::Token, "deprecation.anticipated_removal"),
-        member("message", &[], Holds::Message, "deprecation.message"),
-        member("sourceFile", &[], Holds::Url, "code.file.path"),
-        member("lineNumber", &[], Holds::Position, "code.line.number"),
-        member("columnNumber", &[], Holds::Position, "code.column.number"),
+    fields: &[
+        field("id", &[], FieldType::Token, "deprecation.id"),
+        field("anticipatedRemoval", &[], FieldType::Token, "deprecation.anticipated_removal"),
+        field("message", &[], FieldType::Message, "deprecation.message"),
+        field("sourceFile", &[], FieldType::Url, "code.file.path"),
+        field("lineNumber", &[], FieldType::NonZeroInt, "code.line.number"),
+        field("columnNumber", &[], FieldType::NonZeroInt, "code.column.number"),
     ],
-    mend,
-    assess,
+    upgrade,
+    evaluate,
     summary,
     attributes: no_more_attributes,
     families: &[&DEPRECATIONS],
 };
 
 /// Whatever says when the feature goes becomes RFC 3339 text. What cannot be read stays as it is.
-fn mend(body: &mut Object<'_>) {
-    const MEMBER: &str = "anticipatedRemoval";
-    let Some(removal) = body.take(MEMBER) else { return };
-    let removal = match moment(&removal) {
+fn upgrade(body: &mut Object<'_>) {
+    const FIELD: &str = "anticipatedRemoval";
+    let Some(removal) = body.remove(FIELD) else { return };
+    let removal = match parse_removal_date(&removal) {
         Some(moment) => Value::String(Cow::Owned(moment.to_string())),
         // 0 is the same unknown as null, and so is a number that is no moment.
-        None if removal.as_number().is_some() => return,
+        None if removal.as_f64().is_some() => return,
         None => removal,
     };
-    body.0.push((Cow::Borrowed(MEMBER), removal));
+    body.0.push((Cow::Borrowed(FIELD), removal));
 }
 
-fn moment(removal: &Value<'_>) -> Option<Timestamp> {
-    if let Some(milliseconds) = removal.as_number() {
+fn parse_removal_date(removal: &Value<'_>) -> Option<Timestamp> {
+    if let Some(milliseconds) = removal.as_f64() {
         // The cast saturates, and what is out of range is no moment.
         return Timestamp::from_millisecond(milliseconds as i64).ok().filter(|_| milliseconds > 0.0);
     }
@@ -70,23 +70,23 @@ fn moment(removal: &Value<'_>) -> Option<Timestamp> {
 /// The label `id`: open, since each release of a browser knows others, but never anything that is not
 /// shaped like an identifier.
 pub(super) fn id<'r>(report: &'r Report<'_>) -> Label<'r> {
-    let Some(id) = report.body.text("id") else { return Label::closed("none") };
+    let Some(id) = report.body.get_str("id") else { return Label::bounded("none") };
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    if id.len() <= 100 && id.bytes().all(plain) { Label::open(id) } else { OTHER }
+    if id.len() <= 100 && id.bytes().all(plain) { Label::unbounded(id) } else { OTHER }
 }
 
-fn assess<'r>(report: &'r Report<'_>, _: &Class<'_>) -> Assessment<'r> {
-    Assessment {
+fn evaluate<'r>(report: &'r Report<'_>, _: &Classification<'_>) -> Evaluation<'r> {
+    Evaluation {
         severity: Severity::Info,
-        observations: smallvec![Observation::one(&DEPRECATIONS, [id(report)])],
+        observations: smallvec![Observation::increment(&DEPRECATIONS, [id(report)])],
     }
 }
 
 /// `deprecated UnloadHandler used on https://shop.example/ at …/i.js:12, to be removed 2026-01-01T00:00:00Z`
 fn summary(report: &Report<'_>) -> String {
-    let id = report.body.text("id").unwrap_or("feature of unnamed id");
-    let mut line = format!("deprecated {id} used on {}{}", page(report), source(report));
-    if let Some(removal) = report.body.text("anticipatedRemoval") {
+    let id = report.body.get_str("id").unwrap_or("feature of unnamed id");
+    let mut line = format!("deprecated {id} used on {}{}", page_of(report), source_suffix(report));
+    if let Some(removal) = report.body.get_str("anticipatedRemoval") {
         line += &format!(", to be removed {removal}");
     }
     line
@@ -94,14 +94,14 @@ fn summary(report: &Report<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::kind::testing::{captured, envelope, one};
+    use crate::kind::testing::{captured, envelope, process};
 
     #[test]
     fn each_engines_date_is_rfc_3339() {
         let removal = |value: &str| {
-            let told =
-                one(&envelope("deprecation", &format!(r#"{{"id":"x","anticipatedRemoval":{value}}}"#)));
-            told.attribute("deprecation.anticipated_removal").map(str::to_owned)
+            let processed =
+                process(&envelope("deprecation", &format!(r#"{{"id":"x","anticipatedRemoval":{value}}}"#)));
+            processed.attribute("deprecation.anticipated_removal").map(str::to_owned)
         };
         for value in [
             "1767225600000",
@@ -131,7 +131,11 @@ mod tests {
         );
         let firefox = captured("firefox/625-ff-deprecation-POST-deprecation-x17");
         assert_eq!(firefox.len(), 17);
-        assert!(firefox.iter().any(|told| told.attribute("deprecation.id") == Some("ElementSetCapture")));
+        assert!(
+            firefox
+                .iter()
+                .any(|processed| processed.attribute("deprecation.id") == Some("ElementSetCapture"))
+        );
     }
 
     #[test]
@@ -139,10 +143,10 @@ mod tests {
         for (id, label) in
             [("\"Fledge\"", "Fledge"), ("\"a b\"", "other"), ("null", "none"), ("\"{}\"", "other")]
         {
-            let told = one(&envelope("deprecation", &format!("{{\"id\":{id}}}")));
-            assert_eq!(told.counted, [format!("lookout_deprecations_total{{id=\"{label}\"}} 1")]);
+            let processed = process(&envelope("deprecation", &format!("{{\"id\":{id}}}")));
+            assert_eq!(processed.counted, [format!("lookout_deprecations_total{{id=\"{label}\"}} 1")]);
         }
         let long = format!("{{\"id\":\"{}\"}}", "a".repeat(101));
-        assert!(one(&envelope("deprecation", &long)).counted[0].contains("id=\"other\""));
+        assert!(process(&envelope("deprecation", &long)).counted[0].contains("id=\"other\""));
     }
 }

@@ -3,78 +3,82 @@
 
 use smallvec::smallvec;
 
-use crate::kind::{Holds, Kind, member, no_more_attributes, nothing_to_mend, policy, vocabulary};
-use crate::metric::{Family, Measure, Observation};
-use crate::report::{Assessment, Class, Report};
+use crate::kind::{FieldType, ReportKind, field, no_more_attributes, nothing_to_upgrade, policy, vocabulary};
+use crate::metric::{Family, MetricType, Observation};
+use crate::report::{Classification, Evaluation, Report};
 
 /// `lookout_dip_violations_total`
 pub static VIOLATIONS: Family = Family {
     name: "lookout_dip_violations_total",
     help: "Document isolation policy violations.",
-    measure: Measure::Count,
+    metric_type: MetricType::Counter,
     labels: &["site", "disposition", "destination"],
     weight: 1,
 };
 
 /// The kind.
-pub static KIND: Kind = Kind {
-    token: "dip",
+pub static KIND: ReportKind = ReportKind {
+    name: "dip",
     event_name: "browser.report.dip",
-    also: &[],
+    aliases: &[],
     specification: "https://wicg.github.io/document-isolation-policy/#reporting",
     disposition: Some("disposition"),
-    members: &[
-        member("type", &[], Holds::Token, "dip.type"),
-        member("blockedURL", &[], Holds::Url, "dip.blocked_url"),
-        member("destination", &[], Holds::Token, "dip.destination"),
-        member("disposition", &[], Holds::Token, "dip.disposition"),
+    fields: &[
+        field("type", &[], FieldType::Token, "dip.type"),
+        field("blockedURL", &[], FieldType::Url, "dip.blocked_url"),
+        field("destination", &[], FieldType::Token, "dip.destination"),
+        field("disposition", &[], FieldType::Token, "dip.disposition"),
     ],
-    mend: nothing_to_mend,
-    assess,
+    upgrade: nothing_to_upgrade,
+    evaluate,
     summary,
     attributes: no_more_attributes,
     families: &[&VIOLATIONS],
 };
 
-fn assess<'r>(report: &'r Report<'_>, class: &Class<'_>) -> Assessment<'r> {
+fn evaluate<'r>(report: &'r Report<'_>, class: &Classification<'_>) -> Evaluation<'r> {
     let disposition = report.disposition();
-    let destination = vocabulary::DESTINATIONS.label(report.body.text("destination"));
-    Assessment {
+    let destination = vocabulary::DESTINATIONS.label(report.body.get_str("destination"));
+    Evaluation {
         severity: policy::severity(disposition, class.noise),
-        observations: smallvec![Observation::one(&VIOLATIONS, [disposition.label(), destination])],
+        observations: smallvec![Observation::increment(&VIOLATIONS, [disposition.label(), destination])],
     }
 }
 
 fn summary(report: &Report<'_>) -> String {
-    let what = report.body.text("destination").unwrap_or("resource");
-    let url = report.body.text("blockedURL").unwrap_or("of unnamed origin");
-    policy::line(report, report.disposition(), "isolation policy", &format!("{what} {url}"))
+    let what = report.body.get_str("destination").unwrap_or("resource");
+    let url = report.body.get_str("blockedURL").unwrap_or("of unnamed origin");
+    policy::summary_line(report, report.disposition(), "isolation policy", &format!("{what} {url}"))
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::kind::testing::{captured, envelope, one};
+    use crate::kind::testing::{captured, envelope, process};
 
     #[test]
     fn what_chromium_sends_is_told() {
-        let told = &captured("chromium/845-dip-rt-POST-dip")[0];
-        assert_eq!((told.kind, told.severity), ("dip", "ERROR"));
+        let processed = &captured("chromium/845-dip-rt-POST-dip")[0];
+        assert_eq!((processed.kind, processed.severity), ("dip", "ERROR"));
         assert_eq!(
-            told.counted,
+            processed.counted,
             ["lookout_dip_violations_total{disposition=\"enforce\",destination=\"image\"} 1"]
         );
         assert_eq!(
-            told.summary,
+            processed.summary,
             "enforced isolation policy blocked image https://cdn.test/s/i.png on \
              https://rt-339.site.test/p/dip-rt/index.html"
         );
-        assert_eq!(told.attribute("dip.blocked_url"), Some("https://cdn.test/s/i.png"));
+        assert_eq!(processed.attribute("dip.blocked_url"), Some("https://cdn.test/s/i.png"));
     }
 
     #[test]
     fn reporting_is_report() {
-        let told = one(&envelope("dip", r#"{"type":"corp","disposition":"reporting","destination":""}"#));
-        assert_eq!(told.severity, "WARN");
-        assert!(told.counted[0].contains("{disposition=\"report\",destination=\"none\"}"), "{told:?}");
+        let processed =
+            process(&envelope("dip", r#"{"type":"corp","disposition":"reporting","destination":""}"#));
+        assert_eq!(processed.severity, "WARN");
+        assert!(
+            processed.counted[0].contains("{disposition=\"report\",destination=\"none\"}"),
+            "{processed:?}"
+        );
     }
 }

@@ -3,64 +3,68 @@
 
 use smallvec::smallvec;
 
-use crate::kind::{Holds, Kind, member, no_more_attributes, nothing_to_mend, policy, source, vocabulary};
-use crate::metric::{Family, Measure, Observation};
-use crate::report::{Assessment, Class, Report};
+use crate::kind::{
+    FieldType, ReportKind, field, no_more_attributes, nothing_to_upgrade, policy, source_suffix, vocabulary,
+};
+use crate::metric::{Family, MetricType, Observation};
+use crate::report::{Classification, Evaluation, Report};
 
 /// `lookout_document_policy_violations_total`
 pub static VIOLATIONS: Family = Family {
     name: "lookout_document_policy_violations_total",
     help: "Document policy violations.",
-    measure: Measure::Count,
+    metric_type: MetricType::Counter,
     labels: &["site", "disposition", "feature"],
     weight: 1,
 };
 
 /// The kind.
-pub static KIND: Kind = Kind {
-    token: "document-policy-violation",
+pub static KIND: ReportKind = ReportKind {
+    name: "document-policy-violation",
     event_name: "browser.report.document_policy_violation",
-    also: &[],
+    aliases: &[],
     specification: "https://wicg.github.io/document-policy/#reporting",
     disposition: Some("disposition"),
-    members: &[
-        member("policyId", &["featureId"], Holds::Token, "document_policy.feature"),
-        member("disposition", &[], Holds::Token, "document_policy.disposition"),
-        member("message", &[], Holds::Message, "document_policy.message"),
-        member("sourceFile", &[], Holds::Url, "code.file.path"),
-        member("lineNumber", &[], Holds::Position, "code.line.number"),
-        member("columnNumber", &[], Holds::Position, "code.column.number"),
+    fields: &[
+        field("policyId", &["featureId"], FieldType::Token, "document_policy.feature"),
+        field("disposition", &[], FieldType::Token, "document_policy.disposition"),
+        field("message", &[], FieldType::Message, "document_policy.message"),
+        field("sourceFile", &[], FieldType::Url, "code.file.path"),
+        field("lineNumber", &[], FieldType::NonZeroInt, "code.line.number"),
+        field("columnNumber", &[], FieldType::NonZeroInt, "code.column.number"),
     ],
-    mend: nothing_to_mend,
-    assess,
+    upgrade: nothing_to_upgrade,
+    evaluate,
     summary,
     attributes: no_more_attributes,
     families: &[&VIOLATIONS],
 };
 
-fn assess<'r>(report: &'r Report<'_>, class: &Class<'_>) -> Assessment<'r> {
+fn evaluate<'r>(report: &'r Report<'_>, class: &Classification<'_>) -> Evaluation<'r> {
     let disposition = report.disposition();
-    let feature = vocabulary::DOCUMENT_POLICY.label(report.body.text("policyId"));
-    Assessment {
+    let feature = vocabulary::DOCUMENT_POLICY.label(report.body.get_str("policyId"));
+    Evaluation {
         severity: policy::severity(disposition, class.noise),
-        observations: smallvec![Observation::one(&VIOLATIONS, [disposition.label(), feature])],
+        observations: smallvec![Observation::increment(&VIOLATIONS, [disposition.label(), feature])],
     }
 }
 
 fn summary(report: &Report<'_>) -> String {
-    let feature = report.body.text("policyId").unwrap_or("an unnamed feature");
-    policy::line(report, report.disposition(), "document policy", feature) + &source(report)
+    let feature = report.body.get_str("policyId").unwrap_or("an unnamed feature");
+    policy::summary_line(report, report.disposition(), "document policy", feature) + &source_suffix(report)
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::kind::testing::{captured, envelope, one};
+    use crate::kind::testing::{captured, envelope, process};
 
     #[test]
     fn what_chromium_sends_is_told() {
-        let told = captured("chromium/798-dp-report-only-POST-document-policy-violation-x2");
-        let xhr =
-            told.iter().find(|told| told.attribute("document_policy.feature") == Some("sync-xhr")).unwrap();
+        let processed = captured("chromium/798-dp-report-only-POST-document-policy-violation-x2");
+        let xhr = processed
+            .iter()
+            .find(|processed| processed.attribute("document_policy.feature") == Some("sync-xhr"))
+            .unwrap();
         assert_eq!((xhr.kind, xhr.severity), ("document-policy-violation", "WARN"));
         assert_eq!(
             xhr.counted,
@@ -77,9 +81,10 @@ mod tests {
 
     #[test]
     fn a_feature_of_tomorrow_is_other() {
-        let told = one(&envelope("document-policy-violation", r#"{"policyId":"x","disposition":"enforce"}"#));
-        assert_eq!(told.severity, "ERROR");
-        assert!(told.counted[0].contains("feature=\"other\""));
-        assert_eq!(told.attribute("document_policy.feature"), Some("x"));
+        let processed =
+            process(&envelope("document-policy-violation", r#"{"policyId":"x","disposition":"enforce"}"#));
+        assert_eq!(processed.severity, "ERROR");
+        assert!(processed.counted[0].contains("feature=\"other\""));
+        assert_eq!(processed.attribute("document_policy.feature"), Some("x"));
     }
 }

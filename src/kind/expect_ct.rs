@@ -3,40 +3,40 @@
 
 use smallvec::{SmallVec, smallvec};
 
-use crate::kind::{Holds, Kind, Member, certificate, member};
-use crate::metric::{Family, Measure, Observation};
-use crate::report::{Assessment, Class, Noise, Report, Severity};
+use crate::kind::{FieldSpec, FieldType, ReportKind, certificate, field};
+use crate::metric::{Family, MetricType, Observation};
+use crate::report::{Classification, Evaluation, Noise, Report, Severity};
 use crate::value::Value;
 
 /// `lookout_expect_ct_violations_total`
 pub static VIOLATIONS: Family = Family {
     name: "lookout_expect_ct_violations_total",
     help: "Expect-CT violations.",
-    measure: Measure::Count,
+    metric_type: MetricType::Counter,
     labels: &["site", "disposition"],
     weight: 1,
 };
 
 /// The kind. Chrome sent no `failure-mode`, so the endpoint's URL may say what it is.
-pub static KIND: Kind = Kind {
-    token: "expect-ct",
+pub static KIND: ReportKind = ReportKind {
+    name: "expect-ct",
     event_name: "browser.report.expect_ct",
-    also: &[],
+    aliases: &[],
     specification: "https://www.rfc-editor.org/rfc/rfc9163#section-3",
     disposition: Some("failure-mode"),
-    members: &[
-        member("date-time", &[], Holds::Token, "expect_ct.date_time"),
-        member("hostname", &[], Holds::Token, "server.address"),
-        member("port", &[], Holds::Position, "server.port"),
-        member("scheme", &[], Holds::Token, "url.scheme"),
-        member("effective-expiration-date", &[], Holds::Token, "expect_ct.effective_expiration_date"),
-        member("scts", &[], Holds::Anything, "expect_ct.scts"),
-        member("failure-mode", &[], Holds::Token, "expect_ct.failure_mode"),
-        member("test-report", &[], Holds::Flag, "expect_ct.test_report"),
-        Member { name: certificate::MEMBER, also: &[], holds: Holds::Anything, attribute: None },
+    fields: &[
+        field("date-time", &[], FieldType::Token, "expect_ct.date_time"),
+        field("hostname", &[], FieldType::Token, "server.address"),
+        field("port", &[], FieldType::NonZeroInt, "server.port"),
+        field("scheme", &[], FieldType::Token, "url.scheme"),
+        field("effective-expiration-date", &[], FieldType::Token, "expect_ct.effective_expiration_date"),
+        field("scts", &[], FieldType::Any, "expect_ct.scts"),
+        field("failure-mode", &[], FieldType::Token, "expect_ct.failure_mode"),
+        field("test-report", &[], FieldType::Bool, "expect_ct.test_report"),
+        FieldSpec { name: certificate::FIELD, aliases: &[], field_type: FieldType::Any, attribute: None },
     ],
-    mend: certificate::mend,
-    assess,
+    upgrade: certificate::upgrade,
+    evaluate,
     summary,
     attributes: certificate::attributes,
     families: &[&VIOLATIONS],
@@ -47,35 +47,35 @@ fn is_test(report: &Report<'_>) -> bool {
     report.body.get("test-report") == Some(&Value::Bool(true))
 }
 
-fn assess<'r>(report: &'r Report<'_>, class: &Class<'_>) -> Assessment<'r> {
+fn evaluate<'r>(report: &'r Report<'_>, class: &Classification<'_>) -> Evaluation<'r> {
     if is_test(report) {
-        return Assessment { severity: Severity::Info, observations: SmallVec::new() };
+        return Evaluation { severity: Severity::Info, observations: SmallVec::new() };
     }
     let disposition = report.disposition().label();
-    Assessment {
+    Evaluation {
         severity: if class.noise == Noise::None { Severity::Warn } else { Severity::Info },
-        observations: smallvec![Observation::one(&VIOLATIONS, [disposition])],
+        observations: smallvec![Observation::increment(&VIOLATIONS, [disposition])],
     }
 }
 
 fn summary(report: &Report<'_>) -> String {
-    let (server, certificate) = (certificate::server(report), certificate::told(report));
+    let (server, certificate) = (certificate::server(report), certificate::describe(report));
     let test = if is_test(report) { "test report: " } else { "" };
     format!("{test}certificate of {server} lacks proof of Certificate Transparency{certificate}")
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::kind::testing::{Given, PLAIN, one, one_given, sample};
+    use crate::kind::testing::{DEFAULT, TestContext, process, process_in, sample};
     use crate::report::{Disposition, Noise};
 
     #[test]
     fn the_sample_is_told() {
-        let told = one(&sample("expect-ct"));
-        assert_eq!((told.kind, told.severity), ("expect-ct", "WARN"));
-        assert_eq!(told.counted, ["lookout_expect_ct_violations_total{disposition=\"enforce\"} 1"]);
+        let processed = process(&sample("expect-ct"));
+        assert_eq!((processed.kind, processed.severity), ("expect-ct", "WARN"));
+        assert_eq!(processed.counted, ["lookout_expect_ct_violations_total{disposition=\"enforce\"} 1"]);
         assert_eq!(
-            told.summary,
+            processed.summary,
             "certificate of www.shop.example:8443 lacks proof of Certificate Transparency \
              (issued by CN=Example Issuing CA, expires 2031-05-01T00:00:00Z)"
         );
@@ -86,10 +86,12 @@ mod tests {
             ("expect_ct.failure_mode", "enforce"),
             ("tls.server.subject", "CN=www.shop.example"),
         ] {
-            assert_eq!(told.attribute(name), Some(value), "{name}");
+            assert_eq!(processed.attribute(name), Some(value), "{name}");
         }
-        assert!(told.attribute("expect_ct.scts").is_some_and(|scts| scts.contains("\"status\":\"invalid\"")));
-        assert!(!told.body.to_string().contains("BEGIN CERTIFICATE"));
+        assert!(
+            processed.attribute("expect_ct.scts").is_some_and(|scts| scts.contains("\"status\":\"invalid\""))
+        );
+        assert!(!processed.body.to_string().contains("BEGIN CERTIFICATE"));
     }
 
     fn report(rest: &str) -> String {
@@ -98,24 +100,25 @@ mod tests {
 
     #[test]
     fn the_failure_mode_is_the_disposition() {
-        let counted =
-            |body: &str, disposition| one_given(body, &Given { disposition, ..PLAIN }).counted.remove(0);
+        let counted = |body: &str, disposition| {
+            process_in(body, &TestContext { disposition, ..DEFAULT }).counted.remove(0)
+        };
         let report_only = report(r#","failure-mode":"report-only""#);
         assert!(counted(&report_only, Some(Disposition::Enforce)).contains("\"report\""));
         assert!(counted(&report(""), None).contains("\"unknown\""));
         assert!(counted(&report(""), Some(Disposition::Report)).contains("\"report\""));
-        let noise = Given { noise: Noise::Local, ..PLAIN };
-        assert_eq!(one_given(&report(""), &noise).severity, "INFO");
+        let noise = TestContext { noise: Noise::Local, ..DEFAULT };
+        assert_eq!(process_in(&report(""), &noise).severity, "INFO");
     }
 
     #[test]
     fn a_test_report_is_no_violation() {
         for flag in ["true", "\"true\""] {
-            let told = one(&report(&format!(r#","test-report":{flag}"#)));
-            assert_eq!(told.severity, "INFO");
-            assert!(told.counted.is_empty());
-            assert!(told.summary.starts_with("test report: certificate of shop.example:443"));
-            assert_eq!(told.attribute("expect_ct.test_report"), Some("true"));
+            let processed = process(&report(&format!(r#","test-report":{flag}"#)));
+            assert_eq!(processed.severity, "INFO");
+            assert!(processed.counted.is_empty());
+            assert!(processed.summary.starts_with("test report: certificate of shop.example:443"));
+            assert_eq!(processed.attribute("expect_ct.test_report"), Some("true"));
         }
     }
 }

@@ -3,20 +3,20 @@
 
 use smallvec::smallvec;
 
-use crate::kind::{Holds, Kind, Member, certificate, member};
-use crate::metric::{Family, Measure, Observation, Vocabulary};
-use crate::report::{Assessment, Class, Noise, Report, Severity};
+use crate::kind::{FieldSpec, FieldType, ReportKind, certificate, field};
+use crate::metric::{Family, LabelValues, MetricType, Observation};
+use crate::report::{Classification, Evaluation, Noise, Report, Severity};
 
 /// `lookout_expect_staple_violations_total`
 pub static VIOLATIONS: Family = Family {
     name: "lookout_expect_staple_violations_total",
     help: "Expect-Staple violations.",
-    measure: Measure::Count,
+    metric_type: MetricType::Counter,
     labels: &["site", "response_status", "cert_status"],
     weight: 1,
 };
 
-static RESPONSE_STATUSES: Vocabulary = Vocabulary(&[
+static RESPONSE_STATUSES: LabelValues = LabelValues(&[
     "MISSING",
     "PROVIDED",
     "ERROR_RESPONSE",
@@ -28,45 +28,45 @@ static RESPONSE_STATUSES: Vocabulary = Vocabulary(&[
 ]);
 
 /// Only a response that was provided has one.
-static CERT_STATUSES: Vocabulary = Vocabulary(&["GOOD", "REVOKED", "UNKNOWN"]);
+static CERT_STATUSES: LabelValues = LabelValues(&["GOOD", "REVOKED", "UNKNOWN"]);
 
 /// The kind. The draft wraps the object, Chromium sent it flat.
-pub static KIND: Kind = Kind {
-    token: "expect-staple",
+pub static KIND: ReportKind = ReportKind {
+    name: "expect-staple",
     event_name: "browser.report.expect_staple",
-    also: &[],
+    aliases: &[],
     specification: "https://github.com/ScottHelme/draft-helme-expect-staple",
     disposition: None,
-    members: &[
-        member("date-time", &[], Holds::Token, "expect_staple.date_time"),
-        member("hostname", &[], Holds::Token, "server.address"),
-        member("port", &[], Holds::Position, "server.port"),
-        member("effective-expiration-date", &[], Holds::Token, "expect_staple.effective_expiration_date"),
-        member("response-status", &[], Holds::Token, "expect_staple.response_status"),
-        member("cert-status", &[], Holds::Token, "expect_staple.cert_status"),
-        member("ocsp-response", &[], Holds::Message, "expect_staple.ocsp_response"),
-        Member { name: certificate::MEMBER, also: &[], holds: Holds::Anything, attribute: None },
+    fields: &[
+        field("date-time", &[], FieldType::Token, "expect_staple.date_time"),
+        field("hostname", &[], FieldType::Token, "server.address"),
+        field("port", &[], FieldType::NonZeroInt, "server.port"),
+        field("effective-expiration-date", &[], FieldType::Token, "expect_staple.effective_expiration_date"),
+        field("response-status", &[], FieldType::Token, "expect_staple.response_status"),
+        field("cert-status", &[], FieldType::Token, "expect_staple.cert_status"),
+        field("ocsp-response", &[], FieldType::Message, "expect_staple.ocsp_response"),
+        FieldSpec { name: certificate::FIELD, aliases: &[], field_type: FieldType::Any, attribute: None },
     ],
-    mend: certificate::mend,
-    assess,
+    upgrade: certificate::upgrade,
+    evaluate,
     summary,
     attributes: certificate::attributes,
     families: &[&VIOLATIONS],
 };
 
-fn assess<'r>(report: &'r Report<'_>, class: &Class<'_>) -> Assessment<'r> {
-    let response = RESPONSE_STATUSES.label(report.body.text("response-status"));
-    let cert = CERT_STATUSES.label(report.body.text("cert-status"));
-    Assessment {
+fn evaluate<'r>(report: &'r Report<'_>, class: &Classification<'_>) -> Evaluation<'r> {
+    let response = RESPONSE_STATUSES.label(report.body.get_str("response-status"));
+    let cert = CERT_STATUSES.label(report.body.get_str("cert-status"));
+    Evaluation {
         severity: if class.noise == Noise::None { Severity::Warn } else { Severity::Info },
-        observations: smallvec![Observation::one(&VIOLATIONS, [response, cert])],
+        observations: smallvec![Observation::increment(&VIOLATIONS, [response, cert])],
     }
 }
 
 fn summary(report: &Report<'_>) -> String {
     let body = &report.body;
-    let (server, certificate) = (certificate::server(report), certificate::told(report));
-    let what = match (body.text("response-status"), body.text("cert-status")) {
+    let (server, certificate) = (certificate::server(report), certificate::describe(report));
+    let what = match (body.get_str("response-status"), body.get_str("cert-status")) {
         (Some("MISSING"), _) => "stapled no OCSP response".to_owned(),
         (Some("PROVIDED") | None, Some(status)) => {
             format!("stapled an OCSP response that calls its certificate {status}")
@@ -78,26 +78,26 @@ fn summary(report: &Report<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::kind::testing::{one, sample};
+    use crate::kind::testing::{process, sample};
 
     #[test]
     fn the_sample_is_told() {
-        let told = one(&sample("expect-staple"));
-        assert_eq!((told.kind, told.severity), ("expect-staple", "WARN"));
+        let processed = process(&sample("expect-staple"));
+        assert_eq!((processed.kind, processed.severity), ("expect-staple", "WARN"));
         assert_eq!(
-            told.counted,
+            processed.counted,
             [
                 "lookout_expect_staple_violations_total{response_status=\"PROVIDED\",cert_status=\"REVOKED\"} 1"
             ]
         );
         assert_eq!(
-            told.summary,
+            processed.summary,
             "www.shop.example:443 stapled an OCSP response that calls its certificate REVOKED \
              (issued by CN=Example Issuing CA, expires 2031-05-01T00:00:00Z)"
         );
-        assert_eq!(told.attribute("expect_staple.response_status"), Some("PROVIDED"));
-        assert_eq!(told.attribute("expect_staple.ocsp_response"), Some("MIIBAQ=="));
-        assert_eq!(told.attribute("tls.server.subject"), Some("CN=www.shop.example"));
+        assert_eq!(processed.attribute("expect_staple.response_status"), Some("PROVIDED"));
+        assert_eq!(processed.attribute("expect_staple.ocsp_response"), Some("MIIBAQ=="));
+        assert_eq!(processed.attribute("tls.server.subject"), Some("CN=www.shop.example"));
     }
 
     #[test]
@@ -106,10 +106,10 @@ mod tests {
             ("MISSING", "stapled no OCSP response"),
             ("INVALID_DATE", "stapled a bad OCSP response: INVALID_DATE"),
         ] {
-            let told =
-                one(&format!(r#"{{"hostname":"shop.example","port":443,"response-status":"{status}"}}"#));
-            assert_eq!(told.summary, format!("shop.example:443 {told_as}"));
-            assert!(told.counted[0].contains("cert_status=\"none\""));
+            let processed =
+                process(&format!(r#"{{"hostname":"shop.example","port":443,"response-status":"{status}"}}"#));
+            assert_eq!(processed.summary, format!("shop.example:443 {told_as}"));
+            assert!(processed.counted[0].contains("cert_status=\"none\""));
         }
     }
 }

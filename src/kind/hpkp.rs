@@ -4,67 +4,67 @@
 
 use smallvec::smallvec;
 
-use crate::kind::{Holds, Kind, Member, certificate, member};
-use crate::metric::{Family, Measure, Observation};
-use crate::report::{Assessment, Class, Noise, Report, Severity};
+use crate::kind::{FieldSpec, FieldType, ReportKind, certificate, field};
+use crate::metric::{Family, MetricType, Observation};
+use crate::report::{Classification, Evaluation, Noise, Report, Severity};
 
 /// `lookout_hpkp_violations_total`
 pub static VIOLATIONS: Family = Family {
     name: "lookout_hpkp_violations_total",
     help: "Key pinning violations.",
-    measure: Measure::Count,
+    metric_type: MetricType::Counter,
     labels: &["site"],
     weight: 1,
 };
 
 /// The kind. One flat object, its members hyphenated as the RFC spells them.
-pub static KIND: Kind = Kind {
-    token: "hpkp",
+pub static KIND: ReportKind = ReportKind {
+    name: "hpkp",
     event_name: "browser.report.hpkp",
-    also: &[],
+    aliases: &[],
     specification: "https://www.rfc-editor.org/rfc/rfc7469#section-3",
     disposition: None,
-    members: &[
-        member("date-time", &[], Holds::Token, "hpkp.date_time"),
-        member("hostname", &[], Holds::Token, "server.address"),
-        member("port", &[], Holds::Position, "server.port"),
-        member("effective-expiration-date", &[], Holds::Token, "hpkp.effective_expiration_date"),
-        member("include-subdomains", &[], Holds::Flag, "hpkp.include_subdomains"),
-        member("noted-hostname", &[], Holds::Token, "hpkp.noted_hostname"),
-        member("known-pins", &[], Holds::Anything, "hpkp.known_pins"),
-        Member { name: certificate::MEMBER, also: &[], holds: Holds::Anything, attribute: None },
+    fields: &[
+        field("date-time", &[], FieldType::Token, "hpkp.date_time"),
+        field("hostname", &[], FieldType::Token, "server.address"),
+        field("port", &[], FieldType::NonZeroInt, "server.port"),
+        field("effective-expiration-date", &[], FieldType::Token, "hpkp.effective_expiration_date"),
+        field("include-subdomains", &[], FieldType::Bool, "hpkp.include_subdomains"),
+        field("noted-hostname", &[], FieldType::Token, "hpkp.noted_hostname"),
+        field("known-pins", &[], FieldType::Any, "hpkp.known_pins"),
+        FieldSpec { name: certificate::FIELD, aliases: &[], field_type: FieldType::Any, attribute: None },
     ],
-    mend: certificate::mend,
-    assess,
+    upgrade: certificate::upgrade,
+    evaluate,
     summary,
     attributes: certificate::attributes,
     families: &[&VIOLATIONS],
 };
 
-fn assess<'r>(_: &'r Report<'_>, class: &Class<'_>) -> Assessment<'r> {
-    Assessment {
+fn evaluate<'r>(_: &'r Report<'_>, class: &Classification<'_>) -> Evaluation<'r> {
+    Evaluation {
         severity: if class.noise == Noise::None { Severity::Error } else { Severity::Info },
-        observations: smallvec![Observation::one(&VIOLATIONS, [])],
+        observations: smallvec![Observation::increment(&VIOLATIONS, [])],
     }
 }
 
 fn summary(report: &Report<'_>) -> String {
-    let (server, certificate) = (certificate::server(report), certificate::told(report));
+    let (server, certificate) = (certificate::server(report), certificate::describe(report));
     format!("certificate of {server} matches no pinned key{certificate}")
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::kind::testing::{Given, PLAIN, envelope, one, one_given, sample};
+    use crate::kind::testing::{DEFAULT, TestContext, envelope, process, process_in, sample};
     use crate::report::Noise;
 
     #[test]
     fn the_sample_is_told() {
-        let told = one(&sample("hpkp"));
-        assert_eq!((told.kind, told.severity), ("hpkp", "ERROR"));
-        assert_eq!(told.counted, ["lookout_hpkp_violations_total{} 1"]);
+        let processed = process(&sample("hpkp"));
+        assert_eq!((processed.kind, processed.severity), ("hpkp", "ERROR"));
+        assert_eq!(processed.counted, ["lookout_hpkp_violations_total{} 1"]);
         assert_eq!(
-            told.summary,
+            processed.summary,
             "certificate of www.shop.example:443 matches no pinned key \
              (issued by CN=Example Issuing CA, expires 2031-05-01T00:00:00Z)"
         );
@@ -80,20 +80,22 @@ mod tests {
             ("tls.server.issuer", "CN=Example Issuing CA"),
             ("tls.server.not_after", "2031-05-01T00:00:00Z"),
         ] {
-            assert_eq!(told.attribute(name), Some(value), "{name}");
+            assert_eq!(processed.attribute(name), Some(value), "{name}");
         }
-        assert!(told.attribute("hpkp.known_pins").is_some_and(|pins| pins.starts_with("[\"pin-sha256=")));
-        assert!(!told.body.to_string().contains("BEGIN CERTIFICATE"));
+        assert!(
+            processed.attribute("hpkp.known_pins").is_some_and(|pins| pins.starts_with("[\"pin-sha256="))
+        );
+        assert!(!processed.body.to_string().contains("BEGIN CERTIFICATE"));
     }
 
     #[test]
     fn a_generic_envelope_of_2017_is_the_same_kind() {
         let body =
             r#"{"hostname":"shop.example","port":443,"known-pins":[],"served-certificate-chain":["x"]}"#;
-        let told = one(&envelope("hpkp", body));
-        assert_eq!((told.kind, told.severity), ("hpkp", "ERROR"));
-        assert_eq!(told.summary, "certificate of shop.example:443 matches no pinned key");
-        let noise = Given { noise: Noise::Local, ..PLAIN };
-        assert_eq!(one_given(&envelope("hpkp", body), &noise).severity, "INFO");
+        let processed = process(&envelope("hpkp", body));
+        assert_eq!((processed.kind, processed.severity), ("hpkp", "ERROR"));
+        assert_eq!(processed.summary, "certificate of shop.example:443 matches no pinned key");
+        let noise = TestContext { noise: Noise::Local, ..DEFAULT };
+        assert_eq!(process_in(&envelope("hpkp", body), &noise).severity, "INFO");
     }
 }

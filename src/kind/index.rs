@@ -4,31 +4,31 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use crate::kind::{ALL, Kind, Member, other};
+use crate::kind::{ALL, FieldSpec, ReportKind, other};
 
 type Map<V> = HashMap<&'static str, V, foldhash::fast::RandomState>;
 
 /// A kind's members by every spelling of their names, with their positions.
-pub type Spellings = Map<(usize, &'static Member)>;
+pub type FieldIndex = Map<(usize, &'static FieldSpec)>;
 
 /// Kinds by every type that names them.
-static KINDS: LazyLock<Map<(&'static Kind, Spellings)>> = LazyLock::new(|| {
-    let types = |kind: &&'static Kind| {
+static KINDS: LazyLock<Map<(&'static ReportKind, FieldIndex)>> = LazyLock::new(|| {
+    let types = |kind: &&'static ReportKind| {
         let kind = *kind;
-        kind.also.iter().chain([&kind.token]).map(move |name| (*name, (kind, spellings(kind))))
+        kind.aliases.iter().chain([&kind.name]).map(move |name| (*name, (kind, field_index(kind))))
     };
     ALL.iter().flat_map(types).collect()
 });
 
-fn spellings(kind: &'static Kind) -> Spellings {
-    let members = kind.members.iter().enumerate();
-    let spellings = members.flat_map(|(at, member)| {
-        member.also.iter().chain([&member.name]).map(move |name| (*name, (at, member)))
+fn field_index(kind: &'static ReportKind) -> FieldIndex {
+    let fields = kind.fields.iter().enumerate();
+    let field_index = fields.flat_map(|(at, field)| {
+        field.aliases.iter().chain([&field.name]).map(move |name| (*name, (at, field)))
     });
-    spellings.collect()
+    field_index.collect()
 }
 
 /// The kind that a report type names, and its members; `other` for what none does.
-pub(super) fn find(report_type: &str) -> (&'static Kind, Option<&'static Spellings>) {
-    KINDS.get(report_type).map_or((&other::KIND, None), |(kind, spellings)| (kind, Some(spellings)))
+pub(super) fn find(report_type: &str) -> (&'static ReportKind, Option<&'static FieldIndex>) {
+    KINDS.get(report_type).map_or((&other::KIND, None), |(kind, field_index)| (kind, Some(field_index)))
 }

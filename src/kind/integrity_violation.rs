@@ -5,16 +5,16 @@ use std::borrow::Cow;
 
 use smallvec::smallvec;
 
-use crate::kind::{Holds, Kind, csp_violation, member, no_more_attributes, policy, vocabulary};
-use crate::metric::{Family, Measure, Observation};
-use crate::report::{Assessment, Class, Disposition, Report};
+use crate::kind::{FieldType, ReportKind, csp_violation, field, no_more_attributes, policy, vocabulary};
+use crate::metric::{Family, MetricType, Observation};
+use crate::report::{Classification, Disposition, Evaluation, Report};
 use crate::value::{Object, Value};
 
 /// `lookout_integrity_violations_total`
 pub static VIOLATIONS: Family = Family {
     name: "lookout_integrity_violations_total",
     help: "Integrity policy violations.",
-    measure: Measure::Count,
+    metric_type: MetricType::Counter,
     labels: &["site", "disposition", "destination", "blocked"],
     weight: 2,
 };
@@ -22,61 +22,61 @@ pub static VIOLATIONS: Family = Family {
 const REPORT_ONLY: &str = "reportOnly";
 
 /// The kind. A flag stands where others have a disposition.
-pub static KIND: Kind = Kind {
-    token: "integrity-violation",
+pub static KIND: ReportKind = ReportKind {
+    name: "integrity-violation",
     event_name: "browser.report.integrity_violation",
-    also: &[],
+    aliases: &[],
     specification: "https://w3c.github.io/webappsec-subresource-integrity/#report-violations",
     disposition: Some(REPORT_ONLY),
-    members: &[
-        member("documentURL", &[], Holds::PageUrl, "integrity.document_url"),
-        member("blockedURL", &[], Holds::Url, "integrity.blocked_url"),
-        member("destination", &[], Holds::Token, "integrity.destination"),
-        member(REPORT_ONLY, &[], Holds::Flag, "integrity.report_only"),
+    fields: &[
+        field("documentURL", &[], FieldType::PageUrl, "integrity.document_url"),
+        field("blockedURL", &[], FieldType::Url, "integrity.blocked_url"),
+        field("destination", &[], FieldType::Token, "integrity.destination"),
+        field(REPORT_ONLY, &[], FieldType::Bool, "integrity.report_only"),
     ],
-    mend,
-    assess,
+    upgrade,
+    evaluate,
     summary,
     attributes: no_more_attributes,
     families: &[&VIOLATIONS],
 };
 
 /// A disposition as all other policies have it becomes the flag, where there is none.
-fn mend(body: &mut Object<'_>) {
+fn upgrade(body: &mut Object<'_>) {
     const DISPOSITION: &str = "disposition";
-    if body.get(REPORT_ONLY).and_then(Value::as_flag).is_some() {
+    if body.get(REPORT_ONLY).and_then(Value::as_bool).is_some() {
         return;
     }
-    let report_only = match Disposition::read(body.text(DISPOSITION)) {
+    let report_only = match Disposition::parse(body.get_str(DISPOSITION)) {
         Disposition::Report => true,
         Disposition::Enforce => false,
         Disposition::Unknown => return,
     };
-    body.take(DISPOSITION);
+    body.remove(DISPOSITION);
     body.0.push((Cow::Borrowed(REPORT_ONLY), Value::Bool(report_only)));
 }
 
-fn assess<'r>(report: &'r Report<'_>, class: &Class<'_>) -> Assessment<'r> {
+fn evaluate<'r>(report: &'r Report<'_>, class: &Classification<'_>) -> Evaluation<'r> {
     let body = &report.body;
     let disposition = report.disposition();
-    let destination = vocabulary::DESTINATIONS.label(body.text("destination"));
-    let blocked = csp_violation::blocked(body.text("blockedURL"));
+    let destination = vocabulary::DESTINATIONS.label(body.get_str("destination"));
+    let blocked = csp_violation::blocked_label(body.get_str("blockedURL"));
     let labels = [disposition.label(), destination, blocked];
-    Assessment {
+    Evaluation {
         severity: policy::severity(disposition, class.noise),
-        observations: smallvec![Observation::one(&VIOLATIONS, labels)],
+        observations: smallvec![Observation::increment(&VIOLATIONS, labels)],
     }
 }
 
 fn summary(report: &Report<'_>) -> String {
-    let what = report.body.text("destination").unwrap_or("resource");
-    let url = report.body.text("blockedURL").unwrap_or("of unnamed origin");
-    policy::line(report, report.disposition(), "integrity policy", &format!("{what} {url}"))
+    let what = report.body.get_str("destination").unwrap_or("resource");
+    let url = report.body.get_str("blockedURL").unwrap_or("of unnamed origin");
+    policy::summary_line(report, report.disposition(), "integrity policy", &format!("{what} {url}"))
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::kind::testing::{Given, PLAIN, captured, envelope, one_given};
+    use crate::kind::testing::{DEFAULT, TestContext, captured, envelope, process_in};
     use crate::report::Disposition;
 
     #[test]
@@ -89,25 +89,27 @@ mod tests {
             let summary = format!(
                 "enforced integrity policy blocked script {script} on https://{page}/p/ip-enforce/index.html"
             );
-            let told = captured(name);
-            let told = told.iter().find(|told| told.summary == summary).expect(name);
-            assert_eq!((told.kind, told.severity), ("integrity-violation", "ERROR"));
+            let processed = captured(name);
+            let processed = processed.iter().find(|processed| processed.summary == summary).expect(name);
+            assert_eq!((processed.kind, processed.severity), ("integrity-violation", "ERROR"));
             let counted = format!(
                 "lookout_integrity_violations_total{{disposition=\"enforce\",destination=\"script\",\
                  blocked=\"{}\"}} 1",
                 script.trim_end_matches("/s/a.js")
             );
-            assert_eq!(told.counted, [counted]);
-            assert_eq!(told.attribute("integrity.blocked_url"), Some(script));
-            assert_eq!(told.attribute("integrity.report_only"), Some("false"));
+            assert_eq!(processed.counted, [counted]);
+            assert_eq!(processed.attribute("integrity.blocked_url"), Some(script));
+            assert_eq!(processed.attribute("integrity.report_only"), Some("false"));
         }
     }
 
     fn labelled(body: &str, supplied: Option<Disposition>) -> String {
-        let told =
-            one_given(&envelope("integrity-violation", body), &Given { disposition: supplied, ..PLAIN });
-        let labels = told.counted[0].split_once("disposition=\"").unwrap().1;
-        labels.split_once('"').unwrap().0.to_owned() + " " + told.severity
+        let processed = process_in(
+            &envelope("integrity-violation", body),
+            &TestContext { disposition: supplied, ..DEFAULT },
+        );
+        let labels = processed.counted[0].split_once("disposition=\"").unwrap().1;
+        labels.split_once('"').unwrap().0.to_owned() + " " + processed.severity
     }
 
     #[test]
@@ -137,9 +139,9 @@ mod tests {
         ] {
             assert_eq!(labelled(body, Some(Disposition::Report)), said, "{body}");
         }
-        let given = Given { disposition: Some(Disposition::Report), ..PLAIN };
-        let told = one_given(&envelope("integrity-violation", "{}"), &given);
-        assert_eq!(told.body["reportOnly"], true);
-        assert_eq!(told.attribute("integrity.report_only"), Some("true"));
+        let given = TestContext { disposition: Some(Disposition::Report), ..DEFAULT };
+        let processed = process_in(&envelope("integrity-violation", "{}"), &given);
+        assert_eq!(processed.body["reportOnly"], true);
+        assert_eq!(processed.attribute("integrity.report_only"), Some("true"));
     }
 }

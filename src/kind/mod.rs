@@ -30,13 +30,13 @@ pub mod vocabulary;
 
 use std::sync::LazyLock;
 
-use crate::metric::{Family, Measure};
-use crate::report::{Assessment, Attribute, Class, Report};
+use crate::metric::{Family, MetricType};
+use crate::report::{Attribute, Classification, Evaluation, Report};
 use crate::value::Object;
-pub use index::Spellings;
+pub use index::FieldIndex;
 
 /// Every kind; the last one takes what no other does.
-pub static ALL: &[&Kind] = &[
+pub static ALL: &[&ReportKind] = &[
     &csp_violation::KIND,
     &network_error::KIND,
     &csp_hash::KIND,
@@ -62,57 +62,57 @@ pub static ALL: &[&Kind] = &[
 pub static REPORTS: Family = Family {
     name: "lookout_reports_total",
     help: "Reports taken, of any kind.",
-    measure: Measure::Count,
+    metric_type: MetricType::Counter,
     labels: &["site", "kind", "browser"],
     // Twenty kinds and seven browsers for each site.
     weight: 8,
 };
 
 /// Takes an attribute's name and value.
-pub type GiveAttribute<'g> = &'g mut dyn FnMut(&str, Attribute<'_>);
+pub type AttributeSink<'g> = &'g mut dyn FnMut(&str, Attribute<'_>);
 
 /// One kind of report.
-pub struct Kind {
+pub struct ReportKind {
     /// The canonical type token: the label `kind`.
-    pub token: &'static str,
+    pub name: &'static str,
     /// The OTLP `EventName`.
     pub event_name: &'static str,
     /// Further type tokens under which browsers send it.
-    pub also: &'static [&'static str],
+    pub aliases: &'static [&'static str],
     /// The specification that defines it.
     pub specification: &'static str,
-    /// The member that says whether a policy was enforced: a word, or a [`Holds::Flag`] that is set when
+    /// The member that says whether a policy was enforced: a word, or a [`FieldType::Bool`] that is set when
     /// it only reports. The endpoint's path or query may supply it to a report that lacks it.
     pub disposition: Option<&'static str>,
     /// The body's members that the specification and the engines know.
-    pub members: &'static [Member],
+    pub fields: &'static [FieldSpec],
     /// Mends what spelling alone cannot: members that stand in for others.
-    pub mend: fn(&mut Object<'_>),
+    pub upgrade: fn(&mut Object<'_>),
     /// How bad a report is, and what to count.
-    pub assess: for<'r> fn(&'r Report<'_>, &Class<'_>) -> Assessment<'r>,
+    pub evaluate: for<'r> fn(&'r Report<'_>, &Classification<'_>) -> Evaluation<'r>,
     /// The one line that a person reads.
     pub summary: fn(&Report<'_>) -> String,
-    /// Event attributes beyond those that [`Member::attribute`] names.
-    pub attributes: fn(&Report<'_>, GiveAttribute<'_>),
+    /// Event attributes beyond those that [`FieldSpec::attribute`] names.
+    pub attributes: fn(&Report<'_>, AttributeSink<'_>),
     /// The kind's own metric families.
     pub families: &'static [&'static Family],
 }
 
 /// One member of a kind's body.
-pub struct Member {
+pub struct FieldSpec {
     /// Its name in the specification.
     pub name: &'static str,
     /// Other spellings seen on the wire.
-    pub also: &'static [&'static str],
+    pub aliases: &'static [&'static str],
     /// What it holds, and so how it is cleaned.
-    pub holds: Holds,
+    pub field_type: FieldType,
     /// The event attribute that carries it. `None`: the kind's `attributes` does.
     pub attribute: Option<&'static str>,
 }
 
 /// What a member holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Holds {
+pub enum FieldType {
     /// A URL, a bare scheme or a keyword that stands where a URL could.
     Url,
     /// Short text out of a set.
@@ -129,81 +129,84 @@ pub enum Holds {
     /// A policy: 8 KiB, nonces cut.
     Policy,
     /// A whole number whose 0 means "unknown": lines, columns, status codes.
-    Position,
+    NonZeroInt,
     /// A whole number whose 0 is a value.
-    Count,
+    Int,
     /// Any number.
     Number,
     /// Yes or no.
-    Flag,
+    Bool,
     /// Sums of the kind's own making that its counters come from: kept and cleaned as unknown members
     /// are.
-    Counted,
+    MetricSource,
     /// A line of the kind's own making, a list: kept and cleaned as unknown members are.
-    Anything,
+    Any,
 }
 
-impl Holds {
+impl FieldType {
     /// Whether a counter's label or a noise rule can come from it.
-    pub fn can_count(self) -> bool {
-        !matches!(self, Holds::PageUrl | Holds::Policy | Holds::Message | Holds::Stack | Holds::Anything)
+    pub fn is_metric_relevant(self) -> bool {
+        !matches!(
+            self,
+            FieldType::PageUrl | FieldType::Policy | FieldType::Message | FieldType::Stack | FieldType::Any
+        )
     }
 }
 
-impl Kind {
-    /// The kind that a report type names.
-    pub fn of(report_type: &str) -> &'static Kind {
-        index::find(report_type).0
-    }
+/// Returns the kind that a report type names.
+pub fn lookup(report_type: &str) -> &'static ReportKind {
+    index::find(report_type).0
+}
 
+impl ReportKind {
     /// Its members by every spelling of their names.
-    pub fn spellings(&self) -> &'static Spellings {
-        static NONE: LazyLock<Spellings> = LazyLock::new(Spellings::default);
-        index::find(self.token).1.unwrap_or(&NONE)
+    pub fn field_index(&self) -> &'static FieldIndex {
+        static NONE: LazyLock<FieldIndex> = LazyLock::new(FieldIndex::default);
+        index::find(self.name).1.unwrap_or(&NONE)
     }
 
     /// The entry for a member as a browser spelled it, and its position among the members.
-    pub fn member(&self, spelled: &str) -> Option<(usize, &'static Member)> {
-        self.spellings().get(spelled).copied()
+    pub fn field(&self, spelled: &str) -> Option<(usize, &'static FieldSpec)> {
+        self.field_index().get(spelled).copied()
     }
 }
 
-impl std::fmt::Debug for Kind {
+impl std::fmt::Debug for ReportKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.token)
+        f.write_str(self.name)
     }
 }
 
-impl PartialEq for Kind {
-    fn eq(&self, other: &Kind) -> bool {
-        self.token == other.token
+impl PartialEq for ReportKind {
+    fn eq(&self, other: &ReportKind) -> bool {
+        self.name == other.name
     }
 }
 
 /// For kinds whose members need no mending.
-pub fn nothing_to_mend(_: &mut Object<'_>) {}
+pub fn nothing_to_upgrade(_: &mut Object<'_>) {}
 
-/// For kinds whose attributes all come from [`Member::attribute`].
+/// For kinds whose attributes all come from [`FieldSpec::attribute`].
 pub fn no_more_attributes(_: &Report<'_>, _: &mut dyn FnMut(&str, Attribute<'_>)) {}
 
 /// Shorthand for the tables of members.
-pub(crate) const fn member(
+pub(crate) const fn field(
     name: &'static str,
-    also: &'static [&'static str],
-    holds: Holds,
+    aliases: &'static [&'static str],
+    field_type: FieldType,
     attribute: &'static str,
-) -> Member {
-    Member { name, also, holds, attribute: Some(attribute) }
+) -> FieldSpec {
+    FieldSpec { name, aliases, field_type, attribute: Some(attribute) }
 }
 
 /// The page that a report is about, as summaries name it.
-pub(crate) fn page<'r>(report: &'r Report<'_>) -> &'r str {
+pub(crate) fn page_of<'r>(report: &'r Report<'_>) -> &'r str {
     if report.url.is_empty() { "an unnamed page" } else { &report.url }
 }
 
 /// ` at https://shop.example/app.js:12`, for the end of a summary; empty where the source is unknown.
-pub(crate) fn source(report: &Report<'_>) -> String {
-    match (report.body.text("sourceFile"), report.body.unsigned("lineNumber")) {
+pub(crate) fn source_suffix(report: &Report<'_>) -> String {
+    match (report.body.get_str("sourceFile"), report.body.get_u64("lineNumber")) {
         (Some(file), Some(line)) => format!(" at {file}:{line}"),
         (Some(file), None) => format!(" at {file}"),
         (None, _) => String::new(),
@@ -211,8 +214,8 @@ pub(crate) fn source(report: &Report<'_>) -> String {
 }
 
 /// Host (without brackets) and port of a normalised URL; the host is empty where there is none.
-pub fn server(url: &str) -> (&str, Option<u16>) {
-    let url = WRAPPERS.iter().find_map(|wrapper| url.strip_prefix(wrapper)).unwrap_or(url);
+pub fn host_and_port(url: &str) -> (&str, Option<u16>) {
+    let url = WRAPPER_SCHEMES.iter().find_map(|wrapper| url.strip_prefix(wrapper)).unwrap_or(url);
     let bytes = url.as_bytes();
     let Some(colon) = memchr::memchr(b':', bytes).filter(|colon| bytes[*colon..].starts_with(b"://")) else {
         return ("", None);
@@ -223,15 +226,15 @@ pub fn server(url: &str) -> (&str, Option<u16>) {
         return (address, after.strip_prefix(':').and_then(|port| port.parse().ok()));
     }
     match memchr::memchr(b':', authority.as_bytes()) {
-        Some(colon) => (rootless(&authority[..colon]), authority[colon + 1..].parse().ok()),
-        None => (rootless(authority), None),
+        Some(colon) => (strip_root_dot(&authority[..colon]), authority[colon + 1..].parse().ok()),
+        None => (strip_root_dot(authority), None),
     }
 }
 
 /// What may stand before a URL whose server is meant all the same.
-const WRAPPERS: [&str; 3] = ["blob:", "filesystem:", "view-source:"];
+const WRAPPER_SCHEMES: [&str; 3] = ["blob:", "filesystem:", "view-source:"];
 
 /// A host without the dot of the DNS root, with which it is the same host.
-fn rootless(host: &str) -> &str {
+fn strip_root_dot(host: &str) -> &str {
     host.strip_suffix('.').unwrap_or(host)
 }

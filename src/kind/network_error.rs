@@ -3,15 +3,15 @@
 
 use smallvec::SmallVec;
 
-use crate::kind::{Holds, Kind, Member, member, nothing_to_mend, vocabulary};
-use crate::metric::{Amount, Family, Label, Measure, Observation};
-use crate::report::{Assessment, Attribute, Class, Noise, Report, Severity};
+use crate::kind::{FieldSpec, FieldType, ReportKind, field, nothing_to_upgrade, vocabulary};
+use crate::metric::{Family, Increment, Label, MetricType, Observation};
+use crate::report::{Attribute, Classification, Evaluation, Noise, Report, Severity};
 
 /// `lookout_network_reports_total`
-pub static REPORTS: Family = Family {
+pub static NETWORK_REPORTS: Family = Family {
     name: "lookout_network_reports_total",
     help: "Network Error Logging reports, successes included.",
-    measure: Measure::Count,
+    metric_type: MetricType::Counter,
     labels: &["site", "phase", "outcome", "protocol"],
     weight: 6,
 };
@@ -20,7 +20,7 @@ pub static REPORTS: Family = Family {
 pub static ESTIMATED: Family = Family {
     name: "lookout_network_requests_estimated_total",
     help: "Requests that the network reports stand for: each counts 1/sampling_fraction.",
-    measure: Measure::Sum,
+    metric_type: MetricType::FloatCounter,
     labels: &["site", "phase", "outcome"],
     weight: 4,
 };
@@ -29,36 +29,36 @@ pub static ESTIMATED: Family = Family {
 pub static DURATION: Family = Family {
     name: "lookout_network_request_duration_seconds",
     help: "How long the reported requests took, unweighted.",
-    measure: Measure::Histogram,
+    metric_type: MetricType::Histogram,
     labels: &["site", "phase"],
     weight: 6,
 };
 
 /// The kind.
-pub static KIND: Kind = Kind {
-    token: "network-error",
+pub static KIND: ReportKind = ReportKind {
+    name: "network-error",
     event_name: "browser.report.network_error",
-    also: &["nel"],
+    aliases: &["nel"],
     specification: "https://w3c.github.io/network-error-logging/",
     disposition: None,
-    members: &[
-        member("sampling_fraction", &["sampling-fraction"], Holds::Number, "nel.sampling_fraction"),
-        member("elapsed_time", &["elapsed-time"], Holds::Count, "nel.elapsed_ms"),
-        member("phase", &[], Holds::Token, "nel.phase"),
-        member("type", &[], Holds::Token, "nel.type"),
-        member("server_ip", &["server-ip"], Holds::Token, "network.peer.address"),
-        Member { name: "protocol", also: &[], holds: Holds::Token, attribute: None },
-        member("referrer", &[], Holds::PageUrl, "nel.referrer"),
-        Member { name: "method", also: &[], holds: Holds::Token, attribute: None },
-        member("status_code", &["status-code"], Holds::Position, "http.response.status_code"),
+    fields: &[
+        field("sampling_fraction", &["sampling-fraction"], FieldType::Number, "nel.sampling_fraction"),
+        field("elapsed_time", &["elapsed-time"], FieldType::Int, "nel.elapsed_ms"),
+        field("phase", &[], FieldType::Token, "nel.phase"),
+        field("type", &[], FieldType::Token, "nel.type"),
+        field("server_ip", &["server-ip"], FieldType::Token, "network.peer.address"),
+        FieldSpec { name: "protocol", aliases: &[], field_type: FieldType::Token, attribute: None },
+        field("referrer", &[], FieldType::PageUrl, "nel.referrer"),
+        FieldSpec { name: "method", aliases: &[], field_type: FieldType::Token, attribute: None },
+        field("status_code", &["status-code"], FieldType::NonZeroInt, "http.response.status_code"),
         // The draft of 2017 had the URL here.
-        member("uri", &[], Holds::Url, "nel.uri"),
+        field("uri", &[], FieldType::Url, "nel.uri"),
     ],
-    mend: nothing_to_mend,
-    assess,
+    upgrade: nothing_to_upgrade,
+    evaluate,
     summary,
     attributes,
-    families: &[&REPORTS, &ESTIMATED, &DURATION],
+    families: &[&NETWORK_REPORTS, &ESTIMATED, &DURATION],
 };
 
 /// A forged fraction must not be able to outweigh every honest report: one report stands for at most
@@ -78,29 +78,32 @@ fn weight(sampling_fraction: Option<f64>) -> f64 {
 /// rather than as a day, which nobody measured either; the event keeps what was sent.
 const MAX_ELAPSED: u64 = 24 * 60 * 60 * 1000;
 
-fn assess<'r>(report: &'r Report<'_>, class: &Class<'_>) -> Assessment<'r> {
+fn evaluate<'r>(report: &'r Report<'_>, class: &Classification<'_>) -> Evaluation<'r> {
     let body = &report.body;
-    let outcome = body.text("type");
-    let phase = vocabulary::NEL_PHASES.label(body.text("phase"));
+    let outcome = body.get_str("type");
+    let phase = vocabulary::NEL_PHASES.label(body.get_str("phase"));
     let outcome_label = vocabulary::NEL_TYPES.label(outcome);
     let mut observations = SmallVec::new();
-    observations.push(Observation::one(&REPORTS, [phase, outcome_label, protocol(body.text("protocol"))]));
-    let estimate = Amount::Sum(weight(body.number("sampling_fraction")));
+    observations.push(Observation::increment(
+        &NETWORK_REPORTS,
+        [phase, outcome_label, protocol(body.get_str("protocol"))],
+    ));
+    let estimate = Increment::Sum(weight(body.get_f64("sampling_fraction")));
     observations.push(Observation::new(&ESTIMATED, [phase, outcome_label], estimate));
     // A downgraded report carries the time 0 in place of a measurement.
     if outcome != Some("dns.address_changed")
-        && let Some(elapsed) = body.unsigned("elapsed_time").filter(|elapsed| *elapsed <= MAX_ELAPSED)
+        && let Some(elapsed) = body.get_u64("elapsed_time").filter(|elapsed| *elapsed <= MAX_ELAPSED)
     {
-        let seconds = Amount::Seconds(elapsed as f64 / 1e3);
+        let seconds = Increment::Duration(elapsed as f64 / 1e3);
         observations.push(Observation::new(&DURATION, [phase], seconds));
     }
     let quiet = outcome == Some("ok") || class.noise != Noise::None;
-    Assessment { severity: if quiet { Severity::Info } else { Severity::Warn }, observations }
+    Evaluation { severity: if quiet { Severity::Info } else { Severity::Warn }, observations }
 }
 
 fn protocol(alpn: Option<&str>) -> Label<'static> {
     match alpn {
-        Some(draft) if draft.starts_with("h3-") => Label::closed("h3"),
+        Some(draft) if draft.starts_with("h3-") => Label::bounded("h3"),
         alpn => vocabulary::PROTOCOLS.label(alpn),
     }
 }
@@ -108,22 +111,22 @@ fn protocol(alpn: Option<&str>) -> Label<'static> {
 /// `network error tcp.refused (connection) for GET https://shop.example/cart after 12 ms`
 fn summary(report: &Report<'_>) -> String {
     let body = &report.body;
-    let mut line = match body.text("type") {
+    let mut line = match body.get_str("type") {
         Some("ok") => "network ok".to_owned(),
         outcome => format!("network error {}", outcome.unwrap_or("of unknown type")),
     };
-    if let Some(phase) = body.text("phase").filter(|_| body.text("type") != Some("ok")) {
+    if let Some(phase) = body.get_str("phase").filter(|_| body.get_str("type") != Some("ok")) {
         line += &format!(" ({phase})");
     }
     line += " for ";
-    if let Some(method) = body.text("method") {
+    if let Some(method) = body.get_str("method") {
         line += &format!("{method} ");
     }
     line += if report.url.is_empty() { "an unnamed URL" } else { &report.url };
-    if let Some(status) = body.unsigned("status_code") {
+    if let Some(status) = body.get_u64("status_code") {
         line += &format!(" with status {status}");
     }
-    if let Some(elapsed) = body.unsigned("elapsed_time") {
+    if let Some(elapsed) = body.get_u64("elapsed_time") {
         line += &format!(" after {elapsed} ms");
     }
     line
@@ -132,42 +135,42 @@ fn summary(report: &Report<'_>) -> String {
 /// The methods that OpenTelemetry's HTTP conventions know; others are `_OTHER`.
 const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
 
-fn attributes(report: &Report<'_>, give: &mut dyn FnMut(&str, Attribute<'_>)) {
+fn attributes(report: &Report<'_>, emit: &mut dyn FnMut(&str, Attribute<'_>)) {
     let body = &report.body;
-    if let Some(method) = body.text("method") {
+    if let Some(method) = body.get_str("method") {
         let known = METHODS.contains(&method);
-        give("http.request.method", Attribute::Text(if known { method } else { "_OTHER" }));
+        emit("http.request.method", Attribute::Text(if known { method } else { "_OTHER" }));
         if !known {
-            give("http.request.method_original", Attribute::Text(method));
+            emit("http.request.method_original", Attribute::Text(method));
         }
     }
-    if let Some(alpn) = body.text("protocol") {
+    if let Some(alpn) = body.get_str("protocol") {
         let (name, version) = match alpn.strip_prefix('h') {
             _ if alpn.starts_with("http/") => ("http", Some(&alpn["http/".len()..])),
             Some(version) if version.starts_with(|c: char| c.is_ascii_digit()) => ("http", version.get(..1)),
             _ => (alpn, None),
         };
-        give("network.protocol.name", Attribute::Text(name));
+        emit("network.protocol.name", Attribute::Text(name));
         if let Some(version) = version {
-            give("network.protocol.version", Attribute::Text(version));
+            emit("network.protocol.version", Attribute::Text(version));
         }
     }
-    if let Some(outcome) = body.text("type").filter(|outcome| *outcome != "ok") {
-        give("error.type", Attribute::Text(outcome));
+    if let Some(outcome) = body.get_str("type").filter(|outcome| *outcome != "ok") {
+        emit("error.type", Attribute::Text(outcome));
     }
-    let (host, port) = crate::kind::server(&report.url);
+    let (host, port) = crate::kind::host_and_port(&report.url);
     if !host.is_empty() {
-        give("server.address", Attribute::Text(host));
+        emit("server.address", Attribute::Text(host));
     }
     if let Some(port) = port {
-        give("server.port", Attribute::Integer(port.into()));
+        emit("server.port", Attribute::Integer(port.into()));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kind::testing::{envelope, one};
+    use crate::kind::testing::{envelope, process};
 
     #[test]
     fn the_weight_is_guarded() {
@@ -182,22 +185,22 @@ mod tests {
     fn the_draft_of_2017_is_the_same_kind() {
         let body = r#"{"type":"tcp.refused","server-ip":"203.0.113.7","protocol":"h2","status-code":0,
             "elapsed-time":12,"sampling-fraction":0.5}"#;
-        let told = one(&envelope("nel", body));
-        assert_eq!((told.kind, told.severity), ("network-error", "WARN"));
-        assert_eq!(told.attribute("network.peer.address"), Some("203.0.113.7"));
+        let processed = process(&envelope("nel", body));
+        assert_eq!((processed.kind, processed.severity), ("network-error", "WARN"));
+        assert_eq!(processed.attribute("network.peer.address"), Some("203.0.113.7"));
         let estimated = "lookout_network_requests_estimated_total{phase=\"none\",outcome=\"tcp.refused\"} 2";
-        assert!(told.counted.iter().any(|line| line == estimated), "{told:?}");
+        assert!(processed.counted.iter().any(|line| line == estimated), "{processed:?}");
     }
 
     #[test]
     fn a_fraction_of_a_millisecond_is_none() {
         for (elapsed, status) in [("3.7", "200.0"), ("\"3.7\"", "\"200\"")] {
             let body = format!(r#"{{"type":"ok","elapsed_time":{elapsed},"status_code":{status}}}"#);
-            let told = one(&envelope("network-error", &body));
-            assert_eq!(told.attribute("nel.elapsed_ms"), Some("3"));
-            assert_eq!(told.attribute("http.response.status_code"), Some("200"));
+            let processed = process(&envelope("network-error", &body));
+            assert_eq!(processed.attribute("nel.elapsed_ms"), Some("3"));
+            assert_eq!(processed.attribute("http.response.status_code"), Some("200"));
             let measured = "lookout_network_request_duration_seconds{phase=\"none\"} 0.003";
-            assert!(told.counted.iter().any(|line| line == measured), "{told:?}");
+            assert!(processed.counted.iter().any(|line| line == measured), "{processed:?}");
         }
     }
 
@@ -205,10 +208,13 @@ mod tests {
     fn an_absurd_duration_is_not_observed() {
         let observed = |elapsed: u64| {
             let body = format!(r#"{{"type":"ok","elapsed_time":{elapsed}}}"#);
-            let told = one(&envelope("network-error", &body));
-            assert_eq!(told.attribute("nel.elapsed_ms"), Some(&*elapsed.to_string()));
-            assert!(told.counted.iter().any(|line| line.starts_with(REPORTS.name)), "{told:?}");
-            told.counted.iter().any(|line| line.starts_with(DURATION.name))
+            let processed = process(&envelope("network-error", &body));
+            assert_eq!(processed.attribute("nel.elapsed_ms"), Some(&*elapsed.to_string()));
+            assert!(
+                processed.counted.iter().any(|line| line.starts_with(NETWORK_REPORTS.name)),
+                "{processed:?}"
+            );
+            processed.counted.iter().any(|line| line.starts_with(DURATION.name))
         };
         assert!(observed(MAX_ELAPSED));
         assert!(!observed(MAX_ELAPSED + 1));

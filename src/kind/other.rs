@@ -3,28 +3,28 @@
 
 use smallvec::SmallVec;
 
-use crate::kind::{Kind, no_more_attributes, nothing_to_mend, page};
-use crate::report::{Assessment, Class, Report, Severity};
+use crate::kind::{ReportKind, no_more_attributes, nothing_to_upgrade, page_of};
+use crate::report::{Classification, Evaluation, Report, Severity};
 
 /// The kind.
-pub static KIND: Kind = Kind {
-    token: "other",
+pub static KIND: ReportKind = ReportKind {
+    name: "other",
     event_name: "browser.report.other",
-    also: &[],
+    aliases: &[],
     specification: "https://w3c.github.io/reporting/#concept-reports",
     disposition: None,
-    members: &[],
-    mend: nothing_to_mend,
-    assess,
+    fields: &[],
+    upgrade: nothing_to_upgrade,
+    evaluate,
     summary,
     attributes: no_more_attributes,
     families: &[],
 };
 
-fn assess<'r>(_: &'r Report<'_>, _: &Class<'_>) -> Assessment<'r> {
-    Assessment { severity: Severity::Info, observations: SmallVec::new() }
+fn evaluate<'r>(_: &'r Report<'_>, _: &Classification<'_>) -> Evaluation<'r> {
+    Evaluation { severity: Severity::Info, observations: SmallVec::new() }
 }
 
 fn summary(report: &Report<'_>) -> String {
-    format!("{} reported by {}", report.report_type, page(report))
+    format!("{} reported by {}", report.report_type, page_of(report))
 }

@@ -1,6 +1,6 @@
 //! What the kinds share that report on a policy: how bad a violation is and how a person is told.
 
-use crate::kind::page;
+use crate::kind::page_of;
 use crate::report::{Disposition, Noise, Report, Severity};
 
 /// A user was hit, unless it is noise or the policy only reports.
@@ -14,8 +14,13 @@ pub(super) fn severity(disposition: Disposition, noise: Noise) -> Severity {
 
 /// "Would block" where the policy only reports; where the report does not say (Safari's legacy
 /// reports), neither does the line.
-pub(super) fn line(report: &Report<'_>, disposition: Disposition, policy: &str, what: &str) -> String {
-    let page = page(report);
+pub(super) fn summary_line(
+    report: &Report<'_>,
+    disposition: Disposition,
+    policy: &str,
+    what: &str,
+) -> String {
+    let page = page_of(report);
     match disposition {
         Disposition::Enforce => format!("enforced {policy} blocked {what} on {page}"),
         Disposition::Report => format!("report-only {policy} would block {what} on {page}"),

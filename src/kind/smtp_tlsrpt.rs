@@ -9,26 +9,26 @@ use std::borrow::Cow;
 
 use smallvec::SmallVec;
 
-use crate::kind::{GiveAttribute, Holds, Kind, Member, member};
-use crate::metric::{Amount, Family, Label, Measure, OTHER, Observation, Vocabulary};
-use crate::report::{Assessment, Attribute, Class, Noise, Report, Severity};
+use crate::kind::{AttributeSink, FieldSpec, FieldType, ReportKind, field};
+use crate::metric::{Family, Increment, Label, LabelValues, MetricType, OTHER, Observation};
+use crate::report::{Attribute, Classification, Evaluation, Noise, Report, Severity};
 use crate::value::{Object, Value};
 
 /// `lookout_smtp_tls_sessions_total`
 pub static SESSIONS: Family = Family {
     name: "lookout_smtp_tls_sessions_total",
     help: "SMTP sessions that mail senders report on, by the outcome of their TLS.",
-    measure: Measure::Count,
+    metric_type: MetricType::Counter,
     labels: &["site", "policy", "result"],
     weight: 1,
 };
 
 /// <https://www.rfc-editor.org/rfc/rfc8460#section-4.4>
-static POLICIES: Vocabulary = Vocabulary(&["sts", "tlsa", "no-policy-found"]);
+static POLICIES: LabelValues = LabelValues(&["sts", "tlsa", "no-policy-found"]);
 
 /// Why a session failed.
 /// <https://www.rfc-editor.org/rfc/rfc8460#section-4.3>
-static RESULTS: Vocabulary = Vocabulary(&[
+static RESULTS: LabelValues = LabelValues(&[
     "starttls-not-supported",
     "certificate-host-mismatch",
     "certificate-expired",
@@ -43,25 +43,25 @@ static RESULTS: Vocabulary = Vocabulary(&[
 ]);
 
 /// Sessions that did not fail.
-const SUCCESS: Label<'static> = Label::closed("success");
+const SUCCESS: Label<'static> = Label::bounded("success");
 
 /// The kind.
-pub static KIND: Kind = Kind {
-    token: "smtp-tlsrpt",
+pub static KIND: ReportKind = ReportKind {
+    name: "smtp-tlsrpt",
     event_name: "browser.report.smtp_tlsrpt",
-    also: &[],
+    aliases: &[],
     specification: "https://www.rfc-editor.org/rfc/rfc8460#section-4",
     disposition: None,
-    members: &[
-        member("organization-name", &[], Holds::Token, "smtp_tls.organization_name"),
-        member("contact-info", &[], Holds::Token, "smtp_tls.contact_info"),
-        member("report-id", &[], Holds::Token, "smtp_tls.report_id"),
-        Member { name: "date-range", also: &[], holds: Holds::Anything, attribute: None },
-        member(TALLIES, &[], Holds::Counted, "smtp_tls.sessions"),
-        member("policies", &[], Holds::Anything, "smtp_tls.policies"),
+    fields: &[
+        field("organization-name", &[], FieldType::Token, "smtp_tls.organization_name"),
+        field("contact-info", &[], FieldType::Token, "smtp_tls.contact_info"),
+        field("report-id", &[], FieldType::Token, "smtp_tls.report_id"),
+        FieldSpec { name: "date-range", aliases: &[], field_type: FieldType::Any, attribute: None },
+        field(SESSION_COUNTS, &[], FieldType::MetricSource, "smtp_tls.sessions"),
+        field("policies", &[], FieldType::Any, "smtp_tls.policies"),
     ],
-    mend,
-    assess,
+    upgrade,
+    evaluate,
     summary,
     attributes,
     families: &[&SESSIONS],
@@ -70,13 +70,13 @@ pub static KIND: Kind = Kind {
 /// The member of a normalised body that holds the sums: one object for each domain and policy type,
 /// with a member for each result. They are drawn up before anything is cut to size, so that what counts
 /// does not depend on how much of `policies` an event can carry.
-const TALLIES: &str = "sessions";
+const SESSION_COUNTS: &str = "sessions";
 const DOMAIN: &str = "policy-domain";
 const POLICY: &str = "policy-type";
 
 /// More domains than this in one report are counted without their domain, for the report's own site.
 /// With it the tallies fit into what a body may hold.
-const MAX_TALLIES: usize = 16;
+const MAX_SESSION_COUNTS: usize = 16;
 
 /// One report stands for at most so many sessions, all its policies and results together: the largest
 /// senders' daily numbers are below this, and what is forged ends here.
@@ -97,13 +97,13 @@ fn add(results: &mut Results, result: Label<'static>, sessions: u64) {
 }
 
 /// The sessions of one domain under one type of policy.
-struct Tally {
+struct SessionCounts {
     domain: String,
     policy: Label<'static>,
     results: Results,
 }
 
-impl Tally {
+impl SessionCounts {
     fn into_value<'a>(self) -> Value<'a> {
         let text = |text: Cow<'static, str>| Value::String(text);
         let mut members = vec![
@@ -120,37 +120,37 @@ impl Tally {
 
 /// Puts the tallies in front of the rest, in the place of any that the body brings: nobody but us has
 /// bounded those. An event that is posted again is summed up again, from what it holds of `policies`.
-fn mend(body: &mut Object<'_>) {
+fn upgrade(body: &mut Object<'_>) {
     // `sessions?a=b` would be `sessions` once it is cleaned.
-    body.0.retain(|(name, _)| !name.starts_with(TALLIES));
+    body.0.retain(|(name, _)| !name.starts_with(SESSION_COUNTS));
     let Some(Value::Array(policies)) = body.get("policies") else { return };
-    let (mut tallies, mut left) = (Vec::new(), MAX_SESSIONS);
+    let (mut session_counts, mut remaining) = (Vec::new(), MAX_SESSIONS);
     for policy in policies {
         if let Value::Object(entry) = policy {
-            count(entry, &mut tallies, &mut left);
+            add_policy(entry, &mut session_counts, &mut remaining);
         }
     }
-    if !tallies.is_empty() {
-        let tallies = tallies.into_iter().map(Tally::into_value).collect();
-        body.0.insert(0, (Cow::Borrowed(TALLIES), Value::Array(tallies)));
+    if !session_counts.is_empty() {
+        let session_counts = session_counts.into_iter().map(SessionCounts::into_value).collect();
+        body.0.insert(0, (Cow::Borrowed(SESSION_COUNTS), Value::Array(session_counts)));
     }
 }
 
-/// Adds one entry of `policies` to the tally it belongs to. `left`: how many sessions the report may
+/// Adds one entry of `policies` to the tally it belongs to. `remaining`: how many sessions the report may
 /// still stand for.
-fn count(entry: &Object<'_>, tallies: &mut Vec<Tally>, left: &mut u64) {
+fn add_policy(entry: &Object<'_>, session_counts: &mut Vec<SessionCounts>, remaining: &mut u64) {
     let mut results = results(entry);
     for (_, sessions) in &mut results {
-        *sessions = (*sessions).min(*left);
-        *left -= *sessions;
+        *sessions = (*sessions).min(*remaining);
+        *remaining -= *sessions;
     }
     results.retain(|(_, sessions)| *sessions > 0);
     if results.is_empty() {
         return;
     }
     let none = Object::default();
-    let tally = tally(object(entry, "policy").unwrap_or(&none), tallies);
-    results.into_iter().for_each(|(result, sessions)| add(&mut tally.results, result, sessions));
+    let counts = counts_for(object(entry, "policy").unwrap_or(&none), session_counts);
+    results.into_iter().for_each(|(result, sessions)| add(&mut counts.results, result, sessions));
 }
 
 /// What one entry of `policies` says became of its sessions.
@@ -158,43 +158,43 @@ fn results(entry: &Object<'_>) -> Results {
     let none = Object::default();
     let summary = object(entry, "summary").unwrap_or(&none);
     let mut results = Results::new();
-    add(&mut results, SUCCESS, summary.unsigned("total-successful-session-count").unwrap_or(0));
+    add(&mut results, SUCCESS, summary.get_u64("total-successful-session-count").unwrap_or(0));
     let mut explained = 0_u64;
     if let Some(Value::Array(failures)) = entry.get("failure-details") {
         for failure in failures {
             let Value::Object(failure) = failure else { continue };
-            let sessions = failure.unsigned("failed-session-count").unwrap_or(0);
+            let sessions = failure.get_u64("failed-session-count").unwrap_or(0);
             explained = explained.saturating_add(sessions);
-            add(&mut results, RESULTS.label(failure.text("result-type")), sessions);
+            add(&mut results, RESULTS.label(failure.get_str("result-type")), sessions);
         }
     }
     // Details are optional; what they leave unexplained failed all the same.
-    let failed = summary.unsigned("total-failure-session-count").unwrap_or(0);
+    let failed = summary.get_u64("total-failure-session-count").unwrap_or(0);
     add(&mut results, RESULTS.label(None), failed.saturating_sub(explained));
     results
 }
 
-fn tally<'t>(policy: &Object<'_>, tallies: &'t mut Vec<Tally>) -> &'t mut Tally {
-    let label = POLICIES.label(policy.text(POLICY));
+fn counts_for<'t>(policy: &Object<'_>, session_counts: &'t mut Vec<SessionCounts>) -> &'t mut SessionCounts {
+    let label = POLICIES.label(policy.get_str(POLICY));
     let mut domain = domain(policy).unwrap_or_default();
-    let find = |tallies: &[Tally], domain: &str| {
-        tallies.iter().position(|tally| tally.domain == domain && tally.policy == label)
+    let find = |session_counts: &[SessionCounts], domain: &str| {
+        session_counts.iter().position(|counts| counts.domain == domain && counts.policy == label)
     };
-    let mut at = find(tallies, &domain);
-    if at.is_none() && tallies.len() >= MAX_TALLIES {
+    let mut at = find(session_counts, &domain);
+    if at.is_none() && session_counts.len() >= MAX_SESSION_COUNTS {
         domain.clear();
-        at = find(tallies, &domain);
+        at = find(session_counts, &domain);
     }
     let at = at.unwrap_or_else(|| {
-        tallies.push(Tally { domain, policy: label, results: Vec::new() });
-        tallies.len() - 1
+        session_counts.push(SessionCounts { domain, policy: label, results: Vec::new() });
+        session_counts.len() - 1
     });
-    &mut tallies[at]
+    &mut session_counts[at]
 }
 
 /// The policy's domain, if it is shaped like one.
 fn domain(policy: &Object<'_>) -> Option<String> {
-    let domain = policy.text(DOMAIN)?.trim_end_matches('.');
+    let domain = policy.get_str(DOMAIN)?.trim_end_matches('.');
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
     (domain.len() <= 253 && domain.bytes().all(plain)).then(|| domain.to_ascii_lowercase())
 }
@@ -217,15 +217,18 @@ fn object<'o, 'a>(parent: &'o Object<'a>, name: &str) -> Option<&'o Object<'a>> 
 
 /// Hands over each tally of a normalised body: domain, policy, result, sessions. They are [`mend`]'s, and
 /// so are their bounds.
-fn each<'r>(report: &'r Report<'_>, give: &mut dyn FnMut(&'r str, Label<'static>, Label<'static>, u64)) {
-    let Some(Value::Array(tallies)) = report.body.get(TALLIES) else { return };
-    for tally in tallies {
-        let Value::Object(tally) = tally else { continue };
-        let domain = tally.text(DOMAIN).unwrap_or_default();
-        let policy = POLICIES.label(tally.text(POLICY).filter(|policy| *policy != "none"));
-        for (name, sessions) in &tally.0 {
-            if let (Some(result), Some(sessions)) = (result(name), sessions.as_unsigned()) {
-                give(domain, policy, result, sessions);
+fn for_each_count<'r>(
+    report: &'r Report<'_>,
+    emit: &mut dyn FnMut(&'r str, Label<'static>, Label<'static>, u64),
+) {
+    let Some(Value::Array(session_counts)) = report.body.get(SESSION_COUNTS) else { return };
+    for counts in session_counts {
+        let Value::Object(counts) = counts else { continue };
+        let domain = counts.get_str(DOMAIN).unwrap_or_default();
+        let policy = POLICIES.label(counts.get_str(POLICY).filter(|policy| *policy != "none"));
+        for (name, sessions) in &counts.0 {
+            if let (Some(result), Some(sessions)) = (result(name), sessions.as_u64()) {
+                emit(domain, policy, result, sessions);
             }
         }
     }
@@ -244,28 +247,28 @@ fn result(name: &str) -> Option<Label<'static>> {
 /// Sessions that succeeded and that failed.
 fn totals(report: &Report<'_>) -> (u64, u64) {
     let (mut succeeded, mut failed) = (0, 0);
-    each(report, &mut |_, _, result, sessions| {
+    for_each_count(report, &mut |_, _, result, sessions| {
         *(if result == SUCCESS { &mut succeeded } else { &mut failed }) += sessions;
     });
     (succeeded, failed)
 }
 
-fn assess<'r>(report: &'r Report<'_>, class: &Class<'_>) -> Assessment<'r> {
+fn evaluate<'r>(report: &'r Report<'_>, class: &Classification<'_>) -> Evaluation<'r> {
     let mut observations = SmallVec::new();
-    each(report, &mut |domain, policy, result, sessions| {
-        let observation = Observation::new(&SESSIONS, [policy, result], Amount::Count(sessions));
+    for_each_count(report, &mut |domain, policy, result, sessions| {
+        let observation = Observation::new(&SESSIONS, [policy, result], Increment::Count(sessions));
         let host = Some(domain).filter(|domain| !domain.is_empty());
         observations.push(Observation { host, ..observation });
     });
     let quiet = totals(report).1 == 0 || class.noise != Noise::None;
-    Assessment { severity: if quiet { Severity::Info } else { Severity::Warn }, observations }
+    Evaluation { severity: if quiet { Severity::Info } else { Severity::Warn }, observations }
 }
 
 /// `mail to shop.example: 5 of 5331 TLS sessions failed (certificate-expired 3, …), says Example Mail`
 fn summary(report: &Report<'_>) -> String {
     let (succeeded, failed) = totals(report);
     let (domains, reasons) = (domains(report), reasons(report));
-    let sender = report.body.text("organization-name").unwrap_or("a sender without a name");
+    let sender = report.body.get_str("organization-name").unwrap_or("a sender without a name");
     let all = succeeded.saturating_add(failed);
     format!("mail to {domains}: {failed} of {all} TLS sessions failed{reasons}, says {sender}")
 }
@@ -273,7 +276,7 @@ fn summary(report: &Report<'_>) -> String {
 /// The first few of the domains.
 fn domains(report: &Report<'_>) -> String {
     let mut domains = Vec::new();
-    each(report, &mut |domain, _, _, _| {
+    for_each_count(report, &mut |domain, _, _, _| {
         if !domain.is_empty() && !domains.contains(&domain) {
             domains.push(domain);
         }
@@ -288,34 +291,34 @@ fn domains(report: &Report<'_>) -> String {
 /// Why sessions failed, and how many for each reason.
 fn reasons(report: &Report<'_>) -> String {
     let mut reasons: Vec<(&str, u64)> = Vec::new();
-    each(report, &mut |_, _, result, sessions| match result.as_str() {
+    for_each_count(report, &mut |_, _, result, sessions| match result.as_str() {
         "success" => {}
         result => match reasons.iter_mut().find(|(known, _)| *known == result) {
             Some((_, sum)) => *sum += sessions,
             None => reasons.push((result, sessions)),
         },
     });
-    let told = reasons.iter().map(|(reason, sessions)| match *reason {
+    let processed = reasons.iter().map(|(reason, sessions)| match *reason {
         "none" => format!("no reason given {sessions}"),
         reason => format!("{reason} {sessions}"),
     });
-    let told: Vec<_> = told.collect();
-    if told.is_empty() { String::new() } else { format!(" ({})", told.join(", ")) }
+    let processed: Vec<_> = processed.collect();
+    if processed.is_empty() { String::new() } else { format!(" ({})", processed.join(", ")) }
 }
 
-fn attributes(report: &Report<'_>, give: GiveAttribute<'_>) {
+fn attributes(report: &Report<'_>, emit: AttributeSink<'_>) {
     let (succeeded, failed) = totals(report);
     for (name, sessions) in
         [("smtp_tls.successful_sessions", succeeded), ("smtp_tls.failed_sessions", failed)]
     {
-        give(name, Attribute::Integer(i64::try_from(sessions).unwrap_or(i64::MAX)));
+        emit(name, Attribute::Integer(i64::try_from(sessions).unwrap_or(i64::MAX)));
     }
     let Some(range) = object(&report.body, "date-range") else { return };
     for (member, name) in
         [("start-datetime", "smtp_tls.start_datetime"), ("end-datetime", "smtp_tls.end_datetime")]
     {
-        if let Some(moment) = range.text(member) {
-            give(name, Attribute::Text(moment));
+        if let Some(moment) = range.get_str(member) {
+            emit(name, Attribute::Text(moment));
         }
     }
 }
@@ -323,12 +326,12 @@ fn attributes(report: &Report<'_>, give: GiveAttribute<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kind::testing::{Given, PLAIN, one, one_given, sample};
+    use crate::kind::testing::{DEFAULT, TestContext, process, process_in, sample};
 
     #[test]
     fn each_domains_sessions_count_for_its_own_site() {
-        let told = one(&sample("smtp-tlsrpt"));
-        assert_eq!((told.kind, told.severity), ("smtp-tlsrpt", "WARN"));
+        let processed = process(&sample("smtp-tlsrpt"));
+        assert_eq!((processed.kind, processed.severity), ("smtp-tlsrpt", "WARN"));
         let counted = [
             ("sts", "success", "shop.example", 5326),
             ("sts", "certificate-expired", "shop.example", 100),
@@ -343,9 +346,9 @@ mod tests {
                  {{policy=\"{policy}\",result=\"{result}\",host=\"{host}\"}} {sessions}"
             )
         });
-        assert_eq!(told.counted, counted);
+        assert_eq!(processed.counted, counted);
         assert_eq!(
-            told.summary,
+            processed.summary,
             "mail to shop.example, pay.shop.example: 305 of 5638 TLS sessions failed \
              (certificate-expired 100, starttls-not-supported 200, validation-failure 3, \
              no reason given 2), says Company-X"
@@ -359,17 +362,20 @@ mod tests {
             ("smtp_tls.start_datetime", "2016-04-01T00:00:00Z"),
             ("smtp_tls.end_datetime", "2016-04-01T23:59:59Z"),
         ] {
-            assert_eq!(told.attribute(name), Some(value), "{name}");
+            assert_eq!(processed.attribute(name), Some(value), "{name}");
         }
-        assert!(told.attribute("smtp_tls.policies").is_some_and(|text| text.contains("mx1.shop.example")));
+        assert!(
+            processed.attribute("smtp_tls.policies").is_some_and(|text| text.contains("mx1.shop.example"))
+        );
     }
 
     #[test]
     fn domains_are_sites() {
         use std::sync::Arc;
-        let table = Arc::new(crate::table::Table::new(10_000, 0, crate::clock::now()));
-        let pipeline = crate::pipeline::Pipeline::new(&crate::config::defaults(), table.clone(), None, None);
-        let context = crate::report::Context {
+        let registry = Arc::new(crate::table::Registry::new(10_000, 0, crate::clock::now()));
+        let pipeline =
+            crate::pipeline::Pipeline::new(&crate::config::defaults(), registry.clone(), None, None);
+        let context = crate::report::UploadContext {
             received: crate::clock::now(),
             uptime: 0,
             user_agent: None,
@@ -378,13 +384,13 @@ mod tests {
             query: &[],
             client_address: None,
         };
-        pipeline.take(sample("smtp-tlsrpt").as_bytes(), &context);
+        pipeline.process(sample("smtp-tlsrpt").as_bytes(), &context);
         let mut sites = std::collections::BTreeMap::<_, u64>::new();
-        table.read(&mut |family, reading| {
+        registry.visit(&mut |family, sample| {
             if family.name == SESSIONS.name
-                && let crate::table::Number::Count(sessions) = reading.number
+                && let crate::table::SampleValue::Count(sessions) = sample.value
             {
-                *sites.entry(reading.labels[0].to_owned()).or_default() += sessions;
+                *sites.entry(sample.labels[0].to_owned()).or_default() += sessions;
             }
         });
         let expected = [("pay.shop.example".to_owned(), 9), ("shop.example".to_owned(), 5629)];
@@ -404,23 +410,23 @@ mod tests {
 
     #[test]
     fn success_alone_is_no_news() {
-        let told = one(&policies(&[entry("Shop.Example.", 4)]));
-        assert_eq!(told.severity, "INFO");
-        assert_eq!(told.summary, "mail to shop.example: 0 of 4 TLS sessions failed, says x");
+        let processed = process(&policies(&[entry("Shop.Example.", 4)]));
+        assert_eq!(processed.severity, "INFO");
+        assert_eq!(processed.summary, "mail to shop.example: 0 of 4 TLS sessions failed, says x");
         let failing = r#"{"policy":{},"summary":{"total-failure-session-count":"1"}}"#.to_owned();
-        assert_eq!(one(&policies(std::slice::from_ref(&failing))).severity, "WARN");
-        let noise = Given { noise: Noise::Local, ..PLAIN };
-        assert_eq!(one_given(&policies(&[failing]), &noise).severity, "INFO");
+        assert_eq!(process(&policies(std::slice::from_ref(&failing))).severity, "WARN");
+        let noise = TestContext { noise: Noise::Local, ..DEFAULT };
+        assert_eq!(process_in(&policies(&[failing]), &noise).severity, "INFO");
     }
 
     #[test]
     fn sums_are_exact_however_large_the_report() {
         let long = "a".repeat(200);
         let entries: Vec<_> = (0..1000).map(|at| entry(&format!("{long}{at}.example"), 3)).collect();
-        let told = one(&policies(&entries));
-        assert!(told.counted.len() <= MAX_TALLIES + 1);
-        assert_eq!(told.attribute("smtp_tls.successful_sessions"), Some("3000"));
-        let counted: u64 = told
+        let processed = process(&policies(&entries));
+        assert!(processed.counted.len() <= MAX_SESSION_COUNTS + 1);
+        assert_eq!(processed.attribute("smtp_tls.successful_sessions"), Some("3000"));
+        let counted: u64 = processed
             .counted
             .iter()
             .map(|line| line[line.rfind(' ').unwrap() + 1..].parse::<u64>().unwrap())
@@ -443,9 +449,9 @@ mod tests {
                 failures.join(",")
             )
         };
-        let told = one(&policies(&(0..100).map(entry).collect::<Vec<_>>()));
-        assert_eq!(told.attribute("smtp_tls.successful_sessions"), Some("1000000"));
-        assert_eq!(told.attribute("smtp_tls.failed_sessions"), Some("13000000"));
+        let processed = process(&policies(&(0..100).map(entry).collect::<Vec<_>>()));
+        assert_eq!(processed.attribute("smtp_tls.successful_sessions"), Some("1000000"));
+        assert_eq!(processed.attribute("smtp_tls.failed_sessions"), Some("13000000"));
     }
 
     #[test]
@@ -457,10 +463,10 @@ mod tests {
             let body = format!(
                 r#"{{"sessions":{forged},"policies":{policies},"sessions":{forged},"sessions?a=b":{forged}}}"#
             );
-            let told = one(&crate::kind::testing::envelope("smtp-tlsrpt", &body));
-            let all = told.attribute("smtp_tls.successful_sessions");
+            let processed = process(&crate::kind::testing::envelope("smtp-tlsrpt", &body));
+            let all = processed.attribute("smtp_tls.successful_sessions");
             assert_eq!(all, Some(&*counted.to_string()), "{policies}");
-            assert_eq!(told.counted.len(), usize::from(counted > 0), "{told:?}");
+            assert_eq!(processed.counted.len(), usize::from(counted > 0), "{processed:?}");
         }
     }
 
@@ -477,24 +483,25 @@ mod tests {
                 failures.join(",")
             )
         };
-        let told = one(&policies(&(0..20).map(entry).collect::<Vec<_>>()));
-        assert_eq!(told.attribute("smtp_tls.successful_sessions"), Some("1"));
-        assert_eq!(told.attribute("smtp_tls.failed_sessions"), Some("999999999"));
+        let processed = process(&policies(&(0..20).map(entry).collect::<Vec<_>>()));
+        assert_eq!(processed.attribute("smtp_tls.successful_sessions"), Some("1"));
+        assert_eq!(processed.attribute("smtp_tls.failed_sessions"), Some("999999999"));
     }
 
     #[test]
     fn what_is_forged_is_bounded() {
-        let told = one(&policies(&[entry("shop.example", u64::MAX), entry("shop.example", 1 << 60)]));
-        assert_eq!(told.attribute("smtp_tls.successful_sessions"), Some("1000000000"));
+        let processed =
+            process(&policies(&[entry("shop.example", u64::MAX), entry("shop.example", 1 << 60)]));
+        assert_eq!(processed.attribute("smtp_tls.successful_sessions"), Some("1000000000"));
         let odd = r#"{"organization-name":"x","policies":[
             7,{"policy":"x","summary":[],"failure-details":[null,{}]}]}"#;
-        assert!(one(odd).counted.is_empty());
-        let told = one(r#"{"organization-name":"x","policies":null}"#);
-        assert_eq!(told.summary, "mail to an unnamed domain: 0 of 0 TLS sessions failed, says x");
+        assert!(process(odd).counted.is_empty());
+        let processed = process(r#"{"organization-name":"x","policies":null}"#);
+        assert_eq!(processed.summary, "mail to an unnamed domain: 0 of 0 TLS sessions failed, says x");
         let label = r#"{"organization-name":"x","policies":[{"policy":{"policy-type":"\n"},
             "failure-details":[{"result-type":"x","failed-session-count":1}]}]}"#;
         assert_eq!(
-            one(label).counted,
+            process(label).counted,
             ["lookout_smtp_tls_sessions_total{policy=\"other\",result=\"other\"} 1"]
         );
     }

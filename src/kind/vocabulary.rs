@@ -1,7 +1,7 @@
 //! The closed label vocabularies that more than one kind uses, and the ones too long to stand in a
 //! kind's own file.
 
-use crate::metric::Vocabulary;
+use crate::metric::LabelValues;
 
 mod features;
 
@@ -9,7 +9,7 @@ pub use features::{DOCUMENT_POLICY, PERMISSIONS_POLICY};
 
 /// CSP directive names: CSP Level 3, its companions, and those of earlier levels.
 /// <https://w3c.github.io/webappsec-csp/#csp-directives>
-pub static CSP_DIRECTIVES: Vocabulary = Vocabulary(&[
+pub static CSP_DIRECTIVES: LabelValues = LabelValues(&[
     "script-src-elem",
     "style-src-elem",
     "img-src",
@@ -48,11 +48,11 @@ pub static CSP_DIRECTIVES: Vocabulary = Vocabulary(&[
 
 /// NEL phases; `sxg` is Chromium's.
 /// <https://w3c.github.io/network-error-logging/#dfn-phase>
-pub static NEL_PHASES: Vocabulary = Vocabulary(&["application", "connection", "dns", "sxg"]);
+pub static NEL_PHASES: LabelValues = LabelValues(&["application", "connection", "dns", "sxg"]);
 
 /// NEL types: the specification's, Chromium's additions, and those of signed exchanges.
 /// <https://w3c.github.io/network-error-logging/#predefined-network-error-types>
-pub static NEL_TYPES: Vocabulary = Vocabulary(&[
+pub static NEL_TYPES: LabelValues = LabelValues(&[
     "ok",
     "http.error",
     "abandoned",
@@ -112,11 +112,11 @@ pub static NEL_TYPES: Vocabulary = Vocabulary(&[
 ]);
 
 /// ALPN protocols as labels. Drafts of HTTP/3 (`h3-29`) count as `h3`.
-pub static PROTOCOLS: Vocabulary = Vocabulary(&["http/1.0", "http/1.1", "h2", "h3"]);
+pub static PROTOCOLS: LabelValues = LabelValues(&["http/1.0", "http/1.1", "h2", "h3"]);
 
 /// What a request is for. The empty destination of `fetch()` counts as none.
 /// <https://fetch.spec.whatwg.org/#concept-request-destination>
-pub static DESTINATIONS: Vocabulary = Vocabulary(&[
+pub static DESTINATIONS: LabelValues = LabelValues(&[
     "audio",
     "audioworklet",
     "document",

@@ -6,9 +6,9 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use crate::config::settings::Privacy;
-use crate::kind::{Holds, Kind};
-use crate::normalise::unknown::Unknown;
-use crate::normalise::{Detail, text, url};
+use crate::kind::{FieldType, ReportKind};
+use crate::normalise::unknown::UnknownFieldSanitizer;
+use crate::normalise::{Mode, text, url};
 use crate::report::Disposition;
 use crate::value::{Object, Value};
 
@@ -17,32 +17,32 @@ use crate::value::{Object, Value};
 const MAX_MEMBERS: usize = 128;
 
 /// The members of a normalised report, and how many were dropped. They are cleaned where they stand.
-pub(super) fn members<'a>(
-    kind: &Kind,
+pub(super) fn normalize_fields<'a>(
+    kind: &ReportKind,
     mut raw: Object<'a>,
     privacy: Privacy,
-    detail: Detail,
-    urls: &mut url::Redactor<'a>,
+    mode: Mode,
+    urls: &mut url::UrlRedactor<'a>,
 ) -> (Object<'a>, u32) {
-    let whole = kind.members.is_empty();
-    let excess = if whole { 0 } else { raw.0.len().saturating_sub(MAX_MEMBERS) };
+    let keep_all = kind.fields.is_empty();
+    let excess = if keep_all { 0 } else { raw.0.len().saturating_sub(MAX_MEMBERS) };
     raw.0.truncate(raw.0.len() - excess);
-    (kind.mend)(&mut raw);
-    let mut unknown = Unknown::new(whole, privacy);
+    (kind.upgrade)(&mut raw);
+    let mut unknown = UnknownFieldSanitizer::new(keep_all, privacy);
     let (mut seen, mut repeated) = (0_u64, false);
-    let spellings = kind.spellings();
-    raw.0.retain_mut(|(name, value)| match spellings.get(&**name) {
-        Some((_, member)) if detail == Detail::Counters && !member.holds.can_count() => false,
-        Some(&(at, member)) => {
-            *name = Cow::Borrowed(member.name);
-            let says_something = clean(member.holds, value, &mut unknown, urls);
+    let field_index = kind.field_index();
+    raw.0.retain_mut(|(name, value)| match field_index.get(&**name) {
+        Some((_, field)) if mode == Mode::MetricsOnly && !field.field_type.is_metric_relevant() => false,
+        Some(&(at, field)) => {
+            *name = Cow::Borrowed(field.name);
+            let says_something = clean(field.field_type, value, &mut unknown, urls);
             if says_something {
                 repeated |= seen & (1 << at) != 0;
                 seen |= 1 << at;
             }
             says_something
         }
-        None if detail == Detail::Counters => false,
+        None if mode == Mode::MetricsOnly => false,
         None => {
             repeated = true;
             *name = unknown.name(std::mem::take(name));
@@ -84,14 +84,16 @@ fn replace<'a>(value: &mut Value<'a>, make: impl FnOnce(Value<'a>) -> Option<Val
 }
 
 /// The endpoint's disposition for a report that carries none.
-pub(super) fn supply_disposition(kind: &Kind, members: &mut Object<'_>, disposition: Disposition) {
+pub(super) fn set_default_disposition(kind: &ReportKind, members: &mut Object<'_>, disposition: Disposition) {
     let Some(name) = kind.disposition else { return };
-    if members.text(name).is_some() || matches!(members.get(name), Some(Value::Bool(_))) {
+    if members.get_str(name).is_some() || matches!(members.get(name), Some(Value::Bool(_))) {
         return;
     }
-    members.take(name);
-    let value = match kind.member(name) {
-        Some((_, member)) if member.holds == Holds::Flag => Value::Bool(disposition == Disposition::Report),
+    members.remove(name);
+    let value = match kind.field(name) {
+        Some((_, field)) if field.field_type == FieldType::Bool => {
+            Value::Bool(disposition == Disposition::Report)
+        }
         _ => Value::String(Cow::Borrowed(disposition.as_str())),
     };
     members.0.push((Cow::Borrowed(name), value));
@@ -99,30 +101,30 @@ pub(super) fn supply_disposition(kind: &Kind, members: &mut Object<'_>, disposit
 
 /// Cleans a member that the kind knows; says whether anything is known of it.
 fn clean<'a>(
-    holds: Holds,
+    field_type: FieldType,
     value: &mut Value<'a>,
-    unknown: &mut Unknown,
-    urls: &mut url::Redactor<'a>,
+    unknown: &mut UnknownFieldSanitizer,
+    urls: &mut url::UrlRedactor<'a>,
 ) -> bool {
     let number = |number: u64| i64::try_from(number).map_or(Value::Float(number as f64), Value::Integer);
-    match (holds, &mut *value) {
-        (Holds::Position, value) => {
-            replace(value, |value| value.as_unsigned().filter(|position| *position > 0).map(number))
+    match (field_type, &mut *value) {
+        (FieldType::NonZeroInt, value) => {
+            replace(value, |value| value.as_u64().filter(|position| *position > 0).map(number))
         }
-        (Holds::Count, value) => replace(value, |value| value.as_unsigned().map(number)),
-        (Holds::Number, value) => replace(value, |value| value.as_number().map(Value::Float)),
-        (Holds::Flag, value) if let Some(flag) = value.as_flag() => {
+        (FieldType::Int, value) => replace(value, |value| value.as_u64().map(number)),
+        (FieldType::Number, value) => replace(value, |value| value.as_f64().map(Value::Float)),
+        (FieldType::Bool, value) if let Some(flag) = value.as_bool() => {
             *value = Value::Bool(flag);
             true
         }
-        (Holds::Flag | Holds::Counted | Holds::Anything, value) => {
-            replace(value, |value| unknown.clean(value).filter(|value| !value.is_blank()))
+        (FieldType::Bool | FieldType::MetricSource | FieldType::Any, value) => {
+            replace(value, |value| unknown.clean(value).filter(|value| !value.is_null_or_empty()))
         }
         (_, Value::String(text)) => {
             let found = std::mem::take(text);
-            *text = match holds {
-                Holds::Url | Holds::PageUrl => urls.redact(found),
-                _ => text::clean(found, holds, unknown.privacy),
+            *text = match field_type {
+                FieldType::Url | FieldType::PageUrl => urls.redact(found),
+                _ => text::clean(found, field_type, unknown.privacy),
             };
             !text.is_empty()
         }

@@ -13,8 +13,8 @@ use std::borrow::Cow;
 
 use crate::config::settings::Privacy;
 use crate::kind::certificate::server_url;
-use crate::kind::{Holds, Kind};
-use crate::report::{Context, Envelope, Report};
+use crate::kind::{self, FieldType, ReportKind};
+use crate::report::{Envelope, Report, UploadContext};
 use crate::value::{Object, Value};
 
 /// Caps, in bytes; what is cut ends in `…`.
@@ -33,29 +33,29 @@ pub fn attribute(text: Cow<'_, str>, privacy: Privacy) -> Cow<'_, str> {
         true => Cow::Owned(text.replace(|c: char| c.is_control(), " ")),
         false => text,
     };
-    text::clean(text, Holds::Token, privacy)
+    text::clean(text, FieldType::Token, privacy)
 }
 
 /// How much of a report anybody will look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Detail {
+pub enum Mode {
     /// All of it: it becomes an event.
-    Event,
+    Full,
     /// What counters and noise rules look at. Policies, messages, stacks and strangers are left out
     /// rather than cleaned for nobody.
-    Counters,
+    MetricsOnly,
 }
 
 /// Normalises one report.
-pub fn normalise<'a>(
+pub fn normalize<'a>(
     envelope: Envelope<'a>,
-    context: &Context<'a>,
+    context: &UploadContext<'a>,
     privacy: Privacy,
-    detail: Detail,
+    mode: Mode,
 ) -> Report<'a> {
-    let kind = Kind::of(&envelope.report_type);
+    let kind = kind::lookup(&envelope.report_type);
     let (age, occurred) = time::occurred(&envelope.age, context.received);
-    let mut urls = url::Redactor::new(privacy);
+    let mut urls = url::UrlRedactor::new(privacy);
     let mut url = envelope.url.map(|url| urls.redact(url)).unwrap_or_default();
     if url.is_empty() {
         // WebKit leaves out a URL that it could not parse; the document's is the same. Looked for in the
@@ -63,18 +63,19 @@ pub fn normalise<'a>(
         let own = document_url(kind, &envelope.body);
         url = own.map(|url| urls.redact(url)).unwrap_or_default();
     }
-    let (mut members, dropped_members) = body::members(kind, envelope.body, privacy, detail, &mut urls);
+    let (mut members, dropped_members) =
+        body::normalize_fields(kind, envelope.body, privacy, mode, &mut urls);
     if let Some(disposition) = context.disposition {
-        body::supply_disposition(kind, &mut members, disposition);
+        body::set_default_disposition(kind, &mut members, disposition);
     }
-    if url.is_empty() && kind.member("hostname").is_some() {
+    if url.is_empty() && kind.field("hostname").is_some() {
         url = server_url(&members).map(|url| urls.redact(Cow::Owned(url))).unwrap_or_default();
     }
     Report {
         kind,
-        report_type: match text::clean(envelope.report_type, Holds::Token, privacy) {
+        report_type: match text::clean(envelope.report_type, FieldType::Token, privacy) {
             // `?token=1` and its like: nothing that could be shown was left of it.
-            nothing if nothing.is_empty() => Cow::Borrowed(kind.token),
+            nothing if nothing.is_empty() => Cow::Borrowed(kind.name),
             report_type => report_type,
         },
         age,
@@ -89,10 +90,10 @@ pub fn normalise<'a>(
 
 /// The URL that a body says it is about. `uri` and `url` mean something else to kinds that do not know
 /// them.
-fn document_url<'a>(kind: &Kind, body: &Object<'a>) -> Option<Cow<'a, str>> {
+fn document_url<'a>(kind: &ReportKind, body: &Object<'a>) -> Option<Cow<'a, str>> {
     const NAMES: [&str; 3] = ["documentURL", "uri", "url"];
     let means_it = |name: &str| {
-        name == NAMES[0] || kind.member(name).is_some_and(|(_, known)| NAMES.contains(&known.name))
+        name == NAMES[0] || kind.field(name).is_some_and(|(_, known)| NAMES.contains(&known.name))
     };
     body.0.iter().rev().find_map(|(name, value)| match value {
         Value::String(text) if !text.is_empty() && means_it(name) => Some(text.clone()),
@@ -100,9 +101,9 @@ fn document_url<'a>(kind: &Kind, body: &Object<'a>) -> Option<Cow<'a, str>> {
     })
 }
 
-fn user_agent<'a>(own: Option<Cow<'a, str>>, context: &Context<'a>, privacy: Privacy) -> Cow<'a, str> {
+fn user_agent<'a>(own: Option<Cow<'a, str>>, context: &UploadContext<'a>, privacy: Privacy) -> Cow<'a, str> {
     let agent = own.unwrap_or(Cow::Borrowed(context.user_agent.unwrap_or_default()));
-    text::clean(agent, Holds::Token, privacy)
+    text::clean(agent, FieldType::Token, privacy)
 }
 
 #[cfg(test)]

@@ -14,44 +14,44 @@ const MIN_BASE64: usize = 20;
 /// Shortest opaque identifier that opens something where the place says so.
 const MIN_IDENTIFIER: usize = 6;
 
-/// Whether a path segment must not leave the process. `before` is the segment before it.
-pub(super) fn is_secret(segment: &str, before: &str) -> bool {
-    let shape = Shape::of(segment);
-    if shape.carries_url_parts {
+/// Whether a path segment must not leave the process. `previous_segment` is the one before it.
+pub(super) fn is_secret(segment: &str, previous_segment: &str) -> bool {
+    let stats = SegmentStats::of(segment);
+    if stats.carries_url_parts {
         return true;
     }
-    if shape.encoded {
+    if stats.encoded {
         // Twice encoded ones carry URL parts, so once is enough.
-        return hides_secret(&decoded(segment), &decoded(before));
+        return contains_secret(&decoded(segment), &decoded(previous_segment));
     }
-    looks_secret(segment, &shape, before)
+    looks_like_secret(segment, &stats, previous_segment)
 }
 
 /// Whether a segment that was decoded, and may be several, has a secret in it.
-fn hides_secret(segments: &str, before: &str) -> bool {
-    let mut before = before;
+fn contains_secret(segments: &str, previous_segment: &str) -> bool {
+    let mut previous_segment = previous_segment;
     segments.split(['/', '\\']).any(|segment| {
-        let secret = looks_secret(segment, &Shape::of(segment), before);
-        before = if segment.is_empty() { before } else { segment };
+        let secret = looks_like_secret(segment, &SegmentStats::of(segment), previous_segment);
+        previous_segment = if segment.is_empty() { previous_segment } else { segment };
         secret
     })
 }
 
-fn looks_secret(segment: &str, shape: &Shape, before: &str) -> bool {
+fn looks_like_secret(segment: &str, stats: &SegmentStats, previous_segment: &str) -> bool {
     // Nothing shorter is a secret, and most segments are shorter.
     if segment.len() < MIN_IDENTIFIER || segment == REDACTED || is_fingerprinted_asset(segment) {
         return false;
     }
     is_jwt(segment)
         || (segment.len() >= MIN_BASE64
-            && (shape.is_long_hex() || shape.is_long_base64(segment))
+            && (stats.is_long_hex() || stats.is_long_base64(segment))
             && !is_uuid(segment))
-        || (shape.is_identifier() && is_reset_like(&decoded(before)))
+        || (stats.is_identifier() && is_credential_path(&decoded(previous_segment)))
 }
 
 /// What a segment consists of, found in one pass: this runs for every segment of every URL.
 #[derive(Default)]
-struct Shape {
+struct SegmentStats {
     digits: usize,
     hex: usize,
     separators: usize,
@@ -65,38 +65,38 @@ struct Shape {
     carries_url_parts: bool,
 }
 
-impl Shape {
-    fn of(segment: &str) -> Shape {
-        let mut shape = Shape { length: segment.len(), ..Shape::default() };
+impl SegmentStats {
+    fn of(segment: &str) -> SegmentStats {
+        let mut stats = SegmentStats { length: segment.len(), ..SegmentStats::default() };
         let mut before = b'-';
         for (at, byte) in segment.bytes().enumerate() {
             match byte {
                 b'0'..=b'9' => {
-                    shape.digits += 1;
-                    shape.hex += 1;
-                    shape.changes += usize::from(before.is_ascii_alphabetic());
+                    stats.digits += 1;
+                    stats.hex += 1;
+                    stats.changes += usize::from(before.is_ascii_alphabetic());
                 }
                 b'a'..=b'z' => {
-                    shape.hex += usize::from(byte <= b'f');
+                    stats.hex += usize::from(byte <= b'f');
                     // A capital before a small letter starts a word.
-                    shape.changes += usize::from(before.is_ascii_digit());
+                    stats.changes += usize::from(before.is_ascii_digit());
                 }
                 b'A'..=b'Z' => {
-                    shape.hex += usize::from(byte <= b'F');
-                    shape.changes += usize::from(before.is_ascii_lowercase() || before.is_ascii_digit());
+                    stats.hex += usize::from(byte <= b'F');
+                    stats.changes += usize::from(before.is_ascii_lowercase() || before.is_ascii_digit());
                 }
-                b'-' | b'_' | b'.' | b'~' | b'+' => shape.separators += 1,
-                b'@' | b'=' | b'?' | b'#' => shape.carries_url_parts = true,
+                b'-' | b'_' | b'.' | b'~' | b'+' => stats.separators += 1,
+                b'@' | b'=' | b'?' | b'#' => stats.carries_url_parts = true,
                 b'%' => {
-                    shape.others += 1;
-                    shape.encoded = true;
-                    shape.carries_url_parts |= is_encoded_delimiter(segment.as_bytes(), at);
+                    stats.others += 1;
+                    stats.encoded = true;
+                    stats.carries_url_parts |= is_encoded_delimiter(segment.as_bytes(), at);
                 }
-                _ => shape.others += 1,
+                _ => stats.others += 1,
             }
             before = byte;
         }
-        shape
+        stats
     }
 
     fn is_long_hex(&self) -> bool {
@@ -162,8 +162,8 @@ fn is_fingerprinted_asset(segment: &str) -> bool {
 }
 
 /// Places where even a short opaque segment opens something.
-fn is_reset_like(before: &str) -> bool {
-    const PLACES: [&str; 22] = [
+fn is_credential_path(previous_segment: &str) -> bool {
+    const CREDENTIAL_SEGMENTS: [&str; 22] = [
         "reset",
         "password",
         "passwd",
@@ -187,8 +187,8 @@ fn is_reset_like(before: &str) -> bool {
         "nonce",
         "share",
     ];
-    let before = before.to_ascii_lowercase();
-    PLACES.iter().any(|place| before.contains(place))
+    let previous_segment = previous_segment.to_ascii_lowercase();
+    CREDENTIAL_SEGMENTS.iter().any(|place| previous_segment.contains(place))
 }
 
 fn is_uuid(segment: &str) -> bool {
@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn secrets_are_seen() {
-        for (before, segment) in [
+        for (previous_segment, segment) in [
             ("", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"),
             ("f", "5f4dcc3b5aa765d61d8327deb882cf99"),
             ("f", "da39a3ee5e6b4b0d3255bfef95601890afd80709"),
@@ -224,17 +224,17 @@ mod tests {
             ("reset", "QkZtYpLmNo"),
             ("in", "EYJHBGCIOIJIUZI1NIJ9"),
         ] {
-            assert!(is_secret(segment, before), "{before}/{segment}");
+            assert!(is_secret(segment, previous_segment), "{previous_segment}/{segment}");
         }
     }
 
     /// How many in a hundred random texts of so many of these characters are seen.
-    fn seen(length: usize, characters: &[u8], before: &str) -> usize {
+    fn seen(length: usize, characters: &[u8], previous_segment: &str) -> usize {
         const TEXTS: usize = 10_000;
         let mut random = fastrand::Rng::with_seed(1);
         let mut character = || char::from(characters[random.usize(..characters.len())]);
         let mut text = || (0..length).map(|_| character()).collect::<String>();
-        (0..TEXTS).filter(|_| is_secret(&text(), before)).count() * 100 / TEXTS
+        (0..TEXTS).filter(|_| is_secret(&text(), previous_segment)).count() * 100 / TEXTS
     }
 
     /// The README says so.
@@ -250,7 +250,7 @@ mod tests {
 
     #[test]
     fn names_stay() {
-        for (before, segment) in [
+        for (previous_segment, segment) in [
             ("", "cart"),
             ("blog", "ten-things-you-should-know-about-content-security-policy-in-2026"),
             ("blog", "Top-10-Things-You-Should-Know-About-CSP-3"),
@@ -266,7 +266,7 @@ mod tests {
             ("auth", "oauth2"),
             ("login", "callback"),
         ] {
-            assert!(!is_secret(segment, before), "{before}/{segment}");
+            assert!(!is_secret(segment, previous_segment), "{previous_segment}/{segment}");
         }
     }
 }

@@ -9,8 +9,8 @@ use crate::config::defaults;
 use crate::report::{Age, Disposition};
 use crate::value::{Object, Value};
 
-fn context() -> Context<'static> {
-    Context {
+fn context() -> UploadContext<'static> {
+    UploadContext {
         received: Timestamp::from_second(1_800_000_000).unwrap(),
         uptime: 0,
         user_agent: Some("Upload/1"),
@@ -36,7 +36,7 @@ fn text(text: &'static str) -> Value<'static> {
 }
 
 fn normal(envelope: Envelope<'static>) -> Report<'static> {
-    normalise(envelope, &context(), defaults().privacy, Detail::Event)
+    normalize(envelope, &context(), defaults().privacy, Mode::Full)
 }
 
 #[test]
@@ -67,16 +67,16 @@ fn a_url_that_is_missing_is_the_documents() {
     assert_eq!(normal(Envelope { url: None, ..envelope("x", &[]) }).url, "");
     // Also where the kind does not know the member, and nothing but counters are kept.
     let stranger = Envelope { url: None, ..envelope("novel", &members) };
-    let counted = normalise(stranger, &context(), defaults().privacy, Detail::Counters);
+    let counted = normalize(stranger, &context(), defaults().privacy, Mode::MetricsOnly);
     assert_eq!(counted.url, "https://shop.example/");
 }
 
 #[test]
 fn drafts_have_the_url_in_the_body() {
     let url = |kind: &'static str, envelopes: &'static str, members: &[(&'static str, Value<'static>)]| {
-        [Detail::Event, Detail::Counters].map(|detail| {
+        [Mode::Full, Mode::MetricsOnly].map(|mode| {
             let envelope = Envelope { url: Some(envelopes.into()), ..envelope(kind, members) };
-            normalise(envelope, &context(), defaults().privacy, detail).url.into_owned()
+            normalize(envelope, &context(), defaults().privacy, mode).url.into_owned()
         })
     };
     let [uri, host] = [("uri", text("https://a.example/x?q")), ("hostname", text("a.example"))];
@@ -93,8 +93,8 @@ fn drafts_have_the_url_in_the_body() {
 #[test]
 fn the_endpoint_speaks_only_where_the_report_does_not() {
     let with = |members: &[(&'static str, Value<'static>)], kind: &'static str| {
-        let context = Context { disposition: Some(Disposition::Report), ..context() };
-        normalise(envelope(kind, members), &context, defaults().privacy, Detail::Event).disposition()
+        let context = UploadContext { disposition: Some(Disposition::Report), ..context() };
+        normalize(envelope(kind, members), &context, defaults().privacy, Mode::Full).disposition()
     };
     assert_eq!(with(&[], "csp-violation"), Disposition::Report);
     assert_eq!(with(&[("disposition", Value::Null)], "csp-violation"), Disposition::Report);

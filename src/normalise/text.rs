@@ -4,31 +4,31 @@
 use std::borrow::Cow;
 
 use crate::config::settings::{Privacy, QueryPrivacy};
-use crate::kind::Holds;
+use crate::kind::FieldType;
 use crate::normalise::secret::REDACTED;
-use crate::normalise::words::{Words, ends_url};
+use crate::normalise::words::{WordScanner, ends_url};
 use crate::normalise::{MAX_MESSAGE, MAX_POLICY, MAX_SAMPLE, MAX_STACK, MAX_TOKEN, url};
 
 /// Redacts and caps a text by what it holds.
-pub(super) fn clean<'a>(text: Cow<'a, str>, holds: Holds, privacy: Privacy) -> Cow<'a, str> {
-    match holds {
-        Holds::Url | Holds::PageUrl => url::redact(text, privacy),
-        Holds::Sample => cut_characters(redact(text, privacy), MAX_SAMPLE),
-        Holds::Stack => cut(redact(text, privacy), MAX_STACK),
-        Holds::Policy => cut(redact(text, privacy), MAX_POLICY),
-        Holds::Token => cut(redact(text, privacy), MAX_TOKEN),
-        Holds::Message
-        | Holds::Position
-        | Holds::Count
-        | Holds::Number
-        | Holds::Flag
-        | Holds::Counted
-        | Holds::Anything => cut(redact(text, privacy), MAX_MESSAGE),
+pub(super) fn clean<'a>(text: Cow<'a, str>, field_type: FieldType, privacy: Privacy) -> Cow<'a, str> {
+    match field_type {
+        FieldType::Url | FieldType::PageUrl => url::redact(text, privacy),
+        FieldType::Sample => truncate_chars(redact(text, privacy), MAX_SAMPLE),
+        FieldType::Stack => truncate(redact(text, privacy), MAX_STACK),
+        FieldType::Policy => truncate(redact(text, privacy), MAX_POLICY),
+        FieldType::Token => truncate(redact(text, privacy), MAX_TOKEN),
+        FieldType::Message
+        | FieldType::NonZeroInt
+        | FieldType::Int
+        | FieldType::Number
+        | FieldType::Bool
+        | FieldType::MetricSource
+        | FieldType::Any => truncate(redact(text, privacy), MAX_MESSAGE),
     }
 }
 
 /// At most `max` bytes; what was longer ends in `…`.
-pub(super) fn cut(text: Cow<'_, str>, max: usize) -> Cow<'_, str> {
+pub(super) fn truncate(text: Cow<'_, str>, max: usize) -> Cow<'_, str> {
     if text.len() <= max {
         return text;
     }
@@ -36,7 +36,7 @@ pub(super) fn cut(text: Cow<'_, str>, max: usize) -> Cow<'_, str> {
     Cow::Owned(format!("{}…", &text[..end]))
 }
 
-fn cut_characters(text: Cow<'_, str>, max: usize) -> Cow<'_, str> {
+fn truncate_chars(text: Cow<'_, str>, max: usize) -> Cow<'_, str> {
     if text.len() <= max || text.chars().count() <= max {
         return text;
     }
@@ -48,19 +48,19 @@ fn cut_characters(text: Cow<'_, str>, max: usize) -> Cow<'_, str> {
 pub(super) fn redact(text: Cow<'_, str>, privacy: Privacy) -> Cow<'_, str> {
     let mut out = String::new();
     let (mut done, mut at) = (0, 0);
-    let mut words = Words::default();
-    while let Some(suspect) = next_suspect(text.as_bytes(), at) {
-        let Some(span) = Span::around(&text, done, suspect, &mut words, privacy) else {
-            at = suspect + 1;
+    let mut scanner = WordScanner::default();
+    while let Some(trigger) = next_trigger(text.as_bytes(), at) {
+        let Some(redaction) = Redaction::detect(&text, done, trigger, &mut scanner, privacy) else {
+            at = trigger + 1;
             continue;
         };
-        if let Some(new) = span.new {
+        if let Some(new) = redaction.new {
             out.reserve(text.len());
-            out.push_str(&text[done..span.start]);
+            out.push_str(&text[done..redaction.start]);
             out.push_str(&new);
-            done = span.end;
+            done = redaction.end;
         }
-        at = span.end;
+        at = redaction.end;
     }
     if done == 0 {
         return text;
@@ -70,20 +70,20 @@ pub(super) fn redact(text: Cow<'_, str>, privacy: Privacy) -> Cow<'_, str> {
 }
 
 /// Bytes at which something private can be recognised: `://`, `?name=`, `/path`, `nonce-` or `nonce=`, `eyJ`.
-const SUSPECT: [bool; 256] = {
-    let mut suspect = [false; 256];
+const TRIGGER_BYTES: [bool; 256] = {
+    let mut trigger = [false; 256];
     let mut at = 0;
     let bytes = b":?#/-=,Jj";
     while at < bytes.len() {
-        suspect[bytes[at] as usize] = true;
+        trigger[bytes[at] as usize] = true;
         at += 1;
     }
-    suspect
+    trigger
 };
 
 /// The next byte from there on at which something private can be recognised, judged by it and one
 /// neighbour: policies are full of hyphens and colons that are nothing.
-fn next_suspect(bytes: &[u8], from: usize) -> Option<usize> {
+fn next_trigger(bytes: &[u8], from: usize) -> Option<usize> {
     let plausible = |at: usize| match bytes[at] {
         b':' if matches!(bytes.get(at + 1), Some(b'/' | b'\\')) || follows_data(bytes, at) => true,
         b'?' | b'#' | b'/' => true,
@@ -94,7 +94,7 @@ fn next_suspect(bytes: &[u8], from: usize) -> Option<usize> {
     };
     let mut at = from;
     loop {
-        at += bytes.get(at..)?.iter().position(|byte| SUSPECT[usize::from(*byte)])?;
+        at += bytes.get(at..)?.iter().position(|byte| TRIGGER_BYTES[usize::from(*byte)])?;
         if plausible(at) {
             return Some(at);
         }
@@ -103,34 +103,40 @@ fn next_suspect(bytes: &[u8], from: usize) -> Option<usize> {
 }
 
 /// How far behind a suspect byte its word is looked at, in bytes.
-const WINDOW: usize = 256;
+const MAX_LOOKAHEAD: usize = 256;
 
 /// A part of a text, and what takes its place; `None`: it may stay.
-struct Span {
+struct Redaction {
     start: usize,
     end: usize,
     new: Option<Cow<'static, str>>,
 }
 
-impl Span {
+impl Redaction {
     /// What stands around a suspect byte, if it is what it looks like. Nothing before `from` is part
     /// of it any more.
-    fn around(text: &str, from: usize, at: usize, words: &mut Words, privacy: Privacy) -> Option<Span> {
+    fn detect(
+        text: &str,
+        from: usize,
+        at: usize,
+        scanner: &mut WordScanner,
+        privacy: Privacy,
+    ) -> Option<Redaction> {
         let bytes = text.as_bytes();
         match bytes[at] {
             b':' if bytes[at..].starts_with(b"://")
                 || bytes[at..].starts_with(b":\\/\\/")
                 || is_file_url(&bytes[from..], at - from) =>
             {
-                Some(Span::url(text, from, at, privacy))
+                Some(Redaction::url(text, from, at, privacy))
             }
-            b':' if follows_data(bytes, at) => Span::data(text, at, words),
-            b'?' if privacy.query != QueryPrivacy::Keep => Span::query(text, at, words),
-            b'#' => Span::query(text, at, words),
-            b'/' => Span::path(text, at, words, privacy),
-            b'-' | b'=' | b':' | b',' if follows_nonce(bytes, from, at) => Span::nonce(bytes, at),
+            b':' if follows_data(bytes, at) => Redaction::data(text, at, scanner),
+            b'?' if privacy.query != QueryPrivacy::Keep => Redaction::query(text, at, scanner),
+            b'#' => Redaction::query(text, at, scanner),
+            b'/' => Redaction::path(text, at, scanner, privacy),
+            b'-' | b'=' | b':' | b',' if follows_nonce(bytes, from, at) => Redaction::nonce(bytes, at),
             b'J' | b'j' if at >= from + 2 && bytes[at - 2..at].eq_ignore_ascii_case(b"ey") => {
-                Span::jwt(bytes, at - 2)
+                Redaction::jwt(bytes, at - 2)
             }
             _ => None,
         }
@@ -138,7 +144,7 @@ impl Span {
 
     /// `scheme://…`, from its scheme to whatever cannot belong to it. Slashes may be escaped, as in JSON
     /// within a script.
-    fn url(text: &str, from: usize, marker: usize, privacy: Privacy) -> Span {
+    fn url(text: &str, from: usize, marker: usize, privacy: Privacy) -> Redaction {
         let in_scheme = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
         let before = &text.as_bytes()[from..marker];
         let scheme = before.iter().rev().take_while(|byte| in_scheme(byte)).count();
@@ -146,11 +152,11 @@ impl Span {
         let start = marker - scheme.iter().skip_while(|byte| !byte.is_ascii_alphabetic()).count();
         // What a user name or a query holds may look like the end of the URL. Looking for one is bounded,
         // so that a text full of markers costs no more than its length; cutting it is not.
-        let window = &text.as_bytes()[marker..text.len().min(marker + WINDOW)];
+        let window = &text.as_bytes()[marker..text.len().min(marker + MAX_LOOKAHEAD)];
         let near_end = window.iter().position(|byte| matches!(byte, 0..=b' ' | b'"' | b'`' | b'<' | b'>'));
         let private = window[..near_end.unwrap_or(window.len())].iter().any(|byte| b"@?#".contains(byte));
-        let near = end_of_word(text, marker);
-        let end = if private { end_of_private(text, start, marker).max(near) } else { near };
+        let near = word_end(text, marker);
+        let end = if private { sensitive_end(text, start, marker).max(near) } else { near };
         let quoted = &text[start..end];
         let new = match quoted.contains("\\/") {
             false => quoted_url(quoted, privacy).filter(|new| new != quoted),
@@ -159,31 +165,31 @@ impl Span {
                 Some(quoted_url(&unescaped, privacy).unwrap_or(unescaped))
             }
         };
-        Span { start, end, new: new.map(Cow::Owned) }
+        Redaction { start, end, new: new.map(Cow::Owned) }
     }
 
     /// The query of a relative URL (`?name=…`, `?flag&…`, or anything behind a path) or its fragment
     /// (`#name=…`, or anything behind a path), up to the end of the word.
-    fn query(text: &str, start: usize, words: &mut Words) -> Option<Span> {
+    fn query(text: &str, start: usize, scanner: &mut WordScanner) -> Option<Redaction> {
         let bytes = text.as_bytes();
         let name = |byte: &&u8| byte.is_ascii_alphanumeric() || b"-_.[]%".contains(byte);
         let length = bytes[start + 1..].iter().take_while(name).count();
         let (after, next) = (bytes.get(start + 1 + length), bytes.get(start + 1));
         let named = length > 0 && (after == Some(&b'=') || (bytes[start] == b'?' && after == Some(&b'&')));
-        let word = words.around(bytes, start);
+        let word = scanner.word_at(bytes, start);
         // `a.b/c?d:e` is code.
         let behind_path = if bytes[start] == b'?' { word.is_rooted_path() } else { word.is_path() };
-        (named || (behind_path && next.is_some_and(|byte| !ends_url(byte)))).then(|| Span {
+        (named || (behind_path && next.is_some_and(|byte| !ends_url(byte)))).then(|| Redaction {
             start,
-            end: end_of_private(text, word.start(), start).max(start + 1),
+            end: sensitive_end(text, word.start(), start).max(start + 1),
             new: Some(Cow::Borrowed("")),
         })
     }
 
     /// The path of a URL without scheme, if there is a secret in it, or a user and a password before it.
-    fn path(text: &str, start: usize, words: &mut Words, privacy: Privacy) -> Option<Span> {
+    fn path(text: &str, start: usize, scanner: &mut WordScanner, privacy: Privacy) -> Option<Redaction> {
         let bytes = text.as_bytes();
-        let word = words.around(bytes, start);
+        let word = scanner.word_at(bytes, start);
         // `//@` begins a comment.
         if !word.path_begins_at(start) || bytes[start..].starts_with(b"//@") {
             return None;
@@ -195,19 +201,19 @@ impl Span {
         let mut end = bytes[start..].iter().position(ends).map_or(text.len(), |at| start + at);
         let has_user = has_user(&bytes[start..]);
         if has_user {
-            end = end_of_private(text, word.start(), start).max(end);
+            end = sensitive_end(text, word.start(), start).max(end);
         }
         let quoted = &text[start..end];
-        let (path, position) = quoted.split_at(start_of_line_and_column(quoted));
+        let (path, position) = quoted.split_at(line_and_column_start(quoted));
         let path = if path.contains("\\/") { path.replace("\\/", "/") } else { path.to_owned() };
         (has_user || url::path_has_secret(&path, privacy)).then(|| {
-            let new = url::redact_whole(Cow::Owned(path), privacy);
-            Span { start, end, new: Some(Cow::Owned(format!("{new}{position}"))) }
+            let new = url::redact_complete(Cow::Owned(path), privacy);
+            Redaction { start, end, new: Some(Cow::Owned(format!("{new}{position}"))) }
         })
     }
 
     /// What a `data:` URL carries, behind its media type.
-    fn data(text: &str, colon: usize, words: &mut Words) -> Option<Span> {
+    fn data(text: &str, colon: usize, scanner: &mut WordScanner) -> Option<Redaction> {
         let rest = &text.as_bytes()[colon + 1..];
         let in_type = |byte: &&u8| byte.is_ascii_alphanumeric() || b"/+.-".contains(byte);
         let length = rest.iter().take(MAX_MEDIA_TYPE).take_while(in_type).count();
@@ -217,13 +223,13 @@ impl Span {
             return None;
         }
         let start = colon + 1 + length;
-        let end = end_of_private(text, words.around(text.as_bytes(), colon).start(), start);
-        (end > start).then_some(Span { start, end, new: Some(Cow::Borrowed("")) })
+        let end = sensitive_end(text, scanner.word_at(text.as_bytes(), colon).start(), start);
+        (end > start).then_some(Redaction { start, end, new: Some(Cow::Borrowed("")) })
     }
 
     /// The value of a nonce: `'nonce-…'` of a policy, `nonce="…"` of markup, `nonce: "…"` and
     /// `"nonce", "…"` of a script.
-    fn nonce(bytes: &[u8], at: usize) -> Option<Span> {
+    fn nonce(bytes: &[u8], at: usize) -> Option<Redaction> {
         let opening = |byte: &&u8| matches!(byte, b' ' | b'"' | b'\'' | b'\\');
         let quotes = match bytes[at] {
             b'-' => 0,
@@ -241,7 +247,7 @@ impl Span {
         };
         let rest = &bytes[start..];
         let length = rest.iter().position(ends).unwrap_or(rest.len());
-        (length > 0 && &rest[..length] != b"*").then_some(Span {
+        (length > 0 && &rest[..length] != b"*").then_some(Redaction {
             start,
             end: start + length,
             new: Some(Cow::Borrowed("*")),
@@ -249,7 +255,7 @@ impl Span {
     }
 
     /// A JSON Web Token. It begins a word: the same letters within one are a hash's, which has no dots.
-    fn jwt(bytes: &[u8], start: usize) -> Option<Span> {
+    fn jwt(bytes: &[u8], start: usize) -> Option<Redaction> {
         let before = start.checked_sub(1).map_or(b' ', |before| bytes[before]);
         if before.is_ascii_alphanumeric() || before == b'+' {
             return None;
@@ -257,7 +263,7 @@ impl Span {
         let token = |byte: &&u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
         let length = bytes[start..].iter().take_while(token).count();
         let may_be_hash = before == b'/' && !bytes[start..start + length].contains(&b'.');
-        (length >= 16 && !may_be_hash).then_some(Span {
+        (length >= 16 && !may_be_hash).then_some(Redaction {
             start,
             end: start + length,
             new: Some(Cow::Borrowed(REDACTED)),
@@ -308,7 +314,7 @@ fn follows_nonce(bytes: &[u8], from: usize, at: usize) -> bool {
 
 /// Where a word that holds something private ends. Rather too late than too early: only a blank, a
 /// bracket of markup, or the quote that opened the word ends it, without the punctuation before.
-fn end_of_private(text: &str, word: usize, from: usize) -> usize {
+fn sensitive_end(text: &str, word: usize, from: usize) -> usize {
     let bytes = text.as_bytes();
     let opened_by_quote = word > 0 && bytes[word - 1] == b'\'';
     let ends = |byte: &u8| match byte {
@@ -321,15 +327,15 @@ fn end_of_private(text: &str, word: usize, from: usize) -> usize {
 }
 
 /// Where the word that starts there ends.
-fn end_of_word(text: &str, start: usize) -> usize {
+fn word_end(text: &str, start: usize) -> usize {
     text.as_bytes()[start..].iter().position(ends_url).map_or(text.len(), |at| start + at)
 }
 
 /// A URL that a text quotes, redacted; in a stack trace its `:line:column` stays. `None`: it may stay.
 fn quoted_url(quoted: &str, privacy: Privacy) -> Option<String> {
-    let (url, position) = quoted.split_at(start_of_position(quoted));
+    let (url, position) = quoted.split_at(position_suffix_start(quoted));
     // Judged without its position, which would make a secret in the last segment look like none.
-    if url::clean_prefix(url, privacy) == Some(url.len()) {
+    if url::clean_prefix_len(url, privacy) == Some(url.len()) {
         return None;
     }
     // A wildcard source such as `https://*.example` is no URL but passes through unharmed.
@@ -338,14 +344,14 @@ fn quoted_url(quoted: &str, privacy: Privacy) -> Option<String> {
 
 /// Where the `:line:column` behind a URL's path starts. Behind a host it is a port, behind a query it
 /// may be anything.
-fn start_of_position(quoted: &str) -> usize {
-    let end = start_of_line_and_column(quoted);
+fn position_suffix_start(quoted: &str) -> usize {
+    let end = line_and_column_start(quoted);
     let path = quoted[..end].split_once("://").and_then(|(_, rest)| rest.find('/'));
     if path.is_some() && !quoted[..end].contains(['?', '#']) { end } else { quoted.len() }
 }
 
 /// Where up to two numbers at the end start, each behind a colon.
-fn start_of_line_and_column(quoted: &str) -> usize {
+fn line_and_column_start(quoted: &str) -> usize {
     let mut end = quoted.trim_end_matches(':').len();
     for _ in 0..2 {
         let before = quoted[..end].trim_end_matches(|c: char| c.is_ascii_digit());

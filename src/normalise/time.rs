@@ -12,11 +12,11 @@ const MAX_AGE: u64 = 24 * 60 * 60 * 1000;
 pub(super) fn occurred(age: &Age<'_>, received: Timestamp) -> (u64, Timestamp) {
     let age = match age {
         Age::Milliseconds(value) => {
-            let number = value.as_ref().and_then(crate::value::Value::as_number).unwrap_or(0.0);
+            let number = value.as_ref().and_then(crate::value::Value::as_f64).unwrap_or(0.0);
             // The cast saturates: what is negative becomes 0.
             (number as u64).min(MAX_AGE)
         }
-        Age::Since(moment) => since(moment.as_deref(), received),
+        Age::At(moment) => since(moment.as_deref(), received),
     };
     if age == 0 {
         return (0, received);
@@ -57,7 +57,7 @@ mod tests {
     #[test]
     fn a_date_becomes_an_age() {
         let received: Timestamp = "2026-11-22T12:00:00Z".parse().unwrap();
-        let of = |text: &'static str| occurred(&Age::Since(Some(text.into())), received).0;
+        let of = |text: &'static str| occurred(&Age::At(Some(text.into())), received).0;
         assert_eq!(of("2026-11-22T11:59:59Z"), 1000);
         assert_eq!(of("2026-11-22T12:00:01Z"), 0);
         assert_eq!(of("2014-04-06T13:00:50Z"), MAX_AGE);

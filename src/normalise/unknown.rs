@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use crate::config::settings::Privacy;
-use crate::kind::Holds;
+use crate::kind::FieldType;
 use crate::normalise::{text, url};
 use crate::value::{Object, Value};
 
@@ -15,22 +15,22 @@ const MAX_UNKNOWN: usize = 16 * 1024;
 /// Quotes around a text and the comma behind it.
 const PUNCTUATION: usize = 3;
 /// Stands where something was cut off.
-const CUT: &str = "…";
+const TRUNCATION_MARK: &str = "…";
 
 /// Cleans within a budget.
-pub(super) struct Unknown {
-    left: usize,
+pub(super) struct UnknownFieldSanitizer {
+    budget: usize,
     /// Whether texts may be as long as the budget.
-    whole: bool,
+    keep_all: bool,
     pub(super) privacy: Privacy,
     /// Members that found the budget used up.
     pub(super) dropped: u32,
 }
 
-impl Unknown {
-    pub(super) fn new(whole: bool, privacy: Privacy) -> Unknown {
+impl UnknownFieldSanitizer {
+    pub(super) fn new(keep_all: bool, privacy: Privacy) -> UnknownFieldSanitizer {
         // The body's own brackets, without a comma behind its last member.
-        Unknown { left: MAX_UNKNOWN - 1, whole, privacy, dropped: 0 }
+        UnknownFieldSanitizer { budget: MAX_UNKNOWN - 1, keep_all, privacy, dropped: 0 }
     }
 
     /// A member's value; `None` where nothing is known or nothing is left.
@@ -38,7 +38,7 @@ impl Unknown {
         if matches!(value, Value::Null) {
             return None;
         }
-        if self.left == 0 {
+        if self.budget == 0 {
             self.dropped = self.dropped.saturating_add(1);
             return None;
         }
@@ -47,19 +47,19 @@ impl Unknown {
 
     /// A member's name. It costs nothing where there is nothing to name.
     pub(super) fn name<'a>(&mut self, name: Cow<'a, str>) -> Cow<'a, str> {
-        match self.left {
+        match self.budget {
             0 => name,
-            _ => self.text(name, Holds::Token),
+            _ => self.text(name, FieldType::Token),
         }
     }
 
     fn value<'a>(&mut self, value: Value<'a>) -> Value<'a> {
         match value {
-            Value::String(found) => Value::String(self.text(found, Holds::Message)),
+            Value::String(found) => Value::String(self.text(found, FieldType::Message)),
             Value::Array(items) => Value::Array(self.list(items)),
             Value::Object(object) => Value::Object(self.object(object)),
             scalar => {
-                self.spend(serde_json::to_string(&scalar).map_or(0, |text| text.len() + 1));
+                self.charge(serde_json::to_string(&scalar).map_or(0, |text| text.len() + 1));
                 scalar
             }
         }
@@ -69,8 +69,8 @@ impl Unknown {
         self.brackets(items.is_empty());
         let mut kept = Vec::new();
         for item in items {
-            if self.left == 0 {
-                kept.push(Value::String(Cow::Borrowed(CUT)));
+            if self.budget == 0 {
+                kept.push(Value::String(Cow::Borrowed(TRUNCATION_MARK)));
                 break;
             }
             // A null keeps its place.
@@ -84,8 +84,8 @@ impl Unknown {
         let mut kept = Object::default();
         for (name, value) in object.0 {
             let name = self.name(name);
-            if self.left == 0 {
-                kept.0.push((Cow::Borrowed(CUT), Value::String(Cow::Borrowed(CUT))));
+            if self.budget == 0 {
+                kept.0.push((Cow::Borrowed(TRUNCATION_MARK), Value::String(Cow::Borrowed(TRUNCATION_MARK))));
                 break;
             }
             kept.0.push((name, self.value(value)));
@@ -93,45 +93,45 @@ impl Unknown {
         kept
     }
 
-    fn text<'a>(&mut self, found: Cow<'a, str>, holds: Holds) -> Cow<'a, str> {
-        let cleaned = match (is_url(&found), self.whole) {
-            (true, true) => url::redact_whole(found, self.privacy),
+    fn text<'a>(&mut self, found: Cow<'a, str>, field_type: FieldType) -> Cow<'a, str> {
+        let cleaned = match (is_url(&found), self.keep_all) {
+            (true, true) => url::redact_complete(found, self.privacy),
             (true, false) => url::redact(found, self.privacy),
             (false, true) => text::redact(found, self.privacy),
-            (false, false) => text::clean(found, holds, self.privacy),
+            (false, false) => text::clean(found, field_type, self.privacy),
         };
-        let cost: usize = cleaned.chars().map(written).sum();
-        if cost + PUNCTUATION <= self.left {
-            self.spend(cost + PUNCTUATION);
+        let cost: usize = cleaned.chars().map(json_len).sum();
+        if cost + PUNCTUATION <= self.budget {
+            self.charge(cost + PUNCTUATION);
             return cleaned;
         }
-        let room = self.left.saturating_sub(PUNCTUATION + CUT.len());
-        self.left = 0;
-        Cow::Owned(fitting(&cleaned, room).to_owned() + CUT)
+        let room = self.budget.saturating_sub(PUNCTUATION + TRUNCATION_MARK.len());
+        self.budget = 0;
+        Cow::Owned(truncate_to_json_len(&cleaned, room).to_owned() + TRUNCATION_MARK)
     }
 
     /// Brackets and the comma behind; the last element paid for one that it does not have.
     fn brackets(&mut self, empty: bool) {
-        self.spend(if empty { PUNCTUATION } else { PUNCTUATION - 1 });
+        self.charge(if empty { PUNCTUATION } else { PUNCTUATION - 1 });
     }
 
-    fn spend(&mut self, bytes: usize) {
-        self.left = self.left.saturating_sub(bytes);
+    fn charge(&mut self, bytes: usize) {
+        self.budget = self.budget.saturating_sub(bytes);
     }
 }
 
 /// The longest beginning that takes no more than so many bytes of JSON.
-fn fitting(text: &str, room: usize) -> &str {
+fn truncate_to_json_len(text: &str, room: usize) -> &str {
     let mut used = 0;
     let end = text.char_indices().find(|(_, c)| {
-        used += written(*c);
+        used += json_len(*c);
         used > room
     });
     &text[..end.map_or(text.len(), |(at, _)| at)]
 }
 
 /// Bytes that a character takes in JSON.
-fn written(c: char) -> usize {
+fn json_len(c: char) -> usize {
     match c {
         '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
         '\0'..='\u{1f}' => 6,
@@ -154,7 +154,7 @@ mod tests {
 
     fn cleaned(json: &str) -> (String, u32) {
         let value = crate::value::tests::read(json);
-        let mut unknown = Unknown::new(true, crate::config::defaults().privacy);
+        let mut unknown = UnknownFieldSanitizer::new(true, crate::config::defaults().privacy);
         let cleaned = unknown.clean(value);
         (serde_json::to_string(&cleaned.unwrap()).unwrap(), unknown.dropped)
     }

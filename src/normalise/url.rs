@@ -7,18 +7,18 @@ use std::borrow::Cow;
 use crate::config::settings::{PathSecrets, Privacy, QueryPrivacy};
 use crate::normalise::MAX_URL;
 use crate::normalise::secret::{REDACTED, is_secret};
-use crate::normalise::text::cut;
+use crate::normalise::text::truncate;
 
 /// Redacts URLs and remembers the last one: a report's own URL, its document's and its source file's
 /// are the same more often than not.
-pub(super) struct Redactor<'a> {
+pub(super) struct UrlRedactor<'a> {
     privacy: Privacy,
     last: Option<(&'a str, Cow<'a, str>)>,
 }
 
-impl<'a> Redactor<'a> {
-    pub(super) fn new(privacy: Privacy) -> Redactor<'a> {
-        Redactor { privacy, last: None }
+impl<'a> UrlRedactor<'a> {
+    pub(super) fn new(privacy: Privacy) -> UrlRedactor<'a> {
+        UrlRedactor { privacy, last: None }
     }
 
     pub(super) fn redact(&mut self, raw: Cow<'a, str>) -> Cow<'a, str> {
@@ -36,19 +36,19 @@ impl<'a> Redactor<'a> {
 
 /// The URL as it may be shown, at most 2 KiB.
 pub(super) fn redact<'a>(raw: Cow<'a, str>, privacy: Privacy) -> Cow<'a, str> {
-    cut(redact_whole(raw, privacy), MAX_URL)
+    truncate(redact_complete(raw, privacy), MAX_URL)
 }
 
 /// The same without a limit to its length.
-pub(super) fn redact_whole<'a>(raw: Cow<'a, str>, privacy: Privacy) -> Cow<'a, str> {
-    let clean = clean_prefix(&raw, privacy);
+pub(super) fn redact_complete<'a>(raw: Cow<'a, str>, privacy: Privacy) -> Cow<'a, str> {
+    let clean = clean_prefix_len(&raw, privacy);
     match (clean, raw) {
         (Some(length), raw) if length == raw.len() => raw,
         (Some(length), Cow::Borrowed(raw)) => Cow::Borrowed(&raw[..length]),
         (_, raw) => {
             let around = |c: char| c.is_whitespace() || c.is_ascii_control();
             let tidy: String = raw.trim_matches(around).chars().filter(|c| !c.is_ascii_control()).collect();
-            let mut clean = rebuild(&tidy, privacy);
+            let mut clean = rewrite(&tidy, privacy);
             // Blanks that stood before what was cut.
             clean.truncate(clean.trim_end().len());
             Cow::Owned(clean)
@@ -58,8 +58,8 @@ pub(super) fn redact_whole<'a>(raw: Cow<'a, str>, privacy: Privacy) -> Cow<'a, s
 
 /// Most URLs need no change beyond the loss of their query. Gives the length of what stays; `None`
 /// where that cannot be said by looking alone. Finding out costs no allocation.
-pub(super) fn clean_prefix(raw: &str, privacy: Privacy) -> Option<usize> {
-    let end = raw.bytes().position(|byte| !PLAIN[usize::from(byte)]).unwrap_or(raw.len());
+pub(super) fn clean_prefix_len(raw: &str, privacy: Privacy) -> Option<usize> {
+    let end = raw.bytes().position(|byte| !LITERAL_BYTES[usize::from(byte)]).unwrap_or(raw.len());
     let cut_here = match raw.as_bytes().get(end) {
         None | Some(b'#') => true,
         Some(b'?') => privacy.query == QueryPrivacy::Strip,
@@ -73,7 +73,7 @@ pub(super) fn clean_prefix(raw: &str, privacy: Privacy) -> Option<usize> {
         None => plain,
         Some(colon) => {
             let (scheme, rest) = plain.split_at(colon);
-            let rest = rest.strip_prefix("://").filter(|_| HIERARCHICAL.contains(&scheme))?;
+            let rest = rest.strip_prefix("://").filter(|_| HIERARCHICAL_SCHEMES.contains(&scheme))?;
             let (authority, path) =
                 rest.split_at(memchr::memchr(b'/', rest.as_bytes()).unwrap_or(rest.len()));
             let host = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b'_');
@@ -84,7 +84,7 @@ pub(super) fn clean_prefix(raw: &str, privacy: Privacy) -> Option<usize> {
 }
 
 /// Bytes that stand in a URL for nothing but themselves; `;` may start a session id.
-const PLAIN: [bool; 256] = {
+const LITERAL_BYTES: [bool; 256] = {
     let mut plain = [false; 256];
     let mut byte = 0;
     while byte < 256 {
@@ -101,22 +101,22 @@ const PLAIN: [bool; 256] = {
 };
 
 /// Schemes whose URLs have an authority even when their slashes were mangled.
-const HIERARCHICAL: [&str; 5] = ["https", "http", "wss", "ws", "ftp"];
+const HIERARCHICAL_SCHEMES: [&str; 5] = ["https", "http", "wss", "ws", "ftp"];
 /// Schemes that wrap a URL; what a blob's own path says is an id that died with its page.
-const WRAPPING: [&str; 3] = ["blob", "filesystem", "view-source"];
+const WRAPPER_SCHEMES: [&str; 3] = ["blob", "filesystem", "view-source"];
 
-fn rebuild(raw: &str, privacy: Privacy) -> String {
+fn rewrite(raw: &str, privacy: Privacy) -> String {
     let Some((scheme, rest)) = split_scheme(raw) else { return relative(raw, privacy) };
     let scheme = scheme.to_ascii_lowercase();
-    if WRAPPING.contains(&&*scheme) {
-        return unwrap(scheme, rest, privacy);
+    if WRAPPER_SCHEMES.contains(&&*scheme) {
+        return unwrap_nested(scheme, rest, privacy);
     }
     if scheme == "file" {
         // Its path names a user's directories. <https://w3c.github.io/webappsec-csp/#strip-url-for-use-in-reports>
         return scheme;
     }
     let after_slashes = rest.trim_start_matches(['/', '\\']);
-    if HIERARCHICAL.contains(&&*scheme) {
+    if HIERARCHICAL_SCHEMES.contains(&&*scheme) {
         return hierarchical(scheme, after_slashes, privacy);
     }
     match rest.strip_prefix("//") {
@@ -129,12 +129,13 @@ fn rebuild(raw: &str, privacy: Privacy) -> String {
 
 /// A URL within a wrapping scheme. One wrapper is all that browsers write: a second one is content, and
 /// following it would let a body decide how deep the stack goes.
-fn unwrap(scheme: String, wrapped: &str, privacy: Privacy) -> String {
-    if split_scheme(wrapped).is_none_or(|(inner, _)| WRAPPING.iter().any(|it| it.eq_ignore_ascii_case(inner)))
+fn unwrap_nested(scheme: String, wrapped: &str, privacy: Privacy) -> String {
+    if split_scheme(wrapped)
+        .is_none_or(|(inner, _)| WRAPPER_SCHEMES.iter().any(|it| it.eq_ignore_ascii_case(inner)))
     {
         return scheme;
     }
-    let inner = rebuild(wrapped, privacy);
+    let inner = rewrite(wrapped, privacy);
     let inner = if scheme == "blob" { origin_of(&inner) } else { &inner };
     if inner.is_empty() { scheme } else { format!("{scheme}:{inner}") }
 }
@@ -183,7 +184,7 @@ fn hierarchical(scheme: String, rest: &str, privacy: Privacy) -> String {
     };
     out.push_str("://");
     push_authority(host_and_port, default_port, &mut out);
-    if out.ends_with("://") && HIERARCHICAL.contains(&&out[..out.len() - 3]) {
+    if out.ends_with("://") && HIERARCHICAL_SCHEMES.contains(&&out[..out.len() - 3]) {
         // Without a host, whatever follows would be read as one the next time.
         return out;
     }
@@ -221,7 +222,7 @@ fn path_and_query(text: &str, privacy: Privacy, out: &mut String) {
             out.push('?');
             out.push_str(query);
         }
-        (QueryPrivacy::Names, Some(query)) => push_names(query, out),
+        (QueryPrivacy::Names, Some(query)) => push_query_names(query, out),
         _ => {}
     }
 }
@@ -269,7 +270,7 @@ fn push_path(path: &str, privacy: Privacy, out: &mut String) {
 
 /// `?a&b`. A parameter without `=` may be a token itself, so it counts as a name only if it looks
 /// like nothing else.
-fn push_names(query: &str, out: &mut String) {
+fn push_query_names(query: &str, out: &mut String) {
     let mut separator = '?';
     for parameter in query.split('&') {
         let (name, value) = parameter.split_once('=').map_or((parameter, None), |(n, v)| (n, Some(v)));

@@ -3,7 +3,7 @@
 /// The word around a byte. Asked from left to right it looks at no byte more than twice, and mostly at those of
 /// the words that it is asked about only: policies are long.
 #[derive(Default)]
-pub(super) struct Words {
+pub(super) struct WordScanner {
     seen: usize,
     start: usize,
     /// Where the part before the first slash begins: behind whatever no host and no path begins with.
@@ -14,30 +14,30 @@ pub(super) struct Words {
     dotted: bool,
 }
 
-impl Words {
-    fn starting(at: usize) -> Words {
-        Words { start: at, head: at, only_dots: true, ..Words::default() }
+impl WordScanner {
+    fn new(at: usize) -> WordScanner {
+        WordScanner { start: at, head: at, only_dots: true, ..WordScanner::default() }
     }
 
     /// The word that the byte stands in.
-    pub(super) fn around(&mut self, bytes: &[u8], at: usize) -> &Words {
+    pub(super) fn word_at(&mut self, bytes: &[u8], at: usize) -> &WordScanner {
         if self.seen == 0 {
-            *self = Words::starting(0);
+            *self = WordScanner::new(0);
         }
         let unseen = bytes.get(self.seen..at).unwrap_or_default();
         if let Some(end) = unseen.iter().rposition(ends_url) {
             let start = self.seen + end + 1;
-            *self = Words { seen: start, ..Words::starting(start) };
+            *self = WordScanner { seen: start, ..WordScanner::new(start) };
         }
         for (position, byte) in bytes.iter().enumerate().take(at).skip(self.seen) {
-            self.pass(position, *byte);
+            self.advance(position, *byte);
         }
         self.seen = at;
         self
     }
 
     /// Goes over a byte that does not end the word.
-    fn pass(&mut self, at: usize, byte: u8) {
+    fn advance(&mut self, at: usize, byte: u8) {
         match byte {
             _ if self.slash.is_some() => {}
             b'/' => self.slash = Some(at),
@@ -45,7 +45,7 @@ impl Words {
             // A port.
             b':' if self.dotted && !self.only_dots => {}
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'~' | b'%' => self.only_dots = false,
-            _ => *self = Words { start: self.start, ..Words::starting(at + 1) },
+            _ => *self = WordScanner { start: self.start, ..WordScanner::new(at + 1) },
         }
     }
 
@@ -103,12 +103,12 @@ mod tests {
             ("sha256-ab/cd", false, false),
             ("a/b.c/d", false, false),
         ] {
-            let mut words = Words::default();
-            let word = words.around(text.as_bytes(), text.len());
+            let mut scanner = WordScanner::default();
+            let word = scanner.word_at(text.as_bytes(), text.len());
             assert_eq!((word.is_path(), word.is_rooted_path()), (path, rooted), "{text}");
             let slash = text.find('/').unwrap();
-            let mut words = Words::default();
-            assert_eq!(words.around(text.as_bytes(), slash).path_begins_at(slash), path, "{text}");
+            let mut scanner = WordScanner::default();
+            assert_eq!(scanner.word_at(text.as_bytes(), slash).path_begins_at(slash), path, "{text}");
         }
     }
 }

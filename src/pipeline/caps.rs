@@ -3,27 +3,27 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::config::settings::Site;
+use crate::config::settings::SiteConfig;
 
 /// One budget of events per configured site and second.
 #[derive(Debug)]
-pub(super) struct EventCaps {
-    sites: Vec<Option<Cap>>,
+pub(super) struct SiteEventLimiter {
+    sites: Vec<Option<SecondWindow>>,
 }
 
 #[derive(Debug)]
-struct Cap {
+struct SecondWindow {
     per_second: u32,
     /// The second (upper half) and the events in it (lower half), as one word.
     window: AtomicU64,
 }
 
-impl EventCaps {
-    pub(super) fn new(sites: &[Site]) -> EventCaps {
-        let cap = |site: &Site| {
-            site.events_per_second.map(|per_second| Cap { per_second, window: AtomicU64::new(0) })
+impl SiteEventLimiter {
+    pub(super) fn new(sites: &[SiteConfig]) -> SiteEventLimiter {
+        let cap = |site: &SiteConfig| {
+            site.events_per_second.map(|per_second| SecondWindow { per_second, window: AtomicU64::new(0) })
         };
-        EventCaps { sites: sites.iter().map(cap).collect() }
+        SiteEventLimiter { sites: sites.iter().map(cap).collect() }
     }
 
     /// Whether one more event of this site may go out in this second of the process' life.
@@ -35,7 +35,7 @@ impl EventCaps {
     }
 }
 
-impl Cap {
+impl SecondWindow {
     fn allow(&self, uptime: u32) -> bool {
         let next = |window: u64| {
             let (second, events) = (window >> 32, window & 0xffff_ffff);
@@ -52,10 +52,13 @@ impl Cap {
 mod tests {
     use super::*;
 
-    fn caps() -> EventCaps {
-        let site =
-            |name: &str, events_per_second| Site { name: name.into(), hosts: vec![], events_per_second };
-        EventCaps::new(&[site("shop", Some(2)), site("blog", Some(1)), site("free", None)])
+    fn caps() -> SiteEventLimiter {
+        let site = |name: &str, events_per_second| SiteConfig {
+            name: name.into(),
+            hosts: vec![],
+            events_per_second,
+        };
+        SiteEventLimiter::new(&[site("shop", Some(2)), site("blog", Some(1)), site("free", None)])
     }
 
     #[test]

@@ -9,71 +9,77 @@ use http::header::{
 };
 use http::{HeaderValue, StatusCode};
 
-use crate::outcome::Upload;
+use crate::outcome::UploadOutcome;
 
 /// The answer to an upload that ended so.
-pub(super) fn to_upload(outcome: Upload) -> Response {
+pub(super) fn upload_response(outcome: UploadOutcome) -> Response {
     let status = StatusCode::from_u16(outcome.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = match detail(outcome) {
-        None => bare(status),
+    let mut response = match problem_detail(outcome) {
+        None => empty_response(status),
         Some(detail) => problem(status, detail),
     };
     let (name, value) = match outcome {
-        Upload::Overloaded => (RETRY_AFTER, "5"),
-        Upload::WrongMethod => (ALLOW, "POST, OPTIONS"),
+        UploadOutcome::Overloaded => (RETRY_AFTER, "5"),
+        UploadOutcome::MethodNotAllowed => (ALLOW, "POST, OPTIONS"),
         // The rest of the body would be taken for the next request.
-        Upload::SlowBody | Upload::TooLarge => (CONNECTION, "close"),
+        UploadOutcome::BodyTimeout | UploadOutcome::TooLarge => (CONNECTION, "close"),
         _ => return response,
     };
-    set(&mut response, name, value);
+    set_header(&mut response, name, value);
     response
 }
 
 /// The answer to a CORS preflight. <https://fetch.spec.whatwg.org/#cors-preflight-fetch>
-pub(super) fn to_preflight() -> Response {
-    let mut response = bare(StatusCode::NO_CONTENT);
-    set(&mut response, ACCESS_CONTROL_ALLOW_METHODS, "POST");
-    set(&mut response, ACCESS_CONTROL_ALLOW_HEADERS, "content-type");
-    set(&mut response, ACCESS_CONTROL_MAX_AGE, "86400");
+pub(super) fn preflight_response() -> Response {
+    let mut response = empty_response(StatusCode::NO_CONTENT);
+    set_header(&mut response, ACCESS_CONTROL_ALLOW_METHODS, "POST");
+    set_header(&mut response, ACCESS_CONTROL_ALLOW_HEADERS, "content-type");
+    set_header(&mut response, ACCESS_CONTROL_MAX_AGE, "86400");
     response
 }
 
 /// What was expected, for whoever reads the answer in the browser's network panel.
-fn detail(outcome: Upload) -> Option<&'static str> {
+fn problem_detail(outcome: UploadOutcome) -> Option<&'static str> {
     Some(match outcome {
-        Upload::Accepted | Upload::UnknownSites | Upload::RateLimited => return None,
-        Upload::NotJson => {
+        UploadOutcome::Accepted | UploadOutcome::ReportsUnknownSite | UploadOutcome::RateLimited => {
+            return None;
+        }
+        UploadOutcome::InvalidJson => {
             "Expected JSON: an array of Reporting API reports, one such report, or a legacy report \
              object such as {\"csp-report\": {...}}. The body is not JSON."
         }
-        Upload::NoReport => {
+        UploadOutcome::NoReports => {
             "Expected at least one report: an object with a \"type\" and a \"body\", or a legacy report \
              object such as {\"csp-report\": {...}}. The body is JSON but holds none."
         }
-        Upload::UnexpectedHost => {
+        UploadOutcome::ExpectCtHostMismatch => {
             "Expected an Expect-CT report about a configured site. This host is of none."
         }
-        Upload::UnknownVersion => {
+        UploadOutcome::ExpectCtUnknownVersion => {
             "Expected the top-level member \"expect-ct-report\" of an Expect-CT report. It is not there."
         }
-        Upload::BrokenCoding => {
+        UploadOutcome::InvalidEncoding => {
             "Expected a gzip body, as Content-Encoding or Content-Type says. It does not inflate."
         }
-        Upload::Aborted => "Expected a complete body. The connection ended before it.",
-        Upload::UnknownSite => {
+        UploadOutcome::ClientDisconnected => "Expected a complete body. The connection ended before it.",
+        UploadOutcome::UnknownSite => {
             "Expected /report or /report/{site} with the name of a configured site. No site has this name."
         }
-        Upload::UnknownPath => {
+        UploadOutcome::UnknownPath => {
             "Expected one of the paths of intake: /report, /report/{site}, /csp, /csp/report-only, \
              /reporting-api/csp, /nel, /nel/report-only or /."
         }
-        Upload::WrongMethod => "Expected POST with a report, or OPTIONS for a CORS preflight.",
-        Upload::SlowBody => "Expected the whole body within the time limit of intake.body_timeout.",
-        Upload::Retired => "This endpoint is retired: reports are no longer taken here.",
-        Upload::TooLarge => "Expected a body within intake.max_body_bytes, inflated if it is compressed.",
-        Upload::InflateRatio => "Expected a body that inflates to at most 200 times its compressed size.",
-        Upload::UnsupportedCoding => "Expected no Content-Encoding, or gzip.",
-        Upload::Overloaded => {
+        UploadOutcome::MethodNotAllowed => "Expected POST with a report, or OPTIONS for a CORS preflight.",
+        UploadOutcome::BodyTimeout => "Expected the whole body within the time limit of intake.body_timeout.",
+        UploadOutcome::Retired => "This endpoint is retired: reports are no longer taken here.",
+        UploadOutcome::TooLarge => {
+            "Expected a body within intake.max_body_bytes, inflated if it is compressed."
+        }
+        UploadOutcome::InflateRatio => {
+            "Expected a body that inflates to at most 200 times its compressed size."
+        }
+        UploadOutcome::UnsupportedEncoding => "Expected no Content-Encoding, or gzip.",
+        UploadOutcome::Overloaded => {
             "More uploads are in hand than intake.max_in_flight or intake.max_in_flight_bytes. Try again later."
         }
     })
@@ -85,19 +91,19 @@ fn problem(status: StatusCode, detail: &'static str) -> Response {
     let body = serde_json::json!({ "title": title, "status": status.as_u16(), "detail": detail });
     let mut response = Response::new(Body::from(body.to_string()));
     *response.status_mut() = status;
-    set(&mut response, ACCESS_CONTROL_ALLOW_ORIGIN, "*");
-    set(&mut response, CONTENT_TYPE, "application/problem+json");
+    set_header(&mut response, ACCESS_CONTROL_ALLOW_ORIGIN, "*");
+    set_header(&mut response, CONTENT_TYPE, "application/problem+json");
     response
 }
 
-fn bare(status: StatusCode) -> Response {
+fn empty_response(status: StatusCode) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = status;
-    set(&mut response, ACCESS_CONTROL_ALLOW_ORIGIN, "*");
+    set_header(&mut response, ACCESS_CONTROL_ALLOW_ORIGIN, "*");
     response
 }
 
-fn set(response: &mut Response, name: HeaderName, value: &'static str) {
+fn set_header(response: &mut Response, name: HeaderName, value: &'static str) {
     response.headers_mut().insert(name, HeaderValue::from_static(value));
 }
 
@@ -107,14 +113,15 @@ mod tests {
 
     #[test]
     fn only_a_204_says_nothing() {
-        for outcome in Upload::ALL {
-            assert_eq!(detail(*outcome).is_none(), outcome.status() == 204, "{outcome:?}");
+        for outcome in UploadOutcome::ALL {
+            assert_eq!(problem_detail(*outcome).is_none(), outcome.status() == 204, "{outcome:?}");
         }
     }
 
     #[test]
     fn every_answer_lets_every_origin_read_it() {
-        let answers = Upload::ALL.iter().map(|outcome| to_upload(*outcome)).chain([to_preflight()]);
+        let answers =
+            UploadOutcome::ALL.iter().map(|outcome| upload_response(*outcome)).chain([preflight_response()]);
         for answer in answers {
             assert_eq!(answer.headers()[ACCESS_CONTROL_ALLOW_ORIGIN], "*", "{answer:?}");
         }

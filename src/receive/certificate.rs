@@ -33,10 +33,14 @@ impl Certificate {
         let chain = chain(&files.certificate).map_err(|problem| format!("{certificate} {problem}"))?;
         let (not_before, not_after) =
             validity(&chain).ok_or_else(|| format!("{certificate} holds a certificate that is not X.509"))?;
-        let secret = secret(&files.key).map_err(|problem| format!("{key} {problem}"))?;
-        let mut config = config(chain.clone(), &secret).map_err(|error| match error {
+        let private_key = load_private_key(&files.key).map_err(|problem| format!("{key} {problem}"))?;
+        let mut config = config(chain.clone(), &private_key).map_err(|error| match error {
             Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
-                format!("{key} is {} in {}", whose(&chain, &secret), files.certificate.display())
+                format!(
+                    "{key} is {} in {}",
+                    describe_key_mismatch(&chain, &private_key),
+                    files.certificate.display()
+                )
             }
             error => format!("{key} cannot be used: {error}"),
         })?;
@@ -45,7 +49,7 @@ impl Certificate {
     }
 
     /// Why browsers refuse the certificate now, if its time is the reason.
-    pub(super) fn out_of_date(&self, now: Timestamp) -> Option<String> {
+    pub(super) fn validity_error(&self, now: Timestamp) -> Option<String> {
         match now {
             now if now < self.not_before => Some(format!("is not valid before {}", self.not_before)),
             now if now > self.not_after => Some(format!("expired at {}", self.not_after)),
@@ -59,7 +63,7 @@ fn config(chain: Vec<CertificateDer<'static>>, key: &PrivateKeyDer<'_>) -> Resul
 }
 
 /// Whose key it is, if not the first one's: files are often put together in the wrong order.
-fn whose(chain: &[CertificateDer<'static>], key: &PrivateKeyDer<'_>) -> String {
+fn describe_key_mismatch(chain: &[CertificateDer<'static>], key: &PrivateKeyDer<'_>) -> String {
     let at = chain.iter().position(|certificate| config(vec![certificate.clone()], key).is_ok());
     match at {
         Some(at) => format!("the key of certificate {}, which has to come first,", at + 1),
@@ -78,7 +82,7 @@ fn chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
 }
 
 /// What is wrong with a key is said without a byte of it.
-fn secret(file: &Path) -> Result<PrivateKeyDer<'static>, String> {
+fn load_private_key(file: &Path) -> Result<PrivateKeyDer<'static>, String> {
     let read = std::fs::read(file).map_err(|error| format!("cannot be read: {error}"))?;
     // `BEGIN ENCRYPTED PRIVATE KEY`, or `Proc-Type: 4,ENCRYPTED` in one of an old kind.
     let encrypted = read.windows(9).any(|word| word == b"ENCRYPTED");
@@ -132,10 +136,10 @@ mod tests {
             Certificate::load(&TlsFiles { certificate, key })
         }
 
-        /// The complaint, without the directory.
-        fn complaint(&self) -> String {
-            let complaint = self.load().err().expect("a complaint");
-            complaint.replace(&format!("{}/", self.0.path().display()), "")
+        /// The error message, without the directory.
+        fn load_error(&self) -> String {
+            let message = self.load().err().expect("an error");
+            message.replace(&format!("{}/", self.0.path().display()), "")
         }
     }
 
@@ -148,7 +152,7 @@ mod tests {
         install();
         let certificate = Files::new().load().ok().unwrap();
         assert_eq!(certificate.config.alpn_protocols, [b"h2".to_vec(), b"http/1.1".to_vec()]);
-        let at = |text: &str| certificate.out_of_date(text.parse().unwrap());
+        let at = |text: &str| certificate.validity_error(text.parse().unwrap());
         assert_eq!(at("2020-06-01T00:00:00Z"), None);
         assert_eq!(at("2019-12-31T23:59:59Z").unwrap(), "is not valid before 2020-01-01T00:00:00Z");
         assert_eq!(at("2021-01-01T00:00:01Z").unwrap(), "expired at 2021-01-01T00:00:00Z");
@@ -159,7 +163,7 @@ mod tests {
         install();
         let begin = "-----BEGIN CERTIFICATE-----\n";
         let end = "-----END CERTIFICATE-----\n";
-        for (certificate, complaint) in [
+        for (certificate, message) in [
             (String::new(), "holds no certificate in PEM"),
             ("junk".to_owned(), "holds no certificate in PEM"),
             (Files::new().read("tls.key"), "holds no certificate in PEM"),
@@ -167,10 +171,10 @@ mod tests {
             (format!("{begin}AAAA\n"), "holds a certificate in broken PEM"),
             (format!("{begin}AAAA\n{end}"), "holds a certificate that is not X.509"),
         ] {
-            let found = Files::new().write("tls.crt", &certificate).complaint();
-            assert_eq!(found, format!("intake.tls.certificate: tls.crt {complaint}"), "{certificate}");
+            let found = Files::new().write("tls.crt", &certificate).load_error();
+            assert_eq!(found, format!("intake.tls.certificate: tls.crt {message}"), "{certificate}");
         }
-        for (key, complaint) in [
+        for (key, message) in [
             ("", "holds no private key in PEM"),
             (
                 "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n",
@@ -184,16 +188,16 @@ mod tests {
             ("-----BEGIN PRIVATE KEY-----\nAAAA\n", "holds a private key in broken PEM"),
             (&Files::new().read("tls.key"), "is not the key of the first certificate in tls.crt"),
         ] {
-            let found = Files::new().write("tls.key", key).complaint();
-            assert_eq!(found, format!("intake.tls.key: tls.key {complaint}"), "{key}");
+            let found = Files::new().write("tls.key", key).load_error();
+            assert_eq!(found, format!("intake.tls.key: tls.key {message}"), "{key}");
         }
         let files = Files::new();
         let leaf_last = Files::new().read("tls.crt") + &files.read("tls.crt");
-        let found = files.write("tls.crt", leaf_last).complaint();
+        let found = files.write("tls.crt", leaf_last).load_error();
         let expected = "tls.key is the key of certificate 2, which has to come first, in tls.crt";
         assert_eq!(found, format!("intake.tls.key: {expected}"));
         let unusable = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
-        let found = Files::new().write("tls.key", unusable).complaint();
+        let found = Files::new().write("tls.key", unusable).load_error();
         assert!(found.starts_with("intake.tls.key: tls.key cannot be used: "), "{found}");
     }
 
@@ -204,7 +208,7 @@ mod tests {
             let files = Files::new();
             std::fs::remove_file(files.0.path().join(name)).unwrap();
             let expected = format!("intake.tls.{what}: {name} cannot be read: No such file or directory");
-            assert!(files.complaint().starts_with(&expected), "{}", files.complaint());
+            assert!(files.load_error().starts_with(&expected), "{}", files.load_error());
         }
     }
 }

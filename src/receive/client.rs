@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use http::HeaderMap;
 use ipnet::IpNet;
 
-use super::hops::Header;
+use super::hops::ForwardingHeader;
 use crate::config::settings::ClientAddress;
 
 /// The address of the client behind `peer`, an IPv4-mapped IPv6 address as IPv4.
@@ -19,29 +19,34 @@ use crate::config::settings::ClientAddress;
 /// Most proxies keep one of the two headers and pass the other on as it came. When a request carries
 /// both and they disagree, one is likely the client's own invention and nothing says which: then
 /// the client is the peer.
-pub fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+pub fn resolve(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     let peer = peer.to_canonical();
     if !is_trusted(peer, trusted) {
         return peer;
     }
-    let claim = |header: Header| header.present(headers).then(|| walk(peer, header.hops(headers), trusted));
-    match (claim(Header::Forwarded), claim(Header::XForwardedFor)) {
+    let claim = |header: ForwardingHeader| {
+        header.present(headers).then(|| rightmost_untrusted(peer, header.addresses_rtl(headers), trusted))
+    };
+    match (claim(ForwardingHeader::Forwarded), claim(ForwardingHeader::XForwardedFor)) {
         (Some(one), Some(other)) if one != other => peer,
         (Some(one), _) | (None, Some(one)) => one,
         (None, None) => peer,
     }
 }
 
-fn walk(peer: IpAddr, hops: impl Iterator<Item = Option<IpAddr>>, trusted: &[IpNet]) -> IpAddr {
-    let mut reporter = peer;
+fn rightmost_untrusted(
+    mut peer: IpAddr,
+    hops: impl Iterator<Item = Option<IpAddr>>,
+    trusted: &[IpNet],
+) -> IpAddr {
     for hop in hops {
         match hop {
-            Some(address) if is_trusted(address, trusted) => reporter = address,
+            Some(address) if is_trusted(address, trusted) => peer = address,
             Some(address) => return address,
             None => break,
         }
     }
-    reporter
+    peer
 }
 
 /// A network may be written as IPv4 in IPv6's clothes, too.
@@ -61,7 +66,7 @@ pub struct ClientKey(u64);
 /// The key of an address. IPv4 goes to `ffff:ffff:a.b:c.d::/64`, which is multicast and so never
 /// anyone's source.
 pub fn client_key(address: IpAddr) -> ClientKey {
-    ClientKey(match translated(address) {
+    ClientKey(match embedded_ipv4(address) {
         IpAddr::V4(address) => 0xffff_ffff_0000_0000 | u64::from(address.to_bits()),
         IpAddr::V6(address) => (address.to_bits() >> 64) as u64,
     })
@@ -69,7 +74,7 @@ pub fn client_key(address: IpAddr) -> ClientKey {
 
 /// An address with one of IPv4 in it as that: mapped, or as a translator in front of servers that speak
 /// IPv6 alone shows every client of IPv4 (64:ff9b::/96, RFC 6052), all of them in one /64.
-fn translated(address: IpAddr) -> IpAddr {
+fn embedded_ipv4(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => match address.segments() {
             [0x64, 0xff9b, 0, 0, 0, 0, ..] => IpAddr::V4(Ipv4Addr::from_bits(address.to_bits() as u32)),
@@ -81,7 +86,7 @@ fn translated(address: IpAddr) -> IpAddr {
 
 /// What of the address may leave the process, as text. Truncated, it tells no more of an address of IPv4
 /// than its /24, also where one of IPv6 is made from it.
-pub fn shown(address: IpAddr, privacy: ClientAddress) -> Option<String> {
+pub fn anonymize(address: IpAddr, privacy: ClientAddress) -> Option<String> {
     match (privacy, address.to_canonical()) {
         (ClientAddress::None, _) => None,
         (ClientAddress::Full, address) => Some(address.to_string()),

@@ -9,51 +9,53 @@ use std::fmt;
 use http::HeaderMap;
 use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
 
-use crate::outcome::Upload;
+use crate::outcome::UploadOutcome;
 use crate::receive::body::is_type;
 
 /// The one top-level member that the RFC defines. A later version's would begin with it.
-const KEY: &str = "expect-ct-report";
+const EXPECTED_FIELD: &str = "expect-ct-report";
 
 /// The outcome of an upload that is of Expect-CT's shape, or the given one.
-pub(super) fn outcome(headers: &HeaderMap, body: &[u8], outcome: Upload) -> Upload {
-    if !matches!(outcome, Upload::UnknownSites | Upload::NoReport) {
+pub(super) fn outcome(headers: &HeaderMap, body: &[u8], outcome: UploadOutcome) -> UploadOutcome {
+    if !matches!(outcome, UploadOutcome::ReportsUnknownSite | UploadOutcome::NoReports) {
         return outcome;
     }
-    let Some(shape) = Shape::of(body) else { return outcome };
+    let Some(shape) = BodyShape::parse(body) else { return outcome };
     match outcome {
-        Upload::UnknownSites if shape.has_key => Upload::UnexpectedHost,
-        Upload::NoReport if shape.has_key => Upload::NoReport,
-        Upload::NoReport if is_expect_ct(headers) || shape.has_key_of_any_version => Upload::UnknownVersion,
+        UploadOutcome::ReportsUnknownSite if shape.has_key => UploadOutcome::ExpectCtHostMismatch,
+        UploadOutcome::NoReports if shape.has_key => UploadOutcome::NoReports,
+        UploadOutcome::NoReports if is_expect_ct(headers) || shape.has_key_of_any_version => {
+            UploadOutcome::ExpectCtUnknownVersion
+        }
         outcome => outcome,
     }
 }
 
 /// What the top level of an object says. What stands deeper is some other report's content.
 #[derive(Default)]
-struct Shape {
+struct BodyShape {
     has_key: bool,
     has_key_of_any_version: bool,
 }
 
-impl Shape {
+impl BodyShape {
     /// `None`: the body is no object.
-    fn of(body: &[u8]) -> Option<Shape> {
-        serde_json::Deserializer::from_slice(body).deserialize_map(Shape::default()).ok()
+    fn parse(body: &[u8]) -> Option<BodyShape> {
+        serde_json::Deserializer::from_slice(body).deserialize_map(BodyShape::default()).ok()
     }
 }
 
-impl<'de> Visitor<'de> for Shape {
-    type Value = Shape;
+impl<'de> Visitor<'de> for BodyShape {
+    type Value = BodyShape;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(mut self, mut members: A) -> Result<Shape, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(mut self, mut members: A) -> Result<BodyShape, A::Error> {
         while let Some((key, _)) = members.next_entry::<Cow<'de, str>, IgnoredAny>()? {
-            self.has_key |= key == KEY;
-            self.has_key_of_any_version |= key.starts_with(KEY);
+            self.has_key |= key == EXPECTED_FIELD;
+            self.has_key_of_any_version |= key.starts_with(EXPECTED_FIELD);
         }
         Ok(self)
     }
@@ -75,22 +77,30 @@ mod tests {
             |content_type: &str| HeaderMap::from_iter([(CONTENT_TYPE, content_type.parse().unwrap())]);
         let (own, other) =
             (of_type("application/expect-ct-report+json; charset=utf-8"), of_type("text/plain"));
-        use Upload::{Accepted, NoReport, NotJson, UnexpectedHost, UnknownSites, UnknownVersion};
+        use UploadOutcome::{
+            Accepted, ExpectCtHostMismatch, ExpectCtUnknownVersion, InvalidJson, NoReports,
+            ReportsUnknownSite,
+        };
         for (headers, body, found, said) in [
-            (&own, r#"{"expect-ct-report":{}}"#, NoReport, NoReport),
+            (&own, r#"{"expect-ct-report":{}}"#, NoReports, NoReports),
             (&own, r#"{"expect-ct-report":{}}"#, Accepted, Accepted),
-            (&own, r#"{"something-else":{}}"#, NoReport, UnknownVersion),
-            (&other, r#"{"something-else":{}}"#, NoReport, NoReport),
-            (&other, r#"{"expect-ct-report-2":{}}"#, NoReport, UnknownVersion),
-            (&own, "{", NotJson, NotJson),
-            (&own, "[]", NoReport, NoReport),
-            (&other, r#"{"expect-ct-report":{}}"#, UnknownSites, UnexpectedHost),
-            (&other, r#"{"csp-report":{}}"#, UnknownSites, UnknownSites),
-            (&other, r#"[{"type":"x","url":"\"expect-ct-report\"","body":{}}]"#, UnknownSites, UnknownSites),
-            (&other, r#"[{"expect-ct-report":{}}]"#, UnknownSites, UnknownSites),
-            (&other, r#"[{"body":"\"expect-ct-report-2"}]"#, NoReport, NoReport),
-            (&other, r#"{"type":"x","body":["expect-ct-report-2"]}"#, NoReport, NoReport),
-            (&own, r#"{"type":"x","body":{"expect-ct-report":{}}}"#, UnknownSites, UnknownSites),
+            (&own, r#"{"something-else":{}}"#, NoReports, ExpectCtUnknownVersion),
+            (&other, r#"{"something-else":{}}"#, NoReports, NoReports),
+            (&other, r#"{"expect-ct-report-2":{}}"#, NoReports, ExpectCtUnknownVersion),
+            (&own, "{", InvalidJson, InvalidJson),
+            (&own, "[]", NoReports, NoReports),
+            (&other, r#"{"expect-ct-report":{}}"#, ReportsUnknownSite, ExpectCtHostMismatch),
+            (&other, r#"{"csp-report":{}}"#, ReportsUnknownSite, ReportsUnknownSite),
+            (
+                &other,
+                r#"[{"type":"x","url":"\"expect-ct-report\"","body":{}}]"#,
+                ReportsUnknownSite,
+                ReportsUnknownSite,
+            ),
+            (&other, r#"[{"expect-ct-report":{}}]"#, ReportsUnknownSite, ReportsUnknownSite),
+            (&other, r#"[{"body":"\"expect-ct-report-2"}]"#, NoReports, NoReports),
+            (&other, r#"{"type":"x","body":["expect-ct-report-2"]}"#, NoReports, NoReports),
+            (&own, r#"{"type":"x","body":{"expect-ct-report":{}}}"#, ReportsUnknownSite, ReportsUnknownSite),
         ] {
             assert_eq!(outcome(headers, body.as_bytes(), found), said, "{body}");
         }

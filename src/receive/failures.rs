@@ -4,53 +4,53 @@
 use std::io;
 use std::time::Duration;
 
-use crate::diagnostics::throttle::Throttle;
-use crate::receive::proxy_protocol::Unannounced;
+use crate::diagnostics::throttle::LogThrottle;
+use crate::receive::proxy_protocol::ProxyProtocolError;
 
 /// How often one cause is said.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
-/// What failed and was not said yet.
+/// Rate-limited log of failed connections, one rate per cause.
 #[derive(Debug)]
-pub(super) struct Failures {
-    accepts: Throttle,
-    handshakes: Throttle,
-    unannounced: Throttle,
+pub(super) struct ConnectionErrorLog {
+    accept: LogThrottle,
+    handshake: LogThrottle,
+    proxy_protocol: LogThrottle,
 }
 
-impl Default for Failures {
-    fn default() -> Failures {
-        Failures {
-            accepts: Throttle::new(LOG_INTERVAL, |count| {
+impl Default for ConnectionErrorLog {
+    fn default() -> ConnectionErrorLog {
+        ConnectionErrorLog {
+            accept: LogThrottle::new(LOG_INTERVAL, |count| {
                 tracing::warn!(count, "more connections could not be accepted");
             }),
-            handshakes: Throttle::new(LOG_INTERVAL, |count| {
+            handshake: LogThrottle::new(LOG_INTERVAL, |count| {
                 tracing::info!(count, "more TLS handshakes failed")
             }),
-            unannounced: Throttle::new(LOG_INTERVAL, |count| {
+            proxy_protocol: LogThrottle::new(LOG_INTERVAL, |count| {
                 tracing::warn!(count, "more connections from trusted proxies began without a PROXY header");
             }),
         }
     }
 }
 
-impl Failures {
+impl ConnectionErrorLog {
     /// One more failed. `accepted`: it was a connection already, that failed before TLS or in its handshake.
-    pub(super) fn say(&self, accepted: bool, error: &io::Error) {
+    pub(super) fn record(&self, accepted: bool, error: &io::Error) {
         match accepted {
-            true if error.get_ref().is_some_and(|error| error.is::<Unannounced>()) => {
-                if let Some(count) = self.unannounced.admit(1) {
+            true if error.get_ref().is_some_and(|error| error.is::<ProxyProtocolError>()) => {
+                if let Some(count) = self.proxy_protocol.record(1) {
                     tracing::warn!(count, last = %error, "connections from trusted proxies did not begin with \
                                                           a header of the PROXY protocol, version 2");
                 }
             }
             true => {
-                if let Some(count) = self.handshakes.admit(1) {
+                if let Some(count) = self.handshake.record(1) {
                     tracing::info!(count, last = %error, "TLS handshakes failed");
                 }
             }
             false => {
-                if let Some(count) = self.accepts.admit(1) {
+                if let Some(count) = self.accept.record(1) {
                     tracing::warn!(count, last = %error, "connections could not be accepted");
                 }
             }

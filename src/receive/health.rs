@@ -12,7 +12,7 @@ pub struct IntakeHealth {
     started: Instant,
     /// Time without progress after which intake is not healthy.
     patience: Duration,
-    listening: AtomicBool,
+    listener_handle: AtomicBool,
     threads: Box<[Heartbeat]>,
     accept: Mutex<Accept>,
 }
@@ -33,27 +33,27 @@ struct Accept {
 }
 
 impl IntakeHealth {
-    /// Returns the health of so many threads, not listening yet. `patience`: time without progress that is
+    /// Returns the health of so many threads, not listener_handle yet. `patience`: time without progress that is
     /// no failure.
     pub fn new(threads: usize, patience: Duration) -> Arc<IntakeHealth> {
         let started = Instant::now();
         Arc::new(IntakeHealth {
             started,
             patience,
-            listening: AtomicBool::new(false),
+            listener_handle: AtomicBool::new(false),
             threads: (0..threads).map(|_| Heartbeat::default()).collect(),
             accept: Mutex::new(Accept { waiting: 0, since: started }),
         })
     }
 
     /// Sets whether intake listens.
-    pub fn set_listening(&self, listening: bool) {
-        self.listening.store(listening, Ordering::Relaxed);
+    pub fn set_listening(&self, listener_handle: bool) {
+        self.listener_handle.store(listener_handle, Ordering::Relaxed);
     }
 
     /// Returns why intake is not ready, if it is not.
-    pub fn unready(&self) -> Option<String> {
-        if !self.listening.load(Ordering::Relaxed) {
+    pub fn not_ready_reason(&self) -> Option<String> {
+        if !self.listener_handle.load(Ordering::Relaxed) {
             return Some("intake does not listen".to_owned());
         }
         if self.threads.iter().any(|thread| thread.ended.load(Ordering::Relaxed)) {
@@ -142,14 +142,14 @@ mod tests {
     use axum::routing::get;
 
     use super::*;
-    use crate::receive::listening::{Listening, bind};
-    use crate::receive::server::{Bounds, Connections};
+    use crate::receive::listening::{ListenerHandle, bind};
+    use crate::receive::server::{MakeConnection, ServerLimits};
 
-    /// Waits until `unready` is what is wanted.
+    /// Waits until `not_ready_reason` is what is wanted.
     fn until(health: &IntakeHealth, what: &str, wanted: impl Fn(Option<&str>) -> bool) {
         let end = Instant::now() + Duration::from_secs(20);
         loop {
-            let found = health.unready();
+            let found = health.not_ready_reason();
             if wanted(found.as_deref()) {
                 return;
             }
@@ -162,71 +162,74 @@ mod tests {
         move |found| found.is_some_and(|found| found.contains(text))
     }
 
-    /// Bounds of so many connections.
-    fn bounds(connections: usize) -> Bounds {
-        Bounds {
+    /// ServerLimits of so many connections.
+    fn limits(connections: usize) -> ServerLimits {
+        ServerLimits {
             connections,
-            oldest_leaves: false,
+            evict_when_full: false,
             http2: false,
             with_peer: false,
             head_timeout: Duration::from_secs(60),
             body_timeout: Duration::from_secs(60),
-            announced_by: None,
+            proxy_protocol: None,
         }
     }
 
     /// Two serving threads, each blocked by a request to `/block` until `release` is dropped.
-    fn serve(health: &Arc<IntakeHealth>, connections: usize) -> (Listening, std::sync::mpsc::Sender<()>) {
+    fn serve(
+        health: &Arc<IntakeHealth>,
+        connections: usize,
+    ) -> (ListenerHandle, std::sync::mpsc::Sender<()>) {
         let (release, blocked) = channel::<()>();
         let blocked: Arc<Mutex<Receiver<()>>> = Arc::new(Mutex::new(blocked));
         let block = move || async move { _ = blocked.lock().recv() };
         let router = Router::new().route("/block", get(block));
-        let connections = Connections::new(router, bounds(connections), None, Some(health.clone()));
+        let connections = MakeConnection::new(router, limits(connections), None, Some(health.clone()));
         let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        let listening = Listening::start(&listener, 2, None, &connections).unwrap();
+        let listener_handle = ListenerHandle::start(&listener, 2, None, &connections).unwrap();
         health.set_listening(true);
-        (listening, release)
+        (listener_handle, release)
     }
 
     #[tokio::test]
     async fn a_blocked_thread_makes_intake_unready_until_it_goes_on() {
         let health = IntakeHealth::new(2, Duration::from_secs(1));
-        assert_eq!(health.unready().unwrap(), "intake does not listen");
-        let (listening, release) = serve(&health, 10);
+        assert_eq!(health.not_ready_reason().unwrap(), "intake does not listen");
+        let (listener_handle, release) = serve(&health, 10);
         until(&health, "a thread that serves", |found| found.is_none());
-        let mut client = TcpStream::connect(listening.address).unwrap();
+        let mut client = TcpStream::connect(listener_handle.address).unwrap();
         client.write_all(b"GET /block HTTP/1.1\r\nhost: r\r\n\r\n").unwrap();
         until(&health, "a thread that is blocked", says("has made no progress for "));
         drop(release);
         until(&health, "a thread that goes on", |found| found.is_none());
         drop(client);
-        assert!(listening.stop(Duration::from_secs(5)).await);
-        assert_eq!(health.unready().unwrap(), "an intake thread has ended");
+        assert!(listener_handle.stop(Duration::from_secs(5)).await);
+        assert_eq!(health.not_ready_reason().unwrap(), "an intake thread has ended");
         health.set_listening(false);
-        assert_eq!(health.unready().unwrap(), "intake does not listen");
+        assert_eq!(health.not_ready_reason().unwrap(), "intake does not listen");
     }
 
     #[tokio::test]
     async fn a_blocked_thread_does_not_hold_up_the_stop() {
         let health = IntakeHealth::new(2, Duration::from_secs(1));
-        let (listening, release) = serve(&health, 10);
-        let mut client = TcpStream::connect(listening.address).unwrap();
+        let (listener_handle, release) = serve(&health, 10);
+        let mut client = TcpStream::connect(listener_handle.address).unwrap();
         client.write_all(b"GET /block HTTP/1.1\r\nhost: r\r\n\r\n").unwrap();
         until(&health, "a thread that is blocked", says("has made no progress for "));
-        assert!(!listening.stop(Duration::from_millis(10)).await, "a thread is still blocked");
+        assert!(!listener_handle.stop(Duration::from_millis(10)).await, "a thread is still blocked");
         drop(release);
     }
 
     #[tokio::test]
     async fn an_accept_that_waits_for_a_permit_makes_intake_unready_until_it_gets_one() {
         let health = IntakeHealth::new(2, Duration::from_secs(1));
-        let (listening, _release) = serve(&health, 1);
-        let first = TcpStream::connect(listening.address).unwrap();
-        let second = TcpStream::connect(listening.address).unwrap();
+        let (listener_handle, _release) = serve(&health, 1);
+        let first = TcpStream::connect(listener_handle.address).unwrap();
+        let second = TcpStream::connect(listener_handle.address).unwrap();
         until(&health, "no permit", says("accept has waited for "));
         drop(first);
         until(&health, "a permit", |found| found.is_none());
         drop(second);
-        assert!(listening.stop(Duration::from_secs(5)).await);
+        assert!(listener_handle.stop(Duration::from_secs(5)).await);
     }
 }

@@ -16,18 +16,18 @@ const MAX_ELEMENT: usize = 512;
 
 /// A header that lists hops.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Header {
+pub(super) enum ForwardingHeader {
     /// RFC 7239's.
     Forwarded,
     /// The one that came before it and stayed.
     XForwardedFor,
 }
 
-impl Header {
+impl ForwardingHeader {
     fn name(self) -> HeaderName {
         match self {
-            Header::Forwarded => header::FORWARDED,
-            Header::XForwardedFor => const { HeaderName::from_static("x-forwarded-for") },
+            ForwardingHeader::Forwarded => header::FORWARDED,
+            ForwardingHeader::XForwardedFor => const { HeaderName::from_static("x-forwarded-for") },
         }
     }
 
@@ -38,14 +38,14 @@ impl Header {
 
     /// The hops from right to left over all of the header's lines; `None` for one that names no
     /// address: malformed, obfuscated, `unknown`.
-    pub(super) fn hops(self, headers: &HeaderMap) -> impl Iterator<Item = Option<IpAddr>> {
+    pub(super) fn addresses_rtl(self, headers: &HeaderMap) -> impl Iterator<Item = Option<IpAddr>> {
         let lines = headers.get_all(self.name()).into_iter().rev();
-        let elements = lines.flat_map(|line| Elements { rest: Some(line.as_bytes()) });
+        let elements = lines.flat_map(|line| ElementsRtl { rest: Some(line.as_bytes()) });
         elements.take(MAX_HOPS).map(move |element| {
             let element = std::str::from_utf8(element?).ok()?;
             match self {
-                Header::Forwarded => address(forwarded_for(element)?),
-                Header::XForwardedFor => address(trim(element)),
+                ForwardingHeader::Forwarded => address(for_node(element)?),
+                ForwardingHeader::XForwardedFor => address(trim(element)),
             }
         })
     }
@@ -53,11 +53,11 @@ impl Header {
 
 /// The elements of a comma-separated list from the last to the first; `None`, and then nothing
 /// more, where one is longer than `MAX_ELEMENT`.
-struct Elements<'a> {
+struct ElementsRtl<'a> {
     rest: Option<&'a [u8]>,
 }
 
-impl<'a> Iterator for Elements<'a> {
+impl<'a> Iterator for ElementsRtl<'a> {
     type Item = Option<&'a [u8]>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -66,7 +66,7 @@ impl<'a> Iterator for Elements<'a> {
         let mut quoted = false;
         for at in (reach..list.len()).rev() {
             match list[at] {
-                b'"' if !escaped(&list[reach..at]) => quoted = !quoted,
+                b'"' if !is_escaped(&list[reach..at]) => quoted = !quoted,
                 b',' if !quoted => {
                     self.rest = Some(&list[..at]);
                     return Some(Some(&list[at + 1..]));
@@ -80,19 +80,19 @@ impl<'a> Iterator for Elements<'a> {
 
 /// Whether what follows `before` is the second half of a quoted pair. Read from the right, too: in
 /// a well-formed element an opening quote follows `=`, so backslashes stand only inside quotes.
-fn escaped(before: &[u8]) -> bool {
+fn is_escaped(before: &[u8]) -> bool {
     before.iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 1
 }
 
 /// The node of a `Forwarded` element: the value of its only `for`, without the quotes.
-fn forwarded_for(element: &str) -> Option<&str> {
+fn for_node(element: &str) -> Option<&str> {
     let (mut rest, mut node) = (trim(element), None);
     while !rest.is_empty() {
         if let Some(next) = rest.strip_prefix(';') {
             rest = trim(next);
             continue;
         }
-        let (name, value, next) = pair(rest)?;
+        let (name, value, next) = split_pair(rest)?;
         if name.eq_ignore_ascii_case("for") && node.replace(value).is_some() {
             return None;
         }
@@ -106,7 +106,7 @@ fn forwarded_for(element: &str) -> Option<&str> {
 
 /// Splits `name=value` or `name="value"` off: name, value, what comes after. The value keeps its
 /// backslashes: no address is written with any, and one that is counts as malformed.
-fn pair(text: &str) -> Option<(&str, &str, &str)> {
+fn split_pair(text: &str) -> Option<(&str, &str, &str)> {
     let (name, value) = text.split_once('=')?;
     let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     if name.is_empty() || !name.bytes().all(token) {
@@ -114,7 +114,7 @@ fn pair(text: &str) -> Option<(&str, &str, &str)> {
     }
     if let Some(quoted) = value.strip_prefix('"') {
         let bytes = quoted.as_bytes();
-        let end = (0..bytes.len()).find(|at| bytes[*at] == b'"' && !escaped(&bytes[..*at]))?;
+        let end = (0..bytes.len()).find(|at| bytes[*at] == b'"' && !is_escaped(&bytes[..*at]))?;
         return Some((name, &quoted[..end], &quoted[end + 1..]));
     }
     let (value, next) = value.split_at(value.find(';').unwrap_or(value.len()));
@@ -226,7 +226,7 @@ mod tests {
             ("for =192.0.2.43", None),
             ("=192.0.2.43", None),
         ] {
-            assert_eq!(forwarded_for(element), expected, "{element}");
+            assert_eq!(for_node(element), expected, "{element}");
         }
     }
 }

@@ -16,10 +16,10 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::receive::health::ThreadHealth;
-use crate::receive::server::{Connections, serve};
+use crate::receive::server::{MakeConnection, serve};
 
 /// Threads that serve one address.
-pub struct Listening {
+pub struct ListenerHandle {
     /// Where they listen.
     pub address: SocketAddr,
     workers: Vec<Worker>,
@@ -38,7 +38,7 @@ const BACKLOG: u32 = 4096;
 
 /// Turns of connections that have more to say after which new ones are looked at. A turn takes up to 2 ms:
 /// tokio's 61 of them, in a flood of HTTP/2's cheapest frames, let everybody else wait for half a second.
-const TURNS_BETWEEN_EVENTS: u32 = 16;
+const EVENT_INTERVAL: u32 = 16;
 
 /// How long after its grace period a thread may take to end.
 const OVERTIME: Duration = Duration::from_secs(1);
@@ -57,7 +57,7 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)?.into_std()
 }
 
-impl Listening {
+impl ListenerHandle {
     /// Starts so many threads.
     ///
     /// # Errors
@@ -66,8 +66,8 @@ impl Listening {
         listener: &TcpListener,
         threads: usize,
         tls: Option<&RustlsConfig>,
-        connections: &Connections,
-    ) -> Result<Listening, String> {
+        connections: &MakeConnection,
+    ) -> Result<ListenerHandle, String> {
         let address =
             listener.local_addr().map_err(|error| format!("cannot tell the listening address: {error}"))?;
         let start = |index| {
@@ -77,7 +77,7 @@ impl Listening {
         };
         let workers = (0..threads).map(start).collect::<io::Result<_>>();
         let workers = workers.map_err(|error| format!("cannot start the threads of {address}: {error}"))?;
-        Ok(Listening { address, workers })
+        Ok(ListenerHandle { address, workers })
     }
 
     /// Accepts no more, answers what is in hand, cuts what takes longer. Returns whether every thread has
@@ -101,14 +101,14 @@ impl Worker {
     fn start(
         listener: TcpListener,
         tls: Option<RustlsConfig>,
-        connections: Connections,
+        connections: MakeConnection,
         health: Option<ThreadHealth>,
     ) -> io::Result<Worker> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
-            .event_interval(TURNS_BETWEEN_EVENTS)
+            .event_interval(EVENT_INTERVAL)
             .build()?;
-        let (handle, (tell, ended)) = (Handle::new(), oneshot::channel());
+        let (handle, (done, ended)) = (Handle::new(), oneshot::channel());
         let serving = serve(listener, tls, connections, handle.clone());
         std::thread::Builder::new().name("lookoutd-http".to_owned()).spawn(move || {
             if let Some(health) = &health {
@@ -120,7 +120,7 @@ impl Worker {
             // Whatever is still in hand ends here, and with it is counted as aborted.
             drop(runtime);
             // Nobody waits for the end of a thread whose daemon ends at once.
-            let _ = tell.send(());
+            let _ = done.send(());
         })?;
         Ok(Worker { handle, ended })
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
-use crate::receive::room::Room;
+use crate::receive::room::BodyPool;
 
 /// Most bytes of a small body, inflated.
 pub(super) const MAX_SMALL: usize = 64 * 1024;
@@ -29,7 +29,7 @@ const UNIT: usize = 1024;
 /// The memory for uploads.
 pub(super) struct Memory {
     /// Memory for bodies that are still arriving.
-    pub(super) arriving: Arc<Room>,
+    pub(super) arriving: Arc<BodyPool>,
     small: Semaphore,
     large: Arc<Semaphore>,
     /// Permits that a large body takes at least.
@@ -42,7 +42,7 @@ impl Memory {
         let small = (bytes / 4 / UNIT).max(permits(body_limit.min(MAX_SMALL)));
         let large = (bytes / 2 / UNIT).max(permits(body_limit)).min(Semaphore::MAX_PERMITS);
         Memory {
-            arriving: Arc::new(Room::new(bytes / 4, body_limit)),
+            arriving: Arc::new(BodyPool::new(bytes / 4, body_limit)),
             small: Semaphore::new(small.min(Semaphore::MAX_PERMITS)),
             large: Arc::new(Semaphore::new(large)),
             least_large: large.div_ceil(MAX_LARGE),

@@ -23,5 +23,5 @@ pub mod tls;
 mod upload;
 mod watched;
 
-pub use body::inflate;
+pub use body::gunzip;
 pub use upload::{Intake, router};

@@ -1,12 +1,12 @@
 //! The system's limit of open files is also one of connections. Taken up by clients, it would leave
 //! nothing to a scrape, to the exports and to whoever waits at accept.
 
-/// Connections out of `wanted` that the limit allows when `reserved` files are left for everything else.
-pub fn connections(wanted: usize, reserved: usize) -> usize {
+/// Connections out of `requested` that the limit allows when `reserved` files are left for everything else.
+pub fn max_connections(requested: usize, reserved: usize) -> usize {
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
     match soft_limit(&limits) {
-        Some(limit) => wanted.min(limit.saturating_sub(reserved)).max(1),
-        None => wanted,
+        Some(limit) => requested.min(limit.saturating_sub(reserved)).max(1),
+        None => requested,
     }
 }
 
@@ -34,11 +34,11 @@ mod tests {
 
     #[test]
     fn what_is_reserved_is_not_given_away() {
-        let all = connections(usize::MAX, 0);
-        assert_eq!(connections(1, 0), 1);
-        assert_eq!(connections(usize::MAX, usize::MAX), if all == usize::MAX { all } else { 1 });
+        let all = max_connections(usize::MAX, 0);
+        assert_eq!(max_connections(1, 0), 1);
+        assert_eq!(max_connections(usize::MAX, usize::MAX), if all == usize::MAX { all } else { 1 });
         if all < usize::MAX {
-            assert_eq!(connections(usize::MAX, 10), all - 10);
+            assert_eq!(max_connections(usize::MAX, 10), all - 10);
         }
     }
 }

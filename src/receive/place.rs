@@ -1,8 +1,7 @@
-//! The places for connections, and what is known about the connection that has one.
+//! Permits for connections, and the state of the connection that holds one.
 //!
-//! Where all are taken, whoever comes waits until one is free. Only where it must never be long before
-//! somebody is let in (admin: a probe that waits too long has the daemon restarted) does the connection
-//! on which a request began longest ago make room.
+//! When full, accept waits. The admin listener instead evicts the connection on which a request began
+//! longest ago, because a probe that waits too long has the daemon restarted.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,130 +14,141 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
 use crate::receive::health::IntakeHealth;
-use crate::table::Table;
+use crate::table::Registry;
 
-/// How long to wait for a connection that was asked to leave before the next one is.
-const LEAVING: Duration = Duration::from_millis(10);
+/// How long an evicted connection may take to end before the next one is evicted.
+const EVICTION_GRACE: Duration = Duration::from_millis(10);
 
-/// The places of a listening end.
-pub(super) struct Places {
-    free: Arc<Semaphore>,
-    counted: Option<Arc<Table>>,
+/// The limit on one listener's connections.
+pub(super) struct ConnectionLimiter {
+    semaphore: Arc<Semaphore>,
+    gauge: Option<Arc<Registry>>,
     health: Option<Arc<IntakeHealth>>,
-    /// Those that are taken, where somebody may have to leave.
-    taken: Option<Mutex<Vec<Weak<Place>>>>,
+    /// The permits in use; `None` where no connection is evicted.
+    active: Option<Mutex<Vec<Weak<ConnectionPermit>>>>,
 }
 
-impl Places {
-    /// So many places. `oldest_leaves`: for whoever comes when all are taken.
+impl ConnectionLimiter {
+    /// Creates a limit of `number` connections. `evict_when_full`: a new connection evicts an earlier one.
     pub(super) fn new(
         number: usize,
-        oldest_leaves: bool,
-        counted: Option<Arc<Table>>,
+        evict_when_full: bool,
+        gauge: Option<Arc<Registry>>,
         health: Option<Arc<IntakeHealth>>,
-    ) -> Places {
-        let free = Arc::new(Semaphore::new(number.min(Semaphore::MAX_PERMITS)));
-        Places { free, counted, health, taken: oldest_leaves.then(Mutex::default) }
+    ) -> ConnectionLimiter {
+        let semaphore = Arc::new(Semaphore::new(number.min(Semaphore::MAX_PERMITS)));
+        ConnectionLimiter { semaphore, gauge, health, active: evict_when_full.then(Mutex::default) }
     }
 
-    /// Takes a place, when there is one.
+    /// Waits for a permit.
     ///
     /// # Errors
-    /// None while the places are there.
-    pub(super) async fn take(&self) -> io::Result<Arc<Place>> {
+    /// Returns an error if the semaphore is closed.
+    pub(super) async fn acquire(&self) -> io::Result<Arc<ConnectionPermit>> {
         let permit = self.permit().await.map_err(io::Error::other)?;
-        let stay = self.taken.is_some().then(Mutex::default);
-        let place = Arc::new(Place::take(permit, self.counted.clone(), stay));
-        if let Some(taken) = &self.taken {
-            let mut taken = taken.lock();
-            taken.retain(|place| place.strong_count() > 0);
-            taken.push(Arc::downgrade(&place));
+        let eviction = self.active.is_some().then(Mutex::default);
+        let permit = Arc::new(ConnectionPermit::new(permit, self.gauge.clone(), eviction));
+        if let Some(active) = &self.active {
+            let mut active = active.lock();
+            active.retain(|permit| permit.strong_count() > 0);
+            active.push(Arc::downgrade(&permit));
         }
-        Ok(place)
+        Ok(permit)
     }
 
     async fn permit(&self) -> Result<OwnedSemaphorePermit, tokio::sync::AcquireError> {
-        let free = || self.free.clone().acquire_owned();
-        while self.free.available_permits() == 0 && self.ask_oldest_to_leave() {
-            if let Ok(permit) = timeout(LEAVING, free()).await {
+        let acquire = || self.semaphore.clone().acquire_owned();
+        while self.semaphore.available_permits() == 0 && self.evict_least_recent() {
+            if let Ok(permit) = timeout(EVICTION_GRACE, acquire()).await {
                 return permit;
             }
         }
-        if let Ok(permit) = self.free.clone().try_acquire_owned() {
+        if let Ok(permit) = self.semaphore.clone().try_acquire_owned() {
             return Ok(permit);
         }
         let _waiting = self.health.as_ref().map(|health| health.wait_for_permit());
-        free().await
+        acquire().await
     }
 
-    /// Whether there is one that was not asked before.
-    fn ask_oldest_to_leave(&self) -> bool {
-        let Some(taken) = &self.taken else { return false };
-        let places: Vec<Arc<Place>> = taken.lock().iter().filter_map(Weak::upgrade).collect();
-        let oldest = places.iter().filter(|place| place.stays()).min_by_key(|place| place.last_request());
-        oldest.is_some_and(|place| {
-            place.ask_to_leave();
+    /// Evicts the connection on which a request began longest ago. Returns whether there was one.
+    fn evict_least_recent(&self) -> bool {
+        let Some(active) = &self.active else { return false };
+        let permits: Vec<Arc<ConnectionPermit>> = active.lock().iter().filter_map(Weak::upgrade).collect();
+        let oldest =
+            permits.iter().filter(|permit| permit.is_active()).min_by_key(|permit| permit.last_request());
+        oldest.is_some_and(|permit| {
+            permit.request_eviction();
             true
         })
     }
 }
 
-/// A place; given back, and uncounted, when the connection and the last of its requests are done with it.
-pub(super) struct Place {
+/// A permit, released when the connection and the last of its requests are done with it.
+pub(super) struct ConnectionPermit {
     _permit: OwnedSemaphorePermit,
-    counted: Option<Arc<Table>>,
-    taken: Instant,
-    /// When the last request began, in milliseconds after the place was taken.
+    gauge: Option<Arc<Registry>>,
+    acquired_at: Instant,
+    /// When the last request began, in milliseconds after the permit was acquired.
     last_request: AtomicU64,
-    /// `None` where nobody has to leave.
-    stay: Option<Mutex<Stay>>,
+    /// `None` where no connection is evicted.
+    eviction: Option<Mutex<EvictionState>>,
 }
 
-/// Whether a connection may stay.
+/// Whether a connection has to end.
 #[derive(Default)]
-struct Stay {
-    asked_to_leave: bool,
-    /// Tells the connection.
+struct EvictionState {
+    eviction_requested: bool,
+    /// Wakes the connection's task.
     waker: Option<Waker>,
 }
 
-impl Place {
-    fn take(permit: OwnedSemaphorePermit, counted: Option<Arc<Table>>, stay: Option<Mutex<Stay>>) -> Place {
-        if let Some(table) = &counted {
-            table.own.connections.fetch_add(1, Ordering::Relaxed);
+impl ConnectionPermit {
+    fn new(
+        permit: OwnedSemaphorePermit,
+        gauge: Option<Arc<Registry>>,
+        eviction: Option<Mutex<EvictionState>>,
+    ) -> ConnectionPermit {
+        if let Some(registry) = &gauge {
+            registry.self_metrics.connections.fetch_add(1, Ordering::Relaxed);
         }
-        Place { _permit: permit, counted, taken: Instant::now(), last_request: AtomicU64::new(0), stay }
+        ConnectionPermit {
+            _permit: permit,
+            gauge,
+            acquired_at: Instant::now(),
+            last_request: AtomicU64::new(0),
+            eviction,
+        }
     }
 
     /// A request begins.
     pub(super) fn begin_request(&self) {
-        let after = u64::try_from(self.taken.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let after = u64::try_from(self.acquired_at.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.last_request.store(after, Ordering::Relaxed);
     }
 
     /// When the last request began, or the connection if there was none.
     pub(super) fn last_request(&self) -> Instant {
-        self.taken + Duration::from_millis(self.last_request.load(Ordering::Relaxed))
+        self.acquired_at + Duration::from_millis(self.last_request.load(Ordering::Relaxed))
     }
 
-    /// Whether the connection has to leave. If not, its task is woken when it has to.
-    pub(super) fn has_to_leave(&self, cx: &Context<'_>) -> bool {
-        let Some(stay) = &self.stay else { return false };
-        let mut stay = stay.lock();
-        stay.waker = Some(cx.waker().clone());
-        stay.asked_to_leave
+    /// Returns whether the connection is evicted. If not, its task is woken when it is.
+    pub(super) fn poll_evicted(&self, cx: &Context<'_>) -> bool {
+        let Some(eviction) = &self.eviction else { return false };
+        let mut eviction = eviction.lock();
+        eviction.waker = Some(cx.waker().clone());
+        eviction.eviction_requested
     }
 
-    fn stays(&self) -> bool {
-        self.stay.as_ref().is_some_and(|stay| !stay.lock().asked_to_leave)
+    fn is_active(&self) -> bool {
+        self.eviction.as_ref().is_some_and(|eviction| !eviction.lock().eviction_requested)
     }
 
-    fn ask_to_leave(&self) {
-        let Some(stay) = &self.stay else { return };
+    fn request_eviction(&self) {
+        let Some(eviction) = &self.eviction else { return };
         let waker = {
-            let mut stay = stay.lock();
-            stay.asked_to_leave = true;
-            stay.waker.take()
+            let mut eviction = eviction.lock();
+            eviction.eviction_requested = true;
+            eviction.waker.take()
         };
         if let Some(waker) = waker {
             waker.wake();
@@ -146,10 +156,10 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        if let Some(table) = &self.counted {
-            table.own.connections.fetch_sub(1, Ordering::Relaxed);
+        if let Some(registry) = &self.gauge {
+            registry.self_metrics.connections.fetch_sub(1, Ordering::Relaxed);
         }
     }
 }

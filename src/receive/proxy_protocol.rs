@@ -17,41 +17,41 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::TcpStream;
 
 use crate::receive::client::is_trusted;
-use crate::receive::server::{Connection, Peer};
-use crate::receive::watched::{Patience, Watched};
+use crate::receive::server::{ConnectionService, PeerAddr};
+use crate::receive::watched::{ConnectionTimeouts, TimeoutStream};
 
 /// Bytes up to the length of the rest.
-const FIXED: usize = 16;
+const FIXED_HEADER_BYTES: usize = 16;
 /// The longest header that is read. What the specification asks for is 536; vendors' additions are longer.
-const LONGEST: usize = 4096;
+const MAX_HEADER_BYTES: usize = 4096;
 
-/// Who must announce the client, and how long that may take.
+/// Acceptor that reads the header of connections from trusted proxies.
 #[derive(Debug, Clone)]
-pub(super) struct Announced {
+pub(super) struct ProxyProtocolAcceptor {
     /// `None`: nobody.
     pub(super) proxies: Option<Arc<[IpNet]>>,
     pub(super) timeout: Duration,
     /// Begins to watch what comes after.
-    pub(super) patience: Patience,
+    pub(super) timeouts: ConnectionTimeouts,
 }
 
-impl Accept<TcpStream, Connection> for Announced {
-    type Stream = Watched<TcpStream>;
-    type Service = Connection;
-    type Future = Pin<Box<dyn Future<Output = io::Result<(Self::Stream, Connection)>> + Send>>;
+impl Accept<TcpStream, ConnectionService> for ProxyProtocolAcceptor {
+    type Stream = TimeoutStream<TcpStream>;
+    type Service = ConnectionService;
+    type Future = Pin<Box<dyn Future<Output = io::Result<(Self::Stream, ConnectionService)>> + Send>>;
 
-    fn accept(&self, mut stream: TcpStream, mut service: Connection) -> Self::Future {
-        let Announced { proxies, timeout, patience } = self.clone();
+    fn accept(&self, mut stream: TcpStream, mut service: ConnectionService) -> Self::Future {
+        let ProxyProtocolAcceptor { proxies, timeout, timeouts } = self.clone();
         Box::pin(async move {
-            if let (Some(proxies), Some(Peer(peer))) = (proxies, service.peer)
+            if let (Some(proxies), Some(PeerAddr(peer))) = (proxies, service.peer)
                 && is_trusted(peer.to_canonical(), &proxies)
             {
-                let announced = tokio::time::timeout(timeout, announced(&mut stream)).await;
-                let announced = announced.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-                let client = announced.map_err(|error| io::Error::other(Unannounced(error)))?;
-                service.peer = Some(Peer(client.unwrap_or(peer)));
+                let source = tokio::time::timeout(timeout, read_header(&mut stream)).await;
+                let source = source.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+                let client = source.map_err(|error| io::Error::other(ProxyProtocolError(error)))?;
+                service.peer = Some(PeerAddr(client.unwrap_or(peer)));
             }
-            patience.accept(stream, service).await
+            timeouts.accept(stream, service).await
         })
     }
 }
@@ -60,33 +60,34 @@ impl Accept<TcpStream, Connection> for Announced {
 ///
 /// # Errors
 /// When there is none, or none of version 2.
-async fn announced(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<IpAddr>> {
+async fn read_header(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<IpAddr>> {
     let config = ParseConfig { include_tlvs: false, allow_v1: false, allow_v2: true };
-    let mut header = vec![0; FIXED];
+    let mut header = vec![0; FIXED_HEADER_BYTES];
     stream.read_exact(&mut header).await?;
     // The rest is waited for only when this is the beginning of a header.
     if !matches!(ProxyHeader::parse(&header, config), Ok(_) | Err(Error::BufferTooShort)) {
         return Err(io::ErrorKind::InvalidData.into());
     }
-    let rest = usize::from(u16::from_be_bytes([header[FIXED - 2], header[FIXED - 1]]));
-    if FIXED + rest > LONGEST {
+    let rest =
+        usize::from(u16::from_be_bytes([header[FIXED_HEADER_BYTES - 2], header[FIXED_HEADER_BYTES - 1]]));
+    if FIXED_HEADER_BYTES + rest > MAX_HEADER_BYTES {
         return Err(io::ErrorKind::InvalidData.into());
     }
-    header.resize(FIXED + rest, 0);
-    stream.read_exact(&mut header[FIXED..]).await?;
+    header.resize(FIXED_HEADER_BYTES + rest, 0);
+    stream.read_exact(&mut header[FIXED_HEADER_BYTES..]).await?;
     match ProxyHeader::parse(&header, config) {
         Ok((header, _)) => Ok(header.proxied_address().map(|address| address.source.ip())),
         Err(_) => Err(io::ErrorKind::InvalidData.into()),
     }
 }
 
-/// A trusted proxy that did not say whose connection it is.
+/// A connection from a trusted proxy that does not begin with a valid header.
 #[derive(Debug)]
-pub(super) struct Unannounced(io::Error);
+pub(super) struct ProxyProtocolError(io::Error);
 
-impl std::error::Error for Unannounced {}
+impl std::error::Error for ProxyProtocolError {}
 
-impl fmt::Display for Unannounced {
+impl fmt::Display for ProxyProtocolError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.kind() {
             io::ErrorKind::InvalidData => f.write_str("something else came instead"),
@@ -109,8 +110,8 @@ mod tests {
 
     async fn read(bytes: &[u8]) -> (Result<Option<IpAddr>, io::ErrorKind>, Vec<u8>) {
         let mut rest = bytes;
-        let announced = announced(&mut rest).await.map_err(|error| error.kind());
-        (announced, rest.to_vec())
+        let source = read_header(&mut rest).await.map_err(|error| error.kind());
+        (source, rest.to_vec())
     }
 
     fn header(command_and_family: [u8; 2], rest: &[u8]) -> Vec<u8> {
@@ -157,7 +158,7 @@ mod tests {
         assert_eq!(read(b"PROXY TCP4 192.0.2.7 10.0.0.1 80 443\r\n").await.0, invalid);
         assert_eq!(read(&header([0x31, 0x11], &[9; 12])).await.0, invalid);
         assert_eq!(read(&header([0x21, 0x11], &[9; 11])).await.0, invalid);
-        assert_eq!(read(&header([0x21, 0x11], &[9; LONGEST])).await.0, invalid);
+        assert_eq!(read(&header([0x21, 0x11], &[9; MAX_HEADER_BYTES])).await.0, invalid);
         let cut = Err(io::ErrorKind::UnexpectedEof);
         assert_eq!(read(SIGNATURE).await.0, cut);
         assert_eq!(read(&header([0x21, 0x11], &[9; 12])[..20]).await.0, cut);

@@ -34,17 +34,18 @@ type Set = [Entry; WAYS];
 #[derive(Debug, Clone, Copy, Default)]
 struct Entry {
     client: ClientKey,
-    /// When the bucket will be full again, in nanoseconds since `RateLimiter::start`.
-    full_at: u64,
+    /// GCRA's theoretical arrival time: when the bucket will be full again, in nanoseconds since
+    /// `RateLimiter::start`.
+    tat: u64,
 }
 
 /// The buckets of all clients.
 #[derive(Debug)]
 pub struct RateLimiter {
     /// Nanoseconds in which one token comes back.
-    token: u64,
+    emission_interval: u64,
     /// Nanoseconds in which an empty bucket fills.
-    bucket: u64,
+    burst_tolerance: u64,
     start: Instant,
     hasher: RandomState,
     sets: Box<[Mutex<Set>]>,
@@ -54,10 +55,10 @@ impl RateLimiter {
     /// A limiter to which every client is new. A rate or burst of 0 counts as 1; a rate is exact to
     /// the nanosecond that one token takes.
     pub fn new(limit: RateLimit) -> Self {
-        let token = (1_000_000_000 / u64::from(limit.per_second.max(1))).max(1);
+        let emission_interval = (1_000_000_000 / u64::from(limit.per_second.max(1))).max(1);
         RateLimiter {
-            token,
-            bucket: token * u64::from(limit.burst.max(1)),
+            emission_interval,
+            burst_tolerance: emission_interval * u64::from(limit.burst.max(1)),
             start: Instant::now(),
             hasher: RandomState::default(),
             sets: (0..SETS).map(|_| Mutex::default()).collect(),
@@ -71,10 +72,10 @@ impl RateLimiter {
         let hash = self.hasher.hash_one(client) as usize;
         let mut set = self.sets[hash % SETS].lock();
         let entry = find_or_evict(&mut set, client);
-        let full_at = entry.full_at.max(now).saturating_add(self.token);
-        let allowed = full_at - now <= self.bucket;
+        let tat = entry.tat.max(now).saturating_add(self.emission_interval);
+        let allowed = tat - now <= self.burst_tolerance;
         if allowed {
-            entry.full_at = full_at;
+            entry.tat = tat;
         }
         allowed
     }
@@ -86,11 +87,11 @@ fn find_or_evict(set: &mut Set, client: ClientKey) -> &mut Entry {
         if entry.client == client {
             return &mut set[index];
         }
-        if entry.full_at < set[at].full_at {
+        if entry.tat < set[at].tat {
             at = index;
         }
     }
-    set[at] = Entry { client, full_at: 0 };
+    set[at] = Entry { client, tat: 0 };
     &mut set[at]
 }
 

@@ -1,7 +1,7 @@
 //! Memory for bodies that are still arriving. A thousand clients that each send all but the last byte
-//! of a megabyte must not cost a gigabyte, so such bodies lie in blocks of one bounded room.
+//! of a megabyte must not cost a gigabyte, so such bodies lie in blocks of one bounded pool.
 //!
-//! The blocks are cut from pieces so large that the system's allocator takes each from the kernel and
+//! The blocks are cut from slabs so large that the system's allocator takes each from the kernel and
 //! gives it back when it is dropped. Among its other memory, what an attack made it take would stay.
 
 use std::sync::Arc;
@@ -10,92 +10,92 @@ use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 
 /// Bytes of a block: what one body takes at least while it arrives.
-const BLOCK: usize = 16 * 1024;
+const BLOCK_BYTES: usize = 16 * 1024;
 
 /// Bytes allocated at once, however few are used: only what is written to costs memory, and glibc keeps
 /// more of what all threads free once a piece of less than 32 MiB was given back.
-const PIECE: usize = 64 << 20;
+const SLAB_BYTES: usize = 64 << 20;
 
 /// Blocks that may stay allocated while none is in use.
-const KEPT: usize = 64;
+const MAX_IDLE_BLOCKS: usize = 64;
 
-/// Room for bodies in parts.
+/// A bounded pool of blocks for bodies that arrive in parts.
 #[derive(Debug)]
-pub(super) struct Room {
+pub(super) struct BodyPool {
     blocks: usize,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    taken: usize,
+    in_use: usize,
     free: Vec<BytesMut>,
-    /// What of a piece is not cut into blocks yet.
-    uncut: BytesMut,
+    /// What of a slab is not cut into blocks yet.
+    slab_rest: BytesMut,
 }
 
-impl Room {
-    /// Room for `bytes`, and for one body of `body_limit` at least.
-    pub(super) fn new(bytes: usize, body_limit: usize) -> Room {
-        Room { blocks: bytes.max(body_limit).div_ceil(BLOCK), state: Mutex::default() }
+impl BodyPool {
+    /// Creates a pool of `bytes`, and of one body of `body_limit` at least.
+    pub(super) fn new(bytes: usize, body_limit: usize) -> BodyPool {
+        BodyPool { blocks: bytes.max(body_limit).div_ceil(BLOCK_BYTES), state: Mutex::default() }
     }
 
     /// A body of which nothing has come yet.
-    pub(super) fn body(self: &Arc<Room>) -> Parts {
-        Parts { room: self.clone(), blocks: Vec::new(), len: 0 }
+    pub(super) fn body(self: &Arc<BodyPool>) -> PooledBody {
+        PooledBody { pool: self.clone(), blocks: Vec::new(), len: 0 }
     }
 
-    fn take(&self) -> Option<BytesMut> {
+    fn acquire(&self) -> Option<BytesMut> {
         let mut state = self.state.lock();
-        if state.taken == self.blocks {
+        if state.in_use == self.blocks {
             return None;
         }
-        if state.free.is_empty() && state.uncut.capacity() < BLOCK {
-            state.uncut = BytesMut::with_capacity(PIECE);
+        if state.free.is_empty() && state.slab_rest.capacity() < BLOCK_BYTES {
+            state.slab_rest = BytesMut::with_capacity(SLAB_BYTES);
         }
-        state.taken += 1;
-        let State { free, uncut, .. } = &mut *state;
-        Some(free.pop().unwrap_or_else(|| uncut.split_off(uncut.capacity() - BLOCK)))
+        state.in_use += 1;
+        let State { free, slab_rest, .. } = &mut *state;
+        Some(free.pop().unwrap_or_else(|| slab_rest.split_off(slab_rest.capacity() - BLOCK_BYTES)))
     }
 
-    fn give_back(&self, blocks: &mut Vec<BytesMut>) {
+    fn release(&self, blocks: &mut Vec<BytesMut>) {
         let mut state = self.state.lock();
-        state.taken -= blocks.len();
+        state.in_use -= blocks.len();
         state.free.extend(blocks.drain(..).map(|mut block| {
             block.clear();
             block
         }));
-        if state.taken == 0 && state.free.len() > KEPT {
+        if state.in_use == 0 && state.free.len() > MAX_IDLE_BLOCKS {
             *state = State::default();
         }
     }
 }
 
-/// A body in parts. It gives its blocks back when it is dropped.
+/// A body in parts, which releases its blocks when it is dropped.
 #[derive(Debug)]
-pub(super) struct Parts {
-    room: Arc<Room>,
+pub(super) struct PooledBody {
+    pool: Arc<BodyPool>,
     blocks: Vec<BytesMut>,
     len: usize,
 }
 
-impl Parts {
+impl PooledBody {
     pub(super) fn len(&self) -> usize {
         self.len
     }
 
-    /// Adds a part, unless the room is full.
+    /// Adds a part, unless the pool is full.
     #[must_use]
     pub(super) fn push(&mut self, mut part: &[u8]) -> bool {
         self.len += part.len();
         while !part.is_empty() {
-            let space = self.blocks.last().map_or(0, |block| BLOCK - block.len());
+            let space = self.blocks.last().map_or(0, |block| BLOCK_BYTES - block.len());
             if space == 0 {
-                let Some(block) = self.room.take() else { return false };
+                let Some(block) = self.pool.acquire() else { return false };
                 self.blocks.push(block);
             }
             if let Some(block) = self.blocks.last_mut() {
-                let (now, later) = part.split_at(part.len().min(BLOCK - block.len()));
+                let (now, later) = part.split_at(part.len().min(BLOCK_BYTES - block.len()));
                 block.extend_from_slice(now);
                 part = later;
             }
@@ -116,10 +116,10 @@ impl Parts {
     }
 }
 
-impl Drop for Parts {
+impl Drop for PooledBody {
     fn drop(&mut self) {
         if !self.blocks.is_empty() {
-            self.room.give_back(&mut self.blocks);
+            self.pool.release(&mut self.blocks);
         }
     }
 }
@@ -128,17 +128,17 @@ impl Drop for Parts {
 mod tests {
     use super::*;
 
-    fn body(room: &Arc<Room>, byte: u8, len: usize) -> Option<Parts> {
-        let mut body = room.body();
+    fn body(pool: &Arc<BodyPool>, byte: u8, len: usize) -> Option<PooledBody> {
+        let mut body = pool.body();
         body.push(&vec![byte; len]).then_some(body)
     }
 
     #[test]
     fn parts_become_what_was_sent() {
-        let room = Arc::new(Room::new(BLOCK * 4, 1));
-        let sent: Vec<u8> = (0..BLOCK * 3 + 7).map(|at| (at % 251) as u8).collect();
-        for part in [1, 100, BLOCK - 1, BLOCK, BLOCK + 1, sent.len()] {
-            let mut body = room.body();
+        let pool = Arc::new(BodyPool::new(BLOCK_BYTES * 4, 1));
+        let sent: Vec<u8> = (0..BLOCK_BYTES * 3 + 7).map(|at| (at % 251) as u8).collect();
+        for part in [1, 100, BLOCK_BYTES - 1, BLOCK_BYTES, BLOCK_BYTES + 1, sent.len()] {
+            let mut body = pool.body();
             assert!(sent.chunks(part).all(|part| body.push(part)), "in parts of {part}");
             assert_eq!(body.len(), sent.len());
             assert!(body.last_bytes().eq(sent.iter().rev().copied()));
@@ -148,25 +148,26 @@ mod tests {
 
     #[test]
     fn a_full_room_takes_no_more_until_something_leaves() {
-        let room = Arc::new(Room::new(BLOCK * 3, 1));
-        let (two, one) = (body(&room, 1, BLOCK + 1).unwrap(), body(&room, 2, 1).unwrap());
-        assert!(body(&room, 3, 1).is_none());
+        let pool = Arc::new(BodyPool::new(BLOCK_BYTES * 3, 1));
+        let (two, one) = (body(&pool, 1, BLOCK_BYTES + 1).unwrap(), body(&pool, 2, 1).unwrap());
+        assert!(body(&pool, 3, 1).is_none());
         drop(two);
-        assert_eq!(body(&room, 4, BLOCK * 2).unwrap().join(), vec![4; BLOCK * 2]);
-        assert!(body(&room, 5, BLOCK * 2 + 1).is_none());
+        assert_eq!(body(&pool, 4, BLOCK_BYTES * 2).unwrap().join(), vec![4; BLOCK_BYTES * 2]);
+        assert!(body(&pool, 5, BLOCK_BYTES * 2 + 1).is_none());
         assert_eq!(one.join(), vec![2]);
-        assert_eq!(room.state.lock().taken, 0);
+        assert_eq!(pool.state.lock().in_use, 0);
     }
 
     #[test]
     fn there_is_room_for_one_body() {
-        assert!(body(&Arc::new(Room::new(1, BLOCK * 2 + 5)), 1, BLOCK * 2 + 5).is_some());
+        assert!(body(&Arc::new(BodyPool::new(1, BLOCK_BYTES * 2 + 5)), 1, BLOCK_BYTES * 2 + 5).is_some());
     }
 
     #[test]
     fn blocks_never_overlap() {
-        let room = Arc::new(Room::new(PIECE * 2, 1));
-        let bodies: Vec<_> = (0..200).map(|number| body(&room, number, BLOCK * 7 - 9).unwrap()).collect();
+        let pool = Arc::new(BodyPool::new(SLAB_BYTES * 2, 1));
+        let bodies: Vec<_> =
+            (0..200).map(|number| body(&pool, number, BLOCK_BYTES * 7 - 9).unwrap()).collect();
         for (number, body) in (0_u8..).zip(bodies) {
             assert!(body.join().iter().all(|byte| *byte == number));
         }
@@ -174,11 +175,11 @@ mod tests {
 
     #[test]
     fn an_empty_room_keeps_little() {
-        let room = Arc::new(Room::new(PIECE, 1));
-        drop(body(&room, 1, BLOCK * KEPT));
-        assert_eq!(room.state.lock().free.len(), KEPT);
-        drop(body(&room, 1, BLOCK * (KEPT + 1)));
-        let state = room.state.lock();
-        assert_eq!((state.free.len(), state.uncut.capacity()), (0, 0));
+        let pool = Arc::new(BodyPool::new(SLAB_BYTES, 1));
+        drop(body(&pool, 1, BLOCK_BYTES * MAX_IDLE_BLOCKS));
+        assert_eq!(pool.state.lock().free.len(), MAX_IDLE_BLOCKS);
+        drop(body(&pool, 1, BLOCK_BYTES * (MAX_IDLE_BLOCKS + 1)));
+        let state = pool.state.lock();
+        assert_eq!((state.free.len(), state.slab_rest.capacity()), (0, 0));
     }
 }

@@ -18,14 +18,14 @@ const PATHS: [&str; 7] =
 const SITE_PREFIX: &str = "/report/";
 
 /// Whether intake serves the path.
-pub(super) fn is_known(path: &str) -> bool {
+pub(super) fn is_endpoint(path: &str) -> bool {
     let names_site = |site: &str| !site.is_empty() && !site.contains('/');
     PATHS.contains(&path) || path.strip_prefix(SITE_PREFIX).is_some_and(names_site)
 }
 
 /// An upload's URL, read.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Target<'u> {
+pub(super) struct RequestTarget<'u> {
     pub(super) path: &'u str,
     /// The last segment of `/report/{site}`.
     pub(super) site: Option<&'u str>,
@@ -34,18 +34,22 @@ pub(super) struct Target<'u> {
     pub(super) query: Vec<(&'u str, Cow<'u, str>)>,
 }
 
-impl<'u> Target<'u> {
+impl<'u> RequestTarget<'u> {
     /// Reads a URL. `attributes`: `intake.query_attributes`.
-    pub(super) fn read(uri: &'u Uri, attributes: &'u [String], privacy: Privacy) -> Target<'u> {
+    pub(super) fn parse(uri: &'u Uri, attributes: &'u [String], privacy: Privacy) -> RequestTarget<'u> {
         let path = uri.path();
-        let mut target =
-            Target { path, site: path.strip_prefix(SITE_PREFIX), disposition: None, query: Vec::new() };
+        let mut target = RequestTarget {
+            path,
+            site: path.strip_prefix(SITE_PREFIX),
+            disposition: None,
+            query: Vec::new(),
+        };
         if path.ends_with("/report-only") && target.site.is_none() {
             target.disposition = Some(Disposition::Report);
         }
         for (name, value) in form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
             if name == "disposition" {
-                target.disposition = known(Disposition::read(Some(&value))).or(target.disposition);
+                target.disposition = known(Disposition::parse(Some(&value))).or(target.disposition);
             }
             let asked_for = attributes.iter().find(|attribute| **attribute == name);
             if let Some(attribute) = asked_for
@@ -66,17 +70,17 @@ fn known(disposition: Disposition) -> Option<Disposition> {
 mod tests {
     use super::*;
 
-    fn of<'u>(uri: &'u Uri, attributes: &'u [String]) -> Target<'u> {
-        Target::read(uri, attributes, crate::config::defaults().privacy)
+    fn parse<'u>(uri: &'u Uri, attributes: &'u [String]) -> RequestTarget<'u> {
+        RequestTarget::parse(uri, attributes, crate::config::defaults().privacy)
     }
 
     #[test]
     fn paths_are_known_or_not() {
         for path in PATHS.into_iter().chain(["/report/shop", "/report/report-only"]) {
-            assert!(is_known(path), "{path}");
+            assert!(is_endpoint(path), "{path}");
         }
         for path in ["", "/report/", "/report/a/b", "/csp/", "/CSP", "/metrics", "//report", "*"] {
-            assert!(!is_known(path), "{path}");
+            assert!(!is_endpoint(path), "{path}");
         }
     }
 
@@ -91,7 +95,7 @@ mod tests {
             ("/report?disposition=whatever", None),
             ("/report/report-only", None),
         ] {
-            assert_eq!(of(&Uri::from_static(uri), &[]).disposition, disposition, "{uri}");
+            assert_eq!(parse(&Uri::from_static(uri), &[]).disposition, disposition, "{uri}");
         }
     }
 
@@ -99,7 +103,7 @@ mod tests {
     fn only_named_parameters_become_attributes() {
         let attributes = ["release".to_owned()];
         let uri = Uri::from_static("/report/shop?release=v1%2E2&secret=1&release=v9");
-        let target = of(&uri, &attributes);
+        let target = parse(&uri, &attributes);
         assert_eq!(target.query, vec![("release", Cow::Borrowed("v1.2"))]);
         assert_eq!(target.site, Some("shop"));
     }

@@ -15,11 +15,11 @@ use crate::receive::certificate::Certificate;
 const WATCH_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How often it is said that the certificate is out of date.
-const REMIND_INTERVAL: Duration = Duration::from_secs(6 * 3600);
+const EXPIRY_WARNING_INTERVAL: Duration = Duration::from_secs(6 * 3600);
 
 /// What tells one content of a file from another without reading it: when anything about it changed (which
 /// nobody can set back, other than the time of its content), how long it is, and which file it is.
-type Stamp = Option<(i64, i64, u64, u64)>;
+type FileFingerprint = Option<(i64, i64, u64, u64)>;
 
 /// The TLS of intake.
 pub struct Tls {
@@ -28,10 +28,10 @@ pub struct Tls {
     pub config: RustlsConfig,
     certificate: Certificate,
     /// The files as they were just before they were read.
-    read: [Stamp; 2],
+    fingerprints: [FileFingerprint; 2],
     /// What is wrong with them, if they could not be used.
-    refused: Option<String>,
-    reminded: Option<Instant>,
+    last_error: Option<String>,
+    last_warning: Option<Instant>,
 }
 
 impl Tls {
@@ -43,10 +43,17 @@ impl Tls {
     pub fn load(files: &TlsFiles) -> Result<Tls, String> {
         // Fails only when a provider is installed already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let read = stamps(files);
+        let fingerprints = fingerprints(files);
         let certificate = Certificate::load(files)?;
         let config = RustlsConfig::from_config(certificate.config.clone());
-        Ok(Tls { files: files.clone(), config, certificate, read, refused: None, reminded: None })
+        Ok(Tls {
+            files: files.clone(),
+            config,
+            certificate,
+            fingerprints,
+            last_error: None,
+            last_warning: None,
+        })
     }
 
     /// Reads the files again whenever one of them has changed. Open connections stay. What cannot be used
@@ -55,35 +62,35 @@ impl Tls {
         let mut interval = tokio::time::interval(WATCH_INTERVAL);
         loop {
             interval.tick().await;
-            self.look();
+            self.poll_files();
         }
     }
 
     /// What could not be used is tried again without a change, too: a certificate becomes valid, and a file
     /// readable, by itself.
-    fn look(&mut self) {
-        let now = stamps(&self.files);
-        let changed = now != self.read;
-        if changed || self.refused.is_some() {
-            self.read = now;
+    fn poll_files(&mut self) {
+        let now = fingerprints(&self.files);
+        let changed = now != self.fingerprints;
+        if changed || self.last_error.is_some() {
+            self.fingerprints = now;
             self.reload(changed);
         }
-        self.remind();
+        self.warn_if_expired();
     }
 
     fn reload(&mut self, changed: bool) {
-        match self.replacement() {
+        match self.load_replacement() {
             Err(problem) => {
-                if changed || self.refused.as_ref() != Some(&problem) {
+                if changed || self.last_error.as_ref() != Some(&problem) {
                     tracing::error!("{problem}; the earlier certificate stays in use");
                 }
-                self.refused = Some(problem);
+                self.last_error = Some(problem);
             }
             Ok(certificate) => {
-                self.refused = None;
+                self.last_error = None;
                 self.config.reload_from_config(certificate.config.clone());
                 self.certificate = certificate;
-                self.reminded = None;
+                self.last_warning = None;
                 tracing::info!(certificate = %self.files.certificate.display(), "certificate reloaded");
             }
         }
@@ -91,9 +98,9 @@ impl Tls {
 
     /// # Errors
     /// What is wrong with the new files.
-    fn replacement(&self) -> Result<Certificate, String> {
+    fn load_replacement(&self) -> Result<Certificate, String> {
         let certificate = Certificate::load(&self.files)?;
-        match certificate.out_of_date(clock::now()) {
+        match certificate.validity_error(clock::now()) {
             None => Ok(certificate),
             Some(problem) => {
                 Err(format!("intake.tls.certificate: {} {problem}", self.files.certificate.display()))
@@ -102,23 +109,23 @@ impl Tls {
     }
 
     /// A certificate goes out of date without a change of its file.
-    fn remind(&mut self) {
-        if self.reminded.is_some_and(|last| last.elapsed() < REMIND_INTERVAL) {
+    fn warn_if_expired(&mut self) {
+        if self.last_warning.is_some_and(|last| last.elapsed() < EXPIRY_WARNING_INTERVAL) {
             return;
         }
-        if let Some(problem) = self.certificate.out_of_date(clock::now()) {
+        if let Some(problem) = self.certificate.validity_error(clock::now()) {
             let file = self.files.certificate.display();
             tracing::error!("intake.tls.certificate: {file} {problem}: browsers refuse it and send nothing");
-            self.reminded = Some(Instant::now());
+            self.last_warning = Some(Instant::now());
         }
     }
 }
 
-fn stamps(files: &TlsFiles) -> [Stamp; 2] {
-    [&files.certificate, &files.key].map(|file| stamp(file).ok())
+fn fingerprints(files: &TlsFiles) -> [FileFingerprint; 2] {
+    [&files.certificate, &files.key].map(|file| fingerprint(file).ok())
 }
 
-fn stamp(file: &Path) -> io::Result<(i64, i64, u64, u64)> {
+fn fingerprint(file: &Path) -> io::Result<(i64, i64, u64, u64)> {
     let metadata = std::fs::metadata(file)?;
     Ok((metadata.ctime(), metadata.ctime_nsec(), metadata.len(), metadata.ino()))
 }
@@ -157,12 +164,12 @@ mod tests {
         let mut tls = Tls::load(&files).unwrap();
         let first = tls.certificate.config.clone();
         write_pair(&files, 2);
-        tls.look();
-        assert!(tls.refused.as_ref().unwrap().contains("is not valid before"), "{:?}", tls.refused);
+        tls.poll_files();
+        assert!(tls.last_error.as_ref().unwrap().contains("is not valid before"), "{:?}", tls.last_error);
         assert!(std::sync::Arc::ptr_eq(&first, &tls.certificate.config), "the earlier one stays");
         eventually("it is not taken up, though it is valid now", || {
-            tls.look();
-            tls.refused.is_none()
+            tls.poll_files();
+            tls.last_error.is_none()
         });
         assert!(!std::sync::Arc::ptr_eq(&first, &tls.certificate.config));
     }
@@ -171,11 +178,12 @@ mod tests {
     fn a_file_that_was_written_over_is_another_whatever_its_time_says() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "aaaa").unwrap();
-        let (before, time) = (stamp(file.path()).unwrap(), file.as_file().metadata().unwrap().modified());
+        let (before, time) =
+            (fingerprint(file.path()).unwrap(), file.as_file().metadata().unwrap().modified());
         eventually("it looks the same", || {
             std::fs::write(file.path(), "bbbb").unwrap();
             file.as_file().set_modified(*time.as_ref().unwrap()).unwrap();
-            stamp(file.path()).unwrap() != before
+            fingerprint(file.path()).unwrap() != before
         });
     }
 }

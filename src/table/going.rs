@@ -3,20 +3,20 @@
 use std::time::Duration;
 
 use super::series::Series;
-use super::wanted::Wanted;
-use super::{Paid, Share, Table, gate};
+use super::wanted::FamilyDemand;
+use super::{Allocation, FamilyQuota, Registry, gate};
 
-impl Table {
+impl Registry {
     /// Lets go of series that nothing has touched for `idle`. `uptime` in seconds.
-    pub fn expire(&self, idle: Duration, uptime: u32, may_go: MayGo<'_>) {
-        let _nobody_reads = self.going.lock();
+    pub fn expire(&self, idle: Duration, uptime: u32, can_evict: EvictionFilter<'_>) {
+        let _no_reader = self.eviction_lock.lock();
         let idle = seconds(idle);
         for shard in &self.shards {
             shard.0.lock().retain(|series| {
-                series.cool();
-                let stays = idle_for(series, uptime) < idle || !may_go(series.id(), &series.number());
+                series.decay();
+                let stays = idle_for(series, uptime) < idle || !can_evict(series.id(), &series.value());
                 if !stays {
-                    self.let_go(series);
+                    self.evict(series);
                 }
                 stays
             });
@@ -25,45 +25,50 @@ impl Table {
 
     /// Makes room where something that keeps coming found none since the last call: of the series that
     /// may go for it (see [`super::wanted`]), those that came a few times only and that nothing has
-    /// touched for `settled`, the coldest first.
+    /// touched for `min_idle`, the coldest first.
     ///
-    /// `settled` leaves exports time to tell a series' last value, but does not make sure that they did:
+    /// `min_idle` leaves exports time to tell a series' last value, but does not make sure that they did:
     /// a scrape less often than that misses it, and so does a collector that is away for longer. A
-    /// delta export makes sure by `may_go`. What a series had counted stays known either way, in
+    /// delta export makes sure by `can_evict`. What a series had counted stays known either way, in
     /// `lookout_series_expired_counts_total`.
-    pub fn make_room(&self, settled: Duration, uptime: u32, may_go: MayGo<'_>) {
-        let mut wanted: Vec<Wanted> = self.shares.iter().filter_map(Share::wanted).collect();
-        if wanted.is_empty() {
+    pub fn evict_for_demand(&self, min_idle: Duration, uptime: u32, can_evict: EvictionFilter<'_>) {
+        let mut demands: Vec<FamilyDemand> =
+            self.quotas.iter().filter_map(FamilyQuota::take_demand).collect();
+        if demands.is_empty() {
             return;
         }
-        let _nobody_reads = self.going.lock();
-        let settled = seconds(settled);
-        let may_go = |series: &Series| {
-            series.heat < gate::ENOUGH
-                && idle_for(series, uptime) >= settled
-                && may_go(series.id(), &series.number())
+        let _no_reader = self.eviction_lock.lock();
+        let min_idle = seconds(min_idle);
+        let can_evict = |series: &Series| {
+            series.hits < gate::ADMISSION_THRESHOLD
+                && idle_for(series, uptime) >= min_idle
+                && can_evict(series.id(), &series.value())
         };
-        for candidate in self.coldest_first(&wanted, &may_go) {
-            let wanted = &mut wanted[candidate.wanted];
-            if let Some(account) = wanted.beneficiary(candidate.paid)
-                && self.remove(&candidate, &may_go)
+        for candidate in self.eviction_candidates(&demands, &can_evict) {
+            let demand = &mut demands[candidate.demand];
+            if let Some(site) = demand.beneficiary(candidate.allocation)
+                && self.remove(&candidate, &can_evict)
             {
-                wanted.note(candidate.paid, account);
+                demand.record_eviction(candidate.allocation, site);
             }
         }
     }
 
-    /// The series that may go, for any family that wants room: one pass over the table for all.
-    fn coldest_first(&self, wanted: &[Wanted], may_go: &dyn Fn(&Series) -> bool) -> Vec<Candidate> {
+    /// The series that may go, for any family that wants room: one pass over the registry for all.
+    fn eviction_candidates(
+        &self,
+        demands: &[FamilyDemand],
+        can_evict: &dyn Fn(&Series) -> bool,
+    ) -> Vec<Candidate> {
         let mut found = Vec::new();
         let candidate = |series: &Series| {
-            let of = wanted.iter().position(|wanted| std::ptr::eq(wanted.family, series.family))?;
-            wanted[of].beneficiary(series.paid)?;
-            may_go(series).then(|| Candidate {
-                coldness: (series.heat, series.touched, series.id()),
+            let of = demands.iter().position(|demand| std::ptr::eq(demand.family, series.family))?;
+            demands[of].beneficiary(series.allocation)?;
+            can_evict(series).then(|| Candidate {
+                coldness: (series.hits, series.last_update, series.id()),
                 hash: self.hash_of(series),
-                paid: series.paid,
-                wanted: of,
+                allocation: series.allocation,
+                demand: of,
             })
         };
         for shard in &self.shards {
@@ -74,18 +79,18 @@ impl Table {
     }
 
     /// Whether it went; it may have been touched meanwhile.
-    fn remove(&self, candidate: &Candidate, may_go: &dyn Fn(&Series) -> bool) -> bool {
+    fn remove(&self, candidate: &Candidate, can_evict: &dyn Fn(&Series) -> bool) -> bool {
         let (_, _, id) = candidate.coldness;
-        let is_same = |series: &Series| series.id() == id && may_go(series);
+        let is_same = |series: &Series| series.id() == id && can_evict(series);
         let mut shard = self.shard(candidate.hash).0.lock();
         let Ok(found) = shard.find_entry(candidate.hash, is_same) else { return false };
-        self.let_go(&found.remove().0);
+        self.evict(&found.remove().0);
         true
     }
 
-    fn let_go(&self, series: &Series) {
-        if let Some(share) = self.share(series.family) {
-            share.release(series.paid, &series.number());
+    fn evict(&self, series: &Series) {
+        if let Some(quota) = self.quota(series.family) {
+            quota.release(series.allocation, &series.value());
         }
     }
 }
@@ -95,17 +100,17 @@ struct Candidate {
     /// Heat, last touch and id, so that no two are alike.
     coldness: (u8, u32, u64),
     hash: u64,
-    paid: Paid,
+    allocation: Allocation,
     /// Which of what is wanted it could help.
-    wanted: usize,
+    demand: usize,
 }
 
 /// Whether the series of this id and value may go: not before an export that tells differences has
 /// told the last one.
-pub type MayGo<'f> = &'f dyn Fn(u64, &super::Number) -> bool;
+pub type EvictionFilter<'f> = &'f dyn Fn(u64, &super::SampleValue) -> bool;
 
 fn idle_for(series: &Series, uptime: u32) -> u32 {
-    uptime.saturating_sub(series.touched)
+    uptime.saturating_sub(series.last_update)
 }
 
 fn seconds(duration: Duration) -> u32 {

@@ -1,4 +1,4 @@
-//! Fixed-bucket histograms, in the two forms the table needs: shared (atomics, for the daemon's own
+//! Fixed-bucket histograms, in the two forms the registry needs: shared (atomics, for the daemon's own
 //! latencies) and plain (inside a series, under its shard's lock).
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -45,12 +45,12 @@ fn bucket(seconds: f64) -> usize {
 /// one atomic instruction; it wraps after 584 years of observed time.
 #[derive(Debug, Default)]
 #[repr(C, align(64))] // the sum and the first buckets, which most observations are for, share a cache line
-pub struct SharedHistogram {
+pub struct AtomicHistogram {
     nanos: AtomicU64,
     counts: [AtomicU64; BUCKETS],
 }
 
-impl SharedHistogram {
+impl AtomicHistogram {
     /// Adds one observation.
     pub fn observe(&self, elapsed: Duration) {
         self.counts[bucket(elapsed.as_secs_f64())].fetch_add(1, Ordering::Relaxed);
@@ -59,7 +59,7 @@ impl SharedHistogram {
     }
 
     /// What it holds now.
-    pub fn read(&self) -> Histogram {
+    pub fn snapshot(&self) -> Histogram {
         Histogram {
             counts: std::array::from_fn(|i| self.counts[i].load(Ordering::Relaxed)),
             sum: self.nanos.load(Ordering::Relaxed) as f64 / 1e9,
@@ -83,12 +83,12 @@ mod tests {
 
     #[test]
     fn shared_and_plain_agree() {
-        let (shared, mut plain) = (SharedHistogram::default(), Histogram::default());
+        let (shared, mut plain) = (AtomicHistogram::default(), Histogram::default());
         for millis in [0, 1, 7, 300, 90_000] {
             shared.observe(Duration::from_millis(millis));
             plain.observe(millis as f64 / 1e3);
         }
-        assert_eq!(shared.read().counts, plain.counts);
-        assert!((shared.read().sum - plain.sum).abs() < 1e-9);
+        assert_eq!(shared.snapshot().counts, plain.counts);
+        assert!((shared.snapshot().sum - plain.sum).abs() < 1e-9);
     }
 }

@@ -1,15 +1,15 @@
-//! The one place where counting happens: a bounded table of series that every export reads.
+//! The one place where counting happens: a bounded registry of series that every export reads.
 //!
-//! Whatever the internet posts, the table holds at most `limits.series` samples. Each family has its
-//! share and each site its account in it (`budget`). Where there is no room an observation is not lost
+//! Whatever the internet posts, the registry holds at most `limits.series` samples. Each family has its
+//! quota and each site its own quota in it (`budget`). Where there is no room an observation is not lost
 //! but loses detail, step by step: first its open labels become `other`, then its site where that is
 //! open too, and at the very end every label but a configured site, for which each family keeps one
 //! series in reserve. So sums are exact in every regime.
 //!
-//! What came first does not keep the room for good. A part of it is for what keeps coming (`gate`); and
-//! where that is not enough, series that were one-off and are idle go and make room (`Table::make_room`).
-//! A series that went takes its count along: its value never moves to another series, which would count
-//! the same reports twice. What all that went had counted is a counter of its own.
+//! What came first does not keep the room for good. A part of it is for what keeps coming (`gate`); and where
+//! that is not enough, series that were one-off and are idle go and make room (`Registry::evict_for_demand`).
+//! A series that went takes its count along: its value never moves to another series, which would count the
+//! same reports twice. What all that went had counted is a counter of its own.
 
 mod budget;
 mod gate;
@@ -28,31 +28,31 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 
 use crate::kind;
-use crate::metric::{Amount, Family, Label, MAX_LABELS, OTHER, Observation, Site};
-use budget::{Claim, Owner, Paid, Reserves, Share};
-use gate::Gate;
-pub use own::OwnMetrics;
-use series::{Copied, Series};
-pub use series::{Number, Reading};
+use crate::metric::{Family, Increment, Label, MAX_LABELS, OTHER, Observation, SiteLabel};
+use budget::{Allocation, FallbackSlots, FamilyQuota, Owner, Priority};
+use gate::FrequencySketch;
+pub use own::SelfMetrics;
+pub use series::{Sample, SampleValue};
+use series::{Series, SeriesSnapshot};
 
-/// Enough that two threads rarely want the same one, few enough that an idle table is small.
+/// Enough that two threads rarely want the same one, few enough that an idle registry is small.
 const SHARDS: usize = 64;
 
-/// The table of series, and the daemon's own metrics beside it.
+/// The registry of series, and the daemon's own metrics beside it.
 #[derive(Debug)]
-pub struct Table {
+pub struct Registry {
     shards: Box<[Shard]>,
     /// Seeded per process: nobody can aim at one shard or one bucket.
     hasher: foldhash::quality::RandomState,
-    shares: Vec<Share>,
-    reserves: Reserves,
-    gate: Gate,
+    quotas: Vec<FamilyQuota>,
+    fallback_slots: FallbackSlots,
+    sketch: FrequencySketch,
     next_id: AtomicU64,
-    /// Held while series go and while the table is read: room that is given back during a reading could
+    /// Held while series go and while the registry is read: room that is given back during a reading could
     /// be taken again, and the reading would hold more series than there ever were.
-    going: Mutex<()>,
+    eviction_lock: Mutex<()>,
     /// The daemon's numbers about itself.
-    pub own: Arc<OwnMetrics>,
+    pub self_metrics: Arc<SelfMetrics>,
     /// When the daemon's own series were born.
     started: Timestamp,
 }
@@ -75,136 +75,145 @@ pub fn report_families() -> impl Iterator<Item = &'static Family> {
         .flatten()
 }
 
-impl Table {
-    /// A table of at most `limit` samples, the daemon's own included, for so many configured sites.
-    pub fn new(limit: usize, sites: usize, started: Timestamp) -> Table {
-        let mut table = Table {
+impl Registry {
+    /// A registry of at most `limit` samples, the daemon's own included, for so many configured sites.
+    pub fn new(limit: usize, sites: usize, started: Timestamp) -> Registry {
+        let mut registry = Registry {
             shards: (0..SHARDS).map(|_| Shard::default()).collect(),
             hasher: foldhash::quality::RandomState::default(),
-            shares: report_families().map(Share::empty).collect(),
-            reserves: Reserves::NONE,
-            gate: Gate::default(),
+            quotas: report_families().map(FamilyQuota::empty).collect(),
+            fallback_slots: FallbackSlots::NONE,
+            sketch: FrequencySketch::default(),
             next_id: AtomicU64::new(0),
-            going: Mutex::default(),
-            own: Arc::default(),
+            eviction_lock: Mutex::default(),
+            self_metrics: Arc::default(),
             started,
         };
-        let room = limit.saturating_sub(table.own_samples());
-        table.reserves = Reserves::fitting(room, sites, &table.shares);
-        budget::divide(room, sites, table.reserves, &mut table.shares);
-        table
+        let room = limit.saturating_sub(registry.self_samples());
+        registry.fallback_slots = FallbackSlots::for_capacity(room, sites, &registry.quotas);
+        budget::partition(room, sites, registry.fallback_slots, &mut registry.quotas);
+        registry
     }
 
-    /// When the table, and with it the daemon's own series, was born.
+    /// When the registry, and with it the daemon's own series, was born.
     pub fn started(&self) -> Timestamp {
         self.started
     }
 
     /// Whether every configured site keeps its name in every family, whatever is posted.
-    pub fn keeps_sites_apart(&self) -> bool {
-        self.reserves.by_site()
+    pub fn isolates_sites(&self) -> bool {
+        self.fallback_slots.by_site()
     }
 
     /// The smallest limit with which every family can hold a few series of its own.
-    pub fn least_limit() -> usize {
-        let table = Table::new(0, 0, Timestamp::UNIX_EPOCH);
-        let reserves: usize = table.shares.iter().map(|share| 4 * share.cost()).sum();
-        table.own_samples() + reserves
+    pub fn min_limit() -> usize {
+        let registry = Registry::new(0, 0, Timestamp::UNIX_EPOCH);
+        let fallback_slots: usize = registry.quotas.iter().map(|quota| 4 * quota.samples_per_series()).sum();
+        registry.self_samples() + fallback_slots
     }
 
-    fn own_samples(&self) -> usize {
+    fn self_samples(&self) -> usize {
         let mut samples = own::PROCESS_SAMPLES;
-        self.read_own(&mut |family, _| samples += series::cost(family));
+        self.visit_self(&mut |family, _| samples += series::samples_per_series(family));
         samples
     }
 
     /// Adds one observation to the site's series, under the budget. `uptime` in seconds.
-    pub fn add(&self, site: Site<'_>, observation: &Observation<'_>, received: Timestamp, uptime: u32) {
+    pub fn add(&self, site: SiteLabel<'_>, observation: &Observation<'_>, received: Timestamp, uptime: u32) {
         let family = observation.family;
         let count = family.labels.len();
         let mut labels = [OTHER; MAX_LABELS];
         labels[0] = site.label;
         labels[1..count].copy_from_slice(&observation.labels[..count - 1]);
         let labels = &mut labels[..count];
-        let attempt = Attempt { family, site, amount: observation.amount, received, uptime };
-        for step in Step::ALL {
-            if step != Step::Whole {
-                self.gate.prepare();
+        let insert = Insert { family, site, amount: observation.amount, received, uptime };
+        for degradation in Degradation::ALL {
+            if degradation != Degradation::None {
+                self.sketch.init();
             }
             // Without a change the answer would be the same as before.
-            if self.lose_detail(family, labels, step) && self.try_add(&attempt, labels, step == Step::All) {
+            if self.degrade(family, labels, degradation)
+                && self.try_add(&insert, labels, degradation == Degradation::DropAll)
+            {
                 return;
             }
         }
     }
 
     /// Whether there was a series for these labels or room for one.
-    fn try_add(&self, attempt: &Attempt<'_>, labels: &[Label<'_>], last: bool) -> bool {
-        let family = attempt.family;
+    fn try_add(&self, insert: &Insert<'_>, labels: &[Label<'_>], last: bool) -> bool {
+        let family = insert.family;
         let hash = self.hash(family, labels.iter().map(Label::as_str));
         let mut shard = self.shard(hash).0.lock();
-        let entry = shard.entry(hash, |series| series.is(family, labels), |series| self.hash_of(series));
+        let entry = shard.entry(hash, |series| series.matches(family, labels), |series| self.hash_of(series));
         match entry {
-            Entry::Occupied(mut found) => found.get_mut().add(attempt.amount, attempt.uptime),
+            Entry::Occupied(mut found) => found.get_mut().add(insert.amount, insert.uptime),
             Entry::Vacant(place) => {
-                let Some(paid) = self.find_room(attempt, labels, hash, last) else { return false };
+                let Some(allocation) = self.allocate(insert, labels, hash, last) else { return false };
                 let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-                let mut series = Series::new(family, labels, attempt.received, id, paid);
-                series.add(attempt.amount, attempt.uptime);
+                let mut series = Series::new(family, labels, insert.received, id, allocation);
+                series.add(insert.amount, insert.uptime);
                 place.insert(series);
             }
         }
         true
     }
 
-    fn find_room(&self, attempt: &Attempt<'_>, labels: &[Label<'_>], hash: u64, last: bool) -> Option<Paid> {
-        let share = self.share(attempt.family)?;
+    fn allocate(
+        &self,
+        insert: &Insert<'_>,
+        labels: &[Label<'_>],
+        hash: u64,
+        last: bool,
+    ) -> Option<Allocation> {
+        let quota = self.quota(insert.family)?;
         if last {
-            return Some(share.take_reserve());
+            return Some(quota.take_fallback());
         }
-        let site = labels.first().filter(|site| site.is_open());
-        let owner = match (attempt.site.configured, site) {
+        let site = labels.first().filter(|site| site.is_unbounded());
+        let owner = match (insert.site.configured, site) {
             (Some(position), _) => Owner::Configured(position),
             (None, Some(host)) => Owner::Host(self.hasher.hash_one(host.as_str())),
             (None, None) => Owner::Others,
         };
-        let closed = !labels.iter().any(Label::is_open);
-        if let Some(paid) = share.reserve(owner, if closed { Claim::Closed } else { Claim::Newcomer }) {
-            return Some(paid);
+        let closed = !labels.iter().any(Label::is_unbounded);
+        if let Some(allocation) = quota.reserve(owner, if closed { Priority::Bounded } else { Priority::New })
+        {
+            return Some(allocation);
         }
-        if !closed && !self.gate.keeps_coming(hash) {
+        if !closed && !self.sketch.record_and_check(hash) {
             return None;
         }
-        let paid = if closed { None } else { share.reserve(owner, Claim::KeepsComing) };
-        if paid.is_none() {
-            share.refuse(owner);
+        let allocation = if closed { None } else { quota.reserve(owner, Priority::Frequent) };
+        if allocation.is_none() {
+            quota.record_rejection(owner);
         }
-        paid
+        allocation
     }
 
     /// Takes away detail; says whether there was any to take.
-    fn lose_detail(&self, family: &'static Family, labels: &mut [Label<'_>], step: Step) -> bool {
+    fn degrade(&self, family: &'static Family, labels: &mut [Label<'_>], degradation: Degradation) -> bool {
         let count = labels.len();
-        let range = match step {
-            Step::Whole => return true,
-            Step::Open => 1..count,
-            Step::Site => 0..1,
+        let range = match degradation {
+            Degradation::None => return true,
+            Degradation::DropUnbounded => 1..count,
+            Degradation::DropSite => 0..1,
             // A site that is still there is a configured one, or says that there is none.
-            Step::All => usize::from(self.reserves.by_site())..count,
+            Degradation::DropAll => usize::from(self.fallback_slots.by_site())..count,
         };
-        let Some(share) = self.share(family) else { return false };
-        if step == Step::All {
+        let Some(quota) = self.quota(family) else { return false };
+        if degradation == Degradation::DropAll {
             labels[range].fill(OTHER);
-            share.overflow(count);
+            quota.record_overflow(count);
             return true;
         }
         let mut changed = false;
         for at in range {
-            if !labels[at].is_open() {
+            if !labels[at].is_unbounded() {
                 continue;
             }
             labels[at] = OTHER;
-            share.overflow(at);
+            quota.record_overflow(at);
             changed = true;
         }
         changed
@@ -227,37 +236,38 @@ impl Table {
         self.hash(series.family, series.labels())
     }
 
-    fn share(&self, family: &'static Family) -> Option<&Share> {
-        let share = self.shares.iter().find(|share| std::ptr::eq(share.family, family));
-        debug_assert!(share.is_some(), "{} is not in the table of kinds", family.name);
-        share
+    fn quota(&self, family: &'static Family) -> Option<&FamilyQuota> {
+        let quota = self.quotas.iter().find(|quota| std::ptr::eq(quota.family, family));
+        debug_assert!(quota.is_some(), "{} is not in the table of kinds", family.name);
+        quota
     }
 }
 
 /// What is to be added.
-struct Attempt<'o> {
+struct Insert<'o> {
     family: &'static Family,
-    site: Site<'o>,
-    amount: Amount,
+    site: SiteLabel<'o>,
+    amount: Increment,
     received: Timestamp,
     uptime: u32,
 }
 
 /// How much detail an observation still has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
+enum Degradation {
     /// All of it.
-    Whole,
+    None,
     /// Its open labels other than the site are `other`.
-    Open,
+    DropUnbounded,
     /// So is its site, if that is open.
-    Site,
+    DropSite,
     /// So is everything but a configured site. For this there is a series in reserve.
-    All,
+    DropAll,
 }
 
-impl Step {
-    const ALL: [Step; 4] = [Step::Whole, Step::Open, Step::Site, Step::All];
+impl Degradation {
+    const ALL: [Degradation; 4] =
+        [Degradation::None, Degradation::DropUnbounded, Degradation::DropSite, Degradation::DropAll];
 }
 
 pub mod going;

@@ -2,8 +2,10 @@
 
 use std::io::Read;
 
-use lookoutd::health::{self, Question};
-use lookoutd::outcome::{ExportCode, Exporter, Fate, Place, Rejection, Signal, Upload};
+use lookoutd::health::{self, Probe};
+use lookoutd::outcome::{
+    EventOutcome, ExportSignal, ExportStatus, ExporterId, PendingState, RejectReason, UploadOutcome,
+};
 
 use crate::support::REPORT;
 use crate::support::daemon::{Daemon, Setup};
@@ -31,16 +33,16 @@ fn an_export_that_keeps_failing_makes_it_unready_but_not_unhealthy() {
     });
     assert_eq!(daemon.get_admin("/-/healthy").status, 200);
     assert_eq!(daemon.post("/report", REPORT).status, 204);
-    assert_eq!(health::ask(daemon.admin, Question::Healthy), Ok(()));
-    let message = health::ask(daemon.admin, Question::Ready).unwrap_err();
+    assert_eq!(health::run(daemon.admin, Probe::Healthy), Ok(()));
+    let message = health::run(daemon.admin, Probe::Ready).unwrap_err();
     assert!(message.contains(" answers 503 Service Unavailable: not ready: the export of "), "{message}");
 }
 
 #[test]
 fn the_daemon_is_asked_by_its_own_binary() {
     let daemon = Setup::yaml("admin: { auth: { bearer: t0ken } }").authorized("Bearer t0ken").start();
-    assert_eq!(health::ask(daemon.admin, Question::Healthy), Ok(()));
-    assert_eq!(health::ask(daemon.admin, Question::Ready), Ok(()));
+    assert_eq!(health::run(daemon.admin, Probe::Healthy), Ok(()));
+    assert_eq!(health::run(daemon.admin, Probe::Ready), Ok(()));
 }
 
 #[test]
@@ -146,18 +148,20 @@ fn closed_label_sets_are_there_from_the_start() {
     let is_there = |name: &str, labels: &[(&str, &str)]| {
         assert_eq!(scrape.of(name, labels).count(), 1, "{name} {labels:?}");
     };
-    Upload::ALL.iter().for_each(|it| is_there("lookout_uploads_total", &[("outcome", it.as_str())]));
-    Rejection::ALL
+    UploadOutcome::ALL.iter().for_each(|it| is_there("lookout_uploads_total", &[("outcome", it.as_str())]));
+    RejectReason::ALL
         .iter()
         .for_each(|it| is_there("lookout_reports_rejected_total", &[("reason", it.as_str())]));
-    for exporter in Exporter::ALL.iter().map(|it| ("exporter", it.as_str())) {
-        Fate::ALL.iter().for_each(|it| is_there("lookout_events_total", &[exporter, ("fate", it.as_str())]));
-        Place::ALL
+    for exporter in ExporterId::ALL.iter().map(|it| ("exporter", it.as_str())) {
+        EventOutcome::ALL
+            .iter()
+            .for_each(|it| is_there("lookout_events_total", &[exporter, ("fate", it.as_str())]));
+        PendingState::ALL
             .iter()
             .for_each(|it| is_there("lookout_events_pending", &[exporter, ("place", it.as_str())]));
     }
-    for signal in Signal::ALL.iter().map(|it| ("signal", it.as_str())) {
-        for code in ExportCode::ALL {
+    for signal in ExportSignal::ALL.iter().map(|it| ("signal", it.as_str())) {
+        for code in ExportStatus::ALL {
             is_there("lookout_export_requests_total", &[signal, ("code", code.as_str())]);
         }
     }

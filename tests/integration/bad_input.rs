@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use lookoutd::outcome::Upload;
+use lookoutd::outcome::UploadOutcome;
 use serde_json::Value;
 
 use crate::support::REPORT;
@@ -122,13 +122,13 @@ fn integers_in_other_clothes() {
 #[test]
 fn wrong_types_everywhere() {
     const WRONG: [&str; 6] = ["null", "true", "-7.5", "\"\\u0000\\u202e\"", "[[]]", "{\"a\":{}}"];
-    let members = lookoutd::kind::ALL.iter().flat_map(|kind| kind.members).map(|member| member.name);
+    let members = lookoutd::kind::ALL.iter().flat_map(|kind| kind.fields).map(|field| field.name);
     let members: Vec<_> = members.collect();
     let mut items = Vec::new();
     for wrong in WRONG {
         let body: Vec<_> = members.iter().map(|name| format!("\"{name}\":{wrong}")).collect();
         for kind in lookoutd::kind::ALL {
-            let (token, body) = (kind.token, body.join(","));
+            let (token, body) = (kind.name, body.join(","));
             items.push(format!(
                 r#"{{"type":"{token}","age":{wrong},"url":{wrong},"user_agent":{wrong},"body":{{{body}}}}}"#
             ));
@@ -209,7 +209,7 @@ fn shortest_of_three(path: &InProcess, body: &str) -> Duration {
     let mut shortest = Duration::MAX;
     for _ in 0..3 {
         let started = Instant::now();
-        assert_eq!(path.take(body.as_bytes(), &context()).outcome, Upload::Accepted);
+        assert_eq!(path.process(body.as_bytes(), &context()).outcome, UploadOutcome::Accepted);
         shortest = shortest.min(started.elapsed());
         if shortest < Duration::from_secs(1) {
             break;

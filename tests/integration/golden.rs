@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use lookoutd::outcome::Upload;
+use lookoutd::outcome::UploadOutcome;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, any_value};
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use serde_json::{Map, Value, json};
@@ -63,7 +63,7 @@ fn check(capture: &Capture, update: bool) -> Option<String> {
 fn became(capture: &Capture) -> String {
     let path = InProcess::default();
     let taken = path.take_capture(capture);
-    assert_eq!(taken.outcome, Upload::Accepted, "{}", capture.name);
+    assert_eq!(taken.outcome, UploadOutcome::Accepted, "{}", capture.name);
     assert_eq!(path.rejected(), 0, "{}: an item was rejected", capture.name);
     let console: Vec<Value> =
         taken.console.iter().map(|line| serde_json::from_slice(line).unwrap()).collect();

@@ -4,10 +4,10 @@ use std::collections::HashSet;
 
 use lookoutd::config;
 use lookoutd::decode::decode;
-use lookoutd::kind::{self, Holds, Kind};
+use lookoutd::kind::{self, FieldType, ReportKind};
 use lookoutd::metric::MAX_LABELS;
-use lookoutd::normalise::{Detail, normalise};
-use lookoutd::report::{Browser, Class, Noise, Report};
+use lookoutd::normalise::{Mode, normalize};
+use lookoutd::report::{Browser, Classification, Noise, Report};
 use lookoutd::table::report_families;
 
 use crate::support::capture;
@@ -20,7 +20,7 @@ const OPEN: [&str; 3] = ["site", "blocked", "id"];
 fn each_report(mut with: impl FnMut(&str, &Report<'_>)) {
     for capture in capture::uploads() {
         decode(capture.body.as_bytes(), 256, |item| {
-            let report = normalise(item.unwrap(), &context(), config::defaults().privacy, Detail::Event);
+            let report = normalize(item.unwrap(), &context(), config::defaults().privacy, Mode::Full);
             with(&capture.name, &report);
         })
         .unwrap();
@@ -31,22 +31,22 @@ fn each_report(mut with: impl FnMut(&str, &Report<'_>)) {
 fn every_kind_has_a_name_of_its_own_and_a_specification() {
     let mut names = HashSet::new();
     for kind in kind::ALL {
-        for name in std::iter::once(&kind.token).chain(kind.also) {
+        for name in std::iter::once(&kind.name).chain(kind.aliases) {
             assert!(names.insert(*name), "{name} stands twice");
         }
-        assert!(kind.token.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'), "{}", kind.token);
-        assert_eq!(kind.event_name, format!("browser.report.{}", kind.token.replace(['-', '.'], "_")));
-        assert!(kind.specification.starts_with("https://"), "{}", kind.token);
+        assert!(kind.name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'), "{}", kind.name);
+        assert_eq!(kind.event_name, format!("browser.report.{}", kind.name.replace(['-', '.'], "_")));
+        assert!(kind.specification.starts_with("https://"), "{}", kind.name);
     }
-    assert_eq!(kind::ALL.last().unwrap().token, "other", "what no kind takes is the last one's");
+    assert_eq!(kind::ALL.last().unwrap().name, "other", "what no kind takes is the last one's");
 }
 
 #[test]
 fn every_kind_has_been_seen() {
     let mut seen: HashSet<&str> = HashSet::new();
-    each_report(|_, report| seen.extend([report.kind.token]));
+    each_report(|_, report| seen.extend([report.kind.name]));
     for kind in kind::ALL {
-        let token = kind.token;
+        let token = kind.name;
         assert!(seen.contains(token), "no capture of {token}; write one to tests/samples/{token}.json");
     }
 }
@@ -55,24 +55,29 @@ fn every_kind_has_been_seen() {
 fn members_are_spelled_once() {
     for kind in kind::ALL {
         let mut spellings = HashSet::new();
-        assert!(kind.members.len() <= 64, "{}: normalise keeps a bit for each", kind.token);
-        for member in kind.members {
-            for name in std::iter::once(&member.name).chain(member.also) {
-                assert!(spellings.insert(*name), "{}: {name} stands twice", kind.token);
+        assert!(kind.fields.len() <= 64, "{}: normalise keeps a bit for each", kind.name);
+        for field in kind.fields {
+            for name in std::iter::once(&field.name).chain(field.aliases) {
+                assert!(spellings.insert(*name), "{}: {name} stands twice", kind.name);
             }
         }
-        let attributes: Vec<_> = kind.members.iter().filter_map(|member| member.attribute).collect();
+        let attributes: Vec<_> = kind.fields.iter().filter_map(|field| field.attribute).collect();
         let unique: HashSet<_> = attributes.iter().collect();
-        assert_eq!(unique.len(), attributes.len(), "{}: two members share an attribute", kind.token);
+        assert_eq!(unique.len(), attributes.len(), "{}: two members share an attribute", kind.name);
     }
 }
 
 #[test]
 fn a_member_that_holds_a_url_says_so() {
-    for (kind, member) in kind::ALL.iter().flat_map(|kind| kind.members.iter().map(move |it| (kind, it))) {
-        let name = member.name.to_ascii_lowercase();
+    for (kind, field) in kind::ALL.iter().flat_map(|kind| kind.fields.iter().map(move |it| (kind, it))) {
+        let name = field.name.to_ascii_lowercase();
         if name.ends_with("url") || name.ends_with("uri") || name == "referrer" || name == "sourcefile" {
-            assert!(matches!(member.holds, Holds::Url | Holds::PageUrl), "{}: {}", kind.token, member.name);
+            assert!(
+                matches!(field.field_type, FieldType::Url | FieldType::PageUrl),
+                "{}: {}",
+                kind.name,
+                field.name
+            );
         }
     }
 }
@@ -93,21 +98,21 @@ fn families_are_well_named_and_belong_to_one_place() {
 /// What each kind makes of each report: only labels that the budget knows may come from outside.
 #[test]
 fn labels_are_closed_but_for_the_three_that_are_not() {
-    let class = Class {
-        site: lookoutd::metric::Label::closed("unknown"),
+    let class = Classification {
+        site: lookoutd::metric::Label::bounded("unknown"),
         configured: None,
         noise: Noise::None,
         browser: Browser::Other,
     };
     each_report(|name, report| {
-        for observation in (report.kind.assess)(report, &class).observations {
+        for observation in (report.kind.evaluate)(report, &class).observations {
             assert!(
                 report.kind.families.contains(&observation.family),
                 "{name}: {}",
                 observation.family.name
             );
             for (label, value) in observation.family.labels[1..].iter().zip(&observation.labels) {
-                assert!(!value.is_open() || OPEN.contains(label), "{name}: {label}={value:?}");
+                assert!(!value.is_unbounded() || OPEN.contains(label), "{name}: {label}={value:?}");
             }
         }
     });
@@ -117,19 +122,19 @@ fn labels_are_closed_but_for_the_three_that_are_not() {
 #[test]
 fn a_strangers_word_is_no_label() {
     for kind in kind::ALL {
-        let members: Vec<_> = kind.members.iter().map(|it| format!("\"{}\":\"stranger\"", it.name)).collect();
+        let members: Vec<_> = kind.fields.iter().map(|it| format!("\"{}\":\"stranger\"", it.name)).collect();
         let series = series_of(kind, &members.join(","));
         for line in series.iter().filter(|line| line.contains("\"stranger\"")) {
             let open = OPEN.iter().any(|label| line.contains(&format!("{label}=\"stranger\"")));
-            assert!(open, "{}: {line}", kind.token);
+            assert!(open, "{}: {line}", kind.name);
         }
     }
 }
 
-fn series_of(kind: &Kind, members: &str) -> Vec<String> {
+fn series_of(kind: &ReportKind, members: &str) -> Vec<String> {
     let path = crate::support::in_process::InProcess::default();
-    let body = format!("{{\"type\":\"{}\",\"body\":{{{members}}}}}", kind.token);
-    path.take(body.as_bytes(), &context());
+    let body = format!("{{\"type\":\"{}\",\"body\":{{{members}}}}}", kind.name);
+    path.process(body.as_bytes(), &context());
     path.series()
 }
 

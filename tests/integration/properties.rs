@@ -1,8 +1,8 @@
 //! What holds for any input: nothing panics, every item is counted once, every sink gets every event,
 //! and what has been normalised stays as it is.
 
-use lookoutd::outcome::Upload;
-use lookoutd::report::Context;
+use lookoutd::outcome::UploadOutcome;
+use lookoutd::report::UploadContext;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -12,14 +12,14 @@ use crate::support::in_process::{InProcess, Taken, context, decode};
 /// Takes a body and checks what holds for all.
 fn take(body: &[u8], items: Option<u64>) -> Taken {
     let path = InProcess::default();
-    let taken = path.take(body, &context());
+    let taken = path.process(body, &context());
     let (reports, rejected) = (path.reports(), path.rejected());
     assert_eq!(taken.console.len() as u64, reports, "one line for each report");
     assert_eq!(taken.otlp.len() as u64, reports, "one record for each report");
     match taken.outcome {
-        Upload::Accepted => assert!(reports > 0),
-        Upload::NoReport => assert_eq!(reports, 0),
-        Upload::NotJson => assert_eq!((reports, rejected), (0, 0)),
+        UploadOutcome::Accepted => assert!(reports > 0),
+        UploadOutcome::NoReports => assert_eq!(reports, 0),
+        UploadOutcome::InvalidJson => assert_eq!((reports, rejected), (0, 0)),
         other => panic!("{other:?} is no outcome of the path"),
     }
     if let Some(items) = items {
@@ -117,9 +117,9 @@ fn object(members: Vec<(String, Value)>) -> Value {
 /// A member's name: any that some kind knows under any spelling, or anything.
 fn member() -> impl Strategy<Value = String> {
     let mut known = vec!["violated-directive", "violatedDirective"];
-    for member in lookoutd::kind::ALL.iter().flat_map(|kind| kind.members) {
+    for member in lookoutd::kind::ALL.iter().flat_map(|kind| kind.fields) {
         known.push(member.name);
-        known.extend(member.also);
+        known.extend(member.aliases);
     }
     prop_oneof![8 => prop::sample::select(known).prop_map(str::to_owned), 1 => text()]
 }
@@ -130,7 +130,7 @@ fn body() -> impl Strategy<Value = Value> {
 
 /// An object that is a report in one of the shapes, or nearly.
 fn report() -> impl Strategy<Value = Value> {
-    let tokens: Vec<_> = lookoutd::kind::ALL.iter().map(|kind| kind.token).collect();
+    let tokens: Vec<_> = lookoutd::kind::ALL.iter().map(|kind| kind.name).collect();
     let token = prop_oneof![3 => prop::sample::select(tokens).prop_map(Value::from), 1 => json()];
     let envelope = (token, json(), json(), json(), body()).prop_map(|(token, age, url, agent, body)| {
         json!({ "type": token, "age": age, "url": url, "user_agent": agent, "body": body })
@@ -156,16 +156,16 @@ fn normalised(line: &[u8]) -> Value {
 fn assert_idempotent(taken: &Taken) {
     for line in &taken.console {
         let once = normalised(line);
-        let again = InProcess::default().take(once.to_string().as_bytes(), &context());
+        let again = InProcess::default().process(once.to_string().as_bytes(), &context());
         assert_eq!(again.console.len(), 1, "it is still a report: {once}");
         assert_eq!(normalised(&again.console[0]), once);
     }
 }
 
 /// Without an event export less of a report is looked at, but what is counted is the same.
-fn assert_counted_alike(body: &[u8], context: &Context<'_>) {
+fn assert_counted_alike(body: &[u8], context: &UploadContext<'_>) {
     let (whole, counting) = (InProcess::default(), InProcess::counting());
-    assert_eq!(whole.take(body, context).outcome, counting.take(body, context).outcome);
+    assert_eq!(whole.process(body, context).outcome, counting.process(body, context).outcome);
     assert_eq!(whole.series(), counting.series());
     assert_eq!(whole.rejected(), counting.rejected());
 }
@@ -214,7 +214,7 @@ proptest! {
 #[test]
 fn captures_are_counted_alike_without_events() {
     for capture in capture::uploads() {
-        let context = Context { user_agent: capture.header("user-agent"), ..context() };
+        let context = UploadContext { user_agent: capture.header("user-agent"), ..context() };
         assert_counted_alike(capture.body.as_bytes(), &context);
     }
 }

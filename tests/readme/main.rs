@@ -13,8 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use lookoutd::config::{self, Flag, Flags};
-use lookoutd::metric::Measure;
-use lookoutd::outcome::Upload;
+use lookoutd::metric::MetricType;
+use lookoutd::outcome::UploadOutcome;
 use lookoutd::{export, table};
 use markdown::Fence;
 use serde_json::Value;
@@ -57,8 +57,8 @@ fn answers_are_complete() {
         let cells: Vec<&str> = row.split('|').map(str::trim).collect();
         assert!(written.insert((cells[1].trim_matches('`').to_owned(), cells[2].to_owned())), "{row}");
     }
-    let outcome = |outcome: &Upload| (outcome.as_str().to_owned(), outcome.status().to_string());
-    assert_eq!(written, Upload::ALL.iter().map(outcome).collect());
+    let outcome = |outcome: &UploadOutcome| (outcome.as_str().to_owned(), outcome.status().to_string());
+    assert_eq!(written, UploadOutcome::ALL.iter().map(outcome).collect());
 }
 
 /// A YAML sample says in its first line which file it is. Those of other programs are checked by the
@@ -104,7 +104,7 @@ fn metrics_exist() {
     let mut known = BTreeSet::new();
     for family in table::report_families().chain(table::own::families()) {
         known.insert(family.name.to_owned());
-        if family.measure == Measure::Histogram {
+        if family.metric_type == MetricType::Histogram {
             known.extend(["bucket", "sum", "count"].map(|part| format!("{}_{part}", family.name)));
         }
     }

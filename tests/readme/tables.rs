@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use lookoutd::config;
 use lookoutd::export::prometheus::process_families;
-use lookoutd::kind::{self, Kind};
-use lookoutd::metric::Measure;
+use lookoutd::kind::{self, ReportKind};
+use lookoutd::metric::MetricType;
 use lookoutd::outcome::{
-    ExportCode, Exporter, Fate, Place, Rejection, SetAside, Signal, SpoolOperation, Upload,
+    EventOutcome, ExportSignal, ExportStatus, ExporterId, PendingState, QuarantineReason, RejectReason,
+    SpoolOperation, UploadOutcome,
 };
 use lookoutd::report::{Browser, Disposition, Noise};
 use lookoutd::{decode, table};
@@ -51,11 +52,11 @@ fn codes<'t>(texts: impl IntoIterator<Item = &'t str>) -> String {
 
 fn kinds() -> String {
     let seen = captured();
-    let row = |kind: &&Kind| {
-        let engines: Vec<&str> = seen.get(kind.token).into_iter().flatten().map(String::as_str).collect();
+    let row = |kind: &&ReportKind| {
+        let engines: Vec<&str> = seen.get(kind.name).into_iter().flatten().map(String::as_str).collect();
         vec![
-            format!("[`{}`]({})", kind.token, kind.specification),
-            codes(kind.also.iter().copied()),
+            format!("[`{}`]({})", kind.name, kind.specification),
+            codes(kind.aliases.iter().copied()),
             if engines.is_empty() { "–".to_owned() } else { engines.join(", ") },
             code(kind.event_name),
             codes(kind.families.iter().map(|family| family.name)),
@@ -71,11 +72,11 @@ fn browsers() -> String {
     let status: BTreeMap<String, Value> = serde_json::from_str(&status).unwrap();
     let heads = status.iter().map(|(engine, seen)| format!("{engine} {}", short(&seen["version"])));
     let head: Vec<String> = std::iter::once("kind".to_owned()).chain(heads).collect();
-    let row = |kind: &&Kind| {
-        let ways = status.values().map(|seen| ways(&seen["received"][kind.token]));
-        std::iter::once(code(kind.token)).chain(ways).collect()
+    let row = |kind: &&ReportKind| {
+        let ways = status.values().map(|seen| ways(&seen["received"][kind.name]));
+        std::iter::once(code(kind.name)).chain(ways).collect()
     };
-    let kinds = kind::ALL.iter().filter(|kind| kind.token != "other");
+    let kinds = kind::ALL.iter().filter(|kind| kind.name != "other");
     table(&head.iter().map(String::as_str).collect::<Vec<_>>(), kinds.map(row))
 }
 
@@ -99,7 +100,7 @@ fn captured() -> BTreeMap<&'static str, Vec<String>> {
             let body = capture["request"]["body"].as_str().unwrap_or_default();
             // Preflights have no body, and so no report.
             let _ = decode::decode(body.as_bytes(), usize::MAX, |item| {
-                let engines = seen.entry(Kind::of(&item.unwrap().report_type).token).or_default();
+                let engines = seen.entry(kind::lookup(&item.unwrap().report_type).name).or_default();
                 if engines.iter().all(|known| known != name) {
                     engines.push(name.to_owned());
                 }
@@ -111,10 +112,10 @@ fn captured() -> BTreeMap<&'static str, Vec<String>> {
 
 fn metrics() -> String {
     let families = table::report_families().chain(table::own::families()).map(|family| {
-        let measure = match family.measure {
-            Measure::Count | Measure::Sum => "counter",
-            Measure::Histogram => "histogram",
-            Measure::Gauge => "gauge",
+        let measure = match family.metric_type {
+            MetricType::Counter | MetricType::FloatCounter => "counter",
+            MetricType::Histogram => "histogram",
+            MetricType::Gauge => "gauge",
         };
         vec![code(family.name), measure.to_owned(), codes(family.labels.iter().copied()), plain(family.help)]
     });
@@ -133,19 +134,19 @@ fn values() -> String {
         };
     }
     let rows = [
-        ("kind", codes(kind::ALL.iter().map(|kind| kind.token))),
+        ("kind", codes(kind::ALL.iter().map(|kind| kind.name))),
         ("browser", all!(Browser)),
         ("disposition", all!(Disposition)),
         ("noise", all!(Noise)),
-        ("outcome` of `lookout_uploads_total", all!(Upload)),
-        ("reason` of `lookout_reports_rejected_total", all!(Rejection)),
-        ("exporter", all!(Exporter)),
-        ("fate", all!(Fate)),
-        ("place", all!(Place)),
-        ("reason` of `lookout_spool_set_aside_total", all!(SetAside)),
+        ("outcome` of `lookout_uploads_total", all!(UploadOutcome)),
+        ("reason` of `lookout_reports_rejected_total", all!(RejectReason)),
+        ("exporter", all!(ExporterId)),
+        ("fate", all!(EventOutcome)),
+        ("place", all!(PendingState)),
+        ("reason` of `lookout_spool_set_aside_total", all!(QuarantineReason)),
         ("operation", all!(SpoolOperation)),
-        ("signal", all!(Signal)),
-        ("code", all!(ExportCode)),
+        ("signal", all!(ExportSignal)),
+        ("code", all!(ExportStatus)),
     ];
     table(&["label", "values"], rows.into_iter().map(|(label, values)| vec![code(label), values]))
 }

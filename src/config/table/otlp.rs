@@ -4,9 +4,9 @@
 use super::super::otlp as value;
 use super::super::read;
 use super::super::settings::Compression;
-use super::Fallback::{Is, Unset};
+use super::DefaultValue::{Unset, Yaml};
 use super::Otel::{Milliseconds, Plain};
-use super::{Setting, Shape, put, put_some};
+use super::{Setting, TextFormat, assign, assign_some};
 
 /// The settings of this file, those of one section together.
 pub(super) fn settings() -> impl Iterator<Item = &'static Setting> {
@@ -20,24 +20,24 @@ static SERVICE: &[Setting] = &[
         otel: &[Plain("OTEL_SERVICE_NAME")],
         default: Unset("service.name of service.resource_attributes, else lookoutd"),
         comment: "The resource's service.name.",
-        set: |d, n| put_some(&mut d.otlp.service_name, read::text(n)),
+        set: |d, n| assign_some(&mut d.otlp.service_name, read::text(n)),
         ..Setting::BASE
     },
     Setting {
         key: "service.resource_attributes",
         otel: &[Plain("OTEL_RESOURCE_ATTRIBUTES")],
-        default: Is("{}"),
+        default: Yaml("{}"),
         comment: "Attributes of the resource, beside the service's own.",
-        shape: Shape::Map,
-        set: |d, n| put(&mut d.otlp.resource_attributes, value::resource_attributes(n)),
+        text_format: TextFormat::Map,
+        set: |d, n| assign(&mut d.otlp.resource_attributes, value::resource_attributes(n)),
         ..Setting::BASE
     },
     Setting {
         key: "otlp.disabled",
         otel: &[Plain("OTEL_SDK_DISABLED")],
-        default: Is("false"),
+        default: Yaml("false"),
         comment: "Turns every OTLP export off; events go to the console unless otlp.logs.exporters is set.",
-        set: |d, n| put(&mut d.otlp.disabled, read::boolean(n)),
+        set: |d, n| assign(&mut d.otlp.disabled, read::boolean(n)),
         ..Setting::BASE
     },
 ];
@@ -58,7 +58,7 @@ macro_rules! destination {
                 otel: &[Plain(concat!($otel, "ENDPOINT"))],
                 default: $endpoint,
                 comment: concat!("The collector that takes ", $of, "."),
-                set: |d, n| put_some(&mut d.otlp.$slot.endpoint, value::target(n)),
+                set: |d, n| assign_some(&mut d.otlp.$slot.endpoint, value::endpoint_url(n)),
                 ..Setting::BASE
             },
             Setting {
@@ -66,7 +66,7 @@ macro_rules! destination {
                 otel: &[Plain(concat!($otel, "PROTOCOL"))],
                 default: $protocol,
                 comment: "http/protobuf or grpc.",
-                set: |d, n| put_some(&mut d.otlp.$slot.protocol, value::protocol(n)),
+                set: |d, n| assign_some(&mut d.otlp.$slot.protocol, value::protocol(n)),
                 ..Setting::BASE
             },
             Setting {
@@ -74,16 +74,16 @@ macro_rules! destination {
                 otel: &[Plain(concat!($otel, "HEADERS"))],
                 default: $headers,
                 comment: "Headers (gRPC: metadata) of every request; printed masked.",
-                shape: Shape::Map,
+                text_format: TextFormat::Map,
                 secret: true,
-                set: |d, n| put_some(&mut d.otlp.$slot.headers, value::headers(n)),
+                set: |d, n| assign_some(&mut d.otlp.$slot.headers, value::headers(n)),
             },
             Setting {
                 key: concat!($key, "timeout"),
                 otel: &[Milliseconds(concat!($otel, "TIMEOUT"))],
                 default: $timeout,
                 comment: "How long one request may take.",
-                set: |d, n| put_some(&mut d.otlp.$slot.timeout, read::duration(n)),
+                set: |d, n| assign_some(&mut d.otlp.$slot.timeout, read::duration(n)),
                 ..Setting::BASE
             },
             Setting {
@@ -91,7 +91,7 @@ macro_rules! destination {
                 otel: &[Plain(concat!($otel, "COMPRESSION"))],
                 default: $compression,
                 comment: "gzip or none.",
-                set: |d, n| put_some(&mut d.otlp.$slot.compression, read::choice(n, COMPRESSIONS)),
+                set: |d, n| assign_some(&mut d.otlp.$slot.compression, read::choice(n, COMPRESSIONS)),
                 ..Setting::BASE
             },
             Setting {
@@ -99,7 +99,7 @@ macro_rules! destination {
                 otel: &[Plain(concat!($otel, "CERTIFICATE"))],
                 default: $certificate,
                 comment: "PEM file of the only roots trusted.",
-                set: |d, n| put_some(&mut d.otlp.$slot.certificate, read::path(n)),
+                set: |d, n| assign_some(&mut d.otlp.$slot.certificate, read::path(n)),
                 ..Setting::BASE
             },
             Setting {
@@ -107,7 +107,7 @@ macro_rules! destination {
                 otel: &[Plain(concat!($otel, "CLIENT_CERTIFICATE"))],
                 default: $client_certificate,
                 comment: "PEM file of the client's certificate chain (mTLS).",
-                set: |d, n| put_some(&mut d.otlp.$slot.client_certificate, read::path(n)),
+                set: |d, n| assign_some(&mut d.otlp.$slot.client_certificate, read::path(n)),
                 ..Setting::BASE
             },
             Setting {
@@ -115,7 +115,7 @@ macro_rules! destination {
                 otel: &[Plain(concat!($otel, "CLIENT_KEY"))],
                 default: $client_key,
                 comment: "PEM file of the client's private key (mTLS).",
-                set: |d, n| put_some(&mut d.otlp.$slot.client_key, read::path(n)),
+                set: |d, n| assign_some(&mut d.otlp.$slot.client_key, read::path(n)),
                 ..Setting::BASE
             },
             Setting {
@@ -123,7 +123,7 @@ macro_rules! destination {
                 otel: &[Plain(concat!($otel, "INSECURE"))],
                 default: $insecure,
                 comment: "Whether a grpc endpoint without a scheme is http rather than https.",
-                set: |d, n| put_some(&mut d.otlp.$slot.insecure, read::boolean(n)),
+                set: |d, n| assign_some(&mut d.otlp.$slot.insecure, read::boolean(n)),
                 ..Setting::BASE
             },
         ];
@@ -151,14 +151,14 @@ macro_rules! signal {
 destination! {
     GENERAL, "otlp.", "OTEL_EXPORTER_OTLP_", general, "every signal: a base URL, to which HTTP adds /v1/logs and so on",
     endpoint: Unset("no OTLP export unless an exporter is chosen, then http://localhost:4318 (grpc: 4317)"),
-    protocol: Is("http/protobuf"),
-    headers: Is("{}"),
-    timeout: Is("10s"),
+    protocol: Yaml("http/protobuf"),
+    headers: Yaml("{}"),
+    timeout: Yaml("10s"),
     compression: Unset("gzip, but none to a loopback address"),
     certificate: Unset("the system's roots"),
     client_certificate: Unset("no client certificate"),
     client_key: Unset("no client certificate"),
-    insecure: Is("false")
+    insecure: Yaml("false")
 }
 signal!(LOGS, "otlp.logs.", "OTEL_EXPORTER_OTLP_LOGS_", logs, "events: the URL as it is");
 signal!(METRICS, "otlp.metrics.", "OTEL_EXPORTER_OTLP_METRICS_", metrics, "metrics: the URL as it is");
@@ -175,8 +175,8 @@ static LOGS_CHOICE: &[Setting] = &[Setting {
     otel: &[Plain("OTEL_LOGS_EXPORTER")],
     default: Unset("otlp where an endpoint is set, else console"),
     comment: "Where events go: a list of otlp and console, or none.",
-    shape: Shape::List,
-    set: |d, n| put_some(&mut d.otlp.logs_exporters, value::logs_exporters(n)),
+    text_format: TextFormat::List,
+    set: |d, n| assign_some(&mut d.otlp.logs_exporters, value::logs_exporters(n)),
     ..Setting::BASE
 }];
 
@@ -186,24 +186,24 @@ static METRICS_CHOICE: &[Setting] = &[
         otel: &[Plain("OTEL_METRICS_EXPORTER")],
         default: Unset("otlp where an endpoint is set, else none"),
         comment: "Where metrics go beside the scrape: a list of otlp, or none.",
-        shape: Shape::List,
-        set: |d, n| put_some(&mut d.otlp.metrics_exporters, value::metrics_exporters(n)),
+        text_format: TextFormat::List,
+        set: |d, n| assign_some(&mut d.otlp.metrics_exporters, value::metrics_exporters(n)),
         ..Setting::BASE
     },
     Setting {
         key: "otlp.metrics.interval",
         otel: &[Milliseconds("OTEL_METRIC_EXPORT_INTERVAL")],
-        default: Is("60s"),
+        default: Yaml("60s"),
         comment: "Time between two OTLP metric exports.",
-        set: |d, n| put(&mut d.otlp.interval, read::duration(n)),
+        set: |d, n| assign(&mut d.otlp.interval, read::duration(n)),
         ..Setting::BASE
     },
     Setting {
         key: "otlp.metrics.temporality",
         otel: &[Plain("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE")],
-        default: Is("cumulative"),
+        default: Yaml("cumulative"),
         comment: "Since when an OTLP sum counts: cumulative (the series' birth) or delta (the last export that arrived).",
-        set: |d, n| put(&mut d.otlp.temporality, value::temporality(n)),
+        set: |d, n| assign(&mut d.otlp.temporality, value::temporality(n)),
         ..Setting::BASE
     },
 ];
@@ -211,8 +211,8 @@ static METRICS_CHOICE: &[Setting] = &[
 static TRACES_CHOICE: &[Setting] = &[Setting {
     key: "otlp.traces.exporter",
     otel: &[Plain("OTEL_TRACES_EXPORTER")],
-    default: Is("none"),
+    default: Yaml("none"),
     comment: "Where the daemon's own traces go: otlp or none.",
-    set: |d, n| put(&mut d.otlp.traces_exported, read::choice(n, &[("none", false), ("otlp", true)])),
+    set: |d, n| assign(&mut d.otlp.traces_exported, read::choice(n, &[("none", false), ("otlp", true)])),
     ..Setting::BASE
 }];

@@ -5,177 +5,180 @@ use super::super::settings::{
     ClientAddress, Limits, LogFormat, LogLevel, PathSecrets, QueryPrivacy, UnknownSites,
 };
 use super::super::sites;
-use super::Fallback::{Is, Unset};
-use super::{Setting, Shape, put, put_some};
+use super::DefaultValue::{Unset, Yaml};
+use super::{Setting, TextFormat, assign, assign_some};
 
 /// Counts beyond this are mistakes: no machine has that many connections.
-const MANY: usize = 1_000_000;
+const MAX_COUNT: usize = 1_000_000;
 
 pub(super) static SETTINGS: &[Setting] = &[
     Setting {
         key: "listen",
-        default: Is("0.0.0.0:8480"),
+        default: Yaml("0.0.0.0:8480"),
         comment: "Where intake (public) listens; port 0 takes a free one.",
-        set: |d, n| put(&mut d.listen, read::address(n)),
+        set: |d, n| assign(&mut d.listen, read::address(n)),
         ..Setting::BASE
     },
     Setting {
         key: "admin_listen",
-        default: Is("127.0.0.1:18480"),
+        default: Yaml("127.0.0.1:18480"),
         comment: "Where admin (metrics, health, status; private) listens; port 0 takes a free one.",
-        set: |d, n| put(&mut d.admin_listen, read::address(n)),
+        set: |d, n| assign(&mut d.admin_listen, read::address(n)),
         ..Setting::BASE
     },
     Setting {
         key: "log.format",
-        default: Is("text"),
+        default: Yaml("text"),
         comment: "How the daemon's own diagnostics are written to stderr: text or json.",
         set: |d, n| {
-            put(&mut d.log.format, read::choice(n, &[("text", LogFormat::Text), ("json", LogFormat::Json)]))
+            assign(
+                &mut d.log.format,
+                read::choice(n, &[("text", LogFormat::Text), ("json", LogFormat::Json)]),
+            )
         },
         ..Setting::BASE
     },
     Setting {
         key: "log.level",
-        default: Is("info"),
+        default: Yaml("info"),
         comment: "The least severe diagnostics that are written: error, warn, info, debug or trace. The first \
                   line always is.",
-        set: |d, n| put(&mut d.log.level, read::choice(n, LEVELS)),
+        set: |d, n| assign(&mut d.log.level, read::choice(n, LEVELS)),
         ..Setting::BASE
     },
     Setting {
         key: "sites",
-        default: Is("[]"),
+        default: Yaml("[]"),
         comment: "Sites, each with name, hosts (exact or *.suffix) and events_per_second, above which events \
                   (never counters) are capped. Without any, a report's own host is its site.",
-        shape: Shape::Records,
-        set: |d, n| put(&mut d.sites, sites::sites(n)),
+        text_format: TextFormat::Records,
+        set: |d, n| assign(&mut d.sites, sites::sites(n)),
         ..Setting::BASE
     },
     Setting {
         key: "intake.max_body_bytes",
-        default: Is("1MiB"),
+        default: Yaml("1MiB"),
         comment: "Largest body, as sent and inflated alike; more is answered 413.",
-        set: |d, n| put(&mut d.intake.max_body_bytes, read::size(n, 1, "1B")),
+        set: |d, n| assign(&mut d.intake.max_body_bytes, read::size(n, 1, "1B")),
         ..Setting::BASE
     },
     Setting {
         key: "intake.max_reports",
-        default: Is("256"),
+        default: Yaml("256"),
         comment: "Most reports taken of one body; the excess is rejected and counted.",
-        set: |d, n| put(&mut d.intake.max_reports, read::number(n, 1..=MANY)),
+        set: |d, n| assign(&mut d.intake.max_reports, read::number(n, 1..=MAX_COUNT)),
         ..Setting::BASE
     },
     Setting {
         key: "intake.max_connections",
-        default: Is("4096"),
+        default: Yaml("4096"),
         comment: "Most connections served at a time; more wait to be accepted.",
-        set: |d, n| put(&mut d.intake.max_connections, read::number(n, 1..=MANY)),
+        set: |d, n| assign(&mut d.intake.max_connections, read::number(n, 1..=MAX_COUNT)),
         ..Setting::BASE
     },
     Setting {
         key: "intake.max_in_flight",
-        default: Is("1024"),
+        default: Yaml("1024"),
         comment: "Most uploads in hand at a time; more are answered 503.",
-        set: |d, n| put(&mut d.intake.max_in_flight, read::number(n, 1..=MANY)),
+        set: |d, n| assign(&mut d.intake.max_in_flight, read::number(n, 1..=MAX_COUNT)),
         ..Setting::BASE
     },
     Setting {
         key: "intake.max_in_flight_bytes",
-        default: Is("16MiB"),
+        default: Yaml("16MiB"),
         comment: "Most memory for uploads: bodies that are still arriving, inflated bodies and what is read from \
                   them. An upload that finds none in time is answered 503. One body of max_body_bytes always finds \
                   enough, which takes 10 times its size.",
-        set: |d, n| put(&mut d.intake.max_in_flight_bytes, read::size(n, 1, "1B")),
+        set: |d, n| assign(&mut d.intake.max_in_flight_bytes, read::size(n, 1, "1B")),
         ..Setting::BASE
     },
     Setting {
         key: "intake.head_timeout",
-        default: Is("10s"),
+        default: Yaml("10s"),
         comment: "How long a request's head may take.",
-        set: |d, n| put(&mut d.intake.head_timeout, read::duration(n)),
+        set: |d, n| assign(&mut d.intake.head_timeout, read::duration(n)),
         ..Setting::BASE
     },
     Setting {
         key: "intake.body_timeout",
-        default: Is("15s"),
+        default: Yaml("15s"),
         comment: "How long a request's body may take in all.",
-        set: |d, n| put(&mut d.intake.body_timeout, read::duration(n)),
+        set: |d, n| assign(&mut d.intake.body_timeout, read::duration(n)),
         ..Setting::BASE
     },
     Setting {
         key: "intake.unknown_sites",
-        default: Is("accept"),
+        default: Yaml("accept"),
         comment: "Reports that belong to no configured site: accept (as site unknown) or reject.",
         set: |d, n| {
             let words = [("accept", UnknownSites::Accept), ("reject", UnknownSites::Reject)];
-            put(&mut d.intake.unknown_sites, read::choice(n, &words))
+            assign(&mut d.intake.unknown_sites, read::choice(n, &words))
         },
         ..Setting::BASE
     },
     Setting {
         key: "intake.query_attributes",
-        default: Is("[]"),
+        default: Yaml("[]"),
         comment: "Query parameters of the endpoint's URL that become attributes lookout.query.<name>.",
-        shape: Shape::List,
-        set: |d, n| put(&mut d.intake.query_attributes, sites::query_attributes(n)),
+        text_format: TextFormat::List,
+        set: |d, n| assign(&mut d.intake.query_attributes, sites::query_attributes(n)),
         ..Setting::BASE
     },
     Setting {
         key: "intake.retired",
-        default: Is("[]"),
+        default: Yaml("[]"),
         comment: "Sites (by name) and paths (from / on) answered 410, so that browsers forget them.",
-        shape: Shape::List,
-        set: |d, n| put(&mut d.intake.retired, sites::retired(n)),
+        text_format: TextFormat::List,
+        set: |d, n| assign(&mut d.intake.retired, sites::retired(n)),
         ..Setting::BASE
     },
     Setting {
         key: "intake.trusted_proxies",
-        default: Is("[]"),
+        default: Yaml("[]"),
         comment: "Networks whose Forwarded and X-Forwarded-For headers are believed.",
-        shape: Shape::List,
-        set: |d, n| put(&mut d.intake.trusted_proxies, read::list(n, read::network)),
+        text_format: TextFormat::List,
+        set: |d, n| assign(&mut d.intake.trusted_proxies, read::list(n, read::network)),
         ..Setting::BASE
     },
     Setting {
         key: "intake.proxy_protocol",
-        default: Is("false"),
+        default: Yaml("false"),
         comment: "Whether connections from intake.trusted_proxies begin with a header of the PROXY protocol, \
                   version 2, which names the client.",
-        set: |d, n| put(&mut d.intake.proxy_protocol, read::boolean(n)),
+        set: |d, n| assign(&mut d.intake.proxy_protocol, read::boolean(n)),
         ..Setting::BASE
     },
     Setting {
         key: "intake.rate_limit.per_second",
         default: Unset("no limit"),
         comment: "Uploads a second from one client (IPv4 address, IPv6 /64); more are dropped and counted.",
-        set: |d, n| put_some(&mut d.rate_per_second, read::number(n, 1..=1_000_000)),
+        set: |d, n| assign_some(&mut d.rate_per_second, read::number(n, 1..=1_000_000)),
         ..Setting::BASE
     },
     Setting {
         key: "intake.rate_limit.burst",
         default: Unset("ten times per_second"),
         comment: "Uploads at once from one client that has been quiet.",
-        set: |d, n| put_some(&mut d.rate_burst, read::number(n, 1..=10_000_000)),
+        set: |d, n| assign_some(&mut d.rate_burst, read::number(n, 1..=10_000_000)),
         ..Setting::BASE
     },
     Setting {
         key: "intake.tls.certificate",
         default: Unset("plain HTTP"),
         comment: "PEM file of the certificate chain, leaf first; read again when it changes.",
-        set: |d, n| put_some(&mut d.tls_certificate, read::path(n)),
+        set: |d, n| assign_some(&mut d.tls_certificate, read::path(n)),
         ..Setting::BASE
     },
     Setting {
         key: "intake.tls.key",
         default: Unset("plain HTTP"),
         comment: "PEM file of the certificate's private key.",
-        set: |d, n| put_some(&mut d.tls_key, read::path(n)),
+        set: |d, n| assign_some(&mut d.tls_key, read::path(n)),
         ..Setting::BASE
     },
     Setting {
         key: "privacy.query",
-        default: Is("strip"),
+        default: Yaml("strip"),
         comment: "What is left of a URL's query: strip (nothing), names (of parameters) or keep (all).",
         set: |d, n| {
             let words = [
@@ -183,75 +186,75 @@ pub(super) static SETTINGS: &[Setting] = &[
                 ("names", QueryPrivacy::Names),
                 ("keep", QueryPrivacy::Keep),
             ];
-            put(&mut d.privacy.query, read::choice(n, &words))
+            assign(&mut d.privacy.query, read::choice(n, &words))
         },
         ..Setting::BASE
     },
     Setting {
         key: "privacy.path_secrets",
-        default: Is("redact"),
+        default: Yaml("redact"),
         comment: "Path segments that look like secrets: redact or keep.",
         set: |d, n| {
             let words = [("redact", PathSecrets::Redact), ("keep", PathSecrets::Keep)];
-            put(&mut d.privacy.path_secrets, read::choice(n, &words))
+            assign(&mut d.privacy.path_secrets, read::choice(n, &words))
         },
         ..Setting::BASE
     },
     Setting {
         key: "privacy.client_address",
-        default: Is("none"),
+        default: Yaml("none"),
         comment: "How much of the client's address goes into events: none, truncated (/24, /48) or full.",
-        set: |d, n| put(&mut d.privacy.client_address, read::choice(n, CLIENT_ADDRESS)),
+        set: |d, n| assign(&mut d.privacy.client_address, read::choice(n, CLIENT_ADDRESS)),
         ..Setting::BASE
     },
     Setting {
         key: "noise.rules",
-        default: Is("[]"),
+        default: Yaml("[]"),
         comment: "Rules tried before the built-in ones, each with field, match (* is a wildcard) and class.",
-        shape: Shape::Records,
-        set: |d, n| put(&mut d.noise.rules, sites::noise_rules(n)),
+        text_format: TextFormat::Records,
+        set: |d, n| assign(&mut d.noise.rules, sites::noise_rules(n)),
         ..Setting::BASE
     },
     Setting {
         key: "limits.series",
-        default: Is("10000"),
+        default: Yaml("10000"),
         comment: "Most series a scrape can hold; past a share of it open labels become other.",
-        set: |d, n| put(&mut d.limits.series, read::number(n, Limits::LEAST_SERIES..=10_000_000)),
+        set: |d, n| assign(&mut d.limits.series, read::number(n, Limits::MIN_SERIES..=10_000_000)),
         ..Setting::BASE
     },
     Setting {
         key: "limits.series_idle",
-        default: Is("24h"),
+        default: Yaml("24h"),
         comment: "How long a series stays that nothing touches.",
-        set: |d, n| put(&mut d.limits.series_idle, read::duration(n)),
+        set: |d, n| assign(&mut d.limits.series_idle, read::duration(n)),
         ..Setting::BASE
     },
     Setting {
         key: "delivery.memory_bytes",
-        default: Is("32MiB"),
+        default: Yaml("32MiB"),
         comment: "Most encoded events held for each exporter, requests in flight included.",
-        set: |d, n| put(&mut d.delivery.memory_bytes, read::size(n, 1 << 20, "1MiB")),
+        set: |d, n| assign(&mut d.delivery.memory_bytes, read::size(n, 1 << 20, "1MiB")),
         ..Setting::BASE
     },
     Setting {
         key: "delivery.shutdown_timeout",
-        default: Is("10s"),
+        default: Yaml("10s"),
         comment: "How long shutdown may take to flush what is held.",
-        set: |d, n| put(&mut d.delivery.shutdown_timeout, read::duration(n)),
+        set: |d, n| assign(&mut d.delivery.shutdown_timeout, read::duration(n)),
         ..Setting::BASE
     },
     Setting {
         key: "delivery.spool.directory",
         default: Unset("no spool: what memory cannot hold is dropped and counted"),
         comment: "Directory of this process alone, in which events for OTLP wait on disk; made if there is none.",
-        set: |d, n| put_some(&mut d.spool_directory, read::path(n)),
+        set: |d, n| assign_some(&mut d.spool_directory, read::path(n)),
         ..Setting::BASE
     },
     Setting {
         key: "delivery.spool.max_bytes",
-        default: Is("1GiB"),
+        default: Yaml("1GiB"),
         comment: "Most bytes of events on disk; more are held in memory, then dropped and counted.",
-        set: |d, n| put(&mut d.spool_max_bytes, read::size(n, 1 << 16, "64KiB").map(|bytes| bytes as u64)),
+        set: |d, n| assign(&mut d.spool_max_bytes, read::size(n, 1 << 16, "64KiB").map(|bytes| bytes as u64)),
         ..Setting::BASE
     },
 ];

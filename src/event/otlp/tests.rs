@@ -27,7 +27,7 @@ proptest! {
     fn numbers_survive(integer: i64, float in proptest::num::f64::NORMAL, flag: bool) {
         prop_assert_eq!(decoded("n", Attribute::Integer(integer)), expected("n", Any::IntValue(integer)));
         prop_assert_eq!(decoded("n", Attribute::Float(float)), expected("n", Any::DoubleValue(float)));
-        prop_assert_eq!(decoded("n", Attribute::Flag(flag)), expected("n", Any::BoolValue(flag)));
+        prop_assert_eq!(decoded("n", Attribute::Bool(flag)), expected("n", Any::BoolValue(flag)));
     }
 
     #[test]

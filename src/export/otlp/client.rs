@@ -13,7 +13,7 @@ use http_body_util::Full;
 
 use crate::clock;
 use crate::config::settings::{Compression, Endpoint, Protocol};
-use crate::outcome::{ExportCode, Signal};
+use crate::outcome::{ExportSignal, ExportStatus};
 
 mod grpc;
 mod http;
@@ -23,45 +23,45 @@ mod wire;
 
 /// How one try of a request ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Attempt {
+pub enum ExportResult {
     /// The collector has all of it.
-    Taken,
+    Accepted,
     /// The collector has all but so many items, and refuses those for good. With `rejected` 0 the
     /// message is a warning.
-    Partial {
+    PartialSuccess {
         /// Items refused, as the collector counts them.
         rejected: u64,
         /// Why, in the collector's words: one bounded line.
         message: String,
     },
     /// It may succeed when it is sent again.
-    Retry {
+    Retryable {
         /// What went wrong.
-        code: ExportCode,
+        code: ExportStatus,
         /// Whether the collector may have taken it all the same. Only then can sending it again be
         /// sending it twice.
-        may_have_arrived: bool,
+        maybe_delivered: bool,
         /// The least delay that the collector asked for.
         after: Option<Duration>,
         /// What went wrong in words: one bounded line.
         message: String,
     },
     /// It must not be sent again.
-    Refused {
+    Permanent {
         /// What went wrong.
-        code: ExportCode,
+        code: ExportStatus,
         /// What went wrong in words: one bounded line.
         message: String,
     },
 }
 
-impl Attempt {
+impl ExportResult {
     /// The label under which the try is counted.
-    pub fn code(&self) -> ExportCode {
+    pub fn code(&self) -> ExportStatus {
         match self {
-            Attempt::Taken | Attempt::Partial { rejected: 0, .. } => ExportCode::Ok,
-            Attempt::Partial { .. } => ExportCode::PartialSuccess,
-            Attempt::Retry { code, .. } | Attempt::Refused { code, .. } => *code,
+            ExportResult::Accepted | ExportResult::PartialSuccess { rejected: 0, .. } => ExportStatus::Ok,
+            ExportResult::PartialSuccess { .. } => ExportStatus::PartialSuccess,
+            ExportResult::Retryable { code, .. } | ExportResult::Permanent { code, .. } => *code,
         }
     }
 }
@@ -69,7 +69,7 @@ impl Attempt {
 /// A client of one endpoint for one signal. It keeps its connections open between requests.
 #[derive(Debug)]
 pub struct Client {
-    wire: wire::Wire,
+    transport: wire::Transport,
     protocol: Protocol,
     uri: Uri,
     /// Every header of every request, the user's and the protocol's.
@@ -84,10 +84,10 @@ impl Client {
     /// # Errors
     ///
     /// One line that says what is wrong with the URL, a header or a file.
-    pub fn new(endpoint: &Endpoint, signal: Signal) -> Result<Self, String> {
+    pub fn new(endpoint: &Endpoint, signal: ExportSignal) -> Result<Self, String> {
         match signal {
-            Signal::Logs => Self::build(endpoint, grpc::LOGS),
-            Signal::Metrics => Self::build(endpoint, grpc::METRICS),
+            ExportSignal::Logs => Self::build(endpoint, grpc::LOGS),
+            ExportSignal::Metrics => Self::build(endpoint, grpc::METRICS),
         }
     }
 
@@ -120,35 +120,37 @@ impl Client {
             }
         };
         let tls = tls::config(&endpoint.tls, https)?;
-        let wire = wire::Wire::new(tls, endpoint.protocol == Protocol::Grpc);
-        Ok(Client { wire, protocol: endpoint.protocol, uri, headers, gzip, timeout: endpoint.timeout })
+        let transport = wire::Transport::new(tls, endpoint.protocol == Protocol::Grpc);
+        Ok(Client { transport, protocol: endpoint.protocol, uri, headers, gzip, timeout: endpoint.timeout })
     }
 
     /// Sends one encoded `Export{Logs,Metrics,Trace}ServiceRequest` once. Takes at most the
     /// endpoint's timeout. Must be called in a Tokio runtime; dropping the future cancels the request.
-    pub async fn send(&self, request: Bytes) -> Attempt {
-        tokio::time::timeout(self.timeout, self.exchange(request)).await.unwrap_or_else(|_| Attempt::Retry {
-            code: ExportCode::Timeout,
-            may_have_arrived: true,
-            after: None,
-            message: format!("no answer within {:?}", self.timeout),
+    pub async fn send(&self, request: Bytes) -> ExportResult {
+        tokio::time::timeout(self.timeout, self.round_trip(request)).await.unwrap_or_else(|_| {
+            ExportResult::Retryable {
+                code: ExportStatus::Timeout,
+                maybe_delivered: true,
+                after: None,
+                message: format!("no answer within {:?}", self.timeout),
+            }
         })
     }
 
-    async fn exchange(&self, request: Bytes) -> Attempt {
+    async fn round_trip(&self, request: Bytes) -> ExportResult {
         let body = match self.protocol {
-            Protocol::Grpc => grpc::pack(request, self.gzip),
-            Protocol::HttpProtobuf => http::pack(request, self.gzip),
+            Protocol::Grpc => grpc::encode_body(request, self.gzip),
+            Protocol::HttpProtobuf => http::encode_body(request, self.gzip),
         };
         let mut call = Request::new(Full::new(body));
         *call.method_mut() = Method::POST;
         *call.uri_mut() = self.uri.clone();
         *call.headers_mut() = self.headers.clone();
-        match self.wire.exchange(call).await {
+        match self.transport.round_trip(call).await {
             Err(failure) => failure,
-            Ok(answer) => match self.protocol {
-                Protocol::Grpc => grpc::judge(&answer, clock::now()),
-                Protocol::HttpProtobuf => http::judge(&answer, clock::now()),
+            Ok(response) => match self.protocol {
+                Protocol::Grpc => grpc::classify_response(&response, clock::now()),
+                Protocol::HttpProtobuf => http::classify_response(&response, clock::now()),
             },
         }
     }
@@ -170,7 +172,7 @@ fn parse_url(url: &str) -> Result<(Uri, bool), String> {
 }
 
 /// Headers that a message's framing depends on, and that therefore nobody else may set.
-const RESERVED: [&str; 7] =
+const FORBIDDEN_HEADERS: [&str; 7] =
     ["content-length", "content-type", "content-encoding", "transfer-encoding", "connection", "te", "host"];
 
 /// The user's headers. Their values may be secrets, so neither messages nor `Debug` show them.
@@ -179,7 +181,7 @@ fn user_headers(pairs: &[(String, String)]) -> Result<HeaderMap, String> {
     for (name, value) in pairs {
         let parsed =
             HeaderName::try_from(name.as_str()).map_err(|_| format!("{name:?} is not a header's name"))?;
-        if RESERVED.contains(&parsed.as_str()) || parsed.as_str().starts_with("grpc-") {
+        if FORBIDDEN_HEADERS.contains(&parsed.as_str()) || parsed.as_str().starts_with("grpc-") {
             return Err(format!("the header {name:?} belongs to the protocol and cannot be set"));
         }
         let mut value = HeaderValue::try_from(value.as_str())

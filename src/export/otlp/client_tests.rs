@@ -6,22 +6,22 @@ use bytes::Bytes;
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message;
 
-use super::client::{Attempt, Client};
-use super::frame::Frame;
+use super::client::{Client, ExportResult};
+use super::frame::LogRequestEncoder;
 use super::receiver::{self, Reply, partial};
 use crate::config::settings::{Compression, Protocol};
-use crate::outcome::{ExportCode, Signal};
+use crate::outcome::{ExportSignal, ExportStatus};
 
 fn request(records: usize) -> Bytes {
-    Frame::new(&Resource::default()).request(&receiver::records(records).0)
+    LogRequestEncoder::new(&Resource::default()).request(&receiver::records(records).0)
 }
 
 /// What the client makes of one reply.
-async fn attempt(reply: impl Fn() -> Reply + Clone + Send + Sync + 'static) -> Attempt {
+async fn result(reply: impl Fn() -> Reply + Clone + Send + Sync + 'static) -> ExportResult {
     let receiver = receiver::http(None, move |_| reply()).await;
     let mut endpoint = receiver.endpoint();
     endpoint.timeout = Duration::from_secs(2);
-    Client::new(&endpoint, Signal::Logs).unwrap().send(request(1)).await
+    Client::new(&endpoint, ExportSignal::Logs).unwrap().send(request(1)).await
 }
 
 #[tokio::test]
@@ -31,8 +31,8 @@ async fn a_request_arrives_as_it_was_framed() {
         let mut endpoint = receiver.endpoint();
         endpoint.compression = compression;
         endpoint.headers = vec![("x-tenant".to_owned(), "a b".to_owned())];
-        let client = Client::new(&endpoint, Signal::Logs).unwrap();
-        assert_eq!(client.send(request(3)).await, Attempt::Taken);
+        let client = Client::new(&endpoint, ExportSignal::Logs).unwrap();
+        assert_eq!(client.send(request(3)).await, ExportResult::Accepted);
         let names: Vec<_> = receiver.log.records().into_iter().map(|record| record.event_name).collect();
         assert_eq!(names, ["event-0", "event-1", "event-2"]);
         assert_eq!(receiver.log.header(0, "content-type"), "application/x-protobuf");
@@ -46,35 +46,45 @@ async fn a_request_arrives_as_it_was_framed() {
 
 #[tokio::test]
 async fn partial_success_is_told() {
-    let attempt = attempt(|| Reply::Answer(200, &[], partial(2, "too old").encode_to_vec())).await;
-    assert_eq!(attempt, Attempt::Partial { rejected: 2, message: "too old".to_owned() });
-    assert_eq!(attempt.code(), ExportCode::PartialSuccess);
+    let result = result(|| Reply::Answer(200, &[], partial(2, "too old").encode_to_vec())).await;
+    assert_eq!(result, ExportResult::PartialSuccess { rejected: 2, message: "too old".to_owned() });
+    assert_eq!(result.code(), ExportStatus::PartialSuccess);
 }
 
 #[tokio::test]
 async fn a_bad_request_is_refused() {
-    let attempt = attempt(|| Reply::Answer(400, &[("content-type", "text/plain")], b"what?".to_vec())).await;
+    let result = result(|| Reply::Answer(400, &[("content-type", "text/plain")], b"what?".to_vec())).await;
     let message = "HTTP 400 Bad Request: what?".to_owned();
-    assert_eq!(attempt, Attempt::Refused { code: ExportCode::InvalidArgument, message });
+    assert_eq!(result, ExportResult::Permanent { code: ExportStatus::InvalidArgument, message });
 }
 
 #[tokio::test]
 async fn throttling_says_for_how_long() {
-    let attempt = attempt(|| Reply::Answer(429, &[("retry-after", "7")], Vec::new())).await;
+    let result = result(|| Reply::Answer(429, &[("retry-after", "7")], Vec::new())).await;
     let (after, message) = (Some(Duration::from_secs(7)), "HTTP 429 Too Many Requests".to_owned());
     assert_eq!(
-        attempt,
-        Attempt::Retry { code: ExportCode::ResourceExhausted, may_have_arrived: false, after, message }
+        result,
+        ExportResult::Retryable {
+            code: ExportStatus::ResourceExhausted,
+            maybe_delivered: false,
+            after,
+            message
+        }
     );
 }
 
 #[tokio::test]
 async fn unavailable_is_retried() {
-    let attempt = attempt(|| Reply::Answer(503, &[], Vec::new())).await;
+    let result = result(|| Reply::Answer(503, &[], Vec::new())).await;
     let message = "HTTP 503 Service Unavailable".to_owned();
     assert_eq!(
-        attempt,
-        Attempt::Retry { code: ExportCode::Unavailable, may_have_arrived: false, after: None, message }
+        result,
+        ExportResult::Retryable {
+            code: ExportStatus::Unavailable,
+            maybe_delivered: false,
+            after: None,
+            message
+        }
     );
 }
 
@@ -83,30 +93,34 @@ async fn silence_is_a_timeout() {
     let receiver = receiver::http(None, |_| Reply::Hang).await;
     let mut endpoint = receiver.endpoint();
     endpoint.timeout = Duration::from_millis(50);
-    let attempt = Client::new(&endpoint, Signal::Logs).unwrap().send(request(1)).await;
+    let result = Client::new(&endpoint, ExportSignal::Logs).unwrap().send(request(1)).await;
     assert!(
-        matches!(attempt, Attempt::Retry { code: ExportCode::Timeout, may_have_arrived: true, .. }),
-        "{attempt:?}"
+        matches!(result, ExportResult::Retryable { code: ExportStatus::Timeout, maybe_delivered: true, .. }),
+        "{result:?}"
     );
 }
 
 #[tokio::test]
 async fn an_answer_that_breaks_off_is_broken() {
-    let attempt = attempt(|| Reply::CutOff).await;
+    let result = result(|| Reply::CutOff).await;
     assert!(
-        matches!(attempt, Attempt::Retry { code: ExportCode::Broken, may_have_arrived: true, .. }),
-        "{attempt:?}"
+        matches!(
+            result,
+            ExportResult::Retryable { code: ExportStatus::ConnectionLost, maybe_delivered: true, .. }
+        ),
+        "{result:?}"
     );
 }
 
 #[tokio::test]
 async fn nobody_there_is_connect() {
     for protocol in [Protocol::HttpProtobuf, Protocol::Grpc] {
-        let endpoint = receiver::endpoint(receiver::nobody().await, protocol);
-        let attempt = Client::new(&endpoint, Signal::Logs).unwrap().send(request(1)).await;
-        let Attempt::Retry { code: ExportCode::Connect, may_have_arrived: false, message, .. } = attempt
+        let endpoint = receiver::endpoint(receiver::unused_address().await, protocol);
+        let result = Client::new(&endpoint, ExportSignal::Logs).unwrap().send(request(1)).await;
+        let ExportResult::Retryable { code: ExportStatus::Connect, maybe_delivered: false, message, .. } =
+            result
         else {
-            panic!("{attempt:?}")
+            panic!("{result:?}")
         };
         assert!(message.contains("Connection refused"), "{message}");
     }
@@ -114,11 +128,11 @@ async fn nobody_there_is_connect() {
 
 #[tokio::test]
 async fn an_endless_answer_is_not_read() {
-    assert_eq!(attempt(|| Reply::Answer(200, &[], vec![b'x'; 1 << 20])).await, Attempt::Taken);
+    assert_eq!(result(|| Reply::Answer(200, &[], vec![b'x'; 1 << 20])).await, ExportResult::Accepted);
     let headers = &[("content-type", "text/plain")];
-    let refused = attempt(|| Reply::Answer(500, headers, vec![b'x'; 1 << 20])).await;
+    let refused = result(|| Reply::Answer(500, headers, vec![b'x'; 1 << 20])).await;
     let message = "HTTP 500 Internal Server Error".to_owned();
-    assert_eq!(refused, Attempt::Refused { code: ExportCode::Internal, message });
+    assert_eq!(refused, ExportResult::Permanent { code: ExportStatus::Internal, message });
 }
 
 #[tokio::test]
@@ -127,7 +141,7 @@ async fn what_cannot_work_is_said_at_start() {
         let mut endpoint = receiver::endpoint(([127, 0, 0, 1], 1).into(), Protocol::HttpProtobuf);
         endpoint.url = url.to_owned();
         endpoint.headers = vec![(header.0.to_owned(), header.1.to_owned())];
-        Client::new(&endpoint, Signal::Metrics).unwrap_err()
+        Client::new(&endpoint, ExportSignal::Metrics).unwrap_err()
     };
     let ok = ("x-a", "b");
     assert_eq!(error("ftp://h/", ok), r#""ftp://h/" must begin with http:// or https://"#);

@@ -22,20 +22,20 @@ const SCOPE_LOGS: u8 = 0x12;
 
 /// What is the same in all requests of events: the resource and the scope.
 #[derive(Debug, Clone)]
-pub struct Frame {
+pub struct LogRequestEncoder {
     /// `ResourceLogs.resource` with its tag and length.
     resource: Vec<u8>,
     /// `ScopeLogs.scope` with its tag and length.
     scope: Vec<u8>,
 }
 
-impl Frame {
+impl LogRequestEncoder {
     /// The frame of all requests that carry this resource and the daemon's own scope.
     pub fn new(resource: &Resource) -> Self {
-        let mut frame = Frame { resource: Vec::new(), scope: Vec::new() };
-        message::encode(1, resource, &mut frame.resource);
-        message::encode(1, &scope(), &mut frame.scope);
-        frame
+        let mut encoder = LogRequestEncoder { resource: Vec::new(), scope: Vec::new() };
+        message::encode(1, resource, &mut encoder.resource);
+        message::encode(1, &scope(), &mut encoder.scope);
+        encoder
     }
 
     /// An `ExportLogsServiceRequest` of these records, each framed as `ScopeLogs.log_records`
@@ -150,7 +150,7 @@ mod tests {
             for record in &log_records {
                 message::encode(2, record, &mut records);
             }
-            let request = Frame::new(&resource).request(&records);
+            let request = LogRequestEncoder::new(&resource).request(&records);
             let scope_logs = vec![ScopeLogs { scope: Some(scope()), log_records, ..ScopeLogs::default() }];
             let whole = ExportLogsServiceRequest {
                 resource_logs: vec![ResourceLogs { resource: Some(resource), scope_logs, ..ResourceLogs::default() }],

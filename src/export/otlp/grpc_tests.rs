@@ -8,27 +8,27 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use super::client::{Attempt, Client};
-use super::frame::Frame;
+use super::client::{Client, ExportResult};
+use super::frame::LogRequestEncoder;
 use super::receiver::{self, Reply, partial};
 use crate::config::settings::{Compression, Protocol};
-use crate::outcome::{ExportCode, Signal};
+use crate::outcome::{ExportSignal, ExportStatus};
 
 fn request(records: usize) -> Bytes {
-    Frame::new(&Resource::default()).request(&receiver::records(records).0)
+    LogRequestEncoder::new(&Resource::default()).request(&receiver::records(records).0)
 }
 
 /// What the client makes of one gRPC status.
-async fn failed(status: impl Fn() -> Status + Send + Sync + 'static) -> Attempt {
+async fn failed(status: impl Fn() -> Status + Send + Sync + 'static) -> ExportResult {
     let receiver = receiver::grpc(None, move |_| Some(Err(status()))).await;
-    Client::new(&receiver.endpoint(), Signal::Logs).unwrap().send(request(1)).await
+    Client::new(&receiver.endpoint(), ExportSignal::Logs).unwrap().send(request(1)).await
 }
 
 /// What the client makes of a server that speaks HTTP/2 but not gRPC.
-async fn no_grpc(reply: impl Fn(usize) -> Reply + Clone + Send + Sync + 'static) -> Attempt {
+async fn no_grpc(reply: impl Fn(usize) -> Reply + Clone + Send + Sync + 'static) -> ExportResult {
     let receiver = receiver::http(None, reply).await;
     let endpoint = receiver::endpoint(receiver.address, Protocol::Grpc);
-    Client::new(&endpoint, Signal::Logs).unwrap().send(request(1)).await
+    Client::new(&endpoint, ExportSignal::Logs).unwrap().send(request(1)).await
 }
 
 #[tokio::test]
@@ -38,10 +38,10 @@ async fn a_call_arrives_as_it_was_framed() {
         let mut endpoint = receiver.endpoint();
         endpoint.compression = compression;
         endpoint.headers = vec![("x-tenant".to_owned(), "a b".to_owned())];
-        let client = Client::new(&endpoint, Signal::Logs).unwrap();
+        let client = Client::new(&endpoint, ExportSignal::Logs).unwrap();
         // Large enough for several HTTP/2 frames; and a connection that is used twice.
-        assert_eq!(client.send(request(9000)).await, Attempt::Taken);
-        assert_eq!(client.send(request(0)).await, Attempt::Taken);
+        assert_eq!(client.send(request(9000)).await, ExportResult::Accepted);
+        assert_eq!(client.send(request(0)).await, ExportResult::Accepted);
         assert_eq!(receiver.log.records().len(), 9000);
         assert_eq!(receiver.log.header(0, "x-tenant"), "a b");
         assert_eq!(receiver.log.header(0, "grpc-timeout"), "30000m");
@@ -53,17 +53,22 @@ async fn a_call_arrives_as_it_was_framed() {
 #[tokio::test]
 async fn partial_success_is_told() {
     let receiver = receiver::grpc(None, |_| Some(Ok(partial(1, "no")))).await;
-    let attempt = Client::new(&receiver.endpoint(), Signal::Logs).unwrap().send(request(3)).await;
-    assert_eq!(attempt, Attempt::Partial { rejected: 1, message: "no".to_owned() });
+    let result = Client::new(&receiver.endpoint(), ExportSignal::Logs).unwrap().send(request(3)).await;
+    assert_eq!(result, ExportResult::PartialSuccess { rejected: 1, message: "no".to_owned() });
 }
 
 #[tokio::test]
 async fn unavailable_is_retried_and_keeps_the_message() {
-    let attempt = failed(|| Status::unavailable("später\n")).await;
+    let result = failed(|| Status::unavailable("später\n")).await;
     let message = "gRPC Unavailable: später".to_owned();
     assert_eq!(
-        attempt,
-        Attempt::Retry { code: ExportCode::Unavailable, may_have_arrived: true, after: None, message }
+        result,
+        ExportResult::Retryable {
+            code: ExportStatus::Unavailable,
+            maybe_delivered: true,
+            after: None,
+            message
+        }
     );
 }
 
@@ -71,7 +76,10 @@ async fn unavailable_is_retried_and_keeps_the_message() {
 async fn exhausted_is_retried_only_with_retry_info() {
     let plain = failed(|| Status::resource_exhausted("full")).await;
     let message = "gRPC ResourceExhausted: full".to_owned();
-    assert_eq!(plain, Attempt::Refused { code: ExportCode::ResourceExhausted, message: message.clone() });
+    assert_eq!(
+        plain,
+        ExportResult::Permanent { code: ExportStatus::ResourceExhausted, message: message.clone() }
+    );
     let after = Some(Duration::from_millis(2500));
     let told = failed(move || {
         let details = ErrorDetails::with_retry_info(after);
@@ -80,22 +88,30 @@ async fn exhausted_is_retried_only_with_retry_info() {
     .await;
     assert_eq!(
         told,
-        Attempt::Retry { code: ExportCode::ResourceExhausted, may_have_arrived: false, after, message }
+        ExportResult::Retryable {
+            code: ExportStatus::ResourceExhausted,
+            maybe_delivered: false,
+            after,
+            message
+        }
     );
 }
 
 #[tokio::test]
 async fn invalid_argument_is_refused() {
-    let attempt = failed(|| Status::invalid_argument("bad")).await;
+    let result = failed(|| Status::invalid_argument("bad")).await;
     let message = "gRPC InvalidArgument: bad".to_owned();
-    assert_eq!(attempt, Attempt::Refused { code: ExportCode::InvalidArgument, message });
+    assert_eq!(result, ExportResult::Permanent { code: ExportStatus::InvalidArgument, message });
 }
 
 #[tokio::test]
 async fn an_unknown_service_is_refused() {
     let receiver = receiver::grpc(None, |_| None).await;
-    let attempt = Client::new(&receiver.endpoint(), Signal::Metrics).unwrap().send(request(1)).await;
-    assert!(matches!(attempt, Attempt::Refused { code: ExportCode::Unimplemented, .. }), "{attempt:?}");
+    let result = Client::new(&receiver.endpoint(), ExportSignal::Metrics).unwrap().send(request(1)).await;
+    assert!(
+        matches!(result, ExportResult::Permanent { code: ExportStatus::Unimplemented, .. }),
+        "{result:?}"
+    );
 }
 
 #[tokio::test]
@@ -103,26 +119,31 @@ async fn silence_is_a_timeout() {
     let receiver = receiver::grpc(None, |_| None).await;
     let mut endpoint = receiver.endpoint();
     endpoint.timeout = Duration::from_millis(50);
-    let attempt = Client::new(&endpoint, Signal::Logs).unwrap().send(request(1)).await;
+    let result = Client::new(&endpoint, ExportSignal::Logs).unwrap().send(request(1)).await;
     assert!(
-        matches!(attempt, Attempt::Retry { code: ExportCode::Timeout, may_have_arrived: true, .. }),
-        "{attempt:?}"
+        matches!(result, ExportResult::Retryable { code: ExportStatus::Timeout, maybe_delivered: true, .. }),
+        "{result:?}"
     );
 }
 
 #[tokio::test]
 async fn a_stream_that_breaks_off_is_broken() {
-    let attempt = no_grpc(|_| Reply::CutOff).await;
-    assert!(matches!(attempt, Attempt::Retry { code: ExportCode::Broken, .. }), "{attempt:?}");
+    let result = no_grpc(|_| Reply::CutOff).await;
+    assert!(
+        matches!(result, ExportResult::Retryable { code: ExportStatus::ConnectionLost, .. }),
+        "{result:?}"
+    );
 }
 
 #[tokio::test]
 async fn a_proxys_answer_counts_as_http() {
     let gone = no_grpc(|_| Reply::Answer(404, &[], Vec::new())).await;
-    assert!(matches!(gone, Attempt::Refused { code: ExportCode::Unimplemented, .. }), "{gone:?}");
+    assert!(matches!(gone, ExportResult::Permanent { code: ExportStatus::Unimplemented, .. }), "{gone:?}");
     let busy = no_grpc(|_| Reply::Answer(503, &[("retry-after", "3")], Vec::new())).await;
     let after = Some(Duration::from_secs(3));
-    assert!(matches!(busy, Attempt::Retry { code: ExportCode::Unavailable, after: a, .. } if a == after));
+    assert!(
+        matches!(busy, ExportResult::Retryable { code: ExportStatus::Unavailable, after: a, .. } if a == after)
+    );
     let odd = no_grpc(|_| Reply::ok()).await;
-    assert!(matches!(odd, Attempt::Retry { code: ExportCode::Broken, .. }), "{odd:?}");
+    assert!(matches!(odd, ExportResult::Retryable { code: ExportStatus::ConnectionLost, .. }), "{odd:?}");
 }

@@ -4,16 +4,16 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::export::otlp::client::Attempt;
-use crate::outcome::ExportCode;
+use crate::export::otlp::client::ExportResult;
+use crate::outcome::ExportStatus;
 
 /// The state of one export.
 #[derive(Debug, Default)]
-pub struct Health {
+pub struct ExportHealth {
     failing_since: Mutex<Option<Instant>>,
 }
 
-impl Health {
+impl ExportHealth {
     /// The first failure since the last success; `None` while the export works or has not been tried.
     pub fn failing_since(&self) -> Option<Instant> {
         *self.failing_since.lock()
@@ -23,13 +23,15 @@ impl Health {
     ///
     /// A request that is itself at fault says nothing about the way to the collector, in either
     /// direction: one bad batch must not make the daemon unready until the next event comes.
-    pub fn note(&self, attempt: &Attempt) -> Option<Duration> {
-        match attempt {
-            Attempt::Taken | Attempt::Partial { .. } => {
+    pub fn record(&self, result: &ExportResult) -> Option<Duration> {
+        match result {
+            ExportResult::Accepted | ExportResult::PartialSuccess { .. } => {
                 self.failing_since.lock().take().map(|since| since.elapsed())
             }
-            Attempt::Refused { code: ExportCode::InvalidArgument | ExportCode::TooLarge, .. } => None,
-            Attempt::Retry { .. } | Attempt::Refused { .. } => {
+            ExportResult::Permanent {
+                code: ExportStatus::InvalidArgument | ExportStatus::TooLarge, ..
+            } => None,
+            ExportResult::Retryable { .. } | ExportResult::Permanent { .. } => {
                 self.failing_since.lock().get_or_insert_with(Instant::now);
                 None
             }
@@ -41,27 +43,27 @@ impl Health {
 mod tests {
     use super::*;
 
-    fn refused(code: ExportCode) -> Attempt {
-        Attempt::Refused { code, message: String::new() }
+    fn refused(code: ExportStatus) -> ExportResult {
+        ExportResult::Permanent { code, message: String::new() }
     }
 
     #[test]
     fn the_first_failure_counts_until_a_success() {
-        let health = Health::default();
-        health.note(&refused(ExportCode::Unauthenticated));
+        let health = ExportHealth::default();
+        health.record(&refused(ExportStatus::Unauthenticated));
         let first = health.failing_since();
         assert!(first.is_some());
-        health.note(&refused(ExportCode::Unavailable));
+        health.record(&refused(ExportStatus::Unavailable));
         assert_eq!(health.failing_since(), first);
-        assert!(health.note(&Attempt::Taken).is_some());
+        assert!(health.record(&ExportResult::Accepted).is_some());
         assert_eq!(health.failing_since(), None);
-        assert!(health.note(&Attempt::Taken).is_none());
+        assert!(health.record(&ExportResult::Accepted).is_none());
     }
 
     #[test]
     fn a_bad_request_is_no_outage() {
-        let health = Health::default();
-        health.note(&refused(ExportCode::InvalidArgument));
+        let health = ExportHealth::default();
+        health.record(&refused(ExportStatus::InvalidArgument));
         assert_eq!(health.failing_since(), None);
     }
 }

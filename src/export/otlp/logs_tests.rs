@@ -12,13 +12,13 @@ use super::*;
 use crate::config::settings::{self, Endpoint, Protocol};
 use crate::export::otlp::queue::MAX_BATCH_BYTES;
 use crate::export::otlp::receiver::{self, Reply, partial, until};
-use crate::outcome::{ExportCode, Place};
+use crate::outcome::{ExportStatus, PendingState};
 
 pub(super) const FAR: Duration = Duration::from_secs(60);
 
 pub(super) struct Running {
-    pub(super) logs: Logs,
-    pub(super) own: Arc<OwnMetrics>,
+    pub(super) logs: LogExporter,
+    pub(super) self_metrics: Arc<SelfMetrics>,
     taken: AtomicUsize,
 }
 
@@ -32,33 +32,36 @@ impl Running {
         memory_bytes: usize,
         spool: Option<settings::Spool>,
     ) -> Self {
-        let own = Arc::new(OwnMetrics::default());
-        let client = Client::new(endpoint, Signal::Logs).unwrap();
-        let frame = Frame::new(&Resource::default());
+        let self_metrics = Arc::new(SelfMetrics::default());
+        let client = Client::new(endpoint, ExportSignal::Logs).unwrap();
+        let encoder = LogRequestEncoder::new(&Resource::default());
         let delivery = Delivery { memory_bytes, shutdown_timeout: FAR, spool };
-        let backoff = Backoff { base: Duration::from_millis(5), cap: Duration::from_millis(20) };
-        let logs = Logs::start_with(client, frame, &delivery, Arc::clone(&own), backoff).unwrap();
-        Running { logs, own, taken: AtomicUsize::new(0) }
+        let retry_policy =
+            RetryPolicy { initial_backoff: Duration::from_millis(5), max_backoff: Duration::from_millis(20) };
+        let logs =
+            LogExporter::start_with(client, encoder, &delivery, Arc::clone(&self_metrics), retry_policy)
+                .unwrap();
+        Running { logs, self_metrics, taken: AtomicUsize::new(0) }
     }
 
     pub(super) fn push(&self, count: usize) {
         let (bytes, ends) = receiver::records(count);
-        self.logs.queue().push(&bytes, &ends);
+        self.logs.queue().offer(&bytes, &ends);
         self.taken.fetch_add(count, Ordering::Relaxed);
     }
 
     /// One event that is as large as this.
     fn push_bytes(&self, record: &[u8]) {
-        self.logs.queue().push(record, &[record.len() as u32]);
+        self.logs.queue().offer(record, &[record.len() as u32]);
         self.taken.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn fate(&self, fate: Fate) -> u64 {
-        self.own.events(Exporter::Otlp, fate)
+    pub(super) fn outcome(&self, outcome: EventOutcome) -> u64 {
+        self.self_metrics.events(ExporterId::Otlp, outcome)
     }
 
-    pub(super) fn tries(&self, code: ExportCode) -> u64 {
-        self.own.export_requests(Signal::Logs, code)
+    pub(super) fn tries(&self, code: ExportStatus) -> u64 {
+        self.self_metrics.export_requests(ExportSignal::Logs, code)
     }
 
     pub(super) async fn until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
@@ -67,15 +70,15 @@ impl Running {
     }
 
     pub(super) fn balance(&self) {
-        balance(&self.own, self.taken.load(Ordering::Relaxed));
+        balance(&self.self_metrics, self.taken.load(Ordering::Relaxed));
     }
 
     /// Shuts down; nothing may be pending then but on disk.
-    pub(super) async fn shutdown(self, timeout: Duration) -> (Remainder, Arc<OwnMetrics>) {
+    pub(super) async fn shutdown(self, timeout: Duration) -> (ShutdownSummary, Arc<SelfMetrics>) {
         let remainder = self.logs.shutdown(Instant::now() + timeout).await;
-        let spooled = self.own.pending(Exporter::Otlp, Place::Spool);
-        assert_eq!(balance(&self.own, self.taken.load(Ordering::Relaxed)), spooled);
-        (remainder, self.own)
+        let spooled = self.self_metrics.pending(ExporterId::Otlp, PendingState::Spool);
+        assert_eq!(balance(&self.self_metrics, self.taken.load(Ordering::Relaxed)), spooled);
+        (remainder, self.self_metrics)
     }
 
     /// Events pushed so far.
@@ -85,7 +88,7 @@ impl Running {
 
     /// Bytes of memory that events hold.
     pub(super) fn held(&self) -> usize {
-        self.logs.outbox.queue().held()
+        self.logs.buffer.queue().bytes_in_use()
     }
 }
 
@@ -94,16 +97,18 @@ pub(super) async fn push_until_dropped(running: &Running) {
     running
         .until("no room", |running| {
             running.push(100);
-            running.fate(Fate::DroppedQueueFull) > 100
+            running.outcome(EventOutcome::DroppedQueueFull) > 100
         })
         .await;
 }
 
 /// Checks that what was taken has a fate or is pending. Gives what is pending.
-fn balance(own: &OwnMetrics, taken: usize) -> i64 {
-    let fates: u64 = Fate::ALL.iter().map(|fate| own.events(Exporter::Otlp, *fate)).sum();
-    let pending: i64 = Place::ALL.iter().map(|place| own.pending(Exporter::Otlp, *place)).sum();
-    assert_eq!(fates as i64 + pending, taken as i64);
+fn balance(self_metrics: &SelfMetrics, taken: usize) -> i64 {
+    let outcomes: u64 =
+        EventOutcome::ALL.iter().map(|outcome| self_metrics.events(ExporterId::Otlp, *outcome)).sum();
+    let pending: i64 =
+        PendingState::ALL.iter().map(|state| self_metrics.pending(ExporterId::Otlp, *state)).sum();
+    assert_eq!(outcomes as i64 + pending, taken as i64);
     pending
 }
 
@@ -113,10 +118,10 @@ async fn events_are_delivered_once() {
     let running = Running::start(&receiver.endpoint(), 1 << 20);
     running.push(600);
     running.push(500);
-    running.until("all delivered", |r| r.fate(Fate::Delivered) == 1100).await;
+    running.until("all delivered", |r| r.outcome(EventOutcome::Delivered) == 1100).await;
     assert_eq!(receiver.log.records().len(), 1100);
-    assert_eq!(running.tries(ExportCode::Ok), 3);
-    assert_eq!(running.shutdown(FAR).await.0, Remainder { spooled: 0, dropped: 0 });
+    assert_eq!(running.tries(ExportStatus::Ok), 3);
+    assert_eq!(running.shutdown(FAR).await.0, ShutdownSummary { spooled: 0, dropped: 0 });
 }
 
 #[tokio::test]
@@ -124,8 +129,12 @@ async fn what_is_refused_in_part_is_counted_in_part() {
     let receiver = receiver::http(None, |_| Reply::Answer(200, &[], partial(2, "old").encode_to_vec())).await;
     let running = Running::start(&receiver.endpoint(), 1 << 20);
     running.push(512);
-    running.until("settled", |r| r.fate(Fate::Delivered) == 510 && r.fate(Fate::Rejected) == 2).await;
-    assert_eq!(running.tries(ExportCode::PartialSuccess), 1);
+    running
+        .until("settled", |r| {
+            r.outcome(EventOutcome::Delivered) == 510 && r.outcome(EventOutcome::Rejected) == 2
+        })
+        .await;
+    assert_eq!(running.tries(ExportStatus::PartialSuccess), 1);
 }
 
 #[tokio::test]
@@ -133,7 +142,7 @@ async fn a_collector_cannot_refuse_more_than_it_got() {
     let receiver = receiver::grpc(None, |_| Some(Ok(partial(i64::MAX, "")))).await;
     let running = Running::start(&receiver.endpoint(), 1 << 20);
     running.push(512);
-    running.until("settled", |r| r.fate(Fate::Rejected) == 512).await;
+    running.until("settled", |r| r.outcome(EventOutcome::Rejected) == 512).await;
 }
 
 #[tokio::test]
@@ -141,7 +150,7 @@ async fn what_is_refused_is_not_sent_again() {
     let receiver = receiver::http(None, |_| Reply::Answer(400, &[], Vec::new())).await;
     let running = Running::start(&receiver.endpoint(), 1 << 20);
     running.push(512);
-    running.until("refused", |r| r.fate(Fate::Rejected) == 512).await;
+    running.until("refused", |r| r.outcome(EventOutcome::Rejected) == 512).await;
     assert_eq!(running.logs.health().failing_since(), None);
     running.shutdown(FAR).await;
     assert_eq!(receiver.log.len(), 1);
@@ -152,7 +161,7 @@ async fn a_refusal_of_the_daemon_itself_makes_it_unready() {
     let receiver = receiver::http(None, |_| Reply::Answer(401, &[], Vec::new())).await;
     let running = Running::start(&receiver.endpoint(), 1 << 20);
     running.push(512);
-    running.until("refused", |r| r.fate(Fate::Rejected) == 512).await;
+    running.until("refused", |r| r.outcome(EventOutcome::Rejected) == 512).await;
     assert!(running.logs.health().failing_since().is_some());
 }
 
@@ -169,9 +178,9 @@ async fn trouble_of_every_kind_passes_without_loss() {
     let endpoint = Endpoint { timeout: Duration::from_millis(300), ..receiver.endpoint() };
     let running = Running::start(&endpoint, 1 << 20);
     running.push(512);
-    running.until("delivered", |r| r.fate(Fate::Delivered) == 512).await;
-    use ExportCode::{Broken, Ok, ResourceExhausted, Timeout, Unavailable};
-    for code in [Unavailable, ResourceExhausted, Broken, Timeout, Ok] {
+    running.until("delivered", |r| r.outcome(EventOutcome::Delivered) == 512).await;
+    use ExportStatus::{ConnectionLost, Ok, ResourceExhausted, Timeout, Unavailable};
+    for code in [Unavailable, ResourceExhausted, ConnectionLost, Timeout, Ok] {
         assert_eq!(running.tries(code), 1, "{code:?}");
     }
     assert_eq!(receiver.log.len(), 5);
@@ -189,34 +198,34 @@ async fn trouble_over_grpc_passes_without_loss() {
     .await;
     let running = Running::start(&receiver.endpoint(), 1 << 20);
     running.push(512);
-    running.until("delivered", |r| r.fate(Fate::Delivered) == 512).await;
-    assert_eq!((running.tries(ExportCode::Unavailable), running.tries(ExportCode::Other)), (1, 1));
+    running.until("delivered", |r| r.outcome(EventOutcome::Delivered) == 512).await;
+    assert_eq!((running.tries(ExportStatus::Unavailable), running.tries(ExportStatus::Other)), (1, 1));
 }
 
 #[tokio::test]
 async fn an_outage_costs_only_what_memory_cannot_hold() {
-    let address = receiver::nobody().await;
+    let address = receiver::unused_address().await;
     let (bytes, _) = receiver::records(512);
     let running = Running::start(&receiver::endpoint(address, Protocol::HttpProtobuf), 3 * bytes.len());
     for _ in 0..4 {
         running.push(512);
     }
-    running.until("tried", |r| r.tries(ExportCode::Connect) >= 6).await;
-    assert_eq!(running.fate(Fate::DroppedQueueFull), 512);
+    running.until("tried", |r| r.tries(ExportStatus::Connect) >= 6).await;
+    assert_eq!(running.outcome(EventOutcome::DroppedQueueFull), 512);
     assert!(running.logs.health().failing_since().is_some());
-    let receiver = receiver::http_on(TcpListener::bind(address).await.unwrap(), None, |_| Reply::ok());
-    running.until("delivered", |r| r.fate(Fate::Delivered) == 3 * 512).await;
+    let receiver = receiver::http_at(TcpListener::bind(address).await.unwrap(), None, |_| Reply::ok());
+    running.until("delivered", |r| r.outcome(EventOutcome::Delivered) == 3 * 512).await;
     assert_eq!(running.logs.health().failing_since(), None);
     assert_eq!(receiver.log.records().len(), 3 * 512);
     running.push(512);
-    running.until("memory is free again", |r| r.fate(Fate::Delivered) == 4 * 512).await;
+    running.until("memory is free again", |r| r.outcome(EventOutcome::Delivered) == 4 * 512).await;
 }
 
 #[tokio::test]
 async fn parcels_that_always_fail_hold_up_no_other() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    // Such a parcel is one that a proxy finds too large, say, and more of them than there are senders.
-    let receiver = receiver::http_by(listener, None, |_, message| match message.len() > 100_000 {
+    // Such a batch is one that a proxy finds too large, say, and more of them than there are workers.
+    let receiver = receiver::http_with(listener, None, |_, message| match message.len() > 100_000 {
         true => Reply::Answer(503, &[], Vec::new()),
         false => Reply::ok(),
     });
@@ -226,8 +235,8 @@ async fn parcels_that_always_fail_hold_up_no_other() {
         running.push(512);
     }
     let good = 2 * MAX_IN_FLIGHT as u64 * 512;
-    running.until("the others", |r| r.fate(Fate::Delivered) == good).await;
-    assert!(running.tries(ExportCode::Unavailable) >= 2 * MAX_IN_FLIGHT as u64);
+    running.until("the others", |r| r.outcome(EventOutcome::Delivered) == good).await;
+    assert!(running.tries(ExportStatus::Unavailable) >= 2 * MAX_IN_FLIGHT as u64);
 }
 
 #[tokio::test]
@@ -239,11 +248,11 @@ async fn at_most_four_requests_are_in_flight() {
     }
     until("four requests", || receiver.log.len() == MAX_IN_FLIGHT).await;
     running.balance();
-    assert_eq!(running.own.pending(Exporter::Otlp, Place::InFlight), 4 * 512);
-    assert_eq!(running.own.pending(Exporter::Otlp, Place::Memory), 2 * 512);
+    assert_eq!(running.self_metrics.pending(ExporterId::Otlp, PendingState::InFlight), 4 * 512);
+    assert_eq!(running.self_metrics.pending(ExporterId::Otlp, PendingState::Memory), 2 * 512);
     let start = Instant::now();
     let (remainder, _own) = running.shutdown(Duration::from_millis(100)).await;
-    assert_eq!(remainder, Remainder { spooled: 0, dropped: 6 * 512 });
+    assert_eq!(remainder, ShutdownSummary { spooled: 0, dropped: 6 * 512 });
     assert!(start.elapsed() < Duration::from_secs(5));
     assert_eq!(receiver.log.len(), MAX_IN_FLIGHT);
 }
@@ -254,9 +263,9 @@ async fn shutdown_sends_what_is_there_without_waiting_for_more() {
     let running = Running::start(&receiver.endpoint(), 1 << 20);
     running.push(3);
     let start = Instant::now();
-    let (remainder, own) = running.shutdown(FAR).await;
+    let (remainder, self_metrics) = running.shutdown(FAR).await;
     assert!(start.elapsed() < crate::export::otlp::queue::MAX_BATCH_AGE);
-    assert_eq!((remainder.dropped, own.events(Exporter::Otlp, Fate::Delivered)), (0, 3));
+    assert_eq!((remainder.dropped, self_metrics.events(ExporterId::Otlp, EventOutcome::Delivered)), (0, 3));
 }
 
 #[tokio::test]
@@ -269,32 +278,32 @@ async fn shutdown_ends_a_long_wait_and_tries_again() {
     .await;
     let running = Running::start(&receiver.endpoint(), 1 << 20);
     running.push(512);
-    running.until("tried", |r| r.tries(ExportCode::Unavailable) == 1).await;
-    let (remainder, own) = running.shutdown(FAR).await;
-    assert_eq!((remainder.dropped, own.events(Exporter::Otlp, Fate::Delivered)), (0, 512));
+    running.until("tried", |r| r.tries(ExportStatus::Unavailable) == 1).await;
+    let (remainder, self_metrics) = running.shutdown(FAR).await;
+    assert_eq!((remainder.dropped, self_metrics.events(ExporterId::Otlp, EventOutcome::Delivered)), (0, 512));
     assert_eq!(receiver.log.len(), 3);
 }
 
 #[tokio::test]
 async fn shutdown_gives_up_at_the_deadline() {
-    let endpoint = receiver::endpoint(receiver::nobody().await, Protocol::Grpc);
+    let endpoint = receiver::endpoint(receiver::unused_address().await, Protocol::Grpc);
     let running = Running::start(&endpoint, 1 << 20);
     running.push(1000);
     let start = Instant::now();
     let (remainder, _own) = running.shutdown(Duration::from_millis(300)).await;
-    assert_eq!(remainder, Remainder { spooled: 0, dropped: 1000 });
+    assert_eq!(remainder, ShutdownSummary { spooled: 0, dropped: 1000 });
     assert!((Duration::from_millis(300)..Duration::from_secs(5)).contains(&start.elapsed()));
 }
 
 #[tokio::test]
 async fn an_owner_that_vanishes_leaves_balanced_books() {
-    let endpoint = receiver::endpoint(receiver::nobody().await, Protocol::HttpProtobuf);
+    let endpoint = receiver::endpoint(receiver::unused_address().await, Protocol::HttpProtobuf);
     let running = Running::start(&endpoint, 1 << 20);
     running.push(600);
-    let own = Arc::clone(&running.own);
+    let self_metrics = Arc::clone(&running.self_metrics);
     drop(running);
-    until("settled", || own.events(Exporter::Otlp, Fate::DroppedShutdown) == 600).await;
-    assert_eq!(balance(&own, 600), 0);
+    until("settled", || self_metrics.events(ExporterId::Otlp, EventOutcome::DroppedShutdown) == 600).await;
+    assert_eq!(balance(&self_metrics, 600), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -314,12 +323,15 @@ async fn the_books_balance_under_load_and_trouble() {
             threads.spawn(move || (0..2000).for_each(|upload| running.push((upload + thread) % 7)));
         }
     });
-    let (remainder, own) = running.shutdown(FAR).await;
+    let (remainder, self_metrics) = running.shutdown(FAR).await;
     assert_eq!(remainder.dropped, 0);
-    let fate = |fate| own.events(Exporter::Otlp, fate);
-    assert!(fate(Fate::Delivered) > 0 && fate(Fate::Rejected) > 0);
+    let outcome = |outcome| self_metrics.events(ExporterId::Otlp, outcome);
+    assert!(outcome(EventOutcome::Delivered) > 0 && outcome(EventOutcome::Rejected) > 0);
     // The receiver saw each event at least once, and again for every try that it did not answer well.
-    assert!(receiver.log.records().len() as u64 >= fate(Fate::Delivered) + fate(Fate::Rejected));
+    assert!(
+        receiver.log.records().len() as u64
+            >= outcome(EventOutcome::Delivered) + outcome(EventOutcome::Rejected)
+    );
 }
 
 /// Collects the lines that are logged on this thread.
@@ -349,7 +361,7 @@ async fn a_refusal_is_logged_once_with_its_reason() {
     let receiver = receiver::http(None, move |_| Reply::Answer(400, headers, b"no\x1b[1m".to_vec())).await;
     let running = Running::start(&receiver.endpoint(), 1 << 20);
     running.push(3 * 512);
-    running.until("refused", |r| r.fate(Fate::Rejected) == 3 * 512).await;
+    running.until("refused", |r| r.outcome(EventOutcome::Rejected) == 3 * 512).await;
     let logged = String::from_utf8(lines.0.lock().clone()).unwrap();
     assert_eq!(logged.matches("the collector refuses events for good").count(), 1, "{logged}");
     assert!(logged.contains("events=512") && logged.contains("HTTP 400 Bad Request: no"), "{logged}");

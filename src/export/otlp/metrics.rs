@@ -1,4 +1,4 @@
-//! The table as OTLP metrics: the same series with the same values as the scrape, cumulative since each
+//! The registry as OTLP metrics: the same series with the same values as the scrape, cumulative since each
 //! series' birth. An OTLP name is the Prometheus name with dots and without `_total` and unit, so that
 //! Prometheus' own translation leads back to it.
 //! <https://opentelemetry.io/docs/specs/otel/compatibility/prometheus_and_openmetrics/>
@@ -14,20 +14,20 @@ use prost::Message;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
-use told::Tell;
+use told::Checkpoint;
 
 use crate::clock;
-use crate::diagnostics::throttle::Throttle;
-use crate::export::otlp::client::{Attempt, Client};
+use crate::diagnostics::throttle::LogThrottle;
+use crate::export::otlp::client::{Client, ExportResult};
 use crate::export::otlp::frame::scope;
-use crate::export::otlp::health::Health;
-use crate::outcome::{ExportCode, Signal};
-use crate::table::Table;
+use crate::export::otlp::health::ExportHealth;
+use crate::outcome::{ExportSignal, ExportStatus};
+use crate::table::Registry;
 
 mod points;
 mod told;
 
-pub use told::Telling;
+pub use told::TemporalityState;
 
 /// Largest request, in bytes. A default gRPC receiver takes 4 MiB.
 const MAX_REQUEST: usize = 2 << 20;
@@ -36,60 +36,61 @@ const LOG_INTERVAL: Duration = Duration::from_secs(30);
 
 /// The running export of metrics.
 #[derive(Debug)]
-pub struct Metrics {
-    health: Arc<Health>,
+pub struct MetricExporter {
+    health: Arc<ExportHealth>,
     stop: watch::Sender<Option<Instant>>,
     task: JoinHandle<()>,
 }
 
-struct Exporter {
+struct Worker {
     client: Client,
-    source: Source,
+    builder: RequestBuilder,
     /// Differences that may or may not have arrived. They are sent again byte by byte, so that a
     /// collector can tell that it has them, and nothing new is told before they are.
-    unsure: Vec<Request>,
-    health: Arc<Health>,
-    failures: Throttle,
+    unacknowledged: Vec<MetricsRequest>,
+    health: Arc<ExportHealth>,
+    failures: LogThrottle,
 }
 
 /// What requests are made of. Its clones share what is large.
 #[derive(Clone)]
-struct Source {
+struct RequestBuilder {
     resource: Arc<Resource>,
-    table: Arc<Table>,
-    telling: Telling,
+    registry: Arc<Registry>,
+    temporality: TemporalityState,
     /// Largest request, in bytes.
     max_request: usize,
 }
 
 /// An encoded request.
-struct Request {
+struct MetricsRequest {
     bytes: Bytes,
-    tells: Vec<Tell>,
+    checkpoints: Vec<Checkpoint>,
 }
 
-impl Metrics {
+impl MetricExporter {
     /// Starts the export, in the current Tokio runtime: one every `interval`, and one at the end.
     pub fn start(
         client: Client,
         resource: Resource,
         interval: Duration,
-        table: Arc<Table>,
-        telling: Telling,
-    ) -> Metrics {
-        let health = Arc::new(Health::default());
-        let failures = Throttle::new(LOG_INTERVAL, |tries| {
+        registry: Arc<Registry>,
+        temporality: TemporalityState,
+    ) -> MetricExporter {
+        let health = Arc::new(ExportHealth::default());
+        let failures = LogThrottle::new(LOG_INTERVAL, |tries| {
             tracing::warn!(tries, "more tries to deliver metrics failed");
         });
-        let source = Source { resource: Arc::new(resource), table, telling, max_request: MAX_REQUEST };
-        let exporter = Exporter { client, source, unsure: Vec::new(), health: health.clone(), failures };
+        let builder =
+            RequestBuilder { resource: Arc::new(resource), registry, temporality, max_request: MAX_REQUEST };
+        let worker = Worker { client, builder, unacknowledged: Vec::new(), health: health.clone(), failures };
         let (stop, stopped) = watch::channel(None);
-        let task = tokio::spawn(exporter.run(interval, stopped));
-        Metrics { health, stop, task }
+        let task = tokio::spawn(worker.run(interval, stopped));
+        MetricExporter { health, stop, task }
     }
 
     /// Since when the export fails, for readiness.
-    pub fn health(&self) -> Arc<Health> {
+    pub fn health(&self) -> Arc<ExportHealth> {
         self.health.clone()
     }
 
@@ -101,7 +102,7 @@ impl Metrics {
     }
 }
 
-impl Exporter {
+impl Worker {
     async fn run(mut self, interval: Duration, mut stop: watch::Receiver<Option<Instant>>) {
         let mut ticks = tokio::time::interval(interval);
         // The ticks that an outage took are not made up for: one export tells all that they would have.
@@ -118,8 +119,8 @@ impl Exporter {
 
     async fn export_last(&mut self) {
         self.export().await;
-        if !self.unsure.is_empty() {
-            let requests = self.unsure.len();
+        if !self.unacknowledged.is_empty() {
+            let requests = self.unacknowledged.len();
             tracing::warn!(
                 requests,
                 "the last differences of metrics may not have arrived, and are given up"
@@ -130,51 +131,62 @@ impl Exporter {
     /// One export. Cumulative values that fail are not sent again: the next export tells everything that
     /// this one would have. Differences are, if they may have arrived.
     async fn export(&mut self) {
-        for request in std::mem::take(&mut self.unsure) {
+        for request in std::mem::take(&mut self.unacknowledged) {
             self.send(request, true).await;
         }
-        if self.unsure.is_empty() {
-            let source = self.source.clone();
-            // A large table takes a while, and uploads have to be answered meanwhile. Should it panic,
+        if self.unacknowledged.is_empty() {
+            let builder = self.builder.clone();
+            // A large registry takes a while, and uploads have to be answered meanwhile. Should it panic,
             // the next export tells what this one would have.
-            let requests = tokio::task::spawn_blocking(move || source.requests()).await.unwrap_or_default();
+            let requests =
+                tokio::task::spawn_blocking(move || builder.build_requests()).await.unwrap_or_default();
             for request in requests {
                 self.send(request, false).await;
             }
         }
     }
 
-    /// `again`: it may have arrived before.
-    async fn send(&mut self, request: Request, again: bool) {
+    /// `is_retry`: it may have arrived before.
+    async fn send(&mut self, request: MetricsRequest, is_retry: bool) {
         let started = Instant::now();
-        let attempt = self.client.send(request.bytes.clone()).await;
-        self.source.table.own.export_request(Signal::Metrics, attempt.code(), started.elapsed());
-        self.health.note(&attempt);
-        if let Attempt::Partial { message, .. }
-        | Attempt::Retry { message, .. }
-        | Attempt::Refused { message, .. } = &attempt
+        let result = self.client.send(request.bytes.clone()).await;
+        self.builder.registry.self_metrics.export_request(
+            ExportSignal::Metrics,
+            result.code(),
+            started.elapsed(),
+        );
+        self.health.record(&result);
+        if let ExportResult::PartialSuccess { message, .. }
+        | ExportResult::Retryable { message, .. }
+        | ExportResult::Permanent { message, .. } = &result
         {
-            self.complain(&attempt, message);
+            self.log_failure(&result, message);
         }
-        match attempt {
+        match result {
             // What the collector refuses of it, it would refuse again.
-            Attempt::Taken | Attempt::Partial { .. } => self.source.telling.note(request.tells),
-            Attempt::Refused { code: ExportCode::InvalidArgument, .. } if again => self.give_up(request),
-            Attempt::Retry { may_have_arrived: true, .. } if !request.tells.is_empty() => {
-                self.unsure.push(request);
+            ExportResult::Accepted | ExportResult::PartialSuccess { .. } => {
+                self.builder.temporality.commit(request.checkpoints)
+            }
+            ExportResult::Permanent { code: ExportStatus::InvalidArgument, .. } if is_retry => {
+                self.abandon(request)
+            }
+            ExportResult::Retryable { maybe_delivered: true, .. } if !request.checkpoints.is_empty() => {
+                self.unacknowledged.push(request);
             }
             // Whatever this answer means, it does not say what became of the first try.
-            Attempt::Retry { .. } | Attempt::Refused { .. } if again => self.unsure.push(request),
+            ExportResult::Retryable { .. } | ExportResult::Permanent { .. } if is_retry => {
+                self.unacknowledged.push(request)
+            }
             // What has not arrived becomes part of the next difference.
-            Attempt::Retry { .. } | Attempt::Refused { .. } => {}
+            ExportResult::Retryable { .. } | ExportResult::Permanent { .. } => {}
         }
     }
 
     /// A request that may have arrived is not wanted again: for being there already, more likely than
     /// not. So it counts as told, and if it was not there, that interval is lost.
-    fn give_up(&self, request: Request) {
-        let series = request.tells.len();
-        self.source.telling.note(request.tells);
+    fn abandon(&self, request: MetricsRequest) {
+        let series = request.checkpoints.len();
+        self.builder.temporality.commit(request.checkpoints);
         tracing::warn!(
             series,
             "differences of metrics that may have arrived are refused now, and are not sent again: the \
@@ -182,41 +194,41 @@ impl Exporter {
         );
     }
 
-    fn complain(&self, attempt: &Attempt, reason: &str) {
-        if let Some(tries) = self.failures.admit(1) {
-            let code = attempt.code().as_str();
+    fn log_failure(&self, result: &ExportResult, reason: &str) {
+        if let Some(tries) = self.failures.record(1) {
+            let code = result.code().as_str();
             tracing::warn!(code, tries, reason, "metrics are not delivered");
         }
     }
 }
 
-impl Source {
-    /// The whole table as requests of bounded size.
-    fn requests(&self) -> Vec<Request> {
-        let Source { resource, table, telling, max_request } = self;
+impl RequestBuilder {
+    /// The whole registry as requests of bounded size.
+    fn build_requests(&self) -> Vec<MetricsRequest> {
+        let RequestBuilder { resource, registry, temporality, max_request } = self;
         let now = crate::event::otlp::unix_nanos(clock::now());
-        let room = room(*max_request, resource);
+        let budget = metrics_budget(*max_request, resource);
         let mut requests = Vec::new();
-        let (mut metrics, mut tells, mut size) = (Vec::new(), Vec::new(), 0);
-        for part in points::parts(table, telling, now, room) {
-            let length = part.metric.encoded_len() + 8;
-            if size + length > room && !metrics.is_empty() {
+        let (mut metrics, mut checkpoints, mut size) = (Vec::new(), Vec::new(), 0);
+        for chunk in points::build_metrics(registry, temporality, now, budget) {
+            let length = chunk.metric.encoded_len() + 8;
+            if size + length > budget && !metrics.is_empty() {
                 let bytes = encode(resource, std::mem::take(&mut metrics));
-                requests.push(Request { bytes, tells: std::mem::take(&mut tells) });
+                requests.push(MetricsRequest { bytes, checkpoints: std::mem::take(&mut checkpoints) });
                 size = 0;
             }
             size += length;
-            metrics.push(part.metric);
-            tells.extend(part.tells);
+            metrics.push(chunk.metric);
+            checkpoints.extend(chunk.checkpoints);
         }
-        requests.push(Request { bytes: encode(resource, metrics), tells });
+        requests.push(MetricsRequest { bytes: encode(resource, metrics), checkpoints });
         requests
     }
 }
 
 /// What a request leaves to metrics, in bytes. A resource that takes most of it does not make it take
 /// more requests than there are series: such requests are larger.
-fn room(max_request: usize, resource: &Resource) -> usize {
+fn metrics_budget(max_request: usize, resource: &Resource) -> usize {
     max_request.saturating_sub(resource.encoded_len() + 1024).max(max_request / 4)
 }
 
@@ -235,30 +247,35 @@ mod collector_tests;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metric::{Label, Observation, Site};
+    use crate::metric::{Label, Observation, SiteLabel};
 
-    fn source(table: Table) -> Source {
-        let (table, resource) = (Arc::new(table), Arc::default());
-        Source { resource, table, telling: Telling::Cumulative, max_request: MAX_REQUEST }
+    fn builder(registry: Registry) -> RequestBuilder {
+        let (registry, resource) = (Arc::new(registry), Arc::default());
+        RequestBuilder {
+            resource,
+            registry,
+            temporality: TemporalityState::Cumulative,
+            max_request: MAX_REQUEST,
+        }
     }
 
-    fn table_with(sites: usize) -> Table {
-        let table = Table::new(300_000, 0, clock::now());
+    fn registry_with(sites: usize) -> Registry {
+        let registry = Registry::new(300_000, 0, clock::now());
         for site in 0..sites {
-            let labels = [Label::closed("crash"), Label::closed("chrome")];
-            let observation = Observation::one(&crate::kind::REPORTS, labels);
-            table.add(
-                Site::host(&format!("site-{site}.{}.example", "a-rather-long-label".repeat(8))),
+            let labels = [Label::bounded("crash"), Label::bounded("chrome")];
+            let observation = Observation::increment(&crate::kind::REPORTS, labels);
+            registry.add(
+                SiteLabel::host(&format!("site-{site}.{}.example", "a-rather-long-label".repeat(8))),
                 &observation,
                 clock::now(),
                 0,
             );
         }
-        table
+        registry
     }
 
-    fn decoded(requests: &[Request]) -> Vec<Metric> {
-        let decode = |request: &Request| {
+    fn decoded(requests: &[MetricsRequest]) -> Vec<Metric> {
+        let decode = |request: &MetricsRequest| {
             let request = ExportMetricsServiceRequest::decode(&request.bytes[..]).unwrap();
             request.resource_metrics.into_iter().flat_map(|resource| resource.scope_metrics)
         };
@@ -268,7 +285,7 @@ mod tests {
     #[test]
     fn a_large_table_goes_out_in_requests_of_bounded_size() {
         use opentelemetry_proto::tonic::metrics::v1::metric::Data;
-        let requests = source(table_with(10_000)).requests();
+        let requests = builder(registry_with(10_000)).build_requests();
         assert!(requests.len() > 1, "{}", requests.len());
         assert!(requests.iter().all(|request| request.bytes.len() <= MAX_REQUEST));
         let points: usize = decoded(&requests)
@@ -284,7 +301,7 @@ mod tests {
 
     #[test]
     fn every_metric_has_a_name_that_translates_back() {
-        for metric in decoded(&source(table_with(1)).requests()) {
+        for metric in decoded(&builder(registry_with(1)).build_requests()) {
             let plain = |byte: u8| byte.is_ascii_lowercase() || byte == b'.';
             assert!(metric.name.bytes().all(plain) && !metric.name.ends_with("total"), "{}", metric.name);
         }
@@ -295,20 +312,21 @@ mod tests {
         use opentelemetry_proto::tonic::common::v1::KeyValue;
         let attributes = vec![KeyValue { key: "k".repeat(3 << 20), ..KeyValue::default() }];
         let resource = Arc::new(Resource { attributes, ..Resource::default() });
-        let requests = Source { resource, ..source(table_with(100)) }.requests();
+        let requests = RequestBuilder { resource, ..builder(registry_with(100)) }.build_requests();
         assert_eq!(requests.len(), 1);
     }
 
     #[test]
     fn a_series_from_the_future_keeps_its_start() {
-        let (table, born) = (Table::new(10_000, 0, clock::now()), clock::now() + Duration::from_secs(3600));
-        let labels = [Label::closed("crash"), Label::closed("chrome")];
-        let observation = Observation::one(&crate::kind::REPORTS, labels);
-        table.add(Site::host("shop.example"), &observation, born, 0);
-        let source = source(table);
+        let (registry, start_time) =
+            (Registry::new(10_000, 0, clock::now()), clock::now() + Duration::from_secs(3600));
+        let labels = [Label::bounded("crash"), Label::bounded("chrome")];
+        let observation = Observation::increment(&crate::kind::REPORTS, labels);
+        registry.add(SiteLabel::host("shop.example"), &observation, start_time, 0);
+        let builder = builder(registry);
         for _ in 0..2 {
-            let (start, end) = span_of(&source.requests(), "lookout.reports");
-            assert_eq!(start, crate::event::otlp::unix_nanos(born));
+            let (start, end) = span_of(&builder.build_requests(), "lookout.reports");
+            assert_eq!(start, crate::event::otlp::unix_nanos(start_time));
             assert!(end > start);
         }
     }
@@ -321,9 +339,9 @@ mod tests {
         let receiver = receiver::http(None, reply).await;
         let mut endpoint = receiver.endpoint();
         endpoint.timeout = interval * 30;
-        let client = Client::new(&endpoint, Signal::Metrics).unwrap();
-        let Source { table, telling, .. } = source(table_with(1));
-        let metrics = Metrics::start(client, Resource::default(), interval, table, telling);
+        let client = Client::new(&endpoint, ExportSignal::Metrics).unwrap();
+        let RequestBuilder { registry, temporality, .. } = builder(registry_with(1));
+        let metrics = MetricExporter::start(client, Resource::default(), interval, registry, temporality);
         receiver::until("the export after the outage", || receiver.log.len() > 1).await;
         let since = Instant::now();
         tokio::time::sleep(interval * 5).await;
@@ -332,7 +350,7 @@ mod tests {
         metrics.shutdown(Instant::now()).await;
     }
 
-    fn span_of(requests: &[Request], name: &str) -> (u64, u64) {
+    fn span_of(requests: &[MetricsRequest], name: &str) -> (u64, u64) {
         use opentelemetry_proto::tonic::metrics::v1::metric::Data;
         let metric = decoded(requests).into_iter().find(|metric| metric.name == name).unwrap();
         let Some(Data::Sum(sum)) = metric.data else { panic!("{name}") };

@@ -1,6 +1,6 @@
 //! OTLP: what leaves for a collector. Intake encodes every event once and puts the bytes into `queue`,
-//! which closes them into parcels (`parcel`); what memory is not to hold goes to disk (`spool`). From
-//! both (`outbox`), `logs` takes parcels, frames them (`frame`) and sends them through `client` until each
+//! which closes them into batches (`batch`); what memory is not to hold goes to disk (`spool`). From
+//! both (`buffer`), `logs` takes batches, frames them (`frame`) and sends them through `client` until each
 //! event has met exactly one fate (`pending`). Nothing here ever makes intake wait.
 //!
 //! <https://opentelemetry.io/docs/specs/otlp/>

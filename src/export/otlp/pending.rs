@@ -1,4 +1,4 @@
-//! The books of events on their way to the collector balance by construction: events are counted
+//! The accounting of events on their way to the collector balances by construction: events are counted
 //! where they wait by a value that cannot be copied, and that value can only end by giving each of
 //! them a fate, or by leaving them on disk. Forgetting one is not possible, dropping the value is a
 //! fate too.
@@ -6,42 +6,58 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::outcome::{Exporter, Fate, Place};
-use crate::table::own::OwnMetrics;
+use crate::outcome::{EventOutcome, ExporterId, PendingState};
+use crate::table::own::SelfMetrics;
 
 /// Events that wait together, and the bytes of the memory budget that they hold.
 #[derive(Debug)]
-pub struct Pending {
-    own: Arc<OwnMetrics>,
-    held: Arc<AtomicUsize>,
-    exporter: Exporter,
-    place: Place,
+pub struct PendingEvents {
+    self_metrics: Arc<SelfMetrics>,
+    bytes_in_use: Arc<AtomicUsize>,
+    exporter: ExporterId,
+    state: PendingState,
     events: u64,
     bytes: usize,
-    on_disk: bool,
+    persisted: bool,
 }
 
-impl Pending {
-    /// No events yet, in `Place::Memory`. `held` is the sum of bytes held, shared with the budget.
-    pub fn new(own: Arc<OwnMetrics>, held: Arc<AtomicUsize>) -> Self {
-        let exporter = Exporter::Otlp;
-        Pending { own, held, exporter, place: Place::Memory, events: 0, bytes: 0, on_disk: false }
+impl PendingEvents {
+    /// No events yet, in `PendingState::Memory`. `bytes_in_use` is the sum of bytes held, shared with the budget.
+    pub fn new(self_metrics: Arc<SelfMetrics>, bytes_in_use: Arc<AtomicUsize>) -> Self {
+        let exporter = ExporterId::Otlp;
+        PendingEvents {
+            self_metrics,
+            bytes_in_use,
+            exporter,
+            state: PendingState::Memory,
+            events: 0,
+            bytes: 0,
+            persisted: false,
+        }
     }
 
     /// Events of an earlier process that were found on disk.
-    pub fn recovered(own: Arc<OwnMetrics>, events: u64) -> Self {
-        own.spool.recover(events);
-        let (exporter, place) = (Exporter::OtlpRecovered, Place::Spool);
-        let pending = Pending { own, held: Arc::default(), exporter, place, events, bytes: 0, on_disk: true };
-        pending.pend(signed(events));
+    pub fn recovered(self_metrics: Arc<SelfMetrics>, events: u64) -> Self {
+        self_metrics.spool.recover(events);
+        let (exporter, state) = (ExporterId::OtlpRecovered, PendingState::Spool);
+        let pending = PendingEvents {
+            self_metrics,
+            bytes_in_use: Arc::default(),
+            exporter,
+            state,
+            events,
+            bytes: 0,
+            persisted: true,
+        };
+        pending.add_pending(signed(events));
         pending
     }
 
     /// Takes on one event of so many bytes.
     pub fn add(&mut self, bytes: usize) {
-        self.held.fetch_add(bytes, Ordering::Relaxed);
+        self.bytes_in_use.fetch_add(bytes, Ordering::Relaxed);
         self.bytes += bytes;
-        self.pend(1);
+        self.add_pending(1);
         self.events += 1;
     }
 
@@ -56,33 +72,33 @@ impl Pending {
     }
 
     /// From one place to another.
-    pub fn move_to(&mut self, place: Place) {
-        self.pend(-signed(self.events));
-        self.place = place;
-        self.pend(signed(self.events));
+    pub fn transition(&mut self, state: PendingState) {
+        self.add_pending(-signed(self.events));
+        self.state = state;
+        self.add_pending(signed(self.events));
     }
 
     /// From here on they are on disk as well, and outlive this value and the process.
-    pub fn saved(&mut self) {
-        self.on_disk = true;
+    pub fn mark_persisted(&mut self) {
+        self.persisted = true;
     }
 
     /// Gives back the bytes of the memory budget: the events are no longer in memory.
     pub fn release_memory(&mut self) {
-        self.held.fetch_sub(std::mem::take(&mut self.bytes), Ordering::Relaxed);
+        self.bytes_in_use.fetch_sub(std::mem::take(&mut self.bytes), Ordering::Relaxed);
     }
 
     /// Gives a fate to so many of the events, at most to those without one. Gives their number.
-    pub fn settle(&mut self, fate: Fate, events: u64) -> u64 {
+    pub fn finalize(&mut self, outcome: EventOutcome, events: u64) -> u64 {
         let events = events.min(self.events);
-        self.own.event(self.exporter, fate, events);
-        self.pend(-signed(events));
+        self.self_metrics.event(self.exporter, outcome, events);
+        self.add_pending(-signed(events));
         self.events -= events;
         events
     }
 
-    fn pend(&self, events: i64) {
-        self.own.pend(self.exporter, self.place, events);
+    fn add_pending(&self, events: i64) {
+        self.self_metrics.add_pending(self.exporter, self.state, events);
     }
 }
 
@@ -90,14 +106,14 @@ fn signed(events: u64) -> i64 {
     i64::try_from(events).unwrap_or(i64::MAX)
 }
 
-impl Drop for Pending {
+impl Drop for PendingEvents {
     /// Whatever has no fate yet was cut off: by the end of the process, or by a task that was ended.
     /// What is on disk stays pending there.
     fn drop(&mut self) {
-        if self.on_disk {
-            self.move_to(Place::Spool);
+        if self.persisted {
+            self.transition(PendingState::Spool);
         } else {
-            self.settle(Fate::DroppedShutdown, self.events);
+            self.finalize(EventOutcome::DroppedShutdown, self.events);
         }
         self.release_memory();
     }
@@ -108,59 +124,72 @@ mod tests {
     use super::*;
 
     /// What is pending in memory, in flight and in the spool.
-    fn books(own: &OwnMetrics, exporter: Exporter) -> [i64; 3] {
-        [Place::Memory, Place::InFlight, Place::Spool].map(|place| own.pending(exporter, place))
+    fn pending_by_state(self_metrics: &SelfMetrics, exporter: ExporterId) -> [i64; 3] {
+        [PendingState::Memory, PendingState::InFlight, PendingState::Spool]
+            .map(|state| self_metrics.pending(exporter, state))
     }
 
     #[test]
     fn every_event_ends_in_one_fate_and_every_byte_is_given_back() {
-        let (own, held) = (Arc::new(OwnMetrics::default()), Arc::new(AtomicUsize::new(0)));
-        let mut pending = Pending::new(Arc::clone(&own), Arc::clone(&held));
+        let (self_metrics, bytes_in_use) = (Arc::new(SelfMetrics::default()), Arc::new(AtomicUsize::new(0)));
+        let mut pending = PendingEvents::new(Arc::clone(&self_metrics), Arc::clone(&bytes_in_use));
         for _ in 0..5 {
             pending.add(10);
         }
-        assert_eq!((books(&own, Exporter::Otlp), held.load(Ordering::Relaxed)), ([5, 0, 0], 50));
-        pending.move_to(Place::InFlight);
-        assert_eq!(books(&own, Exporter::Otlp), [0, 5, 0]);
-        assert_eq!(pending.settle(Fate::Rejected, 2), 2);
-        assert_eq!(books(&own, Exporter::Otlp), [0, 3, 0]);
+        assert_eq!(
+            (pending_by_state(&self_metrics, ExporterId::Otlp), bytes_in_use.load(Ordering::Relaxed)),
+            ([5, 0, 0], 50)
+        );
+        pending.transition(PendingState::InFlight);
+        assert_eq!(pending_by_state(&self_metrics, ExporterId::Otlp), [0, 5, 0]);
+        assert_eq!(pending.finalize(EventOutcome::Rejected, 2), 2);
+        assert_eq!(pending_by_state(&self_metrics, ExporterId::Otlp), [0, 3, 0]);
         drop(pending);
-        assert_eq!((books(&own, Exporter::Otlp), held.load(Ordering::Relaxed)), ([0; 3], 0));
-        assert_eq!(own.events(Exporter::Otlp, Fate::Rejected), 2);
-        assert_eq!(own.events(Exporter::Otlp, Fate::DroppedShutdown), 3);
+        assert_eq!(
+            (pending_by_state(&self_metrics, ExporterId::Otlp), bytes_in_use.load(Ordering::Relaxed)),
+            ([0; 3], 0)
+        );
+        assert_eq!(self_metrics.events(ExporterId::Otlp, EventOutcome::Rejected), 2);
+        assert_eq!(self_metrics.events(ExporterId::Otlp, EventOutcome::DroppedShutdown), 3);
     }
 
     #[test]
     fn a_collector_cannot_reject_more_than_it_was_sent() {
-        let own = Arc::new(OwnMetrics::default());
-        let mut pending = Pending::new(Arc::clone(&own), Arc::default());
+        let self_metrics = Arc::new(SelfMetrics::default());
+        let mut pending = PendingEvents::new(Arc::clone(&self_metrics), Arc::default());
         pending.add(1);
-        assert_eq!(pending.settle(Fate::Rejected, u64::MAX), 1);
+        assert_eq!(pending.finalize(EventOutcome::Rejected, u64::MAX), 1);
         assert_eq!(pending.events(), 0);
-        assert_eq!(books(&own, Exporter::Otlp), [0; 3]);
+        assert_eq!(pending_by_state(&self_metrics, ExporterId::Otlp), [0; 3]);
     }
 
     #[test]
     fn what_is_on_disk_has_no_fate_when_the_process_ends() {
-        let (own, held) = (Arc::new(OwnMetrics::default()), Arc::new(AtomicUsize::new(0)));
-        let mut pending = Pending::new(Arc::clone(&own), Arc::clone(&held));
+        let (self_metrics, bytes_in_use) = (Arc::new(SelfMetrics::default()), Arc::new(AtomicUsize::new(0)));
+        let mut pending = PendingEvents::new(Arc::clone(&self_metrics), Arc::clone(&bytes_in_use));
         pending.add(10);
-        pending.move_to(Place::InFlight);
-        pending.saved();
+        pending.transition(PendingState::InFlight);
+        pending.mark_persisted();
         drop(pending);
-        assert_eq!((books(&own, Exporter::Otlp), held.load(Ordering::Relaxed)), ([0, 0, 1], 0));
-        assert_eq!(own.events(Exporter::Otlp, Fate::DroppedShutdown), 0);
+        assert_eq!(
+            (pending_by_state(&self_metrics, ExporterId::Otlp), bytes_in_use.load(Ordering::Relaxed)),
+            ([0, 0, 1], 0)
+        );
+        assert_eq!(self_metrics.events(ExporterId::Otlp, EventOutcome::DroppedShutdown), 0);
     }
 
     #[test]
     fn events_of_an_earlier_process_have_books_of_their_own() {
-        let own = Arc::new(OwnMetrics::default());
-        let mut pending = Pending::recovered(Arc::clone(&own), 7);
-        assert_eq!((own.spool.recovered(), books(&own, Exporter::OtlpRecovered)), (7, [0, 0, 7]));
-        pending.move_to(Place::InFlight);
-        pending.settle(Fate::Delivered, u64::MAX);
-        assert_eq!(books(&own, Exporter::OtlpRecovered), [0; 3]);
-        assert_eq!(own.events(Exporter::OtlpRecovered, Fate::Delivered), 7);
-        assert_eq!(own.events(Exporter::Otlp, Fate::Delivered), 0);
+        let self_metrics = Arc::new(SelfMetrics::default());
+        let mut pending = PendingEvents::recovered(Arc::clone(&self_metrics), 7);
+        assert_eq!(
+            (self_metrics.spool.recovered(), pending_by_state(&self_metrics, ExporterId::OtlpRecovered)),
+            (7, [0, 0, 7])
+        );
+        pending.transition(PendingState::InFlight);
+        pending.finalize(EventOutcome::Delivered, u64::MAX);
+        assert_eq!(pending_by_state(&self_metrics, ExporterId::OtlpRecovered), [0; 3]);
+        assert_eq!(self_metrics.events(ExporterId::OtlpRecovered, EventOutcome::Delivered), 7);
+        assert_eq!(self_metrics.events(ExporterId::Otlp, EventOutcome::Delivered), 0);
     }
 }

@@ -8,206 +8,220 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::export::otlp::parcel::{First, Load, Parcel, Shelf};
-use crate::export::otlp::pending::Pending;
-use crate::outcome::{Exporter, Fate, Place};
+use crate::export::otlp::parcel::{Batch, BatchQueue, Order, Payload};
+use crate::export::otlp::pending::PendingEvents;
+use crate::outcome::{EventOutcome, ExporterId, PendingState};
 use crate::pipeline::EventSink;
-use crate::table::own::OwnMetrics;
+use crate::table::own::SelfMetrics;
 
-/// Most records of a parcel.
+/// Most records of a batch.
 pub const MAX_BATCH_RECORDS: u64 = 512;
-/// Most bytes of a parcel's records, and of one record.
+/// Most bytes of a batch's records, and of one record.
 pub const MAX_BATCH_BYTES: usize = 1 << 20;
-/// How long a parcel waits for more records after its first.
+/// How long a batch waits for more records after its first.
 pub const MAX_BATCH_AGE: Duration = Duration::from_secs(1);
 /// What has waited for so long is not left to memory alone, if there is a spool.
-pub const SAVE_AFTER: Duration = Duration::from_secs(5);
+pub const SPILL_AFTER: Duration = Duration::from_secs(5);
 
 /// The queue of encoded events. All methods may be called from any thread.
 #[derive(Debug)]
-pub struct Queue {
+pub struct MemoryQueue {
     /// `delivery.memory_bytes`.
     limit: usize,
-    /// Most bytes of a parcel.
-    most: usize,
-    own: Arc<OwnMetrics>,
+    /// Most bytes of a batch.
+    max_batch_bytes: usize,
+    self_metrics: Arc<SelfMetrics>,
     /// Bytes of records that have no fate: open, waiting and in flight. Grows under `state`'s lock only.
-    held: Arc<AtomicUsize>,
+    bytes_in_use: Arc<AtomicUsize>,
     state: Mutex<State>,
     /// Wakes one who sends when there is something new.
     wake: Arc<Notify>,
-    /// Wakes who moves parcels to disk when memory gets short.
-    short: Notify,
+    /// Wakes who moves batches to disk when memory gets short.
+    pressure: Notify,
 }
 
 #[derive(Debug)]
 struct State {
-    open: Option<Open>,
-    waiting: Shelf,
+    open: Option<OpenBatch>,
+    waiting: BatchQueue,
     /// Bytes of the records in `waiting`.
     waiting_bytes: usize,
-    next_number: u64,
-    /// The length of the last parcel: the next one starts with room for as much.
+    next_sequence: u64,
+    /// The length of the last batch: the next one starts with room for as much.
     last_len: usize,
     closed: bool,
 }
 
 /// Records that will travel together.
 #[derive(Debug)]
-struct Open {
+struct OpenBatch {
     records: Vec<u8>,
-    pending: Pending,
-    since: Instant,
+    pending: PendingEvents,
+    enqueued_at: Instant,
 }
 
-/// What `Queue::take` found.
+/// What `MemoryQueue::dequeue` found.
 #[derive(Debug)]
-pub enum Taken {
-    /// A parcel that may be sent, its events in flight from here on.
-    Parcel(Box<Parcel>),
+pub enum Next {
+    /// A batch that may be sent, its events in flight from here on.
+    Batch(Box<Batch>),
     /// Nothing may be sent now; something may then, if something waits.
     Later(Option<Instant>),
     /// The queue is closed and empty.
-    Over,
+    Closed,
 }
 
-impl Queue {
-    /// An empty queue that holds at most `limit` bytes of records, those in flight included. Its parcels
-    /// hold at most `most` bytes, or one record that is larger, and are numbered from `first`. It rouses
-    /// `wake` when there is something to send.
-    pub fn new(limit: usize, most: usize, first: u64, own: Arc<OwnMetrics>, wake: Arc<Notify>) -> Self {
+impl MemoryQueue {
+    /// An empty queue that holds at most `limit` bytes of records, those in flight included. Its batches hold
+    /// at most `max_batch_bytes` bytes, or one record that is larger, and are numbered from `first_sequence`.
+    /// It rouses `wake` when there is something to send.
+    pub fn new(
+        limit: usize,
+        max_batch_bytes: usize,
+        first_sequence: u64,
+        self_metrics: Arc<SelfMetrics>,
+        wake: Arc<Notify>,
+    ) -> Self {
         let state = State {
             open: None,
-            waiting: Shelf::default(),
+            waiting: BatchQueue::default(),
             waiting_bytes: 0,
-            next_number: first,
+            next_sequence: first_sequence,
             last_len: 0,
             closed: false,
         };
-        let (held, short) = (Arc::default(), Notify::new());
-        Queue { limit, most, own, held, state: Mutex::new(state), wake, short }
+        let (bytes_in_use, pressure) = (Arc::default(), Notify::new());
+        MemoryQueue {
+            limit,
+            max_batch_bytes,
+            self_metrics,
+            bytes_in_use,
+            state: Mutex::new(state),
+            wake,
+            pressure,
+        }
     }
 
     /// Puts down the events of one upload: framed records (`ScopeLogs.log_records`), concatenated;
     /// `ends[i]` is the offset at which record `i` ends. Each is taken or counted as dropped; a
     /// record that does not fit does not keep a smaller one behind it out.
-    pub fn push(&self, records: &[u8], ends: &[u32]) {
+    pub fn offer(&self, records: &[u8], ends: &[u32]) {
         let mut state = self.state.lock();
         let (idle, mut start) = (state.open.is_none(), 0);
-        let sealed = state.next_number;
+        let next_sequence = state.next_sequence;
         for end in ends {
             let end = *end as usize;
             // An offset that points nowhere is a bug of the caller's; its event is counted, not lost.
             let record = records.get(start..end).unwrap_or_default();
-            if let Some(fate) = self.unfit(&state, record) {
-                self.own.event(Exporter::Otlp, fate, 1);
+            if let Some(outcome) = self.drop_reason(&state, record) {
+                self.self_metrics.event(ExporterId::Otlp, outcome, 1);
             } else {
                 self.append(&mut state, record);
             }
             start = end;
         }
-        let sealed = state.next_number > sealed;
-        let wake = sealed || (idle && state.open.is_some());
-        let short = sealed && self.is_short(&state);
+        let has_closed = state.next_sequence > next_sequence;
+        let wake = has_closed || (idle && state.open.is_some());
+        let under_pressure = has_closed && self.is_under_pressure(&state);
         drop(state);
         if wake {
             self.wake.notify_one();
         }
-        if short {
-            self.short.notify_one();
+        if under_pressure {
+            self.pressure.notify_one();
         }
     }
 
     /// The fate of a record that cannot be taken.
-    fn unfit(&self, state: &State, record: &[u8]) -> Option<Fate> {
+    fn drop_reason(&self, state: &State, record: &[u8]) -> Option<EventOutcome> {
         if state.closed {
-            Some(Fate::DroppedShutdown)
+            Some(EventOutcome::DroppedShutdown)
         } else if record.is_empty() || record.len() > MAX_BATCH_BYTES.min(self.limit) {
-            Some(Fate::DroppedTooLarge)
-        } else if self.held.load(Ordering::Relaxed) + record.len() > self.limit {
-            Some(Fate::DroppedQueueFull)
+            Some(EventOutcome::DroppedTooLarge)
+        } else if self.bytes_in_use.load(Ordering::Relaxed) + record.len() > self.limit {
+            Some(EventOutcome::DroppedQueueFull)
         } else {
             None
         }
     }
 
     fn append(&self, state: &mut State, record: &[u8]) {
-        if state.open.as_ref().is_some_and(|open| open.records.len() + record.len() > self.most) {
-            state.seal();
+        if state.open.as_ref().is_some_and(|open| open.records.len() + record.len() > self.max_batch_bytes) {
+            state.close_batch();
         }
         let room = state.last_len;
         let open = state.open.get_or_insert_with(|| self.open(room));
         open.records.extend_from_slice(record);
         open.pending.add(record.len());
-        if open.pending.events() >= MAX_BATCH_RECORDS || open.records.len() >= self.most {
-            state.seal();
+        if open.pending.events() >= MAX_BATCH_RECORDS || open.records.len() >= self.max_batch_bytes {
+            state.close_batch();
         }
     }
 
-    fn open(&self, room: usize) -> Open {
-        let pending = Pending::new(Arc::clone(&self.own), Arc::clone(&self.held));
-        Open { records: Vec::with_capacity(room), pending, since: Instant::now() }
+    fn open(&self, room: usize) -> OpenBatch {
+        let pending = PendingEvents::new(Arc::clone(&self.self_metrics), Arc::clone(&self.bytes_in_use));
+        OpenBatch { records: Vec::with_capacity(room), pending, enqueued_at: Instant::now() }
     }
 
     /// Whether more waits than the next bursts leave room for.
-    fn is_short(&self, state: &State) -> bool {
+    fn is_under_pressure(&self, state: &State) -> bool {
         state.waiting_bytes > self.limit / 4
     }
 
-    /// A parcel that may be sent now. Once the queue is closed, all may be.
-    pub fn take(&self, now: Instant, first: First) -> Taken {
+    /// A batch that may be sent now. Once the queue is closed, all may be.
+    pub fn dequeue(&self, now: Instant, order: Order) -> Next {
         let mut state = self.state.lock();
-        let taken = if state.closed { state.take_any() } else { state.take_ripe(now, first) };
+        let taken = if state.closed { state.take_any() } else { state.take_ready(now, order) };
         match taken {
-            Some(mut parcel) => {
-                parcel.pending.move_to(Place::InFlight);
-                Taken::Parcel(Box::new(parcel))
+            Some(mut batch) => {
+                batch.pending.transition(PendingState::InFlight);
+                Next::Batch(Box::new(batch))
             }
-            None if state.closed => Taken::Over,
+            None if state.closed => Next::Closed,
             None => {
-                let due = state.open.as_ref().map(Open::due);
-                Taken::Later([due, state.waiting.ripens()].into_iter().flatten().min())
+                let due = state.open.as_ref().map(OpenBatch::due);
+                Next::Later([due, state.waiting.next_ready_at()].into_iter().flatten().min())
             }
         }
     }
 
-    /// The oldest parcel, if it has waited for `SAVE_AFTER`, or if memory gets short.
-    pub fn take_overdue(&self, now: Instant) -> Option<Parcel> {
+    /// The oldest batch, if it has waited for `SPILL_AFTER`, or if memory gets short.
+    pub fn take_for_spill(&self, now: Instant) -> Option<Batch> {
         let mut state = self.state.lock();
-        let old = now.checked_sub(SAVE_AFTER)?;
-        if state.waiting.is_empty() && state.open.as_ref().is_some_and(|open| open.since <= old) {
-            state.seal();
+        let old = now.checked_sub(SPILL_AFTER)?;
+        if state.waiting.is_empty() && state.open.as_ref().is_some_and(|open| open.enqueued_at <= old) {
+            state.close_batch();
         }
-        let before = if self.is_short(&state) { None } else { Some(old) };
-        let parcel = state.waiting.take_to_save(before)?;
-        state.waiting_bytes -= parcel.pending.bytes();
-        Some(parcel)
+        let before = if self.is_under_pressure(&state) { None } else { Some(old) };
+        let batch = state.waiting.take_for_spill(before)?;
+        state.waiting_bytes -= batch.pending.bytes();
+        Some(batch)
     }
 
-    /// The oldest parcel, whatever its age, once the queue is closed.
-    pub fn take_any(&self) -> Option<Parcel> {
+    /// The oldest batch, whatever its age, once the queue is closed.
+    pub fn take_any(&self) -> Option<Batch> {
         self.state.lock().take_any()
     }
 
-    /// Takes back a parcel that could be neither delivered nor saved.
-    pub fn put_back(&self, mut parcel: Parcel) {
-        parcel.pending.move_to(Place::Memory);
+    /// Takes back a batch that could be neither delivered nor saved.
+    pub fn requeue(&self, mut batch: Batch) {
+        batch.pending.transition(PendingState::Memory);
         let mut state = self.state.lock();
-        state.waiting_bytes += parcel.pending.bytes();
-        state.waiting.put(parcel);
+        state.waiting_bytes += batch.pending.bytes();
+        state.waiting.put(batch);
         drop(state);
         // One who looked meanwhile has seen nothing, and would sleep.
         self.wake.notify_one();
     }
 
-    /// The collector is back (`Shelf::ripen`).
-    pub fn ripen(&self) {
-        self.state.lock().waiting.ripen();
+    /// The collector is back (`BatchQueue::clear_backoff`).
+    pub fn clear_backoff(&self) {
+        self.state.lock().waiting.clear_backoff();
     }
 
     /// Waits until memory gets short.
-    pub async fn until_short(&self) {
-        self.short.notified().await;
+    pub async fn pressure(&self) {
+        self.pressure.notified().await;
     }
 
     /// Takes no more events: later pushes are `DroppedShutdown`. What is there can still be taken,
@@ -224,8 +238,8 @@ impl Queue {
 
     /// Bytes of records that have no fate.
     #[cfg(test)]
-    pub(super) fn held(&self) -> usize {
-        self.held.load(Ordering::Relaxed)
+    pub(super) fn bytes_in_use(&self) -> usize {
+        self.bytes_in_use.load(Ordering::Relaxed)
     }
 
     /// Drops what is there: its events are `DroppedShutdown`.
@@ -237,44 +251,44 @@ impl Queue {
     }
 }
 
-impl EventSink for Arc<Queue> {
+impl EventSink for Arc<MemoryQueue> {
     fn push(&self, events: &[u8], ends: &[u32]) {
-        Queue::push(self, events, ends);
+        MemoryQueue::offer(self, events, ends);
     }
 }
 
-impl Open {
+impl OpenBatch {
     fn due(&self) -> Instant {
-        self.since + MAX_BATCH_AGE
+        self.enqueued_at + MAX_BATCH_AGE
     }
 }
 
 impl State {
-    fn seal(&mut self) {
-        let Some(Open { records, pending, since }) = self.open.take() else { return };
+    fn close_batch(&mut self) {
+        let Some(OpenBatch { records, pending, enqueued_at }) = self.open.take() else { return };
         self.last_len = records.len();
         self.waiting_bytes += records.len();
-        self.waiting.put(Parcel::new(self.next_number, pending, since, Load::Records(records)));
-        self.next_number += 1;
+        self.waiting.put(Batch::new(self.next_sequence, pending, enqueued_at, Payload::Records(records)));
+        self.next_sequence += 1;
     }
 
-    fn take_ripe(&mut self, now: Instant, first: First) -> Option<Parcel> {
-        let parcel = self.waiting.take_ripe(now, first).or_else(|| {
+    fn take_ready(&mut self, now: Instant, order: Order) -> Option<Batch> {
+        let batch = self.waiting.take_ready(now, order).or_else(|| {
             // Until somebody can send it, the open one goes on filling.
             if self.open.as_ref().is_some_and(|open| open.due() <= now) {
-                self.seal();
+                self.close_batch();
             }
-            self.waiting.take_ripe(now, first)
+            self.waiting.take_ready(now, order)
         })?;
-        self.waiting_bytes -= parcel.pending.bytes();
-        Some(parcel)
+        self.waiting_bytes -= batch.pending.bytes();
+        Some(batch)
     }
 
-    fn take_any(&mut self) -> Option<Parcel> {
-        self.seal();
-        let parcel = self.waiting.take_first()?;
-        self.waiting_bytes -= parcel.pending.bytes();
-        Some(parcel)
+    fn take_any(&mut self) -> Option<Batch> {
+        self.close_batch();
+        let batch = self.waiting.take_first()?;
+        self.waiting_bytes -= batch.pending.bytes();
+        Some(batch)
     }
 }
 

@@ -1,14 +1,14 @@
-//! The queue's bounds, and its books.
+//! The queue's bounds, and its accounting.
 
 use super::*;
-use crate::outcome::Place;
+use crate::outcome::PendingState;
 
-fn queue(limit: usize) -> (Queue, Arc<OwnMetrics>) {
-    let own = Arc::new(OwnMetrics::default());
-    (Queue::new(limit, MAX_BATCH_BYTES, 1, Arc::clone(&own), Arc::default()), own)
+fn queue(limit: usize) -> (MemoryQueue, Arc<SelfMetrics>) {
+    let self_metrics = Arc::new(SelfMetrics::default());
+    (MemoryQueue::new(limit, MAX_BATCH_BYTES, 1, Arc::clone(&self_metrics), Arc::default()), self_metrics)
 }
 
-fn push(queue: &Queue, lengths: &[usize]) {
+fn push(queue: &MemoryQueue, lengths: &[usize]) {
     let ends: Vec<u32> = lengths
         .iter()
         .scan(0, |end, len| {
@@ -16,49 +16,52 @@ fn push(queue: &Queue, lengths: &[usize]) {
             Some(*end)
         })
         .collect();
-    queue.push(&vec![7; lengths.iter().sum()], &ends);
+    queue.offer(&vec![7; lengths.iter().sum()], &ends);
 }
 
-fn memory(own: &OwnMetrics) -> i64 {
-    own.pending(Exporter::Otlp, Place::Memory)
+fn memory(self_metrics: &SelfMetrics) -> i64 {
+    self_metrics.pending(ExporterId::Otlp, PendingState::Memory)
 }
 
-fn fate(own: &OwnMetrics, fate: Fate) -> u64 {
-    own.events(Exporter::Otlp, fate)
+fn outcome(self_metrics: &SelfMetrics, outcome: EventOutcome) -> u64 {
+    self_metrics.events(ExporterId::Otlp, outcome)
 }
 
-/// The parcel that may be sent at this moment.
-fn at(queue: &Queue, now: Instant) -> Option<Parcel> {
-    match queue.take(now, First::Oldest) {
-        Taken::Parcel(parcel) => Some(*parcel),
-        Taken::Later(_) | Taken::Over => None,
+/// The batch that may be sent at this moment.
+fn at(queue: &MemoryQueue, now: Instant) -> Option<Batch> {
+    match queue.dequeue(now, Order::Oldest) {
+        Next::Batch(batch) => Some(*batch),
+        Next::Later(_) | Next::Closed => None,
     }
 }
 
 /// The same, now, and there must be one. The length of its records is given too.
-fn at_once(queue: &Queue) -> (Parcel, usize) {
-    let parcel = at(queue, Instant::now()).expect("a parcel that is closed");
-    let Load::Records(records) = &parcel.load else { panic!("{parcel:?}") };
+fn at_once(queue: &MemoryQueue) -> (Batch, usize) {
+    let batch = at(queue, Instant::now()).expect("a parcel that is closed");
+    let Payload::Records(records) = &batch.payload else { panic!("{batch:?}") };
     let len = records.len();
-    (parcel, len)
+    (batch, len)
 }
 
 #[test]
 fn a_parcel_is_closed_at_512_records() {
-    let (queue, own) = queue(1 << 20);
+    let (queue, self_metrics) = queue(1 << 20);
     push(&queue, &[1; 513]);
-    let (parcel, len) = at_once(&queue);
-    assert_eq!((len, parcel.pending.events()), (512, 512));
-    assert_eq!((memory(&own), own.pending(Exporter::Otlp, Place::InFlight)), (1, 512));
+    let (batch, len) = at_once(&queue);
+    assert_eq!((len, batch.pending.events()), (512, 512));
+    assert_eq!(
+        (memory(&self_metrics), self_metrics.pending(ExporterId::Otlp, PendingState::InFlight)),
+        (1, 512)
+    );
 }
 
 #[test]
 fn a_parcel_never_exceeds_its_bytes() {
     let (queue, _own) = queue(8 << 20);
     push(&queue, &[MAX_BATCH_BYTES - 10, 11, MAX_BATCH_BYTES]);
-    for (number, expected) in [(1, MAX_BATCH_BYTES - 10), (2, 11), (3, MAX_BATCH_BYTES)] {
-        let (parcel, len) = at_once(&queue);
-        assert_eq!((parcel.number, len), (number, expected));
+    for (sequence, expected) in [(1, MAX_BATCH_BYTES - 10), (2, 11), (3, MAX_BATCH_BYTES)] {
+        let (batch, len) = at_once(&queue);
+        assert_eq!((batch.sequence, len), (sequence, expected));
     }
 }
 
@@ -67,7 +70,7 @@ fn a_lone_record_leaves_after_a_second() {
     let (queue, _own) = queue(1 << 20);
     let start = Instant::now();
     push(&queue, &[5]);
-    let Taken::Later(Some(due)) = queue.take(start, First::Oldest) else { panic!("it waits for more") };
+    let Next::Later(Some(due)) = queue.dequeue(start, Order::Oldest) else { panic!("it waits for more") };
     assert!((start + MAX_BATCH_AGE..start + MAX_BATCH_AGE * 2).contains(&due));
     assert!(at(&queue, due - Duration::from_millis(1)).is_none());
     assert_eq!(at(&queue, due).unwrap().pending.events(), 1);
@@ -84,33 +87,38 @@ async fn a_waiting_sender_is_woken() {
 
 #[test]
 fn everything_pending_counts_against_the_limit() {
-    let (queue, own) = queue(1000);
+    let (queue, self_metrics) = queue(1000);
     push(&queue, &[400, 400, 400, 150]);
-    assert_eq!((memory(&own), fate(&own, Fate::DroppedQueueFull)), (3, 1));
+    assert_eq!((memory(&self_metrics), outcome(&self_metrics, EventOutcome::DroppedQueueFull)), (3, 1));
     queue.close();
-    let (parcel, _) = at_once(&queue);
+    let (batch, _) = at_once(&queue);
     push(&queue, &[1]);
-    assert_eq!(fate(&own, Fate::DroppedShutdown), 1);
-    assert_eq!(queue.held.load(Ordering::Relaxed), 950);
-    drop(parcel);
-    assert_eq!(queue.held.load(Ordering::Relaxed), 0);
-    assert!(matches!(queue.take(Instant::now(), First::Oldest), Taken::Over));
-    assert_eq!(memory(&own) + own.pending(Exporter::Otlp, Place::InFlight), 0);
-    assert_eq!(fate(&own, Fate::DroppedShutdown), 4);
+    assert_eq!(outcome(&self_metrics, EventOutcome::DroppedShutdown), 1);
+    assert_eq!(queue.bytes_in_use.load(Ordering::Relaxed), 950);
+    drop(batch);
+    assert_eq!(queue.bytes_in_use.load(Ordering::Relaxed), 0);
+    assert!(matches!(queue.dequeue(Instant::now(), Order::Oldest), Next::Closed));
+    assert_eq!(memory(&self_metrics) + self_metrics.pending(ExporterId::Otlp, PendingState::InFlight), 0);
+    assert_eq!(outcome(&self_metrics, EventOutcome::DroppedShutdown), 4);
 }
 
 #[test]
 fn what_comes_back_goes_first_when_it_is_ripe() {
-    let (queue, own) = queue(1 << 20);
+    let (queue, self_metrics) = queue(1 << 20);
     push(&queue, &[1; 1024]);
     let (mut first, _) = at_once(&queue);
     let later = Instant::now() + Duration::from_secs(60);
-    first.ripe = Some(later);
-    queue.put_back(first);
-    assert_eq!((memory(&own), own.pending(Exporter::Otlp, Place::InFlight)), (1024, 0));
-    assert_eq!(at_once(&queue).0.number, 2);
-    let Taken::Later(Some(due)) = queue.take(Instant::now(), First::Oldest) else { panic!("it is not ripe") };
-    assert_eq!((due, at(&queue, later).unwrap().number), (later, 1));
+    first.not_before = Some(later);
+    queue.requeue(first);
+    assert_eq!(
+        (memory(&self_metrics), self_metrics.pending(ExporterId::Otlp, PendingState::InFlight)),
+        (1024, 0)
+    );
+    assert_eq!(at_once(&queue).0.sequence, 2);
+    let Next::Later(Some(due)) = queue.dequeue(Instant::now(), Order::Oldest) else {
+        panic!("it is not ripe")
+    };
+    assert_eq!((due, at(&queue, later).unwrap().sequence), (later, 1));
 }
 
 #[test]
@@ -118,10 +126,10 @@ fn only_what_has_waited_long_is_overdue() {
     let (queue, _own) = queue(1 << 20);
     let start = Instant::now();
     push(&queue, &[1; 513]);
-    assert!(queue.take_overdue(start + SAVE_AFTER - Duration::from_millis(1)).is_none());
-    let late = Instant::now() + SAVE_AFTER;
-    let overdue = [queue.take_overdue(late), queue.take_overdue(late), queue.take_overdue(late)];
-    assert_eq!(overdue.map(|parcel| parcel.map(|it| it.pending.events())), [Some(512), Some(1), None]);
+    assert!(queue.take_for_spill(start + SPILL_AFTER - Duration::from_millis(1)).is_none());
+    let late = Instant::now() + SPILL_AFTER;
+    let overdue = [queue.take_for_spill(late), queue.take_for_spill(late), queue.take_for_spill(late)];
+    assert_eq!(overdue.map(|batch| batch.map(|it| it.pending.events())), [Some(512), Some(1), None]);
 }
 
 #[tokio::test]
@@ -129,35 +137,35 @@ async fn what_memory_has_no_room_for_is_overdue_at_once() {
     let (queue, _own) = queue(4000);
     push(&queue, &[1; 512]);
     push(&queue, &[1; 400]);
-    assert!(queue.take_overdue(Instant::now()).is_none(), "a quarter of the memory may wait");
+    assert!(queue.take_for_spill(Instant::now()).is_none(), "a quarter of the memory may wait");
     push(&queue, &[1; 700]);
-    tokio::time::timeout(Duration::from_secs(20), queue.until_short()).await.expect("to be told");
-    assert_eq!(queue.take_overdue(Instant::now()).unwrap().number, 1);
-    assert_eq!(queue.take_overdue(Instant::now()).unwrap().number, 2, "the one being filled is another");
-    assert!(queue.take_overdue(Instant::now()).is_none());
+    tokio::time::timeout(Duration::from_secs(20), queue.pressure()).await.expect("to be told");
+    assert_eq!(queue.take_for_spill(Instant::now()).unwrap().sequence, 1);
+    assert_eq!(queue.take_for_spill(Instant::now()).unwrap().sequence, 2, "the one being filled is another");
+    assert!(queue.take_for_spill(Instant::now()).is_none());
 }
 
 #[test]
 fn too_large_is_not_queue_full() {
-    let (small, own) = queue(100);
+    let (small, self_metrics) = queue(100);
     push(&small, &[101, 100]);
-    assert_eq!((fate(&own, Fate::DroppedTooLarge), memory(&own)), (1, 1));
-    let (large, own) = queue(8 << 20);
+    assert_eq!((outcome(&self_metrics, EventOutcome::DroppedTooLarge), memory(&self_metrics)), (1, 1));
+    let (large, self_metrics) = queue(8 << 20);
     push(&large, &[MAX_BATCH_BYTES + 1]);
-    assert_eq!((fate(&own, Fate::DroppedTooLarge), memory(&own)), (1, 0));
+    assert_eq!((outcome(&self_metrics, EventOutcome::DroppedTooLarge), memory(&self_metrics)), (1, 0));
 }
 
 #[test]
 fn offsets_that_point_nowhere_are_counted() {
-    let (queue, own) = queue(100);
-    queue.push(&[1; 4], &[2, 9, 3]);
-    assert_eq!((memory(&own), fate(&own, Fate::DroppedTooLarge)), (1, 2));
+    let (queue, self_metrics) = queue(100);
+    queue.offer(&[1; 4], &[2, 9, 3]);
+    assert_eq!((memory(&self_metrics), outcome(&self_metrics, EventOutcome::DroppedTooLarge)), (1, 2));
 }
 
 #[test]
 fn a_queue_that_is_dropped_leaves_balanced_books() {
-    let (queue, own) = queue(1 << 20);
+    let (queue, self_metrics) = queue(1 << 20);
     push(&queue, &[1; 600]);
     drop(queue);
-    assert_eq!((memory(&own), fate(&own, Fate::DroppedShutdown)), (0, 600));
+    assert_eq!((memory(&self_metrics), outcome(&self_metrics, EventOutcome::DroppedShutdown)), (0, 600));
 }

@@ -33,7 +33,7 @@ use tonic::codec::CompressionEncoding;
 use crate::config::settings::{ClientTls, Compression, Endpoint, Protocol};
 
 /// A request as it was received.
-pub(super) struct Seen {
+pub(super) struct ReceivedRequest {
     pub(super) headers: HeaderMap,
     /// The message, inflated.
     pub(super) message: Bytes,
@@ -41,9 +41,9 @@ pub(super) struct Seen {
 
 /// What the receiver has seen so far.
 #[derive(Clone, Default)]
-pub(super) struct Log(Arc<Mutex<Vec<Seen>>>);
+pub(super) struct ReceivedRequests(Arc<Mutex<Vec<ReceivedRequest>>>);
 
-impl Log {
+impl ReceivedRequests {
     pub(super) fn len(&self) -> usize {
         self.0.lock().len()
     }
@@ -63,9 +63,9 @@ impl Log {
     }
 
     /// Notes a request and gives its number.
-    fn note(&self, headers: HeaderMap, message: Bytes) -> usize {
+    fn record(&self, headers: HeaderMap, message: Bytes) -> usize {
         let mut seen = self.0.lock();
-        seen.push(Seen { headers, message });
+        seen.push(ReceivedRequest { headers, message });
         seen.len() - 1
     }
 }
@@ -76,9 +76,9 @@ fn records_of(request: ExportLogsServiceRequest) -> Vec<LogRecord> {
 }
 
 /// A running receiver; its port is its own, and it runs as long as the test's runtime.
-pub(super) struct Receiver {
+pub(super) struct FakeCollector {
     pub(super) address: SocketAddr,
-    pub(super) log: Log,
+    pub(super) log: ReceivedRequests,
     protocol: Protocol,
 }
 
@@ -107,36 +107,36 @@ pub(super) fn partial(rejected_log_records: i64, error_message: &str) -> ExportL
 pub(super) async fn http(
     tls: Option<TlsAcceptor>,
     script: impl Fn(usize) -> Reply + Clone + Send + Sync + 'static,
-) -> Receiver {
+) -> FakeCollector {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    http_on(listener, tls, script)
+    http_at(listener, tls, script)
 }
 
 /// The same on a port that is already bound.
-pub(super) fn http_on(
+pub(super) fn http_at(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
     script: impl Fn(usize) -> Reply + Clone + Send + Sync + 'static,
-) -> Receiver {
-    http_by(listener, tls, move |number, _| script(number))
+) -> FakeCollector {
+    http_with(listener, tls, move |number, _| script(number))
 }
 
 /// The same with a script that reads the message too.
-pub(super) fn http_by(
+pub(super) fn http_with(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
     script: impl Fn(usize, &Bytes) -> Reply + Clone + Send + Sync + 'static,
-) -> Receiver {
-    let log = Log::default();
+) -> FakeCollector {
+    let log = ReceivedRequests::default();
     let service_log = log.clone();
     let service =
         hyper::service::service_fn(move |request| answer(request, service_log.clone(), script.clone()));
-    Receiver { address: serve(listener, tls, service), log, protocol: Protocol::HttpProtobuf }
+    FakeCollector { address: serve(listener, tls, service), log, protocol: Protocol::HttpProtobuf }
 }
 
 async fn answer(
     request: Request<Incoming>,
-    log: Log,
+    log: ReceivedRequests,
     script: impl Fn(usize, &Bytes) -> Reply,
 ) -> Result<Response<ScriptedBody>, Infallible> {
     let (head, body) = request.into_parts();
@@ -150,7 +150,7 @@ async fn answer(
     } else {
         body
     };
-    let reply = script(log.note(head.headers, message.clone()), &message);
+    let reply = script(log.record(head.headers, message.clone()), &message);
     Ok(match reply {
         Reply::Answer(status, headers, body) => {
             let mut response = Response::new(ScriptedBody { data: Some(body.into()), cut: false });
@@ -193,12 +193,12 @@ type GrpcReply = Option<Result<ExportLogsServiceResponse, Status>>;
 pub(super) async fn grpc(
     tls: Option<TlsAcceptor>,
     script: impl Fn(usize) -> GrpcReply + Send + Sync + 'static,
-) -> Receiver {
-    let log = Log::default();
+) -> FakeCollector {
+    let log = ReceivedRequests::default();
     let service = LogsServiceServer::new(Scripted { log: log.clone(), script })
         .accept_compressed(CompressionEncoding::Gzip);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    Receiver {
+    FakeCollector {
         address: serve(listener, tls, TowerToHyperService::new(service)),
         log,
         protocol: Protocol::Grpc,
@@ -206,7 +206,7 @@ pub(super) async fn grpc(
 }
 
 struct Scripted<F> {
-    log: Log,
+    log: ReceivedRequests,
     script: F,
 }
 
@@ -217,7 +217,7 @@ impl<F: Fn(usize) -> GrpcReply + Send + Sync + 'static> LogsService for Scripted
         request: tonic::Request<ExportLogsServiceRequest>,
     ) -> Result<tonic::Response<ExportLogsServiceResponse>, Status> {
         let headers = request.metadata().clone().into_headers();
-        let number = self.log.note(headers, request.into_inner().encode_to_vec().into());
+        let number = self.log.record(headers, request.into_inner().encode_to_vec().into());
         match (self.script)(number) {
             Some(reply) => reply.map(tonic::Response::new),
             None => std::future::pending().await,
@@ -266,7 +266,7 @@ where
     let _ = auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
 }
 
-impl Receiver {
+impl FakeCollector {
     /// How to reach it: no compression, a timeout that tests never wait for.
     pub(super) fn endpoint(&self) -> Endpoint {
         endpoint(self.address, self.protocol)
@@ -287,7 +287,7 @@ pub(super) fn endpoint(address: SocketAddr, protocol: Protocol) -> Endpoint {
 }
 
 /// An address where nobody listens.
-pub(super) async fn nobody() -> SocketAddr {
+pub(super) async fn unused_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
 }
 

@@ -1,4 +1,4 @@
-//! The spool: parcels on disk, so that an outage may last longer than memory, and that what waits
+//! The spool: batches on disk, so that an outage may last longer than memory, and that what waits
 //! survives the process. Each file is one valid `ExportLogsServiceRequest`. It is there whole or not at
 //! all (`directory`), is named by its place in the order (`name`), and is checked before it is sent
 //! (`whole`).
@@ -17,26 +17,26 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tracing::{info, warn};
 
 use crate::config::settings;
-use crate::diagnostics::throttle::Throttle;
+use crate::diagnostics::throttle::LogThrottle;
 use crate::export::otlp::logs::MAX_IN_FLIGHT;
-use crate::export::otlp::parcel::{First, Load, Parcel, Shelf};
-use crate::export::otlp::pending::Pending;
-use crate::outcome::{Fate, Place, SetAside, SpoolOperation};
-use crate::table::own::OwnMetrics;
+use crate::export::otlp::parcel::{Batch, BatchQueue, Order, Payload};
+use crate::export::otlp::pending::PendingEvents;
+use crate::outcome::{EventOutcome, PendingState, QuarantineReason, SpoolOperation};
+use crate::table::own::SelfMetrics;
 
 mod directory;
 mod name;
 mod whole;
 
-use directory::{Contents, Directory, Found};
-use name::Name;
+use directory::{Directory, Found, ReadResult};
+use name::FileName;
 
 /// Most files. Each costs some 200 bytes of memory as long as it waits; at one in five seconds, which is
 /// as often as a trickle of reports makes one, an outage may last for days.
 const MAX_FILES: usize = 100_000;
-/// Most parcels of the spool that are being read, sent or removed at a time: fewer than there are senders,
+/// Most batches of the spool that are being read, sent or removed at a time: fewer than there are workers,
 /// so that a disk that hangs leaves one to serve memory.
-const MAX_TURNS: usize = MAX_IN_FLIGHT - 1;
+const MAX_CONCURRENT_READS: usize = MAX_IN_FLIGHT - 1;
 /// Least time between two log lines of one kind.
 const LOG_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -46,67 +46,70 @@ pub struct Spool {
     path: PathBuf,
     directory: Directory,
     max_bytes: u64,
-    own: Arc<OwnMetrics>,
+    self_metrics: Arc<SelfMetrics>,
     state: Mutex<State>,
     /// Wakes one who sends when there is something new.
     wake: Arc<Notify>,
-    /// Parcels of the spool that may be taken out now.
-    turns: Arc<Semaphore>,
-    /// Parcels on their way that may be written now: a disk that hangs must not hold any number of them.
-    saves: Arc<Semaphore>,
+    /// Batches of the spool that may be taken out now.
+    read_permits: Arc<Semaphore>,
+    /// Batches on their way that may be written now: a disk that hangs must not hold any number of them.
+    write_permits: Arc<Semaphore>,
     /// Whether it took no more at the last try.
     failing: AtomicBool,
-    troubles: Throttle,
-    full: Throttle,
-    relief: Throttle,
-    losses: Throttle,
+    io_errors: LogThrottle,
+    full: LogThrottle,
+    recoveries: LogThrottle,
+    losses: LogThrottle,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    shelf: Shelf,
-    /// Of all files, those of parcels in flight and those that are being written included.
+    queue: BatchQueue,
+    /// Of all files, those of batches in flight and those that are being written included.
     bytes: u64,
     files: usize,
     /// What was delivered and could not be removed.
-    leftovers: Vec<File>,
+    pending_deletes: Vec<SpoolFile>,
 }
 
-/// A parcel's file.
+/// A batch's file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct File {
-    name: Name,
+pub struct SpoolFile {
+    name: FileName,
     bytes: u64,
 }
 
 impl Spool {
-    /// Takes the directory for this process and puts what was left there on the shelf. Gives the spool
+    /// Takes the directory for this process and puts what was left there in the queue. Gives the spool
     /// and the first free number. It rouses `wake` when there is something to send.
     ///
     /// # Errors
     /// What is wrong with the directory, in words.
     pub fn open(
         settings: &settings::Spool,
-        own: Arc<OwnMetrics>,
+        self_metrics: Arc<SelfMetrics>,
         wake: Arc<Notify>,
     ) -> Result<(Spool, u64), String> {
         let directory = Directory::open(&settings.directory)?;
-        let found = directory.heal().map_err(|error| directory::explain(&settings.directory, &error))?;
-        own.spool.limit.store(settings.max_bytes, Ordering::Relaxed);
+        let found =
+            directory.recover().map_err(|error| directory::annotate_error(&settings.directory, &error))?;
+        self_metrics.spool.limit.store(settings.max_bytes, Ordering::Relaxed);
         let spool = Spool {
             path: settings.directory.clone(),
             directory,
             max_bytes: settings.max_bytes,
-            own,
+            self_metrics,
             state: Mutex::default(),
             wake,
-            turns: Arc::new(Semaphore::new(MAX_TURNS)),
-            saves: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
+            read_permits: Arc::new(Semaphore::new(MAX_CONCURRENT_READS)),
+            write_permits: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
             failing: AtomicBool::new(false),
-            troubles: Throttle::new(LOG_INTERVAL, |times| warn!(times, "the spool's disk failed again")),
-            full: Throttle::new(LOG_INTERVAL, |times| warn!(times, "the spool was full again")),
-            relief: Throttle::new(LOG_INTERVAL, |times| info!(times, "the spool could be written again")),
-            losses: Throttle::new(LOG_INTERVAL, |events| {
+            io_errors: LogThrottle::new(LOG_INTERVAL, |times| warn!(times, "the spool's disk failed again")),
+            full: LogThrottle::new(LOG_INTERVAL, |times| warn!(times, "the spool was full again")),
+            recoveries: LogThrottle::new(LOG_INTERVAL, |times| {
+                info!(times, "the spool could be written again")
+            }),
+            losses: LogThrottle::new(LOG_INTERVAL, |events| {
                 warn!(events, "more files of the spool were gone or damaged; their events are lost");
             }),
         };
@@ -115,24 +118,25 @@ impl Spool {
     }
 
     fn recover(&self, found: Vec<Found>) -> u64 {
-        let (mut last, mut events, mut set_aside) = (0, 0, 0_u64);
+        let (mut last, mut events, mut quarantined) = (0, 0, 0_u64);
         for found in found {
             match found {
                 Found::Request(name, bytes) => {
-                    last = last.max(name.number);
+                    last = last.max(name.sequence);
                     events += name.events;
-                    self.shelve_found(name, bytes);
+                    self.enqueue_recovered(name, bytes);
                 }
-                Found::SetAside(reason, lost) => {
-                    set_aside += 1;
-                    self.own.spool.set_aside(reason);
-                    Pending::recovered(Arc::clone(&self.own), lost).settle(Fate::DroppedSpoolDamaged, lost);
+                Found::Quarantined(reason, lost) => {
+                    quarantined += 1;
+                    self.self_metrics.spool.record_quarantined(reason);
+                    PendingEvents::recovered(Arc::clone(&self.self_metrics), lost)
+                        .finalize(EventOutcome::DroppedSpoolDamaged, lost);
                 }
             }
         }
         let directory = self.path.display();
-        if set_aside > 0 {
-            warn!(%directory, files = set_aside, "files in the spool that are no whole requests are set aside");
+        if quarantined > 0 {
+            warn!(%directory, files = quarantined, "files in the spool that are no whole requests are set aside");
         }
         if events > 0 {
             info!(%directory, events, "events of an earlier process are in the spool, and will be sent");
@@ -140,14 +144,14 @@ impl Spool {
         last.saturating_add(1)
     }
 
-    fn shelve_found(&self, name: Name, bytes: u64) {
-        let pending = Pending::recovered(Arc::clone(&self.own), name.events);
-        let parcel = Parcel::new(name.number, pending, Instant::now(), Load::OnDisk);
+    fn enqueue_recovered(&self, name: FileName, bytes: u64) {
+        let pending = PendingEvents::recovered(Arc::clone(&self.self_metrics), name.events);
+        let batch = Batch::new(name.sequence, pending, Instant::now(), Payload::Spooled);
         let mut state = self.state.lock();
         state.bytes += bytes;
         state.files += 1;
-        state.shelf.put(Parcel { file: Some(File { name, bytes }), ..parcel });
-        self.tell(&state);
+        state.queue.put(Batch { file: Some(SpoolFile { name, bytes }), ..batch });
+        self.publish_size(&state);
     }
 
     /// Where it is.
@@ -155,26 +159,26 @@ impl Spool {
         &self.path
     }
 
-    /// Begins to write a parcel's request. The task gives its file; `None` if there is no room for it or
+    /// Begins to write a batch's request. The task gives its file; `None` if there is no room for it or
     /// the disk refused it, which has been counted and said.
-    pub fn save(self: &Arc<Self>, parcel: &Parcel, request: Bytes) -> JoinHandle<Option<File>> {
-        let name = Name { number: parcel.number, events: parcel.pending.events() };
+    pub fn spill(self: &Arc<Self>, batch: &Batch, request: Bytes) -> JoinHandle<Option<SpoolFile>> {
+        let name = FileName { sequence: batch.sequence, events: batch.pending.events() };
         let spool = Arc::clone(self);
         spawn_blocking(move || spool.write(name, &request))
     }
 
-    /// The same for a parcel on its way, unless the disk is behind with others.
-    pub fn save_meanwhile(
+    /// The same for a batch on its way, unless the disk is behind with others.
+    pub fn spill_in_background(
         self: &Arc<Self>,
-        parcel: &Parcel,
+        batch: &Batch,
         request: Bytes,
-    ) -> Option<JoinHandle<Option<File>>> {
-        let turn = Arc::clone(&self.saves).try_acquire_owned().ok()?;
-        let name = Name { number: parcel.number, events: parcel.pending.events() };
+    ) -> Option<JoinHandle<Option<SpoolFile>>> {
+        let permit = Arc::clone(&self.write_permits).try_acquire_owned().ok()?;
+        let name = FileName { sequence: batch.sequence, events: batch.pending.events() };
         let spool = Arc::clone(self);
         Some(spawn_blocking(move || {
             let file = spool.write(name, &request);
-            drop(turn);
+            drop(permit);
             file
         }))
     }
@@ -184,11 +188,11 @@ impl Spool {
         request.len() as u64 <= self.max_bytes
     }
 
-    fn write(&self, name: Name, request: &[u8]) -> Option<File> {
-        let file = File { name, bytes: request.len() as u64 };
+    fn write(&self, name: FileName, request: &[u8]) -> Option<SpoolFile> {
+        let file = SpoolFile { name, bytes: request.len() as u64 };
         if !self.reserve(file) {
             self.failing.store(true, Ordering::Relaxed);
-            if let Some(times) = self.full.admit(1) {
+            if let Some(times) = self.full.record(1) {
                 warn!(directory = %self.path.display(), times, "the spool is full; events wait in memory");
             }
             return None;
@@ -197,157 +201,157 @@ impl Spool {
             Ok(()) => {
                 // A full spool that drains slowly comes and goes every second.
                 if self.failing.swap(false, Ordering::Relaxed)
-                    && let Some(times) = self.relief.admit(1)
+                    && let Some(times) = self.recoveries.record(1)
                 {
                     info!(directory = %self.path.display(), times, "the spool can be written again");
                 }
                 Some(file)
             }
             Err(error) => {
-                self.forget(file);
+                self.untrack(file);
                 self.failing.store(true, Ordering::Relaxed);
-                self.trouble(SpoolOperation::Write, &error);
+                self.record_io_error(SpoolOperation::Write, &error);
                 None
             }
         }
     }
 
     /// Whether it took no more at the last try.
-    pub fn refuses(&self) -> bool {
+    pub fn is_failing(&self) -> bool {
         self.failing.load(Ordering::Relaxed)
     }
 
-    fn reserve(&self, file: File) -> bool {
+    fn reserve(&self, file: SpoolFile) -> bool {
         let mut state = self.state.lock();
         let fits = state.bytes.saturating_add(file.bytes) <= self.max_bytes && state.files < MAX_FILES;
         if fits {
             state.bytes += file.bytes;
             state.files += 1;
-            self.tell(&state);
+            self.publish_size(&state);
         }
         fits
     }
 
-    fn forget(&self, file: File) {
+    fn untrack(&self, file: SpoolFile) {
         let mut state = self.state.lock();
         state.bytes = state.bytes.saturating_sub(file.bytes);
         state.files = state.files.saturating_sub(1);
-        self.tell(&state);
+        self.publish_size(&state);
     }
 
-    fn tell(&self, state: &State) {
-        self.own.spool.bytes.store(state.bytes, Ordering::Relaxed);
+    fn publish_size(&self, state: &State) {
+        self.self_metrics.spool.bytes.store(state.bytes, Ordering::Relaxed);
     }
 
-    /// Has a parcel that has a file wait there, and nowhere else.
-    pub fn shelve(&self, mut parcel: Parcel) {
-        parcel.load = Load::OnDisk;
-        parcel.turn = None;
-        parcel.pending.move_to(Place::Spool);
-        parcel.pending.release_memory();
-        self.state.lock().shelf.put(parcel);
+    /// Has a batch that has a file wait there, and nowhere else.
+    pub fn enqueue(&self, mut batch: Batch) {
+        batch.payload = Payload::Spooled;
+        batch.spool_permit = None;
+        batch.pending.transition(PendingState::Spool);
+        batch.pending.release_memory();
+        self.state.lock().queue.put(batch);
         self.wake.notify_one();
     }
 
-    /// A parcel that may be sent now, its events in flight from here on.
-    pub fn take(&self, now: Instant, first: First) -> Option<Parcel> {
-        let turn = Arc::clone(&self.turns).try_acquire_owned().ok()?;
-        let mut parcel = self.state.lock().shelf.take_ripe(now, first)?;
-        parcel.turn = Some(turn);
-        parcel.pending.move_to(Place::InFlight);
-        Some(parcel)
+    /// A batch that may be sent now, its events in flight from here on.
+    pub fn dequeue(&self, now: Instant, order: Order) -> Option<Batch> {
+        let permit = Arc::clone(&self.read_permits).try_acquire_owned().ok()?;
+        let mut batch = self.state.lock().queue.take_ready(now, order)?;
+        batch.spool_permit = Some(permit);
+        batch.pending.transition(PendingState::InFlight);
+        Some(batch)
     }
 
-    /// The collector is back (`Shelf::ripen`).
-    pub fn ripen(&self) {
-        self.state.lock().shelf.ripen();
+    /// The collector is back (`BatchQueue::clear_backoff`).
+    pub fn clear_backoff(&self) {
+        self.state.lock().queue.clear_backoff();
     }
 
-    /// When the first parcel may be sent, if none may be now. While all turns are taken, nobody knows:
+    /// When the first batch may be sent, if none may be now. While all turns are taken, nobody knows:
     /// who ends one rouses.
-    pub fn ripens(&self) -> Option<Instant> {
-        (self.turns.available_permits() > 0).then(|| self.state.lock().shelf.ripens())?
+    pub fn next_ready_at(&self) -> Option<Instant> {
+        (self.read_permits.available_permits() > 0).then(|| self.state.lock().queue.next_ready_at())?
     }
 
-    /// Reads a parcel's request back. `Err` gives the parcel back to be read later; `Ok(None)` says that
+    /// Reads a batch's request back. `Err` gives the batch back to be read later; `Ok(None)` says that
     /// its file is gone or damaged, which has been counted and said.
-    pub async fn read(self: &Arc<Self>, parcel: Parcel) -> Result<Option<(Parcel, Bytes)>, Parcel> {
-        let Some(file) = parcel.file else { return Ok(None) };
+    pub async fn read(self: &Arc<Self>, batch: Batch) -> Result<Option<(Batch, Bytes)>, Batch> {
+        let Some(file) = batch.file else { return Ok(None) };
         let spool = Arc::clone(self);
         let read = spawn_blocking(move || spool.directory.read(file.name)).await;
         match read.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
-            Ok(Contents::Request(request)) => Ok(Some((parcel, request.into()))),
+            Ok(ReadResult::Request(request)) => Ok(Some((batch, request.into()))),
             Ok(missing) => {
-                if missing == Contents::Torn {
-                    self.own.spool.set_aside(SetAside::Torn);
+                if missing == ReadResult::Corrupt {
+                    self.self_metrics.spool.record_quarantined(QuarantineReason::Corrupt);
                 }
-                self.lose(parcel, file);
+                self.mark_lost(batch, file);
                 Ok(None)
             }
             Err(error) => {
-                self.trouble(SpoolOperation::Read, &error);
-                Err(parcel)
+                self.record_io_error(SpoolOperation::Read, &error);
+                Err(batch)
             }
         }
     }
 
     /// The file was removed by somebody else, or is no longer what was written.
-    fn lose(&self, mut parcel: Parcel, file: File) {
-        self.forget(file);
-        let events = parcel.pending.settle(Fate::DroppedSpoolDamaged, u64::MAX);
-        if let Some(events) = self.losses.admit(events) {
+    fn mark_lost(&self, mut batch: Batch, file: SpoolFile) {
+        self.untrack(file);
+        let events = batch.pending.finalize(EventOutcome::DroppedSpoolDamaged, u64::MAX);
+        if let Some(events) = self.losses.record(events) {
             let file = file.name.to_string();
             warn!(directory = %self.path.display(), file, events, "a file of the spool is gone or damaged; its events are lost");
         }
     }
 
-    /// Removes the file of a parcel that has met its fate; nobody need wait for that. What cannot be
+    /// Removes the file of a batch that has met its fate; nobody need wait for that. What cannot be
     /// removed is tried again.
-    pub fn remove(self: &Arc<Self>, file: File, turn: Option<OwnedSemaphorePermit>) -> JoinHandle<()> {
+    pub fn remove(self: &Arc<Self>, file: SpoolFile, permit: Option<OwnedSemaphorePermit>) -> JoinHandle<()> {
         let spool = Arc::clone(self);
         spawn_blocking(move || {
-            spool.clear_away(vec![file]);
-            drop(turn);
+            spool.delete(vec![file]);
+            drop(permit);
             spool.wake.notify_one();
         })
     }
 
     /// Files of delivered events that could not be removed so far.
-    pub fn leftovers(&self) -> usize {
-        self.state.lock().leftovers.len()
+    pub fn pending_deletes(&self) -> usize {
+        self.state.lock().pending_deletes.len()
     }
 
     /// Tries again to remove what could not be removed.
-    pub async fn remove_leftovers(self: &Arc<Self>) {
-        let leftovers = std::mem::take(&mut self.state.lock().leftovers);
-        if !leftovers.is_empty() {
+    pub async fn retry_pending_deletes(self: &Arc<Self>) {
+        let pending_deletes = std::mem::take(&mut self.state.lock().pending_deletes);
+        if !pending_deletes.is_empty() {
             let spool = Arc::clone(self);
-            let _ = spawn_blocking(move || spool.clear_away(leftovers)).await;
+            let _ = spawn_blocking(move || spool.delete(pending_deletes)).await;
         }
     }
 
-    fn clear_away(&self, files: Vec<File>) {
+    fn delete(&self, files: Vec<SpoolFile>) {
         let mut files = files.into_iter();
         while let Some(file) = files.next() {
             match self.directory.remove(file.name) {
-                Ok(()) => self.forget(file),
+                Ok(()) => self.untrack(file),
                 Err(error) => {
                     // It goes behind the others, which may fare better; but one failure at a time is enough.
-                    self.state.lock().leftovers.extend(files.by_ref().chain([file]));
-                    self.trouble(SpoolOperation::Remove, &error);
+                    self.state.lock().pending_deletes.extend(files.by_ref().chain([file]));
+                    self.record_io_error(SpoolOperation::Remove, &error);
                 }
             }
         }
     }
 
-    fn trouble(&self, operation: SpoolOperation, error: &std::io::Error) {
-        self.own.spool.error(operation);
+    fn record_io_error(&self, operation: SpoolOperation, error: &std::io::Error) {
+        self.self_metrics.spool.error(operation);
         let meaning = match operation {
             SpoolOperation::Write => "events wait in memory",
             SpoolOperation::Read => "events wait there",
             SpoolOperation::Remove => "delivered events stay there, and are sent again after a restart",
         };
-        if let Some(times) = self.troubles.admit(1) {
+        if let Some(times) = self.io_errors.record(1) {
             let (directory, operation) = (self.path.display(), operation.as_str());
             warn!(%directory, operation, times, %error, meaning, "the spool's disk refuses");
         }

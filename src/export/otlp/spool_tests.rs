@@ -1,58 +1,59 @@
-//! The spool's bounds, its order and its books.
+//! The spool's bounds, its order and its accounting.
 
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use tempfile::TempDir;
 
 use super::*;
-use crate::export::otlp::frame::Frame;
+use crate::export::otlp::frame::LogRequestEncoder;
 use crate::export::otlp::receiver;
-use crate::outcome::Exporter;
+use crate::outcome::ExporterId;
 
 struct Spooled {
     spool: Arc<Spool>,
-    own: Arc<OwnMetrics>,
+    self_metrics: Arc<SelfMetrics>,
     first: u64,
 }
 
 fn open(parent: &TempDir, max_bytes: u64) -> Spooled {
-    let own = Arc::new(OwnMetrics::default());
+    let self_metrics = Arc::new(SelfMetrics::default());
     let settings = settings::Spool { directory: parent.path().join("spool"), max_bytes };
-    let (spool, first) = Spool::open(&settings, Arc::clone(&own), Arc::default()).unwrap();
-    Spooled { spool: Arc::new(spool), own, first }
+    let (spool, first) = Spool::open(&settings, Arc::clone(&self_metrics), Arc::default()).unwrap();
+    Spooled { spool: Arc::new(spool), self_metrics, first }
 }
 
 fn request(events: usize) -> Bytes {
-    Frame::new(&Resource::default()).request(&receiver::records(events).0)
+    LogRequestEncoder::new(&Resource::default()).request(&receiver::records(events).0)
 }
 
 impl Spooled {
-    /// A parcel as a sender holds it.
-    fn parcel(&self, number: u64, events: u64) -> Parcel {
-        let mut pending = Pending::new(Arc::clone(&self.own), Arc::default());
+    /// A batch as a worker holds it.
+    fn batch(&self, sequence: u64, events: u64) -> Batch {
+        let mut pending = PendingEvents::new(Arc::clone(&self.self_metrics), Arc::default());
         (0..events).for_each(|_| pending.add(1));
-        pending.move_to(Place::InFlight);
-        Parcel::new(number, pending, Instant::now(), Load::Request(request(events as usize)))
+        pending.transition(PendingState::InFlight);
+        Batch::new(sequence, pending, Instant::now(), Payload::Request(request(events as usize)))
     }
 
-    /// Saves one and puts it on the shelf; gives whether there was room.
-    async fn put(&self, number: u64, events: u64) -> bool {
-        let mut parcel = self.parcel(number, events);
-        let Load::Request(request) = &parcel.load else { panic!() };
-        let saving = self.spool.save(&parcel, request.clone());
-        parcel.is_saved(saving.await.unwrap());
-        let saved = parcel.file.is_some();
+    /// Saves one and puts it in the queue; gives whether there was room.
+    async fn put(&self, sequence: u64, events: u64) -> bool {
+        let mut batch = self.batch(sequence, events);
+        let Payload::Request(request) = &batch.payload else { panic!() };
+        let saving = self.spool.spill(&batch, request.clone());
+        batch.set_spool_file(saving.await.unwrap());
+        let saved = batch.file.is_some();
         if saved {
-            self.spool.shelve(parcel);
+            self.spool.enqueue(batch);
         }
         saved
     }
 
-    fn pending(&self, exporter: Exporter) -> [i64; 3] {
-        [Place::Memory, Place::InFlight, Place::Spool].map(|place| self.own.pending(exporter, place))
+    fn pending(&self, exporter: ExporterId) -> [i64; 3] {
+        [PendingState::Memory, PendingState::InFlight, PendingState::Spool]
+            .map(|state| self.self_metrics.pending(exporter, state))
     }
 
     fn bytes(&self) -> u64 {
-        self.own.spool.bytes.load(Ordering::Relaxed)
+        self.self_metrics.spool.bytes.load(Ordering::Relaxed)
     }
 
     fn files(&self) -> Vec<std::path::PathBuf> {
@@ -67,21 +68,21 @@ impl Spooled {
 async fn parcels_go_out_oldest_first_and_their_files_with_them() {
     let parent = TempDir::new().unwrap();
     let it = open(&parent, 1 << 20);
-    for number in [2, 1, 3] {
-        assert!(it.put(number, number).await);
+    for sequence in [2, 1, 3] {
+        assert!(it.put(sequence, sequence).await);
     }
-    assert_eq!(it.pending(Exporter::Otlp), [0, 0, 6]);
+    assert_eq!(it.pending(ExporterId::Otlp), [0, 0, 6]);
     let sizes: u64 = it.files().iter().map(|file| file.metadata().unwrap().len()).sum();
     assert_eq!(it.bytes(), sizes);
-    for number in 1..=3 {
-        let parcel = it.spool.take(Instant::now(), First::Oldest).unwrap();
-        let (mut parcel, read) = it.spool.read(parcel).await.unwrap().unwrap();
-        assert_eq!((parcel.number, read), (number, request(number as usize)));
-        parcel.pending.settle(Fate::Delivered, u64::MAX);
-        it.spool.remove(parcel.file.unwrap(), parcel.turn).await.unwrap();
+    for sequence in 1..=3 {
+        let batch = it.spool.dequeue(Instant::now(), Order::Oldest).unwrap();
+        let (mut batch, read) = it.spool.read(batch).await.unwrap().unwrap();
+        assert_eq!((batch.sequence, read), (sequence, request(sequence as usize)));
+        batch.pending.finalize(EventOutcome::Delivered, u64::MAX);
+        it.spool.remove(batch.file.unwrap(), batch.spool_permit).await.unwrap();
     }
-    assert!(it.spool.take(Instant::now(), First::Oldest).is_none());
-    assert_eq!((it.bytes(), it.files().len(), it.pending(Exporter::Otlp)), (0, 0, [0; 3]));
+    assert!(it.spool.dequeue(Instant::now(), Order::Oldest).is_none());
+    assert_eq!((it.bytes(), it.files().len(), it.pending(ExporterId::Otlp)), (0, 0, [0; 3]));
 }
 
 #[tokio::test]
@@ -90,12 +91,12 @@ async fn it_takes_no_more_than_its_bytes() {
     let size = request(8).len() as u64;
     let it = open(&parent, 2 * size + size / 2);
     assert_eq!((it.put(1, 8).await, it.put(2, 8).await, it.put(3, 8).await), (true, true, false));
-    assert!(it.spool.refuses());
+    assert!(it.spool.is_failing());
     assert_eq!((it.bytes(), it.files().len()), (2 * size, 2));
-    let parcel = it.spool.take(Instant::now(), First::Oldest).unwrap();
-    it.spool.remove(parcel.file.unwrap(), parcel.turn).await.unwrap();
+    let batch = it.spool.dequeue(Instant::now(), Order::Oldest).unwrap();
+    it.spool.remove(batch.file.unwrap(), batch.spool_permit).await.unwrap();
     assert!(it.put(4, 8).await, "there is room again");
-    assert!(!it.spool.refuses());
+    assert!(!it.spool.is_failing());
 }
 
 #[tokio::test]
@@ -109,33 +110,36 @@ async fn what_an_earlier_process_left_is_found_with_books_of_its_own() {
     drop(before);
 
     let it = open(&parent, 1);
-    assert_eq!((it.first, it.own.spool.recovered(), it.bytes()), (10, 12, size));
-    assert_eq!(it.pending(Exporter::OtlpRecovered), [0, 0, 7]);
-    assert_eq!(it.own.events(Exporter::OtlpRecovered, Fate::DroppedSpoolDamaged), 5);
-    assert_eq!(SetAside::ALL.iter().map(|it_| it.own.spool.files_set_aside(*it_)).sum::<u64>(), 2);
-    let mut parcel = it.spool.take(Instant::now(), First::Oldest).unwrap();
-    assert_eq!((parcel.number, it.pending(Exporter::OtlpRecovered)), (8, [0, 3, 4]));
-    parcel.pending.settle(Fate::Delivered, u64::MAX);
-    assert_eq!(it.own.events(Exporter::OtlpRecovered, Fate::Delivered), 3);
+    assert_eq!((it.first, it.self_metrics.spool.recovered(), it.bytes()), (10, 12, size));
+    assert_eq!(it.pending(ExporterId::OtlpRecovered), [0, 0, 7]);
+    assert_eq!(it.self_metrics.events(ExporterId::OtlpRecovered, EventOutcome::DroppedSpoolDamaged), 5);
+    assert_eq!(
+        QuarantineReason::ALL.iter().map(|it_| it.self_metrics.spool.quarantined_files(*it_)).sum::<u64>(),
+        2
+    );
+    let mut batch = it.spool.dequeue(Instant::now(), Order::Oldest).unwrap();
+    assert_eq!((batch.sequence, it.pending(ExporterId::OtlpRecovered)), (8, [0, 3, 4]));
+    batch.pending.finalize(EventOutcome::Delivered, u64::MAX);
+    assert_eq!(it.self_metrics.events(ExporterId::OtlpRecovered, EventOutcome::Delivered), 3);
 }
 
 #[tokio::test]
 async fn a_file_that_vanished_or_was_damaged_is_a_counted_loss() {
     let parent = TempDir::new().unwrap();
     let it = open(&parent, 1 << 20);
-    for number in 1..=3 {
-        assert!(it.put(number, 2).await);
+    for sequence in 1..=3 {
+        assert!(it.put(sequence, 2).await);
     }
     let files = it.files();
     std::fs::remove_file(&files[0]).unwrap();
     std::fs::write(&files[1], request(3)).unwrap();
     for _ in 0..2 {
-        let parcel = it.spool.take(Instant::now(), First::Oldest).unwrap();
-        assert!(it.spool.read(parcel).await.unwrap().is_none());
+        let batch = it.spool.dequeue(Instant::now(), Order::Oldest).unwrap();
+        assert!(it.spool.read(batch).await.unwrap().is_none());
     }
-    assert_eq!(it.own.events(Exporter::Otlp, Fate::DroppedSpoolDamaged), 4);
-    assert_eq!(it.own.spool.files_set_aside(SetAside::Torn), 1);
-    assert_eq!((it.pending(Exporter::Otlp), it.bytes()), ([0, 0, 2], files[2].metadata().unwrap().len()));
+    assert_eq!(it.self_metrics.events(ExporterId::Otlp, EventOutcome::DroppedSpoolDamaged), 4);
+    assert_eq!(it.self_metrics.spool.quarantined_files(QuarantineReason::Corrupt), 1);
+    assert_eq!((it.pending(ExporterId::Otlp), it.bytes()), ([0, 0, 2], files[2].metadata().unwrap().len()));
 }
 
 #[tokio::test]
@@ -147,14 +151,14 @@ async fn what_cannot_be_removed_is_tried_again() {
     // Not even root can remove a directory as a file.
     std::fs::remove_file(file).unwrap();
     std::fs::create_dir(file).unwrap();
-    let parcel = it.spool.take(Instant::now(), First::Oldest).unwrap();
-    it.spool.remove(parcel.file.unwrap(), parcel.turn).await.unwrap();
-    assert_eq!((it.own.spool.errors(SpoolOperation::Remove), it.bytes()), (1, size));
-    it.spool.remove_leftovers().await;
-    assert_eq!(it.own.spool.errors(SpoolOperation::Remove), 2);
+    let batch = it.spool.dequeue(Instant::now(), Order::Oldest).unwrap();
+    it.spool.remove(batch.file.unwrap(), batch.spool_permit).await.unwrap();
+    assert_eq!((it.self_metrics.spool.errors(SpoolOperation::Remove), it.bytes()), (1, size));
+    it.spool.retry_pending_deletes().await;
+    assert_eq!(it.self_metrics.spool.errors(SpoolOperation::Remove), 2);
     std::fs::remove_dir(file).unwrap();
-    it.spool.remove_leftovers().await;
-    assert_eq!((it.own.spool.errors(SpoolOperation::Remove), it.bytes()), (2, 0));
+    it.spool.retry_pending_deletes().await;
+    assert_eq!((it.self_metrics.spool.errors(SpoolOperation::Remove), it.bytes()), (2, 0));
 }
 
 #[tokio::test]
@@ -164,33 +168,36 @@ async fn a_disk_that_refuses_costs_no_room() {
     let place = it.spool.path().join("00000000000000000001-2.binpb");
     std::fs::create_dir(&place).unwrap();
     assert!(!it.put(1, 2).await);
-    assert_eq!((it.own.spool.errors(SpoolOperation::Write), it.bytes(), it.spool.refuses()), (1, 0, true));
+    assert_eq!(
+        (it.self_metrics.spool.errors(SpoolOperation::Write), it.bytes(), it.spool.is_failing()),
+        (1, 0, true)
+    );
     std::fs::remove_dir(&place).unwrap();
     assert!(it.put(1, 2).await);
-    assert!(!it.spool.refuses());
+    assert!(!it.spool.is_failing());
 }
 
 #[tokio::test]
 async fn a_disk_that_removes_nothing_is_not_asked_about_every_file_each_time() {
     let parent = TempDir::new().unwrap();
     let it = open(&parent, 1 << 20);
-    for number in 1..=20 {
-        assert!(it.put(number, 2).await);
+    for sequence in 1..=20 {
+        assert!(it.put(sequence, 2).await);
         let file = it.files().remove(0);
         std::fs::remove_file(&file).unwrap();
         std::fs::create_dir(&file).unwrap();
-        let parcel = it.spool.take(Instant::now(), First::Oldest).unwrap();
-        it.spool.remove(parcel.file.unwrap(), parcel.turn).await.unwrap();
+        let batch = it.spool.dequeue(Instant::now(), Order::Oldest).unwrap();
+        it.spool.remove(batch.file.unwrap(), batch.spool_permit).await.unwrap();
     }
-    assert_eq!(it.own.spool.errors(SpoolOperation::Remove), 20);
-    it.spool.remove_leftovers().await;
-    assert_eq!(it.own.spool.errors(SpoolOperation::Remove), 21);
+    assert_eq!(it.self_metrics.spool.errors(SpoolOperation::Remove), 20);
+    it.spool.retry_pending_deletes().await;
+    assert_eq!(it.self_metrics.spool.errors(SpoolOperation::Remove), 21);
     // One that cannot be removed keeps no other: in the end only that one is left.
     let mut stuck: Vec<_> =
         std::fs::read_dir(it.spool.path()).unwrap().map(|it| it.unwrap().path()).collect();
     stuck.drain(1..).for_each(|path| std::fs::remove_dir(path).unwrap());
     for _ in 0..20 {
-        it.spool.remove_leftovers().await;
+        it.spool.retry_pending_deletes().await;
     }
     assert_eq!(it.bytes(), request(2).len() as u64);
 }

@@ -7,7 +7,7 @@ use std::error::Error;
 const MAX_CHARS: usize = 512;
 
 /// The text as one bounded line: control characters escaped, and what is too long cut with `…`.
-pub fn one_line(text: &str) -> String {
+pub fn sanitize(text: &str) -> String {
     let mut line = String::with_capacity(text.len().min(MAX_CHARS));
     for (position, character) in text.trim().chars().enumerate() {
         if position == MAX_CHARS {
@@ -25,7 +25,7 @@ pub fn one_line(text: &str) -> String {
 
 /// An error and its causes as one bounded line. Libraries tend to repeat a cause in the text above
 /// it; what has been said is not said again.
-pub fn causes(error: &dyn Error) -> String {
+pub fn error_chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {
@@ -36,7 +36,7 @@ pub fn causes(error: &dyn Error) -> String {
         }
         next = cause.source();
     }
-    one_line(&text)
+    sanitize(&text)
 }
 
 #[cfg(test)]
@@ -45,8 +45,8 @@ mod tests {
 
     #[test]
     fn control_characters_and_length_are_tamed() {
-        assert_eq!(one_line(" a\nb\u{1b}[31m "), "a\\nb\\u{1b}[31m");
-        let long = one_line(&"é".repeat(MAX_CHARS + 1));
+        assert_eq!(sanitize(" a\nb\u{1b}[31m "), "a\\nb\\u{1b}[31m");
+        let long = sanitize(&"é".repeat(MAX_CHARS + 1));
         assert_eq!(long.chars().count(), MAX_CHARS + 1);
         assert!(long.ends_with("é…"));
     }
@@ -55,6 +55,6 @@ mod tests {
     fn causes_are_joined_without_repetition() {
         let inner = std::io::Error::other("refused");
         let outer = std::io::Error::other(inner);
-        assert_eq!(causes(&outer), "refused");
+        assert_eq!(error_chain(&outer), "refused");
     }
 }

@@ -14,10 +14,10 @@ use rustls::{RootCertStore, ServerConfig};
 use tempfile::TempDir;
 use tokio_rustls::TlsAcceptor;
 
-use super::client::{Attempt, Client};
-use super::receiver::{self, Receiver, Reply};
+use super::client::{Client, ExportResult};
+use super::receiver::{self, FakeCollector, Reply};
 use crate::config::settings::{ClientTls, Endpoint, Protocol};
-use crate::outcome::{ExportCode, Signal};
+use crate::outcome::{ExportSignal, ExportStatus};
 
 /// A certificate authority, with everything it signs in one directory.
 struct Authority {
@@ -73,7 +73,7 @@ impl Authority {
     }
 }
 
-async fn receiver(protocol: Protocol, acceptor: TlsAcceptor) -> Receiver {
+async fn receiver(protocol: Protocol, acceptor: TlsAcceptor) -> FakeCollector {
     match protocol {
         Protocol::HttpProtobuf => receiver::http(Some(acceptor), |_| Reply::ok()).await,
         Protocol::Grpc => {
@@ -82,13 +82,13 @@ async fn receiver(protocol: Protocol, acceptor: TlsAcceptor) -> Receiver {
     }
 }
 
-fn secure(receiver: &Receiver, tls: ClientTls) -> Endpoint {
+fn secure(receiver: &FakeCollector, tls: ClientTls) -> Endpoint {
     let endpoint = receiver.endpoint();
     Endpoint { url: endpoint.url.replace("http://", "https://"), tls, ..endpoint }
 }
 
-async fn send(endpoint: &Endpoint) -> Attempt {
-    Client::new(endpoint, Signal::Logs).unwrap().send(Bytes::new()).await
+async fn send(endpoint: &Endpoint) -> ExportResult {
+    Client::new(endpoint, ExportSignal::Logs).unwrap().send(Bytes::new()).await
 }
 
 #[tokio::test]
@@ -97,10 +97,10 @@ async fn the_users_authority_is_trusted_and_no_other() {
         let (ours, other) = (Authority::new(), Authority::new());
         let receiver = receiver(protocol, ours.acceptor(false)).await;
         let with = |certificate| ClientTls { certificate, ..ClientTls::default() };
-        assert_eq!(send(&secure(&receiver, with(Some(ours.path("ca.crt"))))).await, Attempt::Taken);
-        let attempt = send(&secure(&receiver, with(Some(other.path("ca.crt"))))).await;
-        let Attempt::Retry { code: ExportCode::Connect, message, .. } = attempt else {
-            panic!("{attempt:?}")
+        assert_eq!(send(&secure(&receiver, with(Some(ours.path("ca.crt"))))).await, ExportResult::Accepted);
+        let result = send(&secure(&receiver, with(Some(other.path("ca.crt"))))).await;
+        let ExportResult::Retryable { code: ExportStatus::Connect, message, .. } = result else {
+            panic!("{result:?}")
         };
         assert!(message.contains("invalid peer certificate"), "{message}");
     }
@@ -118,9 +118,9 @@ async fn a_client_certificate_is_shown_to_who_asks() {
             client_key: Some(ours.path("client.key")),
             ..anonymous.clone()
         };
-        assert_eq!(send(&secure(&receiver, known)).await, Attempt::Taken);
-        let attempt = send(&secure(&receiver, anonymous)).await;
-        assert!(matches!(attempt, Attempt::Retry { .. }), "{attempt:?}");
+        assert_eq!(send(&secure(&receiver, known)).await, ExportResult::Accepted);
+        let result = send(&secure(&receiver, anonymous)).await;
+        assert!(matches!(result, ExportResult::Retryable { .. }), "{result:?}");
     }
 }
 
@@ -133,7 +133,7 @@ fn files_that_cannot_work_are_named() {
     let file = |name: &str| Some(ours.path(name));
     let error = |tls: ClientTls| {
         let endpoint = receiver::endpoint(([127, 0, 0, 1], 1).into(), Protocol::HttpProtobuf);
-        Client::new(&Endpoint { tls, ..endpoint }, Signal::Logs).unwrap_err()
+        Client::new(&Endpoint { tls, ..endpoint }, ExportSignal::Logs).unwrap_err()
     };
     let root = |certificate| error(ClientTls { certificate, ..ClientTls::default() });
     let identity = |client_certificate, client_key| {

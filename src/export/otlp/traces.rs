@@ -19,8 +19,8 @@ use tokio::runtime::Handle;
 use tracing::warn;
 
 use crate::config::settings::Endpoint;
-use crate::diagnostics::throttle::Throttle;
-use crate::export::otlp::client::{Attempt, Client};
+use crate::diagnostics::throttle::LogThrottle;
+use crate::export::otlp::client::{Client, ExportResult};
 
 /// Least time between two log lines about spans that were lost.
 const LOG_INTERVAL: Duration = Duration::from_secs(30);
@@ -39,16 +39,16 @@ impl Traces {
     ///
     /// One line that says what is wrong with the endpoint.
     pub fn start(endpoint: &Endpoint, attributes: Vec<(String, String)>) -> Result<Self, String> {
-        let transport = Transport {
+        let http_client = SdkHttpClient {
             client: Arc::new(Client::for_traces(endpoint)?),
             runtime: Handle::current(),
-            failures: Throttle::new(LOG_INTERVAL, |tries| {
+            failures: LogThrottle::new(LOG_INTERVAL, |tries| {
                 warn!(tries, "more tries to deliver traces failed")
             }),
         };
         let exporter = SpanExporter::builder()
             .with_http()
-            .with_http_client(transport)
+            .with_http_client(http_client)
             .with_protocol(Protocol::HttpBinary)
             .with_endpoint(&endpoint.url)
             .with_timeout(endpoint.timeout)
@@ -72,7 +72,7 @@ impl Traces {
     pub async fn shutdown(self, deadline: Instant) {
         let left = deadline.saturating_duration_since(Instant::now());
         // The SDK blocks, and needs the runtime meanwhile. What it cannot send is lost: traces are a
-        // sample of the daemon's work, no part of the books.
+        // sample of the daemon's work, no part of the accounting.
         let flush = tokio::task::spawn_blocking(move || self.provider.shutdown_with_timeout(left));
         if !matches!(tokio::time::timeout(left, flush).await, Ok(Ok(Ok(())))) {
             warn!("some traces could not be sent before the end");
@@ -84,34 +84,34 @@ impl Traces {
 /// whatever the endpoint does. The SDK's own URL and headers are not used: it would read the
 /// environment a second time, in its own way.
 #[derive(Debug)]
-struct Transport {
+struct SdkHttpClient {
     client: Arc<Client>,
     /// The SDK calls from a thread of its own, outside of any runtime.
     runtime: Handle,
-    failures: Throttle,
+    failures: LogThrottle,
 }
 
 #[async_trait]
-impl HttpClient for Transport {
+impl HttpClient for SdkHttpClient {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let client = Arc::clone(&self.client);
-        let attempt = self.runtime.spawn(async move { client.send(request.into_body()).await }).await?;
-        if let Attempt::Retry { message, .. } | Attempt::Refused { message, .. } = &attempt
-            && let Some(tries) = self.failures.admit(1)
+        let result = self.runtime.spawn(async move { client.send(request.into_body()).await }).await?;
+        if let ExportResult::Retryable { message, .. } | ExportResult::Permanent { message, .. } = &result
+            && let Some(tries) = self.failures.record(1)
         {
-            warn!(code = attempt.code().as_str(), tries, reason = message, "traces are not delivered");
+            warn!(code = result.code().as_str(), tries, reason = message, "traces are not delivered");
         }
-        Ok(response(&attempt))
+        Ok(response(&result))
     }
 }
 
 /// The attempt as the SDK's exporter can read it: whether to try again, and when.
-fn response(attempt: &Attempt) -> Response<Bytes> {
+fn response(result: &ExportResult) -> Response<Bytes> {
     let mut response = Response::new(Bytes::new());
-    match attempt {
-        Attempt::Taken | Attempt::Partial { .. } => {}
-        Attempt::Refused { .. } => *response.status_mut() = StatusCode::BAD_REQUEST,
-        Attempt::Retry { after, .. } => {
+    match result {
+        ExportResult::Accepted | ExportResult::PartialSuccess { .. } => {}
+        ExportResult::Permanent { .. } => *response.status_mut() = StatusCode::BAD_REQUEST,
+        ExportResult::Retryable { after, .. } => {
             *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
             if let Some(after) = after {
                 response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(after.as_secs()));

@@ -59,7 +59,7 @@ async fn a_span_arrives_over_grpc_too() {
 #[tokio::test]
 async fn shutdown_keeps_its_deadline() {
     for protocol in [Otlp::HttpProtobuf, Otlp::Grpc] {
-        let endpoint = receiver::endpoint(receiver::nobody().await, protocol);
+        let endpoint = receiver::endpoint(receiver::unused_address().await, protocol);
         let traces = Traces::start(&endpoint, Vec::new()).unwrap();
         traces.tracer().start("upload").end();
         let start = Instant::now();
@@ -71,15 +71,16 @@ async fn shutdown_keeps_its_deadline() {
 #[test]
 fn attempts_are_told_to_the_sdk_in_http() {
     let after = Some(Duration::from_secs(9));
-    let code = crate::outcome::ExportCode::Unavailable;
-    let retry = response(&Attempt::Retry { code, may_have_arrived: false, after, message: String::new() });
+    let code = crate::outcome::ExportStatus::Unavailable;
+    let retry =
+        response(&ExportResult::Retryable { code, maybe_delivered: false, after, message: String::new() });
     assert_eq!(
         (retry.status(), &retry.headers()[RETRY_AFTER]),
         (StatusCode::SERVICE_UNAVAILABLE, &"9".parse().unwrap())
     );
     assert_eq!(
-        response(&Attempt::Refused { code, message: String::new() }).status(),
+        response(&ExportResult::Permanent { code, message: String::new() }).status(),
         StatusCode::BAD_REQUEST
     );
-    assert_eq!(response(&Attempt::Taken).status(), StatusCode::OK);
+    assert_eq!(response(&ExportResult::Accepted).status(), StatusCode::OK);
 }

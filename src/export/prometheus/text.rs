@@ -4,63 +4,63 @@
 use std::fmt::{self, Write as _};
 use std::io::{self, Write};
 
-use crate::metric::{Family, Measure};
+use crate::metric::{Family, MetricType};
 use crate::table::histogram::{BOUNDS, Histogram};
-use crate::table::{Number, Reading, Table};
+use crate::table::{Registry, Sample, SampleValue};
 
-/// Writes every series of the table.
+/// Writes every series of the registry.
 ///
 /// # Errors
 /// Those of `out`.
-pub(super) fn write(table: &Table, out: &mut impl Write) -> io::Result<()> {
+pub(super) fn write(registry: &Registry, out: &mut impl Write) -> io::Result<()> {
     let mut families: Vec<(&'static Family, String)> = Vec::new();
     let mut last = 0;
-    table.read(&mut |family, reading| {
+    registry.visit(&mut |family, sample| {
         // Series come by shard; the daemon's own come family by family.
         if families.get(last).is_none_or(|(known, _)| !std::ptr::eq(*known, family)) {
             let known = families.iter().position(|(known, _)| std::ptr::eq(*known, family));
             last = known.unwrap_or_else(|| {
-                families.push((family, head(family)));
+                families.push((family, metadata(family)));
                 families.len() - 1
             });
         }
         // Writing to a String does not fail.
-        let _ = series(&mut families[last].1, family, &reading);
+        let _ = write_series(&mut families[last].1, family, &sample);
     });
     families.sort_unstable_by_key(|(family, _)| family.name);
     families.iter().try_for_each(|(_, text)| out.write_all(text.as_bytes()))
 }
 
-fn head(family: &Family) -> String {
-    let measure = match family.measure {
-        Measure::Count | Measure::Sum => "counter",
-        Measure::Histogram => "histogram",
-        Measure::Gauge => "gauge",
+fn metadata(family: &Family) -> String {
+    let measure = match family.metric_type {
+        MetricType::Counter | MetricType::FloatCounter => "counter",
+        MetricType::Histogram => "histogram",
+        MetricType::Gauge => "gauge",
     };
     format!("# HELP {name} {}\n# TYPE {name} {measure}\n", family.help, name = family.name)
 }
 
-fn series(out: &mut String, family: &Family, reading: &Reading<'_>) -> fmt::Result {
+fn write_series(out: &mut String, family: &Family, sample: &Sample<'_>) -> fmt::Result {
     let name = family.name;
-    let labels = Labels { names: family.labels, values: &reading.labels };
-    match &reading.number {
-        Number::Count(count) => writeln!(out, "{name}{} {count}", labels.alone()),
-        Number::Float(number) => writeln!(out, "{name}{} {number}", labels.alone()),
-        Number::Histogram(histogram) => distribution(out, name, &labels, histogram),
+    let labels = Labels { names: family.labels, values: &sample.labels };
+    match &sample.value {
+        SampleValue::Count(count) => writeln!(out, "{name}{} {count}", labels.plain()),
+        SampleValue::Float(number) => writeln!(out, "{name}{} {number}", labels.plain()),
+        SampleValue::Histogram(histogram) => write_histogram(out, name, &labels, histogram),
     }
 }
 
 /// Buckets are cumulative.
-fn distribution(out: &mut String, name: &str, labels: &Labels<'_>, held: &Histogram) -> fmt::Result {
+fn write_histogram(out: &mut String, name: &str, labels: &Labels<'_>, held: &Histogram) -> fmt::Result {
     let mut below = 0;
     for (bound, count) in BOUNDS.iter().zip(&held.counts) {
         below += count;
-        writeln!(out, "{name}_bucket{} {below}", labels.with_bound(Some(*bound)))?;
+        writeln!(out, "{name}_bucket{} {below}", labels.with_le(Some(*bound)))?;
     }
     let count = held.count();
-    writeln!(out, "{name}_bucket{} {count}", labels.with_bound(None))?;
-    writeln!(out, "{name}_sum{} {}", labels.alone(), held.sum)?;
-    writeln!(out, "{name}_count{} {count}", labels.alone())
+    writeln!(out, "{name}_bucket{} {count}", labels.with_le(None))?;
+    writeln!(out, "{name}_sum{} {}", labels.plain(), held.sum)?;
+    writeln!(out, "{name}_count{} {count}", labels.plain())
 }
 
 /// A series' label names and values.
@@ -70,21 +70,21 @@ struct Labels<'s> {
 }
 
 impl Labels<'_> {
-    fn alone(&self) -> impl fmt::Display {
-        fmt::from_fn(|f| if self.names.is_empty() { Ok(()) } else { self.braced(f, |_, _| Ok(())) })
+    fn plain(&self) -> impl fmt::Display {
+        fmt::from_fn(|f| if self.names.is_empty() { Ok(()) } else { self.write_braced(f, |_, _| Ok(())) })
     }
 
     /// With `le`; no bound is infinity.
-    fn with_bound(&self, bound: Option<f64>) -> impl fmt::Display {
+    fn with_le(&self, bound: Option<f64>) -> impl fmt::Display {
         fmt::from_fn(move |f| {
-            self.braced(f, |f, separator| match bound {
+            self.write_braced(f, |f, separator| match bound {
                 Some(bound) => write!(f, "{separator}le=\"{bound}\""),
                 None => write!(f, "{separator}le=\"+Inf\""),
             })
         })
     }
 
-    fn braced(
+    fn write_braced(
         &self,
         f: &mut fmt::Formatter<'_>,
         more: impl Fn(&mut fmt::Formatter<'_>, &str) -> fmt::Result,
@@ -94,7 +94,7 @@ impl Labels<'_> {
             f.write_str(separator)?;
             f.write_str(name)?;
             f.write_str("=\"")?;
-            escape(f, value)?;
+            write_escaped(f, value)?;
             f.write_str("\"")?;
             separator = ",";
         }
@@ -103,7 +103,7 @@ impl Labels<'_> {
     }
 }
 
-fn escape(f: &mut fmt::Formatter<'_>, value: &str) -> fmt::Result {
+fn write_escaped(f: &mut fmt::Formatter<'_>, value: &str) -> fmt::Result {
     let mut rest = value;
     while let Some(at) = rest.find(['\\', '"', '\n']) {
         f.write_str(&rest[..at])?;
@@ -119,24 +119,24 @@ fn escape(f: &mut fmt::Formatter<'_>, value: &str) -> fmt::Result {
 
 #[cfg(test)]
 mod tests {
-    use prometheus::proto::{self, LabelPair, MetricFamily, MetricType};
+    use prometheus::proto::{self, LabelPair, MetricFamily};
     use prometheus::{Encoder, TextEncoder};
     use proptest::prelude::*;
 
     use super::*;
     use crate::kind::{REPORTS, csp_violation, network_error};
-    use crate::metric::{Amount, Label, Observation, Site};
+    use crate::metric::{Increment, Label, Observation, SiteLabel};
 
-    /// The same table, as the prometheus crate writes it.
-    fn by_the_crate(table: &Table) -> Vec<u8> {
+    /// The same registry, as the prometheus crate writes it.
+    fn by_the_crate(registry: &Registry) -> Vec<u8> {
         let mut families: Vec<MetricFamily> = Vec::new();
-        table.read(&mut |family, reading| {
+        registry.visit(&mut |family, sample| {
             let at = families.iter().position(|known| known.name() == family.name);
             let at = at.unwrap_or_else(|| {
                 families.push(empty(family));
                 families.len() - 1
             });
-            families[at].mut_metric().push(metric(family, &reading));
+            families[at].mut_metric().push(metric(family, &sample));
         });
         families.sort_by(|a, b| a.name().cmp(b.name()));
         let mut text = Vec::new();
@@ -148,15 +148,15 @@ mod tests {
         let mut empty = MetricFamily::default();
         empty.set_name(family.name.to_owned());
         empty.set_help(family.help.to_owned());
-        empty.set_field_type(match family.measure {
-            Measure::Count | Measure::Sum => MetricType::COUNTER,
-            Measure::Histogram => MetricType::HISTOGRAM,
-            Measure::Gauge => MetricType::GAUGE,
+        empty.set_field_type(match family.metric_type {
+            MetricType::Counter | MetricType::FloatCounter => proto::MetricType::COUNTER,
+            MetricType::Histogram => proto::MetricType::HISTOGRAM,
+            MetricType::Gauge => proto::MetricType::GAUGE,
         });
         empty
     }
 
-    fn metric(family: &Family, reading: &Reading<'_>) -> proto::Metric {
+    fn metric(family: &Family, sample: &Sample<'_>) -> proto::Metric {
         let pair = |(name, value): (&&str, &&str)| {
             let mut pair = LabelPair::default();
             pair.set_name((*name).to_owned());
@@ -164,17 +164,17 @@ mod tests {
             pair
         };
         let mut metric =
-            proto::Metric::from_label(family.labels.iter().zip(&reading.labels).map(pair).collect());
-        match (&reading.number, family.measure) {
-            (Number::Histogram(held), _) => metric.set_histogram(histogram(held)),
-            (number, Measure::Gauge) => {
+            proto::Metric::from_label(family.labels.iter().zip(&sample.labels).map(pair).collect());
+        match (&sample.value, family.metric_type) {
+            (SampleValue::Histogram(held), _) => metric.set_histogram(histogram(held)),
+            (number, MetricType::Gauge) => {
                 let mut gauge = proto::Gauge::default();
-                gauge.set_value(number.counted());
+                gauge.set_value(number.total());
                 metric.set_gauge(gauge);
             }
             (number, _) => {
                 let mut counter = proto::Counter::default();
-                counter.set_value(number.counted());
+                counter.set_value(number.total());
                 metric.set_counter(counter);
             }
         }
@@ -204,22 +204,22 @@ mod tests {
         fn the_text_is_that_of_the_prometheus_crate(
             seen in prop::collection::vec((any::<String>(), any::<String>(), 0.0..1e9_f64), 0..20),
         ) {
-            let table = Table::new(10_000, 0, crate::clock::now());
-            let closed = Label::closed;
+            let registry = Registry::new(10_000, 0, crate::clock::now());
+            let closed = Label::bounded;
             for (site, blocked, amount) in &seen {
-                let violation = [closed("enforce"), closed("img-src"), Label::open(blocked), closed("none")];
+                let violation = [closed("enforce"), closed("img-src"), Label::unbounded(blocked), closed("none")];
                 for observation in [
-                    Observation::one(&REPORTS, [closed("crash"), closed("chrome")]),
-                    Observation::one(&csp_violation::VIOLATIONS, violation),
-                    Observation::new(&network_error::ESTIMATED, [closed("dns"), closed("ok")], Amount::Sum(*amount)),
-                    Observation::new(&network_error::DURATION, [closed("dns")], Amount::Seconds(*amount)),
+                    Observation::increment(&REPORTS, [closed("crash"), closed("chrome")]),
+                    Observation::increment(&csp_violation::VIOLATIONS, violation),
+                    Observation::new(&network_error::ESTIMATED, [closed("dns"), closed("ok")], Increment::Sum(*amount)),
+                    Observation::new(&network_error::DURATION, [closed("dns")], Increment::Duration(*amount)),
                 ] {
-                    table.add(Site::host(site), &observation, crate::clock::now(), 0);
+                    registry.add(SiteLabel::host(site), &observation, crate::clock::now(), 0);
                 }
             }
             let mut own = Vec::new();
-            write(&table, &mut own).unwrap();
-            prop_assert_eq!(String::from_utf8(own).unwrap(), String::from_utf8(by_the_crate(&table)).unwrap());
+            write(&registry, &mut own).unwrap();
+            prop_assert_eq!(String::from_utf8(own).unwrap(), String::from_utf8(by_the_crate(&registry)).unwrap());
         }
     }
 }

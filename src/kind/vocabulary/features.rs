@@ -1,11 +1,11 @@
 //! Names of what permissions policies and document policies allow or forbid.
 
-use crate::metric::Vocabulary;
+use crate::metric::LabelValues;
 
 /// Policy-controlled features: those of the registry, of Chromium's and Firefox's lists, and names that
 /// older browsers still use. Reports carry them in `featureId` or `policyId`.
 /// <https://github.com/w3c/webappsec-permissions-policy/blob/main/features.md>
-pub static PERMISSIONS_POLICY: Vocabulary = Vocabulary(&[
+pub static PERMISSIONS_POLICY: LabelValues = LabelValues(&[
     "accelerometer",
     "all-screens-capture",
     "ambient-light-sensor",
@@ -150,7 +150,7 @@ pub static PERMISSIONS_POLICY: Vocabulary = Vocabulary(&[
 
 /// Configuration points of document policies, as Chromium knows them.
 /// <https://wicg.github.io/document-policy/>
-pub static DOCUMENT_POLICY: Vocabulary = Vocabulary(&[
+pub static DOCUMENT_POLICY: LabelValues = LabelValues(&[
     "document-write",
     "expect-no-linked-resources",
     "font-display-late-swap",

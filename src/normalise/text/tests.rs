@@ -74,14 +74,14 @@ fn what_a_text_quotes_is_redacted() {
 
 #[test]
 fn what_is_long_ends_in_an_ellipsis() {
-    assert_eq!(cut("aé".into(), 3), "aé");
-    assert_eq!(cut("aéé".into(), 4), "a…");
-    let sample = clean("é".repeat(300).into(), Holds::Sample, STRICT);
+    assert_eq!(truncate("aé".into(), 3), "aé");
+    assert_eq!(truncate("aéé".into(), 4), "a…");
+    let sample = clean("é".repeat(300).into(), FieldType::Sample, STRICT);
     assert_eq!(sample.chars().count(), MAX_SAMPLE);
     assert!(sample.ends_with('…'));
 }
 
 #[test]
 fn untouched_text_is_not_copied() {
-    assert!(matches!(clean(Cow::Borrowed("no nonsense"), Holds::Message, STRICT), Cow::Borrowed(_)));
+    assert!(matches!(clean(Cow::Borrowed("no nonsense"), FieldType::Message, STRICT), Cow::Borrowed(_)));
 }

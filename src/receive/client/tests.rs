@@ -24,7 +24,7 @@ fn headers(lines: &[(&'static str, &[u8])]) -> HeaderMap {
 
 fn behind_proxy(lines: &[(&'static str, &str)]) -> String {
     let lines: Vec<_> = lines.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
-    client(ip("10.0.0.1"), &headers(&lines), &trusted()).to_string()
+    resolve(ip("10.0.0.1"), &headers(&lines), &trusted()).to_string()
 }
 
 fn xff(value: &str) -> String {
@@ -38,8 +38,8 @@ fn forwarded(value: &str) -> String {
 #[test]
 fn a_stranger_is_believed_nothing() {
     let both = headers(&[("forwarded", b"for=198.51.100.1"), ("x-forwarded-for", b"198.51.100.1")]);
-    assert_eq!(client(ip("203.0.113.9"), &both, &trusted()), ip("203.0.113.9"));
-    assert_eq!(client(ip("10.0.0.1"), &both, &[]), ip("10.0.0.1"));
+    assert_eq!(resolve(ip("203.0.113.9"), &both, &trusted()), ip("203.0.113.9"));
+    assert_eq!(resolve(ip("10.0.0.1"), &both, &[]), ip("10.0.0.1"));
 }
 
 #[test]
@@ -51,8 +51,8 @@ fn without_headers_the_peer_is_the_client() {
 #[test]
 fn a_dual_stack_socket_shows_ipv4_in_ipv6() {
     let lines = headers(&[("x-forwarded-for", b"::ffff:203.0.113.9")]);
-    assert_eq!(client(ip("::ffff:10.0.0.1"), &lines, &trusted()), ip("203.0.113.9"));
-    assert_eq!(client(ip("::ffff:192.0.2.1"), &lines, &trusted()), ip("192.0.2.1"));
+    assert_eq!(resolve(ip("::ffff:10.0.0.1"), &lines, &trusted()), ip("203.0.113.9"));
+    assert_eq!(resolve(ip("::ffff:192.0.2.1"), &lines, &trusted()), ip("192.0.2.1"));
 }
 
 #[test]
@@ -60,9 +60,9 @@ fn a_network_of_ipv4_in_ipv6_is_one_of_ipv4() {
     let trusted = ["::ffff:10.0.0.0/104".parse().unwrap()];
     let lines = headers(&[("x-forwarded-for", b"203.0.113.9, 10.9.9.9")]);
     for peer in ["10.0.0.1", "::ffff:10.0.0.1"] {
-        assert_eq!(client(ip(peer), &lines, &trusted), ip("203.0.113.9"));
+        assert_eq!(resolve(ip(peer), &lines, &trusted), ip("203.0.113.9"));
     }
-    assert_eq!(client(ip("11.0.0.1"), &lines, &trusted), ip("11.0.0.1"));
+    assert_eq!(resolve(ip("11.0.0.1"), &lines, &trusted), ip("11.0.0.1"));
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn a_hop_without_an_address_ends_the_walk_at_its_reporter() {
     assert_eq!(forwarded("for=203.0.113.9, proto=https, for=10.0.0.2"), "10.0.0.2");
     assert_eq!(forwarded("for=203.0.113.9, for=10.0.0.2;for=10.0.0.3"), "10.0.0.1");
     let latin = headers(&[("x-forwarded-for", b"203.0.113.9, \xe9, 10.0.0.2")]);
-    assert_eq!(client(ip("10.0.0.1"), &latin, &trusted()), ip("10.0.0.2"));
+    assert_eq!(resolve(ip("10.0.0.1"), &latin, &trusted()), ip("10.0.0.2"));
 }
 
 #[test]
@@ -158,9 +158,9 @@ fn shown_as_far_as_privacy_goes() {
         ("2001:db8:1:2:0:5efe:cb00:7109", "2001:db8:1::", "2001:db8:1:2:0:5efe:cb00:7109"),
         ("::cb00:7109", "::", "::cb00:7109"),
     ] {
-        assert_eq!(shown(ip(address), Absent), None);
-        assert_eq!(shown(ip(address), Truncated).as_deref(), Some(truncated));
-        assert_eq!(shown(ip(address), Full).as_deref(), Some(full));
+        assert_eq!(anonymize(ip(address), Absent), None);
+        assert_eq!(anonymize(ip(address), Truncated).as_deref(), Some(truncated));
+        assert_eq!(anonymize(ip(address), Full).as_deref(), Some(full));
     }
 }
 
@@ -180,10 +180,10 @@ proptest! {
         let name = |f: bool| if f { "forwarded" } else { "x-forwarded-for" };
         let lines: Vec<_> = values.iter().map(|(f, value)| (name(*f), value.as_slice())).collect();
         let headers = headers(&lines);
-        client(ip("10.0.0.1"), &headers, &trusted());
+        resolve(ip("10.0.0.1"), &headers, &trusted());
         let peer = IpAddr::from(peer);
         prop_assume!(!is_trusted(peer, &trusted()));
-        prop_assert_eq!(client(peer, &headers, &trusted()), peer);
+        prop_assert_eq!(resolve(peer, &headers, &trusted()), peer);
     }
 
     #[test]
@@ -195,7 +195,7 @@ proptest! {
             } else {
                 headers(&[(name, &appended)])
             };
-            prop_assert_eq!(client(ip("10.0.0.1"), &lines, &trusted()), ip("203.0.113.9"));
+            prop_assert_eq!(resolve(ip("10.0.0.1"), &lines, &trusted()), ip("203.0.113.9"));
         }
     }
 }

@@ -101,8 +101,8 @@ fn stands_for_url(document: &Value, place: &[String]) -> bool {
 }
 
 /// Every kind with every member that it knows, and one that it does not: those for URLs, or the others.
-fn member(for_url: bool) -> BoxedStrategy<(&'static kind::Kind, &'static str)> {
-    let of = |kind: &'static kind::Kind| spellings(kind).map(move |name| (kind, name));
+fn member(for_url: bool) -> BoxedStrategy<(&'static kind::ReportKind, &'static str)> {
+    let of = |kind: &'static kind::ReportKind| spellings(kind).map(move |name| (kind, name));
     let all = kind::ALL.iter().flat_map(|kind| of(kind));
     prop::sample::select(all.filter(|(kind, name)| holds_url(kind, name) == for_url).collect::<Vec<_>>())
         .boxed()
@@ -113,7 +113,7 @@ proptest! {
 
     #[test]
     fn no_member_of_any_kind_gives_a_url_away((kind, name) in member(true), url in in_url()) {
-        let report = json!({ "type": kind.token, "url": url.text, "body": { name: url.text } });
+        let report = json!({ "type": kind.name, "url": url.text, "body": { name: url.text } });
         check(&report, &url)?;
     }
 
@@ -122,7 +122,7 @@ proptest! {
         let mut body = Map::new();
         body.insert(name.to_owned(), json!(text.text));
         body.insert(text.text.clone(), json!([text.text, { &text.text: &text.text }]));
-        let report = json!({ "type": kind.token, "user_agent": text.text, "body": body });
+        let report = json!({ "type": kind.name, "user_agent": text.text, "body": body });
         check(&report, &text)?;
     }
 

@@ -61,7 +61,7 @@ fn took(text: &str) -> Duration {
         json!({ "type": "csp-violation", "url": text, "body": { "originalPolicy": text, "novel": text } });
     let body = body.to_string();
     let started = Instant::now();
-    path.take(body.as_bytes(), &context());
+    path.process(body.as_bytes(), &context());
     started.elapsed()
 }
 

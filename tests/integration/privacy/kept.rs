@@ -1,6 +1,6 @@
 //! Who keeps queries and paths keeps no user, no password and no fragment with them.
 
-use lookoutd::config::settings::{PathSecrets, QueryPrivacy, Settings};
+use lookoutd::config::settings::{Config, PathSecrets, QueryPrivacy};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -26,7 +26,7 @@ fn never_kept() -> BoxedStrategy<Canary> {
 fn keeping(query: QueryPrivacy, path_secrets: PathSecrets) -> InProcess {
     let defaults = lookoutd::config::defaults();
     let privacy = lookoutd::config::settings::Privacy { query, path_secrets, ..defaults.privacy };
-    InProcess::new(&Settings { privacy, ..defaults })
+    InProcess::new(&Config { privacy, ..defaults })
 }
 
 fn check(path: &InProcess, canary: &Canary, around: &str) -> Result<(), TestCaseError> {

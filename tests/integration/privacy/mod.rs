@@ -7,7 +7,7 @@ mod drawn;
 mod hostile;
 mod kept;
 
-use lookoutd::kind::{self, Holds, Kind};
+use lookoutd::kind::{self, FieldType, ReportKind};
 use serde_json::json;
 
 use crate::support::in_process::{InProcess, context};
@@ -30,18 +30,18 @@ const AROUND: [&str; 6] =
     ["{}", " {} ", "at f ({}:12:5)", "fetch('{}').then()", "Refused to load '{}' because", "{}, {}"];
 
 /// Every name under which a member of this kind may arrive.
-fn spellings(kind: &Kind) -> impl Iterator<Item = &'static str> {
-    let known = kind
-        .members
-        .iter()
-        .flat_map(|member| std::iter::once(member.name).chain(member.also.iter().copied()));
+fn spellings(kind: &ReportKind) -> impl Iterator<Item = &'static str> {
+    let known =
+        kind.fields.iter().flat_map(|field| std::iter::once(field.name).chain(field.aliases.iter().copied()));
     known.chain(["novel", "documentURL"])
 }
 
 /// Whether a URL belongs there. `documentURL` stands in for a report's own, whatever its kind.
-fn holds_url(kind: &Kind, member: &str) -> bool {
+fn holds_url(kind: &ReportKind, member: &str) -> bool {
     member == "documentURL"
-        || kind.member(member).is_some_and(|(_, member)| matches!(member.holds, Holds::Url | Holds::PageUrl))
+        || kind
+            .field(member)
+            .is_some_and(|(_, field)| matches!(field.field_type, FieldType::Url | FieldType::PageUrl))
 }
 
 /// What comes out of a body: lines, records as text, series.
@@ -57,7 +57,7 @@ fn whatever_came_out(body: &str) -> String {
 }
 
 fn out_of(path: &InProcess, body: &str) -> String {
-    let taken = path.take(body.as_bytes(), &context());
+    let taken = path.process(body.as_bytes(), &context());
     let bytes = [taken.console.concat(), taken.otlp.concat()].concat();
     String::from_utf8_lossy(&bytes).into_owned() + &path.series().join("\n")
 }
@@ -75,7 +75,7 @@ fn no_member_of_any_kind_gives_a_secret_away() {
                 let quoting = if holds_url(kind, member) { 2 } else { AROUND.len() };
                 for around in &AROUND[..quoting] {
                     let value = around.replace("{}", canary);
-                    let report = json!({ "type": kind.token, "url": "https://shop.example/", "body": { member: value } });
+                    let report = json!({ "type": kind.name, "url": "https://shop.example/", "body": { member: value } });
                     assert_silent(&report.to_string(), secret);
                 }
             }
@@ -89,7 +89,7 @@ fn neither_do_lists_and_objects_in_a_member() {
         for member in spellings(kind) {
             for (canary, secret) in CANARIES {
                 let nested = json!([canary, { "deep": { canary: [canary] } }]);
-                let report = json!({ "type": kind.token, "body": { member: nested } });
+                let report = json!({ "type": kind.name, "body": { member: nested } });
                 assert_silent(&report.to_string(), secret);
             }
         }
@@ -103,7 +103,7 @@ fn neither_does_the_envelope() {
             for (name, around) in
                 [("url", "{}"), ("url", " {} "), ("user_agent", "{}"), ("user_agent", "Mozilla/5.0 (+{})")]
             {
-                let mut report = json!({ "type": kind.token, "body": {} });
+                let mut report = json!({ "type": kind.name, "body": {} });
                 report[name] = json!(around.replace("{}", canary));
                 assert_silent(&report.to_string(), secret);
             }

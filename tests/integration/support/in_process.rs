@@ -3,11 +3,11 @@
 
 use std::sync::{Arc, Mutex};
 
-use lookoutd::config::settings::Settings;
-use lookoutd::outcome::{Rejection, Upload};
+use lookoutd::config::settings::Config;
+use lookoutd::outcome::{RejectReason, UploadOutcome};
 use lookoutd::pipeline::{EventSink, Pipeline};
-use lookoutd::report::Context;
-use lookoutd::table::{Number, Table, report_families};
+use lookoutd::report::UploadContext;
+use lookoutd::table::{Registry, SampleValue, report_families};
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ScopeLogs};
 use prost::Message;
 
@@ -22,7 +22,7 @@ pub(crate) struct InProcess {
 
 /// What became of one upload.
 pub(crate) struct Taken {
-    pub(crate) outcome: Upload,
+    pub(crate) outcome: UploadOutcome,
     /// The lines, newline included.
     pub(crate) console: Vec<Vec<u8>>,
     /// The records, each framed as it stands in a request.
@@ -45,8 +45,8 @@ impl EventSink for Remember {
 }
 
 /// What an upload says when nobody says anything.
-pub(crate) fn context() -> Context<'static> {
-    Context {
+pub(crate) fn context() -> UploadContext<'static> {
+    UploadContext {
         received: jiff::Timestamp::from_second(1_795_351_600).unwrap(),
         uptime: 0,
         user_agent: None,
@@ -58,19 +58,19 @@ pub(crate) fn context() -> Context<'static> {
 }
 
 impl InProcess {
-    pub(crate) fn new(settings: &Settings) -> InProcess {
-        let table = Arc::new(Table::new(settings.limits.series, settings.sites.len(), context().received));
+    pub(crate) fn new(config: &Config) -> InProcess {
+        let registry = Arc::new(Registry::new(config.limits.series, config.sites.len(), context().received));
         let (console, otlp) = (Remember::default(), Remember::default());
         let pipeline =
-            Pipeline::new(settings, table, Some(Box::new(console.clone())), Some(Box::new(otlp.clone())));
+            Pipeline::new(config, registry, Some(Box::new(console.clone())), Some(Box::new(otlp.clone())));
         InProcess { pipeline, console, otlp }
     }
 
     /// With no event export: a path that only counts.
     pub(crate) fn counting() -> InProcess {
-        let settings = lookoutd::config::defaults();
-        let table = Arc::new(Table::new(settings.limits.series, settings.sites.len(), context().received));
-        let pipeline = Pipeline::new(&settings, table, None, None);
+        let config = lookoutd::config::defaults();
+        let registry = Arc::new(Registry::new(config.limits.series, config.sites.len(), context().received));
+        let pipeline = Pipeline::new(&config, registry, None, None);
         InProcess { pipeline, console: Remember::default(), otlp: Remember::default() }
     }
 
@@ -79,24 +79,28 @@ impl InProcess {
         InProcess::new(&lookoutd::config::defaults())
     }
 
-    pub(crate) fn take(&self, body: &[u8], context: &Context<'_>) -> Taken {
-        let outcome = self.pipeline.take(body, context);
+    pub(crate) fn process(&self, body: &[u8], context: &UploadContext<'_>) -> Taken {
+        let outcome = self.pipeline.process(body, context);
         let events = |of: &Remember| std::mem::take(&mut *of.0.lock().unwrap());
         Taken { outcome, console: events(&self.console), otlp: events(&self.otlp) }
     }
 
     /// A capture, as of the moment it was made.
     pub(crate) fn take_capture(&self, capture: &Capture) -> Taken {
-        let context =
-            Context { received: capture.received(), user_agent: capture.header("user-agent"), ..context() };
-        self.take(capture.body.as_bytes(), &context)
+        let context = UploadContext {
+            received: capture.received(),
+            user_agent: capture.header("user-agent"),
+            ..context()
+        };
+        self.process(capture.body.as_bytes(), &context)
     }
 
     /// Σ `lookout_reports_total`.
     pub(crate) fn reports(&self) -> u64 {
         let mut reports = 0;
-        self.pipeline.table.read(&mut |family, reading| {
-            if let (true, Number::Count(count)) = (family.name == "lookout_reports_total", reading.number) {
+        self.pipeline.registry.visit(&mut |family, sample| {
+            if let (true, SampleValue::Count(count)) = (family.name == "lookout_reports_total", sample.value)
+            {
                 reports += count;
             }
         });
@@ -105,23 +109,23 @@ impl InProcess {
 
     /// Σ `lookout_reports_rejected_total`.
     pub(crate) fn rejected(&self) -> u64 {
-        Rejection::ALL.iter().map(|reason| self.pipeline.table.own.rejected(*reason)).sum()
+        RejectReason::ALL.iter().map(|reason| self.pipeline.registry.self_metrics.rejected(*reason)).sum()
     }
 
     /// Every series of the report families, sorted, as the scrape names it.
     pub(crate) fn series(&self) -> Vec<String> {
         let mut series = Vec::new();
         let families: Vec<_> = report_families().map(|family| family.name).collect();
-        self.pipeline.table.read(&mut |family, reading| {
+        self.pipeline.registry.visit(&mut |family, sample| {
             if !families.contains(&family.name) {
                 return;
             }
-            let pairs = family.labels.iter().zip(&reading.labels);
+            let pairs = family.labels.iter().zip(&sample.labels);
             let labels: Vec<_> = pairs.map(|(name, value)| format!("{name}={value:?}")).collect();
-            let value = match reading.number {
-                Number::Count(count) => count.to_string(),
-                Number::Float(sum) => sum.to_string(),
-                Number::Histogram(histogram) => format!("{} in {} s", histogram.count(), histogram.sum),
+            let value = match sample.value {
+                SampleValue::Count(count) => count.to_string(),
+                SampleValue::Float(sum) => sum.to_string(),
+                SampleValue::Histogram(histogram) => format!("{} in {} s", histogram.count(), histogram.sum),
             };
             series.push(format!("{}{{{}}} {value}", family.name, labels.join(",")));
         });

@@ -13,10 +13,10 @@ use jiff::Timestamp;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use super::wire::Answer;
-use super::{Attempt, http, response};
+use super::wire::CollectorResponse;
+use super::{ExportResult, http, response};
 use crate::export::otlp::text;
-use crate::outcome::ExportCode;
+use crate::outcome::ExportStatus;
 
 /// The method that takes events.
 pub(super) const LOGS: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
@@ -55,11 +55,11 @@ fn grpc_timeout(timeout: Duration) -> String {
 }
 
 /// The body of a request: one message with its prefix.
-pub(super) fn pack(request: Bytes, gzip: bool) -> Bytes {
+pub(super) fn encode_body(request: Bytes, gzip: bool) -> Bytes {
     let mut body = Vec::with_capacity(PREFIX_BYTES + request.len());
     body.extend_from_slice(&[0; PREFIX_BYTES]);
     if gzip {
-        body = http::deflate(body, &request);
+        body = http::gzip_into(body, &request);
     } else {
         body.extend_from_slice(&request);
     }
@@ -73,22 +73,22 @@ pub(super) fn pack(request: Bytes, gzip: bool) -> Bytes {
 }
 
 /// What an answer says, at this moment.
-pub(super) fn judge(answer: &Answer, now: Timestamp) -> Attempt {
+pub(super) fn classify_response(response: &CollectorResponse, now: Timestamp) -> ExportResult {
     // A proxy's answer has no gRPC status; HTTP's then speaks for itself.
-    if answer.status != StatusCode::OK {
-        return http::judge(answer, now);
+    if response.status != StatusCode::OK {
+        return http::classify_response(response, now);
     }
     // In the headers when there is nothing else to say, else in the trailers.
     let status =
-        Status::from_header_map(&answer.trailers).or_else(|| Status::from_header_map(&answer.headers));
+        Status::from_header_map(&response.trailers).or_else(|| Status::from_header_map(&response.headers));
     match status {
         Some(status) if status.code() == Code::Ok => {
-            response::parse(answer.body.get(PREFIX_BYTES..).unwrap_or_default())
+            response::parse(response.body.get(PREFIX_BYTES..).unwrap_or_default())
         }
         Some(status) => failure(&status),
-        None => Attempt::Retry {
-            code: ExportCode::Broken,
-            may_have_arrived: true,
+        None => ExportResult::Retryable {
+            code: ExportStatus::ConnectionLost,
+            maybe_delivered: true,
             after: None,
             message: "the answer has no gRPC status; is this a gRPC endpoint?".to_owned(),
         },
@@ -96,7 +96,7 @@ pub(super) fn judge(answer: &Answer, now: Timestamp) -> Attempt {
 }
 
 /// <https://opentelemetry.io/docs/specs/otlp/#failures>
-fn failure(status: &Status) -> Attempt {
+fn failure(status: &Status) -> ExportResult {
     let retry_info = status.get_details_retry_info();
     let retryable = match status.code() {
         Code::Cancelled
@@ -111,30 +111,32 @@ fn failure(status: &Status) -> Attempt {
     };
     let (code, message) = (code(status.code()), error_message(status));
     if retryable {
-        Attempt::Retry {
+        ExportResult::Retryable {
             code,
             // Who says when to come back has not begun. Proxies answer UNAVAILABLE for a connection that
             // broke after the request was through.
-            may_have_arrived: retry_info.is_none(),
+            maybe_delivered: retry_info.is_none(),
             after: retry_info.and_then(|info| info.retry_delay),
             message,
         }
     } else {
-        Attempt::Refused { code, message }
+        ExportResult::Permanent { code, message }
     }
 }
 
-fn code(code: Code) -> ExportCode {
+fn code(code: Code) -> ExportStatus {
     match code {
-        Code::InvalidArgument | Code::FailedPrecondition | Code::AlreadyExists => ExportCode::InvalidArgument,
-        Code::Unauthenticated => ExportCode::Unauthenticated,
-        Code::PermissionDenied => ExportCode::PermissionDenied,
-        Code::Unimplemented | Code::NotFound => ExportCode::Unimplemented,
-        Code::ResourceExhausted => ExportCode::ResourceExhausted,
-        Code::Unavailable => ExportCode::Unavailable,
-        Code::DeadlineExceeded => ExportCode::Timeout,
-        Code::Internal => ExportCode::Internal,
-        _ => ExportCode::Other,
+        Code::InvalidArgument | Code::FailedPrecondition | Code::AlreadyExists => {
+            ExportStatus::InvalidArgument
+        }
+        Code::Unauthenticated => ExportStatus::Unauthenticated,
+        Code::PermissionDenied => ExportStatus::PermissionDenied,
+        Code::Unimplemented | Code::NotFound => ExportStatus::Unimplemented,
+        Code::ResourceExhausted => ExportStatus::ResourceExhausted,
+        Code::Unavailable => ExportStatus::Unavailable,
+        Code::DeadlineExceeded => ExportStatus::Timeout,
+        Code::Internal => ExportStatus::Internal,
+        _ => ExportStatus::Other,
     }
 }
 
@@ -142,7 +144,7 @@ fn error_message(status: &Status) -> String {
     if status.message().is_empty() {
         format!("gRPC {:?}", status.code())
     } else {
-        text::one_line(&format!("gRPC {:?}: {}", status.code(), status.message()))
+        text::sanitize(&format!("gRPC {:?}: {}", status.code(), status.message()))
     }
 }
 
@@ -153,8 +155,10 @@ mod tests {
     #[test]
     fn retries_follow_the_specification() {
         for code in 1..=16 {
-            let retried =
-                matches!(failure(&Status::new(Code::from_i32(code), "")), Attempt::Retry { after: None, .. });
+            let retried = matches!(
+                failure(&Status::new(Code::from_i32(code), "")),
+                ExportResult::Retryable { after: None, .. }
+            );
             assert_eq!(retried, [1, 4, 10, 11, 14, 15].contains(&code), "{code}");
         }
     }
@@ -163,7 +167,7 @@ mod tests {
     fn only_who_says_when_to_come_back_has_surely_not_taken_it() {
         use tonic_types::ErrorDetails;
         let arrived = |status: &Status| match failure(status) {
-            Attempt::Retry { may_have_arrived, .. } => may_have_arrived,
+            ExportResult::Retryable { maybe_delivered, .. } => maybe_delivered,
             other => panic!("{other:?}"),
         };
         for code in [Code::Cancelled, Code::DeadlineExceeded, Code::Aborted, Code::Unavailable] {

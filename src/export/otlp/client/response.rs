@@ -3,22 +3,22 @@
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceResponse;
 use prost::Message;
 
-use super::Attempt;
+use super::ExportResult;
 use crate::export::otlp::text;
 
 /// Reads an `Export*ServiceResponse`. Those of the signals differ in names only, not on the wire, so
 /// one type reads them all. The collector has said that it took the request; an answer that cannot be
 /// read takes nothing of that back.
-pub(super) fn parse(body: &[u8]) -> Attempt {
+pub(super) fn parse(body: &[u8]) -> ExportResult {
     let partial = ExportLogsServiceResponse::decode(body).unwrap_or_default().partial_success;
     match partial {
         Some(partial) if partial.rejected_log_records > 0 || !partial.error_message.is_empty() => {
-            Attempt::Partial {
+            ExportResult::PartialSuccess {
                 rejected: u64::try_from(partial.rejected_log_records).unwrap_or(0),
-                message: text::one_line(&partial.error_message),
+                message: text::sanitize(&partial.error_message),
             }
         }
-        _ => Attempt::Taken,
+        _ => ExportResult::Accepted,
     }
 }
 
@@ -38,12 +38,13 @@ mod tests {
 
     #[test]
     fn all_signals_read_alike() {
-        let partial = |rejected, message: &str| Attempt::Partial { rejected, message: message.to_owned() };
+        let partial =
+            |rejected, message: &str| ExportResult::PartialSuccess { rejected, message: message.to_owned() };
         assert_eq!(parse(&metrics_response(3, "too\nold")), partial(3, "too\\nold"));
         assert_eq!(parse(&metrics_response(0, "slow down")), partial(0, "slow down"));
         assert_eq!(parse(&metrics_response(-1, "odd")), partial(0, "odd"));
-        assert_eq!(parse(&metrics_response(0, "")), Attempt::Taken);
-        assert_eq!(parse(b""), Attempt::Taken);
-        assert_eq!(parse(b"\xff<html>"), Attempt::Taken);
+        assert_eq!(parse(&metrics_response(0, "")), ExportResult::Accepted);
+        assert_eq!(parse(b""), ExportResult::Accepted);
+        assert_eq!(parse(b"\xff<html>"), ExportResult::Accepted);
     }
 }

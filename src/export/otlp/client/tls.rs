@@ -45,7 +45,7 @@ fn with_identity(
     certificate: &Path,
     key: &Path,
 ) -> Result<ClientConfig, String> {
-    let private = PrivateKeyDer::from_pem_slice(&read(key)?)
+    let private = PrivateKeyDer::from_pem_slice(&read_file(key)?)
         .map_err(|error| format!("{} holds no private key in PEM: {error}", key.display()))?;
     builder
         .with_client_auth_cert(certificates(certificate)?, private)
@@ -53,7 +53,7 @@ fn with_identity(
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let pem = read(path)?;
+    let pem = read_file(path)?;
     let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem)
         .collect::<Result<_, _>>()
         .map_err(|error| format!("{} is not PEM: {error}", path.display()))?;
@@ -63,6 +63,6 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     Ok(certificates)
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, String> {
+fn read_file(path: &Path) -> Result<Vec<u8>, String> {
     std::fs::read(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))
 }

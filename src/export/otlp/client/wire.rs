@@ -12,27 +12,27 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
-use super::Attempt;
+use super::ExportResult;
 use crate::export::otlp::text;
-use crate::outcome::ExportCode;
+use crate::outcome::ExportStatus;
 
 /// Most bytes of an answer that are read. Answers to exports are tiny; the rest of a longer one is
 /// of no use.
-const MAX_ANSWER_BYTES: usize = 64 << 10;
+const MAX_RESPONSE_BYTES: usize = 64 << 10;
 /// How long the peer's kernel may leave data unacknowledged. A peer that vanished would otherwise keep
 /// its HTTP/2 connection, and every request that is put on it, for a quarter of an hour. HTTP/2 pings
 /// would tell as well, but grpc-go, and so the OpenTelemetry Collector, hangs up on who pings often.
-const DEAD_AFTER: Duration = Duration::from_secs(20);
+const TCP_USER_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A pool of connections.
 #[derive(Debug)]
-pub(super) struct Wire {
+pub(super) struct Transport {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
 }
 
 /// An answer that has been read to its end, or up to the bound.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct CollectorResponse {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     /// Empty when the body was longer than the bound.
@@ -41,15 +41,15 @@ pub(super) struct Answer {
     pub(super) trailers: HeaderMap,
 }
 
-impl Wire {
+impl Transport {
     /// `http2_only`: no HTTP/1.1, and HTTP/2 without asking where there is no TLS, as gRPC wants it.
     pub(super) fn new(tls: rustls::ClientConfig, http2_only: bool) -> Self {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
-        tcp.set_keepalive(Some(DEAD_AFTER));
+        tcp.set_keepalive(Some(TCP_USER_TIMEOUT));
         #[cfg(target_os = "linux")]
-        tcp.set_tcp_user_timeout(Some(DEAD_AFTER));
+        tcp.set_tcp_user_timeout(Some(TCP_USER_TIMEOUT));
         let builder = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
         let connector = if http2_only {
             builder.enable_http2().wrap_connector(tcp)
@@ -61,31 +61,39 @@ impl Wire {
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
             .build(connector);
-        Wire { client }
+        Transport { client }
     }
 
     /// Sends a request and reads the answer. A failure is an attempt that may be repeated.
-    pub(super) async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Answer, Attempt> {
+    pub(super) async fn round_trip(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<CollectorResponse, ExportResult> {
         let response = self.client.request(request).await.map_err(|error| {
             let sent = !error.is_connect();
-            let code = if sent { ExportCode::Broken } else { ExportCode::Connect };
-            Attempt::Retry { code, may_have_arrived: sent, after: None, message: text::causes(&error) }
+            let code = if sent { ExportStatus::ConnectionLost } else { ExportStatus::Connect };
+            ExportResult::Retryable {
+                code,
+                maybe_delivered: sent,
+                after: None,
+                message: text::error_chain(&error),
+            }
         })?;
-        read(response).await.map_err(|error| Attempt::Retry {
-            code: ExportCode::Broken,
-            may_have_arrived: true,
+        read_response(response).await.map_err(|error| ExportResult::Retryable {
+            code: ExportStatus::ConnectionLost,
+            maybe_delivered: true,
             after: None,
-            message: text::causes(&error),
+            message: text::error_chain(&error),
         })
     }
 }
 
-async fn read(response: Response<Incoming>) -> Result<Answer, hyper::Error> {
+async fn read_response(response: Response<Incoming>) -> Result<CollectorResponse, hyper::Error> {
     let (head, mut incoming) = response.into_parts();
     let (mut body, mut trailers) = (BytesMut::new(), HeaderMap::new());
     while let Some(frame) = incoming.frame().await {
         match frame?.into_data() {
-            Ok(data) if body.len() + data.len() > MAX_ANSWER_BYTES => {
+            Ok(data) if body.len() + data.len() > MAX_RESPONSE_BYTES => {
                 body.clear();
                 break;
             }
@@ -93,5 +101,5 @@ async fn read(response: Response<Incoming>) -> Result<Answer, hyper::Error> {
             Err(frame) => trailers = frame.into_trailers().unwrap_or_default(),
         }
     }
-    Ok(Answer { status: head.status, headers: head.headers, body: body.freeze(), trailers })
+    Ok(CollectorResponse { status: head.status, headers: head.headers, body: body.freeze(), trailers })
 }

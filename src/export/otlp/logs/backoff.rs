@@ -6,84 +6,88 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
-use super::Stop;
+use super::ShutdownDeadlines;
 
 /// The longest delay that a collector is granted. A wrong clock can ask for years.
 const MAX_SERVER_DELAY: Duration = Duration::from_secs(300);
 
 /// The bounds of the delays.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Backoff {
+pub(super) struct RetryPolicy {
     /// The shortest delay.
-    pub(super) base: Duration,
+    pub(super) initial_backoff: Duration,
     /// The longest delay.
-    pub(super) cap: Duration,
+    pub(super) max_backoff: Duration,
 }
 
-impl Default for Backoff {
+impl Default for RetryPolicy {
     fn default() -> Self {
-        Backoff { base: Duration::from_secs(1), cap: Duration::from_secs(30) }
+        RetryPolicy { initial_backoff: Duration::from_secs(1), max_backoff: Duration::from_secs(30) }
     }
 }
 
 /// While shutting down there is little time left, and nothing else to do.
-const STOPPING: Backoff = Backoff { base: Duration::from_millis(50), cap: Duration::from_secs(1) };
+const SHUTDOWN_POLICY: RetryPolicy =
+    RetryPolicy { initial_backoff: Duration::from_millis(50), max_backoff: Duration::from_secs(1) };
 
-impl Backoff {
-    /// A delay after so many failures before: `base` to twice that, then doubling up to `cap`, of
-    /// which the upper half is random; more if the collector asks for more.
-    pub(super) fn delay(&self, failures: u32, asked: Option<Duration>) -> Duration {
-        match asked {
+impl RetryPolicy {
+    /// A delay after so many failures before: `initial_backoff` to twice that, then doubling up to
+    /// `max_backoff`, of which the upper half is random; more if the collector asks for more.
+    pub(super) fn delay(&self, failures: u32, retry_after: Option<Duration>) -> Duration {
+        match retry_after {
             // The collector knows better, except that asking for nothing must not make a busy loop.
-            Some(asked) => asked.min(MAX_SERVER_DELAY) + self.jittered(0),
+            Some(retry_after) => retry_after.min(MAX_SERVER_DELAY) + self.jittered(0),
             None => self.jittered(failures),
         }
     }
 
     fn jittered(&self, failures: u32) -> Duration {
-        let longest = self.base.saturating_mul(2u32.saturating_pow(failures.saturating_add(1))).min(self.cap);
+        let longest = self
+            .initial_backoff
+            .saturating_mul(2u32.saturating_pow(failures.saturating_add(1)))
+            .min(self.max_backoff);
         longest.mul_f64(0.5 + fastrand::f64() / 2.0)
     }
 
-    /// The waits of one sender.
-    pub(super) fn waits(self) -> Waits {
-        Waits { running: self, failures: 0 }
+    /// The waits of one worker.
+    pub(super) fn state(self) -> RetryState {
+        RetryState { policy: self, failures: 0 }
     }
 }
 
-/// The waits of one sender between a failure and the next try.
+/// The waits of one worker between a failure and the next try.
 #[derive(Debug)]
-pub(super) struct Waits {
-    running: Backoff,
+pub(super) struct RetryState {
+    policy: RetryPolicy,
     failures: u32,
 }
 
-impl Waits {
+impl RetryState {
     /// A try has succeeded.
     pub(super) fn reset(&mut self) {
         self.failures = 0;
     }
 
-    /// Waits before the next try. It is at once when shutdown begins meanwhile, or when another sender
+    /// Waits before the next try. It is at once when shutdown begins meanwhile, or when another worker
     /// got through, unless the collector has asked for time.
     pub(super) async fn wait(
         &mut self,
-        asked: Option<Duration>,
-        healed: &Notify,
-        stop: &mut watch::Receiver<Option<Stop>>,
+        retry_after: Option<Duration>,
+        recovered: &Notify,
+        shutdown: &mut watch::Receiver<Option<ShutdownDeadlines>>,
     ) {
-        let stopping = stop.borrow().is_some();
-        let backoff = if stopping { STOPPING } else { self.running };
-        let sleep = tokio::time::sleep(backoff.delay(self.failures, asked));
+        let shutting_down = shutdown.borrow().is_some();
+        let retry_policy = if shutting_down { SHUTDOWN_POLICY } else { self.policy };
+        let sleep = tokio::time::sleep(retry_policy.delay(self.failures, retry_after));
         self.failures = self.failures.saturating_add(1);
-        if stopping {
+        if shutting_down {
             sleep.await;
             return;
         }
         tokio::select! {
             () = sleep => {}
-            () = healed.notified(), if asked.is_none() => {}
-            _ = stop.changed() => self.failures = 0,
+            () = recovered.notified(), if retry_after.is_none() => {}
+            _ = shutdown.changed() => self.failures = 0,
         }
     }
 }
@@ -94,10 +98,10 @@ mod tests {
 
     #[test]
     fn delays_grow_from_one_second_to_thirty() {
-        let backoff = Backoff::default();
+        let retry_policy = RetryPolicy::default();
         for (failures, longest) in [(0, 2), (1, 4), (2, 8), (3, 16), (4, 30), (5, 30), (u32::MAX, 30)] {
             for _ in 0..100 {
-                let delay = backoff.delay(failures, None).as_secs_f64();
+                let delay = retry_policy.delay(failures, None).as_secs_f64();
                 let longest = f64::from(longest);
                 assert!((longest / 2.0..=longest).contains(&delay), "{failures}: {delay}");
             }
@@ -106,7 +110,8 @@ mod tests {
 
     #[test]
     fn the_collectors_delay_is_kept_and_bounded() {
-        let seconds = |asked| Backoff::default().delay(9, Some(Duration::from_secs(asked))).as_secs();
+        let seconds =
+            |retry_after| RetryPolicy::default().delay(9, Some(Duration::from_secs(retry_after))).as_secs();
         assert!((6..=7).contains(&seconds(5)));
         assert!((1..=2).contains(&seconds(0)));
         assert!(seconds(u64::MAX) <= 302);

@@ -1,4 +1,4 @@
-//! Faults of the spool and its senders that were once there, each as a test that fails without its fix.
+//! Faults of the spool and its workers that were once there, each as a test that fails without its fix.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,9 +23,9 @@ fn left_behind(files: impl Iterator<Item = (String, usize)>) -> (TempDir, PathBu
     let parent = TempDir::new().unwrap();
     let directory = parent.path().join("spool");
     fs::create_dir(&directory).unwrap();
-    let frame = Frame::new(&Resource::default());
+    let encoder = LogRequestEncoder::new(&Resource::default());
     for (name, events) in files {
-        fs::write(directory.join(name), frame.request(&receiver::records(events).0)).unwrap();
+        fs::write(directory.join(name), encoder.request(&receiver::records(events).0)).unwrap();
     }
     (parent, directory)
 }
@@ -36,7 +36,7 @@ async fn a_file_that_is_adopted_is_found_once() {
     let (parent, _) = left_behind((1..=3000).map(|n| (format!(".{n:020}-1.binpb.tmp"), 1)));
     let receiver = receiver::http(None, |_| Reply::Hang).await;
     let running = Running::start_with(&receiver.endpoint(), MEMORY, spool(&parent, 64 << 20));
-    assert_eq!(running.own.spool.recovered(), 3000);
+    assert_eq!(running.self_metrics.spool.recovered(), 3000);
 }
 
 #[tokio::test]
@@ -45,7 +45,9 @@ async fn files_of_one_number_hide_nothing() {
     let (parent, _) = left_behind(names.into_iter().zip(1..).map(|(name, n)| (name.to_owned(), n)));
     let receiver = receiver::http(None, |_| Reply::ok()).await;
     let running = Running::start_with(&receiver.endpoint(), MEMORY, spool(&parent, 64 << 20));
-    running.until("all", |r| r.own.events(Exporter::OtlpRecovered, Fate::Delivered) == 3).await;
+    running
+        .until("all", |r| r.self_metrics.events(ExporterId::OtlpRecovered, EventOutcome::Delivered) == 3)
+        .await;
 }
 
 #[tokio::test]
@@ -55,7 +57,7 @@ async fn numbers_do_not_overflow() {
     let receiver = receiver::http(None, |_| Reply::ok()).await;
     let running = Running::start_with(&receiver.endpoint(), MEMORY, spool(&parent, 64 << 20));
     running.push(1300);
-    running.until("delivered", |r| r.fate(Fate::Delivered) == 1300).await;
+    running.until("delivered", |r| r.outcome(EventOutcome::Delivered) == 1300).await;
 }
 
 #[tokio::test]
@@ -69,7 +71,7 @@ async fn the_probe_follows_no_link() {
     assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
 }
 
-/// One upload that makes many parcels, or parcels faster than one sender takes them.
+/// One upload that makes many batches, or batches faster than one worker takes them.
 #[tokio::test]
 async fn all_idle_senders_are_roused_for_several_parcels() {
     let parent = TempDir::new().unwrap();
@@ -83,20 +85,22 @@ async fn all_idle_senders_are_roused_for_several_parcels() {
 
 #[tokio::test]
 async fn what_comes_back_to_memory_rouses_an_idle_sender() {
-    let own = Arc::new(OwnMetrics::default());
+    let self_metrics = Arc::new(SelfMetrics::default());
     let delivery = Delivery { memory_bytes: MEMORY, shutdown_timeout: FAR, spool: None };
-    let outbox = Arc::new(Outbox::open(&delivery, Frame::new(&Resource::default()), &own).unwrap());
+    let buffer = Arc::new(
+        Buffer::open(&delivery, LogRequestEncoder::new(&Resource::default()), &self_metrics).unwrap(),
+    );
     let (bytes, ends) = receiver::records(512);
-    outbox.queue().push(&bytes, &ends);
-    // As the keeper takes it, and cannot save it.
-    let parcel = outbox.queue().take_overdue(Instant::now() + SAVE_AFTER).unwrap();
+    buffer.queue().offer(&bytes, &ends);
+    // As the spill task takes it, and cannot save it.
+    let batch = buffer.queue().take_for_spill(Instant::now() + SPILL_AFTER).unwrap();
     let sender = tokio::spawn({
-        let outbox = Arc::clone(&outbox);
-        async move { outbox.next(First::Oldest).await }
+        let buffer = Arc::clone(&buffer);
+        async move { buffer.next(Order::Oldest).await }
     });
     // It consumes the wake-up of the push, finds nothing, and sleeps.
     tokio::time::sleep(Duration::from_millis(100)).await;
-    outbox.queue().put_back(parcel);
+    buffer.queue().requeue(batch);
     let next = tokio::time::timeout(Duration::from_secs(3), sender).await;
     assert!(next.is_ok(), "the sender sleeps though a parcel may be sent");
 }
@@ -104,18 +108,18 @@ async fn what_comes_back_to_memory_rouses_an_idle_sender() {
 #[tokio::test]
 async fn a_parcel_that_does_not_fit_keeps_no_other_from_the_disk() {
     let parent = TempDir::new().unwrap();
-    let endpoint = receiver::endpoint(receiver::nobody().await, Protocol::HttpProtobuf);
+    let endpoint = receiver::endpoint(receiver::unused_address().await, Protocol::HttpProtobuf);
     let running = Running::start_with(&endpoint, MEMORY, spool(&parent, 64 << 10));
-    running.logs.queue().push(&vec![0; 100_000], &[100_000]);
-    running.logs.queue().push(&receiver::records(100).0, &receiver::records(100).1);
+    running.logs.queue().offer(&vec![0; 100_000], &[100_000]);
+    running.logs.queue().offer(&receiver::records(100).0, &receiver::records(100).1);
     let shutdown = running.logs.shutdown(Instant::now() + FAR).await;
-    assert_eq!(shutdown, Remainder { dropped: 1, spooled: 100 });
+    assert_eq!(shutdown, ShutdownSummary { dropped: 1, spooled: 100 });
 }
 
 #[tokio::test]
 async fn a_disk_that_cannot_be_read_is_left_alone_for_a_while() {
     let (parent, directory) = left_behind((1..=500).map(|n| (format!("{n:020}-1.binpb"), 1)));
-    let endpoint = receiver::endpoint(receiver::nobody().await, Protocol::HttpProtobuf);
+    let endpoint = receiver::endpoint(receiver::unused_address().await, Protocol::HttpProtobuf);
     let running = Running::start_with(&endpoint, MEMORY, spool(&parent, 64 << 20));
     // Not even root can read a directory as a file.
     for entry in fs::read_dir(&directory).unwrap() {
@@ -124,7 +128,7 @@ async fn a_disk_that_cannot_be_read_is_left_alone_for_a_while() {
         fs::create_dir(&path).unwrap();
     }
     tokio::time::sleep(Duration::from_secs(2)).await;
-    let errors = running.own.spool.errors(SpoolOperation::Read);
+    let errors = running.self_metrics.spool.errors(SpoolOperation::Read);
     assert!((1..50).contains(&errors), "{errors}");
 }
 
@@ -145,7 +149,7 @@ async fn until_stuck(running: &Running, events: i64) {
     let since = parking_lot::Mutex::new(Instant::now());
     running
         .until("stuck", |r| {
-            if r.own.pending(Exporter::OtlpRecovered, Place::InFlight) != events {
+            if r.self_metrics.pending(ExporterId::OtlpRecovered, PendingState::InFlight) != events {
                 *since.lock() = Instant::now();
             }
             since.lock().elapsed() > Duration::from_millis(200)
@@ -157,7 +161,7 @@ async fn until_stuck(running: &Running, events: i64) {
 async fn a_sender_that_hangs_over_one_file_leaves_time_to_save_the_rest() {
     let name = "00000000000000000001-1.binpb";
     let (parent, directory) = left_behind(std::iter::once((name.to_owned(), 1)));
-    let endpoint = receiver::endpoint(receiver::nobody().await, Protocol::HttpProtobuf);
+    let endpoint = receiver::endpoint(receiver::unused_address().await, Protocol::HttpProtobuf);
     pipe(&directory, "pipe");
     let running = Running::start_with(&endpoint, MEMORY, spool(&parent, 64 << 20));
     fs::rename(directory.join("set-aside/pipe"), directory.join(name)).unwrap();
@@ -165,14 +169,14 @@ async fn a_sender_that_hangs_over_one_file_leaves_time_to_save_the_rest() {
     running.push(100);
     let remainder = running.logs.shutdown(Instant::now() + Duration::from_secs(2)).await;
     let_go(&directory.join(name));
-    assert_eq!(remainder, Remainder { dropped: 0, spooled: 101 });
+    assert_eq!(remainder, ShutdownSummary { dropped: 0, spooled: 101 });
 }
 
 #[tokio::test]
 async fn a_disk_that_hangs_leaves_a_sender_to_what_is_in_memory() {
     let names: Vec<_> = (1..=5).map(|number| format!("{number:020}-1.binpb")).collect();
     let (parent, directory) = left_behind(names.iter().map(|name| (name.clone(), 1)));
-    let address = receiver::nobody().await;
+    let address = receiver::unused_address().await;
     let endpoint = receiver::endpoint(address, Protocol::HttpProtobuf);
     (0..names.len()).for_each(|number| pipe(&directory, &format!("pipe{number}")));
     let running = Running::start_with(&endpoint, 1 << 20, spool(&parent, 64 << 20));
@@ -181,14 +185,14 @@ async fn a_disk_that_hangs_leaves_a_sender_to_what_is_in_memory() {
     }
     until_stuck(&running, MAX_IN_FLIGHT as i64 - 1).await;
     let _receiver =
-        receiver::http_on(tokio::net::TcpListener::bind(address).await.unwrap(), None, |_| Reply::ok());
+        receiver::http_at(tokio::net::TcpListener::bind(address).await.unwrap(), None, |_| Reply::ok());
     running.push(1300);
-    running.until("delivered", |r| r.fate(Fate::Delivered) == 1300).await;
+    running.until("delivered", |r| r.outcome(EventOutcome::Delivered) == 1300).await;
     // Those that are let go make way for the next two.
     running
         .until("let go", |r| {
             names.iter().map(|name| directory.join(name)).filter(|it| it.exists()).for_each(|it| let_go(&it));
-            r.own.events(Exporter::OtlpRecovered, Fate::DroppedSpoolDamaged) == 5
+            r.self_metrics.events(ExporterId::OtlpRecovered, EventOutcome::DroppedSpoolDamaged) == 5
         })
         .await;
 }

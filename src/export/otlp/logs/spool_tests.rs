@@ -1,4 +1,4 @@
-//! The senders with a spool: an outage, a kill and a shutdown lose nothing that the disk can hold.
+//! The workers with a spool: an outage, a kill and a shutdown lose nothing that the disk can hold.
 
 use tempfile::TempDir;
 
@@ -8,7 +8,7 @@ use crate::config::settings::{self, Protocol};
 use crate::export::otlp::receiver::{self, Reply};
 use crate::outcome::SpoolOperation;
 
-/// Small enough that a test can fill it: parcels of an eighth of it.
+/// Small enough that a test can fill it: batches of an eighth of it.
 const MEMORY: usize = 64 << 10;
 
 fn spool(parent: &TempDir, max_bytes: u64) -> Option<settings::Spool> {
@@ -21,14 +21,14 @@ fn files(parent: &TempDir) -> usize {
 
 impl Running {
     fn spooled(&self) -> i64 {
-        self.own.pending(Exporter::Otlp, Place::Spool)
+        self.self_metrics.pending(ExporterId::Otlp, PendingState::Spool)
     }
 }
 
 #[tokio::test]
 async fn an_outage_costs_nothing_that_the_spool_can_hold() {
     let parent = TempDir::new().unwrap();
-    let address = receiver::nobody().await;
+    let address = receiver::unused_address().await;
     let endpoint = receiver::endpoint(address, Protocol::HttpProtobuf);
     let running = Running::start_with(&endpoint, MEMORY, spool(&parent, 64 << 20));
     let (bytes, _) = receiver::records(400);
@@ -38,52 +38,55 @@ async fn an_outage_costs_nothing_that_the_spool_can_hold() {
         running.until("memory has room again", |r| r.held() < MEMORY / 2).await;
     }
     let taken = running.taken();
-    assert_eq!(running.fate(Fate::DroppedQueueFull), 0);
+    assert_eq!(running.outcome(EventOutcome::DroppedQueueFull), 0);
     assert!(running.spooled() > taken as i64 / 2, "{}", running.spooled());
 
     let receiver =
-        receiver::http_on(tokio::net::TcpListener::bind(address).await.unwrap(), None, |_| Reply::ok());
-    running.until("delivered", |r| r.fate(Fate::Delivered) == taken).await;
+        receiver::http_at(tokio::net::TcpListener::bind(address).await.unwrap(), None, |_| Reply::ok());
+    running.until("delivered", |r| r.outcome(EventOutcome::Delivered) == taken).await;
     assert_eq!(receiver.log.records().len() as u64, taken);
     running.until("the spool is empty", |_| files(&parent) == 0).await;
-    assert_eq!(running.shutdown(FAR).await.0, Remainder { dropped: 0, spooled: 0 });
+    assert_eq!(running.shutdown(FAR).await.0, ShutdownSummary { dropped: 0, spooled: 0 });
 }
 
 #[tokio::test]
 async fn a_full_spool_and_full_memory_drop_what_is_newest() {
     let parent = TempDir::new().unwrap();
-    let endpoint = receiver::endpoint(receiver::nobody().await, Protocol::HttpProtobuf);
+    let endpoint = receiver::endpoint(receiver::unused_address().await, Protocol::HttpProtobuf);
     let running = Running::start_with(&endpoint, MEMORY, spool(&parent, MEMORY as u64));
     push_until_dropped(&running).await;
-    let bytes = running.own.spool.bytes.load(std::sync::atomic::Ordering::Relaxed);
+    let bytes = running.self_metrics.spool.bytes.load(std::sync::atomic::Ordering::Relaxed);
     assert!((1..=MEMORY as u64).contains(&bytes), "{bytes}");
     running.balance();
-    let (remainder, own) = running.shutdown(FAR).await;
+    let (remainder, self_metrics) = running.shutdown(FAR).await;
     // What is in the spool stays there; memory's part had no room in it.
     assert!(remainder.spooled > 0 && remainder.dropped > 0, "{remainder:?}");
-    assert_eq!(own.pending(Exporter::Otlp, Place::Spool) as u64, remainder.spooled);
+    assert_eq!(self_metrics.pending(ExporterId::Otlp, PendingState::Spool) as u64, remainder.spooled);
 }
 
 #[tokio::test]
 async fn shutdown_writes_down_at_once_what_a_collector_that_is_down_does_not_take() {
     let parent = TempDir::new().unwrap();
-    let address = receiver::nobody().await;
+    let address = receiver::unused_address().await;
     let endpoint = receiver::endpoint(address, Protocol::HttpProtobuf);
     let running = Running::start_with(&endpoint, 1 << 20, spool(&parent, 64 << 20));
     running.push(1300);
     let start = Instant::now();
     let (remainder, _own) = running.shutdown(FAR).await;
-    assert_eq!(remainder, Remainder { dropped: 0, spooled: 1300 });
+    assert_eq!(remainder, ShutdownSummary { dropped: 0, spooled: 1300 });
     assert!(start.elapsed() < FAR / 4, "{:?}", start.elapsed());
     assert_eq!(files(&parent), 3);
 
     let receiver =
-        receiver::http_on(tokio::net::TcpListener::bind(address).await.unwrap(), None, |_| Reply::ok());
+        receiver::http_at(tokio::net::TcpListener::bind(address).await.unwrap(), None, |_| Reply::ok());
     let next = Running::start_with(&endpoint, 1 << 20, spool(&parent, 64 << 20));
-    next.until("delivered", |r| r.own.events(Exporter::OtlpRecovered, Fate::Delivered) == 1300).await;
+    next.until("delivered", |r| {
+        r.self_metrics.events(ExporterId::OtlpRecovered, EventOutcome::Delivered) == 1300
+    })
+    .await;
     assert_eq!(receiver.log.records().len(), 1300);
     next.until("the spool is empty", |_| files(&parent) == 0).await;
-    assert_eq!(next.own.events(Exporter::Otlp, Fate::Delivered), 0);
+    assert_eq!(next.self_metrics.events(ExporterId::Otlp, EventOutcome::Delivered), 0);
 }
 
 #[tokio::test]
@@ -92,9 +95,9 @@ async fn shutdown_sends_to_a_collector_that_works() {
     let receiver = receiver::http(None, |_| Reply::ok()).await;
     let running = Running::start_with(&receiver.endpoint(), 1 << 20, spool(&parent, 64 << 20));
     running.push(1300);
-    let (remainder, own) = running.shutdown(FAR).await;
-    assert_eq!(remainder, Remainder { dropped: 0, spooled: 0 });
-    assert_eq!(own.events(Exporter::Otlp, Fate::Delivered), 1300);
+    let (remainder, self_metrics) = running.shutdown(FAR).await;
+    assert_eq!(remainder, ShutdownSummary { dropped: 0, spooled: 0 });
+    assert_eq!(self_metrics.events(ExporterId::Otlp, EventOutcome::Delivered), 1300);
 }
 
 #[tokio::test]
@@ -106,7 +109,7 @@ async fn shutdown_leaves_time_to_write_down_what_hangs() {
     running.until("sent", |_| receiver.log.len() == MAX_IN_FLIGHT).await;
     let start = Instant::now();
     let (remainder, _own) = running.shutdown(Duration::from_secs(2)).await;
-    assert_eq!(remainder, Remainder { dropped: 0, spooled: 3000 });
+    assert_eq!(remainder, ShutdownSummary { dropped: 0, spooled: 3000 });
     assert!(start.elapsed() < Duration::from_secs(5));
 }
 
@@ -117,42 +120,48 @@ async fn what_has_waited_for_seconds_is_on_disk_also_on_its_way() {
     let running = Running::start_with(&receiver.endpoint(), 1 << 20, spool(&parent, 64 << 20));
     running.push(3000);
     running.until("all is on disk", |r| files(&parent) == 6 && r.spooled() == 3000 - 4 * 512).await;
-    assert_eq!(running.own.pending(Exporter::Otlp, Place::InFlight), 4 * 512);
+    assert_eq!(running.self_metrics.pending(ExporterId::Otlp, PendingState::InFlight), 4 * 512);
     // As a kill would find it.
-    let before = Arc::clone(&running.own);
+    let before = Arc::clone(&running.self_metrics);
     drop(running);
-    receiver::until("the directory is free", || before.pending(Exporter::Otlp, Place::Spool) == 3000).await;
+    receiver::until("the directory is free", || {
+        before.pending(ExporterId::Otlp, PendingState::Spool) == 3000
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn what_is_refused_for_good_does_not_stay_on_disk() {
     let parent = TempDir::new().unwrap();
-    let address = receiver::nobody().await;
+    let address = receiver::unused_address().await;
     let endpoint = receiver::endpoint(address, Protocol::HttpProtobuf);
     let running = Running::start_with(&endpoint, 1 << 20, spool(&parent, 64 << 20));
     running.push(700);
     drop(running.shutdown(FAR).await);
     let reply = |_| Reply::Answer(400, &[], Vec::new());
-    let _receiver = receiver::http_on(tokio::net::TcpListener::bind(address).await.unwrap(), None, reply);
+    let _receiver = receiver::http_at(tokio::net::TcpListener::bind(address).await.unwrap(), None, reply);
     let next = Running::start_with(&endpoint, 1 << 20, spool(&parent, 64 << 20));
-    next.until("refused", |r| r.own.events(Exporter::OtlpRecovered, Fate::Rejected) == 700).await;
+    next.until("refused", |r| {
+        r.self_metrics.events(ExporterId::OtlpRecovered, EventOutcome::Rejected) == 700
+    })
+    .await;
     next.until("the spool is empty", |_| files(&parent) == 0).await;
 }
 
 #[tokio::test]
 async fn a_disk_that_refuses_leaves_events_in_memory() {
     let parent = TempDir::new().unwrap();
-    let address = receiver::nobody().await;
+    let address = receiver::unused_address().await;
     let endpoint = receiver::endpoint(address, Protocol::HttpProtobuf);
     let running = Running::start_with(&endpoint, MEMORY, spool(&parent, 64 << 20));
     // Where the directory was, a file: nothing can be written, whoever asks.
     std::fs::remove_dir_all(parent.path().join("spool")).unwrap();
     std::fs::write(parent.path().join("spool"), "").unwrap();
     push_until_dropped(&running).await;
-    assert!(running.own.spool.errors(SpoolOperation::Write) > 0);
+    assert!(running.self_metrics.spool.errors(SpoolOperation::Write) > 0);
     assert_eq!(running.spooled(), 0);
-    let kept = running.taken() - running.fate(Fate::DroppedQueueFull);
+    let kept = running.taken() - running.outcome(EventOutcome::DroppedQueueFull);
     let _receiver =
-        receiver::http_on(tokio::net::TcpListener::bind(address).await.unwrap(), None, |_| Reply::ok());
-    running.until("what memory held", |r| r.fate(Fate::Delivered) == kept).await;
+        receiver::http_at(tokio::net::TcpListener::bind(address).await.unwrap(), None, |_| Reply::ok());
+    running.until("what memory held", |r| r.outcome(EventOutcome::Delivered) == kept).await;
 }

@@ -11,11 +11,11 @@ use proptest::prelude::*;
 use super::collector_tests::{Collector, Series, series};
 use super::*;
 use crate::config::settings::Temporality;
-use crate::export::otlp::receiver::{self, Receiver, Reply};
-use crate::export::prometheus::Scrape;
+use crate::export::otlp::receiver::{self, FakeCollector, Reply};
+use crate::export::prometheus::PrometheusExporter;
 use crate::kind::{REPORTS, csp_violation, network_error};
-use crate::metric::{Amount, Family, Label, Observation, Site};
-use crate::outcome::Rejection;
+use crate::metric::{Family, Increment, Label, Observation, SiteLabel};
+use crate::outcome::RejectReason;
 use crate::table::histogram::BOUNDS;
 
 #[derive(Debug, Clone)]
@@ -94,9 +94,9 @@ const ROOMY: usize = 100_000;
 
 /// What the daemon has, how it exports, and who receives it.
 struct World {
-    exporter: Exporter,
-    scrape: Scrape,
-    receiver: Receiver,
+    worker: Worker,
+    scrape: PrometheusExporter,
+    receiver: FakeCollector,
     answers: Arc<Mutex<VecDeque<Answer>>>,
     collector: Collector,
     uptime: u32,
@@ -112,36 +112,36 @@ impl World {
         let answers = Arc::<Mutex<VecDeque<Answer>>>::default();
         let script = answers.clone();
         let receiver = receiver::http(None, move |_| script.lock().pop_front().unwrap().reply()).await;
-        let table = Arc::new(Table::new(series, 0, clock::now()));
-        let exporter = Exporter {
-            client: Client::new(&receiver.endpoint(), Signal::Metrics).unwrap(),
-            source: Source {
+        let registry = Arc::new(Registry::new(series, 0, clock::now()));
+        let worker = Worker {
+            client: Client::new(&receiver.endpoint(), ExportSignal::Metrics).unwrap(),
+            builder: RequestBuilder {
                 resource: Arc::default(),
-                table: table.clone(),
-                telling: Telling::new(temporality),
+                registry: registry.clone(),
+                temporality: TemporalityState::new(temporality),
                 max_request: SMALL_REQUEST,
             },
-            unsure: Vec::new(),
+            unacknowledged: Vec::new(),
             health: Arc::default(),
-            failures: Throttle::new(LOG_INTERVAL, |_| {}),
+            failures: LogThrottle::new(LOG_INTERVAL, |_| {}),
         };
-        let (scrape, collector) = (Scrape::new(table).unwrap(), Collector::default());
+        let (scrape, collector) = (PrometheusExporter::new(registry).unwrap(), Collector::default());
         let set_back = Duration::from_secs(if series == ROOMY { 3600 } else { 0 });
         let (uptime, counted) = (0, BTreeMap::new());
-        World { exporter, scrape, receiver, answers, collector, uptime, set_back, counted }
+        World { worker, scrape, receiver, answers, collector, uptime, set_back, counted }
     }
 
     async fn step(&mut self, step: &Step) {
-        let Source { table, telling, .. } = self.exporter.source.clone();
-        let may_go = |id, number: &_| telling.is_told(id, number);
+        let RequestBuilder { registry, temporality, .. } = self.worker.builder.clone();
+        let can_evict = |id, number: &_| temporality.is_acknowledged(id, number);
         match step {
             Step::Count(site) => self.count(*site),
             Step::Wait(seconds) => {
                 self.uptime += u32::from(*seconds);
-                table.expire(Duration::from_secs(100), self.uptime, &may_go);
+                registry.expire(Duration::from_secs(100), self.uptime, &can_evict);
             }
-            Step::MakeRoom(settled) => {
-                table.make_room(Duration::from_secs((*settled).into()), self.uptime, &may_go);
+            Step::MakeRoom(min_idle) => {
+                registry.evict_for_demand(Duration::from_secs((*min_idle).into()), self.uptime, &can_evict);
             }
             Step::Scrape => drop(self.scrape.text().unwrap()),
             Step::Export(answers) => self.export(answers).await,
@@ -149,26 +149,27 @@ impl World {
     }
 
     fn count(&mut self, number: u8) {
-        let (site, closed) = (format!("s{number}.example"), Label::closed);
-        let labels = [closed("enforce"), closed("img-src"), Label::open("https://b.example"), closed("none")];
+        let (site, closed) = (format!("s{number}.example"), Label::bounded);
+        let labels =
+            [closed("enforce"), closed("img-src"), Label::unbounded("https://b.example"), closed("none")];
         let seconds = f64::from(number) * 0.3 + 0.1;
         let observations = [
-            Observation::one(&REPORTS, [closed("crash"), closed("chrome")]),
-            Observation::one(&csp_violation::VIOLATIONS, labels),
+            Observation::increment(&REPORTS, [closed("crash"), closed("chrome")]),
+            Observation::increment(&csp_violation::VIOLATIONS, labels),
             Observation::new(
                 &network_error::ESTIMATED,
                 [closed("dns"), closed("ok")],
-                Amount::Sum(1.0 / 3.0),
+                Increment::Sum(1.0 / 3.0),
             ),
-            Observation::new(&network_error::DURATION, [closed("dns")], Amount::Seconds(seconds)),
+            Observation::new(&network_error::DURATION, [closed("dns")], Increment::Duration(seconds)),
         ];
         // Some are received before the wall clock is set back.
         let received = clock::now() + self.set_back * u32::from(number % 2);
         for observation in observations {
-            self.exporter.source.table.add(Site::host(&site), &observation, received, self.uptime);
+            self.worker.builder.registry.add(SiteLabel::host(&site), &observation, received, self.uptime);
             self.expect(&site, &observation);
         }
-        self.exporter.source.table.own.reject(Rejection::NoType, 2);
+        self.worker.builder.registry.self_metrics.reject(RejectReason::MissingType, 2);
         self.note(&REJECTED, "", &["no_type"], None, 2.0);
     }
 
@@ -177,9 +178,9 @@ impl World {
         let values: Vec<_> =
             std::iter::once(site).chain(observation.labels.iter().map(Label::as_str)).collect();
         match observation.amount {
-            Amount::Count(count) => self.note(family, "", &values, None, count as f64),
-            Amount::Sum(sum) => self.note(family, "", &values, None, sum),
-            Amount::Seconds(seconds) => {
+            Increment::Count(count) => self.note(family, "", &values, None, count as f64),
+            Increment::Sum(sum) => self.note(family, "", &values, None, sum),
+            Increment::Duration(seconds) => {
                 self.note(family, "_count", &values, None, 1.0);
                 self.note(family, "_sum", &values, None, seconds);
                 for bound in BOUNDS.into_iter().chain([f64::INFINITY]) {
@@ -199,7 +200,7 @@ impl World {
     async fn export(&mut self, answers: &[Answer]) {
         // What is sent again comes first. A collector that refuses as invalid what it never had is
         // another story: that is given up.
-        let again: Vec<_> = self.exporter.unsure.iter().map(|request| request.bytes.to_vec()).collect();
+        let again: Vec<_> = self.worker.unacknowledged.iter().map(|request| request.bytes.to_vec()).collect();
         let answer = |request: usize| match answers[request.min(answers.len() - 1)] {
             Answer::BadRequest if again.get(request).is_some_and(|bytes| !self.collector.has(bytes)) => {
                 Answer::NotFound
@@ -209,7 +210,7 @@ impl World {
         let answers: Vec<_> = (0..100).map(answer).collect();
         *self.answers.lock() = answers.iter().copied().collect();
         let seen = self.receiver.log.len();
-        self.exporter.export().await;
+        self.worker.export().await;
         for (request, answer) in (seen..self.receiver.log.len()).zip(answers) {
             if answer.is_taken() {
                 self.collector.take(&self.receiver.log.decode(request));
@@ -243,7 +244,7 @@ fn is_compared(series: &str) -> bool {
 static REJECTED: Family = Family {
     name: "lookout_reports_rejected_total",
     help: "",
-    measure: crate::metric::Measure::Count,
+    metric_type: crate::metric::MetricType::Counter,
     labels: &["reason"],
     weight: 0,
 };
@@ -297,7 +298,7 @@ proptest! {
     /// Where series lose detail and make room, it is still the same sum.
     #[test]
     fn differences_add_up_where_room_is_scarce(steps in steps()) {
-        let world = run(Temporality::Delta, Table::least_limit(), &steps);
+        let world = run(Temporality::Delta, Registry::min_limit(), &steps);
         assert_alike(&by_family(&world.counted), &by_family(&world.collected()));
     }
 
@@ -348,9 +349,9 @@ async fn an_unsure_difference_ends_with_a_bad_request() {
     let mut world = World::new(Temporality::Delta, ROOMY).await;
     world.count(0);
     world.export(&[Answer::Lost]).await;
-    assert!(!world.exporter.unsure.is_empty());
+    assert!(!world.worker.unacknowledged.is_empty());
     world.export(&[Answer::BadRequest]).await;
-    assert!(world.exporter.unsure.is_empty());
+    assert!(world.worker.unacknowledged.is_empty());
     world.export(&[Answer::Taken]).await;
     assert_eq!(counts(&world, "lookout_reports_rejected_total{reason=\"no_type\"}"), 2.0);
 }
@@ -363,6 +364,6 @@ async fn a_difference_that_has_not_arrived_is_told_anew() {
         let mut world = World::new(Temporality::Delta, ROOMY).await;
         world.count(0);
         world.export(&[answer]).await;
-        assert!(world.exporter.unsure.is_empty(), "{answer:?}");
+        assert!(world.worker.unacknowledged.is_empty(), "{answer:?}");
     }
 }

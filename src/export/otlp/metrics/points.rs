@@ -7,62 +7,71 @@ use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value;
 use opentelemetry_proto::tonic::metrics::v1::{
     AggregationTemporality, Gauge, Histogram, HistogramDataPoint, Metric, NumberDataPoint, Sum, metric::Data,
 };
-use prometheus::proto::{MetricFamily, MetricType};
+use prometheus::proto::{self, MetricFamily};
 use prost::Message;
 
 use crate::event::otlp::unix_nanos;
-use crate::export::otlp::metrics::told::{Key, Tell, Telling};
+use crate::export::otlp::metrics::told::{Checkpoint, Key, TemporalityState};
 use crate::export::prometheus::process_families;
-use crate::metric::{Family, Measure};
+use crate::metric::{Family, MetricType};
 use crate::table::histogram::BOUNDS;
-use crate::table::{Number, Table};
+use crate::table::{Registry, SampleValue};
 
 /// Data points of one metric, and what they tell.
-pub(super) struct Part {
+pub(super) struct MetricChunk {
     pub(super) metric: Metric,
-    pub(super) tells: Vec<Tell>,
+    pub(super) checkpoints: Vec<Checkpoint>,
     size: usize,
 }
 
-impl Part {
-    fn empty(family: &Family, telling: &Telling) -> Part {
-        Part { metric: empty(family, telling.temporality()), tells: Vec::new(), size: 0 }
+impl MetricChunk {
+    fn empty(family: &Family, temporality: &TemporalityState) -> MetricChunk {
+        MetricChunk {
+            metric: empty(family, temporality.aggregation_temporality()),
+            checkpoints: Vec::new(),
+            size: 0,
+        }
     }
 }
 
-/// Every series of the table and of the process that has something to tell, in metrics of at most
+/// Every series of the registry and of the process that has something to tell, in metrics of at most
 /// `room` bytes each: a large family is several metrics of the same name.
-pub(super) fn parts(table: &Table, telling: &Telling, now: u64, room: usize) -> Vec<Part> {
-    let mut open: Vec<(&'static Family, Part)> = Vec::new();
+pub(super) fn build_metrics(
+    registry: &Registry,
+    temporality: &TemporalityState,
+    now: u64,
+    budget: usize,
+) -> Vec<MetricChunk> {
+    let mut open: Vec<(&'static Family, MetricChunk)> = Vec::new();
     let (mut full, mut alive) = (Vec::new(), HashSet::from([Key::Process]));
-    table.read(&mut |family, reading| {
-        let key = Key::Table(reading.id);
+    registry.visit(&mut |family, sample| {
+        let key = Key::Registry(sample.id);
         alive.insert(key);
-        let born = u64::try_from(reading.born).unwrap_or(0);
-        let grows = family.measure != Measure::Gauge;
-        let whole = || Some((reading.number.clone(), born));
-        let news = if grows { telling.news(key, &reading.number, born) } else { whole() };
-        let Some((news, start)) = news else { return };
-        let span = span(start, now);
+        let start_time = u64::try_from(sample.start_time).unwrap_or(0);
+        let grows = family.metric_type != MetricType::Gauge;
+        let whole = || Some((sample.value.clone(), start_time));
+        let delta = if grows { temporality.pending_delta(key, &sample.value, start_time) } else { whole() };
+        let Some((delta, start)) = delta else { return };
+        let time_range = time_range(start, now);
         let at = open.iter().position(|(known, _)| std::ptr::eq(*known, family)).unwrap_or_else(|| {
-            open.push((family, Part::empty(family, telling)));
+            open.push((family, MetricChunk::empty(family, temporality)));
             open.len() - 1
         });
-        let part = &mut open[at].1;
-        if part.size > room / 2 {
-            full.push(std::mem::replace(part, Part::empty(family, telling)));
+        let chunk = &mut open[at].1;
+        if chunk.size > budget / 2 {
+            full.push(std::mem::replace(chunk, MetricChunk::empty(family, temporality)));
         }
-        let labels = family.labels.iter().zip(&reading.labels);
+        let labels = family.labels.iter().zip(&sample.labels);
         let attributes = labels.map(|(name, value)| attribute(name, value)).collect();
-        part.size += add(&mut part.metric, attributes, news, span);
+        chunk.size += add(&mut chunk.metric, attributes, delta, time_range);
         if grows {
-            part.tells.extend(telling.tell(key, reading.number, span.1));
+            chunk.checkpoints.extend(temporality.checkpoint(key, sample.value, time_range.1));
         }
     });
-    telling.keep(&alive);
-    full.extend(open.into_iter().map(|(_, part)| part));
-    let started = unix_nanos(table.started());
-    full.extend(process_families().iter().filter_map(|family| process(family, telling, (started, now))));
+    temporality.retain(&alive);
+    full.extend(open.into_iter().map(|(_, chunk)| chunk));
+    let started = unix_nanos(registry.started());
+    full.extend(process_families().iter().filter_map(|family| process(family, temporality, (started, now))));
     full
 }
 
@@ -79,13 +88,13 @@ fn name_and_unit(prometheus: &str) -> (String, &'static str) {
 
 fn empty(family: &Family, temporality: AggregationTemporality) -> Metric {
     let (name, unit) = name_and_unit(family.name);
-    let data = match family.measure {
-        Measure::Count | Measure::Sum => Data::Sum(growing_sum(Vec::new(), temporality)),
-        Measure::Histogram => Data::Histogram(Histogram {
+    let data = match family.metric_type {
+        MetricType::Counter | MetricType::FloatCounter => Data::Sum(monotonic_sum(Vec::new(), temporality)),
+        MetricType::Histogram => Data::Histogram(Histogram {
             data_points: Vec::new(),
             aggregation_temporality: temporality.into(),
         }),
-        Measure::Gauge => Data::Gauge(Gauge { data_points: Vec::new() }),
+        MetricType::Gauge => Data::Gauge(Gauge { data_points: Vec::new() }),
     };
     Metric {
         name,
@@ -96,25 +105,30 @@ fn empty(family: &Family, temporality: AggregationTemporality) -> Metric {
     }
 }
 
-fn growing_sum(data_points: Vec<NumberDataPoint>, temporality: AggregationTemporality) -> Sum {
+fn monotonic_sum(data_points: Vec<NumberDataPoint>, temporality: AggregationTemporality) -> Sum {
     Sum { data_points, aggregation_temporality: temporality.into(), is_monotonic: true }
 }
 
 /// From when to when a point counts, in Unix nanoseconds.
-type Span = (u64, u64);
+type TimeRange = (u64, u64);
 
 /// The span of a point. A series may be younger than `now`, and the wall clock may have gone back: the
 /// start stays what it is all the same, since another one means another life of the series. So the end
 /// moves, to the next moment after the start; at the start itself it would say that the start is not
 /// known, and differences would not follow each other.
-fn span(start: u64, now: u64) -> Span {
+fn time_range(start: u64, now: u64) -> TimeRange {
     (start, now.max(start.saturating_add(1)))
 }
 
 /// Adds a data point; gives its size in bytes.
-fn add(metric: &mut Metric, attributes: Vec<KeyValue>, number: Number, (start, now): Span) -> usize {
+fn add(
+    metric: &mut Metric,
+    attributes: Vec<KeyValue>,
+    number: SampleValue,
+    (start, now): TimeRange,
+) -> usize {
     match (&mut metric.data, number) {
-        (Some(Data::Histogram(histogram)), Number::Histogram(held)) => {
+        (Some(Data::Histogram(histogram)), SampleValue::Histogram(held)) => {
             let point = HistogramDataPoint {
                 attributes,
                 start_time_unix_nano: start,
@@ -131,9 +145,9 @@ fn add(metric: &mut Metric, attributes: Vec<KeyValue>, number: Number, (start, n
         }
         (Some(Data::Sum(Sum { data_points, .. }) | Data::Gauge(Gauge { data_points })), number) => {
             let value = match number {
-                Number::Count(count) => Value::AsInt(i64::try_from(count).unwrap_or(i64::MAX)),
-                Number::Float(number) => Value::AsDouble(number),
-                Number::Histogram(_) => return 0,
+                SampleValue::Count(count) => Value::AsInt(i64::try_from(count).unwrap_or(i64::MAX)),
+                SampleValue::Float(number) => Value::AsDouble(number),
+                SampleValue::Histogram(_) => return 0,
             };
             let point = point(attributes, (start, now), value);
             let size = point.encoded_len();
@@ -144,7 +158,7 @@ fn add(metric: &mut Metric, attributes: Vec<KeyValue>, number: Number, (start, n
     }
 }
 
-fn point(attributes: Vec<KeyValue>, (start, now): Span, value: Value) -> NumberDataPoint {
+fn point(attributes: Vec<KeyValue>, (start, now): TimeRange, value: Value) -> NumberDataPoint {
     NumberDataPoint {
         attributes,
         start_time_unix_nano: start,
@@ -160,28 +174,32 @@ fn attribute(name: &str, value: &str) -> KeyValue {
 }
 
 /// A `process_*` family, which has one series without labels. It counts from the process' start, of
-/// which the table's is as near as makes no difference.
-fn process(family: &MetricFamily, telling: &Telling, (started, now): Span) -> Option<Part> {
+/// which the registry's is as near as makes no difference.
+fn process(
+    family: &MetricFamily,
+    temporality: &TemporalityState,
+    (started, now): TimeRange,
+) -> Option<MetricChunk> {
     let (name, unit) = name_and_unit(family.name());
     let metric = family.get_metric().first()?;
-    let mut tell = None;
+    let mut checkpoint = None;
     let data = match family.get_field_type() {
-        MetricType::COUNTER => {
-            let seconds = Number::Float(metric.get_counter().get_value());
-            let (news, start) = telling.news(Key::Process, &seconds, started)?;
-            let span = span(start, now);
-            tell = telling.tell(Key::Process, seconds, span.1);
-            let point = point(Vec::new(), span, Value::AsDouble(news.counted()));
-            Data::Sum(growing_sum(vec![point], telling.temporality()))
+        proto::MetricType::COUNTER => {
+            let seconds = SampleValue::Float(metric.get_counter().get_value());
+            let (delta, start) = temporality.pending_delta(Key::Process, &seconds, started)?;
+            let time_range = time_range(start, now);
+            checkpoint = temporality.checkpoint(Key::Process, seconds, time_range.1);
+            let point = point(Vec::new(), time_range, Value::AsDouble(delta.total()));
+            Data::Sum(monotonic_sum(vec![point], temporality.aggregation_temporality()))
         }
         _ => {
             let value = Value::AsDouble(metric.get_gauge().get_value());
-            Data::Gauge(Gauge { data_points: vec![point(Vec::new(), span(started, now), value)] })
+            Data::Gauge(Gauge { data_points: vec![point(Vec::new(), time_range(started, now), value)] })
         }
     };
     let (description, unit) = (family.help().to_owned(), unit.to_owned());
     let metric = Metric { name, description, unit, data: Some(data), metadata: Vec::new() };
-    Some(Part { metric, tells: tell.into_iter().collect(), size: 0 })
+    Some(MetricChunk { metric, checkpoints: checkpoint.into_iter().collect(), size: 0 })
 }
 
 #[cfg(test)]
@@ -190,10 +208,10 @@ mod tests {
 
     #[test]
     fn a_start_in_the_future_stays_and_time_goes_on() {
-        assert_eq!(span(100, 200), (100, 200));
-        let first = span(200, 100);
+        assert_eq!(time_range(100, 200), (100, 200));
+        let first = time_range(200, 100);
         assert_eq!(first, (200, 201));
-        assert_eq!(span(first.1, 100), (201, 202), "the difference after it");
+        assert_eq!(time_range(first.1, 100), (201, 202), "the difference after it");
     }
 
     #[test]

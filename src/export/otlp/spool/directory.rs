@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 
 use parking_lot::Mutex;
 
-use crate::export::otlp::spool::name::Name;
-use crate::export::otlp::spool::whole::{self, HEAD_BYTES};
-use crate::outcome::SetAside;
+use crate::export::otlp::spool::name::FileName;
+use crate::export::otlp::spool::whole::{self, PREFIX_BYTES};
+use crate::outcome::QuarantineReason;
 
 /// The folder below it for what is no request.
-const SET_ASIDE: &str = "set-aside";
+const QUARANTINE: &str = "set-aside";
 /// No request is nearly as large: records of 1 MiB and the resource.
 const MAX_FILE_BYTES: u64 = 16 << 20;
 /// Its name while `open` tries whether the directory takes files.
@@ -32,20 +32,20 @@ pub(super) struct Directory {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Found {
     /// A request, and its size in bytes.
-    Request(Name, u64),
+    Request(FileName, u64),
     /// Something else, now set aside; with the number of events that it was to hold.
-    SetAside(SetAside, u64),
+    Quarantined(QuarantineReason, u64),
 }
 
 /// What became of a file between writing and reading it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Contents {
+pub(super) enum ReadResult {
     /// The request.
     Request(Vec<u8>),
     /// There is no such file.
-    Gone,
+    Missing,
     /// It is not the whole request that its name says, and was set aside.
-    Torn,
+    Corrupt,
 }
 
 impl Directory {
@@ -55,13 +55,13 @@ impl Directory {
     /// # Errors
     /// What is wrong with it, in words.
     pub(super) fn open(path: &Path) -> Result<Directory, String> {
-        let locked = lock(path).map_err(|error| explain(path, &error))?;
+        let locked = lock(path).map_err(|error| annotate_error(path, &error))?;
         let directory = Directory { path: path.to_owned(), locked: Mutex::new(locked) };
         let probe = directory.path.join(PROBE);
-        match create(&probe).and_then(|_| fs::remove_file(&probe)) {
+        match create_file(&probe).and_then(|_| fs::remove_file(&probe)) {
             // It may be full of what waits here to be delivered.
             Err(error) if !matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
-                Err(explain(path, &error))
+                Err(annotate_error(path, &error))
             }
             _ => Ok(directory),
         }
@@ -71,7 +71,7 @@ impl Directory {
     ///
     /// # Errors
     /// When it cannot be read, or is obviously another's: a slip of the pen must not clear out `/etc`.
-    pub(super) fn heal(&self) -> io::Result<Vec<Found>> {
+    pub(super) fn recover(&self) -> io::Result<Vec<Found>> {
         // All are listed before any is renamed: one that is renamed meanwhile may be listed again.
         let entries: Vec<_> = fs::read_dir(&self.path)?.collect::<io::Result<_>>()?;
         let (folders, files): (Vec<_>, Vec<_>) = entries.iter().partition(|it| is_directory(it));
@@ -81,18 +81,18 @@ impl Directory {
                 strange.file_name()
             )));
         }
-        Ok(files.into_iter().map(|file| self.judge(&file.file_name().to_string_lossy(), file)).collect())
+        Ok(files.into_iter().map(|file| self.inspect(&file.file_name().to_string_lossy(), file)).collect())
     }
 
-    fn judge(&self, text: &str, entry: &fs::DirEntry) -> Found {
-        let temporary = Name::parse_temporary(text);
-        let Some(name) = temporary.or_else(|| Name::parse(text)) else {
-            return self.set_aside(entry, SetAside::Foreign, 0);
+    fn inspect(&self, text: &str, entry: &fs::DirEntry) -> Found {
+        let temporary = FileName::parse_temporary(text);
+        let Some(name) = temporary.or_else(|| FileName::parse(text)) else {
+            return self.quarantine(entry, QuarantineReason::Unrecognized, 0);
         };
         let place = self.path.join(name.to_string());
         if temporary.is_some() && place.exists() {
             // The file itself is there: nothing is lost with what was to replace it.
-            return self.set_aside(entry, SetAside::Torn, 0);
+            return self.quarantine(entry, QuarantineReason::Corrupt, 0);
         }
         // What cannot be read cannot be delivered either.
         let is_file = entry.file_type().is_ok_and(|it| it.is_file());
@@ -100,24 +100,24 @@ impl Directory {
         // A file that was written and not yet renamed when the process was killed has all it needs.
         match size.filter(|_| temporary.is_none() || fs::rename(entry.path(), place).is_ok()) {
             Some(bytes) => Found::Request(name, bytes),
-            None => self.set_aside(entry, SetAside::Torn, name.events),
+            None => self.quarantine(entry, QuarantineReason::Corrupt, name.events),
         }
     }
 
     /// A disk that is full or read-only keeps it where it is; that must not be the end.
-    fn set_aside(&self, entry: &fs::DirEntry, reason: SetAside, events: u64) -> Found {
-        if let Err(error) = self.move_aside(&entry.path()) {
+    fn quarantine(&self, entry: &fs::DirEntry, reason: QuarantineReason, events: u64) -> Found {
+        if let Err(error) = self.move_to_quarantine(&entry.path()) {
             let file = entry.path().display().to_string();
             tracing::warn!(file, %error, "this is no file of the spool, and cannot be set aside");
         }
-        Found::SetAside(reason, events)
+        Found::Quarantined(reason, events)
     }
 
     /// Writes a request whole or not at all. When it returns, the file outlives a crash of the machine.
     ///
     /// # Errors
     /// What the disk said; nothing is left behind then, as far as the disk lets us.
-    pub(super) fn write(&self, name: Name, request: &[u8]) -> io::Result<()> {
+    pub(super) fn write(&self, name: FileName, request: &[u8]) -> io::Result<()> {
         let mut locked = self.locked.lock();
         if !is_same(&locked, &self.path) {
             // Somebody removed or replaced it: what was in it is gone, what comes needs a place.
@@ -140,24 +140,24 @@ impl Directory {
     ///
     /// # Errors
     /// What the disk said.
-    pub(super) fn read(&self, name: Name) -> io::Result<Contents> {
+    pub(super) fn read(&self, name: FileName) -> io::Result<ReadResult> {
         let path = self.path.join(name.to_string());
         let request = match read_bounded(&path) {
-            Err(error) if is_absent(&error) => return Ok(Contents::Gone),
+            Err(error) if is_absent(&error) => return Ok(ReadResult::Missing),
             request => request?,
         };
         if whole::count_records(&request) == Some(name.events) {
-            return Ok(Contents::Request(request));
+            return Ok(ReadResult::Request(request));
         }
-        self.move_aside(&path)?;
-        Ok(Contents::Torn)
+        self.move_to_quarantine(&path)?;
+        Ok(ReadResult::Corrupt)
     }
 
     /// Removes a request that was delivered; one that is not there is no error.
     ///
     /// # Errors
     /// What the disk said.
-    pub(super) fn remove(&self, name: Name) -> io::Result<()> {
+    pub(super) fn remove(&self, name: FileName) -> io::Result<()> {
         match fs::remove_file(self.path.join(name.to_string())) {
             Err(error) if is_absent(&error) => Ok(()),
             removed => removed,
@@ -166,9 +166,9 @@ impl Directory {
 
     /// Moves a file into the folder for such, under its own name or, if that is taken, with a number
     /// behind it.
-    fn move_aside(&self, path: &Path) -> io::Result<()> {
-        let folder = self.path.join(SET_ASIDE);
-        make(&folder)?;
+    fn move_to_quarantine(&self, path: &Path) -> io::Result<()> {
+        let folder = self.path.join(QUARANTINE);
+        create_dir(&folder)?;
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let names = std::iter::once(name.clone()).chain((1..).map(|number| format!("{name}.{number}")));
         let mut places = names.map(|name| folder.join(name));
@@ -184,7 +184,7 @@ fn is_directory(entry: &fs::DirEntry) -> bool {
 
 /// Whether a directory of this name belongs there: ours, or the one that a file system has at its top.
 fn is_known(name: &OsStr) -> bool {
-    name == SET_ASIDE || name == "lost+found"
+    name == QUARANTINE || name == "lost+found"
 }
 
 /// Somebody else's file may be of any size; one byte more than there may be shows in the framing.
@@ -195,12 +195,12 @@ fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// Only its owner may read reports.
-fn make(path: &Path) -> io::Result<()> {
+fn create_dir(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
 /// What is there goes first: it may be what a kill left, but also a link to somewhere else.
-fn create(path: &Path) -> io::Result<File> {
+fn create_file(path: &Path) -> io::Result<File> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -209,14 +209,14 @@ fn create(path: &Path) -> io::Result<File> {
 }
 
 fn write_through(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = create(path)?;
+    let mut file = create_file(path)?;
     file.write_all(bytes)?;
     file.sync_data()
 }
 
 /// Makes the directory if need be, and takes it; the lock goes with the process, however it ends.
 fn lock(path: &Path) -> io::Result<File> {
-    make(path)?;
+    create_dir(path)?;
     let directory = File::open(path)?;
     match directory.try_lock() {
         Ok(()) => Ok(directory),
@@ -239,9 +239,9 @@ fn is_same(locked: &File, path: &Path) -> bool {
 fn size_if_whole(path: &Path) -> io::Result<Option<u64>> {
     let file = File::open(path)?;
     let len = file.metadata()?.len();
-    let mut head = Vec::with_capacity(HEAD_BYTES);
-    file.take(HEAD_BYTES as u64).read_to_end(&mut head)?;
-    Ok((len <= MAX_FILE_BYTES && whole::begins_whole(&head, len)).then_some(len))
+    let mut head = Vec::with_capacity(PREFIX_BYTES);
+    file.take(PREFIX_BYTES as u64).read_to_end(&mut head)?;
+    Ok((len <= MAX_FILE_BYTES && whole::has_complete_framing(&head, len)).then_some(len))
 }
 
 /// Whether the file, or the directory that it was in, is gone.
@@ -249,7 +249,7 @@ fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
-pub(super) fn explain(path: &Path, error: &io::Error) -> String {
+pub(super) fn annotate_error(path: &Path, error: &io::Error) -> String {
     format!("delivery.spool.directory: cannot use {} as the spool: {error}", path.display())
 }
 

@@ -6,15 +6,15 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use tempfile::TempDir;
 
 use super::*;
-use crate::export::otlp::frame::Frame;
+use crate::export::otlp::frame::LogRequestEncoder;
 use crate::export::otlp::receiver;
 
 fn request(events: usize) -> Vec<u8> {
-    Frame::new(&Resource::default()).request(&receiver::records(events).0).to_vec()
+    LogRequestEncoder::new(&Resource::default()).request(&receiver::records(events).0).to_vec()
 }
 
-fn name(number: u64, events: u64) -> Name {
-    Name { number, events }
+fn name(sequence: u64, events: u64) -> FileName {
+    FileName { sequence, events }
 }
 
 fn open() -> (TempDir, Directory) {
@@ -44,10 +44,10 @@ fn what_is_written_is_read_back_and_only_the_owner_can() {
     let path = directory.path.join("00000000000000000007-3.binpb");
     assert_eq!((mode(&directory.path), mode(&path)), (0o700, 0o600));
     assert_eq!(fs::read(&path).unwrap(), request, "as a collector takes it");
-    assert_eq!(directory.read(name(7, 3)).unwrap(), Contents::Request(request));
+    assert_eq!(directory.read(name(7, 3)).unwrap(), ReadResult::Request(request));
     directory.remove(name(7, 3)).unwrap();
     directory.remove(name(7, 3)).unwrap();
-    assert_eq!(directory.read(name(7, 3)).unwrap(), Contents::Gone);
+    assert_eq!(directory.read(name(7, 3)).unwrap(), ReadResult::Missing);
     assert_eq!(names(&directory.path), [""; 0]);
 }
 
@@ -94,17 +94,17 @@ fn what_is_no_whole_request_is_set_aside_when_it_is_opened() {
     put("notes.txt", b"mine");
     fs::create_dir(directory.path.join("lost+found")).unwrap();
 
-    let mut found = directory.heal().unwrap();
+    let mut found = directory.recover().unwrap();
     found.sort_by_key(|found| format!("{found:?}"));
     let bytes = whole.len() as u64;
     let expected = [
         Found::Request(name(1, 5), bytes),
         // It was written and not yet renamed.
         Found::Request(name(4, 5), bytes),
-        Found::SetAside(SetAside::Foreign, 0),
-        Found::SetAside(SetAside::Torn, 2),
-        Found::SetAside(SetAside::Torn, 5),
-        Found::SetAside(SetAside::Torn, 6),
+        Found::Quarantined(QuarantineReason::Unrecognized, 0),
+        Found::Quarantined(QuarantineReason::Corrupt, 2),
+        Found::Quarantined(QuarantineReason::Corrupt, 5),
+        Found::Quarantined(QuarantineReason::Corrupt, 6),
     ];
     assert_eq!(found, expected);
     let left = ["00000000000000000001-5.binpb", "00000000000000000004-5.binpb", "lost+found", "set-aside"];
@@ -115,9 +115,9 @@ fn what_is_no_whole_request_is_set_aside_when_it_is_opened() {
         "00000000000000000003-2.binpb",
         "notes.txt",
     ];
-    assert_eq!(names(&directory.path.join(SET_ASIDE)), aside);
-    assert_eq!(directory.read(name(4, 5)).unwrap(), Contents::Request(whole));
-    assert_eq!(directory.heal().unwrap().len(), 2, "it is healed");
+    assert_eq!(names(&directory.path.join(QUARANTINE)), aside);
+    assert_eq!(directory.read(name(4, 5)).unwrap(), ReadResult::Request(whole));
+    assert_eq!(directory.recover().unwrap().len(), 2, "it is healed");
 }
 
 #[test]
@@ -125,9 +125,9 @@ fn nothing_that_was_set_aside_is_overwritten() {
     let (_parent, directory) = open();
     for text in ["first", "second", "third"] {
         fs::write(directory.path.join("notes"), text).unwrap();
-        directory.heal().unwrap();
+        directory.recover().unwrap();
     }
-    let aside = directory.path.join(SET_ASIDE);
+    let aside = directory.path.join(QUARANTINE);
     assert_eq!(names(&aside), ["notes", "notes.1", "notes.2"]);
     assert_eq!(fs::read(aside.join("notes.2")).unwrap(), b"third");
 }
@@ -136,8 +136,8 @@ fn nothing_that_was_set_aside_is_overwritten() {
 fn damage_inside_a_file_shows_when_it_is_read() {
     let (_parent, directory) = open();
     directory.write(name(1, 6), &request(5)).unwrap();
-    assert_eq!(directory.read(name(1, 6)).unwrap(), Contents::Torn);
-    assert_eq!(names(&directory.path.join(SET_ASIDE)), ["00000000000000000001-6.binpb"]);
+    assert_eq!(directory.read(name(1, 6)).unwrap(), ReadResult::Corrupt);
+    assert_eq!(names(&directory.path.join(QUARANTINE)), ["00000000000000000001-6.binpb"]);
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn a_directory_that_was_removed_is_made_anew_and_taken_again() {
     let (_parent, directory) = open();
     directory.write(name(1, 5), &request(5)).unwrap();
     fs::remove_dir_all(&directory.path).unwrap();
-    assert_eq!(directory.read(name(1, 5)).unwrap(), Contents::Gone);
+    assert_eq!(directory.read(name(1, 5)).unwrap(), ReadResult::Missing);
     directory.remove(name(1, 5)).unwrap();
     directory.write(name(2, 5), &request(5)).unwrap();
     assert_eq!(names(&directory.path), ["00000000000000000002-5.binpb"]);

@@ -4,12 +4,12 @@
 use bytes::Buf;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
-/// As much of a file as `begins_whole` needs: a tag and a length.
-pub(super) const HEAD_BYTES: usize = 11;
+/// As much of a file as `has_complete_framing` needs: a tag and a length.
+pub(super) const PREFIX_BYTES: usize = 11;
 
 /// Whether a file that begins so and has so many bytes can be a request as the spool writes it: one
 /// `ResourceLogs` (field 1) that fills it. Any cut and any addition shows here.
-pub(super) fn begins_whole(mut head: &[u8], len: u64) -> bool {
+pub(super) fn has_complete_framing(mut head: &[u8], len: u64) -> bool {
     let before = head.len();
     let Ok((1, WireType::LengthDelimited)) = decode_key(&mut head) else { return false };
     let Ok(body) = decode_varint(&mut head) else { return false };
@@ -59,7 +59,7 @@ mod tests {
     use prost::Message;
 
     use super::*;
-    use crate::export::otlp::frame::Frame;
+    use crate::export::otlp::frame::LogRequestEncoder;
 
     fn request(events: usize) -> Vec<u8> {
         let mut records = Vec::new();
@@ -67,11 +67,11 @@ mod tests {
             let record = LogRecord { event_name: "e".repeat(number), ..LogRecord::default() };
             prost::encoding::message::encode(2, &record, &mut records);
         }
-        Frame::new(&Resource::default()).request(&records).to_vec()
+        LogRequestEncoder::new(&Resource::default()).request(&records).to_vec()
     }
 
     fn begins(file: &[u8]) -> bool {
-        begins_whole(&file[..file.len().min(HEAD_BYTES)], file.len() as u64)
+        has_complete_framing(&file[..file.len().min(PREFIX_BYTES)], file.len() as u64)
     }
 
     #[test]
