@@ -10,14 +10,14 @@ use jiff::Timestamp;
 use lookoutd::classify::{Rules, SiteIndex, classify};
 use lookoutd::config;
 use lookoutd::decode::decode;
-use lookoutd::event::{Event, console, otlp};
+use lookoutd::encode::{Event, console, otlp};
 use lookoutd::export::prometheus::PrometheusExporter;
-use lookoutd::kind::REPORTS;
+use lookoutd::kinds::REPORTS;
 use lookoutd::metric::{Label, Observation};
-use lookoutd::normalise::{Mode, normalize};
+use lookoutd::metrics::Registry;
+use lookoutd::normalize::{Mode, normalize};
 use lookoutd::pipeline::Pipeline;
 use lookoutd::report::{Envelope, UploadContext};
-use lookoutd::table::Registry;
 
 fn main() {
     divan::main();
@@ -59,7 +59,7 @@ fn decode_only(bencher: Bencher<'_, '_>, capture: &str) {
 }
 
 #[divan::bench(args = CAPTURES, sample_size = 500)]
-fn decode_normalise_classify(bencher: Bencher<'_, '_>, capture: &str) {
+fn decode_normalize_classify(bencher: Bencher<'_, '_>, capture: &str) {
     let (body, privacy) = (body(capture), config::defaults().privacy);
     let (sites, rules) = (SiteIndex::default(), Rules::default());
     bencher.bench_local(|| {

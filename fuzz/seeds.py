@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 GZIP = 1  # of the second byte
 # The names that the path looks for stand in quotes in these files.
-NAMED_IN = ["src/decode", "src/kind", "src/classify", "src/normalise"]
+NAMED_IN = ["src/decode", "src/kinds", "src/classify", "src/normalize"]
 NAME = re.compile(r'"([^"\\\n]{2,48})"')
 
 

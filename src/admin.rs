@@ -19,7 +19,7 @@ use http::{HeaderMap, StatusCode};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::export::prometheus::{self, PrometheusExporter};
-use crate::receive::health::IntakeHealth;
+use crate::intake::health::IntakeHealth;
 
 /// Says since when an export has failed without a success in between; `None` when the last try went
 /// well.
@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     fn admin(unready_after: Option<Duration>, failing: Option<Instant>) -> Admin {
-        let registry = Arc::new(crate::table::Registry::new(10_000, 0, crate::clock::now()));
+        let registry = Arc::new(crate::metrics::Registry::new(10_000, 0, crate::clock::now()));
         let exports: Vec<(&'static str, FailingSince)> = vec![("otlp logs", Box::new(move || failing))];
         let scrape = PrometheusExporter::new(registry).unwrap();
         let scrape_permits = Arc::new(Semaphore::new(MAX_CONCURRENT_SCRAPES));

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{self, Flag, Flags, Loaded};
-use crate::health::{self, Probe};
+use crate::probe::{self, Probe};
 
 /// Exit code of a start that the settings or the command line stopped.
 const EXIT_INVALID_CONFIG: u8 = 2;
@@ -117,7 +117,7 @@ pub fn run(
         Some(Command::Config) => exit(loaded.write_yaml(stdout), 0),
         Some(Command::Health { ready }) => {
             let probe = if ready { Probe::Ready } else { Probe::Healthy };
-            match health::run(loaded.config.admin_listen, probe) {
+            match probe::run(loaded.config.admin_listen, probe) {
                 Ok(()) => Action::Exit(0),
                 Err(message) => exit(writeln!(stderr, "lookoutd: {message}"), EXIT_UNHEALTHY),
             }

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use lookoutd::cli::{self, Action};
-use lookoutd::{diagnostics, run};
+use lookoutd::{daemon, logging};
 
 fn main() -> ExitCode {
     let (mut stdout, mut stderr) = (std::io::stdout(), std::io::stderr());
@@ -12,17 +12,17 @@ fn main() -> ExitCode {
         Action::Exit(code) => return ExitCode::from(code),
         Action::Serve(loaded) => loaded,
     };
-    if let Err(error) = diagnostics::init(&loaded.config.log) {
+    if let Err(error) = logging::init(&loaded.config.log) {
         let _ = writeln!(stderr, "lookoutd: cannot start the thread for diagnostics: {error}");
         return ExitCode::FAILURE;
     }
-    let code = match run::run(&loaded.config) {
+    let code = match daemon::run(&loaded.config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error}");
             ExitCode::FAILURE
         }
     };
-    diagnostics::flush();
+    logging::flush();
     code
 }

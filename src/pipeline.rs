@@ -1,4 +1,4 @@
-//! The path of one upload, in order: decode → normalise → classify → record → encode. No waiting, no
+//! The path of one upload, in order: decode → normalize → classify → record → encode. No waiting, no
 //! I/O, no lock held longer than an addition, so the whole of it runs in a test, a fuzz target and a
 //! benchmark just as it runs in the daemon.
 
@@ -7,13 +7,13 @@ use std::cell::RefCell;
 use crate::classify::{Rules, SiteIndex, classify};
 use crate::config::settings::{Config, Privacy, UnknownSites};
 use crate::decode::{DecodeError, decode};
-use crate::event::{Event, console, otlp};
-use crate::kind::REPORTS;
+use crate::encode::{Event, console, otlp};
+use crate::kinds::REPORTS;
 use crate::metric::{Label, Observation, SiteLabel};
-use crate::normalise::{Mode, normalize};
+use crate::metrics::Registry;
+use crate::normalize::{Mode, normalize};
 use crate::outcome::{EventOutcome, ExporterId, RejectReason, UploadOutcome};
 use crate::report::{Classification, Envelope, Report, UploadContext};
-use crate::table::Registry;
 
 /// Takes encoded events. Called once for an upload, and more often for a large one; never waits.
 pub trait EventSink: Send + Sync {
@@ -30,7 +30,7 @@ pub struct Pipeline {
     mode: Mode,
     max_reports: usize,
     unknown_sites: UnknownSites,
-    event_limit: caps::SiteEventLimiter,
+    event_limit: event_limit::SiteEventLimiter,
     /// Where every report is counted.
     pub registry: std::sync::Arc<Registry>,
     console: Option<Box<dyn EventSink>>,
@@ -99,7 +99,7 @@ impl Pipeline {
             mode: if console.is_some() || otlp.is_some() { Mode::Full } else { Mode::MetricsOnly },
             max_reports: config.intake.max_reports,
             unknown_sites: config.intake.unknown_sites,
-            event_limit: caps::SiteEventLimiter::new(&config.sites),
+            event_limit: event_limit::SiteEventLimiter::new(&config.sites),
             registry,
             console,
             otlp,
@@ -206,4 +206,4 @@ impl Pipeline {
     }
 }
 
-mod caps;
+mod event_limit;

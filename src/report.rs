@@ -1,14 +1,14 @@
-//! The types that flow along the path: what decoding hands to normalising, and what normalising
+//! The types that flow along the path: what decoding hands to normalizing, and what normalizing
 //! hands to everything after it.
 
 use std::borrow::Cow;
 
 use jiff::Timestamp;
 
-use crate::kind::ReportKind;
+use crate::json::{Object, Value};
+use crate::kinds::ReportKind;
 use crate::metric::{Label, Observation};
 use crate::outcome::closed;
-use crate::value::{Object, Value};
 
 /// One report as it was found in a body, before anything was cleaned.
 #[derive(Debug, Clone, PartialEq)]

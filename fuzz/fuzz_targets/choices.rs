@@ -5,9 +5,9 @@ use std::borrow::Cow;
 
 use jiff::Timestamp;
 use lookoutd::config::settings::{PathSecrets, QueryPrivacy, Config, SiteConfig, UnknownSites};
-use lookoutd::receive::gunzip;
+use lookoutd::intake::gunzip;
 use lookoutd::report::{UploadContext, Disposition};
-use lookoutd::table::Registry;
+use lookoutd::metrics::Registry;
 
 /// A site with an exact host and a suffix; the captures' hosts are among them.
 const SITE: &str = "shop";

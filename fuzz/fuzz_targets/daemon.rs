@@ -10,7 +10,7 @@ use lookoutd::export::prometheus::PrometheusExporter;
 use lookoutd::outcome::UploadOutcome;
 use lookoutd::pipeline::{EventSink, Pipeline};
 use lookoutd::report::UploadContext;
-use lookoutd::table::{SampleValue, Registry, report_families};
+use lookoutd::metrics::{SampleValue, Registry, report_families};
 
 use crate::allocations;
 use crate::choices::{RECEIVED, Setup};

@@ -13,7 +13,7 @@ use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 
-use crate::classify::noise_index::INDEX;
+use crate::classify::noise::index::INDEX;
 use crate::report::Browser;
 
 /// The rank of what outranks every claim.
@@ -41,7 +41,7 @@ fn product_rank(product: &[u8]) -> Option<(u8, Browser)> {
 pub(super) struct UserAgent {
     /// The family, `other` for anything else and for no user agent.
     pub(super) family: Browser,
-    /// Whether it is a crawler or a monitor (the facts are in `noise_rules`).
+    /// Whether it is a crawler or a monitor (the facts are in `rules`).
     pub(super) bot: bool,
     /// Whether it is a headless browser.
     pub(super) headless: bool,

@@ -2,10 +2,6 @@
 
 mod browser;
 mod noise;
-mod noise_index;
-mod noise_rules;
-#[cfg(test)]
-mod noise_tests;
 mod site;
 
 pub use noise::Rules;
@@ -14,7 +10,7 @@ pub use site::SiteIndex;
 use crate::metric::SiteLabel;
 use crate::report::{Classification, Report, UploadContext};
 
-/// Classifies a normalised report.
+/// Classifies a normalized report.
 pub fn classify<'r>(
     report: &'r Report<'_>,
     context: &UploadContext<'r>,

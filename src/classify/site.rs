@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use crate::config::settings::SiteConfig;
-use crate::kind::host_and_port;
+use crate::kinds::host_and_port;
 use crate::metric::{self, Label};
 use crate::report::Report;
 

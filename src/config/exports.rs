@@ -4,9 +4,9 @@
 use std::path::PathBuf;
 
 use super::draft::{Destination, Exporters, PartialOtlp};
-use super::finish::ConflictError;
 use super::otlp::EndpointUrl;
 use super::settings::{ClientTls, Compression, Endpoint, Logs, Metrics, Otlp, Protocol};
+use super::validate::ConflictError;
 
 /// `service.name` when nobody gives one.
 const SERVICE_NAME: &str = "lookoutd";

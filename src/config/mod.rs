@@ -1,37 +1,37 @@
 //! Settings: flag > environment > file > default. All four write through the same table, so that
 //! each setting is read by one function whatever it comes from, and is printed as it was read.
 
-mod complaint;
 mod draft;
-mod environment;
+mod env;
+mod error;
 mod exports;
-mod finish;
-mod layers;
-mod near;
-mod node;
 mod otlp;
 mod print;
-mod read;
 mod reference;
 pub mod settings;
 mod sites;
+mod sources;
+mod suggest;
 mod table;
 #[cfg(test)]
 mod tests;
+mod validate;
+mod values;
+mod yaml;
 
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-pub use complaint::ConfigError;
-use complaint::{Source, ValueError};
 use draft::PartialConfig;
-use environment::Environment;
-use layers::Override;
-use node::{SpannedValue, Value};
+use env::Environment;
+pub use error::ConfigError;
+use error::{Source, ValueError};
 pub use reference::{Reference, reference, variables};
 use settings::Config;
+use sources::Override;
 use table::{DefaultValue, Setting};
+use yaml::{SpannedValue, Value};
 
 /// Largest file that is read: far above any real one, so that a wrong path cannot fill the memory.
 const MAX_FILE_BYTES: u64 = 4 << 20;
@@ -99,7 +99,7 @@ impl Loaded {
 }
 
 /// Merges flags, environment, file and defaults, and checks the outcome. Every value given is
-/// checked, also one that a higher layer overrides. Of `environment` only `LOOKOUT_*` and `OTEL_*`
+/// checked, also one that a higher layer overrides. Of `env` only `LOOKOUT_*` and `OTEL_*`
 /// are looked at; empty variables count as unset.
 ///
 /// # Errors
@@ -113,10 +113,10 @@ pub fn load(
     let file = flags.config.clone().or_else(|| environment.config().map(PathBuf::from));
     let mut layers = Vec::new();
     if let Some(path) = &file {
-        layers.extend(layers::from_file(path, &read_file(path)?)?);
+        layers.extend(sources::from_file(path, &read_file(path)?)?);
     }
     layers.extend(environment.overrides()?);
-    layers.extend(layers::from_flags(&flags.settings)?);
+    layers.extend(sources::from_flags(&flags.settings)?);
     let (config, resolved) = merge(layers)?;
     Ok(Loaded { config, file, resolved })
 }
@@ -157,7 +157,7 @@ fn merge(overrides: Vec<Override>) -> Result<(Config, Vec<ResolvedSetting>), Con
             *place = entry;
         }
     }
-    let config = finish::validate(partial).map_err(|conflict| {
+    let config = validate::validate(partial).map_err(|conflict| {
         let entry = resolved.iter().find(|entry| entry.setting.key == conflict.key);
         conflict.error.locate(&conflict.key, entry.map_or(&Source::Default, |entry| &entry.source))
     })?;
@@ -173,7 +173,7 @@ fn apply(partial: &mut PartialConfig, entry: &ResolvedSetting) -> Result<(), Con
 /// text it is.
 fn default_node(setting: &Setting) -> SpannedValue {
     match setting.default {
-        DefaultValue::Yaml(yaml) => node::parse(yaml).unwrap_or_else(|_| SpannedValue::text(yaml)),
+        DefaultValue::Yaml(yaml) => yaml::parse(yaml).unwrap_or_else(|_| SpannedValue::text(yaml)),
         DefaultValue::Unset(_) => SpannedValue { line: 1, value: Value::Null },
     }
 }

@@ -5,11 +5,11 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use http::header::{HeaderName, HeaderValue};
 
-use super::complaint::ValueError;
 use super::draft::Exporters;
-use super::node::{Key, SpannedValue, Value};
-use super::read;
+use super::error::ValueError;
 use super::settings::{Protocol, Temporality};
+use super::values;
+use super::yaml::{Key, SpannedValue, Value};
 
 /// An endpoint as written: a URL, or a gRPC target without a scheme.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +39,7 @@ impl EndpointUrl {
 /// An `endpoint`. What the protocol asks of it is checked when the protocol is known.
 pub(super) fn endpoint_url(node: &SpannedValue) -> Result<EndpointUrl, ValueError> {
     const WHAT: &str = "a URL such as http://127.0.0.1:4318";
-    let text = read::scalar(node, WHAT)?;
+    let text = values::scalar(node, WHAT)?;
     if text.contains('@') {
         // Not repeated in the message: what stands before the @ is a secret.
         return Err(ValueError::new("user and password cannot stand in the URL; put them into headers")
@@ -67,7 +67,7 @@ pub(super) fn protocol(node: &SpannedValue) -> Result<Protocol, ValueError> {
         ("http/protobuf", Some(Protocol::HttpProtobuf)),
         ("http/json", None),
     ];
-    match read::choice(node, WORDS) {
+    match values::choice(node, WORDS) {
         Ok(Some(protocol)) => Ok(protocol),
         Ok(None) => Err(ValueError::expected("grpc or http/protobuf (http/json is not supported)", node)),
         Err(_) => Err(ValueError::expected("grpc or http/protobuf", node)),
@@ -82,7 +82,7 @@ pub(super) fn temporality(node: &SpannedValue) -> Result<Temporality, ValueError
         ("delta", Temporality::Delta),
         ("lowmemory", Temporality::Delta),
     ];
-    read::choice(node, WORDS)
+    values::choice(node, WORDS)
 }
 
 /// Where events go: `otlp`, `console`, both, or `none`.
@@ -101,13 +101,13 @@ pub(super) fn metrics_exporters(node: &SpannedValue) -> Result<Exporters, ValueE
 }
 
 fn exporters(node: &SpannedValue, what: &str) -> Result<Exporters, ValueError> {
-    let name = |node: &SpannedValue| match read::scalar(node, what)? {
+    let name = |node: &SpannedValue| match values::scalar(node, what)? {
         name @ ("otlp" | "console" | "none") => Ok(name.to_owned()),
         _ => Err(ValueError::expected(what, node)),
     };
     // `none` alone is how one would write it.
     let names = match node.value {
-        Value::List(_) => read::list(node, name)?,
+        Value::List(_) => values::list(node, name)?,
         _ => vec![name(node)?],
     };
     let has = |name: &str| names.iter().any(|n| n == name);

@@ -4,9 +4,9 @@
 use std::io::{self, Write};
 
 use super::Loaded;
-use super::complaint::Source;
-use super::node::{SpannedValue, Value};
+use super::error::Source;
 use super::table::{DefaultValue, Setting};
+use super::yaml::{SpannedValue, Value};
 
 /// What stands for a secret.
 const REDACTED: &str = "***";
@@ -79,7 +79,7 @@ fn yaml(node: &SpannedValue, masked: bool) -> String {
             format!("[{}]", items.join(", "))
         }
         Value::Map(entries) => {
-            let entry = |(key, item): &(super::node::Key, SpannedValue)| {
+            let entry = |(key, item): &(super::yaml::Key, SpannedValue)| {
                 format!("{}: {}", scalar(&key.text), yaml(item, masked))
             };
             format!("{{{}}}", entries.iter().map(entry).collect::<Vec<_>>().join(", "))
@@ -115,7 +115,7 @@ fn quoted(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::node::parse;
+    use super::super::yaml::parse;
     use super::*;
 
     #[test]
@@ -153,7 +153,7 @@ mod tests {
             let node = SpannedValue {
                 line: 1,
                 value: Value::Map(vec![(
-                    super::super::node::Key { line: 1, text: "k".into() },
+                    super::super::yaml::Key { line: 1, text: "k".into() },
                     SpannedValue {
                         line: 1,
                         value: Value::List(vec![SpannedValue::text(text), SpannedValue::text(text)]),

@@ -1,6 +1,6 @@
 //! The table of settings as documentation needs it, so that what is documented is what is read.
 
-use super::environment::CONFIG;
+use super::env::CONFIG;
 use super::table::{self, DefaultValue, Otel};
 
 /// One setting, for whoever documents it.

@@ -4,17 +4,17 @@
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::complaint::ValueError;
-use super::node::{SpannedValue, Value};
-use super::read;
+use super::error::ValueError;
 use super::settings::{NoiseField, NoiseRule, SiteConfig};
+use super::values;
+use super::yaml::{SpannedValue, Value};
 
 /// Names that a site cannot have, because the label or the path means something else by them.
 const RESERVED_SITE_NAMES: &[&str] = &["unknown", "other", "report-only", ".", ".."];
 
 /// `sites`.
 pub(super) fn sites(node: &SpannedValue) -> Result<Vec<SiteConfig>, ValueError> {
-    let sites = read::list(node, site)?;
+    let sites = values::list(node, site)?;
     let mut names = HashSet::new();
     let mut hosts = HashSet::new();
     for (index, site) in sites.iter().enumerate() {
@@ -42,17 +42,18 @@ fn duplicate_error(node: &SpannedValue, index: usize, at: &str, what: &str, valu
 
 fn site(node: &SpannedValue) -> Result<SiteConfig, ValueError> {
     let record =
-        read::record(node, "a site: a map with name and hosts", &["name", "hosts", "events_per_second"])?;
+        values::record(node, "a site: a map with name and hosts", &["name", "hosts", "events_per_second"])?;
     Ok(SiteConfig {
         name: record.required("name", site_name)?,
-        hosts: record.optional("hosts", |hosts| read::list(hosts, host))?.unwrap_or_default(),
-        events_per_second: record.optional("events_per_second", |node| read::number(node, 1..=1_000_000))?,
+        hosts: record.optional("hosts", |hosts| values::list(hosts, host))?.unwrap_or_default(),
+        events_per_second: record
+            .optional("events_per_second", |node| values::number(node, 1..=1_000_000))?,
     })
 }
 
 fn site_name(node: &SpannedValue) -> Result<String, ValueError> {
     const WHAT: &str = "a name of 1 to 64 of A-Z a-z 0-9 . _ -";
-    let name = read::scalar(node, WHAT)?;
+    let name = values::scalar(node, WHAT)?;
     if RESERVED_SITE_NAMES.contains(&name) {
         return Err(ValueError::expected("a name that has no meaning of its own", node));
     }
@@ -66,7 +67,7 @@ fn site_name(node: &SpannedValue) -> Result<String, ValueError> {
 /// A host as reports name it, in lower case, or `*.` and what hosts end in.
 fn host(node: &SpannedValue) -> Result<String, ValueError> {
     const WHAT: &str = "a host without scheme and port, such as www.shop.example or *.shop.example";
-    let host = read::scalar(node, WHAT)?.to_lowercase();
+    let host = values::scalar(node, WHAT)?.to_lowercase();
     if !host.is_ascii() {
         return Err(ValueError::expected("a host in the form browsers send (xn--…)", node));
     }
@@ -92,9 +93,9 @@ fn is_ipv6(host: &str) -> bool {
 
 /// `intake.retired`: paths and sites; that a site is configured is checked when all is known.
 pub(super) fn retired(node: &SpannedValue) -> Result<Vec<String>, ValueError> {
-    read::list(node, |node| {
+    values::list(node, |node| {
         const WHAT: &str = "a site's name or a path that starts with /";
-        let entry = read::scalar(node, WHAT)?;
+        let entry = values::scalar(node, WHAT)?;
         let bad = |c: char| c.is_whitespace() || c == '?' || c == '#';
         if entry.is_empty() || entry.contains(bad) || (entry.contains('/') && !entry.starts_with('/')) {
             return Err(ValueError::expected(WHAT, node));
@@ -105,9 +106,9 @@ pub(super) fn retired(node: &SpannedValue) -> Result<Vec<String>, ValueError> {
 
 /// `intake.query_attributes`.
 pub(super) fn query_attributes(node: &SpannedValue) -> Result<Vec<String>, ValueError> {
-    read::list(node, |node| {
+    values::list(node, |node| {
         const WHAT: &str = "a query parameter's name (1 to 64 visible ASCII characters, none of & = # % +)";
-        let name = read::scalar(node, WHAT)?;
+        let name = values::scalar(node, WHAT)?;
         let valid = |b: u8| b.is_ascii_graphic() && !b"&=#%+".contains(&b);
         if (1..=64).contains(&name.len()) && name.bytes().all(valid) {
             return Ok(name.to_owned());
@@ -136,21 +137,21 @@ const CLASSES: &[(&str, &str)] = &[
 
 /// `noise.rules`.
 pub(super) fn noise_rules(node: &SpannedValue) -> Result<Vec<NoiseRule>, ValueError> {
-    read::list(node, |node| {
+    values::list(node, |node| {
         let record =
-            read::record(node, "a rule: a map with field, match and class", &["field", "match", "class"])?;
+            values::record(node, "a rule: a map with field, match and class", &["field", "match", "class"])?;
         Ok(NoiseRule {
-            field: record.required("field", |node| read::choice(node, FIELDS))?,
-            pattern: record.required("match", read::text)?,
-            class: record.required("class", |node| read::choice(node, CLASSES))?.to_owned(),
+            field: record.required("field", |node| values::choice(node, FIELDS))?,
+            pattern: record.required("match", values::text)?,
+            class: record.required("class", |node| values::choice(node, CLASSES))?.to_owned(),
         })
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::complaint::Source;
-    use super::super::node::parse;
+    use super::super::error::Source;
+    use super::super::yaml::parse;
     use super::*;
 
     fn said<T: std::fmt::Debug>(key: &str, read: Result<T, ValueError>) -> String {

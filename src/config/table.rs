@@ -7,9 +7,9 @@ mod server;
 
 use std::fmt;
 
-use super::complaint::ValueError;
 use super::draft::PartialConfig;
-use super::node::SpannedValue;
+use super::error::ValueError;
+use super::yaml::SpannedValue;
 
 /// One setting.
 pub(super) struct Setting {

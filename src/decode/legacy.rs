@@ -5,11 +5,11 @@
 use std::borrow::Cow;
 
 use crate::decode::reporting_api::into_string;
-use crate::kind::certificate::{is_host, port, server_url};
-use crate::kind::smtp_tlsrpt::first_domain;
+use crate::json::{Object, Value};
+use crate::kinds::smtp_tlsrpt::first_domain;
+use crate::kinds::support::certificate::{is_host, port, server_url};
 use crate::outcome::RejectReason;
 use crate::report::{Age, Envelope};
-use crate::value::{Object, Value};
 
 /// Wrappers of the transport-security reports, and the type each stands for.
 const TRANSPORT_WRAPPERS: [(&str, &str); 2] =

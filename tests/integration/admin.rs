@@ -2,10 +2,10 @@
 
 use std::io::Read;
 
-use lookoutd::health::{self, Probe};
 use lookoutd::outcome::{
     EventOutcome, ExportSignal, ExportStatus, ExporterId, PendingState, RejectReason, UploadOutcome,
 };
+use lookoutd::probe::{self, Probe};
 
 use crate::support::REPORT;
 use crate::support::daemon::{Daemon, Setup};
@@ -33,16 +33,16 @@ fn an_export_that_keeps_failing_makes_it_unready_but_not_unhealthy() {
     });
     assert_eq!(daemon.get_admin("/-/healthy").status, 200);
     assert_eq!(daemon.post("/report", REPORT).status, 204);
-    assert_eq!(health::run(daemon.admin, Probe::Healthy), Ok(()));
-    let message = health::run(daemon.admin, Probe::Ready).unwrap_err();
+    assert_eq!(probe::run(daemon.admin, Probe::Healthy), Ok(()));
+    let message = probe::run(daemon.admin, Probe::Ready).unwrap_err();
     assert!(message.contains(" answers 503 Service Unavailable: not ready: the export of "), "{message}");
 }
 
 #[test]
 fn the_daemon_is_asked_by_its_own_binary() {
     let daemon = Setup::yaml("admin: { auth: { bearer: t0ken } }").authorized("Bearer t0ken").start();
-    assert_eq!(health::run(daemon.admin, Probe::Healthy), Ok(()));
-    assert_eq!(health::run(daemon.admin, Probe::Ready), Ok(()));
+    assert_eq!(probe::run(daemon.admin, Probe::Healthy), Ok(()));
+    assert_eq!(probe::run(daemon.admin, Probe::Ready), Ok(()));
 }
 
 #[test]

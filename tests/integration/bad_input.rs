@@ -122,12 +122,12 @@ fn integers_in_other_clothes() {
 #[test]
 fn wrong_types_everywhere() {
     const WRONG: [&str; 6] = ["null", "true", "-7.5", "\"\\u0000\\u202e\"", "[[]]", "{\"a\":{}}"];
-    let members = lookoutd::kind::ALL.iter().flat_map(|kind| kind.fields).map(|field| field.name);
+    let members = lookoutd::kinds::ALL.iter().flat_map(|kind| kind.fields).map(|field| field.name);
     let members: Vec<_> = members.collect();
     let mut items = Vec::new();
     for wrong in WRONG {
         let body: Vec<_> = members.iter().map(|name| format!("\"{name}\":{wrong}")).collect();
-        for kind in lookoutd::kind::ALL {
+        for kind in lookoutd::kinds::ALL {
             let (token, body) = (kind.name, body.join(","));
             items.push(format!(
                 r#"{{"type":"{token}","age":{wrong},"url":{wrong},"user_agent":{wrong},"body":{{{body}}}}}"#

@@ -4,11 +4,11 @@ use std::collections::HashSet;
 
 use lookoutd::config;
 use lookoutd::decode::decode;
-use lookoutd::kind::{self, FieldType, ReportKind};
+use lookoutd::kinds::{self, FieldType, ReportKind};
 use lookoutd::metric::MAX_LABELS;
-use lookoutd::normalise::{Mode, normalize};
+use lookoutd::metrics::report_families;
+use lookoutd::normalize::{Mode, normalize};
 use lookoutd::report::{Browser, Classification, Noise, Report};
-use lookoutd::table::report_families;
 
 use crate::support::capture;
 use crate::support::in_process::context;
@@ -16,7 +16,7 @@ use crate::support::in_process::context;
 /// Labels whose values may come from outside, under the series budget.
 const OPEN: [&str; 3] = ["site", "blocked", "id"];
 
-/// Hands over every report of the corpus and the samples, normalised.
+/// Hands over every report of the corpus and the samples, normalized.
 fn each_report(mut with: impl FnMut(&str, &Report<'_>)) {
     for capture in capture::uploads() {
         decode(capture.body.as_bytes(), 256, |item| {
@@ -30,7 +30,7 @@ fn each_report(mut with: impl FnMut(&str, &Report<'_>)) {
 #[test]
 fn every_kind_has_a_name_of_its_own_and_a_specification() {
     let mut names = HashSet::new();
-    for kind in kind::ALL {
+    for kind in kinds::ALL {
         for name in std::iter::once(&kind.name).chain(kind.aliases) {
             assert!(names.insert(*name), "{name} stands twice");
         }
@@ -38,14 +38,14 @@ fn every_kind_has_a_name_of_its_own_and_a_specification() {
         assert_eq!(kind.event_name, format!("browser.report.{}", kind.name.replace(['-', '.'], "_")));
         assert!(kind.specification.starts_with("https://"), "{}", kind.name);
     }
-    assert_eq!(kind::ALL.last().unwrap().name, "other", "what no kind takes is the last one's");
+    assert_eq!(kinds::ALL.last().unwrap().name, "other", "what no kind takes is the last one's");
 }
 
 #[test]
 fn every_kind_has_been_seen() {
     let mut seen: HashSet<&str> = HashSet::new();
     each_report(|_, report| seen.extend([report.kind.name]));
-    for kind in kind::ALL {
+    for kind in kinds::ALL {
         let token = kind.name;
         assert!(seen.contains(token), "no capture of {token}; write one to tests/samples/{token}.json");
     }
@@ -53,9 +53,9 @@ fn every_kind_has_been_seen() {
 
 #[test]
 fn members_are_spelled_once() {
-    for kind in kind::ALL {
+    for kind in kinds::ALL {
         let mut spellings = HashSet::new();
-        assert!(kind.fields.len() <= 64, "{}: normalise keeps a bit for each", kind.name);
+        assert!(kind.fields.len() <= 64, "{}: normalize keeps a bit for each", kind.name);
         for field in kind.fields {
             for name in std::iter::once(&field.name).chain(field.aliases) {
                 assert!(spellings.insert(*name), "{}: {name} stands twice", kind.name);
@@ -69,7 +69,7 @@ fn members_are_spelled_once() {
 
 #[test]
 fn a_member_that_holds_a_url_says_so() {
-    for (kind, field) in kind::ALL.iter().flat_map(|kind| kind.fields.iter().map(move |it| (kind, it))) {
+    for (kind, field) in kinds::ALL.iter().flat_map(|kind| kind.fields.iter().map(move |it| (kind, it))) {
         let name = field.name.to_ascii_lowercase();
         if name.ends_with("url") || name.ends_with("uri") || name == "referrer" || name == "sourcefile" {
             assert!(
@@ -121,7 +121,7 @@ fn labels_are_closed_but_for_the_three_that_are_not() {
 /// The same with strangers' values in every member.
 #[test]
 fn a_strangers_word_is_no_label() {
-    for kind in kind::ALL {
+    for kind in kinds::ALL {
         let members: Vec<_> = kind.fields.iter().map(|it| format!("\"{}\":\"stranger\"", it.name)).collect();
         let series = series_of(kind, &members.join(","));
         for line in series.iter().filter(|line| line.contains("\"stranger\"")) {

@@ -5,28 +5,28 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// What the sources of a stage may name of the crate, beside the stage itself.
-const FLOWING: [&str; 7] = ["value", "report", "metric", "outcome", "kind", "clock", "config::settings"];
+const FLOWING: [&str; 7] = ["json", "report", "metric", "outcome", "kinds", "clock", "config::settings"];
 
 /// A module at the top of the crate, and all that it may name.
 const WALLS: [(&str, &[&str]); 9] = [
     ("decode", &FLOWING),
-    ("normalise", &FLOWING),
+    ("normalize", &FLOWING),
     ("classify", &FLOWING),
-    ("event", &FLOWING),
-    ("table", &FLOWING),
-    ("kind", &["report", "metric", "value", "outcome"]),
-    ("report", &["kind", "metric", "outcome", "value"]),
+    ("encode", &FLOWING),
+    ("metrics", &FLOWING),
+    ("kinds", &["report", "metric", "json", "outcome"]),
+    ("report", &["kinds", "metric", "outcome", "json"]),
     ("metric", &[]),
-    ("value", &[]),
+    ("json", &[]),
 ];
 
 /// Where something may wait.
-const ENDS: [&str; 7] = ["admin", "export", "health", "main", "receive", "run", "shutdown"];
+const ENDS: [&str; 7] = ["admin", "daemon", "export", "intake", "main", "probe", "signals"];
 
 const MAX_LINES: usize = 400;
 
 struct Source {
-    /// Below `src`, such as `kind/mod.rs`.
+    /// Below `src`, such as `kinds/mod.rs`.
     name: String,
     text: String,
 }
@@ -198,11 +198,11 @@ fn the_map_names_every_module() {
 fn a_broken_wall_is_seen() {
     let source = |text: &str| Source { name: "decode/x.rs".to_owned(), text: text.to_owned() };
     let imports = |text: &str| source(text).imports().into_iter().collect::<Vec<_>>();
-    assert_eq!(imports("use crate::table::Table;\n// crate::event\n"), ["table"]);
-    assert_eq!(imports("use crate::{value::Value, event::{Event, otlp}};"), ["event", "value"]);
+    assert_eq!(imports("use crate::metrics::Registry;\n// crate::encode\n"), ["metrics"]);
+    assert_eq!(imports("use crate::{json::Value, encode::{Event, otlp}};"), ["encode", "json"]);
     assert_eq!(
-        imports("use crate::config::settings::Privacy;\nfn f() { crate::run::run() }"),
-        ["config::settings", "run"]
+        imports("use crate::config::settings::Privacy;\nfn f() { crate::daemon::run() }"),
+        ["config::settings", "daemon"]
     );
-    assert_eq!(imports("x\n#[cfg(test)]\nmod tests { use crate::table; }"), [""; 0]);
+    assert_eq!(imports("x\n#[cfg(test)]\nmod tests { use crate::metrics; }"), [""; 0]);
 }

@@ -1,5 +1,5 @@
 //! What holds for any input: nothing panics, every item is counted once, every sink gets every event,
-//! and what has been normalised stays as it is.
+//! and what has been normalized stays as it is.
 
 use lookoutd::outcome::UploadOutcome;
 use lookoutd::report::UploadContext;
@@ -117,7 +117,7 @@ fn object(members: Vec<(String, Value)>) -> Value {
 /// A member's name: any that some kind knows under any spelling, or anything.
 fn member() -> impl Strategy<Value = String> {
     let mut known = vec!["violated-directive", "violatedDirective"];
-    for member in lookoutd::kind::ALL.iter().flat_map(|kind| kind.fields) {
+    for member in lookoutd::kinds::ALL.iter().flat_map(|kind| kind.fields) {
         known.push(member.name);
         known.extend(member.aliases);
     }
@@ -130,7 +130,7 @@ fn body() -> impl Strategy<Value = Value> {
 
 /// An object that is a report in one of the shapes, or nearly.
 fn report() -> impl Strategy<Value = Value> {
-    let tokens: Vec<_> = lookoutd::kind::ALL.iter().map(|kind| kind.name).collect();
+    let tokens: Vec<_> = lookoutd::kinds::ALL.iter().map(|kind| kind.name).collect();
     let token = prop_oneof![3 => prop::sample::select(tokens).prop_map(Value::from), 1 => json()];
     let envelope = (token, json(), json(), json(), body()).prop_map(|(token, age, url, agent, body)| {
         json!({ "type": token, "age": age, "url": url, "user_agent": agent, "body": body })
@@ -146,7 +146,7 @@ fn report() -> impl Strategy<Value = Value> {
 }
 
 /// The report as the console shows it, without what lookoutd found out about it.
-fn normalised(line: &[u8]) -> Value {
+fn normalized(line: &[u8]) -> Value {
     let mut line: Value = serde_json::from_slice(line).unwrap();
     line.as_object_mut().unwrap().remove("lookout").expect("findings");
     line
@@ -155,10 +155,10 @@ fn normalised(line: &[u8]) -> Value {
 /// Feeds what came out in again.
 fn assert_idempotent(taken: &Taken) {
     for line in &taken.console {
-        let once = normalised(line);
+        let once = normalized(line);
         let again = InProcess::default().process(once.to_string().as_bytes(), &context());
         assert_eq!(again.console.len(), 1, "it is still a report: {once}");
-        assert_eq!(normalised(&again.console[0]), once);
+        assert_eq!(normalized(&again.console[0]), once);
     }
 }
 

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use lookoutd::config::{self, Flag, Flags};
 use lookoutd::metric::MetricType;
 use lookoutd::outcome::UploadOutcome;
-use lookoutd::{export, table};
+use lookoutd::{export, metrics};
 use markdown::Fence;
 use serde_json::Value;
 
@@ -102,7 +102,7 @@ fn exported_variables_are_accepted() {
 fn metrics_exist() {
     let text = readme();
     let mut known = BTreeSet::new();
-    for family in table::report_families().chain(table::own::families()) {
+    for family in metrics::report_families().chain(metrics::self_metrics::families()) {
         known.insert(family.name.to_owned());
         if family.metric_type == MetricType::Histogram {
             known.extend(["bucket", "sum", "count"].map(|part| format!("{}_{part}", family.name)));

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use lookoutd::config;
 use lookoutd::export::prometheus::process_families;
-use lookoutd::kind::{self, ReportKind};
+use lookoutd::kinds::{self, ReportKind};
 use lookoutd::metric::MetricType;
 use lookoutd::outcome::{
     EventOutcome, ExportSignal, ExportStatus, ExporterId, PendingState, QuarantineReason, RejectReason,
     SpoolOperation, UploadOutcome,
 };
 use lookoutd::report::{Browser, Disposition, Noise};
-use lookoutd::{decode, table};
+use lookoutd::{decode, metrics};
 use serde_json::Value;
 
 /// A section's name and what stands in it.
@@ -63,7 +63,7 @@ fn kinds() -> String {
         ]
     };
     let head = ["kind (with its specification)", "also sent as", "captured from", "event name", "metrics"];
-    table(&head, kind::ALL.iter().map(row))
+    table(&head, kinds::ALL.iter().map(row))
 }
 
 /// What the end-to-end tests received from each engine, kind by kind (`tests/e2e/status.py`).
@@ -76,7 +76,7 @@ fn browsers() -> String {
         let ways = status.values().map(|seen| ways(&seen["received"][kind.name]));
         std::iter::once(code(kind.name)).chain(ways).collect()
     };
-    let kinds = kind::ALL.iter().filter(|kind| kind.name != "other");
+    let kinds = kinds::ALL.iter().filter(|kind| kind.name != "other");
     table(&head.iter().map(String::as_str).collect::<Vec<_>>(), kinds.map(row))
 }
 
@@ -100,7 +100,7 @@ fn captured() -> BTreeMap<&'static str, Vec<String>> {
             let body = capture["request"]["body"].as_str().unwrap_or_default();
             // Preflights have no body, and so no report.
             let _ = decode::decode(body.as_bytes(), usize::MAX, |item| {
-                let engines = seen.entry(kind::lookup(&item.unwrap().report_type).name).or_default();
+                let engines = seen.entry(kinds::lookup(&item.unwrap().report_type).name).or_default();
                 if engines.iter().all(|known| known != name) {
                     engines.push(name.to_owned());
                 }
@@ -111,7 +111,7 @@ fn captured() -> BTreeMap<&'static str, Vec<String>> {
 }
 
 fn metrics() -> String {
-    let families = table::report_families().chain(table::own::families()).map(|family| {
+    let families = metrics::report_families().chain(metrics::self_metrics::families()).map(|family| {
         let measure = match family.metric_type {
             MetricType::Counter | MetricType::FloatCounter => "counter",
             MetricType::Histogram => "histogram",
@@ -134,7 +134,7 @@ fn values() -> String {
         };
     }
     let rows = [
-        ("kind", codes(kind::ALL.iter().map(|kind| kind.name))),
+        ("kind", codes(kinds::ALL.iter().map(|kind| kind.name))),
         ("browser", all!(Browser)),
         ("disposition", all!(Disposition)),
         ("noise", all!(Noise)),

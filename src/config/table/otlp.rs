@@ -2,11 +2,11 @@
 //! goes, and how.
 
 use super::super::otlp as value;
-use super::super::read;
 use super::super::settings::Compression;
 use super::DefaultValue::{Unset, Yaml};
 use super::Otel::{Milliseconds, Plain};
 use super::{Setting, TextFormat, assign, assign_some};
+use crate::config::values;
 
 /// The settings of this file, those of one section together.
 pub(super) fn settings() -> impl Iterator<Item = &'static Setting> {
@@ -20,7 +20,7 @@ static SERVICE: &[Setting] = &[
         otel: &[Plain("OTEL_SERVICE_NAME")],
         default: Unset("service.name of service.resource_attributes, else lookoutd"),
         comment: "The resource's service.name.",
-        set: |d, n| assign_some(&mut d.otlp.service_name, read::text(n)),
+        set: |d, n| assign_some(&mut d.otlp.service_name, values::text(n)),
         ..Setting::BASE
     },
     Setting {
@@ -37,7 +37,7 @@ static SERVICE: &[Setting] = &[
         otel: &[Plain("OTEL_SDK_DISABLED")],
         default: Yaml("false"),
         comment: "Turns every OTLP export off; events go to the console unless otlp.logs.exporters is set.",
-        set: |d, n| assign(&mut d.otlp.disabled, read::boolean(n)),
+        set: |d, n| assign(&mut d.otlp.disabled, values::boolean(n)),
         ..Setting::BASE
     },
 ];
@@ -83,7 +83,7 @@ macro_rules! destination {
                 otel: &[Milliseconds(concat!($otel, "TIMEOUT"))],
                 default: $timeout,
                 comment: "How long one request may take.",
-                set: |d, n| assign_some(&mut d.otlp.$slot.timeout, read::duration(n)),
+                set: |d, n| assign_some(&mut d.otlp.$slot.timeout, values::duration(n)),
                 ..Setting::BASE
             },
             Setting {
@@ -91,7 +91,7 @@ macro_rules! destination {
                 otel: &[Plain(concat!($otel, "COMPRESSION"))],
                 default: $compression,
                 comment: "gzip or none.",
-                set: |d, n| assign_some(&mut d.otlp.$slot.compression, read::choice(n, COMPRESSIONS)),
+                set: |d, n| assign_some(&mut d.otlp.$slot.compression, values::choice(n, COMPRESSIONS)),
                 ..Setting::BASE
             },
             Setting {
@@ -99,7 +99,7 @@ macro_rules! destination {
                 otel: &[Plain(concat!($otel, "CERTIFICATE"))],
                 default: $certificate,
                 comment: "PEM file of the only roots trusted.",
-                set: |d, n| assign_some(&mut d.otlp.$slot.certificate, read::path(n)),
+                set: |d, n| assign_some(&mut d.otlp.$slot.certificate, values::path(n)),
                 ..Setting::BASE
             },
             Setting {
@@ -107,7 +107,7 @@ macro_rules! destination {
                 otel: &[Plain(concat!($otel, "CLIENT_CERTIFICATE"))],
                 default: $client_certificate,
                 comment: "PEM file of the client's certificate chain (mTLS).",
-                set: |d, n| assign_some(&mut d.otlp.$slot.client_certificate, read::path(n)),
+                set: |d, n| assign_some(&mut d.otlp.$slot.client_certificate, values::path(n)),
                 ..Setting::BASE
             },
             Setting {
@@ -115,7 +115,7 @@ macro_rules! destination {
                 otel: &[Plain(concat!($otel, "CLIENT_KEY"))],
                 default: $client_key,
                 comment: "PEM file of the client's private key (mTLS).",
-                set: |d, n| assign_some(&mut d.otlp.$slot.client_key, read::path(n)),
+                set: |d, n| assign_some(&mut d.otlp.$slot.client_key, values::path(n)),
                 ..Setting::BASE
             },
             Setting {
@@ -123,7 +123,7 @@ macro_rules! destination {
                 otel: &[Plain(concat!($otel, "INSECURE"))],
                 default: $insecure,
                 comment: "Whether a grpc endpoint without a scheme is http rather than https.",
-                set: |d, n| assign_some(&mut d.otlp.$slot.insecure, read::boolean(n)),
+                set: |d, n| assign_some(&mut d.otlp.$slot.insecure, values::boolean(n)),
                 ..Setting::BASE
             },
         ];
@@ -195,7 +195,7 @@ static METRICS_CHOICE: &[Setting] = &[
         otel: &[Milliseconds("OTEL_METRIC_EXPORT_INTERVAL")],
         default: Yaml("60s"),
         comment: "Time between two OTLP metric exports.",
-        set: |d, n| assign(&mut d.otlp.interval, read::duration(n)),
+        set: |d, n| assign(&mut d.otlp.interval, values::duration(n)),
         ..Setting::BASE
     },
     Setting {
@@ -213,6 +213,6 @@ static TRACES_CHOICE: &[Setting] = &[Setting {
     otel: &[Plain("OTEL_TRACES_EXPORTER")],
     default: Yaml("none"),
     comment: "Where the daemon's own traces go: otlp or none.",
-    set: |d, n| assign(&mut d.otlp.traces_exported, read::choice(n, &[("none", false), ("otlp", true)])),
+    set: |d, n| assign(&mut d.otlp.traces_exported, values::choice(n, &[("none", false), ("otlp", true)])),
     ..Setting::BASE
 }];

@@ -1,6 +1,6 @@
 //! The one way to hand an encoded OTLP request to a collector, for both protocols and all signals:
 //! what differs between OTLP/HTTP and OTLP/gRPC is how a request is packed and how an answer is
-//! judged, and that is all that `http` and `grpc` hold. Retrying is the caller's business.
+//! judged, and that is all that `http_protocol` and `grpc_protocol` hold. Retrying is the caller's business.
 //!
 //! <https://opentelemetry.io/docs/specs/otlp/>
 
@@ -15,11 +15,11 @@ use crate::clock;
 use crate::config::settings::{Compression, Endpoint, Protocol};
 use crate::outcome::{ExportSignal, ExportStatus};
 
-mod grpc;
-mod http;
+mod grpc_protocol;
+mod http_protocol;
 mod response;
 mod tls;
-mod wire;
+mod transport;
 
 /// How one try of a request ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,7 +69,7 @@ impl ExportResult {
 /// A client of one endpoint for one signal. It keeps its connections open between requests.
 #[derive(Debug)]
 pub struct Client {
-    transport: wire::Transport,
+    transport: transport::Transport,
     protocol: Protocol,
     uri: Uri,
     /// Every header of every request, the user's and the protocol's.
@@ -86,8 +86,8 @@ impl Client {
     /// One line that says what is wrong with the URL, a header or a file.
     pub fn new(endpoint: &Endpoint, signal: ExportSignal) -> Result<Self, String> {
         match signal {
-            ExportSignal::Logs => Self::build(endpoint, grpc::LOGS),
-            ExportSignal::Metrics => Self::build(endpoint, grpc::METRICS),
+            ExportSignal::Logs => Self::build(endpoint, grpc_protocol::LOGS),
+            ExportSignal::Metrics => Self::build(endpoint, grpc_protocol::METRICS),
         }
     }
 
@@ -97,7 +97,7 @@ impl Client {
     ///
     /// As `new`.
     pub fn for_traces(endpoint: &Endpoint) -> Result<Self, String> {
-        Self::build(endpoint, grpc::TRACES)
+        Self::build(endpoint, grpc_protocol::TRACES)
     }
 
     fn build(endpoint: &Endpoint, grpc_method: &str) -> Result<Self, String> {
@@ -111,16 +111,16 @@ impl Client {
         )));
         let uri = match endpoint.protocol {
             Protocol::Grpc => {
-                grpc::add_headers(&mut headers, gzip, endpoint.timeout);
-                grpc::method_uri(&uri, grpc_method)?
+                grpc_protocol::add_headers(&mut headers, gzip, endpoint.timeout);
+                grpc_protocol::method_uri(&uri, grpc_method)?
             }
             Protocol::HttpProtobuf => {
-                http::add_headers(&mut headers, gzip);
+                http_protocol::add_headers(&mut headers, gzip);
                 uri
             }
         };
         let tls = tls::config(&endpoint.tls, https)?;
-        let transport = wire::Transport::new(tls, endpoint.protocol == Protocol::Grpc);
+        let transport = transport::Transport::new(tls, endpoint.protocol == Protocol::Grpc);
         Ok(Client { transport, protocol: endpoint.protocol, uri, headers, gzip, timeout: endpoint.timeout })
     }
 
@@ -139,8 +139,8 @@ impl Client {
 
     async fn round_trip(&self, request: Bytes) -> ExportResult {
         let body = match self.protocol {
-            Protocol::Grpc => grpc::encode_body(request, self.gzip),
-            Protocol::HttpProtobuf => http::encode_body(request, self.gzip),
+            Protocol::Grpc => grpc_protocol::encode_body(request, self.gzip),
+            Protocol::HttpProtobuf => http_protocol::encode_body(request, self.gzip),
         };
         let mut call = Request::new(Full::new(body));
         *call.method_mut() = Method::POST;
@@ -149,8 +149,8 @@ impl Client {
         match self.transport.round_trip(call).await {
             Err(failure) => failure,
             Ok(response) => match self.protocol {
-                Protocol::Grpc => grpc::classify_response(&response, clock::now()),
-                Protocol::HttpProtobuf => http::classify_response(&response, clock::now()),
+                Protocol::Grpc => grpc_protocol::classify_response(&response, clock::now()),
+                Protocol::HttpProtobuf => http_protocol::classify_response(&response, clock::now()),
             },
         }
     }

@@ -7,18 +7,18 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message;
 
 use super::client::{Client, ExportResult};
-use super::frame::LogRequestEncoder;
-use super::receiver::{self, Reply, partial};
+use super::log_request::LogRequestEncoder;
+use super::testing::fake_collector::{self, Reply, partial};
 use crate::config::settings::{Compression, Protocol};
 use crate::outcome::{ExportSignal, ExportStatus};
 
 fn request(records: usize) -> Bytes {
-    LogRequestEncoder::new(&Resource::default()).request(&receiver::records(records).0)
+    LogRequestEncoder::new(&Resource::default()).request(&fake_collector::records(records).0)
 }
 
 /// What the client makes of one reply.
 async fn result(reply: impl Fn() -> Reply + Clone + Send + Sync + 'static) -> ExportResult {
-    let receiver = receiver::http(None, move |_| reply()).await;
+    let receiver = fake_collector::http(None, move |_| reply()).await;
     let mut endpoint = receiver.endpoint();
     endpoint.timeout = Duration::from_secs(2);
     Client::new(&endpoint, ExportSignal::Logs).unwrap().send(request(1)).await
@@ -27,7 +27,7 @@ async fn result(reply: impl Fn() -> Reply + Clone + Send + Sync + 'static) -> Ex
 #[tokio::test]
 async fn a_request_arrives_as_it_was_framed() {
     for compression in [Compression::None, Compression::Gzip] {
-        let receiver = receiver::http(None, |_| Reply::ok()).await;
+        let receiver = fake_collector::http(None, |_| Reply::ok()).await;
         let mut endpoint = receiver.endpoint();
         endpoint.compression = compression;
         endpoint.headers = vec![("x-tenant".to_owned(), "a b".to_owned())];
@@ -90,7 +90,7 @@ async fn unavailable_is_retried() {
 
 #[tokio::test]
 async fn silence_is_a_timeout() {
-    let receiver = receiver::http(None, |_| Reply::Hang).await;
+    let receiver = fake_collector::http(None, |_| Reply::Hang).await;
     let mut endpoint = receiver.endpoint();
     endpoint.timeout = Duration::from_millis(50);
     let result = Client::new(&endpoint, ExportSignal::Logs).unwrap().send(request(1)).await;
@@ -115,7 +115,7 @@ async fn an_answer_that_breaks_off_is_broken() {
 #[tokio::test]
 async fn nobody_there_is_connect() {
     for protocol in [Protocol::HttpProtobuf, Protocol::Grpc] {
-        let endpoint = receiver::endpoint(receiver::unused_address().await, protocol);
+        let endpoint = fake_collector::endpoint(fake_collector::unused_address().await, protocol);
         let result = Client::new(&endpoint, ExportSignal::Logs).unwrap().send(request(1)).await;
         let ExportResult::Retryable { code: ExportStatus::Connect, maybe_delivered: false, message, .. } =
             result
@@ -138,7 +138,7 @@ async fn an_endless_answer_is_not_read() {
 #[tokio::test]
 async fn what_cannot_work_is_said_at_start() {
     let error = |url: &str, header: (&str, &str)| {
-        let mut endpoint = receiver::endpoint(([127, 0, 0, 1], 1).into(), Protocol::HttpProtobuf);
+        let mut endpoint = fake_collector::endpoint(([127, 0, 0, 1], 1).into(), Protocol::HttpProtobuf);
         endpoint.url = url.to_owned();
         endpoint.headers = vec![(header.0.to_owned(), header.1.to_owned())];
         Client::new(&endpoint, ExportSignal::Metrics).unwrap_err()

@@ -9,32 +9,32 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use super::client::{Client, ExportResult};
-use super::frame::LogRequestEncoder;
-use super::receiver::{self, Reply, partial};
+use super::log_request::LogRequestEncoder;
+use super::testing::fake_collector::{self, Reply, partial};
 use crate::config::settings::{Compression, Protocol};
 use crate::outcome::{ExportSignal, ExportStatus};
 
 fn request(records: usize) -> Bytes {
-    LogRequestEncoder::new(&Resource::default()).request(&receiver::records(records).0)
+    LogRequestEncoder::new(&Resource::default()).request(&fake_collector::records(records).0)
 }
 
 /// What the client makes of one gRPC status.
 async fn failed(status: impl Fn() -> Status + Send + Sync + 'static) -> ExportResult {
-    let receiver = receiver::grpc(None, move |_| Some(Err(status()))).await;
+    let receiver = fake_collector::grpc(None, move |_| Some(Err(status()))).await;
     Client::new(&receiver.endpoint(), ExportSignal::Logs).unwrap().send(request(1)).await
 }
 
 /// What the client makes of a server that speaks HTTP/2 but not gRPC.
 async fn no_grpc(reply: impl Fn(usize) -> Reply + Clone + Send + Sync + 'static) -> ExportResult {
-    let receiver = receiver::http(None, reply).await;
-    let endpoint = receiver::endpoint(receiver.address, Protocol::Grpc);
+    let receiver = fake_collector::http(None, reply).await;
+    let endpoint = fake_collector::endpoint(receiver.address, Protocol::Grpc);
     Client::new(&endpoint, ExportSignal::Logs).unwrap().send(request(1)).await
 }
 
 #[tokio::test]
 async fn a_call_arrives_as_it_was_framed() {
     for compression in [Compression::None, Compression::Gzip] {
-        let receiver = receiver::grpc(None, |_| Some(Ok(ExportLogsServiceResponse::default()))).await;
+        let receiver = fake_collector::grpc(None, |_| Some(Ok(ExportLogsServiceResponse::default()))).await;
         let mut endpoint = receiver.endpoint();
         endpoint.compression = compression;
         endpoint.headers = vec![("x-tenant".to_owned(), "a b".to_owned())];
@@ -52,7 +52,7 @@ async fn a_call_arrives_as_it_was_framed() {
 
 #[tokio::test]
 async fn partial_success_is_told() {
-    let receiver = receiver::grpc(None, |_| Some(Ok(partial(1, "no")))).await;
+    let receiver = fake_collector::grpc(None, |_| Some(Ok(partial(1, "no")))).await;
     let result = Client::new(&receiver.endpoint(), ExportSignal::Logs).unwrap().send(request(3)).await;
     assert_eq!(result, ExportResult::PartialSuccess { rejected: 1, message: "no".to_owned() });
 }
@@ -106,7 +106,7 @@ async fn invalid_argument_is_refused() {
 
 #[tokio::test]
 async fn an_unknown_service_is_refused() {
-    let receiver = receiver::grpc(None, |_| None).await;
+    let receiver = fake_collector::grpc(None, |_| None).await;
     let result = Client::new(&receiver.endpoint(), ExportSignal::Metrics).unwrap().send(request(1)).await;
     assert!(
         matches!(result, ExportResult::Permanent { code: ExportStatus::Unimplemented, .. }),
@@ -116,7 +116,7 @@ async fn an_unknown_service_is_refused() {
 
 #[tokio::test]
 async fn silence_is_a_timeout() {
-    let receiver = receiver::grpc(None, |_| None).await;
+    let receiver = fake_collector::grpc(None, |_| None).await;
     let mut endpoint = receiver.endpoint();
     endpoint.timeout = Duration::from_millis(50);
     let result = Client::new(&endpoint, ExportSignal::Logs).unwrap().send(request(1)).await;

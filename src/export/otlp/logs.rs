@@ -2,6 +2,11 @@
 //! gives it its fate or brings it back. The collector may be away for as long as it likes; what that costs is
 //! bounded by the buffer and counted there.
 
+pub mod accounting;
+pub mod batch;
+pub mod buffer;
+pub mod memory_queue;
+pub mod spool;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,21 +16,20 @@ use tokio::task::{JoinHandle, JoinSet};
 use tracing::{info, warn};
 
 use crate::config::settings::Delivery;
-use crate::diagnostics::throttle::LogThrottle;
 use crate::export::otlp::client::{Client, ExportResult};
-use crate::export::otlp::frame::LogRequestEncoder;
-use crate::export::otlp::health::ExportHealth;
-use crate::export::otlp::outbox::Buffer;
-use crate::export::otlp::parcel::{Batch, Order};
-use crate::export::otlp::queue::{MemoryQueue, SPILL_AFTER};
-use crate::export::otlp::spool::SpoolFile;
+use crate::export::otlp::export_health::ExportHealth;
+use crate::export::otlp::log_request::LogRequestEncoder;
+use crate::export::otlp::logs::batch::{Batch, Order};
+use crate::export::otlp::logs::buffer::Buffer;
+use crate::export::otlp::logs::memory_queue::{MemoryQueue, SPILL_AFTER};
+use crate::export::otlp::logs::spool::SpoolFile;
+use crate::log_throttle::LogThrottle;
+use crate::metrics::self_metrics::SelfMetrics;
 use crate::outcome::{EventOutcome, ExportSignal, ExporterId, PendingState};
-use crate::table::own::SelfMetrics;
 
-mod backoff;
-mod keeper;
+mod spill_task;
 
-use backoff::RetryPolicy;
+use crate::export::otlp::retry::RetryPolicy;
 
 /// Most requests of events on their way at a time, and batches between two tries that wait for a worker.
 pub const MAX_IN_FLIGHT: usize = 4;
@@ -52,7 +56,7 @@ pub struct LogExporter {
 
 /// That the end has come, and until when it may take.
 #[derive(Debug, Clone, Copy)]
-struct ShutdownDeadlines {
+pub(super) struct ShutdownDeadlines {
     /// Sending ends then.
     export: Instant,
     /// Writing down what is left ends then.
@@ -159,7 +163,7 @@ async fn run(worker: Arc<Worker>, mut shutdown: watch::Receiver<Option<ShutdownD
     let spill_task = worker
         .buffer
         .spool()
-        .map(|spool| tokio::spawn(keeper::run(Arc::clone(&worker.buffer), Arc::clone(spool), finished)));
+        .map(|spool| tokio::spawn(spill_task::run(Arc::clone(&worker.buffer), Arc::clone(spool), finished)));
     let mut workers = JoinSet::new();
     for _ in 0..MAX_IN_FLIGHT {
         workers.spawn(Arc::clone(&worker).send_all(shutdown.clone()));

@@ -10,8 +10,8 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::config::settings::{self, Endpoint, Protocol};
-use crate::export::otlp::queue::MAX_BATCH_BYTES;
-use crate::export::otlp::receiver::{self, Reply, partial, until};
+use crate::export::otlp::logs::memory_queue::MAX_BATCH_BYTES;
+use crate::export::otlp::testing::fake_collector::{self, Reply, partial, until};
 use crate::outcome::{ExportStatus, PendingState};
 
 pub(super) const FAR: Duration = Duration::from_secs(60);
@@ -45,7 +45,7 @@ impl Running {
     }
 
     pub(super) fn push(&self, count: usize) {
-        let (bytes, ends) = receiver::records(count);
+        let (bytes, ends) = fake_collector::records(count);
         self.logs.queue().offer(&bytes, &ends);
         self.taken.fetch_add(count, Ordering::Relaxed);
     }
@@ -114,7 +114,7 @@ fn balance(self_metrics: &SelfMetrics, taken: usize) -> i64 {
 
 #[tokio::test]
 async fn events_are_delivered_once() {
-    let receiver = receiver::http(None, |_| Reply::ok()).await;
+    let receiver = fake_collector::http(None, |_| Reply::ok()).await;
     let running = Running::start(&receiver.endpoint(), 1 << 20);
     running.push(600);
     running.push(500);
@@ -126,7 +126,8 @@ async fn events_are_delivered_once() {
 
 #[tokio::test]
 async fn what_is_refused_in_part_is_counted_in_part() {
-    let receiver = receiver::http(None, |_| Reply::Answer(200, &[], partial(2, "old").encode_to_vec())).await;
+    let receiver =
+        fake_collector::http(None, |_| Reply::Answer(200, &[], partial(2, "old").encode_to_vec())).await;
     let running = Running::start(&receiver.endpoint(), 1 << 20);
     running.push(512);
     running
@@ -139,7 +140,7 @@ async fn what_is_refused_in_part_is_counted_in_part() {
 
 #[tokio::test]
 async fn a_collector_cannot_refuse_more_than_it_got() {
-    let receiver = receiver::grpc(None, |_| Some(Ok(partial(i64::MAX, "")))).await;
+    let receiver = fake_collector::grpc(None, |_| Some(Ok(partial(i64::MAX, "")))).await;
     let running = Running::start(&receiver.endpoint(), 1 << 20);
     running.push(512);
     running.until("settled", |r| r.outcome(EventOutcome::Rejected) == 512).await;
@@ -147,7 +148,7 @@ async fn a_collector_cannot_refuse_more_than_it_got() {
 
 #[tokio::test]
 async fn what_is_refused_is_not_sent_again() {
-    let receiver = receiver::http(None, |_| Reply::Answer(400, &[], Vec::new())).await;
+    let receiver = fake_collector::http(None, |_| Reply::Answer(400, &[], Vec::new())).await;
     let running = Running::start(&receiver.endpoint(), 1 << 20);
     running.push(512);
     running.until("refused", |r| r.outcome(EventOutcome::Rejected) == 512).await;
@@ -158,7 +159,7 @@ async fn what_is_refused_is_not_sent_again() {
 
 #[tokio::test]
 async fn a_refusal_of_the_daemon_itself_makes_it_unready() {
-    let receiver = receiver::http(None, |_| Reply::Answer(401, &[], Vec::new())).await;
+    let receiver = fake_collector::http(None, |_| Reply::Answer(401, &[], Vec::new())).await;
     let running = Running::start(&receiver.endpoint(), 1 << 20);
     running.push(512);
     running.until("refused", |r| r.outcome(EventOutcome::Rejected) == 512).await;
@@ -167,7 +168,7 @@ async fn a_refusal_of_the_daemon_itself_makes_it_unready() {
 
 #[tokio::test]
 async fn trouble_of_every_kind_passes_without_loss() {
-    let receiver = receiver::http(None, |number| match number {
+    let receiver = fake_collector::http(None, |number| match number {
         0 => Reply::Answer(503, &[], Vec::new()),
         1 => Reply::Answer(429, &[("retry-after", "0")], Vec::new()),
         2 => Reply::CutOff,
@@ -188,7 +189,7 @@ async fn trouble_of_every_kind_passes_without_loss() {
 
 #[tokio::test]
 async fn trouble_over_grpc_passes_without_loss() {
-    let receiver = receiver::grpc(None, |number| {
+    let receiver = fake_collector::grpc(None, |number| {
         Some(match number {
             0 => Err(tonic::Status::unavailable("")),
             1 => Err(tonic::Status::aborted("")),
@@ -204,16 +205,16 @@ async fn trouble_over_grpc_passes_without_loss() {
 
 #[tokio::test]
 async fn an_outage_costs_only_what_memory_cannot_hold() {
-    let address = receiver::unused_address().await;
-    let (bytes, _) = receiver::records(512);
-    let running = Running::start(&receiver::endpoint(address, Protocol::HttpProtobuf), 3 * bytes.len());
+    let address = fake_collector::unused_address().await;
+    let (bytes, _) = fake_collector::records(512);
+    let running = Running::start(&fake_collector::endpoint(address, Protocol::HttpProtobuf), 3 * bytes.len());
     for _ in 0..4 {
         running.push(512);
     }
     running.until("tried", |r| r.tries(ExportStatus::Connect) >= 6).await;
     assert_eq!(running.outcome(EventOutcome::DroppedQueueFull), 512);
     assert!(running.logs.health().failing_since().is_some());
-    let receiver = receiver::http_at(TcpListener::bind(address).await.unwrap(), None, |_| Reply::ok());
+    let receiver = fake_collector::http_at(TcpListener::bind(address).await.unwrap(), None, |_| Reply::ok());
     running.until("delivered", |r| r.outcome(EventOutcome::Delivered) == 3 * 512).await;
     assert_eq!(running.logs.health().failing_since(), None);
     assert_eq!(receiver.log.records().len(), 3 * 512);
@@ -225,7 +226,7 @@ async fn an_outage_costs_only_what_memory_cannot_hold() {
 async fn parcels_that_always_fail_hold_up_no_other() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     // Such a batch is one that a proxy finds too large, say, and more of them than there are workers.
-    let receiver = receiver::http_with(listener, None, |_, message| match message.len() > 100_000 {
+    let receiver = fake_collector::http_with(listener, None, |_, message| match message.len() > 100_000 {
         true => Reply::Answer(503, &[], Vec::new()),
         false => Reply::ok(),
     });
@@ -241,7 +242,7 @@ async fn parcels_that_always_fail_hold_up_no_other() {
 
 #[tokio::test]
 async fn at_most_four_requests_are_in_flight() {
-    let receiver = receiver::grpc(None, |_| None).await;
+    let receiver = fake_collector::grpc(None, |_| None).await;
     let running = Running::start(&receiver.endpoint(), 1 << 20);
     for _ in 0..6 {
         running.push(512);
@@ -259,18 +260,18 @@ async fn at_most_four_requests_are_in_flight() {
 
 #[tokio::test]
 async fn shutdown_sends_what_is_there_without_waiting_for_more() {
-    let receiver = receiver::http(None, |_| Reply::ok()).await;
+    let receiver = fake_collector::http(None, |_| Reply::ok()).await;
     let running = Running::start(&receiver.endpoint(), 1 << 20);
     running.push(3);
     let start = Instant::now();
     let (remainder, self_metrics) = running.shutdown(FAR).await;
-    assert!(start.elapsed() < crate::export::otlp::queue::MAX_BATCH_AGE);
+    assert!(start.elapsed() < crate::export::otlp::logs::memory_queue::MAX_BATCH_AGE);
     assert_eq!((remainder.dropped, self_metrics.events(ExporterId::Otlp, EventOutcome::Delivered)), (0, 3));
 }
 
 #[tokio::test]
 async fn shutdown_ends_a_long_wait_and_tries_again() {
-    let receiver = receiver::http(None, |number| match number {
+    let receiver = fake_collector::http(None, |number| match number {
         0 => Reply::Answer(503, &[("retry-after", "250")], Vec::new()),
         1 => Reply::Answer(503, &[], Vec::new()),
         _ => Reply::ok(),
@@ -286,7 +287,7 @@ async fn shutdown_ends_a_long_wait_and_tries_again() {
 
 #[tokio::test]
 async fn shutdown_gives_up_at_the_deadline() {
-    let endpoint = receiver::endpoint(receiver::unused_address().await, Protocol::Grpc);
+    let endpoint = fake_collector::endpoint(fake_collector::unused_address().await, Protocol::Grpc);
     let running = Running::start(&endpoint, 1 << 20);
     running.push(1000);
     let start = Instant::now();
@@ -297,7 +298,7 @@ async fn shutdown_gives_up_at_the_deadline() {
 
 #[tokio::test]
 async fn an_owner_that_vanishes_leaves_balanced_books() {
-    let endpoint = receiver::endpoint(receiver::unused_address().await, Protocol::HttpProtobuf);
+    let endpoint = fake_collector::endpoint(fake_collector::unused_address().await, Protocol::HttpProtobuf);
     let running = Running::start(&endpoint, 1 << 20);
     running.push(600);
     let self_metrics = Arc::clone(&running.self_metrics);
@@ -308,7 +309,7 @@ async fn an_owner_that_vanishes_leaves_balanced_books() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_books_balance_under_load_and_trouble() {
-    let receiver = receiver::http(None, |number| match number % 5 {
+    let receiver = fake_collector::http(None, |number| match number % 5 {
         0 => Reply::Answer(503, &[], Vec::new()),
         1 => Reply::Answer(400, &[], Vec::new()),
         2 => Reply::Answer(200, &[], partial(3, "old").encode_to_vec()),
@@ -358,7 +359,8 @@ async fn a_refusal_is_logged_once_with_its_reason() {
     let _second = tracing::Dispatch::new(tracing_subscriber::fmt().with_writer(std::io::sink).finish());
     let _guard = tracing::subscriber::set_default(subscriber);
     let headers = &[("content-type", "text/plain")];
-    let receiver = receiver::http(None, move |_| Reply::Answer(400, headers, b"no\x1b[1m".to_vec())).await;
+    let receiver =
+        fake_collector::http(None, move |_| Reply::Answer(400, headers, b"no\x1b[1m".to_vec())).await;
     let running = Running::start(&receiver.endpoint(), 1 << 20);
     running.push(3 * 512);
     running.until("refused", |r| r.outcome(EventOutcome::Rejected) == 3 * 512).await;

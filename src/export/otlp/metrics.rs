@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use delta::Checkpoint;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::metrics::v1::{Metric, ResourceMetrics, ScopeMetrics};
 use opentelemetry_proto::tonic::resource::v1::Resource;
@@ -14,20 +15,19 @@ use prost::Message;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
-use told::Checkpoint;
 
 use crate::clock;
-use crate::diagnostics::throttle::LogThrottle;
 use crate::export::otlp::client::{Client, ExportResult};
-use crate::export::otlp::frame::scope;
-use crate::export::otlp::health::ExportHealth;
+use crate::export::otlp::export_health::ExportHealth;
+use crate::export::otlp::log_request::scope;
+use crate::log_throttle::LogThrottle;
+use crate::metrics::Registry;
 use crate::outcome::{ExportSignal, ExportStatus};
-use crate::table::Registry;
 
-mod points;
-mod told;
+mod data_points;
+mod delta;
 
-pub use told::TemporalityState;
+pub use delta::TemporalityState;
 
 /// Largest request, in bytes. A default gRPC receiver takes 4 MiB.
 const MAX_REQUEST: usize = 2 << 20;
@@ -206,11 +206,11 @@ impl RequestBuilder {
     /// The whole registry as requests of bounded size.
     fn build_requests(&self) -> Vec<MetricsRequest> {
         let RequestBuilder { resource, registry, temporality, max_request } = self;
-        let now = crate::event::otlp::unix_nanos(clock::now());
+        let now = crate::encode::otlp::unix_nanos(clock::now());
         let budget = metrics_budget(*max_request, resource);
         let mut requests = Vec::new();
         let (mut metrics, mut checkpoints, mut size) = (Vec::new(), Vec::new(), 0);
-        for chunk in points::build_metrics(registry, temporality, now, budget) {
+        for chunk in data_points::build_metrics(registry, temporality, now, budget) {
             let length = chunk.metric.encoded_len() + 8;
             if size + length > budget && !metrics.is_empty() {
                 let bytes = encode(resource, std::mem::take(&mut metrics));
@@ -263,7 +263,7 @@ mod tests {
         let registry = Registry::new(300_000, 0, clock::now());
         for site in 0..sites {
             let labels = [Label::bounded("crash"), Label::bounded("chrome")];
-            let observation = Observation::increment(&crate::kind::REPORTS, labels);
+            let observation = Observation::increment(&crate::kinds::REPORTS, labels);
             registry.add(
                 SiteLabel::host(&format!("site-{site}.{}.example", "a-rather-long-label".repeat(8))),
                 &observation,
@@ -321,28 +321,28 @@ mod tests {
         let (registry, start_time) =
             (Registry::new(10_000, 0, clock::now()), clock::now() + Duration::from_secs(3600));
         let labels = [Label::bounded("crash"), Label::bounded("chrome")];
-        let observation = Observation::increment(&crate::kind::REPORTS, labels);
+        let observation = Observation::increment(&crate::kinds::REPORTS, labels);
         registry.add(SiteLabel::host("shop.example"), &observation, start_time, 0);
         let builder = builder(registry);
         for _ in 0..2 {
             let (start, end) = span_of(&builder.build_requests(), "lookout.reports");
-            assert_eq!(start, crate::event::otlp::unix_nanos(start_time));
+            assert_eq!(start, crate::encode::otlp::unix_nanos(start_time));
             assert!(end > start);
         }
     }
 
     #[tokio::test]
     async fn an_outage_is_not_followed_by_a_burst() {
-        use crate::export::otlp::receiver::{self, Reply};
+        use crate::export::otlp::testing::fake_collector::{self, Reply};
         let interval = Duration::from_millis(20);
         let reply = |request| if request == 0 { Reply::Hang } else { Reply::ok() };
-        let receiver = receiver::http(None, reply).await;
+        let receiver = fake_collector::http(None, reply).await;
         let mut endpoint = receiver.endpoint();
         endpoint.timeout = interval * 30;
         let client = Client::new(&endpoint, ExportSignal::Metrics).unwrap();
         let RequestBuilder { registry, temporality, .. } = builder(registry_with(1));
         let metrics = MetricExporter::start(client, Resource::default(), interval, registry, temporality);
-        receiver::until("the export after the outage", || receiver.log.len() > 1).await;
+        fake_collector::until("the export after the outage", || receiver.log.len() > 1).await;
         let since = Instant::now();
         tokio::time::sleep(interval * 5).await;
         let (exports, ticks) = (receiver.log.len() - 1, since.elapsed().as_millis() / interval.as_millis());

@@ -1,28 +1,24 @@
-//! OTLP: what leaves for a collector. Intake encodes every event once and puts the bytes into `queue`,
+//! OTLP: what leaves for a collector. Intake encodes every event once and puts the bytes into `memory_queue`,
 //! which closes them into batches (`batch`); what memory is not to hold goes to disk (`spool`). From
-//! both (`buffer`), `logs` takes batches, frames them (`frame`) and sends them through `client` until each
-//! event has met exactly one fate (`pending`). Nothing here ever makes intake wait.
+//! both (`buffer`), `logs` takes batches, frames them (`log_request`) and sends them through `client` until each
+//! event has met exactly one fate (`accounting`). Nothing here ever makes intake wait.
 //!
 //! <https://opentelemetry.io/docs/specs/otlp/>
 
 pub mod client;
-pub mod frame;
-pub mod health;
+pub mod error_message;
+pub mod export_health;
+pub mod log_request;
 pub mod logs;
 pub mod metrics;
-pub mod outbox;
-pub mod parcel;
-pub mod pending;
-pub mod queue;
-pub mod spool;
-pub mod text;
+mod retry;
+#[cfg(test)]
+mod testing;
 pub mod traces;
 
 #[cfg(test)]
 mod client_tests;
 #[cfg(test)]
 mod grpc_tests;
-#[cfg(test)]
-mod receiver;
 #[cfg(test)]
 mod tls_tests;

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use tokio_rustls::TlsAcceptor;
 
 use super::client::{Client, ExportResult};
-use super::receiver::{self, FakeCollector, Reply};
+use super::testing::fake_collector::{self, FakeCollector, Reply};
 use crate::config::settings::{ClientTls, Endpoint, Protocol};
 use crate::outcome::{ExportSignal, ExportStatus};
 
@@ -75,9 +75,9 @@ impl Authority {
 
 async fn receiver(protocol: Protocol, acceptor: TlsAcceptor) -> FakeCollector {
     match protocol {
-        Protocol::HttpProtobuf => receiver::http(Some(acceptor), |_| Reply::ok()).await,
+        Protocol::HttpProtobuf => fake_collector::http(Some(acceptor), |_| Reply::ok()).await,
         Protocol::Grpc => {
-            receiver::grpc(Some(acceptor), |_| Some(Ok(ExportLogsServiceResponse::default()))).await
+            fake_collector::grpc(Some(acceptor), |_| Some(Ok(ExportLogsServiceResponse::default()))).await
         }
     }
 }
@@ -132,7 +132,7 @@ fn files_that_cannot_work_are_named() {
     std::fs::write(ours.path("empty"), "").unwrap();
     let file = |name: &str| Some(ours.path(name));
     let error = |tls: ClientTls| {
-        let endpoint = receiver::endpoint(([127, 0, 0, 1], 1).into(), Protocol::HttpProtobuf);
+        let endpoint = fake_collector::endpoint(([127, 0, 0, 1], 1).into(), Protocol::HttpProtobuf);
         Client::new(&Endpoint { tls, ..endpoint }, ExportSignal::Logs).unwrap_err()
     };
     let root = |certificate| error(ClientTls { certificate, ..ClientTls::default() });

@@ -19,8 +19,8 @@ use tokio::runtime::Handle;
 use tracing::warn;
 
 use crate::config::settings::Endpoint;
-use crate::diagnostics::throttle::LogThrottle;
 use crate::export::otlp::client::{Client, ExportResult};
+use crate::log_throttle::LogThrottle;
 
 /// Least time between two log lines about spans that were lost.
 const LOG_INTERVAL: Duration = Duration::from_secs(30);

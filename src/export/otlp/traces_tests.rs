@@ -13,11 +13,11 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::config::settings::{Compression, Protocol as Otlp};
-use crate::export::otlp::receiver::{self, Reply};
+use crate::export::otlp::testing::fake_collector::{self, Reply};
 
 #[tokio::test]
 async fn a_span_arrives_with_scope_and_resource() {
-    let receiver = receiver::http(None, |_| Reply::ok()).await;
+    let receiver = fake_collector::http(None, |_| Reply::ok()).await;
     let endpoint = Endpoint { compression: Compression::Gzip, ..receiver.endpoint() };
     let traces = Traces::start(&endpoint, vec![("service.name".to_owned(), "shop".to_owned())]).unwrap();
     traces.tracer().start("upload").end();
@@ -48,7 +48,7 @@ async fn a_span_arrives_over_grpc_too() {
     let (sender, mut requests) = mpsc::unbounded_channel();
     let service = TowerToHyperService::new(TraceServiceServer::new(Collector(sender)));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let endpoint = receiver::endpoint(receiver::serve(listener, None, service), Otlp::Grpc);
+    let endpoint = fake_collector::endpoint(fake_collector::serve(listener, None, service), Otlp::Grpc);
     let traces = Traces::start(&endpoint, Vec::new()).unwrap();
     traces.tracer().start("upload").end();
     traces.shutdown(Instant::now() + Duration::from_secs(20)).await;
@@ -59,7 +59,7 @@ async fn a_span_arrives_over_grpc_too() {
 #[tokio::test]
 async fn shutdown_keeps_its_deadline() {
     for protocol in [Otlp::HttpProtobuf, Otlp::Grpc] {
-        let endpoint = receiver::endpoint(receiver::unused_address().await, protocol);
+        let endpoint = fake_collector::endpoint(fake_collector::unused_address().await, protocol);
         let traces = Traces::start(&endpoint, Vec::new()).unwrap();
         traces.tracer().start("upload").end();
         let start = Instant::now();

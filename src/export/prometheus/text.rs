@@ -5,8 +5,8 @@ use std::fmt::{self, Write as _};
 use std::io::{self, Write};
 
 use crate::metric::{Family, MetricType};
-use crate::table::histogram::{BOUNDS, Histogram};
-use crate::table::{Registry, Sample, SampleValue};
+use crate::metrics::histogram::{BOUNDS, Histogram};
+use crate::metrics::{Registry, Sample, SampleValue};
 
 /// Writes every series of the registry.
 ///
@@ -124,7 +124,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::kind::{REPORTS, csp_violation, network_error};
+    use crate::kinds::{REPORTS, csp_violation, network_error};
     use crate::metric::{Increment, Label, Observation, SiteLabel};
 
     /// The same registry, as the prometheus crate writes it.

@@ -1,7 +1,7 @@
 //! Random canaries in every place of every shape. Kinds and their members come from the table, shapes
 //! and nested members from the corpus and the samples, so a new kind is covered without being named.
 
-use lookoutd::kind;
+use lookoutd::kinds;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
@@ -96,14 +96,14 @@ fn stands_for_url(document: &Value, place: &[String]) -> bool {
     });
     let name = place.last().map(String::as_str).unwrap_or_default();
     name == "url"
-        || kind::ALL.iter().any(|kind| holds_url(kind, name))
+        || kinds::ALL.iter().any(|kind| holds_url(kind, name))
         || value.as_str().is_some_and(|text| text.starts_with("http") && !text.contains(' '))
 }
 
 /// Every kind with every member that it knows, and one that it does not: those for URLs, or the others.
-fn member(for_url: bool) -> BoxedStrategy<(&'static kind::ReportKind, &'static str)> {
-    let of = |kind: &'static kind::ReportKind| spellings(kind).map(move |name| (kind, name));
-    let all = kind::ALL.iter().flat_map(|kind| of(kind));
+fn member(for_url: bool) -> BoxedStrategy<(&'static kinds::ReportKind, &'static str)> {
+    let of = |kind: &'static kinds::ReportKind| spellings(kind).map(move |name| (kind, name));
+    let all = kinds::ALL.iter().flat_map(|kind| of(kind));
     prop::sample::select(all.filter(|(kind, name)| holds_url(kind, name) == for_url).collect::<Vec<_>>())
         .boxed()
 }

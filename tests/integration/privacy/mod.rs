@@ -7,7 +7,7 @@ mod drawn;
 mod hostile;
 mod kept;
 
-use lookoutd::kind::{self, FieldType, ReportKind};
+use lookoutd::kinds::{self, FieldType, ReportKind};
 use serde_json::json;
 
 use crate::support::in_process::{InProcess, context};
@@ -69,7 +69,7 @@ fn assert_silent(body: &str, secret: &str) {
 
 #[test]
 fn no_member_of_any_kind_gives_a_secret_away() {
-    for kind in kind::ALL {
+    for kind in kinds::ALL {
         for member in spellings(kind) {
             for (canary, secret) in CANARIES {
                 let quoting = if holds_url(kind, member) { 2 } else { AROUND.len() };
@@ -85,7 +85,7 @@ fn no_member_of_any_kind_gives_a_secret_away() {
 
 #[test]
 fn neither_do_lists_and_objects_in_a_member() {
-    for kind in kind::ALL {
+    for kind in kinds::ALL {
         for member in spellings(kind) {
             for (canary, secret) in CANARIES {
                 let nested = json!([canary, { "deep": { canary: [canary] } }]);
@@ -99,7 +99,7 @@ fn neither_do_lists_and_objects_in_a_member() {
 #[test]
 fn neither_does_the_envelope() {
     for (canary, secret) in CANARIES {
-        for kind in kind::ALL {
+        for kind in kinds::ALL {
             for (name, around) in
                 [("url", "{}"), ("url", " {} "), ("user_agent", "{}"), ("user_agent", "Mozilla/5.0 (+{})")]
             {

@@ -4,10 +4,10 @@
 use std::sync::{Arc, Mutex};
 
 use lookoutd::config::settings::Config;
+use lookoutd::metrics::{Registry, SampleValue, report_families};
 use lookoutd::outcome::{RejectReason, UploadOutcome};
 use lookoutd::pipeline::{EventSink, Pipeline};
 use lookoutd::report::UploadContext;
-use lookoutd::table::{Registry, SampleValue, report_families};
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ScopeLogs};
 use prost::Message;
 

@@ -4,7 +4,7 @@ use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceResponse;
 use prost::Message;
 
 use super::ExportResult;
-use crate::export::otlp::text;
+use crate::export::otlp::error_message;
 
 /// Reads an `Export*ServiceResponse`. Those of the signals differ in names only, not on the wire, so
 /// one type reads them all. The collector has said that it took the request; an answer that cannot be
@@ -15,7 +15,7 @@ pub(super) fn parse(body: &[u8]) -> ExportResult {
         Some(partial) if partial.rejected_log_records > 0 || !partial.error_message.is_empty() => {
             ExportResult::PartialSuccess {
                 rejected: u64::try_from(partial.rejected_log_records).unwrap_or(0),
-                message: text::sanitize(&partial.error_message),
+                message: error_message::sanitize(&partial.error_message),
             }
         }
         _ => ExportResult::Accepted,

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use super::tests::{FAR, Running};
 use super::*;
 use crate::config::settings::{self, Protocol};
-use crate::export::otlp::receiver::{self, Reply};
+use crate::export::otlp::testing::fake_collector::{self, Reply};
 use crate::outcome::SpoolOperation;
 
 const MEMORY: usize = 1 << 20;
@@ -25,7 +25,7 @@ fn left_behind(files: impl Iterator<Item = (String, usize)>) -> (TempDir, PathBu
     fs::create_dir(&directory).unwrap();
     let encoder = LogRequestEncoder::new(&Resource::default());
     for (name, events) in files {
-        fs::write(directory.join(name), encoder.request(&receiver::records(events).0)).unwrap();
+        fs::write(directory.join(name), encoder.request(&fake_collector::records(events).0)).unwrap();
     }
     (parent, directory)
 }
@@ -34,7 +34,7 @@ fn left_behind(files: impl Iterator<Item = (String, usize)>) -> (TempDir, PathBu
 #[tokio::test]
 async fn a_file_that_is_adopted_is_found_once() {
     let (parent, _) = left_behind((1..=3000).map(|n| (format!(".{n:020}-1.binpb.tmp"), 1)));
-    let receiver = receiver::http(None, |_| Reply::Hang).await;
+    let receiver = fake_collector::http(None, |_| Reply::Hang).await;
     let running = Running::start_with(&receiver.endpoint(), MEMORY, spool(&parent, 64 << 20));
     assert_eq!(running.self_metrics.spool.recovered(), 3000);
 }
@@ -43,7 +43,7 @@ async fn a_file_that_is_adopted_is_found_once() {
 async fn files_of_one_number_hide_nothing() {
     let names = ["00000000000000000001-1.binpb", "00000000000000000001-2.binpb"];
     let (parent, _) = left_behind(names.into_iter().zip(1..).map(|(name, n)| (name.to_owned(), n)));
-    let receiver = receiver::http(None, |_| Reply::ok()).await;
+    let receiver = fake_collector::http(None, |_| Reply::ok()).await;
     let running = Running::start_with(&receiver.endpoint(), MEMORY, spool(&parent, 64 << 20));
     running
         .until("all", |r| r.self_metrics.events(ExporterId::OtlpRecovered, EventOutcome::Delivered) == 3)
@@ -54,7 +54,7 @@ async fn files_of_one_number_hide_nothing() {
 async fn numbers_do_not_overflow() {
     let name = format!("{}-1.binpb", u64::MAX);
     let (parent, _) = left_behind(std::iter::once((name, 1)));
-    let receiver = receiver::http(None, |_| Reply::ok()).await;
+    let receiver = fake_collector::http(None, |_| Reply::ok()).await;
     let running = Running::start_with(&receiver.endpoint(), MEMORY, spool(&parent, 64 << 20));
     running.push(1300);
     running.until("delivered", |r| r.outcome(EventOutcome::Delivered) == 1300).await;
@@ -66,7 +66,7 @@ async fn the_probe_follows_no_link() {
     let victim = parent.path().join("victim");
     fs::write(&victim, "precious").unwrap();
     std::os::unix::fs::symlink(&victim, directory.join(".probe.tmp")).unwrap();
-    let receiver = receiver::http(None, |_| Reply::ok()).await;
+    let receiver = fake_collector::http(None, |_| Reply::ok()).await;
     let _running = Running::start_with(&receiver.endpoint(), MEMORY, spool(&parent, 64 << 20));
     assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
 }
@@ -75,7 +75,7 @@ async fn the_probe_follows_no_link() {
 #[tokio::test]
 async fn all_idle_senders_are_roused_for_several_parcels() {
     let parent = TempDir::new().unwrap();
-    let receiver = receiver::http(None, |_| Reply::Hang).await;
+    let receiver = fake_collector::http(None, |_| Reply::Hang).await;
     let running = Running::start_with(&receiver.endpoint(), MEMORY, spool(&parent, 64 << 20));
     tokio::time::sleep(Duration::from_millis(200)).await;
     running.push(2048);
@@ -90,7 +90,7 @@ async fn what_comes_back_to_memory_rouses_an_idle_sender() {
     let buffer = Arc::new(
         Buffer::open(&delivery, LogRequestEncoder::new(&Resource::default()), &self_metrics).unwrap(),
     );
-    let (bytes, ends) = receiver::records(512);
+    let (bytes, ends) = fake_collector::records(512);
     buffer.queue().offer(&bytes, &ends);
     // As the spill task takes it, and cannot save it.
     let batch = buffer.queue().take_for_spill(Instant::now() + SPILL_AFTER).unwrap();
@@ -108,10 +108,10 @@ async fn what_comes_back_to_memory_rouses_an_idle_sender() {
 #[tokio::test]
 async fn a_parcel_that_does_not_fit_keeps_no_other_from_the_disk() {
     let parent = TempDir::new().unwrap();
-    let endpoint = receiver::endpoint(receiver::unused_address().await, Protocol::HttpProtobuf);
+    let endpoint = fake_collector::endpoint(fake_collector::unused_address().await, Protocol::HttpProtobuf);
     let running = Running::start_with(&endpoint, MEMORY, spool(&parent, 64 << 10));
     running.logs.queue().offer(&vec![0; 100_000], &[100_000]);
-    running.logs.queue().offer(&receiver::records(100).0, &receiver::records(100).1);
+    running.logs.queue().offer(&fake_collector::records(100).0, &fake_collector::records(100).1);
     let shutdown = running.logs.shutdown(Instant::now() + FAR).await;
     assert_eq!(shutdown, ShutdownSummary { dropped: 1, spooled: 100 });
 }
@@ -119,7 +119,7 @@ async fn a_parcel_that_does_not_fit_keeps_no_other_from_the_disk() {
 #[tokio::test]
 async fn a_disk_that_cannot_be_read_is_left_alone_for_a_while() {
     let (parent, directory) = left_behind((1..=500).map(|n| (format!("{n:020}-1.binpb"), 1)));
-    let endpoint = receiver::endpoint(receiver::unused_address().await, Protocol::HttpProtobuf);
+    let endpoint = fake_collector::endpoint(fake_collector::unused_address().await, Protocol::HttpProtobuf);
     let running = Running::start_with(&endpoint, MEMORY, spool(&parent, 64 << 20));
     // Not even root can read a directory as a file.
     for entry in fs::read_dir(&directory).unwrap() {
@@ -161,7 +161,7 @@ async fn until_stuck(running: &Running, events: i64) {
 async fn a_sender_that_hangs_over_one_file_leaves_time_to_save_the_rest() {
     let name = "00000000000000000001-1.binpb";
     let (parent, directory) = left_behind(std::iter::once((name.to_owned(), 1)));
-    let endpoint = receiver::endpoint(receiver::unused_address().await, Protocol::HttpProtobuf);
+    let endpoint = fake_collector::endpoint(fake_collector::unused_address().await, Protocol::HttpProtobuf);
     pipe(&directory, "pipe");
     let running = Running::start_with(&endpoint, MEMORY, spool(&parent, 64 << 20));
     fs::rename(directory.join("set-aside/pipe"), directory.join(name)).unwrap();
@@ -176,8 +176,8 @@ async fn a_sender_that_hangs_over_one_file_leaves_time_to_save_the_rest() {
 async fn a_disk_that_hangs_leaves_a_sender_to_what_is_in_memory() {
     let names: Vec<_> = (1..=5).map(|number| format!("{number:020}-1.binpb")).collect();
     let (parent, directory) = left_behind(names.iter().map(|name| (name.clone(), 1)));
-    let address = receiver::unused_address().await;
-    let endpoint = receiver::endpoint(address, Protocol::HttpProtobuf);
+    let address = fake_collector::unused_address().await;
+    let endpoint = fake_collector::endpoint(address, Protocol::HttpProtobuf);
     (0..names.len()).for_each(|number| pipe(&directory, &format!("pipe{number}")));
     let running = Running::start_with(&endpoint, 1 << 20, spool(&parent, 64 << 20));
     for (number, name) in names.iter().enumerate() {
@@ -185,7 +185,7 @@ async fn a_disk_that_hangs_leaves_a_sender_to_what_is_in_memory() {
     }
     until_stuck(&running, MAX_IN_FLIGHT as i64 - 1).await;
     let _receiver =
-        receiver::http_at(tokio::net::TcpListener::bind(address).await.unwrap(), None, |_| Reply::ok());
+        fake_collector::http_at(tokio::net::TcpListener::bind(address).await.unwrap(), None, |_| Reply::ok());
     running.push(1300);
     running.until("delivered", |r| r.outcome(EventOutcome::Delivered) == 1300).await;
     // Those that are let go make way for the next two.

@@ -5,7 +5,7 @@ use tempfile::TempDir;
 use super::tests::{FAR, Running, push_until_dropped};
 use super::*;
 use crate::config::settings::{self, Protocol};
-use crate::export::otlp::receiver::{self, Reply};
+use crate::export::otlp::testing::fake_collector::{self, Reply};
 use crate::outcome::SpoolOperation;
 
 /// Small enough that a test can fill it: batches of an eighth of it.
@@ -28,10 +28,10 @@ impl Running {
 #[tokio::test]
 async fn an_outage_costs_nothing_that_the_spool_can_hold() {
     let parent = TempDir::new().unwrap();
-    let address = receiver::unused_address().await;
-    let endpoint = receiver::endpoint(address, Protocol::HttpProtobuf);
+    let address = fake_collector::unused_address().await;
+    let endpoint = fake_collector::endpoint(address, Protocol::HttpProtobuf);
     let running = Running::start_with(&endpoint, MEMORY, spool(&parent, 64 << 20));
-    let (bytes, _) = receiver::records(400);
+    let (bytes, _) = fake_collector::records(400);
     // Ten times what memory holds.
     for _ in 0..10 * MEMORY / bytes.len() {
         running.push(400);
@@ -42,7 +42,7 @@ async fn an_outage_costs_nothing_that_the_spool_can_hold() {
     assert!(running.spooled() > taken as i64 / 2, "{}", running.spooled());
 
     let receiver =
-        receiver::http_at(tokio::net::TcpListener::bind(address).await.unwrap(), None, |_| Reply::ok());
+        fake_collector::http_at(tokio::net::TcpListener::bind(address).await.unwrap(), None, |_| Reply::ok());
     running.until("delivered", |r| r.outcome(EventOutcome::Delivered) == taken).await;
     assert_eq!(receiver.log.records().len() as u64, taken);
     running.until("the spool is empty", |_| files(&parent) == 0).await;
@@ -52,7 +52,7 @@ async fn an_outage_costs_nothing_that_the_spool_can_hold() {
 #[tokio::test]
 async fn a_full_spool_and_full_memory_drop_what_is_newest() {
     let parent = TempDir::new().unwrap();
-    let endpoint = receiver::endpoint(receiver::unused_address().await, Protocol::HttpProtobuf);
+    let endpoint = fake_collector::endpoint(fake_collector::unused_address().await, Protocol::HttpProtobuf);
     let running = Running::start_with(&endpoint, MEMORY, spool(&parent, MEMORY as u64));
     push_until_dropped(&running).await;
     let bytes = running.self_metrics.spool.bytes.load(std::sync::atomic::Ordering::Relaxed);
@@ -67,8 +67,8 @@ async fn a_full_spool_and_full_memory_drop_what_is_newest() {
 #[tokio::test]
 async fn shutdown_writes_down_at_once_what_a_collector_that_is_down_does_not_take() {
     let parent = TempDir::new().unwrap();
-    let address = receiver::unused_address().await;
-    let endpoint = receiver::endpoint(address, Protocol::HttpProtobuf);
+    let address = fake_collector::unused_address().await;
+    let endpoint = fake_collector::endpoint(address, Protocol::HttpProtobuf);
     let running = Running::start_with(&endpoint, 1 << 20, spool(&parent, 64 << 20));
     running.push(1300);
     let start = Instant::now();
@@ -78,7 +78,7 @@ async fn shutdown_writes_down_at_once_what_a_collector_that_is_down_does_not_tak
     assert_eq!(files(&parent), 3);
 
     let receiver =
-        receiver::http_at(tokio::net::TcpListener::bind(address).await.unwrap(), None, |_| Reply::ok());
+        fake_collector::http_at(tokio::net::TcpListener::bind(address).await.unwrap(), None, |_| Reply::ok());
     let next = Running::start_with(&endpoint, 1 << 20, spool(&parent, 64 << 20));
     next.until("delivered", |r| {
         r.self_metrics.events(ExporterId::OtlpRecovered, EventOutcome::Delivered) == 1300
@@ -92,7 +92,7 @@ async fn shutdown_writes_down_at_once_what_a_collector_that_is_down_does_not_tak
 #[tokio::test]
 async fn shutdown_sends_to_a_collector_that_works() {
     let parent = TempDir::new().unwrap();
-    let receiver = receiver::http(None, |_| Reply::ok()).await;
+    let receiver = fake_collector::http(None, |_| Reply::ok()).await;
     let running = Running::start_with(&receiver.endpoint(), 1 << 20, spool(&parent, 64 << 20));
     running.push(1300);
     let (remainder, self_metrics) = running.shutdown(FAR).await;
@@ -103,7 +103,7 @@ async fn shutdown_sends_to_a_collector_that_works() {
 #[tokio::test]
 async fn shutdown_leaves_time_to_write_down_what_hangs() {
     let parent = TempDir::new().unwrap();
-    let receiver = receiver::http(None, |_| Reply::Hang).await;
+    let receiver = fake_collector::http(None, |_| Reply::Hang).await;
     let running = Running::start_with(&receiver.endpoint(), 1 << 20, spool(&parent, 64 << 20));
     running.push(3000);
     running.until("sent", |_| receiver.log.len() == MAX_IN_FLIGHT).await;
@@ -116,7 +116,7 @@ async fn shutdown_leaves_time_to_write_down_what_hangs() {
 #[tokio::test]
 async fn what_has_waited_for_seconds_is_on_disk_also_on_its_way() {
     let parent = TempDir::new().unwrap();
-    let receiver = receiver::http(None, |_| Reply::Hang).await;
+    let receiver = fake_collector::http(None, |_| Reply::Hang).await;
     let running = Running::start_with(&receiver.endpoint(), 1 << 20, spool(&parent, 64 << 20));
     running.push(3000);
     running.until("all is on disk", |r| files(&parent) == 6 && r.spooled() == 3000 - 4 * 512).await;
@@ -124,7 +124,7 @@ async fn what_has_waited_for_seconds_is_on_disk_also_on_its_way() {
     // As a kill would find it.
     let before = Arc::clone(&running.self_metrics);
     drop(running);
-    receiver::until("the directory is free", || {
+    fake_collector::until("the directory is free", || {
         before.pending(ExporterId::Otlp, PendingState::Spool) == 3000
     })
     .await;
@@ -133,13 +133,14 @@ async fn what_has_waited_for_seconds_is_on_disk_also_on_its_way() {
 #[tokio::test]
 async fn what_is_refused_for_good_does_not_stay_on_disk() {
     let parent = TempDir::new().unwrap();
-    let address = receiver::unused_address().await;
-    let endpoint = receiver::endpoint(address, Protocol::HttpProtobuf);
+    let address = fake_collector::unused_address().await;
+    let endpoint = fake_collector::endpoint(address, Protocol::HttpProtobuf);
     let running = Running::start_with(&endpoint, 1 << 20, spool(&parent, 64 << 20));
     running.push(700);
     drop(running.shutdown(FAR).await);
     let reply = |_| Reply::Answer(400, &[], Vec::new());
-    let _receiver = receiver::http_at(tokio::net::TcpListener::bind(address).await.unwrap(), None, reply);
+    let _receiver =
+        fake_collector::http_at(tokio::net::TcpListener::bind(address).await.unwrap(), None, reply);
     let next = Running::start_with(&endpoint, 1 << 20, spool(&parent, 64 << 20));
     next.until("refused", |r| {
         r.self_metrics.events(ExporterId::OtlpRecovered, EventOutcome::Rejected) == 700
@@ -151,8 +152,8 @@ async fn what_is_refused_for_good_does_not_stay_on_disk() {
 #[tokio::test]
 async fn a_disk_that_refuses_leaves_events_in_memory() {
     let parent = TempDir::new().unwrap();
-    let address = receiver::unused_address().await;
-    let endpoint = receiver::endpoint(address, Protocol::HttpProtobuf);
+    let address = fake_collector::unused_address().await;
+    let endpoint = fake_collector::endpoint(address, Protocol::HttpProtobuf);
     let running = Running::start_with(&endpoint, MEMORY, spool(&parent, 64 << 20));
     // Where the directory was, a file: nothing can be written, whoever asks.
     std::fs::remove_dir_all(parent.path().join("spool")).unwrap();
@@ -162,6 +163,6 @@ async fn a_disk_that_refuses_leaves_events_in_memory() {
     assert_eq!(running.spooled(), 0);
     let kept = running.taken() - running.outcome(EventOutcome::DroppedQueueFull);
     let _receiver =
-        receiver::http_at(tokio::net::TcpListener::bind(address).await.unwrap(), None, |_| Reply::ok());
+        fake_collector::http_at(tokio::net::TcpListener::bind(address).await.unwrap(), None, |_| Reply::ok());
     running.until("what memory held", |r| r.outcome(EventOutcome::Delivered) == kept).await;
 }

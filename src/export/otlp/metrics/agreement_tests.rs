@@ -11,12 +11,12 @@ use proptest::prelude::*;
 use super::collector_tests::{Collector, Series, series};
 use super::*;
 use crate::config::settings::Temporality;
-use crate::export::otlp::receiver::{self, FakeCollector, Reply};
+use crate::export::otlp::testing::fake_collector::{self, FakeCollector, Reply};
 use crate::export::prometheus::PrometheusExporter;
-use crate::kind::{REPORTS, csp_violation, network_error};
+use crate::kinds::{REPORTS, csp_violation, network_error};
 use crate::metric::{Family, Increment, Label, Observation, SiteLabel};
+use crate::metrics::histogram::BOUNDS;
 use crate::outcome::RejectReason;
-use crate::table::histogram::BOUNDS;
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -111,7 +111,7 @@ impl World {
     async fn new(temporality: Temporality, series: usize) -> World {
         let answers = Arc::<Mutex<VecDeque<Answer>>>::default();
         let script = answers.clone();
-        let receiver = receiver::http(None, move |_| script.lock().pop_front().unwrap().reply()).await;
+        let receiver = fake_collector::http(None, move |_| script.lock().pop_front().unwrap().reply()).await;
         let registry = Arc::new(Registry::new(series, 0, clock::now()));
         let worker = Worker {
             client: Client::new(&receiver.endpoint(), ExportSignal::Metrics).unwrap(),

@@ -1,0 +1,352 @@
+//! From a node to a typed value: one reader per kind of value, each with the one sentence that says
+//! what it takes.
+
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::error::ValueError;
+use super::settings::Secret;
+use super::suggest;
+use super::yaml::{Key, SpannedValue, Value};
+
+/// A scalar's text; `what` is said when there is none.
+pub(super) fn scalar<'a>(node: &'a SpannedValue, what: &str) -> Result<&'a str, ValueError> {
+    match &node.value {
+        Value::Text(text) => Ok(text),
+        _ => Err(ValueError::expected(what, node)),
+    }
+}
+
+/// A text that is not empty.
+pub(super) fn text(node: &SpannedValue) -> Result<String, ValueError> {
+    match scalar(node, "a text")? {
+        "" => Err(ValueError::expected("a text that is not empty", node)),
+        text => Ok(text.to_owned()),
+    }
+}
+
+/// A secret. No message repeats what was found.
+pub(super) fn secret(node: &SpannedValue) -> Result<Secret, ValueError> {
+    const WHAT: &str = "a text without line breaks that is not empty";
+    match scalar(node, WHAT)? {
+        text if text.is_empty() || text.contains(char::is_control) => {
+            Err(ValueError::new(format!("expected {WHAT}, found something else")))
+        }
+        text => Ok(Secret::Given(text.to_owned())),
+    }
+}
+
+/// The name of a user, as basic authentication takes it.
+pub(super) fn user_name(node: &SpannedValue) -> Result<String, ValueError> {
+    match text(node)? {
+        name if name.contains(':') || name.contains(char::is_control) => {
+            Err(ValueError::expected("a name without colons", node))
+        }
+        name => Ok(name),
+    }
+}
+
+/// A path to a file. That it exists is the business of whoever opens it.
+pub(super) fn path(node: &SpannedValue) -> Result<PathBuf, ValueError> {
+    match scalar(node, "the path of a file")? {
+        "" => Err(ValueError::expected("the path of a file", node)),
+        path => Ok(path.into()),
+    }
+}
+
+/// `true` or `false`.
+pub(super) fn boolean(node: &SpannedValue) -> Result<bool, ValueError> {
+    choice(node, &[("true", true), ("false", false)])
+}
+
+/// One of a few words, in whatever case.
+pub(super) fn choice<T: Copy>(node: &SpannedValue, words: &[(&str, T)]) -> Result<T, ValueError> {
+    let found = match &node.value {
+        Value::Text(text) => words.iter().find(|(word, _)| word.eq_ignore_ascii_case(text)),
+        _ => None,
+    };
+    found.map(|(_, value)| *value).ok_or_else(|| ValueError::expected(one_of(words), node))
+}
+
+fn one_of<T>(words: &[(&str, T)]) -> String {
+    let names: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+    match names.split_last() {
+        Some((last, [])) => (*last).to_owned(),
+        Some((last, first)) => format!("{} or {last}", first.join(", ")),
+        None => String::new(),
+    }
+}
+
+/// A whole number within bounds.
+pub(super) fn number<T>(node: &SpannedValue, bounds: RangeInclusive<T>) -> Result<T, ValueError>
+where
+    T: std::str::FromStr + PartialOrd + std::fmt::Display,
+{
+    let what = || format!("a whole number from {} to {}", bounds.start(), bounds.end());
+    scalar(node, &what())
+        .ok()
+        .filter(|text| text.bytes().all(|b| b.is_ascii_digit()))
+        .and_then(|text| text.parse().ok())
+        .filter(|number| bounds.contains(number))
+        .ok_or_else(|| ValueError::expected(what(), node))
+}
+
+const SIZE_UNITS: &[(&str, usize)] = &[
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+    ("kB", 1000),
+    ("KB", 1000),
+    ("MB", 1_000_000),
+    ("GB", 1_000_000_000),
+    ("B", 1),
+    ("", 1),
+];
+
+/// A number of bytes, `1MiB` or `65536`, of at least `least` (which the message calls `at_least`).
+pub(super) fn size(node: &SpannedValue, least: usize, at_least: &str) -> Result<usize, ValueError> {
+    let text = scalar(node, "a size such as 1MiB or 65536")?;
+    let (digits, unit) = split_number(text);
+    let bytes = SIZE_UNITS
+        .iter()
+        .find(|(name, _)| *name == unit)
+        .and_then(|(_, factor)| digits.parse::<usize>().ok()?.checked_mul(*factor));
+    match bytes {
+        None => Err(ValueError::expected("a size such as 1MiB or 65536", node)),
+        Some(bytes) if bytes < least => {
+            Err(ValueError::expected(format!("a size of at least {at_least}"), node))
+        }
+        Some(bytes) => Ok(bytes),
+    }
+}
+
+const TIME_UNITS: &[(&str, u64)] =
+    &[("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+
+/// Ten years: no bound that anybody meets, and instants can still be added up.
+const MAX_DURATION_MS: u64 = 3650 * 86_400_000;
+
+/// A span of time, `10s`, `500ms` or `1h30m`, that is not zero.
+pub(super) fn duration(node: &SpannedValue) -> Result<Duration, ValueError> {
+    const WHAT: &str = "a duration such as 10s, 500ms or 24h";
+    let text = scalar(node, WHAT)?;
+    match milliseconds(text) {
+        None => Err(ValueError::expected(WHAT, node)),
+        Some(0) => Err(ValueError::expected("a duration longer than 0", node)),
+        Some(ms) if ms > MAX_DURATION_MS => Err(ValueError::expected("a duration of at most 3650d", node)),
+        Some(ms) => Ok(Duration::from_millis(ms)),
+    }
+}
+
+fn milliseconds(mut text: &str) -> Option<u64> {
+    let mut sum = 0u64;
+    loop {
+        let (digits, rest) = split_number(text);
+        let unit = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+        let (unit, rest) = rest.split_at(unit);
+        let (_, factor) = TIME_UNITS.iter().find(|(name, _)| *name == unit)?;
+        sum = sum.checked_add(digits.parse::<u64>().ok()?.checked_mul(*factor)?)?;
+        if rest.is_empty() {
+            return Some(sum);
+        }
+        text = rest;
+    }
+}
+
+fn split_number(text: &str) -> (&str, &str) {
+    text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()))
+}
+
+/// `off`, or a duration.
+pub(super) fn duration_or_off(node: &SpannedValue) -> Result<Option<Duration>, ValueError> {
+    match &node.value {
+        Value::Text(text) if text.eq_ignore_ascii_case("off") => Ok(None),
+        Value::Text(text) if milliseconds(text).is_some() => duration(node).map(Some),
+        _ => Err(ValueError::expected("off or a duration such as 10s, 500ms or 24h", node)),
+    }
+}
+
+/// An address to listen on.
+pub(super) fn address(node: &SpannedValue) -> Result<SocketAddr, ValueError> {
+    const WHAT: &str = "an address and a port such as 0.0.0.0:8480 or [::]:8480";
+    scalar(node, WHAT)?.parse().map_err(|_| ValueError::expected(WHAT, node))
+}
+
+/// A network such as `10.0.0.0/8`, or one address.
+pub(super) fn network(node: &SpannedValue) -> Result<IpNet, ValueError> {
+    const WHAT: &str = "a network such as 10.0.0.0/8 or an address";
+    let text = scalar(node, WHAT)?;
+    text.parse::<IpNet>()
+        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
+        .map_err(|_| ValueError::expected(WHAT, node))
+}
+
+/// A list, each item read by `item`; an error names its index.
+pub(super) fn list<T>(
+    node: &SpannedValue,
+    item: impl Fn(&SpannedValue) -> Result<T, ValueError>,
+) -> Result<Vec<T>, ValueError> {
+    let Value::List(items) = &node.value else { return Err(ValueError::expected("a list", node)) };
+    items
+        .iter()
+        .enumerate()
+        .map(|(index, node)| item(node).map_err(|error| error.in_path(format!("[{index}]"))))
+        .collect()
+}
+
+/// A map with none but the `known` keys; gives the way to its values.
+pub(super) fn record<'a>(
+    node: &'a SpannedValue,
+    what: &str,
+    known: &[&str],
+) -> Result<Record<'a>, ValueError> {
+    let Value::Map(entries) = &node.value else { return Err(ValueError::expected(what, node)) };
+    match entries.iter().find(|(key, _)| !known.contains(&key.text.as_str())) {
+        None => Ok(Record { line: node.line, entries }),
+        Some((key, _)) => {
+            let suggestion = suggest::suggestion(&key.text, known.iter().copied());
+            let message = format!("unknown key{suggestion} (known are {})", known.join(", "));
+            Err(ValueError::new(message).in_path(format!(".{}", key.text)).at_line(key.line))
+        }
+    }
+}
+
+/// A map whose keys are known to be valid.
+pub(super) struct Record<'a> {
+    line: usize,
+    entries: &'a [(Key, SpannedValue)],
+}
+
+impl Record<'_> {
+    /// The value of a key, or nothing where it is absent or null.
+    pub(super) fn optional<T>(
+        &self,
+        key: &str,
+        read: impl Fn(&SpannedValue) -> Result<T, ValueError>,
+    ) -> Result<Option<T>, ValueError> {
+        let node = self.entries.iter().find(|(k, _)| k.text == key).map(|(_, node)| node);
+        node.filter(|node| node.value != Value::Null)
+            .map(|node| read(node).map_err(|error| error.in_path(format!(".{key}"))))
+            .transpose()
+    }
+
+    /// The value of a key that has to be there.
+    pub(super) fn required<T>(
+        &self,
+        key: &str,
+        read: impl Fn(&SpannedValue) -> Result<T, ValueError>,
+    ) -> Result<T, ValueError> {
+        self.optional(key, read)?
+            .ok_or_else(|| ValueError::new(format!("{key} is missing")).at_line(self.line))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::yaml::parse;
+    use super::*;
+
+    fn said<T: std::fmt::Debug>(read: Result<T, ValueError>) -> String {
+        let error = read.unwrap_err();
+        error.locate("k", &super::super::error::Source::Default).to_string()
+    }
+
+    #[test]
+    fn sizes() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("65536", 65536),
+            ("5B", 5),
+            ("2KiB", 2048),
+            ("1MiB", 1 << 20),
+            ("3kB", 3000),
+            ("1GB", 1_000_000_000),
+        ] {
+            assert_eq!(size(&SpannedValue::text(text), 0, "0"), Ok(bytes));
+        }
+        for text in ["", "MiB", "1 MiB", "1mib", "1.5MiB", "-1", "+1", "lots", "99999999999999999999GiB"] {
+            let message = format!("k: expected a size such as 1MiB or 65536, found {text:?}");
+            assert_eq!(said(size(&SpannedValue::text(text), 0, "0")), message);
+        }
+        assert_eq!(
+            said(size(&SpannedValue::text("9"), 10, "10B")),
+            "k: expected a size of at least 10B, found \"9\""
+        );
+    }
+
+    #[test]
+    fn durations() {
+        for (text, ms) in [
+            ("1ms", 1),
+            ("10s", 10_000),
+            ("2m", 120_000),
+            ("24h", 86_400_000),
+            ("1h30m", 5_400_000),
+            ("7d", 604_800_000),
+        ] {
+            assert_eq!(duration(&SpannedValue::text(text)), Ok(Duration::from_millis(ms)));
+        }
+        for text in ["", "10", "s", "10 s", "1.5s", "-1s", "10sec", "1h30", "99999999999999999999h"] {
+            let message = format!("k: expected a duration such as 10s, 500ms or 24h, found {text:?}");
+            assert_eq!(said(duration(&SpannedValue::text(text))), message);
+        }
+        assert_eq!(
+            said(duration(&SpannedValue::text("0s"))),
+            "k: expected a duration longer than 0, found \"0s\""
+        );
+        let message = "k: expected a duration of at most 3650d, found \"9999d\"";
+        assert_eq!(said(duration(&SpannedValue::text("9999d"))), message);
+        assert_eq!(duration_or_off(&SpannedValue::text("off")), Ok(None));
+        assert_eq!(duration_or_off(&SpannedValue::text("5s")), Ok(Some(Duration::from_secs(5))));
+        let message = "k: expected off or a duration such as 10s, 500ms or 24h, found \"never\"";
+        assert_eq!(said(duration_or_off(&SpannedValue::text("never"))), message);
+    }
+
+    #[test]
+    fn numbers_words_and_booleans() {
+        assert_eq!(number(&SpannedValue::text("7"), 1..=7u32), Ok(7));
+        for text in ["", "0", "8", "1e0", "0x1", "+1", "-1", "1_0", "99999999999999999999"] {
+            let message = format!("k: expected a whole number from 1 to 7, found {text:?}");
+            assert_eq!(said(number(&SpannedValue::text(text), 1..=7u32)), message);
+        }
+        let words = [("a", 1), ("b", 2), ("c", 3)];
+        assert_eq!(choice(&SpannedValue::text("B"), &words), Ok(2));
+        assert_eq!(said(choice(&SpannedValue::text("d"), &words)), "k: expected a, b or c, found \"d\"");
+        assert_eq!(boolean(&SpannedValue::text("True")), Ok(true));
+        assert_eq!(said(boolean(&SpannedValue::text("yes"))), "k: expected true or false, found \"yes\"");
+    }
+
+    #[test]
+    fn addresses_networks_and_texts() {
+        assert_eq!(address(&SpannedValue::text("[::1]:0")), Ok("[::1]:0".parse().unwrap()));
+        let message = "k: expected an address and a port such as 0.0.0.0:8480 or [::]:8480, found \":80\"";
+        assert_eq!(said(address(&SpannedValue::text(":80"))), message);
+        assert_eq!(network(&SpannedValue::text("10.0.0.0/8")), Ok("10.0.0.0/8".parse().unwrap()));
+        assert_eq!(network(&SpannedValue::text("::1")), Ok("::1/128".parse().unwrap()));
+        let message = "k: expected a network such as 10.0.0.0/8 or an address, found \"10/8\"";
+        assert_eq!(said(network(&SpannedValue::text("10/8"))), message);
+        assert_eq!(said(text(&SpannedValue::text(""))), "k: expected a text that is not empty, found \"\"");
+        assert_eq!(said(path(&SpannedValue::text(""))), "k: expected the path of a file, found \"\"");
+        assert_eq!(said(text(&parse("[a]").unwrap())), "k: expected a text, found a list");
+    }
+
+    #[test]
+    fn lists_and_records_say_which_item() {
+        let node = parse("[1, 2, x]").unwrap();
+        let message = "k[2]: expected a whole number from 1 to 9, found \"x\"";
+        assert_eq!(said(list(&node, |n| number(n, 1..=9u32))), message);
+        assert_eq!(said(list(&SpannedValue::text("x"), text)), "k: expected a list, found \"x\"");
+        let node = parse("{name: x, hots: y}").unwrap();
+        let message = "k.hots: unknown key; did you mean hosts? (known are name, hosts)";
+        assert_eq!(said(record(&node, "a site", &["name", "hosts"]).map(|_| ())), message);
+        let node = parse("{name: x, hosts: ~}").unwrap();
+        let record = record(&node, "a site", &["name", "hosts"]).map_err(|_| ()).unwrap();
+        assert_eq!(record.required("name", text), Ok("x".into()));
+        assert_eq!(record.optional("hosts", text), Ok(None));
+        assert_eq!(said(record.required("hosts", text)), "k: hosts is missing");
+    }
+}

@@ -1,0 +1,203 @@
+//! The spool's bounds, its order and its accounting.
+
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use tempfile::TempDir;
+
+use super::*;
+use crate::export::otlp::log_request::LogRequestEncoder;
+use crate::export::otlp::testing::fake_collector;
+use crate::outcome::ExporterId;
+
+struct Spooled {
+    spool: Arc<Spool>,
+    self_metrics: Arc<SelfMetrics>,
+    first: u64,
+}
+
+fn open(parent: &TempDir, max_bytes: u64) -> Spooled {
+    let self_metrics = Arc::new(SelfMetrics::default());
+    let settings = settings::Spool { directory: parent.path().join("spool"), max_bytes };
+    let (spool, first) = Spool::open(&settings, Arc::clone(&self_metrics), Arc::default()).unwrap();
+    Spooled { spool: Arc::new(spool), self_metrics, first }
+}
+
+fn request(events: usize) -> Bytes {
+    LogRequestEncoder::new(&Resource::default()).request(&fake_collector::records(events).0)
+}
+
+impl Spooled {
+    /// A batch as a worker holds it.
+    fn batch(&self, sequence: u64, events: u64) -> Batch {
+        let mut pending = PendingEvents::new(Arc::clone(&self.self_metrics), Arc::default());
+        (0..events).for_each(|_| pending.add(1));
+        pending.transition(PendingState::InFlight);
+        Batch::new(sequence, pending, Instant::now(), Payload::Request(request(events as usize)))
+    }
+
+    /// Saves one and puts it in the queue; gives whether there was room.
+    async fn put(&self, sequence: u64, events: u64) -> bool {
+        let mut batch = self.batch(sequence, events);
+        let Payload::Request(request) = &batch.payload else { panic!() };
+        let saving = self.spool.spill(&batch, request.clone());
+        batch.set_spool_file(saving.await.unwrap());
+        let saved = batch.file.is_some();
+        if saved {
+            self.spool.enqueue(batch);
+        }
+        saved
+    }
+
+    fn pending(&self, exporter: ExporterId) -> [i64; 3] {
+        [PendingState::Memory, PendingState::InFlight, PendingState::Spool]
+            .map(|state| self.self_metrics.pending(exporter, state))
+    }
+
+    fn bytes(&self) -> u64 {
+        self.self_metrics.spool.bytes.load(Ordering::Relaxed)
+    }
+
+    fn files(&self) -> Vec<std::path::PathBuf> {
+        let entries = std::fs::read_dir(self.spool.path()).unwrap().map(|it| it.unwrap().path());
+        let mut files: Vec<_> = entries.filter(|path| path.is_file()).collect();
+        files.sort();
+        files
+    }
+}
+
+#[tokio::test]
+async fn parcels_go_out_oldest_first_and_their_files_with_them() {
+    let parent = TempDir::new().unwrap();
+    let it = open(&parent, 1 << 20);
+    for sequence in [2, 1, 3] {
+        assert!(it.put(sequence, sequence).await);
+    }
+    assert_eq!(it.pending(ExporterId::Otlp), [0, 0, 6]);
+    let sizes: u64 = it.files().iter().map(|file| file.metadata().unwrap().len()).sum();
+    assert_eq!(it.bytes(), sizes);
+    for sequence in 1..=3 {
+        let batch = it.spool.dequeue(Instant::now(), Order::Oldest).unwrap();
+        let (mut batch, read) = it.spool.read(batch).await.unwrap().unwrap();
+        assert_eq!((batch.sequence, read), (sequence, request(sequence as usize)));
+        batch.pending.finalize(EventOutcome::Delivered, u64::MAX);
+        it.spool.remove(batch.file.unwrap(), batch.spool_permit).await.unwrap();
+    }
+    assert!(it.spool.dequeue(Instant::now(), Order::Oldest).is_none());
+    assert_eq!((it.bytes(), it.files().len(), it.pending(ExporterId::Otlp)), (0, 0, [0; 3]));
+}
+
+#[tokio::test]
+async fn it_takes_no_more_than_its_bytes() {
+    let parent = TempDir::new().unwrap();
+    let size = request(8).len() as u64;
+    let it = open(&parent, 2 * size + size / 2);
+    assert_eq!((it.put(1, 8).await, it.put(2, 8).await, it.put(3, 8).await), (true, true, false));
+    assert!(it.spool.is_failing());
+    assert_eq!((it.bytes(), it.files().len()), (2 * size, 2));
+    let batch = it.spool.dequeue(Instant::now(), Order::Oldest).unwrap();
+    it.spool.remove(batch.file.unwrap(), batch.spool_permit).await.unwrap();
+    assert!(it.put(4, 8).await, "there is room again");
+    assert!(!it.spool.is_failing());
+}
+
+#[tokio::test]
+async fn what_an_earlier_process_left_is_found_with_books_of_its_own() {
+    let parent = TempDir::new().unwrap();
+    let before = open(&parent, 1 << 20);
+    assert!(before.put(8, 3).await && before.put(9, 4).await);
+    let size = before.bytes();
+    std::fs::write(before.spool.path().join("notes"), "").unwrap();
+    std::fs::write(before.spool.path().join("00000000000000000010-5.binpb"), "torn").unwrap();
+    drop(before);
+
+    let it = open(&parent, 1);
+    assert_eq!((it.first, it.self_metrics.spool.recovered(), it.bytes()), (10, 12, size));
+    assert_eq!(it.pending(ExporterId::OtlpRecovered), [0, 0, 7]);
+    assert_eq!(it.self_metrics.events(ExporterId::OtlpRecovered, EventOutcome::DroppedSpoolDamaged), 5);
+    assert_eq!(
+        QuarantineReason::ALL.iter().map(|it_| it.self_metrics.spool.quarantined_files(*it_)).sum::<u64>(),
+        2
+    );
+    let mut batch = it.spool.dequeue(Instant::now(), Order::Oldest).unwrap();
+    assert_eq!((batch.sequence, it.pending(ExporterId::OtlpRecovered)), (8, [0, 3, 4]));
+    batch.pending.finalize(EventOutcome::Delivered, u64::MAX);
+    assert_eq!(it.self_metrics.events(ExporterId::OtlpRecovered, EventOutcome::Delivered), 3);
+}
+
+#[tokio::test]
+async fn a_file_that_vanished_or_was_damaged_is_a_counted_loss() {
+    let parent = TempDir::new().unwrap();
+    let it = open(&parent, 1 << 20);
+    for sequence in 1..=3 {
+        assert!(it.put(sequence, 2).await);
+    }
+    let files = it.files();
+    std::fs::remove_file(&files[0]).unwrap();
+    std::fs::write(&files[1], request(3)).unwrap();
+    for _ in 0..2 {
+        let batch = it.spool.dequeue(Instant::now(), Order::Oldest).unwrap();
+        assert!(it.spool.read(batch).await.unwrap().is_none());
+    }
+    assert_eq!(it.self_metrics.events(ExporterId::Otlp, EventOutcome::DroppedSpoolDamaged), 4);
+    assert_eq!(it.self_metrics.spool.quarantined_files(QuarantineReason::Corrupt), 1);
+    assert_eq!((it.pending(ExporterId::Otlp), it.bytes()), ([0, 0, 2], files[2].metadata().unwrap().len()));
+}
+
+#[tokio::test]
+async fn what_cannot_be_removed_is_tried_again() {
+    let parent = TempDir::new().unwrap();
+    let it = open(&parent, 1 << 20);
+    assert!(it.put(1, 2).await);
+    let (file, size) = (&it.files()[0], it.bytes());
+    // Not even root can remove a directory as a file.
+    std::fs::remove_file(file).unwrap();
+    std::fs::create_dir(file).unwrap();
+    let batch = it.spool.dequeue(Instant::now(), Order::Oldest).unwrap();
+    it.spool.remove(batch.file.unwrap(), batch.spool_permit).await.unwrap();
+    assert_eq!((it.self_metrics.spool.errors(SpoolOperation::Remove), it.bytes()), (1, size));
+    it.spool.retry_pending_deletes().await;
+    assert_eq!(it.self_metrics.spool.errors(SpoolOperation::Remove), 2);
+    std::fs::remove_dir(file).unwrap();
+    it.spool.retry_pending_deletes().await;
+    assert_eq!((it.self_metrics.spool.errors(SpoolOperation::Remove), it.bytes()), (2, 0));
+}
+
+#[tokio::test]
+async fn a_disk_that_refuses_costs_no_room() {
+    let parent = TempDir::new().unwrap();
+    let it = open(&parent, 1 << 20);
+    let place = it.spool.path().join("00000000000000000001-2.binpb");
+    std::fs::create_dir(&place).unwrap();
+    assert!(!it.put(1, 2).await);
+    assert_eq!(
+        (it.self_metrics.spool.errors(SpoolOperation::Write), it.bytes(), it.spool.is_failing()),
+        (1, 0, true)
+    );
+    std::fs::remove_dir(&place).unwrap();
+    assert!(it.put(1, 2).await);
+    assert!(!it.spool.is_failing());
+}
+
+#[tokio::test]
+async fn a_disk_that_removes_nothing_is_not_asked_about_every_file_each_time() {
+    let parent = TempDir::new().unwrap();
+    let it = open(&parent, 1 << 20);
+    for sequence in 1..=20 {
+        assert!(it.put(sequence, 2).await);
+        let file = it.files().remove(0);
+        std::fs::remove_file(&file).unwrap();
+        std::fs::create_dir(&file).unwrap();
+        let batch = it.spool.dequeue(Instant::now(), Order::Oldest).unwrap();
+        it.spool.remove(batch.file.unwrap(), batch.spool_permit).await.unwrap();
+    }
+    assert_eq!(it.self_metrics.spool.errors(SpoolOperation::Remove), 20);
+    it.spool.retry_pending_deletes().await;
+    assert_eq!(it.self_metrics.spool.errors(SpoolOperation::Remove), 21);
+    // One that cannot be removed keeps no other: in the end only that one is left.
+    let mut stuck: Vec<_> =
+        std::fs::read_dir(it.spool.path()).unwrap().map(|it| it.unwrap().path()).collect();
+    stuck.drain(1..).for_each(|path| std::fs::remove_dir(path).unwrap());
+    for _ in 0..20 {
+        it.spool.retry_pending_deletes().await;
+    }
+    assert_eq!(it.bytes(), request(2).len() as u64);
+}

@@ -1,0 +1,3 @@
+//! Support for the tests of the OTLP export.
+
+pub(super) mod fake_collector;

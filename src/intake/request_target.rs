@@ -1,0 +1,110 @@
+//! What the URL of an upload says: the site it names, the disposition it supplies, the attributes it
+//! adds.
+
+use std::borrow::Cow;
+
+use http::Uri;
+
+use crate::config::settings::Privacy;
+use crate::normalize;
+use crate::report::Disposition;
+
+/// Every path of intake but `/report/{site}`: the canonical one, and those under which older
+/// collectors' endpoints are configured in headers all over the world.
+const PATHS: [&str; 7] =
+    ["/report", "/", "/csp", "/csp/report-only", "/reporting-api/csp", "/nel", "/nel/report-only"];
+
+/// The path under which a site is named.
+const SITE_PREFIX: &str = "/report/";
+
+/// Whether intake serves the path.
+pub(super) fn is_endpoint(path: &str) -> bool {
+    let names_site = |site: &str| !site.is_empty() && !site.contains('/');
+    PATHS.contains(&path) || path.strip_prefix(SITE_PREFIX).is_some_and(names_site)
+}
+
+/// An upload's URL, read.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct RequestTarget<'u> {
+    pub(super) path: &'u str,
+    /// The last segment of `/report/{site}`.
+    pub(super) site: Option<&'u str>,
+    pub(super) disposition: Option<Disposition>,
+    /// Attributes out of the query, by the names that the settings list.
+    pub(super) query: Vec<(&'u str, Cow<'u, str>)>,
+}
+
+impl<'u> RequestTarget<'u> {
+    /// Reads a URL. `attributes`: `intake.query_attributes`.
+    pub(super) fn parse(uri: &'u Uri, attributes: &'u [String], privacy: Privacy) -> RequestTarget<'u> {
+        let path = uri.path();
+        let mut target = RequestTarget {
+            path,
+            site: path.strip_prefix(SITE_PREFIX),
+            disposition: None,
+            query: Vec::new(),
+        };
+        if path.ends_with("/report-only") && target.site.is_none() {
+            target.disposition = Some(Disposition::Report);
+        }
+        for (name, value) in form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
+            if name == "disposition" {
+                target.disposition = known(Disposition::parse(Some(&value))).or(target.disposition);
+            }
+            let asked_for = attributes.iter().find(|attribute| **attribute == name);
+            if let Some(attribute) = asked_for
+                && target.query.iter().all(|(earlier, _)| earlier != attribute)
+            {
+                target.query.push((attribute, normalize::attribute(value, privacy)));
+            }
+        }
+        target
+    }
+}
+
+fn known(disposition: Disposition) -> Option<Disposition> {
+    (disposition != Disposition::Unknown).then_some(disposition)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse<'u>(uri: &'u Uri, attributes: &'u [String]) -> RequestTarget<'u> {
+        RequestTarget::parse(uri, attributes, crate::config::defaults().privacy)
+    }
+
+    #[test]
+    fn paths_are_known_or_not() {
+        for path in PATHS.into_iter().chain(["/report/shop", "/report/report-only"]) {
+            assert!(is_endpoint(path), "{path}");
+        }
+        for path in ["", "/report/", "/report/a/b", "/csp/", "/CSP", "/metrics", "//report", "*"] {
+            assert!(!is_endpoint(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn path_and_query_supply_the_disposition() {
+        for (uri, disposition) in [
+            ("/report", None),
+            ("/csp/report-only", Some(Disposition::Report)),
+            ("/nel/report-only", Some(Disposition::Report)),
+            ("/report?disposition=report", Some(Disposition::Report)),
+            ("/csp/report-only?disposition=enforce", Some(Disposition::Enforce)),
+            ("/report?disposition=whatever", None),
+            ("/report/report-only", None),
+        ] {
+            assert_eq!(parse(&Uri::from_static(uri), &[]).disposition, disposition, "{uri}");
+        }
+    }
+
+    #[test]
+    fn only_named_parameters_become_attributes() {
+        let attributes = ["release".to_owned()];
+        let uri = Uri::from_static("/report/shop?release=v1%2E2&secret=1&release=v9");
+        let target = parse(&uri, &attributes);
+        assert_eq!(target.query, vec![("release", Cow::Borrowed("v1.2"))]);
+        assert_eq!(target.site, Some("shop"));
+    }
+}

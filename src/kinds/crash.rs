@@ -1,0 +1,125 @@
+//! `crash`: a page's process died, or the browser killed it. What the user saw was a dead tab.
+
+use smallvec::smallvec;
+
+use crate::json::{Object, Value};
+use crate::kinds::{AttributeSink, FieldType, ReportKind, field, page_of};
+use crate::metric::{Family, LabelValues, MetricType, Observation};
+use crate::report::{Attribute, Classification, Evaluation, Noise, Report, Severity};
+
+/// `lookout_crashes_total`
+pub static CRASHES: Family = Family {
+    name: "lookout_crashes_total",
+    help: "Crashes of pages.",
+    metric_type: MetricType::Counter,
+    labels: &["site", "reason", "visibility"],
+    weight: 1,
+};
+
+/// A plain crash gives no reason.
+static REASONS: LabelValues = LabelValues(&["oom", "unresponsive"]);
+static VISIBILITIES: LabelValues = LabelValues(&["visible", "hidden"]);
+
+/// The kind. The specification itself spells the members in snake case.
+pub static KIND: ReportKind = ReportKind {
+    name: "crash",
+    event_name: "browser.report.crash",
+    aliases: &[],
+    specification: "https://wicg.github.io/crash-reporting/",
+    disposition: None,
+    fields: &[
+        field("reason", &[], FieldType::Token, "crash.reason"),
+        field("stack", &[], FieldType::Stack, "exception.stacktrace"),
+        field("is_top_level", &[], FieldType::Bool, "crash.is_top_level"),
+        field("visibility_state", &[], FieldType::Token, "crash.visibility_state"),
+        field("crash_report_api", &[], FieldType::Any, "crash.crash_report_api"),
+    ],
+    upgrade,
+    evaluate,
+    summary,
+    attributes,
+    families: &[&CRASHES],
+};
+
+/// Chromium sends an empty `crash_report_api` where the page set nothing.
+fn upgrade(body: &mut Object<'_>) {
+    const CRASH_REPORT_API: &str = "crash_report_api";
+    if matches!(body.get(CRASH_REPORT_API), Some(Value::Object(own)) if own.0.is_empty()) {
+        body.remove(CRASH_REPORT_API);
+    }
+}
+
+fn evaluate<'r>(report: &'r Report<'_>, class: &Classification<'_>) -> Evaluation<'r> {
+    let reason = REASONS.label(report.body.get_str("reason"));
+    let visibility = VISIBILITIES.label(report.body.get_str("visibility_state"));
+    Evaluation {
+        severity: if class.noise == Noise::None { Severity::Error } else { Severity::Info },
+        observations: smallvec![Observation::increment(&CRASHES, [reason, visibility])],
+    }
+}
+
+/// `visible page crashed, out of memory: https://shop.example/`
+fn summary(report: &Report<'_>) -> String {
+    let body = &report.body;
+    let visibility = body.get_str("visibility_state").map(|state| format!("{state} ")).unwrap_or_default();
+    let what = if body.get("is_top_level") == Some(&Value::Bool(false)) { "frame" } else { "page" };
+    let how = match body.get_str("reason") {
+        None => "crashed".to_owned(),
+        Some("oom") => "crashed, out of memory".to_owned(),
+        Some("unresponsive") => "was killed, unresponsive".to_owned(),
+        Some(other) => format!("crashed, {other}"),
+    };
+    format!("{visibility}{what} {how}: {}", page_of(report))
+}
+
+fn attributes(report: &Report<'_>, emit: AttributeSink<'_>) {
+    if let Some(reason) = report.body.get_str("reason") {
+        emit("error.type", Attribute::Text(reason));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::kinds::testing::{DEFAULT, TestContext, captured, envelope, process, process_in};
+    use crate::report::Noise;
+
+    #[test]
+    fn a_plain_crash_has_no_reason() {
+        let processed = &captured("chromium/643-crash-sigsegv-POST-crash")[0];
+        assert_eq!((processed.kind, processed.severity), ("crash", "ERROR"));
+        assert_eq!(processed.counted, ["lookout_crashes_total{reason=\"none\",visibility=\"visible\"} 1"]);
+        assert_eq!(
+            processed.summary,
+            "visible page crashed: https://crash1.site.test/p/crash-sigsegv/index.html"
+        );
+        assert_eq!(processed.attribute("error.type"), None);
+        assert_eq!(processed.attribute("crash.crash_report_api"), None);
+        assert_eq!(processed.attribute("crash.is_top_level"), Some("true"));
+    }
+
+    #[test]
+    fn out_of_memory_is_said_so() {
+        let processed = &captured("chromium/647-crash-oom-POST-crash")[0];
+        assert_eq!(processed.counted, ["lookout_crashes_total{reason=\"oom\",visibility=\"visible\"} 1"]);
+        assert!(processed.summary.starts_with("visible page crashed, out of memory: https://"));
+        assert_eq!(processed.attribute("error.type"), Some("oom"));
+        assert_eq!(processed.attribute("crash.reason"), Some("oom"));
+    }
+
+    #[test]
+    fn an_unresponsive_frame_has_a_stack() {
+        let body = r#"{"reason":"unresponsive","stack":"\n    at spin (https://shop.example/a.js?k=1:3:5)",
+            "is_top_level":false,"visibility_state":"hidden","crash_report_api":{"cart":"3"}}"#;
+        let processed = process(&envelope("crash", body));
+        assert_eq!(processed.summary, "hidden frame was killed, unresponsive: https://shop.example/cart");
+        assert_eq!(
+            processed.counted,
+            ["lookout_crashes_total{reason=\"unresponsive\",visibility=\"hidden\"} 1"]
+        );
+        let stack = processed.attribute("exception.stacktrace").unwrap();
+        assert!(stack.contains("at spin (https://shop.example/a.js") && !stack.contains("k=1"), "{stack}");
+        assert_eq!(processed.attribute("crash.crash_report_api"), Some(r#"{"cart":"3"}"#));
+        let noise = TestContext { noise: Noise::Bot, ..DEFAULT };
+        assert_eq!(process_in(&envelope("crash", body), &noise).severity, "INFO");
+    }
+}

@@ -1,0 +1,89 @@
+//! `csp-hash`: which scripts a page really loads. A policy asks for it with `'report-sha256'` and its
+//! siblings, usually to draw up an integrity or hash list; nothing was blocked and nothing is wrong.
+
+use smallvec::smallvec;
+
+use crate::kinds::support::label_values;
+use crate::kinds::{FieldType, ReportKind, field, no_more_attributes, nothing_to_upgrade, page_of};
+use crate::metric::{Family, MetricType, Observation};
+use crate::report::{Classification, Evaluation, Report, Severity};
+
+/// `lookout_csp_hashes_total`
+pub static HASHES: Family = Family {
+    name: "lookout_csp_hashes_total",
+    help: "Script hashes that policies asked for.",
+    metric_type: MetricType::Counter,
+    labels: &["site", "destination"],
+    weight: 1,
+};
+
+/// The kind. The specification's example spells the members in snake case, engines in camel case.
+pub static KIND: ReportKind = ReportKind {
+    name: "csp-hash",
+    event_name: "browser.report.csp_hash",
+    aliases: &[],
+    specification: "https://w3c.github.io/webappsec-csp/#report-hash",
+    disposition: None,
+    fields: &[
+        field("documentURL", &["document_url"], FieldType::PageUrl, "csp_hash.document_url"),
+        field("subresourceURL", &["subresource_url"], FieldType::Url, "csp_hash.subresource_url"),
+        field("hash", &[], FieldType::Token, "csp_hash.hash"),
+        field("type", &[], FieldType::Token, "csp_hash.type"),
+        field("destination", &[], FieldType::Token, "csp_hash.destination"),
+    ],
+    upgrade: nothing_to_upgrade,
+    evaluate,
+    summary,
+    attributes: no_more_attributes,
+    families: &[&HASHES],
+};
+
+fn evaluate<'r>(report: &'r Report<'_>, _: &Classification<'_>) -> Evaluation<'r> {
+    let destination = label_values::DESTINATIONS.label(report.body.get_str("destination"));
+    Evaluation {
+        severity: Severity::Info,
+        observations: smallvec![Observation::increment(&HASHES, [destination])],
+    }
+}
+
+/// Engines leave the hash empty for what another origin sent without CORS.
+fn summary(report: &Report<'_>) -> String {
+    let body = &report.body;
+    let what = body.get_str("destination").unwrap_or("resource");
+    let url = body.get_str("subresourceURL").unwrap_or("of unnamed origin");
+    let hash = body.get_str("hash").unwrap_or("not told");
+    format!("hash of {what} {url} on {} is {hash}", page_of(report))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::kinds::testing::{captured, envelope, process};
+
+    #[test]
+    fn camel_and_snake_case_are_the_same() {
+        let camel = r#"{"documentURL":"https://shop.example/cart",
+            "subresourceURL":"https://shop.example/m.js?v=1",
+            "hash":"sha256-AAAA","type":"subresource","destination":"script"}"#;
+        let snake = camel.replace("documentURL", "document_url").replace("subresourceURL", "subresource_url");
+        for body in [camel, &snake] {
+            let processed = process(&envelope("csp-hash", body));
+            assert_eq!((processed.kind, processed.severity), ("csp-hash", "INFO"));
+            assert_eq!(processed.counted, ["lookout_csp_hashes_total{destination=\"script\"} 1"]);
+            assert_eq!(
+                processed.summary,
+                "hash of script https://shop.example/m.js on https://shop.example/cart is sha256-AAAA"
+            );
+            assert_eq!(processed.attribute("csp_hash.subresource_url"), Some("https://shop.example/m.js"));
+            assert_eq!(processed.attribute("csp_hash.hash"), Some("sha256-AAAA"));
+            assert_eq!(processed.body["documentURL"], "https://shop.example/cart");
+        }
+    }
+
+    #[test]
+    fn a_hash_may_be_kept_back() {
+        let all = captured("chromium/500-csp-hash-sha256-to-POST-csp-hash-x3");
+        assert_eq!(all.len(), 3);
+        assert!(all.iter().any(|processed| processed.summary.ends_with("is not told")));
+        assert!(all.iter().any(|processed| processed.attribute("csp_hash.hash").is_none()));
+    }
+}

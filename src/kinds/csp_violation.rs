@@ -1,0 +1,199 @@
+//! `csp-violation`: something that a Content Security Policy forbids was tried.
+//!
+//! Three shapes arrive here as one: the Reporting API's body, WebKit's bare object, and the
+//! deprecated `csp-report` with hyphenated keys (or, from script shims, camelCase event keys).
+
+use std::borrow::Cow;
+
+use smallvec::smallvec;
+
+use crate::json::{Object, Value};
+use crate::kinds::support::label_values;
+use crate::kinds::{FieldType, ReportKind, field, no_more_attributes};
+use crate::metric::{Family, Label, MetricType, Observation};
+use crate::report::{Classification, Evaluation, Report};
+
+/// `lookout_csp_violations_total`
+pub static VIOLATIONS: Family = Family {
+    name: "lookout_csp_violations_total",
+    help: "Content Security Policy violations.",
+    metric_type: MetricType::Counter,
+    labels: &["site", "disposition", "directive", "blocked", "noise"],
+    weight: 12,
+};
+
+/// The kind.
+pub static KIND: ReportKind = ReportKind {
+    name: "csp-violation",
+    event_name: "browser.report.csp_violation",
+    aliases: &["csp"],
+    specification: "https://w3c.github.io/webappsec-csp/#reporting",
+    disposition: Some("disposition"),
+    fields: &[
+        field("documentURL", &["document-uri", "documentURI"], FieldType::PageUrl, "csp.document_url"),
+        field("referrer", &[], FieldType::PageUrl, "csp.referrer"),
+        field("blockedURL", &["blocked-uri", "blockedURI", "blocked"], FieldType::Url, "csp.blocked_url"),
+        field(
+            "effectiveDirective",
+            &["effective-directive", "directive"],
+            FieldType::Token,
+            "csp.effective_directive",
+        ),
+        field("originalPolicy", &["original-policy", "policy"], FieldType::Policy, "csp.original_policy"),
+        field("sourceFile", &["source-file"], FieldType::Url, "code.file.path"),
+        field("sample", &["script-sample"], FieldType::Sample, "csp.sample"),
+        field("disposition", &[], FieldType::Token, "csp.disposition"),
+        field("statusCode", &["status-code"], FieldType::NonZeroInt, "http.response.status_code"),
+        field("lineNumber", &["line-number"], FieldType::NonZeroInt, "code.line.number"),
+        field("columnNumber", &["column-number"], FieldType::NonZeroInt, "code.column.number"),
+        field("urlHash", &["url-hash"], FieldType::Token, "csp.url_hash"),
+        field("evalHash", &["eval-hash"], FieldType::Token, "csp.eval_hash"),
+    ],
+    upgrade,
+    evaluate,
+    summary,
+    attributes: no_more_attributes,
+    families: &[&VIOLATIONS],
+};
+
+/// `violated-directive` stands in where there is no effective directive. Before CSP3 it carried the
+/// directive with its source list, so only its first token counts.
+fn upgrade(body: &mut Object<'_>) {
+    const EFFECTIVE: [&str; 3] = ["effectiveDirective", "effective-directive", "directive"];
+    const VIOLATED: [&str; 2] = ["violated-directive", "violatedDirective"];
+    let violated = VIOLATED.into_iter().fold(None, |found, name| body.remove(name).or(found));
+    if EFFECTIVE.iter().all(|name| body.get_str(name).is_none())
+        && let Some(violated) = violated
+    {
+        EFFECTIVE.iter().for_each(|name| drop(body.remove(name)));
+        body.0.push((Cow::Borrowed("effectiveDirective"), violated));
+    }
+    for (name, value) in &mut body.0 {
+        if EFFECTIVE.contains(&&**name)
+            && let Value::String(text) = value
+        {
+            first_token(text);
+        }
+    }
+}
+
+fn first_token(text: &mut Cow<'_, str>) {
+    let token = text.split_ascii_whitespace().next().unwrap_or_default();
+    if token.len() != text.len() || token.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        *text = Cow::Owned(token.to_ascii_lowercase());
+    }
+}
+
+fn evaluate<'r>(report: &'r Report<'_>, class: &Classification<'_>) -> Evaluation<'r> {
+    let body = &report.body;
+    let disposition = report.disposition();
+    let directive = label_values::CSP_DIRECTIVES.label(body.get_str("effectiveDirective"));
+    let labels = [
+        disposition.label(),
+        directive,
+        blocked_label(body.get_str("blockedURL")),
+        Label::bounded(class.noise.as_str()),
+    ];
+    Evaluation {
+        severity: crate::kinds::support::policy::severity(disposition, class.noise),
+        observations: smallvec![Observation::increment(&VIOLATIONS, labels)],
+    }
+}
+
+/// `enforced script-src-elem blocked https://evil.example/x.js on https://shop.example/cart`
+fn summary(report: &Report<'_>) -> String {
+    let directive = report.body.get_str("effectiveDirective").unwrap_or("policy");
+    let blocked = report.body.get_str("blockedURL").unwrap_or("something unnamed");
+    crate::kinds::support::policy::summary_line(report, report.disposition(), directive, blocked)
+}
+
+/// The label `blocked`: a keyword, or the origin under the series budget.
+pub(super) fn blocked_label(url: Option<&str>) -> Label<'_> {
+    const BLOCKED_KEYWORDS: [&str; 8] =
+        ["inline", "eval", "wasm-eval", "trusted-types-policy", "trusted-types-sink", "self", "data", "blob"];
+    let Some(url) = url else { return Label::bounded("none") };
+    if let Some(keyword) = BLOCKED_KEYWORDS.iter().find(|keyword| **keyword == url) {
+        return Label::bounded(keyword);
+    }
+    let (scheme, rest) = url.split_once(':').unwrap_or((url, ""));
+    match scheme {
+        "http" | "https" | "ws" | "wss" => {
+            origin(url, rest).map_or(Label::bounded("other-scheme"), Label::unbounded)
+        }
+        "data" => Label::bounded("data"),
+        "blob" => Label::bounded("blob"),
+        _ if label_values::is_extension_scheme(scheme) => Label::bounded("extension"),
+        _ => Label::bounded("other-scheme"),
+    }
+}
+
+/// `scheme://host[:port]` of a normalized URL: a prefix of it, so nothing is copied.
+fn origin<'u>(url: &'u str, after_scheme: &str) -> Option<&'u str> {
+    let authority = after_scheme.strip_prefix("//")?;
+    let end = authority.find('/').unwrap_or(authority.len());
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
+    let valid = end > 0 && end <= MAX_HOST && authority[..end].bytes().all(plain);
+    valid.then(|| &url[..url.len() - authority.len() + end])
+}
+
+/// The longest authority that DNS allows, with a port.
+const MAX_HOST: usize = 253 + ":65535".len();
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kinds::testing::{envelope, process};
+
+    #[test]
+    fn blocked_is_a_keyword_or_an_origin() {
+        for (url, label) in [
+            (None, "none"),
+            (Some("inline"), "inline"),
+            (Some("data"), "data"),
+            (Some("blob:https://a.example"), "blob"),
+            (Some("moz-extension"), "extension"),
+            (Some("chrome-extension://abc/x.js"), "extension"),
+            (Some("about"), "other-scheme"),
+            (Some("null"), "other-scheme"),
+            (Some("https://evil.example/x.js"), "https://evil.example"),
+            (Some("wss://live.example:8443/socket"), "wss://live.example:8443"),
+            (Some("https://[2001:db8::1]:8443"), "https://[2001:db8::1]:8443"),
+            (Some("https:///x"), "other-scheme"),
+            (Some("https://ev\"il/x"), "other-scheme"),
+        ] {
+            assert_eq!(blocked_label(url).as_str(), label, "{url:?}");
+        }
+    }
+
+    #[test]
+    fn only_origins_are_subject_to_the_budget() {
+        assert!(blocked_label(Some("https://evil.example/")).is_unbounded());
+        assert!(!blocked_label(Some("gopher://evil.example/")).is_unbounded());
+    }
+
+    #[test]
+    fn the_draft_of_2017_is_the_same_kind() {
+        let body = r#"{"blocked":"https://evil.example/x.js?k=1","directive":"script-src",
+            "policy":"script-src 'self'",
+            "disposition":"enforce"}"#;
+        let processed = process(&envelope("csp", body));
+        assert_eq!((processed.kind, processed.severity), ("csp-violation", "ERROR"));
+        assert_eq!(
+            processed.summary,
+            "enforced script-src blocked https://evil.example/x.js on https://shop.example/cart"
+        );
+        assert_eq!(processed.body["originalPolicy"], "script-src 'self'");
+        assert_eq!(processed.attribute("browser.report.type"), Some("csp"));
+    }
+
+    #[test]
+    fn the_violated_directive_stands_in() {
+        let mut body = Object(vec![
+            ("violated-directive".into(), Value::String("Script-Src 'self' https://x.example".into())),
+            ("effective-directive".into(), Value::String("".into())),
+        ]);
+        upgrade(&mut body);
+        assert_eq!(body.get_str("effectiveDirective"), Some("script-src"));
+        assert_eq!(body.0.len(), 1);
+    }
+}

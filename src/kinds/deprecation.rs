@@ -1,0 +1,152 @@
+//! `deprecation`: a page uses something that browsers will take away. Nothing is broken yet.
+
+use std::borrow::Cow;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use smallvec::smallvec;
+
+use crate::json::{Object, Value};
+use crate::kinds::{FieldType, ReportKind, field, no_more_attributes, page_of, source_suffix};
+use crate::metric::{Family, Label, MetricType, OTHER, Observation};
+use crate::report::{Classification, Evaluation, Report, Severity};
+
+/// `lookout_deprecations_total`
+pub static DEPRECATIONS: Family = Family {
+    name: "lookout_deprecations_total",
+    help: "Uses of deprecated features.",
+    metric_type: MetricType::Counter,
+    labels: &["site", "id"],
+    weight: 2,
+};
+
+/// The kind. `anticipatedRemoval` is milliseconds since 1970 in Chromium, a date in the specification
+/// and in WebKit, and absent in Firefox.
+pub static KIND: ReportKind = ReportKind {
+    name: "deprecation",
+    event_name: "browser.report.deprecation",
+    aliases: &[],
+    specification: "https://wicg.github.io/deprecation-reporting/",
+    disposition: None,
+    fields: &[
+        field("id", &[], FieldType::Token, "deprecation.id"),
+        field("anticipatedRemoval", &[], FieldType::Token, "deprecation.anticipated_removal"),
+        field("message", &[], FieldType::Message, "deprecation.message"),
+        field("sourceFile", &[], FieldType::Url, "code.file.path"),
+        field("lineNumber", &[], FieldType::NonZeroInt, "code.line.number"),
+        field("columnNumber", &[], FieldType::NonZeroInt, "code.column.number"),
+    ],
+    upgrade,
+    evaluate,
+    summary,
+    attributes: no_more_attributes,
+    families: &[&DEPRECATIONS],
+};
+
+/// Whatever says when the feature goes becomes RFC 3339 text. What cannot be read stays as it is.
+fn upgrade(body: &mut Object<'_>) {
+    const FIELD: &str = "anticipatedRemoval";
+    let Some(removal) = body.remove(FIELD) else { return };
+    let removal = match parse_removal_date(&removal) {
+        Some(moment) => Value::String(Cow::Owned(moment.to_string())),
+        // 0 is the same unknown as null, and so is a number that is no moment.
+        None if removal.as_f64().is_some() => return,
+        None => removal,
+    };
+    body.0.push((Cow::Borrowed(FIELD), removal));
+}
+
+fn parse_removal_date(removal: &Value<'_>) -> Option<Timestamp> {
+    if let Some(milliseconds) = removal.as_f64() {
+        // The cast saturates, and what is out of range is no moment.
+        return Timestamp::from_millisecond(milliseconds as i64).ok().filter(|_| milliseconds > 0.0);
+    }
+    let text = removal.as_str()?;
+    let midnight = |date: Date| Some(date.to_zoned(TimeZone::UTC).ok()?.timestamp());
+    text.parse().ok().or_else(|| midnight(text.parse().ok()?))
+}
+
+/// The label `id`: open, since each release of a browser knows others, but never anything that is not
+/// shaped like an identifier.
+pub(super) fn id<'r>(report: &'r Report<'_>) -> Label<'r> {
+    let Some(id) = report.body.get_str("id") else { return Label::bounded("none") };
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    if id.len() <= 100 && id.bytes().all(plain) { Label::unbounded(id) } else { OTHER }
+}
+
+fn evaluate<'r>(report: &'r Report<'_>, _: &Classification<'_>) -> Evaluation<'r> {
+    Evaluation {
+        severity: Severity::Info,
+        observations: smallvec![Observation::increment(&DEPRECATIONS, [id(report)])],
+    }
+}
+
+/// `deprecated UnloadHandler used on https://shop.example/ at …/i.js:12, to be removed 2026-01-01T00:00:00Z`
+fn summary(report: &Report<'_>) -> String {
+    let id = report.body.get_str("id").unwrap_or("feature of unnamed id");
+    let mut line = format!("deprecated {id} used on {}{}", page_of(report), source_suffix(report));
+    if let Some(removal) = report.body.get_str("anticipatedRemoval") {
+        line += &format!(", to be removed {removal}");
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::kinds::testing::{captured, envelope, process};
+
+    #[test]
+    fn each_engines_date_is_rfc_3339() {
+        let removal = |value: &str| {
+            let processed =
+                process(&envelope("deprecation", &format!(r#"{{"id":"x","anticipatedRemoval":{value}}}"#)));
+            processed.attribute("deprecation.anticipated_removal").map(str::to_owned)
+        };
+        for value in [
+            "1767225600000",
+            "1767225600000.0",
+            "\"1767225600000\"",
+            "\"2026-01-01\"",
+            "\"2026-01-01T00:00:00.000Z\"",
+            "\"2026-01-01T01:00:00+01:00\"",
+        ] {
+            assert_eq!(removal(value).as_deref(), Some("2026-01-01T00:00:00Z"), "{value}");
+        }
+        for unknown in ["null", "0", "\"\"", "-1", "1e300"] {
+            assert_eq!(removal(unknown), None, "{unknown}");
+        }
+        assert_eq!(removal("\"soon\"").as_deref(), Some("soon"));
+    }
+
+    #[test]
+    fn captures_of_two_engines_are_told() {
+        let chromium = &captured("chromium/522-deprecation-frame-POST-deprecation")[0];
+        assert_eq!((chromium.kind, chromium.severity), ("deprecation", "INFO"));
+        assert_eq!(chromium.counted, ["lookout_deprecations_total{id=\"CrossOriginWindowAlert\"} 1"]);
+        assert_eq!(
+            chromium.summary,
+            "deprecated CrossOriginWindowAlert used on https://frames.test/p/deprecation-frame/child.html \
+             at https://frames.test/p/deprecation-frame/child.html:1"
+        );
+        let firefox = captured("firefox/625-ff-deprecation-POST-deprecation-x17");
+        assert_eq!(firefox.len(), 17);
+        assert!(
+            firefox
+                .iter()
+                .any(|processed| processed.attribute("deprecation.id") == Some("ElementSetCapture"))
+        );
+    }
+
+    #[test]
+    fn only_an_identifier_is_a_label() {
+        for (id, label) in
+            [("\"Fledge\"", "Fledge"), ("\"a b\"", "other"), ("null", "none"), ("\"{}\"", "other")]
+        {
+            let processed = process(&envelope("deprecation", &format!("{{\"id\":{id}}}")));
+            assert_eq!(processed.counted, [format!("lookout_deprecations_total{{id=\"{label}\"}} 1")]);
+        }
+        let long = format!("{{\"id\":\"{}\"}}", "a".repeat(101));
+        assert!(process(&envelope("deprecation", &long)).counted[0].contains("id=\"other\""));
+    }
+}

@@ -1,0 +1,125 @@
+//! `expect-ct`: a server's certificate came without the proofs of Certificate Transparency that its
+//! site had promised (RFC 9163). Chrome 61 to 106 sent these.
+
+use smallvec::{SmallVec, smallvec};
+
+use crate::json::Value;
+use crate::kinds::support::certificate;
+use crate::kinds::{FieldSpec, FieldType, ReportKind, field};
+use crate::metric::{Family, MetricType, Observation};
+use crate::report::{Classification, Evaluation, Noise, Report, Severity};
+
+/// `lookout_expect_ct_violations_total`
+pub static VIOLATIONS: Family = Family {
+    name: "lookout_expect_ct_violations_total",
+    help: "Expect-CT violations.",
+    metric_type: MetricType::Counter,
+    labels: &["site", "disposition"],
+    weight: 1,
+};
+
+/// The kind. Chrome sent no `failure-mode`, so the endpoint's URL may say what it is.
+pub static KIND: ReportKind = ReportKind {
+    name: "expect-ct",
+    event_name: "browser.report.expect_ct",
+    aliases: &[],
+    specification: "https://www.rfc-editor.org/rfc/rfc9163#section-3",
+    disposition: Some("failure-mode"),
+    fields: &[
+        field("date-time", &[], FieldType::Token, "expect_ct.date_time"),
+        field("hostname", &[], FieldType::Token, "server.address"),
+        field("port", &[], FieldType::NonZeroInt, "server.port"),
+        field("scheme", &[], FieldType::Token, "url.scheme"),
+        field("effective-expiration-date", &[], FieldType::Token, "expect_ct.effective_expiration_date"),
+        field("scts", &[], FieldType::Any, "expect_ct.scts"),
+        field("failure-mode", &[], FieldType::Token, "expect_ct.failure_mode"),
+        field("test-report", &[], FieldType::Bool, "expect_ct.test_report"),
+        FieldSpec { name: certificate::FIELD, aliases: &[], field_type: FieldType::Any, attribute: None },
+    ],
+    upgrade: certificate::upgrade,
+    evaluate,
+    summary,
+    attributes: certificate::attributes,
+    families: &[&VIOLATIONS],
+};
+
+/// A test report tries out the way to us. It counts as a report but not as a violation.
+fn is_test(report: &Report<'_>) -> bool {
+    report.body.get("test-report") == Some(&Value::Bool(true))
+}
+
+fn evaluate<'r>(report: &'r Report<'_>, class: &Classification<'_>) -> Evaluation<'r> {
+    if is_test(report) {
+        return Evaluation { severity: Severity::Info, observations: SmallVec::new() };
+    }
+    let disposition = report.disposition().label();
+    Evaluation {
+        severity: if class.noise == Noise::None { Severity::Warn } else { Severity::Info },
+        observations: smallvec![Observation::increment(&VIOLATIONS, [disposition])],
+    }
+}
+
+fn summary(report: &Report<'_>) -> String {
+    let (server, certificate) = (certificate::server(report), certificate::describe(report));
+    let test = if is_test(report) { "test report: " } else { "" };
+    format!("{test}certificate of {server} lacks proof of Certificate Transparency{certificate}")
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::kinds::testing::{DEFAULT, TestContext, process, process_in, sample};
+    use crate::report::{Disposition, Noise};
+
+    #[test]
+    fn the_sample_is_told() {
+        let processed = process(&sample("expect-ct"));
+        assert_eq!((processed.kind, processed.severity), ("expect-ct", "WARN"));
+        assert_eq!(processed.counted, ["lookout_expect_ct_violations_total{disposition=\"enforce\"} 1"]);
+        assert_eq!(
+            processed.summary,
+            "certificate of www.shop.example:8443 lacks proof of Certificate Transparency \
+             (issued by CN=Example Issuing CA, expires 2031-05-01T00:00:00Z)"
+        );
+        for (name, value) in [
+            ("url.full", "https://www.shop.example:8443/"),
+            ("server.address", "www.shop.example"),
+            ("server.port", "8443"),
+            ("expect_ct.failure_mode", "enforce"),
+            ("tls.server.subject", "CN=www.shop.example"),
+        ] {
+            assert_eq!(processed.attribute(name), Some(value), "{name}");
+        }
+        assert!(
+            processed.attribute("expect_ct.scts").is_some_and(|scts| scts.contains("\"status\":\"invalid\""))
+        );
+        assert!(!processed.body.to_string().contains("BEGIN CERTIFICATE"));
+    }
+
+    fn report(rest: &str) -> String {
+        format!(r#"{{"expect-ct-report":{{"hostname":"shop.example","port":443{rest}}}}}"#)
+    }
+
+    #[test]
+    fn the_failure_mode_is_the_disposition() {
+        let counted = |body: &str, disposition| {
+            process_in(body, &TestContext { disposition, ..DEFAULT }).counted.remove(0)
+        };
+        let report_only = report(r#","failure-mode":"report-only""#);
+        assert!(counted(&report_only, Some(Disposition::Enforce)).contains("\"report\""));
+        assert!(counted(&report(""), None).contains("\"unknown\""));
+        assert!(counted(&report(""), Some(Disposition::Report)).contains("\"report\""));
+        let noise = TestContext { noise: Noise::Local, ..DEFAULT };
+        assert_eq!(process_in(&report(""), &noise).severity, "INFO");
+    }
+
+    #[test]
+    fn a_test_report_is_no_violation() {
+        for flag in ["true", "\"true\""] {
+            let processed = process(&report(&format!(r#","test-report":{flag}"#)));
+            assert_eq!(processed.severity, "INFO");
+            assert!(processed.counted.is_empty());
+            assert!(processed.summary.starts_with("test report: certificate of shop.example:443"));
+            assert_eq!(processed.attribute("expect_ct.test_report"), Some("true"));
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! `integrity-violation`: an integrity policy found a script or style without integrity metadata. When
+//! the policy is enforced, it was not loaded.
+
+use std::borrow::Cow;
+
+use smallvec::smallvec;
+
+use crate::json::{Object, Value};
+use crate::kinds::support::{label_values, policy};
+use crate::kinds::{FieldType, ReportKind, csp_violation, field, no_more_attributes};
+use crate::metric::{Family, MetricType, Observation};
+use crate::report::{Classification, Disposition, Evaluation, Report};
+
+/// `lookout_integrity_violations_total`
+pub static VIOLATIONS: Family = Family {
+    name: "lookout_integrity_violations_total",
+    help: "Integrity policy violations.",
+    metric_type: MetricType::Counter,
+    labels: &["site", "disposition", "destination", "blocked"],
+    weight: 2,
+};
+
+const REPORT_ONLY: &str = "reportOnly";
+
+/// The kind. A flag stands where others have a disposition.
+pub static KIND: ReportKind = ReportKind {
+    name: "integrity-violation",
+    event_name: "browser.report.integrity_violation",
+    aliases: &[],
+    specification: "https://w3c.github.io/webappsec-subresource-integrity/#report-violations",
+    disposition: Some(REPORT_ONLY),
+    fields: &[
+        field("documentURL", &[], FieldType::PageUrl, "integrity.document_url"),
+        field("blockedURL", &[], FieldType::Url, "integrity.blocked_url"),
+        field("destination", &[], FieldType::Token, "integrity.destination"),
+        field(REPORT_ONLY, &[], FieldType::Bool, "integrity.report_only"),
+    ],
+    upgrade,
+    evaluate,
+    summary,
+    attributes: no_more_attributes,
+    families: &[&VIOLATIONS],
+};
+
+/// A disposition as all other policies have it becomes the flag, where there is none.
+fn upgrade(body: &mut Object<'_>) {
+    const DISPOSITION: &str = "disposition";
+    if body.get(REPORT_ONLY).and_then(Value::as_bool).is_some() {
+        return;
+    }
+    let report_only = match Disposition::parse(body.get_str(DISPOSITION)) {
+        Disposition::Report => true,
+        Disposition::Enforce => false,
+        Disposition::Unknown => return,
+    };
+    body.remove(DISPOSITION);
+    body.0.push((Cow::Borrowed(REPORT_ONLY), Value::Bool(report_only)));
+}
+
+fn evaluate<'r>(report: &'r Report<'_>, class: &Classification<'_>) -> Evaluation<'r> {
+    let body = &report.body;
+    let disposition = report.disposition();
+    let destination = label_values::DESTINATIONS.label(body.get_str("destination"));
+    let blocked = csp_violation::blocked_label(body.get_str("blockedURL"));
+    let labels = [disposition.label(), destination, blocked];
+    Evaluation {
+        severity: policy::severity(disposition, class.noise),
+        observations: smallvec![Observation::increment(&VIOLATIONS, labels)],
+    }
+}
+
+fn summary(report: &Report<'_>) -> String {
+    let what = report.body.get_str("destination").unwrap_or("resource");
+    let url = report.body.get_str("blockedURL").unwrap_or("of unnamed origin");
+    policy::summary_line(report, report.disposition(), "integrity policy", &format!("{what} {url}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::kinds::testing::{DEFAULT, TestContext, captured, envelope, process_in};
+    use crate::report::Disposition;
+
+    #[test]
+    fn three_engines_send_the_same() {
+        for (name, page, script) in [
+            ("chromium/574-ip-enforce-POST-integrity-violation-x7", "site.test", "https://cdn.test/s/a.js"),
+            ("firefox/595-ip-enforce-POST-integrity-violation", "site.test", "https://site.test/s/a.js"),
+            ("webkit/581-ip-enforce-POST-integrity-violation", "site.test", "https://site.test/s/a.js"),
+        ] {
+            let summary = format!(
+                "enforced integrity policy blocked script {script} on https://{page}/p/ip-enforce/index.html"
+            );
+            let processed = captured(name);
+            let processed = processed.iter().find(|processed| processed.summary == summary).expect(name);
+            assert_eq!((processed.kind, processed.severity), ("integrity-violation", "ERROR"));
+            let counted = format!(
+                "lookout_integrity_violations_total{{disposition=\"enforce\",destination=\"script\",\
+                 blocked=\"{}\"}} 1",
+                script.trim_end_matches("/s/a.js")
+            );
+            assert_eq!(processed.counted, [counted]);
+            assert_eq!(processed.attribute("integrity.blocked_url"), Some(script));
+            assert_eq!(processed.attribute("integrity.report_only"), Some("false"));
+        }
+    }
+
+    fn labelled(body: &str, supplied: Option<Disposition>) -> String {
+        let processed = process_in(
+            &envelope("integrity-violation", body),
+            &TestContext { disposition: supplied, ..DEFAULT },
+        );
+        let labels = processed.counted[0].split_once("disposition=\"").unwrap().1;
+        labels.split_once('"').unwrap().0.to_owned() + " " + processed.severity
+    }
+
+    #[test]
+    fn the_flag_is_the_disposition() {
+        for (body, said) in [
+            (r#"{"reportOnly":true}"#, "report WARN"),
+            (r#"{"reportOnly":"true"}"#, "report WARN"),
+            (r#"{"reportOnly":false}"#, "enforce ERROR"),
+            (r#"{"reportOnly":"false"}"#, "enforce ERROR"),
+            (r#"{"reportOnly":null}"#, "unknown WARN"),
+            (r#"{"reportOnly":null,"disposition":"enforce"}"#, "enforce ERROR"),
+            (r#"{"disposition":"reporting"}"#, "report WARN"),
+            (r#"{"disposition":"whatever"}"#, "unknown WARN"),
+            (r#"{"reportOnly":false,"disposition":"report"}"#, "enforce ERROR"),
+        ] {
+            assert_eq!(labelled(body, None), said, "{body}");
+        }
+    }
+
+    #[test]
+    fn the_endpoint_supplies_the_flag_that_is_missing() {
+        for (body, said) in [
+            ("{}", "report WARN"),
+            (r#"{"reportOnly":""}"#, "report WARN"),
+            (r#"{"reportOnly":false}"#, "enforce ERROR"),
+            (r#"{"disposition":"enforce"}"#, "enforce ERROR"),
+        ] {
+            assert_eq!(labelled(body, Some(Disposition::Report)), said, "{body}");
+        }
+        let given = TestContext { disposition: Some(Disposition::Report), ..DEFAULT };
+        let processed = process_in(&envelope("integrity-violation", "{}"), &given);
+        assert_eq!(processed.body["reportOnly"], true);
+        assert_eq!(processed.attribute("integrity.report_only"), Some("true"));
+    }
+}

@@ -1,0 +1,161 @@
+//! For the kinds' tests: a body as it arrives, taken as far as the event.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::config::settings::{ClientAddress, PathSecrets, Privacy, QueryPrivacy};
+use crate::encode::Event;
+use crate::metric::{Increment, Label, Observation};
+use crate::normalize::Mode;
+use crate::report::{Attribute, Browser, Classification, Disposition, Noise, Report, UploadContext};
+
+/// What was made of one report.
+#[derive(Debug)]
+pub(super) struct Processed {
+    pub(super) kind: &'static str,
+    pub(super) severity: &'static str,
+    pub(super) summary: String,
+    /// `family{label="value",…} amount`, without the site unless it is the observation's own.
+    pub(super) counted: Vec<String>,
+    /// The attributes of body members.
+    pub(super) attributes: BTreeMap<String, String>,
+    pub(super) body: serde_json::Value,
+}
+
+impl Processed {
+    pub(super) fn attribute(&self, name: &str) -> Option<&str> {
+        self.attributes.get(name).map(String::as_str)
+    }
+}
+
+/// The circumstances of an upload.
+pub(super) struct TestContext {
+    pub(super) noise: Noise,
+    pub(super) disposition: Option<Disposition>,
+}
+
+pub(super) const DEFAULT: TestContext = TestContext { noise: Noise::None, disposition: None };
+
+/// Takes a body of one report.
+pub(super) fn process(body: &str) -> Processed {
+    process_in(body, &DEFAULT)
+}
+
+pub(super) fn process_in(body: &str, context: &TestContext) -> Processed {
+    let mut all = process_all(body, context);
+    assert_eq!(all.len(), 1, "{body}");
+    all.remove(0)
+}
+
+/// A report in the Reporting API's envelope.
+pub(super) fn envelope(report_type: &str, body: &str) -> String {
+    format!(r#"[{{"type":"{report_type}","url":"https://shop.example/cart","age":0,"body":{body}}}]"#)
+}
+
+/// Takes every report of a body.
+pub(super) fn process_all(body: &str, context: &TestContext) -> Vec<Processed> {
+    let mut all = Vec::new();
+    each(body, context, Mode::Full, &mut |report, class| {
+        let evaluation = (report.kind.evaluate)(report, class);
+        let summary = (report.kind.summary)(report);
+        let event = Event {
+            report,
+            class: *class,
+            severity: evaluation.severity,
+            summary: &summary,
+            query: &[],
+            client_address: None,
+        };
+        all.push(Processed {
+            kind: report.kind.name,
+            severity: evaluation.severity.as_str(),
+            attributes: attributes(&event),
+            counted: evaluation.observations.iter().map(counted).collect(),
+            body: serde_json::to_value(&report.body).unwrap(),
+            summary,
+        });
+    });
+    let mut left = all.iter();
+    each(body, context, Mode::MetricsOnly, &mut |report, class| {
+        let counted: Vec<_> =
+            (report.kind.evaluate)(report, class).observations.iter().map(counted).collect();
+        assert_eq!(left.next().unwrap().counted, counted, "counters must not depend on the events");
+    });
+    all
+}
+
+fn each(
+    body: &str,
+    context: &TestContext,
+    mode: Mode,
+    see: &mut dyn FnMut(&Report<'_>, &Classification<'_>),
+) {
+    let upload = UploadContext {
+        received: "2026-11-22T12:00:00Z".parse().unwrap(),
+        uptime: 0,
+        user_agent: None,
+        disposition: context.disposition,
+        site: None,
+        query: &[],
+        client_address: None,
+    };
+    let privacy = Privacy {
+        query: QueryPrivacy::Strip,
+        path_secrets: PathSecrets::Redact,
+        client_address: ClientAddress::None,
+    };
+    let class = Classification {
+        site: Label::bounded("unknown"),
+        configured: None,
+        noise: context.noise,
+        browser: Browser::Other,
+    };
+    crate::decode::decode(body.as_bytes(), 256, |envelope| {
+        see(&crate::normalize::normalize(envelope.unwrap(), &upload, privacy, mode), &class);
+    })
+    .unwrap();
+}
+
+fn attributes(event: &Event<'_>) -> BTreeMap<String, String> {
+    let mut attributes = BTreeMap::new();
+    event.attributes(&mut |name, value| {
+        let value = match value {
+            Attribute::Text(text) => text.to_owned(),
+            Attribute::Integer(number) => number.to_string(),
+            Attribute::Float(number) => number.to_string(),
+            Attribute::Bool(flag) => flag.to_string(),
+            Attribute::Json(value) => serde_json::to_string(value).unwrap(),
+        };
+        assert!(attributes.insert(name.to_owned(), value).is_none(), "{name} twice");
+    });
+    attributes
+}
+
+fn counted(observation: &Observation<'_>) -> String {
+    let family = observation.family;
+    let labels = family.labels[1..].iter().zip(&observation.labels);
+    let mut labels: Vec<_> = labels.map(|(name, label)| format!("{name}=\"{}\"", label.as_str())).collect();
+    labels.extend(observation.host.map(|host| format!("host=\"{host}\"")));
+    let amount = match observation.amount {
+        Increment::Count(count) => count.to_string(),
+        Increment::Sum(amount) | Increment::Duration(amount) => amount.to_string(),
+    };
+    format!("{}{{{}}} {amount}", family.name, labels.join(","))
+}
+
+/// The body of a hand-written sample: `tests/samples/<name>.json`.
+pub(super) fn sample(name: &str) -> String {
+    let file = load(&format!("samples/{name}.json"));
+    file["body"].as_str().unwrap().to_owned()
+}
+
+/// What became of a real browser's upload: `tests/corpus/<name>.json`.
+pub(super) fn captured(name: &str) -> Vec<Processed> {
+    let file = load(&format!("corpus/{name}.json"));
+    process_all(file["request"]["body"].as_str().unwrap(), &DEFAULT)
+}
+
+fn load(name: &str) -> serde_json::Value {
+    let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "tests", name].iter().collect();
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}

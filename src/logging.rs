@@ -1,0 +1,116 @@
+//! The daemon's own diagnostics: lines on stderr, for people or as JSON. No line quotes a request, and
+//! none can be had by the thousands.
+
+use std::any::Any;
+use std::io;
+use std::panic::PanicHookInfo;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, LazyLock, OnceLock};
+use std::time::Duration;
+
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, Registry};
+
+use crate::config::settings::{Log, LogFormat, LogLevel};
+use crate::log_throttle::LogThrottle;
+use crate::log_writer::LogWriter;
+
+/// The target of the line that is written at every level.
+pub const STARTUP_TARGET: &str = "lookoutd::announcement";
+
+/// How long the end of the process waits for the last lines.
+const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
+
+static WRITER: OnceLock<Arc<LogWriter>> = OnceLock::new();
+
+/// Starts writing diagnostics. Once per process; a second call changes nothing.
+///
+/// # Errors
+/// Returns an error if the thread that writes cannot be started.
+pub fn init(log: &Log) -> io::Result<()> {
+    let writer = LogWriter::start(io::stderr())?;
+    let writer = WRITER.get_or_init(|| writer).clone();
+    let level = match log.level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    };
+    // Libraries warn about what peers send, a line for each frame: anybody could fill the disk.
+    let libraries = if level < LevelFilter::DEBUG { LevelFilter::ERROR } else { level };
+    // Whatever the level, the first line says where it listens; and the library of HTTP/2, which quotes
+    // what clients send, line by line, says errors only.
+    let lines_to_write = Targets::new()
+        .with_default(libraries)
+        .with_target("h2", LevelFilter::ERROR)
+        .with_target(env!("CARGO_CRATE_NAME"), level)
+        .with_target(STARTUP_TARGET, LevelFilter::INFO);
+    // Errors of the formatter itself would go past the writer.
+    let lines =
+        tracing_subscriber::fmt::layer().with_target(false).with_writer(writer).log_internal_errors(false);
+    let lines: Box<dyn Layer<Registry> + Send + Sync> = match log.format {
+        LogFormat::Text => {
+            use std::io::IsTerminal;
+            lines.with_ansi(io::stderr().is_terminal()).boxed()
+        }
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    };
+    // Fails only when diagnostics are being written already.
+    drop(tracing_subscriber::registry().with(lines.with_filter(lines_to_write)).try_init());
+    std::panic::set_hook(Box::new(log_panic));
+    Ok(())
+}
+
+/// Waits until the lines so far are written, but not for a reader that is stuck.
+pub fn flush() {
+    if let Some(writer) = WRITER.get() {
+        writer.flush(FLUSH_TIMEOUT);
+    }
+}
+
+/// Returns the counter of lines that were dropped, once diagnostics are written.
+pub fn dropped_lines() -> Option<Arc<AtomicU64>> {
+    WRITER.get().map(|writer| writer.dropped.clone())
+}
+
+/// How often panics are said.
+const PANIC_INTERVAL: Duration = Duration::from_secs(60);
+
+/// What happens in place of the standard library's lines, which quote what the code was at work on: there
+/// should be no panic, but if a request can cause one, it can as often as it likes.
+fn log_panic(info: &PanicHookInfo<'_>) {
+    static PANICS: LazyLock<LogThrottle> = LazyLock::new(|| LogThrottle::new(PANIC_INTERVAL, |_| {}));
+    if let Some(count) = PANICS.record(1) {
+        let at = info.location().map(ToString::to_string);
+        tracing::error!(
+            count,
+            at,
+            reason = static_panic_message(info.payload()),
+            "a task of lookoutd panicked"
+        );
+    }
+}
+
+/// Why, if the words stand in the source. Others may hold a part of a request.
+fn static_panic_message(payload: &dyn Any) -> Option<&'static str> {
+    payload.downcast_ref::<&'static str>().copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::catch_unwind;
+
+    use super::*;
+
+    #[test]
+    fn a_panic_quotes_nothing() {
+        let reason = |panics: fn()| static_panic_message(&*catch_unwind(panics).unwrap_err());
+        assert_eq!(reason(|| panic!("no such thing")), Some("no such thing"));
+        // The standard library's own message quotes the text.
+        assert_eq!(reason(|| _ = std::hint::black_box("kanarienvögel")[..10].len()), None);
+    }
+}

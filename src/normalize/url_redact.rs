@@ -1,0 +1,391 @@
+//! URLs as they may leave the process: without user, password and fragment always, without query and
+//! secret path segments by default. Works on text rather than on a parsed URL, because a good part
+//! of what browsers put where a URL belongs is none: `inline`, `about`, `https://a:443a/b`.
+
+use std::borrow::Cow;
+
+use crate::config::settings::{PathSecrets, Privacy, QueryPrivacy};
+use crate::normalize::MAX_URL;
+use crate::normalize::secret::{REDACTED, is_secret};
+use crate::normalize::text_redact::truncate;
+
+/// Redacts URLs and remembers the last one: a report's own URL, its document's and its source file's
+/// are the same more often than not.
+pub(super) struct UrlRedactor<'a> {
+    privacy: Privacy,
+    last: Option<(&'a str, Cow<'a, str>)>,
+}
+
+impl<'a> UrlRedactor<'a> {
+    pub(super) fn new(privacy: Privacy) -> UrlRedactor<'a> {
+        UrlRedactor { privacy, last: None }
+    }
+
+    pub(super) fn redact(&mut self, raw: Cow<'a, str>) -> Cow<'a, str> {
+        let Cow::Borrowed(text) = raw else { return redact(raw, self.privacy) };
+        match &self.last {
+            Some((last, redacted)) if *last == text => redacted.clone(),
+            _ => {
+                let redacted = redact(raw, self.privacy);
+                self.last = Some((text, redacted.clone()));
+                redacted
+            }
+        }
+    }
+}
+
+/// The URL as it may be shown, at most 2 KiB.
+pub(super) fn redact<'a>(raw: Cow<'a, str>, privacy: Privacy) -> Cow<'a, str> {
+    truncate(redact_complete(raw, privacy), MAX_URL)
+}
+
+/// The same without a limit to its length.
+pub(super) fn redact_complete<'a>(raw: Cow<'a, str>, privacy: Privacy) -> Cow<'a, str> {
+    let clean = clean_prefix_len(&raw, privacy);
+    match (clean, raw) {
+        (Some(length), raw) if length == raw.len() => raw,
+        (Some(length), Cow::Borrowed(raw)) => Cow::Borrowed(&raw[..length]),
+        (_, raw) => {
+            let around = |c: char| c.is_whitespace() || c.is_ascii_control();
+            let tidy: String = raw.trim_matches(around).chars().filter(|c| !c.is_ascii_control()).collect();
+            let mut clean = rewrite(&tidy, privacy);
+            // Blanks that stood before what was cut.
+            clean.truncate(clean.trim_end().len());
+            Cow::Owned(clean)
+        }
+    }
+}
+
+/// Most URLs need no change beyond the loss of their query. Gives the length of what stays; `None`
+/// where that cannot be said by looking alone. Finding out costs no allocation.
+pub(super) fn clean_prefix_len(raw: &str, privacy: Privacy) -> Option<usize> {
+    let end = raw.bytes().position(|byte| !LITERAL_BYTES[usize::from(byte)]).unwrap_or(raw.len());
+    let cut_here = match raw.as_bytes().get(end) {
+        None | Some(b'#') => true,
+        Some(b'?') => privacy.query == QueryPrivacy::Strip,
+        Some(_) => false,
+    };
+    if end > MAX_URL || !cut_here {
+        return None;
+    }
+    let plain = &raw[..end];
+    let path = match memchr::memchr(b':', plain.as_bytes()) {
+        None => plain,
+        Some(colon) => {
+            let (scheme, rest) = plain.split_at(colon);
+            let rest = rest.strip_prefix("://").filter(|_| HIERARCHICAL_SCHEMES.contains(&scheme))?;
+            let (authority, path) =
+                rest.split_at(memchr::memchr(b'/', rest.as_bytes()).unwrap_or(rest.len()));
+            let host = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b'_');
+            (!authority.is_empty() && authority.bytes().all(host)).then_some(path)?
+        }
+    };
+    (!path_has_secret(path, privacy)).then_some(end)
+}
+
+/// Bytes that stand in a URL for nothing but themselves; `;` may start a session id.
+const LITERAL_BYTES: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        plain[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let mut at = 0;
+    let others = b"/.-_~%:+,!$&'()*[]";
+    while at < others.len() {
+        plain[others[at] as usize] = true;
+        at += 1;
+    }
+    plain
+};
+
+/// Schemes whose URLs have an authority even when their slashes were mangled.
+const HIERARCHICAL_SCHEMES: [&str; 5] = ["https", "http", "wss", "ws", "ftp"];
+/// Schemes that wrap a URL; what a blob's own path says is an id that died with its page.
+const WRAPPER_SCHEMES: [&str; 3] = ["blob", "filesystem", "view-source"];
+
+fn rewrite(raw: &str, privacy: Privacy) -> String {
+    let Some((scheme, rest)) = split_scheme(raw) else { return relative(raw, privacy) };
+    let scheme = scheme.to_ascii_lowercase();
+    if WRAPPER_SCHEMES.contains(&&*scheme) {
+        return unwrap_nested(scheme, rest, privacy);
+    }
+    if scheme == "file" {
+        // Its path names a user's directories. <https://w3c.github.io/webappsec-csp/#strip-url-for-use-in-reports>
+        return scheme;
+    }
+    let after_slashes = rest.trim_start_matches(['/', '\\']);
+    if HIERARCHICAL_SCHEMES.contains(&&*scheme) {
+        return hierarchical(scheme, after_slashes, privacy);
+    }
+    match rest.strip_prefix("//") {
+        Some(rest) => hierarchical(scheme, rest, privacy),
+        // `about:blank` says something; what follows `data:` or `mailto:` is content.
+        None if scheme == "about" && rest.bytes().all(|byte| byte.is_ascii_lowercase()) => raw.to_owned(),
+        None => scheme,
+    }
+}
+
+/// A URL within a wrapping scheme. One wrapper is all that browsers write: a second one is content, and
+/// following it would let a body decide how deep the stack goes.
+fn unwrap_nested(scheme: String, wrapped: &str, privacy: Privacy) -> String {
+    if split_scheme(wrapped)
+        .is_none_or(|(inner, _)| WRAPPER_SCHEMES.iter().any(|it| it.eq_ignore_ascii_case(inner)))
+    {
+        return scheme;
+    }
+    let inner = rewrite(wrapped, privacy);
+    let inner = if scheme == "blob" { origin_of(&inner) } else { &inner };
+    if inner.is_empty() { scheme } else { format!("{scheme}:{inner}") }
+}
+
+/// Splits off an RFC 3986 scheme. Text such as `shop.example:443/x` has none that anybody means.
+fn split_scheme(raw: &str) -> Option<(&str, &str)> {
+    let (scheme, rest) = raw.split_once(':')?;
+    let valid = scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+    let starts_well = scheme.starts_with(|c: char| c.is_ascii_alphabetic());
+    (valid && starts_well).then_some((scheme, rest))
+}
+
+/// Without a scheme: a path, or from the host on.
+fn relative(raw: &str, privacy: Privacy) -> String {
+    let mut out = String::with_capacity(raw.len());
+    let slashes = raw.bytes().take(2).take_while(|byte| matches!(byte, b'/' | b'\\')).count();
+    match slashes {
+        0 | 1 => path_and_query(raw, privacy, &mut out),
+        _ => {
+            let (host_and_port, path) = split_authority(&raw[slashes..]);
+            out.push_str("//");
+            push_authority(host_and_port, "", &mut out);
+            path_and_query(path, privacy, &mut out);
+        }
+    }
+    out
+}
+
+/// Host and port, and what follows them. User and password go.
+fn split_authority(rest: &str) -> (&str, &str) {
+    let end = rest.find(['/', '\\', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    let host_and_port = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    // Browsers leave no percent sign in a host, but for the zone of an address: it hides an `@`.
+    let hides = host_and_port.contains('%') && !host_and_port.starts_with('[');
+    (if hides { "" } else { host_and_port }, path)
+}
+
+fn hierarchical(scheme: String, rest: &str, privacy: Privacy) -> String {
+    let (host_and_port, path) = split_authority(rest);
+    let mut out = scheme;
+    let default_port = match &*out {
+        "https" | "wss" => "443",
+        "http" | "ws" => "80",
+        _ => "",
+    };
+    out.push_str("://");
+    push_authority(host_and_port, default_port, &mut out);
+    if out.ends_with("://") && HIERARCHICAL_SCHEMES.contains(&&out[..out.len() - 3]) {
+        // Without a host, whatever follows would be read as one the next time.
+        return out;
+    }
+    path_and_query(path, privacy, &mut out);
+    out
+}
+
+/// Lower case, no default port. WebKit writes `site.test:443site.test` for the source of a script in
+/// the document: only the digits behind the colon are a port.
+fn push_authority(authority: &str, default_port: &str, out: &mut String) {
+    let bracket = authority.find(']').map_or(0, |at| at + 1);
+    let (host, port) = match authority[bracket..].find(':') {
+        Some(colon) => (&authority[..bracket + colon], &authority[bracket + colon + 1..]),
+        None => (authority, ""),
+    };
+    out.push_str(&host.to_lowercase());
+    let digits = &port[..port.bytes().take_while(u8::is_ascii_digit).count()];
+    if !digits.is_empty() && digits != default_port {
+        out.push(':');
+        out.push_str(digits);
+    }
+}
+
+fn origin_of(url: &str) -> &str {
+    let Some(authority) = url.find("://").map(|at| at + 3) else { return "" };
+    &url[..url[authority..].find('/').map_or(url.len(), |at| authority + at)]
+}
+
+fn path_and_query(text: &str, privacy: Privacy, out: &mut String) {
+    let text = text.split('#').next().unwrap_or_default();
+    let (path, query) = text.split_once('?').map_or((text, None), |(path, query)| (path, Some(query)));
+    push_path(path, privacy, out);
+    match (privacy.query, query) {
+        (QueryPrivacy::Keep, Some(query)) => {
+            out.push('?');
+            out.push_str(query);
+        }
+        (QueryPrivacy::Names, Some(query)) => push_query_names(query, out),
+        _ => {}
+    }
+}
+
+/// `;jsessionid=…` is a query in all but name. A semicolon before an `@` is a password's.
+fn without_parameters(segment: &str) -> &str {
+    match memchr::memchr(b';', segment.as_bytes()) {
+        Some(semicolon) if !segment[semicolon..].contains('@') => &segment[..semicolon],
+        _ => segment,
+    }
+}
+
+/// Segments, each with the one before it.
+fn segments(path: &str) -> impl Iterator<Item = (&str, &str)> {
+    let ends = memchr::memchr2_iter(b'/', b'\\', path.as_bytes()).chain([path.len()]);
+    let (mut start, mut before) = (0, "");
+    ends.map(move |end| {
+        let segment = &path[start..end];
+        start = end + 1;
+        let bare = without_parameters(segment);
+        let known = before;
+        // `reset//abc` is `reset/abc`.
+        before = if bare.is_empty() { before } else { bare };
+        (known, bare)
+    })
+}
+
+/// Whether something in a path has to go.
+pub(super) fn path_has_secret(path: &str, privacy: Privacy) -> bool {
+    privacy.path_secrets == PathSecrets::Redact
+        && segments(path).any(|(before, segment)| is_secret(segment, before))
+}
+
+fn push_path(path: &str, privacy: Privacy, out: &mut String) {
+    if privacy.path_secrets == PathSecrets::Keep {
+        return out.push_str(path);
+    }
+    for (at, (before, segment)) in segments(path).enumerate() {
+        if at > 0 {
+            out.push('/');
+        }
+        out.push_str(if is_secret(segment, before) { REDACTED } else { segment });
+    }
+}
+
+/// `?a&b`. A parameter without `=` may be a token itself, so it counts as a name only if it looks
+/// like nothing else.
+fn push_query_names(query: &str, out: &mut String) {
+    let mut separator = '?';
+    for parameter in query.split('&') {
+        let (name, value) = parameter.split_once('=').map_or((parameter, None), |(n, v)| (n, Some(v)));
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.[]".contains(&byte);
+        let usable = !name.is_empty()
+            && name.len() <= 64
+            && name.bytes().all(plain)
+            && (value.is_some() || !is_secret(name, "token"));
+        if usable {
+            out.push(separator);
+            out.push_str(name);
+            separator = '&';
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::settings::ClientAddress;
+
+    const STRICT: Privacy = Privacy {
+        query: QueryPrivacy::Strip,
+        path_secrets: PathSecrets::Redact,
+        client_address: ClientAddress::None,
+    };
+
+    fn with(privacy: Privacy, url: &str) -> String {
+        redact(Cow::Borrowed(url), privacy).into_owned()
+    }
+
+    #[test]
+    fn what_could_hold_a_secret_is_cut() {
+        for (url, shown) in [
+            ("https://shop.example/cart", "https://shop.example/cart"),
+            ("https://user:pa:ss@shop.example/cart?token=1#frag", "https://shop.example/cart"),
+            ("HTTPS://Shop.Example:443/Cart", "https://shop.example/Cart"),
+            ("http://shop.example:80", "http://shop.example"),
+            ("https://shop.example:8443/x", "https://shop.example:8443/x"),
+            ("https://[2001:DB8::1]:443/x", "https://[2001:db8::1]/x"),
+            ("https://shop.example?token=1", "https://shop.example"),
+            ("https:\\\\user@shop.example\\a?b", "https://shop.example/a"),
+            ("https:/shop.example/a#b", "https://shop.example/a"),
+            (" https://shop.example/a\nb ", "https://shop.example/ab"),
+            ("https://site.test:443site.test/p/x/index.html?q=1", "https://site.test/p/x/index.html"),
+            ("https://a.example/reset/a81bc81b/form", "https://a.example/reset/:redacted/form"),
+            ("https://a.example/x;jsessionid=ABC/y", "https://a.example/x/y"),
+            ("/relative?token=1", "/relative"),
+            ("data:text/html,secret", "data"),
+            ("javascript:alert(document.cookie)", "javascript"),
+            ("mailto:jane@example.com", "mailto"),
+            ("about:srcdoc", "about:srcdoc"),
+            ("about:blank?token=1", "about"),
+            ("blob:https://site.test/9115d58c-bcda-ff47-86e5-083e9a215304", "blob:https://site.test"),
+            ("blob:null/9115d58c", "blob"),
+            ("file:///home/jane/x.js", "file"),
+            ("FILE://host/share/x.js?y", "file"),
+            ("file:/home/jane/x.js", "file"),
+            ("file:", "file"),
+            ("view-source:file:///home/jane/x.html", "view-source:file"),
+            ("blob:file:///9115d58c", "blob"),
+            ("jar:file:///home/jane/x.xpi!/a.js", "jar"),
+            ("chrome-extension://abcdef/x.js?y", "chrome-extension://abcdef/x.js"),
+            ("inline", "inline"),
+            ("\u{e} a\u{e} ", "a"),
+            ("https://a.example/x ?token=1", "https://a.example/x"),
+            ("https://user@/x", "https://"),
+            ("https://user%3ASECRET%40shop.example/x", "https://"),
+            ("https://[fe80::1%25eth0]/x", "https://[fe80::1%25eth0]/x"),
+            ("//user:SECRET@shop.example/x?y", "//shop.example/x"),
+            (
+                "https://a.example/go/https://us;er:SECRET@b.example/x",
+                "https://a.example/go/https://:redacted/x",
+            ),
+            ("https://a.example/reset//a81bc81b", "https://a.example/reset//:redacted"),
+            ("https://a.example/go/reset%2Fa81bc81b", "https://a.example/go/:redacted"),
+            ("https://:/x", "https://"),
+            ("", ""),
+        ] {
+            assert_eq!(with(STRICT, url), shown, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_query_may_keep_its_names() {
+        let names = Privacy { query: QueryPrivacy::Names, ..STRICT };
+        let url = "https://a.example/x?q=secret&page=2&Xk29aLq0Zr81MvBt73Qw&<b>=1#f";
+        assert_eq!(with(names, url), "https://a.example/x?q&page");
+    }
+
+    #[test]
+    fn a_query_may_be_kept_but_never_user_or_fragment() {
+        let keep = Privacy { query: QueryPrivacy::Keep, path_secrets: PathSecrets::Keep, ..STRICT };
+        let url = "https://u:p@a.example/reset/a81bc81b?q=1#f";
+        assert_eq!(with(keep, url), "https://a.example/reset/a81bc81b?q=1");
+        assert_eq!(with(keep, "//u:p@a.example/x?q=1#f"), "//a.example/x?q=1");
+    }
+
+    #[test]
+    fn wrappers_do_not_nest() {
+        assert_eq!(with(STRICT, "view-source:https://a.example/x?y"), "view-source:https://a.example/x");
+        assert_eq!(with(STRICT, "blob:view-source:https://a.example/x"), "blob");
+        for wrapper in ["blob:", "filesystem:", "view-source:", "blob:view-source:"] {
+            assert!(with(STRICT, &wrapper.repeat(200_000)).len() < 20);
+        }
+    }
+
+    #[test]
+    fn a_long_url_is_cut_visibly() {
+        let shown = with(STRICT, &format!("https://a.example/{}", "a/".repeat(2000)));
+        assert!(shown.len() <= MAX_URL && shown.ends_with('…'), "{}", shown.len());
+    }
+
+    #[test]
+    fn a_clean_url_is_not_copied() {
+        assert!(matches!(redact(Cow::Borrowed("https://a.example/b/c.js"), STRICT), Cow::Borrowed(_)));
+    }
+}

@@ -1,0 +1,75 @@
+//! Signals. The first SIGTERM or SIGINT requests an orderly shutdown; a second one ends the process at once.
+//! SIGHUP changes nothing: settings are read at the start, and certificates are watched.
+//!
+//! Signals are handled on a thread of its own, so that nothing that blocks elsewhere delays them. The same
+//! thread ends a process whose orderly shutdown is blocked.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
+
+use crate::logging;
+
+/// Time beyond `delivery.shutdown_timeout` after which a shutdown is blocked.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// Exit code when pending events may be lost.
+const FAILURE: i32 = 1;
+
+/// Takes over the signals. Returns what receives the name of the first one; from then on, the process
+/// ends within `timeout` and a grace period, or at once on a second signal.
+///
+/// # Errors
+/// Returns an error if the signals or the thread cannot be had.
+pub fn listen(timeout: Duration) -> io::Result<oneshot::Receiver<&'static str>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut signals = runtime.block_on(async { Signals::install() })?;
+    let (request, requested) = oneshot::channel();
+    let watch = async move {
+        let first = signals.shutdown().await;
+        // Without a receiver, the process is about to end.
+        let _ = request.send(first);
+        tokio::select! {
+            signal = signals.shutdown() => {
+                tracing::error!("{signal} again: ended at once, pending events are lost");
+            }
+            () = tokio::time::sleep(timeout.saturating_add(GRACE)) => {
+                tracing::error!(?timeout, "shutdown is blocked: ended, pending events are lost");
+            }
+        }
+        logging::flush();
+        std::process::exit(FAILURE)
+    };
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || runtime.block_on(watch))?;
+    Ok(requested)
+}
+
+/// The signals that lookoutd reacts to.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn install() -> io::Result<Signals> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for a signal that requests shutdown, and returns its name.
+    async fn shutdown(&mut self) -> &'static str {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return "SIGTERM",
+                _ = self.interrupt.recv() => return "SIGINT",
+                _ = self.hangup.recv() => tracing::info!("SIGHUP changes nothing: restart to read the settings again"),
+            }
+        }
+    }
+}
