@@ -10,14 +10,13 @@ use jiff::Timestamp;
 use lookoutd::classify::{Rules, SiteIndex, classify};
 use lookoutd::config;
 use lookoutd::decode::decode;
-use lookoutd::encode::{Event, console, otlp};
+use lookoutd::encode::{console, otlp};
 use lookoutd::export::prometheus::PrometheusExporter;
 use lookoutd::kinds::REPORTS;
-use lookoutd::metric::{Label, Observation};
 use lookoutd::metrics::Registry;
+use lookoutd::model::{Envelope, Event, Label, Observation, UploadContext};
 use lookoutd::normalize::{Mode, normalize};
 use lookoutd::pipeline::Pipeline;
-use lookoutd::report::{Envelope, UploadContext};
 
 fn main() {
     divan::main();
@@ -110,7 +109,7 @@ fn encode(bencher: Bencher<'_, '_>, format: &str) {
 fn add(registry: &Registry, site: &str) {
     let labels = [Label::bounded("crash"), Label::bounded("chrome")];
     registry.add(
-        lookoutd::metric::SiteLabel::host(site),
+        lookoutd::model::SiteLabel::host(site),
         &Observation::increment(&REPORTS, labels),
         Timestamp::UNIX_EPOCH,
         1,

@@ -28,8 +28,9 @@ use crate::intake::tls::Tls;
 use crate::intake::{self, Intake, fd_limit};
 use crate::logging;
 use crate::metrics::Registry;
-use crate::outcome::ExportSignal;
-use crate::pipeline::{EventSink, Pipeline};
+use crate::model::EventSink;
+use crate::model::ExportSignal;
+use crate::pipeline::Pipeline;
 use crate::signals;
 
 /// Connections that admin serves at a time: a few scrapers and people.

@@ -7,19 +7,14 @@ use std::cell::RefCell;
 use crate::classify::{Rules, SiteIndex, classify};
 use crate::config::settings::{Config, Privacy, UnknownSites};
 use crate::decode::{DecodeError, decode};
-use crate::encode::{Event, console, otlp};
+use crate::encode::{console, otlp};
 use crate::kinds::REPORTS;
-use crate::metric::{Label, Observation, SiteLabel};
 use crate::metrics::Registry;
+use crate::model::{
+    Classification, Envelope, Event, EventOutcome, EventSink, ExporterId, Label, Observation, RejectReason,
+    Report, SiteLabel, UploadContext, UploadOutcome,
+};
 use crate::normalize::{Mode, normalize};
-use crate::outcome::{EventOutcome, ExporterId, RejectReason, UploadOutcome};
-use crate::report::{Classification, Envelope, Report, UploadContext};
-
-/// Takes encoded events. Called once for an upload, and more often for a large one; never waits.
-pub trait EventSink: Send + Sync {
-    /// `ends[i]` is where the i-th event ends in `events`.
-    fn push(&self, events: &[u8], ends: &[u32]);
-}
 
 /// What the path needs to know, and where it leads.
 pub struct Pipeline {

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use jiff::Timestamp;
 use lookoutd::config::settings::{PathSecrets, QueryPrivacy, Config, SiteConfig, UnknownSites};
 use lookoutd::intake::gunzip;
-use lookoutd::report::{UploadContext, Disposition};
+use lookoutd::model::{UploadContext, Disposition};
 use lookoutd::metrics::Registry;
 
 /// A site with an exact host and a suffix; the captures' hosts are among them.

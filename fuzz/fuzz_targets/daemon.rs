@@ -7,9 +7,8 @@ use std::sync::{Arc, Mutex};
 
 use lookoutd::config;
 use lookoutd::export::prometheus::PrometheusExporter;
-use lookoutd::outcome::UploadOutcome;
+use lookoutd::model::{UploadContext, UploadOutcome};
 use lookoutd::pipeline::{EventSink, Pipeline};
-use lookoutd::report::UploadContext;
 use lookoutd::metrics::{SampleValue, Registry, report_families};
 
 use crate::allocations;

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 use daemon::{Counted, Daemon, Taken};
 use libfuzzer_sys::fuzz_target;
-use lookoutd::outcome::UploadOutcome;
+use lookoutd::model::UploadOutcome;
 use lookoutd::metrics::SampleValue;
 use serde_json::value::RawValue;
 

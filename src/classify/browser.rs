@@ -14,7 +14,7 @@ use std::sync::LazyLock;
 use memchr::memmem::Finder;
 
 use crate::classify::noise::index::INDEX;
-use crate::report::Browser;
+use crate::model::Browser;
 
 /// The rank of what outranks every claim.
 const TOP_RANK: u8 = 0;

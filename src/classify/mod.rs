@@ -7,8 +7,7 @@ mod site;
 pub use noise::Rules;
 pub use site::SiteIndex;
 
-use crate::metric::SiteLabel;
-use crate::report::{Classification, Report, UploadContext};
+use crate::model::{Classification, Report, SiteLabel, UploadContext};
 
 /// Classifies a normalized report.
 pub fn classify<'r>(

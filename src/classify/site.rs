@@ -4,9 +4,7 @@
 use std::collections::HashMap;
 
 use crate::config::settings::SiteConfig;
-use crate::kinds::host_and_port;
-use crate::metric::{self, Label};
-use crate::report::Report;
+use crate::model::{Label, Report, SiteLabel, host_and_port};
 
 /// The configured sites, indexed by host.
 ///
@@ -47,23 +45,19 @@ impl SiteIndex {
     }
 
     /// The report's site.
-    pub(super) fn resolve<'r>(
-        &self,
-        report: &'r Report<'_>,
-        endpoint_site: Option<&str>,
-    ) -> metric::SiteLabel<'r> {
+    pub(super) fn resolve<'r>(&self, report: &'r Report<'_>, endpoint_site: Option<&str>) -> SiteLabel<'r> {
         self.resolve_host(host_and_port(&report.url).0, endpoint_site)
     }
 
     /// The same for a host that a report names besides its own.
-    pub fn resolve_host<'h>(&self, host: &'h str, endpoint_site: Option<&str>) -> metric::SiteLabel<'h> {
+    pub fn resolve_host<'h>(&self, host: &'h str, endpoint_site: Option<&str>) -> SiteLabel<'h> {
         if !self.configured() {
-            return if is_host(host) { metric::SiteLabel::host(host) } else { metric::SiteLabel::UNKNOWN };
+            return if is_host(host) { SiteLabel::host(host) } else { SiteLabel::UNKNOWN };
         }
         match endpoint_site.and_then(|name| self.by_name(name)).or_else(|| self.by_host(host)) {
-            None => metric::SiteLabel::UNKNOWN,
+            None => SiteLabel::UNKNOWN,
             Some(position) => {
-                metric::SiteLabel { label: Label::bounded(self.names[position]), configured: Some(position) }
+                SiteLabel { label: Label::bounded(self.names[position]), configured: Some(position) }
             }
         }
     }

@@ -11,8 +11,7 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAcces
 use serde_json::value::RawValue;
 
 use crate::decode::DecodeError;
-use crate::json::{Value, ValueBudget, ValueSeed};
-use crate::outcome::RejectReason;
+use crate::model::{RejectReason, Value, ValueBudget, ValueSeed};
 
 /// Items that a batch of them has room for at first.
 const FIRST_ITEMS: usize = 4;

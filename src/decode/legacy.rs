@@ -5,11 +5,9 @@
 use std::borrow::Cow;
 
 use crate::decode::reporting_api::into_string;
-use crate::json::{Object, Value};
 use crate::kinds::smtp_tlsrpt::first_domain;
 use crate::kinds::support::certificate::{is_host, port, server_url};
-use crate::outcome::RejectReason;
-use crate::report::{Age, Envelope};
+use crate::model::{Age, Envelope, Object, RejectReason, Value};
 
 /// Wrappers of the transport-security reports, and the type each stands for.
 const TRANSPORT_WRAPPERS: [(&str, &str); 2] =

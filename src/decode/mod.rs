@@ -6,9 +6,7 @@ mod document;
 mod legacy;
 mod reporting_api;
 
-use crate::json::Value;
-use crate::outcome::RejectReason;
-use crate::report::Envelope;
+use crate::model::{Envelope, RejectReason, Value};
 
 /// Why a body cannot be decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,9 +3,7 @@
 
 use std::borrow::Cow;
 
-use crate::json::{Object, Value};
-use crate::outcome::RejectReason;
-use crate::report::{Age, Envelope};
+use crate::model::{Age, Envelope, Object, RejectReason, Value};
 
 /// Reads one report. Members of the envelope that no one knows (`attempts`, `destination`) are
 /// ignored, as the specification asks.

@@ -1,8 +1,7 @@
 //! Decoding against what really arrives and against what should not.
 
 use crate::decode::{DecodeError, decode};
-use crate::outcome::RejectReason;
-use crate::report::{Age, Envelope};
+use crate::model::{Age, Envelope, RejectReason};
 
 /// Each item as its type or the reason of its rejection.
 fn outcomes(body: &[u8]) -> Result<Vec<Result<String, RejectReason>>, DecodeError> {

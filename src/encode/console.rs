@@ -2,7 +2,7 @@
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use crate::encode::Event;
+use crate::model::Event;
 
 /// Appends the event's line, newline included.
 pub fn write(event: &Event<'_>, out: &mut Vec<u8>) {

@@ -5,8 +5,7 @@
 
 use jiff::Timestamp;
 
-use crate::encode::Event;
-use crate::report::Attribute;
+use crate::model::{Attribute, Event};
 
 /// Field `log_records` of `ScopeLogs`, under which a record stands in a request.
 const LOG_RECORDS: u32 = 2;

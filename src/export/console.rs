@@ -8,8 +8,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 
 use crate::metrics::Registry;
-use crate::outcome::{EventOutcome, ExporterId, PendingState};
-use crate::pipeline::EventSink;
+use crate::model::{EventOutcome, EventSink, ExporterId, PendingState};
 
 /// How long the writer gathers lines after the first.
 const BATCH_WINDOW: Duration = Duration::from_millis(5);

@@ -12,7 +12,7 @@ use http_body_util::BodyExt;
 use hyper::body::Body as _;
 
 use crate::intake::body_pool::{BodyPool, PooledBody};
-use crate::outcome::UploadOutcome;
+use crate::model::UploadOutcome;
 
 /// How a body is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use http::HeaderMap;
 use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
 
 use crate::intake::body::is_type;
-use crate::outcome::UploadOutcome;
+use crate::model::UploadOutcome;
 
 /// The one top-level member that the RFC defines. A later version's would begin with it.
 const EXPECTED_FIELD: &str = "expect-ct-report";

@@ -6,8 +6,8 @@ use std::borrow::Cow;
 use http::Uri;
 
 use crate::config::settings::Privacy;
+use crate::model::Disposition;
 use crate::normalize;
-use crate::report::Disposition;
 
 /// Every path of intake but `/report/{site}`: the canonical one, and those under which older
 /// collectors' endpoints are configured in headers all over the world.

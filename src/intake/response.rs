@@ -9,7 +9,7 @@ use http::header::{
 };
 use http::{HeaderValue, StatusCode};
 
-use crate::outcome::UploadOutcome;
+use crate::model::UploadOutcome;
 
 /// The answer to an upload that ended so.
 pub(super) fn upload_response(outcome: UploadOutcome) -> Response {

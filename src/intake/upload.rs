@@ -28,9 +28,8 @@ use crate::intake::request_target::{RequestTarget, is_endpoint};
 use crate::intake::server::PeerAddr;
 use crate::intake::{body, client_ip, expect_ct, response};
 use crate::metrics::Registry;
-use crate::outcome::UploadOutcome;
+use crate::model::{UploadContext, UploadOutcome};
 use crate::pipeline::Pipeline;
-use crate::report::UploadContext;
 
 /// What intake needs to know.
 pub struct Intake {

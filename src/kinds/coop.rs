@@ -8,11 +8,12 @@ use std::borrow::Cow;
 
 use smallvec::smallvec;
 
-use crate::json::{Object, Value};
 use crate::kinds::support::policy;
 use crate::kinds::{FieldType, ReportKind, field, no_more_attributes, page_of, source_suffix};
-use crate::metric::{Family, LabelValues, MetricType, Observation};
-use crate::report::{Classification, Disposition, Evaluation, Report};
+use crate::model::{
+    Classification, Disposition, Evaluation, Family, LabelValues, MetricType, Object, Observation, Report,
+    Value,
+};
 
 /// `lookout_coop_violations_total`
 pub static VIOLATIONS: Family = Family {

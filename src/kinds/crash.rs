@@ -2,10 +2,11 @@
 
 use smallvec::smallvec;
 
-use crate::json::{Object, Value};
 use crate::kinds::{AttributeSink, FieldType, ReportKind, field, page_of};
-use crate::metric::{Family, LabelValues, MetricType, Observation};
-use crate::report::{Attribute, Classification, Evaluation, Noise, Report, Severity};
+use crate::model::{
+    Attribute, Classification, Evaluation, Family, LabelValues, MetricType, Noise, Object, Observation,
+    Report, Severity, Value,
+};
 
 /// `lookout_crashes_total`
 pub static CRASHES: Family = Family {
@@ -81,7 +82,7 @@ fn attributes(report: &Report<'_>, emit: AttributeSink<'_>) {
 #[cfg(test)]
 mod tests {
     use crate::kinds::testing::{DEFAULT, TestContext, captured, envelope, process, process_in};
-    use crate::report::Noise;
+    use crate::model::Noise;
 
     #[test]
     fn a_plain_crash_has_no_reason() {

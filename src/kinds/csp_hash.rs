@@ -5,8 +5,7 @@ use smallvec::smallvec;
 
 use crate::kinds::support::label_values;
 use crate::kinds::{FieldType, ReportKind, field, no_more_attributes, nothing_to_upgrade, page_of};
-use crate::metric::{Family, MetricType, Observation};
-use crate::report::{Classification, Evaluation, Report, Severity};
+use crate::model::{Classification, Evaluation, Family, MetricType, Observation, Report, Severity};
 
 /// `lookout_csp_hashes_total`
 pub static HASHES: Family = Family {

@@ -7,11 +7,11 @@ use std::borrow::Cow;
 
 use smallvec::smallvec;
 
-use crate::json::{Object, Value};
 use crate::kinds::support::label_values;
 use crate::kinds::{FieldType, ReportKind, field, no_more_attributes};
-use crate::metric::{Family, Label, MetricType, Observation};
-use crate::report::{Classification, Evaluation, Report};
+use crate::model::{
+    Classification, Evaluation, Family, Label, MetricType, Object, Observation, Report, Value,
+};
 
 /// `lookout_csp_violations_total`
 pub static VIOLATIONS: Family = Family {

@@ -7,10 +7,11 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use smallvec::smallvec;
 
-use crate::json::{Object, Value};
 use crate::kinds::{FieldType, ReportKind, field, no_more_attributes, page_of, source_suffix};
-use crate::metric::{Family, Label, MetricType, OTHER, Observation};
-use crate::report::{Classification, Evaluation, Report, Severity};
+use crate::model::{
+    Classification, Evaluation, Family, Label, MetricType, OTHER, Object, Observation, Report, Severity,
+    Value,
+};
 
 /// `lookout_deprecations_total`
 pub static DEPRECATIONS: Family = Family {

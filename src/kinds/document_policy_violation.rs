@@ -5,8 +5,7 @@ use smallvec::smallvec;
 
 use crate::kinds::support::{label_values, policy};
 use crate::kinds::{FieldType, ReportKind, field, no_more_attributes, nothing_to_upgrade, source_suffix};
-use crate::metric::{Family, MetricType, Observation};
-use crate::report::{Classification, Evaluation, Report};
+use crate::model::{Classification, Evaluation, Family, MetricType, Observation, Report};
 
 /// `lookout_document_policy_violations_total`
 pub static VIOLATIONS: Family = Family {

@@ -3,11 +3,11 @@
 
 use smallvec::{SmallVec, smallvec};
 
-use crate::json::Value;
 use crate::kinds::support::certificate;
 use crate::kinds::{FieldSpec, FieldType, ReportKind, field};
-use crate::metric::{Family, MetricType, Observation};
-use crate::report::{Classification, Evaluation, Noise, Report, Severity};
+use crate::model::{
+    Classification, Evaluation, Family, MetricType, Noise, Observation, Report, Severity, Value,
+};
 
 /// `lookout_expect_ct_violations_total`
 pub static VIOLATIONS: Family = Family {
@@ -68,7 +68,7 @@ fn summary(report: &Report<'_>) -> String {
 #[cfg(test)]
 mod tests {
     use crate::kinds::testing::{DEFAULT, TestContext, process, process_in, sample};
-    use crate::report::{Disposition, Noise};
+    use crate::model::{Disposition, Noise};
 
     #[test]
     fn the_sample_is_told() {

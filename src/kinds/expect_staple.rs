@@ -5,8 +5,9 @@ use smallvec::smallvec;
 
 use crate::kinds::support::certificate;
 use crate::kinds::{FieldSpec, FieldType, ReportKind, field};
-use crate::metric::{Family, LabelValues, MetricType, Observation};
-use crate::report::{Classification, Evaluation, Noise, Report, Severity};
+use crate::model::{
+    Classification, Evaluation, Family, LabelValues, MetricType, Noise, Observation, Report, Severity,
+};
 
 /// `lookout_expect_staple_violations_total`
 pub static VIOLATIONS: Family = Family {

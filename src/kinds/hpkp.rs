@@ -6,8 +6,7 @@ use smallvec::smallvec;
 
 use crate::kinds::support::certificate;
 use crate::kinds::{FieldSpec, FieldType, ReportKind, field};
-use crate::metric::{Family, MetricType, Observation};
-use crate::report::{Classification, Evaluation, Noise, Report, Severity};
+use crate::model::{Classification, Evaluation, Family, MetricType, Noise, Observation, Report, Severity};
 
 /// `lookout_hpkp_violations_total`
 pub static VIOLATIONS: Family = Family {
@@ -57,7 +56,7 @@ fn summary(report: &Report<'_>) -> String {
 #[cfg(test)]
 mod tests {
     use crate::kinds::testing::{DEFAULT, TestContext, envelope, process, process_in, sample};
-    use crate::report::Noise;
+    use crate::model::Noise;
 
     #[test]
     fn the_sample_is_told() {

@@ -5,11 +5,11 @@ use std::borrow::Cow;
 
 use smallvec::smallvec;
 
-use crate::json::{Object, Value};
 use crate::kinds::support::{label_values, policy};
 use crate::kinds::{FieldType, ReportKind, csp_violation, field, no_more_attributes};
-use crate::metric::{Family, MetricType, Observation};
-use crate::report::{Classification, Disposition, Evaluation, Report};
+use crate::model::{
+    Classification, Disposition, Evaluation, Family, MetricType, Object, Observation, Report, Value,
+};
 
 /// `lookout_integrity_violations_total`
 pub static VIOLATIONS: Family = Family {
@@ -78,7 +78,7 @@ fn summary(report: &Report<'_>) -> String {
 #[cfg(test)]
 mod tests {
     use crate::kinds::testing::{DEFAULT, TestContext, captured, envelope, process_in};
-    use crate::report::Disposition;
+    use crate::model::Disposition;
 
     #[test]
     fn three_engines_send_the_same() {

@@ -6,8 +6,7 @@ use smallvec::smallvec;
 use crate::kinds::{
     FieldType, ReportKind, deprecation, field, no_more_attributes, nothing_to_upgrade, page_of, source_suffix,
 };
-use crate::metric::{Family, MetricType, Observation};
-use crate::report::{Classification, Evaluation, Report, Severity};
+use crate::model::{Classification, Evaluation, Family, MetricType, Observation, Report, Severity};
 
 /// `lookout_interventions_total`
 pub static INTERVENTIONS: Family = Family {

@@ -5,8 +5,10 @@ use smallvec::SmallVec;
 
 use crate::kinds::support::label_values;
 use crate::kinds::{FieldSpec, FieldType, ReportKind, field, nothing_to_upgrade};
-use crate::metric::{Family, Increment, Label, MetricType, Observation};
-use crate::report::{Attribute, Classification, Evaluation, Noise, Report, Severity};
+use crate::model::{
+    Attribute, Classification, Evaluation, Family, Increment, Label, MetricType, Noise, Observation, Report,
+    Severity,
+};
 
 /// `lookout_network_reports_total`
 pub static NETWORK_REPORTS: Family = Family {
@@ -159,7 +161,7 @@ fn attributes(report: &Report<'_>, emit: &mut dyn FnMut(&str, Attribute<'_>)) {
     if let Some(outcome) = body.get_str("type").filter(|outcome| *outcome != "ok") {
         emit("error.type", Attribute::Text(outcome));
     }
-    let (host, port) = crate::kinds::host_and_port(&report.url);
+    let (host, port) = crate::model::host_and_port(&report.url);
     if !host.is_empty() {
         emit("server.address", Attribute::Text(host));
     }

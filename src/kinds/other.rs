@@ -4,7 +4,7 @@
 use smallvec::SmallVec;
 
 use crate::kinds::{ReportKind, no_more_attributes, nothing_to_upgrade, page_of};
-use crate::report::{Classification, Evaluation, Report, Severity};
+use crate::model::{Classification, Evaluation, Report, Severity};
 
 /// The kind.
 pub static KIND: ReportKind = ReportKind {

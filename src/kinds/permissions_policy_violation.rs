@@ -5,8 +5,7 @@ use smallvec::smallvec;
 
 use crate::kinds::support::{label_values, policy};
 use crate::kinds::{FieldType, ReportKind, field, no_more_attributes, nothing_to_upgrade, source_suffix};
-use crate::metric::{Family, Label, MetricType, Observation};
-use crate::report::{Classification, Evaluation, Report};
+use crate::model::{Classification, Evaluation, Family, Label, MetricType, Observation, Report};
 
 /// `lookout_permissions_policy_violations_total`
 pub static VIOLATIONS: Family = Family {
@@ -64,7 +63,7 @@ fn summary(report: &Report<'_>) -> String {
 #[cfg(test)]
 mod tests {
     use crate::kinds::testing::{DEFAULT, TestContext, captured, envelope, process, process_in};
-    use crate::report::{Disposition, Noise};
+    use crate::model::{Disposition, Noise};
 
     const COUNTED: &str = "lookout_permissions_policy_violations_total\
         {disposition=\"enforce\",feature=\"geolocation\",potential=\"false\"} 1";

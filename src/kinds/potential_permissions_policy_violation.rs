@@ -3,7 +3,7 @@
 
 use crate::kinds::permissions_policy_violation::{self, VIOLATIONS};
 use crate::kinds::{FieldType, ReportKind, field, no_more_attributes, nothing_to_upgrade, page_of};
-use crate::report::{Disposition, Report};
+use crate::model::{Disposition, Report};
 
 /// The kind.
 pub static KIND: ReportKind = ReportKind {

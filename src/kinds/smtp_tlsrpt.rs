@@ -9,10 +9,11 @@ use std::borrow::Cow;
 
 use smallvec::SmallVec;
 
-use crate::json::{Object, Value};
 use crate::kinds::{AttributeSink, FieldSpec, FieldType, ReportKind, field};
-use crate::metric::{Family, Increment, Label, LabelValues, MetricType, OTHER, Observation};
-use crate::report::{Attribute, Classification, Evaluation, Noise, Report, Severity};
+use crate::model::{
+    Attribute, Classification, Evaluation, Family, Increment, Label, LabelValues, MetricType, Noise, OTHER,
+    Object, Observation, Report, Severity, Value,
+};
 
 /// `lookout_smtp_tls_sessions_total`
 pub static SESSIONS: Family = Family {
@@ -375,7 +376,7 @@ mod tests {
         let registry = Arc::new(crate::metrics::Registry::new(10_000, 0, crate::clock::now()));
         let pipeline =
             crate::pipeline::Pipeline::new(&crate::config::defaults(), registry.clone(), None, None);
-        let context = crate::report::UploadContext {
+        let context = crate::model::UploadContext {
             received: crate::clock::now(),
             uptime: 0,
             user_agent: None,

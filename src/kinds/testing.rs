@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::config::settings::{ClientAddress, PathSecrets, Privacy, QueryPrivacy};
-use crate::encode::Event;
-use crate::metric::{Increment, Label, Observation};
+use crate::model::{
+    Attribute, Browser, Classification, Disposition, Event, Increment, Label, Noise, Observation, Report,
+    UploadContext,
+};
 use crate::normalize::Mode;
-use crate::report::{Attribute, Browser, Classification, Disposition, Noise, Report, UploadContext};
 
 /// What was made of one report.
 #[derive(Debug)]

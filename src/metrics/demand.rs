@@ -5,8 +5,8 @@
 //! still borrow but all is lent do others make room for it, and then only those who have borrowed more than
 //! it, with a series that they borrowed. So whoever floods has the most to give and nothing to take.
 
-use crate::metric::Family;
 use crate::metrics::quota::Allocation;
+use crate::model::Family;
 
 /// The room that one family's sites want.
 #[derive(Debug)]

@@ -28,7 +28,7 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 
 use crate::kinds;
-use crate::metric::{Family, Increment, Label, MAX_LABELS, OTHER, Observation, SiteLabel};
+use crate::model::{Family, Increment, Label, MAX_LABELS, OTHER, Observation, SiteLabel};
 use frequency_sketch::FrequencySketch;
 use quota::{Allocation, FallbackSlots, FamilyQuota, Owner, Priority};
 pub use self_metrics::SelfMetrics;

@@ -15,10 +15,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
-use crate::metric::{Family, MAX_LABELS, MetricType};
 use crate::metrics::demand::{FamilyDemand, SiteDemand};
 use crate::metrics::self_metrics::{self, SampleVisitor};
 use crate::metrics::series::{self, SampleValue, samples_per_series};
+use crate::model::{Family, MAX_LABELS, MetricType};
 
 /// Site quotas that hosts share where no sites are configured; the hash that chooses is seeded.
 const HOST_SHARDS: usize = 64;

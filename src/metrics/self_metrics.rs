@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use crate::metric::{Family, MetricType};
 use crate::metrics::histogram::AtomicHistogram;
 use crate::metrics::quota;
 use crate::metrics::series::SampleValue;
-use crate::outcome::{
-    EventOutcome, ExportSignal, ExportStatus, ExporterId, PendingState, RejectReason, UploadOutcome,
+use crate::model::{
+    EventOutcome, ExportSignal, ExportStatus, ExporterId, Family, MetricType, PendingState, RejectReason,
+    UploadOutcome,
 };
 
 mod spool;

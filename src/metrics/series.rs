@@ -6,9 +6,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use smallvec::SmallVec;
 
-use crate::metric::{Family, Increment, Label, MAX_LABELS, MetricType};
 use crate::metrics::histogram::{self, Histogram};
 use crate::metrics::quota::Allocation;
+use crate::model::{Family, Increment, Label, MAX_LABELS, MetricType};
 
 /// A label value as the registry keeps it.
 #[derive(Debug)]

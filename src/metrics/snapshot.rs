@@ -2,7 +2,7 @@
 //! series, whatever is made of them afterwards.
 
 use super::{Registry, Sample, SeriesSnapshot, self_metrics};
-use crate::metric::Family;
+use crate::model::Family;
 
 impl Registry {
     /// Hands every series to `visitor`, the daemon's own first. A series is read whole or not at all.

@@ -6,11 +6,10 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use crate::config::settings::Privacy;
-use crate::json::{Object, Value};
 use crate::kinds::{FieldType, ReportKind};
+use crate::model::{Disposition, Object, Value};
 use crate::normalize::unknown_fields::UnknownFieldSanitizer;
 use crate::normalize::{Mode, text_redact, url_redact};
-use crate::report::Disposition;
 
 /// More members than this are dropped, and counted as dropped. An unknown type's are bounded by their
 /// bytes.

@@ -12,10 +12,9 @@ mod word_scanner;
 use std::borrow::Cow;
 
 use crate::config::settings::Privacy;
-use crate::json::{Object, Value};
 use crate::kinds::support::certificate::server_url;
 use crate::kinds::{self, FieldType, ReportKind};
-use crate::report::{Envelope, Report, UploadContext};
+use crate::model::{Envelope, Object, Report, UploadContext, Value};
 
 /// Caps, in bytes; what is cut ends in `…`.
 const MAX_URL: usize = 2048;

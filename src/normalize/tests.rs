@@ -6,8 +6,7 @@ use jiff::Timestamp;
 
 use super::*;
 use crate::config::defaults;
-use crate::json::{Object, Value};
-use crate::report::{Age, Disposition};
+use crate::model::{Age, Disposition, Object, Value};
 
 fn context() -> UploadContext<'static> {
     UploadContext {

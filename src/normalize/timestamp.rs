@@ -3,7 +3,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::report::Age;
+use crate::model::Age;
 
 /// Older than this is not believed, in milliseconds.
 const MAX_AGE: u64 = 24 * 60 * 60 * 1000;
@@ -12,7 +12,7 @@ const MAX_AGE: u64 = 24 * 60 * 60 * 1000;
 pub(super) fn occurred(age: &Age<'_>, received: Timestamp) -> (u64, Timestamp) {
     let age = match age {
         Age::Milliseconds(value) => {
-            let number = value.as_ref().and_then(crate::json::Value::as_f64).unwrap_or(0.0);
+            let number = value.as_ref().and_then(crate::model::Value::as_f64).unwrap_or(0.0);
             // The cast saturates: what is negative becomes 0.
             (number as u64).min(MAX_AGE)
         }
@@ -34,7 +34,7 @@ fn since(moment: Option<&str>, received: Timestamp) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::json::Value;
+    use crate::model::Value;
 
     fn age(value: Value<'_>) -> u64 {
         let received = "2026-11-22T12:00:00Z".parse().unwrap();

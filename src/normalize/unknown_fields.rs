@@ -6,8 +6,8 @@
 use std::borrow::Cow;
 
 use crate::config::settings::Privacy;
-use crate::json::{Object, Value};
 use crate::kinds::FieldType;
+use crate::model::{Object, Value};
 use crate::normalize::{text_redact, url_redact};
 
 /// What all members together that the kind does not know may take, in bytes of JSON.
@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     fn cleaned(json: &str) -> (String, u32) {
-        let value = crate::json::tests::read(json);
+        let value = crate::model::json::tests::read(json);
         let mut unknown = UnknownFieldSanitizer::new(true, crate::config::defaults().privacy);
         let cleaned = unknown.clean(value);
         (serde_json::to_string(&cleaned.unwrap()).unwrap(), unknown.dropped)

@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use lookoutd::outcome::{
+use lookoutd::model::{
     EventOutcome, ExportSignal, ExportStatus, ExporterId, PendingState, RejectReason, UploadOutcome,
 };
 use lookoutd::probe::{self, Probe};

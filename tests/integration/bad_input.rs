@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use lookoutd::outcome::UploadOutcome;
+use lookoutd::model::UploadOutcome;
 use serde_json::Value;
 
 use crate::support::REPORT;

@@ -5,10 +5,9 @@ use std::collections::HashSet;
 use lookoutd::config;
 use lookoutd::decode::decode;
 use lookoutd::kinds::{self, FieldType, ReportKind};
-use lookoutd::metric::MAX_LABELS;
 use lookoutd::metrics::report_families;
+use lookoutd::model::{Browser, Classification, MAX_LABELS, Noise, Report};
 use lookoutd::normalize::{Mode, normalize};
-use lookoutd::report::{Browser, Classification, Noise, Report};
 
 use crate::support::capture;
 use crate::support::in_process::context;
@@ -99,7 +98,7 @@ fn families_are_well_named_and_belong_to_one_place() {
 #[test]
 fn labels_are_closed_but_for_the_three_that_are_not() {
     let class = Classification {
-        site: lookoutd::metric::Label::bounded("unknown"),
+        site: lookoutd::model::Label::bounded("unknown"),
         configured: None,
         noise: Noise::None,
         browser: Browser::Other,

@@ -1,8 +1,7 @@
 //! What holds for any input: nothing panics, every item is counted once, every sink gets every event,
 //! and what has been normalized stays as it is.
 
-use lookoutd::outcome::UploadOutcome;
-use lookoutd::report::UploadContext;
+use lookoutd::model::{UploadContext, UploadOutcome};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

@@ -5,12 +5,10 @@ use std::collections::BTreeMap;
 use lookoutd::config;
 use lookoutd::export::prometheus::process_families;
 use lookoutd::kinds::{self, ReportKind};
-use lookoutd::metric::MetricType;
-use lookoutd::outcome::{
-    EventOutcome, ExportSignal, ExportStatus, ExporterId, PendingState, QuarantineReason, RejectReason,
-    SpoolOperation, UploadOutcome,
+use lookoutd::model::{
+    Browser, Disposition, EventOutcome, ExportSignal, ExportStatus, ExporterId, MetricType, Noise,
+    PendingState, QuarantineReason, RejectReason, SpoolOperation, UploadOutcome,
 };
-use lookoutd::report::{Browser, Disposition, Noise};
 use lookoutd::{decode, metrics};
 use serde_json::Value;
 

@@ -10,8 +10,8 @@ use crate::classify::noise::rules::RULES;
 use crate::classify::{Rules, SiteIndex, classify};
 use crate::config::settings::{ClientAddress, NoiseField, NoiseRule, PathSecrets, Privacy, QueryPrivacy};
 use crate::decode::decode;
+use crate::model::{Noise, UploadContext};
 use crate::normalize::{Mode, normalize};
-use crate::report::{Noise, UploadContext};
 
 const STRICT: Privacy = Privacy {
     query: QueryPrivacy::Strip,

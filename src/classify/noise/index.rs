@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use memchr::memmem::Finder;
 
 use crate::classify::noise::rules::{Field, RULES};
-use crate::report::Noise;
+use crate::model::Noise;
 
 /// Texts with their class. Nearly all that is asked for is not there, which the filter mostly knows
 /// without hashing.

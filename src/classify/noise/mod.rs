@@ -13,9 +13,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use crate::classify::browser::UserAgent;
 use crate::classify::noise::index::{INDEX, Index};
 use crate::config::settings::{NoiseField, NoiseRule};
-use crate::kinds::host_and_port;
 use crate::kinds::support::label_values;
-use crate::report::{Browser, Noise, Report};
+use crate::model::{Browser, Noise, Report, host_and_port};
 
 /// The rules in force.
 #[derive(Debug, Default)]

@@ -11,8 +11,8 @@
 //! defender-cloud-apps/troubleshooting-proxy-url · `vendor` the product's own documentation ·
 //! `pages` saved pages in public repositories, where the product left its tag · `capture` tests/corpus.
 
-use crate::report::Noise;
-use crate::report::Noise::{Bot, Browser, Extension, Injected, Intermediary, Local};
+use crate::model::Noise;
+use crate::model::Noise::{Bot, Browser, Extension, Injected, Intermediary, Local};
 
 /// One fact.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ use http_body_util::Full;
 
 use crate::clock;
 use crate::config::settings::{Compression, Endpoint, Protocol};
-use crate::outcome::{ExportSignal, ExportStatus};
+use crate::model::{ExportSignal, ExportStatus};
 
 mod grpc_protocol;
 mod http_protocol;

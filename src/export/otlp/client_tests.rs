@@ -10,7 +10,7 @@ use super::client::{Client, ExportResult};
 use super::log_request::LogRequestEncoder;
 use super::testing::fake_collector::{self, Reply, partial};
 use crate::config::settings::{Compression, Protocol};
-use crate::outcome::{ExportSignal, ExportStatus};
+use crate::model::{ExportSignal, ExportStatus};
 
 fn request(records: usize) -> Bytes {
     LogRequestEncoder::new(&Resource::default()).request(&fake_collector::records(records).0)

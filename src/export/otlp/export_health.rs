@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use crate::export::otlp::client::ExportResult;
-use crate::outcome::ExportStatus;
+use crate::model::ExportStatus;
 
 /// The state of one export.
 #[derive(Debug, Default)]

@@ -22,7 +22,7 @@ use crate::export::otlp::export_health::ExportHealth;
 use crate::export::otlp::log_request::scope;
 use crate::log_throttle::LogThrottle;
 use crate::metrics::Registry;
-use crate::outcome::{ExportSignal, ExportStatus};
+use crate::model::{ExportSignal, ExportStatus};
 
 mod data_points;
 mod delta;
@@ -247,7 +247,7 @@ mod collector_tests;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metric::{Label, Observation, SiteLabel};
+    use crate::model::{Label, Observation, SiteLabel};
 
     fn builder(registry: Registry) -> RequestBuilder {
         let (registry, resource) = (Arc::new(registry), Arc::default());

@@ -71,7 +71,7 @@ async fn shutdown_keeps_its_deadline() {
 #[test]
 fn attempts_are_told_to_the_sdk_in_http() {
     let after = Some(Duration::from_secs(9));
-    let code = crate::outcome::ExportStatus::Unavailable;
+    let code = crate::model::ExportStatus::Unavailable;
     let retry =
         response(&ExportResult::Retryable { code, maybe_delivered: false, after, message: String::new() });
     assert_eq!(

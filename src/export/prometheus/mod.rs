@@ -71,7 +71,7 @@ pub fn process_families() -> Vec<MetricFamily> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metric::{Label, Observation, SiteLabel};
+    use crate::model::{Label, Observation, SiteLabel};
 
     #[test]
     fn a_scrape_holds_what_was_counted_and_the_process() {

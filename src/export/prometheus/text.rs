@@ -4,9 +4,9 @@
 use std::fmt::{self, Write as _};
 use std::io::{self, Write};
 
-use crate::metric::{Family, MetricType};
 use crate::metrics::histogram::{BOUNDS, Histogram};
 use crate::metrics::{Registry, Sample, SampleValue};
+use crate::model::{Family, MetricType};
 
 /// Writes every series of the registry.
 ///
@@ -125,7 +125,7 @@ mod tests {
 
     use super::*;
     use crate::kinds::{REPORTS, csp_violation, network_error};
-    use crate::metric::{Increment, Label, Observation, SiteLabel};
+    use crate::model::{Increment, Label, Observation, SiteLabel};
 
     /// The same registry, as the prometheus crate writes it.
     fn by_the_crate(registry: &Registry) -> Vec<u8> {

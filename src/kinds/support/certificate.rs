@@ -9,9 +9,8 @@ use jiff::Timestamp;
 use ring::digest::{SHA256, digest};
 use x509_parser::pem::parse_x509_pem;
 
-use crate::json::{Object, Value};
 use crate::kinds::AttributeSink;
-use crate::report::{Attribute, Report};
+use crate::model::{Attribute, Object, Report, Value};
 
 /// The member of a normalized body that tells about the server's certificate.
 pub(in crate::kinds) const FIELD: &str = "certificate";

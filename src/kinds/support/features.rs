@@ -1,6 +1,6 @@
 //! Names of what permissions policies and document policies allow or forbid.
 
-use crate::metric::LabelValues;
+use crate::model::LabelValues;
 
 /// Policy-controlled features: those of the registry, of Chromium's and Firefox's lists, and names that
 /// older browsers still use. Reports carry them in `featureId` or `policyId`.

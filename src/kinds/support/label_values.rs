@@ -1,7 +1,7 @@
 //! The closed label vocabularies that more than one kind uses, and the ones too long to stand in a
 //! kind's own file.
 
-use crate::metric::LabelValues;
+use crate::model::LabelValues;
 
 pub use crate::kinds::support::features::{DOCUMENT_POLICY, PERMISSIONS_POLICY};
 

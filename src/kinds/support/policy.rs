@@ -1,7 +1,7 @@
 //! What the kinds share that report on a policy: how bad a violation is and how a person is told.
 
 use crate::kinds::page_of;
-use crate::report::{Disposition, Noise, Report, Severity};
+use crate::model::{Disposition, Noise, Report, Severity};
 
 /// A user was hit, unless it is noise or the policy only reports.
 pub(in crate::kinds) fn severity(disposition: Disposition, noise: Noise) -> Severity {

@@ -3,10 +3,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::metric::{Family, MetricType};
 use crate::metrics::self_metrics::{SampleVisitor, family};
 use crate::metrics::series::SampleValue;
-use crate::outcome::{QuarantineReason, SpoolOperation};
+use crate::model::{Family, MetricType, QuarantineReason, SpoolOperation};
 
 /// The numbers; all 0 without a spool.
 #[derive(Debug, Default)]

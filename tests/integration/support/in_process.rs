@@ -5,9 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use lookoutd::config::settings::Config;
 use lookoutd::metrics::{Registry, SampleValue, report_families};
-use lookoutd::outcome::{RejectReason, UploadOutcome};
+use lookoutd::model::{RejectReason, UploadContext, UploadOutcome};
 use lookoutd::pipeline::{EventSink, Pipeline};
-use lookoutd::report::UploadContext;
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ScopeLogs};
 use prost::Message;
 

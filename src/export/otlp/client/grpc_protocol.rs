@@ -16,7 +16,7 @@ use tonic_types::StatusExt;
 use super::transport::CollectorResponse;
 use super::{ExportResult, http_protocol, response};
 use crate::export::otlp::error_message;
-use crate::outcome::ExportStatus;
+use crate::model::ExportStatus;
 
 /// The method that takes events.
 pub(super) const LOGS: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";

@@ -14,7 +14,7 @@ use prost::Message;
 use super::transport::CollectorResponse;
 use super::{ExportResult, response};
 use crate::export::otlp::error_message;
-use crate::outcome::ExportStatus;
+use crate::model::ExportStatus;
 
 /// The headers of every request.
 pub(super) fn add_headers(headers: &mut HeaderMap, gzip: bool) {

@@ -14,7 +14,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::ExportResult;
 use crate::export::otlp::error_message;
-use crate::outcome::ExportStatus;
+use crate::model::ExportStatus;
 
 /// Most bytes of an answer that are read. Answers to exports are tiny; the rest of a longer one is
 /// of no use.

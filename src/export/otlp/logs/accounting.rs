@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::metrics::self_metrics::SelfMetrics;
-use crate::outcome::{EventOutcome, ExporterId, PendingState};
+use crate::model::{EventOutcome, ExporterId, PendingState};
 
 /// Events that wait together, and the bytes of the memory budget that they hold.
 #[derive(Debug)]

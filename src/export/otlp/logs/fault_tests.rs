@@ -10,7 +10,7 @@ use super::tests::{FAR, Running};
 use super::*;
 use crate::config::settings::{self, Protocol};
 use crate::export::otlp::testing::fake_collector::{self, Reply};
-use crate::outcome::SpoolOperation;
+use crate::model::SpoolOperation;
 
 const MEMORY: usize = 1 << 20;
 

@@ -11,8 +11,7 @@ use tokio::sync::Notify;
 use crate::export::otlp::logs::accounting::PendingEvents;
 use crate::export::otlp::logs::batch::{Batch, BatchQueue, Order, Payload};
 use crate::metrics::self_metrics::SelfMetrics;
-use crate::outcome::{EventOutcome, ExporterId, PendingState};
-use crate::pipeline::EventSink;
+use crate::model::{EventOutcome, EventSink, ExporterId, PendingState};
 
 /// Most records of a batch.
 pub const MAX_BATCH_RECORDS: u64 = 512;

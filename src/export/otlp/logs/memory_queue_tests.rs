@@ -1,7 +1,7 @@
 //! The queue's bounds, and its accounting.
 
 use super::*;
-use crate::outcome::PendingState;
+use crate::model::PendingState;
 
 fn queue(limit: usize) -> (MemoryQueue, Arc<SelfMetrics>) {
     let self_metrics = Arc::new(SelfMetrics::default());

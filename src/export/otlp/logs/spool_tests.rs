@@ -6,7 +6,7 @@ use super::tests::{FAR, Running, push_until_dropped};
 use super::*;
 use crate::config::settings::{self, Protocol};
 use crate::export::otlp::testing::fake_collector::{self, Reply};
-use crate::outcome::SpoolOperation;
+use crate::model::SpoolOperation;
 
 /// Small enough that a test can fill it: batches of an eighth of it.
 const MEMORY: usize = 64 << 10;

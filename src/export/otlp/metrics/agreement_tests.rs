@@ -14,9 +14,8 @@ use crate::config::settings::Temporality;
 use crate::export::otlp::testing::fake_collector::{self, FakeCollector, Reply};
 use crate::export::prometheus::PrometheusExporter;
 use crate::kinds::{REPORTS, csp_violation, network_error};
-use crate::metric::{Family, Increment, Label, Observation, SiteLabel};
 use crate::metrics::histogram::BOUNDS;
-use crate::outcome::RejectReason;
+use crate::model::{Family, Increment, Label, Observation, RejectReason, SiteLabel};
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -244,7 +243,7 @@ fn is_compared(series: &str) -> bool {
 static REJECTED: Family = Family {
     name: "lookout_reports_rejected_total",
     help: "",
-    metric_type: crate::metric::MetricType::Counter,
+    metric_type: crate::model::MetricType::Counter,
     labels: &["reason"],
     weight: 0,
 };

@@ -13,9 +13,9 @@ use prost::Message;
 use crate::encode::otlp::unix_nanos;
 use crate::export::otlp::metrics::delta::{Checkpoint, Key, TemporalityState};
 use crate::export::prometheus::process_families;
-use crate::metric::{Family, MetricType};
 use crate::metrics::histogram::BOUNDS;
 use crate::metrics::{Registry, SampleValue};
+use crate::model::{Family, MetricType};
 
 /// Data points of one metric, and what they tell.
 pub(super) struct MetricChunk {

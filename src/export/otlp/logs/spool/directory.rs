@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 
 use crate::export::otlp::logs::spool::file_name::FileName;
 use crate::export::otlp::logs::spool::framing::{self, PREFIX_BYTES};
-use crate::outcome::QuarantineReason;
+use crate::model::QuarantineReason;
 
 /// The folder below it for what is no request.
 const QUARANTINE: &str = "set-aside";

@@ -5,10 +5,11 @@ use std::borrow::Cow;
 
 use jiff::Timestamp;
 
-use crate::json::{Object, Value};
 use crate::kinds::ReportKind;
-use crate::metric::{Label, Observation};
-use crate::outcome::closed;
+use crate::model::json::{Object, Value};
+use crate::model::label::Label;
+use crate::model::observation::Observation;
+use crate::model::outcome::closed;
 
 /// One report as it was found in a body, before anything was cleaned.
 #[derive(Debug, Clone, PartialEq)]
