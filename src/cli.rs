@@ -67,7 +67,7 @@ struct Options {
     /// The least severe diagnostics: error, warn, info, debug or trace [default: info].
     #[arg(long, value_name = "LEVEL", global = true)]
     log_level: Option<String>,
-    /// Any setting by its key, such as limits.series=20000; may be repeated.
+    /// Any setting by its key, such as metrics.max_series=20000; may be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = parse_override, global = true)]
     set: Vec<Flag>,
 }
@@ -182,7 +182,7 @@ mod tests {
             "--log-level",
             "warn",
             "--set",
-            "limits.series=2000",
+            "metrics.max_series=2000",
             "--set",
             "listen=127.0.0.1:9",
         ];
@@ -195,7 +195,7 @@ mod tests {
         assert_eq!(settings.admin_listen, "127.0.0.1:2".parse().unwrap());
         assert_eq!(settings.log.format, config::settings::LogFormat::Json);
         assert_eq!(settings.log.level, config::settings::LogLevel::Warn);
-        assert_eq!(settings.limits.series, 2000);
+        assert_eq!(settings.metrics.max_series, 2000);
         assert_eq!((stdout.as_str(), stderr.as_str()), ("", ""));
     }
 
@@ -203,16 +203,16 @@ mod tests {
     fn check_says_ok_or_what_is_wrong() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let path = file.path().to_str().unwrap();
-        std::fs::write(path, "limits: { series: 2000 }").unwrap();
+        std::fs::write(path, "metrics: { max_series: 2000 }").unwrap();
         let (code, stdout, stderr) = ended(&["check", "--config", path]);
         assert_eq!((code, stderr.as_str()), (0, ""));
         assert!(stdout.starts_with(&format!("ok: settings from {path}: 1, ")), "{stdout}");
-        std::fs::write(path, "\nlimits: { serie: 2000 }").unwrap();
+        std::fs::write(path, "\nmetrics: { max_serie: 2000 }").unwrap();
         for arguments in [&["check", "--config", path][..], &["--config", path, "check"], &["--config", path]]
         {
             let (code, stdout, stderr) = ended(arguments);
             assert_eq!((code, stdout.as_str()), (2, ""));
-            let message = "2: limits.serie: unknown key; did you mean limits.series?";
+            let message = "2: metrics.max_serie: unknown key; did you mean metrics.max_series?";
             assert_eq!(stderr, format!("lookoutd: {path}:{message}\n"));
         }
     }
@@ -242,7 +242,7 @@ mod tests {
         let message =
             "--listen: expected an address and a port such as 0.0.0.0:8480 or [::]:8480, found \"here\"";
         assert_eq!((code, stderr), (2, format!("lookoutd: {message}\n")));
-        let (code, _, stderr) = ended(&["--set", "limits"]);
+        let (code, _, stderr) = ended(&["--set", "metrics"]);
         assert_eq!(code, 2);
         assert!(stderr.contains("expected KEY=VALUE"), "{stderr}");
         assert_eq!(ended(&["--lissten", "x"]).0, 2);

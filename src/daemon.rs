@@ -92,7 +92,7 @@ impl Daemon {
         let intake_listener = bind("listen", config.listen)?;
         let admin_listener = bind("admin_listen", config.admin_listen)?;
         let tls = config.intake.tls.as_ref().map(Tls::load).transpose()?;
-        let registry = Arc::new(Registry::new(config.limits.series, config.sites.len(), clock::now()));
+        let registry = Arc::new(Registry::new(config.metrics.max_series, config.sites.len(), clock::now()));
         if let Some(dropped) = logging::dropped_lines() {
             let _ = registry.self_metrics.log_lines_dropped.set(dropped);
         }
@@ -170,11 +170,11 @@ impl Daemon {
             );
         }
         if !self.registry.isolates_sites() {
-            let (sites, series) = (config.sites.len(), config.limits.series);
+            let (sites, series) = (config.sites.len(), config.metrics.max_series);
             tracing::warn!(
                 sites,
                 series,
-                "limits.series is small for so many sites: under a flood they may share series"
+                "metrics.max_series is small for so many sites: under a flood they may share series"
             );
         }
     }
@@ -192,7 +192,7 @@ impl Daemon {
         };
         tokio::spawn(run_series_expiry(
             self.registry.clone(),
-            config.limits.series_idle,
+            config.metrics.series_ttl,
             min_idle,
             temporality,
         ));

@@ -69,9 +69,9 @@ def load(harness, lookoutd, rate, seconds):
                            {"PATH": os.environ["PATH"], "DELAY_MS": str(max(0, round(delay) - 2))})
 
 
-def pending(lookoutd, place=None):
+def pending(lookoutd, state=None):
     """Events that wait now."""
-    labels = {"place": place} if place else {}
+    labels = {"state": state} if state else {}
     return total(lookoutd.scrape(), "lookout_events_pending", exporter="otlp", **labels)
 
 
@@ -91,7 +91,7 @@ def sustained(harness):
     eventually(lambda: quiet(lookoutd), 60)
     samples = lookoutd.scrape()
     taken = total(samples, "lookout_reports_total")
-    delivered = total(samples, "lookout_events_total", exporter="otlp", fate="delivered")
+    delivered = total(samples, "lookout_events_total", exporter="otlp", outcome="delivered")
     print(f"sustained: {rate:.0f} reports/s for {seconds} s to rotel over HTTP; {sent} answered, {taken:.0f} taken, "
           f"{delivered:.0f} delivered, {taken - delivered:.0f} lost; at most {most:.0f} pending; uploads p99 "
           f"{p99} ms; CPU {cpu(lookoutd) / float(seconds) * 100:.0f} % of a core, rotel "
@@ -143,7 +143,7 @@ def drain_to(harness, name, collector):
     eventually(lambda: spooled(lookoutd, at_least=SPOOL_MIB * MIB), 300)
     wrk.stop()
     filled = time.monotonic() - began
-    dropped = total(lookoutd.scrape(), "lookout_events_total", exporter="otlp", fate="dropped_queue_full")
+    dropped = total(lookoutd.scrape(), "lookout_events_total", exporter="otlp", outcome="dropped_queue_full")
     before = ReportGenerator(lookoutd.intake, 2_000).run_for(QUIET_SECONDS)
     size = spooled(lookoutd)
     collector.start()

@@ -64,7 +64,7 @@ def quantile(of_share, name, *by):
     return f"histogram_quantile({of_share}, sum by ({labels}) (rate({of(name + '_bucket')}[{RATE}])))"
 
 
-LOST = 'fate!="delivered"'
+LOST = 'outcome!="delivered"'
 USED = f"max(sum by (instance) ({of('lookout_series')}) / sum by (instance) ({of('lookout_series_limit')}))"
 SPOOLED = f"max({of('lookout_spool_bytes')} / ({of('lookout_spool_limit_bytes')} > 0)) " \
           f"or 0 * max({of('lookout_build_info')})"
@@ -112,18 +112,18 @@ UPLOADS = (
 DELIVERY = (
     curves("What became of the events?", "By exporter and outcome: everything but delivered is a loss. "
            "otlp_recovered: events that an earlier process left in the spool.",
-           rate("lookout_events_total", by=("exporter", "fate")) + " > 0", "{{exporter}} {{fate}}",
-           unit="cps", colors={f"{exporter} {fate}": color for fate, color in colors.EVENT_OUTCOMES.items()
+           rate("lookout_events_total", by=("exporter", "outcome")) + " > 0", "{{exporter}} {{outcome}}",
+           unit="cps", colors={f"{exporter} {outcome}": color for outcome, color in colors.EVENT_OUTCOMES.items()
                                for exporter in ("console", "otlp", "otlp_recovered")}),
     curves("Where do events wait?", "Events without an outcome yet: in memory, in a request, in the spool. A "
            "rising line: the collector accepts less than arrives.",
-           f"sum by (exporter, place) ({of('lookout_events_pending')})", "{{exporter}} {{place}}",
-           colors={f"{exporter} {place}": color for place, color in colors.PENDING_STATES.items()
+           f"sum by (exporter, state) ({of('lookout_events_pending')})", "{{exporter}} {{state}}",
+           colors={f"{exporter} {state}": color for state, color in colors.PENDING_STATES.items()
                    for exporter in ("console", "otlp", "otlp_recovered")}),
     listing(PanelInfo("Lost events", "Each way in which events were lost in this time range. capped: over a "
                       "site's events_per_second. The counters have all of them.", DELIVERED,
-                      no_data="No event was lost", width=8), ("exporter", "fate"),
-            Column("Events", increase("lookout_events_total", LOST, by=("exporter", "fate")),
+                      no_data="No event was lost", width=8), ("exporter", "outcome"),
+            Column("Events", increase("lookout_events_total", LOST, by=("exporter", "outcome")),
                    steps=((None, colors.GOOD), (1, colors.BAD)))),
     curves("Export requests by outcome", "Attempts to send requests to the collector, retries included. ok is the "
            "desired outcome.",
@@ -147,18 +147,18 @@ SPOOL = (
     figure("Recovered events", "Events of earlier processes, recovered from the spool at start.",
            increase("lookout_spool_recovered_events_total")),
     figure("Quarantined files", "Corrupt or unrecognized files of the spool's directory, moved to its folder "
-           "set-aside.",
-           increase("lookout_spool_set_aside_total", 'reason=~"foreign|torn"'), *FEW),
+           "quarantine.",
+           increase("lookout_spool_quarantined_files_total", 'reason=~"unrecognized|corrupt"'), *FEW),
 )
 
 ROOM = (
-    ranking(info("How full is each family?", "Series against the family's quota of limits.series, in the "
+    ranking(info("How full is each family?", "Series against the family's quota of metrics.max_series, in the "
                  "fullest process. Above 75 %, only frequent label values are admitted.",
                  of("lookout_series"), unit="percentunit", width=8, height=12),
             f"max by (family) ({of('lookout_series')} / ({of('lookout_series_limit')} > 0)) > 0",
             "{{family}}", *FULL, most=1),
     listing(info("Which labels became other?", "Observations whose label value exceeded the quota. all: "
-                 "every label that is not a configured site. Name your sites, or raise limits.series.",
+                 "every label that is not a configured site. Name your sites, or raise metrics.max_series.",
                  of("lookout_series_overflow_total"), width=8, height=12), ("family", "label"),
             Column("Observations", increase("lookout_series_overflow_total", by=("family", "label")),
                    steps=((None, colors.GOOD), (1, colors.WARNING)))),

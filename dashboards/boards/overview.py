@@ -36,7 +36,7 @@ NEW = " + ".join(f"({or_zero(f'count({new_since_yesterday(family, *by)})')})"
                  for family, by in ((CSP, ("site", "directive", "blocked")),
                                     (Family("deprecations"), ("site", "id")),
                                     (Family("interventions"), ("site", "id"))))
-LOST = 'sum(increase(lookout_events_total{fate!="delivered"}[$__range]))'
+LOST = 'sum(increase(lookout_events_total{outcome!="delivered"}[$__range]))'
 
 NUMBERS = (
     number(PanelInfo("Reports taken", "How many reports were accepted in this time range. CSP violations are "

@@ -13,7 +13,7 @@ EVENT_OUTCOMES = {"delivered": "green", "rejected": "red", "dropped_queue_full":
                   "dropped_too_large": "semi-dark-red", "dropped_shutdown": "orange",
                   "dropped_spool_damaged": "dark-orange", "capped": "yellow"}
 
-PENDING_STATES = {"memory": "blue", "in_flight": "green", "spool": "orange"}
+PENDING_STATES = {"queued": "blue", "in_flight": "green", "spooled": "orange"}
 
 PHASE = {"dns": "purple", "connection": "orange", "application": "red"}
 

@@ -54,7 +54,7 @@ impl Setup {
         if self.0 & 32 != 0 {
             config.intake.max_reports = FEW_REPORTS;
         }
-        config.limits.series = if self.0 & 64 != 0 { Registry::min_limit() } else { ROOMY };
+        config.metrics.max_series = if self.0 & 64 != 0 { Registry::min_limit() } else { ROOMY };
     }
 }
 

@@ -29,7 +29,7 @@ pub struct Taken {
     pub outcome: UploadOutcome,
     /// The bytes that it had allocated at its peak, the body itself included.
     pub peak: usize,
-    /// `limits.series`
+    /// `metrics.max_series`
     pub limit: usize,
     pub console: Events,
     pub otlp: Events,
@@ -54,7 +54,7 @@ impl Daemon {
     fn new(setup: Setup) -> Daemon {
         let mut config = config::defaults();
         setup.apply(&mut config);
-        let (limit, sites) = (config.limits.series, config.sites.len());
+        let (limit, sites) = (config.metrics.max_series, config.sites.len());
         let (console, otlp) = (Capture::default(), Capture::default());
         let sinks = [&console, &otlp].map(|sink| Some(Box::new(sink.clone()) as Box<dyn EventSink>));
         let [to_console, to_otlp] = sinks;

@@ -47,7 +47,7 @@ fn check(body: &[u8], taken: &Taken) {
     assert_eq!(reports + rejected, items.unwrap_or(0), "reports and rejections are the items");
     assert_eq!(taken.outcome == UploadOutcome::Accepted, reports > 0);
     assert_eq!(taken.outcome == UploadOutcome::InvalidJson, items.is_none());
-    assert!(samples.len() <= taken.limit, "{} samples, limits.series is {}", samples.len(), taken.limit);
+    assert!(samples.len() <= taken.limit, "{} samples, metrics.max_series is {}", samples.len(), taken.limit);
     match taken.limit {
         choices::ROOMY => {
             assert_eq!(

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::otlp::EndpointUrl;
 use super::settings::{
-    Admin, ClientAddress, Compression, Delivery, Intake, Limits, Log, LogFormat, LogLevel, Noise,
+    Admin, ClientAddress, Compression, Delivery, Intake, Log, LogFormat, LogLevel, MetricsConfig, Noise,
     PathSecrets, Privacy, Protocol, QueryPrivacy, Secret, SiteConfig, Temporality, UnknownSites,
 };
 
@@ -27,7 +27,7 @@ pub(super) struct PartialConfig {
     pub(super) tls_key: Option<PathBuf>,
     pub(super) privacy: Privacy,
     pub(super) noise: Noise,
-    pub(super) limits: Limits,
+    pub(super) metrics: MetricsConfig,
     pub(super) otlp: PartialOtlp,
     /// Without `spool`, which is put together from the pieces below.
     pub(super) delivery: Delivery,
@@ -106,7 +106,7 @@ impl PartialConfig {
                 client_address: ClientAddress::None,
             },
             noise: Noise::default(),
-            limits: Limits { series: 0, series_idle: Duration::ZERO },
+            metrics: MetricsConfig { max_series: 0, series_ttl: Duration::ZERO },
             otlp: PartialOtlp::empty(),
             delivery: Delivery { memory_bytes: 0, shutdown_timeout: Duration::ZERO, spool: None },
             spool_directory: None,

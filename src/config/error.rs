@@ -27,7 +27,7 @@ pub(super) enum Source {
     File(PathBuf, usize),
     /// This environment variable.
     Environment(String),
-    /// This flag, as it is typed: `--listen`, `--set limits.series`.
+    /// This flag, as it is typed: `--listen`, `--set metrics.max_series`.
     Flag(String),
 }
 

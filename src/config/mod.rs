@@ -48,9 +48,9 @@ pub struct Flags {
 /// A setting given by a flag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Flag {
-    /// The flag as messages call it: `--listen`, `--set limits.series`.
+    /// The flag as messages call it: `--listen`, `--set metrics.max_series`.
     pub name: String,
-    /// The setting's key: `limits.series`.
+    /// The setting's key: `metrics.max_series`.
     pub key: String,
     /// The value's text, as in the setting's environment variable.
     pub value: String,

@@ -25,7 +25,7 @@ pub struct Config {
     /// The user's additions to the noise rules.
     pub noise: Noise,
     /// Bounds on what is kept.
-    pub limits: Limits,
+    pub metrics: MetricsConfig,
     /// Where events and metrics are sent.
     pub otlp: Otlp,
     /// How events are held until a collector has taken them.
@@ -209,16 +209,16 @@ pub enum NoiseField {
     UserAgent,
 }
 
-/// `limits.*`.
+/// `metrics.*`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct MetricsConfig {
     /// Most samples a scrape can hold, self-metrics included.
-    pub series: usize,
+    pub max_series: usize,
     /// How long a series that nothing touches stays.
-    pub series_idle: Duration,
+    pub series_ttl: Duration,
 }
 
-impl Limits {
+impl MetricsConfig {
     /// With fewer samples than this some family would have no room for a series of its own.
     pub const MIN_SERIES: usize = 1000;
 }

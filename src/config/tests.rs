@@ -53,7 +53,7 @@ intake: { max_body_bytes: 1MiB, max_reports: 256, max_connections: 4096, max_in_
           tls: { certificate: /etc/lookoutd/tls.crt, key: /etc/lookoutd/tls.key } }
 privacy: { query: strip, path_secrets: redact, client_address: none }
 noise: { rules: [ { field: blocked_url, match: "*.antivirus.example", class: injected } ] }
-limits: { series: 10000, series_idle: 24h }
+metrics: { max_series: 10000, series_ttl: 24h }
 otlp: { endpoint: http://127.0.0.1:4318, protocol: http/protobuf, headers: {}, compression: gzip }
 delivery: { memory_bytes: 32MiB, shutdown_timeout: 10s, spool: { directory: /var/lib/lookoutd, max_bytes: 1GiB } }
 "#;
@@ -89,7 +89,7 @@ fn the_defaults_are_the_documented_ones() {
     };
     assert_eq!(s.privacy, privacy);
     assert_eq!(s.noise.rules, []);
-    assert_eq!(s.limits, Limits { series: 10_000, series_idle: Duration::from_secs(86_400) });
+    assert_eq!(s.metrics, MetricsConfig { max_series: 10_000, series_ttl: Duration::from_secs(86_400) });
     let delivery =
         Delivery { memory_bytes: 32 << 20, shutdown_timeout: Duration::from_secs(10), spool: None };
     assert_eq!(s.delivery, delivery);
@@ -138,13 +138,14 @@ fn the_sample_file_is_taken() {
 
 #[test]
 fn flags_go_over_the_environment_over_the_file_over_the_default() {
-    let yaml = "limits: { series: 2000 }\nservice: { name: file }";
-    let series = |variables: &[_], sets: &[_]| load_all(yaml, variables, sets).unwrap().config.limits.series;
+    let yaml = "metrics: { max_series: 2000 }\nservice: { name: file }";
+    let series =
+        |variables: &[_], sets: &[_]| load_all(yaml, variables, sets).unwrap().config.metrics.max_series;
     assert_eq!(series(&[], &[]), 2000);
-    assert_eq!(series(&[("LOOKOUT_LIMITS_SERIES", "3000")], &[]), 3000);
-    assert_eq!(series(&[("LOOKOUT_LIMITS_SERIES", "3000")], &[("limits.series", "4000")]), 4000);
-    assert_eq!(series(&[("LOOKOUT_LIMITS_SERIES", "")], &[]), 2000);
-    assert_eq!(series(&[], &[("limits.series", "4000"), ("limits.series", "5000")]), 5000);
+    assert_eq!(series(&[("LOOKOUT_METRICS_MAX_SERIES", "3000")], &[]), 3000);
+    assert_eq!(series(&[("LOOKOUT_METRICS_MAX_SERIES", "3000")], &[("metrics.max_series", "4000")]), 4000);
+    assert_eq!(series(&[("LOOKOUT_METRICS_MAX_SERIES", "")], &[]), 2000);
+    assert_eq!(series(&[], &[("metrics.max_series", "4000"), ("metrics.max_series", "5000")]), 5000);
     let name = |variables: &[_]| load_all(yaml, variables, &[]).unwrap().config.otlp.service_name;
     assert_eq!(name(&[]), "file");
     assert_eq!(name(&[("OTEL_SERVICE_NAME", "otel")]), "otel");
@@ -153,8 +154,9 @@ fn flags_go_over_the_environment_over_the_file_over_the_default() {
 
 #[test]
 fn what_a_higher_layer_overrides_is_checked_all_the_same() {
-    let message = load_all("limits: { series: lots }", &[], &[("limits.series", "4000")]).unwrap_err();
-    assert!(message.starts_with("l.yaml:1: limits.series: expected"), "{message}");
+    let message =
+        load_all("metrics: { max_series: lots }", &[], &[("metrics.max_series", "4000")]).unwrap_err();
+    assert!(message.starts_with("l.yaml:1: metrics.max_series: expected"), "{message}");
 }
 
 #[test]
@@ -176,18 +178,18 @@ fn lists_maps_and_records_come_from_variables_and_flags_too() {
 
 #[test]
 fn empty_sections_and_keys_without_value_count_as_not_written() {
-    assert_eq!(from_yaml("intake:\nlimits:\n  series:\nsites: ~\n").unwrap(), defaults());
+    assert_eq!(from_yaml("intake:\nmetrics:\n  max_series:\nsites: ~\n").unwrap(), defaults());
     assert_eq!(from_yaml("# nothing yet\n").unwrap(), defaults());
 }
 
 #[test]
 fn the_environment_can_name_the_file() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
-    file.write_all(b"limits: { series: 2000 }").unwrap();
+    file.write_all(b"metrics: { max_series: 2000 }").unwrap();
     let path = file.path().display().to_string();
     let variables = [("LOOKOUT_CONFIG".to_owned(), path)];
     let loaded = load(&Flags::default(), variables.into_iter()).unwrap();
-    assert_eq!(loaded.config.limits.series, 2000);
+    assert_eq!(loaded.config.metrics.max_series, 2000);
 }
 
 #[test]
@@ -224,7 +226,7 @@ fn what_is_printed_loads_to_the_same_settings() {
     for yaml in ["", SAMPLE, long_way_round] {
         let variables = [("OTEL_METRIC_EXPORT_INTERVAL", "1500"), ("OTEL_RESOURCE_ATTRIBUTES", "k=v%20w")];
         for variables in [&variables[..], &[]] {
-            let loaded = load_all(yaml, variables, &[("limits.series", "2000")]).unwrap();
+            let loaded = load_all(yaml, variables, &[("metrics.max_series", "2000")]).unwrap();
             let text = printed(&loaded);
             let again = load_all(&text, &[], &[]).unwrap_or_else(|error| panic!("{error}\n{text}"));
             assert_eq!(again.config, loaded.config, "{text}");
@@ -234,7 +236,7 @@ fn what_is_printed_loads_to_the_same_settings() {
 
 #[test]
 fn what_is_printed_says_where_each_value_came_from() {
-    let yaml = "\nlimits:\n  series: 2000\notlp: { headers: { authorization: Bearer geheim } }";
+    let yaml = "\nmetrics:\n  max_series: 2000\notlp: { headers: { authorization: Bearer geheim } }";
     let variables = [("OTEL_METRIC_EXPORT_INTERVAL", "1500"), ("LOOKOUT_LOG_LEVEL", "debug")];
     let text = printed(&load_all(yaml, &variables, &[("listen", "[::1]:1")]).unwrap());
     let has = |line: &str| assert!(text.lines().any(|l| l.contains(line)), "{line} is not in\n{text}");
@@ -255,7 +257,7 @@ fn what_is_printed_says_where_each_value_came_from() {
 #[test]
 fn the_summary_counts_the_layers() {
     let loaded =
-        load_all("limits: { series: 2000 }", &[("OTEL_SERVICE_NAME", "x")], &[("log.level", "warn")])
+        load_all("metrics: { max_series: 2000 }", &[("OTEL_SERVICE_NAME", "x")], &[("log.level", "warn")])
             .unwrap();
     let rest = table::all().count() - 3;
     let end = format!(": 1, environment: 1, flags: 1, defaults: {rest}");

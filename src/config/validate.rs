@@ -39,7 +39,7 @@ pub(super) fn validate(partial: PartialConfig) -> Result<Config, ConflictError> 
         intake,
         privacy: partial.privacy,
         noise: partial.noise,
-        limits: partial.limits,
+        metrics: partial.metrics,
         otlp: exports::resolve(partial.otlp)?,
         delivery: Delivery { spool, ..partial.delivery },
         admin: Admin { auth: auth(partial.auth)?, ..partial.admin },

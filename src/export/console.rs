@@ -66,7 +66,7 @@ impl ConsoleExporter {
         }
         let left = std::mem::take(&mut queue.events);
         queue.lines = Vec::new();
-        self.0.finalize(PendingState::Memory, EventOutcome::DroppedShutdown, left);
+        self.0.finalize(PendingState::Queued, EventOutcome::DroppedShutdown, left);
         left
     }
 }
@@ -84,7 +84,7 @@ impl EventSink for ConsoleExporter {
             }
             queue.lines.extend_from_slice(&lines[..ends[fitting - 1] as usize]);
             queue.events += fitting as u64;
-            self_metrics.add_pending(ExporterId::Console, PendingState::Memory, fitting as i64);
+            self_metrics.add_pending(ExporterId::Console, PendingState::Queued, fitting as i64);
         }
         drop(queue);
         self_metrics.event(
@@ -129,7 +129,7 @@ impl Shared {
         let events = std::mem::take(&mut queue.events);
         let self_metrics = &self.registry.self_metrics;
         self_metrics.add_pending(ExporterId::Console, PendingState::InFlight, events as i64);
-        self_metrics.add_pending(ExporterId::Console, PendingState::Memory, -(events as i64));
+        self_metrics.add_pending(ExporterId::Console, PendingState::Queued, -(events as i64));
         Some(events)
     }
 
@@ -180,7 +180,7 @@ mod tests {
         assert_eq!(console.shutdown(soon()), 0);
         assert_eq!(written.try_iter().flatten().collect::<Vec<_>>(), b"one\ntwo\n");
         assert_eq!(registry.self_metrics.events(ExporterId::Console, EventOutcome::Delivered), 2);
-        assert_eq!(registry.self_metrics.pending(ExporterId::Console, PendingState::Memory), 0);
+        assert_eq!(registry.self_metrics.pending(ExporterId::Console, PendingState::Queued), 0);
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! Intake: what stands between the internet and the path. Who may send what to which URL, how much of
-//! it and how slowly; the answer that makes browsers do the right thing next; and a fate for every
+//! it and how slowly; the answer that makes browsers do the right thing next; and an outcome for every
 //! upload, also for those that never become a body.
 
 mod body;

@@ -1,4 +1,4 @@
-//! Series that go: after `limits.series_idle`, or sooner where others need the room.
+//! Series that go: after `metrics.series_ttl`, or sooner where others need the room.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! The one place where counting happens: a bounded registry of series that every export reads.
 //!
-//! Whatever the internet posts, the registry holds at most `limits.series` samples. Each family has its
+//! Whatever the internet posts, the registry holds at most `metrics.max_series` samples. Each family has its
 //! quota and each site its own quota in it (`quota`). Where there is no room an observation is not lost
 //! but loses detail, step by step: first its open labels become `other`, then its site where that is
 //! open too, and at the very end every label but a configured site, for which each family keeps one

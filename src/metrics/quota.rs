@@ -1,4 +1,4 @@
-//! The quotas of `limits.series`: each family's, and within it each site's, so that none can use up
+//! The quotas of `metrics.max_series`: each family's, and within it each site's, so that none can use up
 //! another's.
 //!
 //! Of a family's quota, half is divided evenly among the site quotas of the configured sites and of all
@@ -370,13 +370,13 @@ static SERIES_LIMIT: Family = self_metrics::family(
     "lookout_series_limit",
     MetricType::Gauge,
     &["family"],
-    "Samples that the family may hold: its share of limits.series.",
+    "Samples that the family may hold: its share of metrics.max_series.",
 );
 static SERIES_EXPIRED: Family = self_metrics::family(
     "lookout_series_expired_total",
     MetricType::Counter,
     &["family"],
-    "Series that went: idle for limits.series_idle, or idle for minutes where others needed the room.",
+    "Series that went: idle for metrics.series_ttl, or idle for minutes where others needed the room.",
 );
 static EXPIRED_COUNTS: Family = self_metrics::family(
     "lookout_series_expired_counts_total",

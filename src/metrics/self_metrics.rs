@@ -72,12 +72,12 @@ impl SelfMetrics {
         self.rejected[reason as usize].fetch_add(items, Ordering::Relaxed);
     }
 
-    /// Counts events that met their fate without having waited anywhere.
+    /// Counts events that met their outcome without having waited anywhere.
     pub fn event(&self, exporter: ExporterId, outcome: EventOutcome, events: u64) {
         self.events[exporter as usize][outcome as usize].fetch_add(events, Ordering::Relaxed);
     }
 
-    /// Moves events in (positive) or out (negative) of a place where they wait.
+    /// Moves events in (positive) or out (negative) of a state in which they wait.
     pub fn add_pending(&self, exporter: ExporterId, state: PendingState, events: i64) {
         self.pending[exporter as usize][state as usize].fetch_add(events, Ordering::Relaxed);
     }
@@ -98,7 +98,7 @@ impl SelfMetrics {
         self.rejected[reason as usize].load(Ordering::Relaxed)
     }
 
-    /// Events of this exporter that met this fate.
+    /// Events of this exporter that met this outcome.
     pub fn events(&self, exporter: ExporterId, outcome: EventOutcome) -> u64 {
         self.events[exporter as usize][outcome as usize].load(Ordering::Relaxed)
     }
@@ -223,14 +223,14 @@ static REJECTED: Family = family(
 static EVENTS: Family = family(
     "lookout_events_total",
     MetricType::Counter,
-    &["exporter", "fate"],
+    &["exporter", "outcome"],
     "Events, one for each report taken and each exporter that is on, by how they ended.",
 );
 static PENDING: Family = family(
     "lookout_events_pending",
     MetricType::Gauge,
-    &["exporter", "place"],
-    "Events that have not met their fate yet, by where they wait.",
+    &["exporter", "state"],
+    "Events that have not met their outcome yet, by where they wait.",
 );
 static EXPORT_REQUESTS: Family = family(
     "lookout_export_requests_total",

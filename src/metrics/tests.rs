@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::eviction::EvictionFilter;
 use super::*;
-use crate::config::settings::Limits;
+use crate::config::settings::MetricsConfig;
 use crate::kinds::{REPORTS, csp_violation, network_error};
 
 /// One observation: which family, and the open labels as small numbers.
@@ -176,8 +176,8 @@ proptest! {
 /// A new kind may bring a new family, and this is where it shows that the settings must ask for more.
 #[test]
 fn the_least_that_can_be_set_is_enough() {
-    let (needed, allowed) = (Registry::min_limit(), Limits::MIN_SERIES);
-    assert!(needed <= allowed, "limits.series may be {allowed}, but the families need {needed}");
+    let (needed, allowed) = (Registry::min_limit(), MetricsConfig::MIN_SERIES);
+    assert!(needed <= allowed, "metrics.max_series may be {allowed}, but the families need {needed}");
 }
 
 /// A stream that every thread can follow without a generator of its own.

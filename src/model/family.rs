@@ -11,7 +11,7 @@ pub struct Family {
     pub metric_type: MetricType,
     /// Label names in order; a report family's first is always `site`.
     pub labels: &'static [&'static str],
-    /// How large its share of `limits.series` is, relative to the other report families'. The daemon's
+    /// How large its share of `metrics.max_series` is, relative to the other report families'. The daemon's
     /// own families have none: all their series exist from the start.
     pub weight: usize,
 }

@@ -29,27 +29,27 @@ closed! {
         /// At least one report was taken: 204.
         Accepted = "accepted",
         /// The body is not JSON: 400.
-        InvalidJson = "not_json",
+        InvalidJson = "invalid_json",
         /// JSON that holds no report: 400.
-        NoReports = "no_report",
+        NoReports = "no_reports",
         /// Every report belongs to a site that is not configured, and those are rejected: 204.
-        ReportsUnknownSite = "unknown_sites",
+        ReportsUnknownSite = "reports_unknown_site",
         /// The same for an Expect-CT report, for which RFC 9163 demands another answer: 400.
-        ExpectCtHostMismatch = "unexpected_host",
+        ExpectCtHostMismatch = "expect_ct_host_mismatch",
         /// An Expect-CT report of a version that nobody has defined yet (RFC 9163): 501.
-        ExpectCtUnknownVersion = "unknown_version",
+        ExpectCtUnknownVersion = "expect_ct_unknown_version",
         /// The body, or what it inflates to, is over `intake.max_body_bytes`: 413.
         TooLarge = "too_large",
         /// A gzip body that inflates to very many times its size: 413.
         InflateRatio = "inflate_ratio",
         /// A Content-Encoding other than gzip: 415.
-        UnsupportedEncoding = "unsupported_coding",
+        UnsupportedEncoding = "unsupported_encoding",
         /// A gzip body that does not inflate: 400.
-        InvalidEncoding = "broken_coding",
+        InvalidEncoding = "invalid_encoding",
         /// The body took longer than `intake.body_timeout`: 408.
-        BodyTimeout = "slow_body",
+        BodyTimeout = "body_timeout",
         /// The client went away before its body was complete.
-        ClientDisconnected = "aborted",
+        ClientDisconnected = "client_disconnected",
         /// More uploads in flight than `intake.max_in_flight`, or no memory for this one within
         /// `intake.max_in_flight_bytes`: 503.
         Overloaded = "overloaded",
@@ -62,7 +62,7 @@ closed! {
         /// A POST to a path that is not intake's: 404.
         UnknownPath = "unknown_path",
         /// A method that intake does not know: 405.
-        MethodNotAllowed = "wrong_method",
+        MethodNotAllowed = "method_not_allowed",
     }
 }
 
@@ -93,17 +93,17 @@ closed! {
         /// The item is not a JSON object.
         NotAnObject = "not_an_object",
         /// The item is JSON that cannot be read: nested too deeply, or a number out of range.
-        Unparsable = "unreadable",
+        Unparsable = "unparsable",
         /// The item holds more values than it may take memory for.
         TooManyValues = "too_many_values",
         /// An object that is no report of any known shape: no `type`, no legacy wrapper.
-        MissingType = "no_type",
+        MissingType = "missing_type",
         /// The report's `body` is neither an object nor null.
-        InvalidBody = "bad_body",
+        InvalidBody = "invalid_body",
         /// An Expect-CT report that does not name the host and the port it is about.
-        MissingHost = "no_host",
+        MissingHost = "missing_host",
         /// One item more than `intake.max_reports`.
-        OverLimit = "excess",
+        OverLimit = "over_limit",
         /// The report belongs to no configured site, and `intake.unknown_sites` is `reject`.
         UnknownSite = "unknown_site",
     }
@@ -123,7 +123,7 @@ closed! {
 }
 
 closed! {
-    /// How an event ended at one exporter: `lookout_events_total{fate}`.
+    /// How an event ended at one exporter: `lookout_events_total{outcome}`.
     pub enum EventOutcome {
         /// The receiver has it.
         Delivered = "delivered",
@@ -143,24 +143,24 @@ closed! {
 }
 
 closed! {
-    /// Where events wait: `lookout_events_pending{place}`.
+    /// Where events wait: `lookout_events_pending{state}`.
     pub enum PendingState {
         /// In the queue.
-        Memory = "memory",
+        Queued = "queued",
         /// In a request that is on its way.
         InFlight = "in_flight",
         /// On disk, and in no request at the moment.
-        Spool = "spool",
+        Spooled = "spooled",
     }
 }
 
 closed! {
-    /// Why a file of the spool's directory was set aside: `lookout_spool_set_aside_total{reason}`.
+    /// Why a file of the spool's directory was quarantined: `lookout_spool_quarantined_files_total{reason}`.
     pub enum QuarantineReason {
         /// Its name is none of the spool's.
-        Unrecognized = "foreign",
+        Unrecognized = "unrecognized",
         /// It is not, or not whole, the request that its name says it is.
-        Corrupt = "torn",
+        Corrupt = "corrupt",
     }
 }
 

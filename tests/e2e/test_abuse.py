@@ -184,7 +184,7 @@ def test_bad_requests_by_the_thousands(harness):
     """Bad requests, with control characters where possible, do not fill the log."""
     load = AttackLoad(harness, "100,000 of each kind")
     load.run(lambda daemon: {name: check_log_volume(harness, daemon, name) for name in (
-        "no_json", "too_large", "too_long_a_head", "no_http", "aborted")})
+        "no_json", "too_large", "too_long_a_head", "no_http", "client_disconnected")})
 
 
 def test_bad_handshakes_by_the_thousands(harness):

@@ -62,7 +62,7 @@ def test_nothing_of_a_request_at_any_level(harness):
         expect(said.count("\n") < ROUNDS, "A line for each request in the diagnostics", expected="a few lines",
                found=said.count("\n"), where=f"log.level {level}\n{daemon.tail()}")
         daemon.sent = sum(total(daemon.scrape(), "lookout_uploads_total", outcome=outcome)
-                          for outcome in ("accepted", "no_report"))
+                          for outcome in ("accepted", "no_reports"))
 
 
 def taken(daemon):

@@ -15,7 +15,7 @@ from prometheus import Prometheus
 
 ALONE = True  # it measures
 REPORTS, DISTINCT = 2_000_000, 1_000_000
-SERIES = 10_000  # the default of limits.series
+SERIES = 10_000  # the default of metrics.max_series
 MIB = 1 << 20
 RSS_LIMIT = 96 * MIB
 SCRAPE_LIMIT_SECONDS = 0.020
@@ -125,7 +125,7 @@ def check_bounds(daemon, prometheus, seconds):
           f"{slowest * 1000:.0f} ms at most)", flush=True)
     expect(peak < RSS_LIMIT, "The flood took too much memory", expected=f"less than {RSS_LIMIT} bytes",
            found=peak, where="VmHWM of the daemon")
-    expect(scraped <= SERIES, "Prometheus saw more samples than limits.series", expected=SERIES,
+    expect(scraped <= SERIES, "Prometheus saw more samples than metrics.max_series", expected=SERIES,
            found=scraped, where="scrape_samples_scraped")
     expect(cpu < SCRAPE_LIMIT_SECONDS, "A scrape of the full table costs too much CPU",
            expected=f"less than {SCRAPE_LIMIT_SECONDS} s", found=cpu, where="schedstat of the daemon")

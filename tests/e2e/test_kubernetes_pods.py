@@ -84,7 +84,7 @@ def test_spool_outlives_the_container(harness):
     first = example(harness, "lookoutd-1", f"http://127.0.0.1:{free_port()}")
     first.post([REPORT] * 3, items=3)
     eventually(lambda: equal("Events in the spool", 3, total(
-        first.scrape(), "lookout_events_pending", exporter="otlp", place="spool"), first.tail()), 30)
+        first.scrape(), "lookout_events_pending", exporter="otlp", state="spooled"), first.tail()), 30)
     os.kill(first.pid, signal.SIGKILL)
     first.wait()
     first.ended_by_test = True
@@ -101,7 +101,7 @@ def test_memory(harness):
     collector.received.gate.clear()
     daemon = pod_sandbox.start(harness, documents, "lookoutd-1", {}, {
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint}, exporters=("otlp",))
-    dropped = functools.partial(total, name="lookout_events_total", exporter="otlp", fate="dropped_queue_full")
+    dropped = functools.partial(total, name="lookout_events_total", exporter="otlp", outcome="dropped_queue_full")
     for _ in range(200):
         daemon.post([BIG] * 100, items=100)
         if dropped(daemon.scrape()):

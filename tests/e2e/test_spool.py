@@ -224,11 +224,11 @@ def test_corrupt_and_unrecognized_files_are_quarantined(harness):
     recovered(fixture.daemon, events + len(lost) + 3)
     equal("Events of corrupt files", len(lost) + 3,
           total(fixture.daemon.scrape(), "lookout_events_total", exporter=RECOVERED,
-                fate="dropped_spool_damaged"), "/metrics")
+                outcome="dropped_spool_damaged"), "/metrics")
     equal("Quarantined files", sorted(path.name for path in (corrupt, *strange)), spool.quarantined(),
           spool.directory)
     counted = quarantine_counts(fixture.daemon)
-    equal("Files counted as quarantined", {"torn": 2, "foreign": 3}, counted, "/metrics")
+    equal("Files counted as quarantined", {"corrupt": 2, "unrecognized": 3}, counted, "/metrics")
     missing = Delivery.of([fixture.receiver]).check([generator])
     same_reports("Reports that did not arrive against those of the corrupt file", lost, missing,
                  spool.directory)

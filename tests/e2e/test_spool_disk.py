@@ -133,7 +133,7 @@ def test_removed_while_running(harness):
 
 def all_on_disk(fixture, spool):
     """Waits until memory holds only requests in flight; returns the number of events on disk."""
-    eventually(lambda: equal("Events in memory", 0, pending(fixture.daemon, place="memory"),
+    eventually(lambda: equal("Events in memory", 0, pending(fixture.daemon, state="queued"),
                              fixture.daemon.tail()))
     spool.check_quiet(fixture)
     return spool.events()

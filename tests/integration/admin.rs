@@ -155,10 +155,10 @@ fn closed_label_sets_are_there_from_the_start() {
     for exporter in ExporterId::ALL.iter().map(|it| ("exporter", it.as_str())) {
         EventOutcome::ALL
             .iter()
-            .for_each(|it| is_there("lookout_events_total", &[exporter, ("fate", it.as_str())]));
+            .for_each(|it| is_there("lookout_events_total", &[exporter, ("outcome", it.as_str())]));
         PendingState::ALL
             .iter()
-            .for_each(|it| is_there("lookout_events_pending", &[exporter, ("place", it.as_str())]));
+            .for_each(|it| is_there("lookout_events_pending", &[exporter, ("state", it.as_str())]));
     }
     for signal in ExportSignal::ALL.iter().map(|it| ("signal", it.as_str())) {
         for code in ExportStatus::ALL {
@@ -171,11 +171,11 @@ fn closed_label_sets_are_there_from_the_start() {
     is_there("process_resident_memory_bytes", &[]);
 }
 
-/// `limits.series` holds for the scrape as a whole, whatever is sent.
+/// `metrics.max_series` holds for the scrape as a whole, whatever is sent.
 #[test]
 fn a_flood_of_sites_and_origins_stays_within_the_limit() {
     let limit = 2000;
-    let daemon = Setup::yaml(&format!("limits: {{ series: {limit} }}")).start();
+    let daemon = Setup::yaml(&format!("metrics: {{ max_series: {limit} }}")).start();
     let report = |n: usize| {
         format!(
             r#"{{"type":"csp-violation","url":"https://s{n}.example/","body":{{"effectiveDirective":"img-src","blockedURL":"https://b{n}.example/"}}}}"#

@@ -19,10 +19,10 @@ struct Expected {
     rejected: &'static [(&'static str, u64)],
 }
 
-const NOT_JSON: Expected = Expected { status: 400, outcome: "not_json", reports: 0, rejected: &[] };
+const NOT_JSON: Expected = Expected { status: 400, outcome: "invalid_json", reports: 0, rejected: &[] };
 
 const fn no_report(rejected: &'static [(&'static str, u64)]) -> Expected {
-    Expected { status: 400, outcome: "no_report", reports: 0, rejected }
+    Expected { status: 400, outcome: "no_reports", reports: 0, rejected }
 }
 
 const fn taken(reports: u64, rejected: &'static [(&'static str, u64)]) -> Expected {
@@ -60,18 +60,18 @@ fn json_that_is_no_report() {
     send("null", &no_report(&[("not_an_object", 1)]));
     send("\"text\"", &no_report(&[("not_an_object", 1)]));
     send("[]", &no_report(&[]));
-    send("[[],7,{},{\"type\":\"\"}]", &no_report(&[("not_an_object", 2), ("no_type", 2)]));
-    send(r#"[{"type":"x","body":7}]"#, &no_report(&[("bad_body", 1)]));
+    send("[[],7,{},{\"type\":\"\"}]", &no_report(&[("not_an_object", 2), ("missing_type", 2)]));
+    send(r#"[{"type":"x","body":7}]"#, &no_report(&[("invalid_body", 1)]));
 }
 
 #[test]
 fn nesting_without_end() {
     let (open, close) = ("[".repeat(100_000), "]".repeat(100_000));
-    send(format!("{open}{close}"), &no_report(&[("unreadable", 1)]));
-    send(format!("{{\"type\":\"x\",\"body\":{{\"x\":{open}{close}}}}}"), &no_report(&[("unreadable", 1)]));
+    send(format!("{open}{close}"), &no_report(&[("unparsable", 1)]));
+    send(format!("{{\"type\":\"x\",\"body\":{{\"x\":{open}{close}}}}}"), &no_report(&[("unparsable", 1)]));
     send(&open, &NOT_JSON);
     let objects = format!("{}1{}", "{\"a\":".repeat(100_000), "}".repeat(100_000));
-    send(format!("[{objects},{}]", &REPORT[1..REPORT.len() - 1]), &taken(1, &[("unreadable", 1)]));
+    send(format!("[{objects},{}]", &REPORT[1..REPORT.len() - 1]), &taken(1, &[("unparsable", 1)]));
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn integers_in_other_clothes() {
     for (number, line) in [("1.0", Some(1)), ("\"1\"", Some(1)), ("-1226665688", None), ("1e999", None)] {
         let body = format!(r#"[{{"type":"csp-violation","age":{number},"body":{{"lineNumber":{number}}}}}]"#);
         if number == "1e999" {
-            send(body, &no_report(&[("unreadable", 1)]));
+            send(body, &no_report(&[("unparsable", 1)]));
             continue;
         }
         let lines = send(body, &taken(1, &[]));
@@ -142,7 +142,7 @@ fn wrong_types_everywhere() {
 fn every_third_of_300_is_broken() {
     let good = &REPORT[1..REPORT.len() - 1];
     let items: Vec<_> = (0..300).map(|n| if n % 3 == 2 { "{\"type\":7}" } else { good }).collect();
-    let rejected = &[("no_type", 85), ("excess", 44)];
+    let rejected = &[("missing_type", 85), ("over_limit", 44)];
     assert_eq!(send(format!("[{}]", items.join(",")), &taken(171, rejected)).len(), 171);
 }
 
@@ -178,7 +178,10 @@ fn a_body_of_very_many_members_or_items() {
     let (many, one) = (body("", 60_000), r#"{"type":"novel"}"#);
     send(&many, &no_report(&[("too_many_values", 1)]));
     send(format!("[{one},{many},{one}]"), &taken(2, &[("too_many_values", 1)]));
-    send(format!("[{}7]", "7,".repeat(99_999)), &no_report(&[("not_an_object", 256), ("excess", 99_744)]));
+    send(
+        format!("[{}7]", "7,".repeat(99_999)),
+        &no_report(&[("not_an_object", 256), ("over_limit", 99_744)]),
+    );
 }
 
 /// Patterns that redaction looks at closely, a megabyte of each. The deadline is generous for what takes

@@ -45,10 +45,13 @@ fn bad_settings_stop_the_start_with_exit_code_2() {
         Setup::yaml("\nintake: { max_bodi_bytes: 1 }"),
         &[file, ":2:", "intake.max_bodi_bytes", "max_body_bytes"],
     );
-    refused(Setup::yaml("limits: { series: many }"), &[file, ":1:", "limits.series", "many"]);
+    refused(Setup::yaml("metrics: { max_series: many }"), &[file, ":1:", "metrics.max_series", "many"]);
     refused(Setup::yaml("intake: [1"), &[file]);
     refused(Setup::default().argument("--listen").argument("nowhere"), &["--listen", "nowhere"]);
-    refused(Setup::default().variable("LOOKOUT_LIMITS_SERIES", "-1"), &["LOOKOUT_LIMITS_SERIES", "-1"]);
+    refused(
+        Setup::default().variable("LOOKOUT_METRICS_MAX_SERIES", "-1"),
+        &["LOOKOUT_METRICS_MAX_SERIES", "-1"],
+    );
     refused(Setup::default().variable("LOOKOUT_LIMIT_SERIES", "2000"), &["LOOKOUT_LIMIT_SERIES"]);
     refused(
         Setup::default().variable("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"),
@@ -73,7 +76,7 @@ fn an_address_in_use_stops_the_start() {
 
 #[test]
 fn check_and_config_end_well_and_agree() {
-    let yaml = "limits: { series: 4000 }";
+    let yaml = "metrics: { max_series: 4000 }";
     let check = Setup::yaml(yaml).argument("check").output();
     assert_eq!(check.status.code(), Some(0));
     assert!(String::from_utf8(check.stdout).unwrap().starts_with("ok"));

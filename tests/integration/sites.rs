@@ -39,7 +39,7 @@ fn strangers_reports_can_be_rejected() {
     assert_eq!(daemon.post("/report", report_of("evil.example")).status, 204);
     assert_eq!(daemon.post("/report/shop", report_of("evil.example")).status, 204);
     daemon.until("lookout_reports_rejected_total", &[("reason", "unknown_site")], 1.0);
-    daemon.until("lookout_uploads_total", &[("outcome", "unknown_sites")], 1.0);
+    daemon.until("lookout_uploads_total", &[("outcome", "reports_unknown_site")], 1.0);
     daemon.until("lookout_reports_total", &[("site", "shop")], 2.0);
     assert_eq!(daemon.stop().len(), 2);
 }
@@ -53,7 +53,7 @@ fn over_its_cap_a_sites_events_are_capped_and_its_counters_exact() {
     let scrape = daemon.settle();
     assert_eq!(scrape.sum("lookout_csp_violations_total", &[("site", "shop")]), 200.0);
     // The moment of an upload is one moment, so exactly one second's budget goes out.
-    assert_eq!(scrape.sum("lookout_events_total", &[("exporter", "console"), ("fate", "capped")]), 195.0);
+    assert_eq!(scrape.sum("lookout_events_total", &[("exporter", "console"), ("outcome", "capped")]), 195.0);
     assert_eq!(daemon.stop().len(), 5);
 }
 
@@ -79,7 +79,8 @@ fn the_second_of_an_upload_is_that_of_its_end() {
         assert_eq!(connection.answer().status, 204);
         daemon.count(20);
     }
-    let capped = daemon.settle().sum("lookout_events_total", &[("exporter", "console"), ("fate", "capped")]);
+    let capped =
+        daemon.settle().sum("lookout_events_total", &[("exporter", "console"), ("outcome", "capped")]);
     // The end may fall into two seconds.
     assert!(capped >= (UPLOADS * 20 - 10) as f64, "{capped}");
 }

@@ -86,7 +86,7 @@ fn outputs_that_are_not_read_do_not_hold_up_the_shutdown() {
     let (mut daemon, stalled) = Setup::yaml("delivery: { shutdown_timeout: 1s }").start_unread(true);
     provoke_dropped_lines(&daemon);
     assert_eq!(daemon.post("/report", REPORT).status, 204);
-    assert_eq!(daemon.scrape().sum("lookout_events_total", &[("fate", "delivered")]), 0.0);
+    assert_eq!(daemon.scrape().sum("lookout_events_total", &[("outcome", "delivered")]), 0.0);
     terminate(&mut daemon, Duration::from_secs(10));
     drop(stalled);
     daemon.leave();

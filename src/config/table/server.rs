@@ -1,7 +1,7 @@
-//! The settings of the daemon itself: listeners, sites, intake, privacy, noise, limits, delivery.
+//! The settings of the daemon itself: listeners, sites, intake, privacy, noise, metrics, delivery.
 
 use super::super::settings::{
-    ClientAddress, Limits, LogFormat, LogLevel, PathSecrets, QueryPrivacy, UnknownSites,
+    ClientAddress, LogFormat, LogLevel, MetricsConfig, PathSecrets, QueryPrivacy, UnknownSites,
 };
 use super::super::sites;
 use super::DefaultValue::{Unset, Yaml};
@@ -216,17 +216,19 @@ pub(super) static SETTINGS: &[Setting] = &[
         ..Setting::BASE
     },
     Setting {
-        key: "limits.series",
+        key: "metrics.max_series",
         default: Yaml("10000"),
         comment: "Most series a scrape can hold; past a share of it open labels become other.",
-        set: |d, n| assign(&mut d.limits.series, values::number(n, Limits::MIN_SERIES..=10_000_000)),
+        set: |d, n| {
+            assign(&mut d.metrics.max_series, values::number(n, MetricsConfig::MIN_SERIES..=10_000_000))
+        },
         ..Setting::BASE
     },
     Setting {
-        key: "limits.series_idle",
+        key: "metrics.series_ttl",
         default: Yaml("24h"),
         comment: "How long a series stays that nothing touches.",
-        set: |d, n| assign(&mut d.limits.series_idle, values::duration(n)),
+        set: |d, n| assign(&mut d.metrics.series_ttl, values::duration(n)),
         ..Setting::BASE
     },
     Setting {

@@ -22,8 +22,8 @@ fn values_in_the_file() {
             "l.yaml:1: intake.max_reports: expected a whole number from 1 to 1000000, found a list",
         ),
         (
-            "limits: { series: 999 }",
-            "l.yaml:1: limits.series: expected a whole number from 1000 to 10000000, found \"999\"",
+            "metrics: { max_series: 999 }",
+            "l.yaml:1: metrics.max_series: expected a whole number from 1000 to 10000000, found \"999\"",
         ),
         (
             "delivery: { memory_bytes: 1023KiB }",
@@ -46,12 +46,15 @@ fn values_in_the_file() {
 #[test]
 fn keys_in_the_file() {
     for (yaml, message) in [
-        ("limits:\n  serie: 1", "l.yaml:2: limits.serie: unknown key; did you mean limits.series?"),
+        (
+            "metrics:\n  max_serie: 1",
+            "l.yaml:2: metrics.max_serie: unknown key; did you mean metrics.max_series?",
+        ),
         ("intak: {}", "l.yaml:1: intak: unknown key; did you mean intake?"),
         ("max_body_bytes: 1", "l.yaml:1: max_body_bytes: unknown key; did you mean intake.max_body_bytes?"),
         (
-            "limits: { colour: red }",
-            "l.yaml:1: limits.colour: unknown key; known here are series, series_idle",
+            "metrics: { color: red }",
+            "l.yaml:1: metrics.color: unknown key; known here are max_series, series_ttl",
         ),
         (
             "intake.max_reports: 5",
@@ -64,9 +67,9 @@ fn keys_in_the_file() {
 
 #[test]
 fn yaml_that_is_none() {
-    let message = from_yaml("limits:\n  series: 1\n  series: 2\n").unwrap_err();
+    let message = from_yaml("metrics:\n  max_series: 1\n  max_series: 2\n").unwrap_err();
     assert!(message.starts_with("l.yaml:3: not valid YAML: duplicate"), "{message}");
-    let message = from_yaml("limits: [").unwrap_err();
+    let message = from_yaml("metrics: [").unwrap_err();
     assert!(message.starts_with("l.yaml:1: not valid YAML: "), "{message}");
 }
 
@@ -88,9 +91,13 @@ fn files_that_cannot_be_read() {
 #[test]
 fn variables() {
     for (name, value, message) in [
-        ("LOOKOUT_LIMITS_SERIES", "lots", "expected a whole number from 1000 to 10000000, found \"lots\""),
+        (
+            "LOOKOUT_METRICS_MAX_SERIES",
+            "lots",
+            "expected a whole number from 1000 to 10000000, found \"lots\"",
+        ),
         ("LOOKOUT_SITES", "[", "not valid YAML: "),
-        ("LOOKOUT_LIMIT_SERIES", "2000", "unknown variable; did you mean LOOKOUT_LIMITS_SERIES? "),
+        ("LOOKOUT_METRIC_MAX_SERIES", "2000", "unknown variable; did you mean LOOKOUT_METRICS_MAX_SERIES? "),
         ("LOOKOUT_COLOUR", "red", "unknown variable (lookoutd config prints the settings there are)"),
         ("LOOKOUT_DELIVERY_SPOOL_MAX_BYTES", "1KiB", "expected a size of at least 64KiB, found \"1KiB\""),
         ("LOOKOUT_OTLP_HEADERS", "a", "entry 1: expected NAME=VALUE"),
@@ -114,14 +121,14 @@ fn variables() {
 #[test]
 fn flags() {
     for (key, value, message) in [
-        ("limits.serie", "1", "--set limits.serie: unknown key; did you mean limits.series?"),
-        ("limits", "1", "--set limits: this is a section; known in it are series, series_idle"),
+        ("metrics.max_serie", "1", "--set metrics.max_serie: unknown key; did you mean metrics.max_series?"),
+        ("metrics", "1", "--set metrics: this is a section; known in it are max_series, series_ttl"),
         ("a.b.c", "1", "--set a.b.c: unknown key; lookoutd config prints all there are"),
         ("listen", "", "--set listen: no value given"),
         (
-            "limits.series",
+            "metrics.max_series",
             "1",
-            "--set limits.series: expected a whole number from 1000 to 10000000, found \"1\"",
+            "--set metrics.max_series: expected a whole number from 1000 to 10000000, found \"1\"",
         ),
         (
             "delivery.spool",

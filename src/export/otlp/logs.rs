@@ -1,5 +1,5 @@
 //! The workers that send events: a few at a time, each takes a batch from the buffer, tries it once, and
-//! gives it its fate or brings it back. The collector may be away for as long as it likes; what that costs is
+//! gives it its outcome or brings it back. The collector may be away for as long as it likes; what that costs is
 //! bounded by the buffer and counted there.
 
 pub mod accounting;
@@ -148,7 +148,7 @@ impl LogExporter {
             );
         }
         let spooled = [ExporterId::Otlp, ExporterId::OtlpRecovered].map(|exporter| {
-            u64::try_from(self.self_metrics.pending(exporter, PendingState::Spool)).unwrap_or(0)
+            u64::try_from(self.self_metrics.pending(exporter, PendingState::Spooled)).unwrap_or(0)
         });
         ShutdownSummary {
             dropped: self.self_metrics.events(ExporterId::Otlp, EventOutcome::DroppedShutdown),
@@ -157,7 +157,7 @@ impl LogExporter {
     }
 }
 
-/// Runs until the queue is closed and every batch has met its fate or is on disk, or until the deadline.
+/// Runs until the queue is closed and every batch has met its outcome or is on disk, or until the deadline.
 async fn run(worker: Arc<Worker>, mut shutdown: watch::Receiver<Option<ShutdownDeadlines>>) {
     let (finish, finished) = watch::channel(false);
     let spill_task = worker
@@ -222,7 +222,7 @@ struct Worker {
 
 /// How one try of a batch ended.
 enum SendOutcome {
-    /// Its events have met their fate.
+    /// Its events have met their outcome.
     Done,
     /// It is back in the buffer; the collector may have asked for time.
     Retry(Option<Duration>),

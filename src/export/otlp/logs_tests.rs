@@ -76,7 +76,7 @@ impl Running {
     /// Shuts down; nothing may be pending then but on disk.
     pub(super) async fn shutdown(self, timeout: Duration) -> (ShutdownSummary, Arc<SelfMetrics>) {
         let remainder = self.logs.shutdown(Instant::now() + timeout).await;
-        let spooled = self.self_metrics.pending(ExporterId::Otlp, PendingState::Spool);
+        let spooled = self.self_metrics.pending(ExporterId::Otlp, PendingState::Spooled);
         assert_eq!(balance(&self.self_metrics, self.taken.load(Ordering::Relaxed)), spooled);
         (remainder, self.self_metrics)
     }
@@ -102,7 +102,7 @@ pub(super) async fn push_until_dropped(running: &Running) {
         .await;
 }
 
-/// Checks that what was taken has a fate or is pending. Gives what is pending.
+/// Checks that what was taken has an outcome or is pending. Gives what is pending.
 fn balance(self_metrics: &SelfMetrics, taken: usize) -> i64 {
     let outcomes: u64 =
         EventOutcome::ALL.iter().map(|outcome| self_metrics.events(ExporterId::Otlp, *outcome)).sum();
@@ -250,7 +250,7 @@ async fn at_most_four_requests_are_in_flight() {
     until("four requests", || receiver.log.len() == MAX_IN_FLIGHT).await;
     running.balance();
     assert_eq!(running.self_metrics.pending(ExporterId::Otlp, PendingState::InFlight), 4 * 512);
-    assert_eq!(running.self_metrics.pending(ExporterId::Otlp, PendingState::Memory), 2 * 512);
+    assert_eq!(running.self_metrics.pending(ExporterId::Otlp, PendingState::Queued), 2 * 512);
     let start = Instant::now();
     let (remainder, _own) = running.shutdown(Duration::from_millis(100)).await;
     assert_eq!(remainder, ShutdownSummary { spooled: 0, dropped: 6 * 512 });

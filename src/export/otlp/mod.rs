@@ -1,7 +1,7 @@
 //! OTLP: what leaves for a collector. Intake encodes every event once and puts the bytes into `memory_queue`,
 //! which closes them into batches (`batch`); what memory is not to hold goes to disk (`spool`). From
 //! both (`buffer`), `logs` takes batches, frames them (`log_request`) and sends them through `client` until each
-//! event has met exactly one fate (`accounting`). Nothing here ever makes intake wait.
+//! event has met exactly one outcome (`accounting`). Nothing here ever makes intake wait.
 //!
 //! <https://opentelemetry.io/docs/specs/otlp/>
 

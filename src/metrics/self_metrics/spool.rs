@@ -80,13 +80,13 @@ static RECOVERED: Family = family(
     "lookout_spool_recovered_events_total",
     MetricType::Counter,
     &[],
-    "Events of an earlier process, found in the spool at start; their fates are those of otlp_recovered.",
+    "Events of an earlier process, found in the spool at start; their outcomes are those of otlp_recovered.",
 );
 static QUARANTINED: Family = family(
-    "lookout_spool_set_aside_total",
+    "lookout_spool_quarantined_files_total",
     MetricType::Counter,
     &["reason"],
-    "Files of the spool's directory that are no whole requests, moved to its folder set-aside.",
+    "Files of the spool's directory that are no whole requests, moved to its folder quarantine.",
 );
 static ERRORS: Family = family(
     "lookout_spool_errors_total",

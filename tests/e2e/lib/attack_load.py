@@ -159,7 +159,7 @@ class AttackLoad:
         # Every accepted upload of the attacks holds one report, and one without a report one item.
         samples = self.daemon.scrape()
         self.daemon.sent = sum(total(samples, "lookout_uploads_total", outcome=outcome)
-                               for outcome in ("accepted", "no_report"))
+                               for outcome in ("accepted", "no_reports"))
         self.daemon.finish()
 
 

@@ -164,7 +164,7 @@ ATTACKS = {
     "too_long_a_head": asked(lambda: h1(b"x: " + b"\x1b" * 40_000)),
     "no_http": asked(lambda: b"\x1b[31m\n\n"),
     "no_tls": asked(lambda: b"\x16\x03\x01\x02\0\x1b[31m\xff\xff\n\n" + bytes(600)),
-    "aborted": aborted(h1(b"content-length: 100", body=b"\x1b[")),
+    "client_disconnected": aborted(h1(b"content-length: 100", body=b"\x1b[")),
     "unfinished_resets": aborted(http2_frames.OPENING + head(1)),
 }
 

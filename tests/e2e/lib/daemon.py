@@ -134,9 +134,9 @@ class Lookoutd(Process):
         pending = total(samples, "lookout_events_pending", exporter=exporter)
         equal(f"Accounting of the exporter {exporter}: reports accepted against outcomes "
               "and pending", taken, outcomes + pending,
-              f"/metrics: outcomes {grouped(samples, 'lookout_events_total', 'exporter', 'fate')}, "
-              f"pending {grouped(samples, 'lookout_events_pending', 'exporter', 'place')}")
+              f"/metrics: outcomes {grouped(samples, 'lookout_events_total', 'exporter', 'outcome')}, "
+              f"pending {grouped(samples, 'lookout_events_pending', 'exporter', 'state')}")
         if exporter == "console":
-            delivered = total(samples, "lookout_events_total", exporter="console", fate="delivered")
+            delivered = total(samples, "lookout_events_total", exporter="console", outcome="delivered")
             equal("Events counted as delivered against lines on stdout", delivered,
                   len(self.events()), self.files["stdout"])

@@ -76,13 +76,13 @@ def same_reports(what, expected, found, where):
 
 def event_outcomes(daemon, exporter="otlp"):
     """Returns its events by outcome, without zeros."""
-    counted = grouped(daemon.scrape(), "lookout_events_total", "exporter", "fate")
+    counted = grouped(daemon.scrape(), "lookout_events_total", "exporter", "outcome")
     return {outcome: count for (of, outcome), count in counted.items() if of == exporter}
 
 
-def pending(daemon, exporter="otlp", **place):
+def pending(daemon, exporter="otlp", **state):
     """Returns the number of events without an outcome yet."""
-    return total(daemon.scrape(), "lookout_events_pending", exporter=exporter, **place)
+    return total(daemon.scrape(), "lookout_events_pending", exporter=exporter, **state)
 
 
 def drained(daemon, seconds=DRAIN_SECONDS):

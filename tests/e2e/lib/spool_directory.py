@@ -53,7 +53,7 @@ class Spool:
 
     def quarantined(self):
         """Returns the names of quarantined files."""
-        return sorted(path.name for path in (self.directory / "set-aside").glob("*"))
+        return sorted(path.name for path in (self.directory / "quarantine").glob("*"))
 
     def has(self, events, fixture, seconds=20):
         """Waits until it holds at least this many events."""
@@ -67,7 +67,7 @@ class Spool:
             samples = fixture.daemon.scrape()
             equal("lookout_spool_bytes against the sizes of the files", self.bytes(),
                   total(samples, "lookout_spool_bytes"), self.directory)
-            waiting = sum(total(samples, "lookout_events_pending", exporter=exporter, place="spool")
+            waiting = sum(total(samples, "lookout_events_pending", exporter=exporter, state="spooled")
                           for exporter in ("otlp", RECOVERED))
             equal("Events that wait in the spool against those in the files", self.events(), waiting,
                   self.directory)
@@ -103,7 +103,7 @@ def errors(daemon, operation):
 
 def quarantine_counts(daemon):
     """Returns the number of quarantined files by reason, without zeros."""
-    counted = grouped(daemon.scrape(), "lookout_spool_set_aside_total", "reason")
+    counted = grouped(daemon.scrape(), "lookout_spool_quarantined_files_total", "reason")
     return {reason: count for (reason,), count in counted.items()}
 
 

@@ -47,11 +47,11 @@ fn every_shape_is_taken_at_one_url() {
 #[test]
 fn what_holds_no_report_is_a_problem_that_says_what_was_expected() {
     let daemon = Daemon::start();
-    for (body, outcome) in [("no json", "not_json"), ("{}", "no_report"), ("[]", "no_report")] {
+    for (body, outcome) in [("no json", "invalid_json"), ("{}", "no_reports"), ("[]", "no_reports")] {
         let answer = daemon.post("/report", body);
         check(&answer, 400);
         assert!(answer.json()["detail"].as_str().unwrap().starts_with("Expected "));
-        daemon.until("lookout_uploads_total", &[("outcome", "not_json")], 1.0);
+        daemon.until("lookout_uploads_total", &[("outcome", "invalid_json")], 1.0);
         assert!(daemon.scrape().sum("lookout_uploads_total", &[("outcome", outcome)]) > 0.0);
     }
 }
@@ -80,7 +80,7 @@ fn other_methods_are_told_which_ones_there_are() {
         check(&answer, 405);
         assert_eq!(answer.header("allow"), Some("POST, OPTIONS"));
     }
-    daemon.until("lookout_uploads_total", &[("outcome", "wrong_method")], 4.0);
+    daemon.until("lookout_uploads_total", &[("outcome", "method_not_allowed")], 4.0);
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn gzip_is_inflated() {
     check(&daemon.send(&Request::post("/report", REPORT).header("content-encoding", "identity"), 1), 204);
     let broken = Request::post("/report", REPORT).header("content-encoding", "gzip");
     check(&daemon.send(&broken, 0), 400);
-    daemon.until("lookout_uploads_total", &[("outcome", "broken_coding")], 1.0);
+    daemon.until("lookout_uploads_total", &[("outcome", "invalid_encoding")], 1.0);
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn other_codings_are_refused() {
         let request = Request::post("/report", REPORT).header("content-encoding", coding);
         check(&daemon.send(&request, 0), 415);
     }
-    daemon.until("lookout_uploads_total", &[("outcome", "unsupported_coding")], 5.0);
+    daemon.until("lookout_uploads_total", &[("outcome", "unsupported_encoding")], 5.0);
 }
 
 #[test]

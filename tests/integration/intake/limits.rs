@@ -42,7 +42,7 @@ fn more_uploads_in_hand_than_allowed_are_told_to_come_back() {
 fn an_upload_whose_client_went_away_is_counted() {
     let daemon = Daemon::start();
     drop(begin_upload(&daemon));
-    daemon.until("lookout_uploads_total", &[("outcome", "aborted")], 1.0);
+    daemon.until("lookout_uploads_total", &[("outcome", "client_disconnected")], 1.0);
     daemon.until("lookout_uploads_in_flight", &[], 0.0);
 }
 
@@ -128,7 +128,7 @@ fn reports_beyond_the_limit_of_a_body_are_rejected() {
     let body = format!("[{}]", [&REPORT[1..REPORT.len() - 1]; 5].join(","));
     check(&daemon.post("/report", body), 204);
     daemon.until("lookout_reports_total", &[], 3.0);
-    daemon.until("lookout_reports_rejected_total", &[("reason", "excess")], 2.0);
+    daemon.until("lookout_reports_rejected_total", &[("reason", "over_limit")], 2.0);
 }
 
 /// A body that arrives in one piece needs no room, one that does not takes at least 16 KiB.

@@ -104,7 +104,7 @@ fn no_mix_of_bodies_takes_more_memory_than_all_uploads_may() {
     }
     check(&daemon.post("/report", REPORT), 204);
     let scrape = daemon.settle();
-    for outcome in ["accepted", "no_report", "inflate_ratio"] {
+    for outcome in ["accepted", "no_reports", "inflate_ratio"] {
         assert!(scrape.sum("lookout_uploads_total", &[("outcome", outcome)]) > 0.0, "{outcome}");
     }
     assert!(scrape.sum("lookout_reports_rejected_total", &[("reason", "too_many_values")]) > 0.0);

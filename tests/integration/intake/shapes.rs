@@ -92,7 +92,7 @@ fn a_body_shorter_than_announced_is_aborted() {
     for answer in answers(&daemon, short.as_bytes()) {
         check(&answer, 400);
     }
-    daemon.until("lookout_uploads_total", &[("outcome", "aborted")], 1.0);
+    daemon.until("lookout_uploads_total", &[("outcome", "client_disconnected")], 1.0);
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn chunks_with_more_around_them_than_in_them_are_refused() {
         let found = statuses(&daemon, (request(headers, &body) + &whole()).as_bytes());
         assert!(found.len() <= 1 && found.iter().all(|status| *status == 400), "{found:?}");
     }
-    daemon.until("lookout_uploads_total", &[("outcome", "aborted")], 6.0);
+    daemon.until("lookout_uploads_total", &[("outcome", "client_disconnected")], 6.0);
     daemon.until("lookout_uploads_total", &[], 6.0);
 }
 

@@ -32,7 +32,7 @@ fn a_dripping_body_is_cut_off() {
         check(&answer, 408);
         assert_eq!(answer.header("connection"), Some("close"));
     }
-    daemon.until("lookout_uploads_total", &[("outcome", "slow_body")], 2.0);
+    daemon.until("lookout_uploads_total", &[("outcome", "body_timeout")], 2.0);
 }
 
 #[test]

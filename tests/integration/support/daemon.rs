@@ -224,7 +224,7 @@ impl Daemon {
     }
 
     /// Waits until nothing is in hand and the books balance: every item is counted as a report or
-    /// as a rejection, and every report has a fate or a place at every exporter that is on.
+    /// as a rejection, and every report has an outcome or a place at every exporter that is on.
     pub(crate) fn settle(&self) -> Scrape {
         eventually("the books balance", || {
             let scrape = self.scrape();
@@ -289,8 +289,10 @@ impl Daemon {
         assert_eq!(status, Some(0), "exit code; stderr: {stderr:#?}");
         let lines = self.stdout.finish();
         if self.exporters.contains(&"console") {
-            let fate = |fate| scrape.sum("lookout_events_total", &[("exporter", "console"), ("fate", fate)]);
-            let written = reports(&scrape) - fate("capped") - fate("dropped_queue_full");
+            let outcome = |outcome| {
+                scrape.sum("lookout_events_total", &[("exporter", "console"), ("outcome", outcome)])
+            };
+            let written = reports(&scrape) - outcome("capped") - outcome("dropped_queue_full");
             assert_eq!(lines.len() as f64, written, "one line on stdout for each event");
         } else {
             assert_eq!(lines, [""; 0], "stdout carries events only");

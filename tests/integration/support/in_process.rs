@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use lookoutd::config::settings::Config;
 use lookoutd::metrics::{Registry, SampleValue, report_families};
+use lookoutd::model::EventSink;
 use lookoutd::model::{RejectReason, UploadContext, UploadOutcome};
-use lookoutd::pipeline::{EventSink, Pipeline};
+use lookoutd::pipeline::Pipeline;
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ScopeLogs};
 use prost::Message;
 
@@ -58,7 +59,8 @@ pub(crate) fn context() -> UploadContext<'static> {
 
 impl InProcess {
     pub(crate) fn new(config: &Config) -> InProcess {
-        let registry = Arc::new(Registry::new(config.limits.series, config.sites.len(), context().received));
+        let registry =
+            Arc::new(Registry::new(config.metrics.max_series, config.sites.len(), context().received));
         let (console, otlp) = (Remember::default(), Remember::default());
         let pipeline =
             Pipeline::new(config, registry, Some(Box::new(console.clone())), Some(Box::new(otlp.clone())));
@@ -68,7 +70,8 @@ impl InProcess {
     /// With no event export: a path that only counts.
     pub(crate) fn counting() -> InProcess {
         let config = lookoutd::config::defaults();
-        let registry = Arc::new(Registry::new(config.limits.series, config.sites.len(), context().received));
+        let registry =
+            Arc::new(Registry::new(config.metrics.max_series, config.sites.len(), context().received));
         let pipeline = Pipeline::new(&config, registry, None, None);
         InProcess { pipeline, console: Remember::default(), otlp: Remember::default() }
     }

@@ -1,7 +1,7 @@
 //! The accounting of events on their way to the collector balances by construction: events are counted
 //! where they wait by a value that cannot be copied, and that value can only end by giving each of
-//! them a fate, or by leaving them on disk. Forgetting one is not possible, dropping the value is a
-//! fate too.
+//! them an outcome, or by leaving them on disk. Forgetting one is not possible, dropping the value is a
+//! outcome too.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,14 +22,14 @@ pub struct PendingEvents {
 }
 
 impl PendingEvents {
-    /// No events yet, in `PendingState::Memory`. `bytes_in_use` is the sum of bytes held, shared with the budget.
+    /// No events yet, in `PendingState::Queued`. `bytes_in_use` is the sum of bytes held, shared with the budget.
     pub fn new(self_metrics: Arc<SelfMetrics>, bytes_in_use: Arc<AtomicUsize>) -> Self {
         let exporter = ExporterId::Otlp;
         PendingEvents {
             self_metrics,
             bytes_in_use,
             exporter,
-            state: PendingState::Memory,
+            state: PendingState::Queued,
             events: 0,
             bytes: 0,
             persisted: false,
@@ -39,7 +39,7 @@ impl PendingEvents {
     /// Events of an earlier process that were found on disk.
     pub fn recovered(self_metrics: Arc<SelfMetrics>, events: u64) -> Self {
         self_metrics.spool.recover(events);
-        let (exporter, state) = (ExporterId::OtlpRecovered, PendingState::Spool);
+        let (exporter, state) = (ExporterId::OtlpRecovered, PendingState::Spooled);
         let pending = PendingEvents {
             self_metrics,
             bytes_in_use: Arc::default(),
@@ -61,7 +61,7 @@ impl PendingEvents {
         self.events += 1;
     }
 
-    /// Events without a fate.
+    /// Events without an outcome.
     pub fn events(&self) -> u64 {
         self.events
     }
@@ -88,7 +88,7 @@ impl PendingEvents {
         self.bytes_in_use.fetch_sub(std::mem::take(&mut self.bytes), Ordering::Relaxed);
     }
 
-    /// Gives a fate to so many of the events, at most to those without one. Gives their number.
+    /// Gives an outcome to so many of the events, at most to those without one. Gives their number.
     pub fn finalize(&mut self, outcome: EventOutcome, events: u64) -> u64 {
         let events = events.min(self.events);
         self.self_metrics.event(self.exporter, outcome, events);
@@ -107,11 +107,11 @@ fn signed(events: u64) -> i64 {
 }
 
 impl Drop for PendingEvents {
-    /// Whatever has no fate yet was cut off: by the end of the process, or by a task that was ended.
+    /// Whatever has no outcome yet was cut off: by the end of the process, or by a task that was ended.
     /// What is on disk stays pending there.
     fn drop(&mut self) {
         if self.persisted {
-            self.transition(PendingState::Spool);
+            self.transition(PendingState::Spooled);
         } else {
             self.finalize(EventOutcome::DroppedShutdown, self.events);
         }
@@ -125,7 +125,7 @@ mod tests {
 
     /// What is pending in memory, in flight and in the spool.
     fn pending_by_state(self_metrics: &SelfMetrics, exporter: ExporterId) -> [i64; 3] {
-        [PendingState::Memory, PendingState::InFlight, PendingState::Spool]
+        [PendingState::Queued, PendingState::InFlight, PendingState::Spooled]
             .map(|state| self_metrics.pending(exporter, state))
     }
 

@@ -170,7 +170,7 @@ impl Buffer {
         }
     }
 
-    /// A batch has met its fate: nothing of it stays on disk. Nobody need wait for that.
+    /// A batch has met its outcome: nothing of it stays on disk. Nobody need wait for that.
     pub fn ack(&self, mut batch: Batch) {
         if let (Some(spool), Some(file)) = (&self.spool, batch.file) {
             drop(spool.remove(file, batch.spool_permit.take()));

@@ -164,7 +164,7 @@ async fn a_sender_that_hangs_over_one_file_leaves_time_to_save_the_rest() {
     let endpoint = fake_collector::endpoint(fake_collector::unused_address().await, Protocol::HttpProtobuf);
     pipe(&directory, "pipe");
     let running = Running::start_with(&endpoint, MEMORY, spool(&parent, 64 << 20));
-    fs::rename(directory.join("set-aside/pipe"), directory.join(name)).unwrap();
+    fs::rename(directory.join("quarantine/pipe"), directory.join(name)).unwrap();
     until_stuck(&running, 1).await;
     running.push(100);
     let remainder = running.logs.shutdown(Instant::now() + Duration::from_secs(2)).await;
@@ -181,7 +181,7 @@ async fn a_disk_that_hangs_leaves_a_sender_to_what_is_in_memory() {
     (0..names.len()).for_each(|number| pipe(&directory, &format!("pipe{number}")));
     let running = Running::start_with(&endpoint, 1 << 20, spool(&parent, 64 << 20));
     for (number, name) in names.iter().enumerate() {
-        fs::rename(directory.join(format!("set-aside/pipe{number}")), directory.join(name)).unwrap();
+        fs::rename(directory.join(format!("quarantine/pipe{number}")), directory.join(name)).unwrap();
     }
     until_stuck(&running, MAX_IN_FLIGHT as i64 - 1).await;
     let _receiver =

@@ -1,5 +1,5 @@
 //! Where intake puts events down and goes on: a queue bounded in bytes, one short lock a push, nothing
-//! that waits. What does not fit is dropped, newest first, and counted by its fate.
+//! that waits. What does not fit is dropped, newest first, and counted by its outcome.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -30,7 +30,7 @@ pub struct MemoryQueue {
     /// Most bytes of a batch.
     max_batch_bytes: usize,
     self_metrics: Arc<SelfMetrics>,
-    /// Bytes of records that have no fate: open, waiting and in flight. Grows under `state`'s lock only.
+    /// Bytes of records that have no outcome: open, waiting and in flight. Grows under `state`'s lock only.
     bytes_in_use: Arc<AtomicUsize>,
     state: Mutex<State>,
     /// Wakes one who sends when there is something new.
@@ -131,7 +131,7 @@ impl MemoryQueue {
         }
     }
 
-    /// The fate of a record that cannot be taken.
+    /// The outcome of a record that cannot be taken.
     fn drop_reason(&self, state: &State, record: &[u8]) -> Option<EventOutcome> {
         if state.closed {
             Some(EventOutcome::DroppedShutdown)
@@ -204,7 +204,7 @@ impl MemoryQueue {
 
     /// Takes back a batch that could be neither delivered nor saved.
     pub fn requeue(&self, mut batch: Batch) {
-        batch.pending.transition(PendingState::Memory);
+        batch.pending.transition(PendingState::Queued);
         let mut state = self.state.lock();
         state.waiting_bytes += batch.pending.bytes();
         state.waiting.put(batch);
@@ -235,7 +235,7 @@ impl MemoryQueue {
         self.state.lock().closed
     }
 
-    /// Bytes of records that have no fate.
+    /// Bytes of records that have no outcome.
     #[cfg(test)]
     pub(super) fn bytes_in_use(&self) -> usize {
         self.bytes_in_use.load(Ordering::Relaxed)

@@ -20,7 +20,7 @@ fn push(queue: &MemoryQueue, lengths: &[usize]) {
 }
 
 fn memory(self_metrics: &SelfMetrics) -> i64 {
-    self_metrics.pending(ExporterId::Otlp, PendingState::Memory)
+    self_metrics.pending(ExporterId::Otlp, PendingState::Queued)
 }
 
 fn outcome(self_metrics: &SelfMetrics, outcome: EventOutcome) -> u64 {

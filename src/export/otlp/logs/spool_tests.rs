@@ -21,7 +21,7 @@ fn files(parent: &TempDir) -> usize {
 
 impl Running {
     fn spooled(&self) -> i64 {
-        self.self_metrics.pending(ExporterId::Otlp, PendingState::Spool)
+        self.self_metrics.pending(ExporterId::Otlp, PendingState::Spooled)
     }
 }
 
@@ -61,7 +61,7 @@ async fn a_full_spool_and_full_memory_drop_what_is_newest() {
     let (remainder, self_metrics) = running.shutdown(FAR).await;
     // What is in the spool stays there; memory's part had no room in it.
     assert!(remainder.spooled > 0 && remainder.dropped > 0, "{remainder:?}");
-    assert_eq!(self_metrics.pending(ExporterId::Otlp, PendingState::Spool) as u64, remainder.spooled);
+    assert_eq!(self_metrics.pending(ExporterId::Otlp, PendingState::Spooled) as u64, remainder.spooled);
 }
 
 #[tokio::test]
@@ -125,7 +125,7 @@ async fn what_has_waited_for_seconds_is_on_disk_also_on_its_way() {
     let before = Arc::clone(&running.self_metrics);
     drop(running);
     fake_collector::until("the directory is free", || {
-        before.pending(ExporterId::Otlp, PendingState::Spool) == 3000
+        before.pending(ExporterId::Otlp, PendingState::Spooled) == 3000
     })
     .await;
 }

@@ -169,7 +169,7 @@ impl World {
             self.expect(&site, &observation);
         }
         self.worker.builder.registry.self_metrics.reject(RejectReason::MissingType, 2);
-        self.note(&REJECTED, "", &["no_type"], None, 2.0);
+        self.note(&REJECTED, "", &["missing_type"], None, 2.0);
     }
 
     fn expect(&mut self, site: &str, observation: &Observation<'_>) {
@@ -338,7 +338,11 @@ async fn an_unsure_difference_outlives_refusals() {
             world.export(&[Answer::NotFound]).await;
         }
         world.export(&[Answer::Taken]).await;
-        assert_eq!(counts(&world, "lookout_reports_rejected_total{reason=\"no_type\"}"), 4.0, "{first:?}");
+        assert_eq!(
+            counts(&world, "lookout_reports_rejected_total{reason=\"missing_type\"}"),
+            4.0,
+            "{first:?}"
+        );
     }
 }
 
@@ -352,7 +356,7 @@ async fn an_unsure_difference_ends_with_a_bad_request() {
     world.export(&[Answer::BadRequest]).await;
     assert!(world.worker.unacknowledged.is_empty());
     world.export(&[Answer::Taken]).await;
-    assert_eq!(counts(&world, "lookout_reports_rejected_total{reason=\"no_type\"}"), 2.0);
+    assert_eq!(counts(&world, "lookout_reports_rejected_total{reason=\"missing_type\"}"), 2.0);
 }
 
 /// Nothing of a request that surely has not arrived is held: it is part of the next difference, with the

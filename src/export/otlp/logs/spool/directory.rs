@@ -14,7 +14,7 @@ use crate::export::otlp::logs::spool::framing::{self, PREFIX_BYTES};
 use crate::model::QuarantineReason;
 
 /// The folder below it for what is no request.
-const QUARANTINE: &str = "set-aside";
+const QUARANTINE: &str = "quarantine";
 /// No request is nearly as large: records of 1 MiB and the resource.
 const MAX_FILE_BYTES: u64 = 16 << 20;
 /// Its name while `open` tries whether the directory takes files.

@@ -107,7 +107,7 @@ fn what_is_no_whole_request_is_set_aside_when_it_is_opened() {
         Found::Quarantined(QuarantineReason::Corrupt, 6),
     ];
     assert_eq!(found, expected);
-    let left = ["00000000000000000001-5.binpb", "00000000000000000004-5.binpb", "lost+found", "set-aside"];
+    let left = ["00000000000000000001-5.binpb", "00000000000000000004-5.binpb", "lost+found", "quarantine"];
     assert_eq!(names(&directory.path), left);
     let aside = [
         ".00000000000000000005-6.binpb.tmp",

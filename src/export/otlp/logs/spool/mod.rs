@@ -247,7 +247,7 @@ impl Spool {
     pub fn enqueue(&self, mut batch: Batch) {
         batch.payload = Payload::Spooled;
         batch.spool_permit = None;
-        batch.pending.transition(PendingState::Spool);
+        batch.pending.transition(PendingState::Spooled);
         batch.pending.release_memory();
         self.state.lock().queue.put(batch);
         self.wake.notify_one();
@@ -305,7 +305,7 @@ impl Spool {
         }
     }
 
-    /// Removes the file of a batch that has met its fate; nobody need wait for that. What cannot be
+    /// Removes the file of a batch that has met its outcome; nobody need wait for that. What cannot be
     /// removed is tried again.
     pub fn remove(self: &Arc<Self>, file: SpoolFile, permit: Option<OwnedSemaphorePermit>) -> JoinHandle<()> {
         let spool = Arc::clone(self);

@@ -48,7 +48,7 @@ impl Spooled {
     }
 
     fn pending(&self, exporter: ExporterId) -> [i64; 3] {
-        [PendingState::Memory, PendingState::InFlight, PendingState::Spool]
+        [PendingState::Queued, PendingState::InFlight, PendingState::Spooled]
             .map(|state| self.self_metrics.pending(exporter, state))
     }
 
@@ -106,7 +106,7 @@ async fn what_an_earlier_process_left_is_found_with_books_of_its_own() {
     assert!(before.put(8, 3).await && before.put(9, 4).await);
     let size = before.bytes();
     std::fs::write(before.spool.path().join("notes"), "").unwrap();
-    std::fs::write(before.spool.path().join("00000000000000000010-5.binpb"), "torn").unwrap();
+    std::fs::write(before.spool.path().join("00000000000000000010-5.binpb"), "corrupt").unwrap();
     drop(before);
 
     let it = open(&parent, 1);
