@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
-/// Most bytes that wait: about 1,000 lines.
-const MAX_QUEUE_BYTES: usize = 256 * 1024;
+/// Most bytes that wait: several hundred lines.
+const MAX_QUEUE_BYTES: usize = 64 * 1024;
 /// Most bytes of one line; a longer one is truncated.
 const MAX_LINE_BYTES: usize = 16 * 1024;
 /// Least time between two warnings about dropped lines.
@@ -190,7 +190,7 @@ mod tests {
         assert!(!writer.flush(Duration::from_millis(10)), "nothing was written");
         assert!(writer.queue.lock().bytes <= MAX_QUEUE_BYTES);
         let lost = dropped(&writer);
-        assert!(lost >= sent - 257, "{lost} dropped");
+        assert!(lost >= sent - 65, "{lost} dropped");
         (lost..sent).for_each(|_| permit.send(()).unwrap());
         assert!(writer.flush(DEADLINE));
         assert_eq!(written.try_iter().count() as u64, sent - lost, "every other line is written");

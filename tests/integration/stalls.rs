@@ -92,7 +92,7 @@ fn outputs_that_are_not_read_do_not_hold_up_the_shutdown() {
     daemon.leave();
 }
 
-/// A start that blocks for ever: admin's token is to be read from a pipe that has no writer.
+/// A start that does not end: admin's token is to be read from a pipe that has no writer.
 fn blocked_start(shutdown_timeout: &str) -> (Child, tempfile::TempDir) {
     let settings = format!(
         "admin: {{ auth: {{ bearer_file: pipe }} }}\ndelivery: {{ shutdown_timeout: {shutdown_timeout} }}"
