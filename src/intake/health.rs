@@ -33,7 +33,7 @@ struct Accept {
 }
 
 impl IntakeHealth {
-    /// Returns the health of so many threads, not listener_handle yet. `patience`: time without progress that is
+    /// Returns the health of this number of threads, not listening yet. `patience`: time without progress that is
     /// no failure.
     pub fn new(threads: usize, patience: Duration) -> Arc<IntakeHealth> {
         let started = Instant::now();
