@@ -202,7 +202,7 @@ mod tests {
     use super::*;
 
     fn gzip(content: &[u8]) -> Vec<u8> {
-        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
         encoder.write_all(content).unwrap();
         encoder.finish().unwrap()
     }

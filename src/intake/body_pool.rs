@@ -155,6 +155,7 @@ mod tests {
         assert_eq!(body(&pool, 4, BLOCK_BYTES * 2).unwrap().join(), vec![4; BLOCK_BYTES * 2]);
         assert!(body(&pool, 5, BLOCK_BYTES * 2 + 1).is_none());
         assert_eq!(one.join(), vec![2]);
+        drop(one);
         assert_eq!(pool.state.lock().in_use, 0);
     }
 

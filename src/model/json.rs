@@ -321,7 +321,7 @@ pub(crate) mod tests {
     use super::*;
 
     pub(crate) fn read(text: &str) -> Value<'_> {
-        read_within(text, &ValueBudget::new(text.len())).unwrap()
+        read_within(text, &ValueBudget::new(1 << 20)).unwrap()
     }
 
     fn read_within<'a>(text: &'a str, budget: &ValueBudget) -> serde_json::Result<Value<'a>> {
