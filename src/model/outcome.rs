@@ -198,7 +198,7 @@ closed! {
         /// No answer within the timeout.
         Timeout = "timeout",
         /// The connection ended before the answer was complete, or the answer made no sense.
-        ConnectionLost = "broken",
+        ConnectionLost = "connection_lost",
         /// The request is at fault: HTTP 400, gRPC INVALID_ARGUMENT and their like.
         InvalidArgument = "invalid_argument",
         /// HTTP 401, gRPC UNAUTHENTICATED.

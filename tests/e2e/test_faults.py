@@ -211,8 +211,8 @@ def test_resets(harness):
     fixture.receiver.decide = in_turn(RESET, RESET)
     fixture.generate(1_000).run_for(3)
     nothing_lost(fixture)
-    expect(tries(fixture, "broken") == 2, "Tries counted as broken connections", expected=2,
-           found=tries(fixture, "broken"), where="/metrics")
+    expect(tries(fixture, "connection_lost") == 2, "Tries counted as broken connections", expected=2,
+           found=tries(fixture, "connection_lost"), where="/metrics")
 
 
 def test_slow(harness):
