@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use lookoutd::classify::{Rules, SiteIndex, classify};
 use lookoutd::config;
 use lookoutd::decode::decode;
-use lookoutd::encode::{console, otlp};
+use lookoutd::encode::{write_json_line, write_log_record};
 use lookoutd::export::prometheus::PrometheusExporter;
 use lookoutd::kinds::REPORTS;
 use lookoutd::metrics::Registry;
@@ -85,11 +85,11 @@ fn encode(bencher: Bencher<'_, '_>, format: &str) {
     let mut bencher = Some(bencher);
     each(&body, |envelope| {
         let report = normalize(envelope, &context(), privacy, Mode::Full);
-        let class = classify(&report, &context(), &sites, &rules);
-        let evaluation = (report.kind.evaluate)(&report, &class);
+        let classification = classify(&report, &context(), &sites, &rules);
+        let evaluation = (report.kind.evaluate)(&report, &classification);
         let event = Event {
             report: &report,
-            class,
+            classification,
             severity: evaluation.severity,
             summary: &(report.kind.summary)(&report),
             query: &[],
@@ -99,8 +99,8 @@ fn encode(bencher: Bencher<'_, '_>, format: &str) {
         bencher.take().unwrap().bench_local(|| {
             out.clear();
             match format {
-                "console" => console::write(black_box(&event), &mut out),
-                _ => otlp::write(black_box(&event), &mut out, &mut scratch),
+                "console" => write_json_line(black_box(&event), &mut out),
+                _ => write_log_record(black_box(&event), &mut out, &mut scratch),
             }
         });
     });

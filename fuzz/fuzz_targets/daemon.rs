@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 
 use lookoutd::config;
 use lookoutd::export::prometheus::PrometheusExporter;
-use lookoutd::model::{UploadContext, UploadOutcome};
-use lookoutd::pipeline::{EventSink, Pipeline};
+use lookoutd::model::{EventSink, UploadContext, UploadOutcome};
+use lookoutd::pipeline::Pipeline;
 use lookoutd::metrics::{SampleValue, Registry, report_families};
 
 use crate::allocations;

@@ -125,6 +125,7 @@ fn words(user_agent: &str) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::LabelEnum;
 
     #[test]
     fn the_first_claim_that_only_one_browser_makes_counts() {

@@ -5,9 +5,8 @@
 use std::borrow::Cow;
 
 use crate::decode::reporting_api::into_string;
-use crate::kinds::smtp_tlsrpt::first_domain;
-use crate::kinds::support::certificate::{is_host, port, server_url};
-use crate::model::{Age, Envelope, Object, RejectReason, Value};
+use crate::kinds::first_domain;
+use crate::model::{Age, Envelope, Object, RejectReason, Value, is_host, port, server_url};
 
 /// Wrappers of the transport-security reports, and the type each stands for.
 const TRANSPORT_WRAPPERS: [(&str, &str); 2] =

@@ -1,13 +1,15 @@
-//! The event as one JSON line: the normalized report, and under `lookout` what lookoutd found out.
+//! The event as one JSON line: the normalized report, and under `lookout` what lookoutd adds to it.
+
+use std::borrow::Cow;
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use crate::model::Event;
+use crate::model::{Event, LabelEnum};
 
 /// Appends the event's line, newline included.
-pub fn write(event: &Event<'_>, out: &mut Vec<u8>) {
+pub fn write_json_line(event: &Event<'_>, out: &mut Vec<u8>) {
     let start = out.len();
-    // Writing JSON into memory fails only for maps with keys that are no text; there are none.
+    // JSON cannot be written to memory only if a key is not text, which does not occur.
     if serde_json::to_writer(&mut *out, &Line(event)).is_err() {
         out.truncate(start);
     }
@@ -34,16 +36,16 @@ struct LookoutFields<'l, 'e>(&'l Event<'e>);
 
 impl Serialize for LookoutFields<'_, '_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Event { report, class, severity, summary, query, client_address } = self.0;
+        let Event { report, classification, severity, summary, query, client_address } = self.0;
         let mut fields = serializer.serialize_map(None)?;
         fields.serialize_entry("received", &format_args!("{:.3}", report.received))?;
         fields.serialize_entry("occurred", &format_args!("{:.3}", report.occurred))?;
         fields.serialize_entry("kind", report.kind.name)?;
-        fields.serialize_entry("site", class.site.as_str())?;
+        fields.serialize_entry("site", classification.site.as_str())?;
         fields.serialize_entry("severity", severity.as_str())?;
         fields.serialize_entry("summary", summary)?;
-        fields.serialize_entry("noise", class.noise.as_str())?;
-        fields.serialize_entry("browser", class.browser.as_str())?;
+        fields.serialize_entry("noise", classification.noise.as_str())?;
+        fields.serialize_entry("browser", classification.browser.as_str())?;
         if let Some(address) = client_address {
             fields.serialize_entry("client_address", address)?;
         }
@@ -57,7 +59,7 @@ impl Serialize for LookoutFields<'_, '_> {
     }
 }
 
-struct Query<'q>(&'q [(&'q str, std::borrow::Cow<'q, str>)]);
+struct Query<'q>(&'q [(&'q str, Cow<'q, str>)]);
 
 impl Serialize for Query<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -1,4 +1,9 @@
 //! One report as a log event, in the encoding of each exporter.
 
-pub mod console;
-pub mod otlp;
+mod attributes;
+mod console;
+mod otlp_log;
+
+pub use attributes::attributes;
+pub use console::write_json_line;
+pub use otlp_log::{unix_nanos, write_log_record};

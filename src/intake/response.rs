@@ -110,6 +110,7 @@ fn set_header(response: &mut Response, name: HeaderName, value: &'static str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::LabelEnum;
 
     #[test]
     fn only_a_204_says_nothing() {

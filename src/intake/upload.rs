@@ -28,7 +28,7 @@ use crate::intake::request_target::{RequestTarget, is_endpoint};
 use crate::intake::server::PeerAddr;
 use crate::intake::{body, client_ip, expect_ct, response};
 use crate::metrics::Registry;
-use crate::model::{UploadContext, UploadOutcome};
+use crate::model::{LabelEnum, UploadContext, UploadOutcome};
 use crate::pipeline::Pipeline;
 
 /// What intake needs to know.

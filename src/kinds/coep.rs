@@ -1,14 +1,13 @@
-//! `coep`: a page with a cross-origin embedder policy embeds something that did not agree to it. When
-//! the policy is enforced, that frame, worker or resource is missing.
+//! `coep`: a page with a cross-origin embedder policy embeds something that does not allow it. If the policy is
+//! enforced, that frame, worker or resource is missing.
 
-use smallvec::smallvec;
+use crate::kinds::support::{DESTINATIONS, field, policy_severity, policy_summary};
+use crate::model::{
+    Classification, Evaluation, Family, FieldType, LabelEnum, LabelValues, MetricType, Observation, Report,
+    ReportKind,
+};
 
-use crate::kinds::support::{label_values, policy};
-use crate::kinds::{FieldType, ReportKind, field, no_more_attributes, nothing_to_upgrade};
-use crate::model::{Classification, Evaluation, Family, LabelValues, MetricType, Observation, Report};
-
-/// `lookout_coep_violations_total`
-pub static VIOLATIONS: Family = Family {
+static VIOLATIONS: Family = Family {
     name: "lookout_coep_violations_total",
     help: "Cross-origin embedder policy violations.",
     metric_type: MetricType::Counter,
@@ -19,36 +18,31 @@ pub static VIOLATIONS: Family = Family {
 /// What violated the policy: a response without Cross-Origin-Resource-Policy, a frame, a worker.
 static TYPES: LabelValues = LabelValues(&["corp", "navigation", "worker initialization"]);
 
-/// The kind.
-pub static KIND: ReportKind = ReportKind {
+pub(super) static KIND: ReportKind = ReportKind {
     name: "coep",
     event_name: "browser.report.coep",
-    aliases: &[],
     specification: "https://html.spec.whatwg.org/multipage/browsers.html#coep",
     disposition: Some("disposition"),
     fields: &[
-        field("type", &[], FieldType::Token, "coep.type"),
-        field("blockedURL", &["blocked-url"], FieldType::Url, "coep.blocked_url"),
-        field("destination", &[], FieldType::Token, "coep.destination"),
-        field("disposition", &[], FieldType::Token, "coep.disposition"),
+        field("type", FieldType::Token, "coep.type"),
+        field("blockedURL", FieldType::Url, "coep.blocked_url").aliases(&["blocked-url"]),
+        field("destination", FieldType::Token, "coep.destination"),
+        field("disposition", FieldType::Token, "coep.disposition"),
     ],
-    upgrade: nothing_to_upgrade,
     evaluate,
     summary,
-    attributes: no_more_attributes,
     families: &[&VIOLATIONS],
+    ..ReportKind::DEFAULT
 };
 
-fn evaluate<'r>(report: &'r Report<'_>, class: &Classification<'_>) -> Evaluation<'r> {
+fn evaluate<'r>(report: &'r Report<'_>, classification: &Classification<'_>) -> Evaluation<'r> {
     let body = &report.body;
     let disposition = report.disposition();
     let violation = TYPES.label(body.get_str("type"));
-    let destination = label_values::DESTINATIONS.label(body.get_str("destination"));
+    let destination = DESTINATIONS.label(body.get_str("destination"));
     let labels = [disposition.label(), violation, destination];
-    Evaluation {
-        severity: policy::severity(disposition, class.noise),
-        observations: smallvec![Observation::increment(&VIOLATIONS, labels)],
-    }
+    let severity = policy_severity(disposition, classification.noise);
+    Evaluation::new(severity, Observation::increment(&VIOLATIONS, labels))
 }
 
 /// `enforced embedder policy blocked image https://cdn.example/x.png on https://shop.example/`
@@ -60,7 +54,7 @@ fn summary(report: &Report<'_>) -> String {
         (_, destination) => destination.unwrap_or("resource"),
     };
     let url = body.get_str("blockedURL").unwrap_or("of unnamed origin");
-    policy::summary_line(report, report.disposition(), "embedder policy", &format!("{what} {url}"))
+    policy_summary(report, "embedder policy", &format!("{what} {url}"))
 }
 
 #[cfg(test)]
@@ -68,7 +62,7 @@ mod tests {
     use crate::kinds::testing::captured;
 
     #[test]
-    fn each_type_of_violation_is_told() {
+    fn each_violation_type_of_chromium_has_a_summary_and_labels() {
         let processed = captured("chromium/525-coep-report-only-POST-coep-x5");
         let page = "https://site.test/p/coep-report-only/index.html";
         for (violation, destination, what) in [
@@ -90,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn webkits_envelope_does_not_get_into_the_body() {
+    fn webkit_envelope_destination_is_not_a_field() {
         let processed = &captured("webkit/569-coep-report-only-POST-coep")[0];
         assert_eq!(
             processed.attribute("coep.destination"),
@@ -101,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fetch_has_no_destination() {
+    fn destination_of_a_fetch_is_none() {
         let processed = &captured("chromium/1116-rtx-coepworker-POST-coep")[0];
         assert_eq!(processed.severity, "ERROR");
         assert!(processed.counted[0].contains("destination=\"none\""), "{processed:?}");

@@ -1,14 +1,12 @@
-//! `connection-allowlist`: a page opened a connection to where its allowlist does not reach.
-//! Experimental; Chromium sends it.
+//! `connection-allowlist`: a page opened a connection that its allowlist does not contain. Experimental;
+//! Chromium sends it.
 
-use smallvec::smallvec;
+use crate::kinds::support::{field, policy_severity, policy_summary};
+use crate::model::{
+    Classification, Evaluation, Family, FieldType, LabelEnum, MetricType, Observation, Report, ReportKind,
+};
 
-use crate::kinds::support::policy;
-use crate::kinds::{FieldType, ReportKind, field, no_more_attributes, nothing_to_upgrade};
-use crate::model::{Classification, Evaluation, Family, MetricType, Observation, Report};
-
-/// `lookout_connection_allowlist_violations_total`
-pub static VIOLATIONS: Family = Family {
+static VIOLATIONS: Family = Family {
     name: "lookout_connection_allowlist_violations_total",
     help: "Connections outside the connection allowlist.",
     metric_type: MetricType::Counter,
@@ -16,38 +14,34 @@ pub static VIOLATIONS: Family = Family {
     weight: 1,
 };
 
-/// The kind. `connection` is a URL, or `webrtc`.
-pub static KIND: ReportKind = ReportKind {
+/// `connection` is a URL, or `webrtc`.
+pub(super) static KIND: ReportKind = ReportKind {
     name: "connection-allowlist",
     event_name: "browser.report.connection_allowlist",
-    aliases: &[],
     specification: "https://wicg.github.io/connection-allowlists/#reporting",
     disposition: Some("disposition"),
     fields: &[
-        field("url", &[], FieldType::Url, "connection_allowlist.document_url"),
-        field("connection", &[], FieldType::Url, "connection_allowlist.connection"),
-        field("allowlist", &[], FieldType::Any, "connection_allowlist.allowlist"),
-        field("disposition", &[], FieldType::Token, "connection_allowlist.disposition"),
+        field("url", FieldType::Url, "connection_allowlist.document_url"),
+        field("connection", FieldType::Url, "connection_allowlist.connection"),
+        field("allowlist", FieldType::Any, "connection_allowlist.allowlist"),
+        field("disposition", FieldType::Token, "connection_allowlist.disposition"),
     ],
-    upgrade: nothing_to_upgrade,
     evaluate,
     summary,
-    attributes: no_more_attributes,
     families: &[&VIOLATIONS],
+    ..ReportKind::DEFAULT
 };
 
-fn evaluate<'r>(report: &'r Report<'_>, class: &Classification<'_>) -> Evaluation<'r> {
+fn evaluate<'r>(report: &'r Report<'_>, classification: &Classification<'_>) -> Evaluation<'r> {
     let disposition = report.disposition();
-    Evaluation {
-        severity: policy::severity(disposition, class.noise),
-        observations: smallvec![Observation::increment(&VIOLATIONS, [disposition.label()])],
-    }
+    let severity = policy_severity(disposition, classification.noise);
+    Evaluation::new(severity, Observation::increment(&VIOLATIONS, [disposition.label()]))
 }
 
 fn summary(report: &Report<'_>) -> String {
     let connection = report.body.get_str("connection").unwrap_or("an unnamed place");
     let what = format!("a connection to {connection}");
-    policy::summary_line(report, report.disposition(), "connection allowlist", &what)
+    policy_summary(report, "connection allowlist", &what)
 }
 
 #[cfg(test)]
@@ -55,7 +49,7 @@ mod tests {
     use crate::kinds::testing::{captured, envelope, process};
 
     #[test]
-    fn what_chromium_sends_is_told() {
+    fn report_of_chromium_is_evaluated() {
         let processed = &captured("chromium/584-ca-report-only-POST-connection-allowlist-x2")[0];
         assert_eq!((processed.kind, processed.severity), ("connection-allowlist", "WARN"));
         assert_eq!(
@@ -71,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn the_specifications_body_is_told() {
+    fn body_of_the_specification_is_evaluated() {
         let body = r#"{"url":"https://shop.example/cart","connection":"webrtc","disposition":"enforce",
             "allowlist":["https://shop.example/*"]}"#;
         let processed = process(&envelope("connection-allowlist", body));

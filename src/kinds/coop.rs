@@ -1,22 +1,20 @@
-//! `coop`: a cross-origin opener policy cut, or would cut, the tie between a page and a window that it
-//! opened or that opened it. Sign-in and payment popups break that way.
+//! `coop`: a cross-origin opener policy separated, or would separate, a page from a window that it opened or
+//! that opened it. This breaks sign-in and payment popups.
 //!
-//! Two shapes tell of navigations (to and from the page), six of accesses across the tie. Before 2021
+//! Two shapes are about navigations (to and from the page), six about accesses between the windows. Before 2021
 //! Chromium sent navigations under hyphenated keys.
 
 use std::borrow::Cow;
 
-use smallvec::smallvec;
-
-use crate::kinds::support::policy;
-use crate::kinds::{FieldType, ReportKind, field, no_more_attributes, page_of, source_suffix};
+use crate::kinds::support::{
+    COLUMN_NUMBER, LINE_NUMBER, SOURCE_FILE, field, page_of, policy_severity, policy_summary, source_suffix,
+};
 use crate::model::{
-    Classification, Disposition, Evaluation, Family, LabelValues, MetricType, Object, Observation, Report,
-    Value,
+    Classification, Disposition, Evaluation, Family, FieldType, LabelEnum, LabelValues, MetricType, Object,
+    Observation, Report, ReportKind, Value,
 };
 
-/// `lookout_coop_violations_total`
-pub static VIOLATIONS: Family = Family {
+static VIOLATIONS: Family = Family {
     name: "lookout_coop_violations_total",
     help: "Cross-origin opener policy violations.",
     metric_type: MetricType::Counter,
@@ -24,7 +22,7 @@ pub static VIOLATIONS: Family = Family {
     weight: 1,
 };
 
-/// The body's types, the two of older Chromium at the end.
+/// The body's types; the last two are those of older Chromium.
 static TYPES: LabelValues = LabelValues(&[
     "navigation-to-response",
     "navigation-from-response",
@@ -49,39 +47,37 @@ static POLICIES: LabelValues = LabelValues(&[
     "restrict-properties-plus-coep",
 ]);
 
-/// The kind.
-pub static KIND: ReportKind = ReportKind {
+pub(super) static KIND: ReportKind = ReportKind {
     name: "coop",
     event_name: "browser.report.coop",
-    aliases: &[],
     specification: "https://html.spec.whatwg.org/multipage/browsers.html#coop-reporting",
     disposition: Some("disposition"),
     fields: &[
-        field("type", &["violation-type"], FieldType::Token, "coop.type"),
-        field("disposition", &[], FieldType::Token, "coop.disposition"),
-        field("effectivePolicy", &["effective-policy"], FieldType::Token, "coop.effective_policy"),
-        field("documentURL", &["document-uri"], FieldType::PageUrl, "coop.document_url"),
-        field("previousResponseURL", &[], FieldType::Url, "coop.previous_response_url"),
-        field("nextResponseURL", &[], FieldType::Url, "coop.next_response_url"),
-        field("referrer", &[], FieldType::PageUrl, "coop.referrer"),
-        field("property", &[], FieldType::Token, "coop.property"),
-        field("openerURL", &[], FieldType::Url, "coop.opener_url"),
-        field("openeeURL", &[], FieldType::Url, "coop.openee_url"),
-        field("initialPopupURL", &[], FieldType::Url, "coop.initial_popup_url"),
-        field("otherDocumentURL", &[], FieldType::Url, "coop.other_document_url"),
-        field("sourceFile", &[], FieldType::Url, "code.file.path"),
-        field("lineNumber", &[], FieldType::NonZeroInt, "code.line.number"),
-        field("columnNumber", &[], FieldType::NonZeroInt, "code.column.number"),
+        field("type", FieldType::Token, "coop.type").aliases(&["violation-type"]),
+        field("disposition", FieldType::Token, "coop.disposition"),
+        field("effectivePolicy", FieldType::Token, "coop.effective_policy").aliases(&["effective-policy"]),
+        field("documentURL", FieldType::PageUrl, "coop.document_url").aliases(&["document-uri"]),
+        field("previousResponseURL", FieldType::Url, "coop.previous_response_url"),
+        field("nextResponseURL", FieldType::Url, "coop.next_response_url"),
+        field("referrer", FieldType::PageUrl, "coop.referrer"),
+        field("property", FieldType::Token, "coop.property"),
+        field("openerURL", FieldType::Url, "coop.opener_url"),
+        field("openeeURL", FieldType::Url, "coop.openee_url"),
+        field("initialPopupURL", FieldType::Url, "coop.initial_popup_url"),
+        field("otherDocumentURL", FieldType::Url, "coop.other_document_url"),
+        SOURCE_FILE,
+        LINE_NUMBER,
+        COLUMN_NUMBER,
     ],
     upgrade,
     evaluate,
     summary,
-    attributes: no_more_attributes,
     families: &[&VIOLATIONS],
+    ..ReportKind::DEFAULT
 };
 
-/// Older Chromium had names of its own: `navigate-from-document` for `navigation-from-response`, and
-/// `navigation-uri` for the page before or after, as the type says.
+/// Upgrades the names of older Chromium: `navigate-from-document` for `navigation-from-response`, and
+/// `navigation-uri` for the page before or after, depending on the type.
 fn upgrade(body: &mut Object<'_>) {
     for (name, value) in &mut body.0 {
         let renamed = match value.as_str() {
@@ -102,15 +98,13 @@ fn upgrade(body: &mut Object<'_>) {
     body.0.push((Cow::Borrowed(name), url));
 }
 
-fn evaluate<'r>(report: &'r Report<'_>, class: &Classification<'_>) -> Evaluation<'r> {
+fn evaluate<'r>(report: &'r Report<'_>, classification: &Classification<'_>) -> Evaluation<'r> {
     let body = &report.body;
     let disposition = report.disposition();
     let violation = TYPES.label(body.get_str("type"));
     let labels = [disposition.label(), violation, POLICIES.label(body.get_str("effectivePolicy"))];
-    Evaluation {
-        severity: policy::severity(disposition, class.noise),
-        observations: smallvec![Observation::increment(&VIOLATIONS, labels)],
-    }
+    let severity = policy_severity(disposition, classification.noise);
+    Evaluation::new(severity, Observation::increment(&VIOLATIONS, labels))
 }
 
 /// `report-only opener policy same-origin would block postMessage to the page from its opener on …`
@@ -122,29 +116,29 @@ fn summary(report: &Report<'_>) -> String {
         violation if violation.starts_with("navigation-") => navigation(report, violation, &opener_policy),
         violation => {
             let access = access(report, violation);
-            policy::summary_line(report, report.disposition(), &opener_policy, &access)
-                + &source_suffix(report)
+            policy_summary(report, &opener_policy, &access) + &source_suffix(report)
         }
     }
 }
 
-/// A navigation was not blocked: the page lost its window.opener, and its opener lost it.
+/// Describes a navigation. It was not blocked: the page lost its `window.opener`, and its opener lost the page.
 fn navigation(report: &Report<'_>, violation: &str, opener_policy: &str) -> String {
     let verb = match report.disposition() {
         Disposition::Enforce => "enforced",
         Disposition::Report => "report-only",
         Disposition::Unknown => "possible",
     };
-    let (direction, other) = match violation.starts_with("navigation-from") {
-        true => ("after", "nextResponseURL"),
-        false => ("before", "previousResponseURL"),
+    let (direction, other) = if violation.starts_with("navigation-from") {
+        ("after", "nextResponseURL")
+    } else {
+        ("before", "previousResponseURL")
     };
-    // Engines leave out URLs of other origins.
+    // Engines omit URLs of other origins.
     let other = report.body.get_str(other).unwrap_or("of another origin");
     format!("{verb} {opener_policy} parts {} from the page {direction} it, {other}", page_of(report))
 }
 
-/// What crossed the tie, and which way.
+/// Describes what was accessed, and in which direction.
 fn access(report: &Report<'_>, violation: &str) -> String {
     let property = report.body.get_str("property").unwrap_or("an unnamed property");
     match violation {
@@ -170,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn navigations_of_chromium_are_told() {
+    fn navigations_of_chromium_are_evaluated() {
         let to = &captured("chromium/532-coop-enforce-to-POST-coop")[0];
         assert_eq!((to.kind, to.severity), ("coop", "ERROR"));
         assert_eq!(to.counted, counted("enforce", "navigation-to-response"));
@@ -185,14 +179,14 @@ mod tests {
             from.attribute("coop.next_response_url"),
             Some("https://frames.test/p/coop-enforce-from/popup.html")
         );
-        let rehearsal = &captured("chromium/534-coop-ro-popup-POST-coop")[0];
-        assert_eq!(rehearsal.severity, "WARN");
-        assert!(rehearsal.summary.ends_with("the page before it, of another origin"), "{rehearsal:?}");
+        let report_only = &captured("chromium/534-coop-ro-popup-POST-coop")[0];
+        assert_eq!(report_only.severity, "WARN");
+        assert!(report_only.summary.ends_with("the page before it, of another origin"), "{report_only:?}");
     }
 
     #[test]
-    fn accesses_in_all_six_shapes_are_told() {
-        for (violation, told_as, member) in [
+    fn accesses_of_all_six_shapes_have_a_summary() {
+        for (violation, description, member) in [
             ("access-from-coop-page-to-opener", "of its opener", "openerURL"),
             ("access-from-coop-page-to-openee", "of a window it opened", "openeeURL"),
             ("access-from-coop-page-to-other", "of another window", "otherDocumentURL"),
@@ -209,7 +203,7 @@ mod tests {
             assert_eq!(processed.severity, "WARN");
             assert_eq!(processed.counted, counted("report", violation));
             let line = format!(
-                "report-only opener policy same-origin would block postMessage {told_as} on \
+                "report-only opener policy same-origin would block postMessage {description} on \
                  https://shop.example/cart at https://shop.example/a.js:7"
             );
             assert_eq!(processed.summary, line);
@@ -219,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn the_old_keys_are_mended() {
+    fn upgrade_of_hyphenated_keys_gives_current_fields() {
         for (violation, member) in [
             ("navigation-to-document", "previousResponseURL"),
             ("navigation-from-document", "nextResponseURL"),

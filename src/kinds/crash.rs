@@ -1,15 +1,14 @@
-//! `crash`: a page's process died, or the browser killed it. What the user saw was a dead tab.
+//! `crash`: a page's process crashed, or the browser killed it. The user saw a dead tab.
 
-use smallvec::smallvec;
+use opentelemetry_semantic_conventions::attribute::{ERROR_TYPE, EXCEPTION_STACKTRACE};
 
-use crate::kinds::{AttributeSink, FieldType, ReportKind, field, page_of};
+use crate::kinds::support::{field, page_of, severity_unless_noise};
 use crate::model::{
-    Attribute, Classification, Evaluation, Family, LabelValues, MetricType, Noise, Object, Observation,
-    Report, Severity, Value,
+    Attribute, AttributeSink, Classification, Evaluation, Family, FieldType, LabelValues, MetricType, Object,
+    Observation, Report, ReportKind, Severity, Value,
 };
 
-/// `lookout_crashes_total`
-pub static CRASHES: Family = Family {
+static CRASHES: Family = Family {
     name: "lookout_crashes_total",
     help: "Crashes of pages.",
     metric_type: MetricType::Counter,
@@ -17,32 +16,31 @@ pub static CRASHES: Family = Family {
     weight: 1,
 };
 
-/// A plain crash gives no reason.
+/// Reasons; a plain crash has none.
 static REASONS: LabelValues = LabelValues(&["oom", "unresponsive"]);
 static VISIBILITIES: LabelValues = LabelValues(&["visible", "hidden"]);
 
-/// The kind. The specification itself spells the members in snake case.
-pub static KIND: ReportKind = ReportKind {
+/// The specification spells the fields in snake case.
+pub(super) static KIND: ReportKind = ReportKind {
     name: "crash",
     event_name: "browser.report.crash",
-    aliases: &[],
     specification: "https://wicg.github.io/crash-reporting/",
-    disposition: None,
     fields: &[
-        field("reason", &[], FieldType::Token, "crash.reason"),
-        field("stack", &[], FieldType::Stack, "exception.stacktrace"),
-        field("is_top_level", &[], FieldType::Bool, "crash.is_top_level"),
-        field("visibility_state", &[], FieldType::Token, "crash.visibility_state"),
-        field("crash_report_api", &[], FieldType::Any, "crash.crash_report_api"),
+        field("reason", FieldType::Token, "crash.reason"),
+        field("stack", FieldType::Stack, EXCEPTION_STACKTRACE),
+        field("is_top_level", FieldType::Bool, "crash.is_top_level"),
+        field("visibility_state", FieldType::Token, "crash.visibility_state"),
+        field("crash_report_api", FieldType::Any, "crash.crash_report_api"),
     ],
     upgrade,
     evaluate,
     summary,
     attributes,
     families: &[&CRASHES],
+    ..ReportKind::DEFAULT
 };
 
-/// Chromium sends an empty `crash_report_api` where the page set nothing.
+/// Removes the empty `crash_report_api` that Chromium sends if the page set nothing.
 fn upgrade(body: &mut Object<'_>) {
     const CRASH_REPORT_API: &str = "crash_report_api";
     if matches!(body.get(CRASH_REPORT_API), Some(Value::Object(own)) if own.0.is_empty()) {
@@ -50,13 +48,11 @@ fn upgrade(body: &mut Object<'_>) {
     }
 }
 
-fn evaluate<'r>(report: &'r Report<'_>, class: &Classification<'_>) -> Evaluation<'r> {
+fn evaluate<'r>(report: &'r Report<'_>, classification: &Classification<'_>) -> Evaluation<'r> {
     let reason = REASONS.label(report.body.get_str("reason"));
     let visibility = VISIBILITIES.label(report.body.get_str("visibility_state"));
-    Evaluation {
-        severity: if class.noise == Noise::None { Severity::Error } else { Severity::Info },
-        observations: smallvec![Observation::increment(&CRASHES, [reason, visibility])],
-    }
+    let severity = severity_unless_noise(Severity::Error, classification.noise);
+    Evaluation::new(severity, Observation::increment(&CRASHES, [reason, visibility]))
 }
 
 /// `visible page crashed, out of memory: https://shop.example/`
@@ -75,7 +71,7 @@ fn summary(report: &Report<'_>) -> String {
 
 fn attributes(report: &Report<'_>, emit: AttributeSink<'_>) {
     if let Some(reason) = report.body.get_str("reason") {
-        emit("error.type", Attribute::Text(reason));
+        emit(ERROR_TYPE, Attribute::Text(reason));
     }
 }
 
@@ -85,7 +81,7 @@ mod tests {
     use crate::model::Noise;
 
     #[test]
-    fn a_plain_crash_has_no_reason() {
+    fn plain_crash_has_no_reason() {
         let processed = &captured("chromium/643-crash-sigsegv-POST-crash")[0];
         assert_eq!((processed.kind, processed.severity), ("crash", "ERROR"));
         assert_eq!(processed.counted, ["lookout_crashes_total{reason=\"none\",visibility=\"visible\"} 1"]);
@@ -99,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn out_of_memory_is_said_so() {
+    fn crash_out_of_memory_has_reason_oom() {
         let processed = &captured("chromium/647-crash-oom-POST-crash")[0];
         assert_eq!(processed.counted, ["lookout_crashes_total{reason=\"oom\",visibility=\"visible\"} 1"]);
         assert!(processed.summary.starts_with("visible page crashed, out of memory: https://"));
@@ -108,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unresponsive_frame_has_a_stack() {
+    fn crash_of_an_unresponsive_frame_has_a_stack() {
         let body = r#"{"reason":"unresponsive","stack":"\n    at spin (https://shop.example/a.js?k=1:3:5)",
             "is_top_level":false,"visibility_state":"hidden","crash_report_api":{"cart":"3"}}"#;
         let processed = process(&envelope("crash", body));

@@ -1,14 +1,12 @@
-//! `csp-hash`: which scripts a page really loads. A policy asks for it with `'report-sha256'` and its
-//! siblings, usually to draw up an integrity or hash list; nothing was blocked and nothing is wrong.
+//! `csp-hash`: the hash of a script that a page loaded. A policy requests it with `'report-sha256'` and its
+//! siblings, usually to compile a list of integrity hashes; nothing was blocked.
 
-use smallvec::smallvec;
+use crate::kinds::support::{DESTINATIONS, field, page_of};
+use crate::model::{
+    Classification, Evaluation, Family, FieldType, MetricType, Observation, Report, ReportKind, Severity,
+};
 
-use crate::kinds::support::label_values;
-use crate::kinds::{FieldType, ReportKind, field, no_more_attributes, nothing_to_upgrade, page_of};
-use crate::model::{Classification, Evaluation, Family, MetricType, Observation, Report, Severity};
-
-/// `lookout_csp_hashes_total`
-pub static HASHES: Family = Family {
+static HASHES: Family = Family {
     name: "lookout_csp_hashes_total",
     help: "Script hashes that policies asked for.",
     metric_type: MetricType::Counter,
@@ -16,36 +14,31 @@ pub static HASHES: Family = Family {
     weight: 1,
 };
 
-/// The kind. The specification's example spells the members in snake case, engines in camel case.
-pub static KIND: ReportKind = ReportKind {
+/// The specification's example spells the fields in snake case, engines in camel case.
+pub(super) static KIND: ReportKind = ReportKind {
     name: "csp-hash",
     event_name: "browser.report.csp_hash",
-    aliases: &[],
     specification: "https://w3c.github.io/webappsec-csp/#report-hash",
-    disposition: None,
     fields: &[
-        field("documentURL", &["document_url"], FieldType::PageUrl, "csp_hash.document_url"),
-        field("subresourceURL", &["subresource_url"], FieldType::Url, "csp_hash.subresource_url"),
-        field("hash", &[], FieldType::Token, "csp_hash.hash"),
-        field("type", &[], FieldType::Token, "csp_hash.type"),
-        field("destination", &[], FieldType::Token, "csp_hash.destination"),
+        field("documentURL", FieldType::PageUrl, "csp_hash.document_url").aliases(&["document_url"]),
+        field("subresourceURL", FieldType::Url, "csp_hash.subresource_url").aliases(&["subresource_url"]),
+        field("hash", FieldType::Token, "csp_hash.hash"),
+        field("type", FieldType::Token, "csp_hash.type"),
+        field("destination", FieldType::Token, "csp_hash.destination"),
     ],
-    upgrade: nothing_to_upgrade,
     evaluate,
     summary,
-    attributes: no_more_attributes,
     families: &[&HASHES],
+    ..ReportKind::DEFAULT
 };
 
 fn evaluate<'r>(report: &'r Report<'_>, _: &Classification<'_>) -> Evaluation<'r> {
-    let destination = label_values::DESTINATIONS.label(report.body.get_str("destination"));
-    Evaluation {
-        severity: Severity::Info,
-        observations: smallvec![Observation::increment(&HASHES, [destination])],
-    }
+    let destination = DESTINATIONS.label(report.body.get_str("destination"));
+    Evaluation::new(Severity::Info, Observation::increment(&HASHES, [destination]))
 }
 
-/// Engines leave the hash empty for what another origin sent without CORS.
+/// `hash of script https://shop.example/m.js on https://shop.example/cart is sha256-AAAA`. Engines leave the hash
+/// empty for a response of another origin without CORS.
 fn summary(report: &Report<'_>) -> String {
     let body = &report.body;
     let what = body.get_str("destination").unwrap_or("resource");
@@ -59,7 +52,7 @@ mod tests {
     use crate::kinds::testing::{captured, envelope, process};
 
     #[test]
-    fn camel_and_snake_case_are_the_same() {
+    fn fields_in_camel_and_snake_case_are_equal() {
         let camel = r#"{"documentURL":"https://shop.example/cart",
             "subresourceURL":"https://shop.example/m.js?v=1",
             "hash":"sha256-AAAA","type":"subresource","destination":"script"}"#;
@@ -79,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_may_be_kept_back() {
+    fn summary_without_a_hash_says_so() {
         let all = captured("chromium/500-csp-hash-sha256-to-POST-csp-hash-x3");
         assert_eq!(all.len(), 3);
         assert!(all.iter().any(|processed| processed.summary.ends_with("is not told")));

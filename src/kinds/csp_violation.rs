@@ -1,20 +1,22 @@
-//! `csp-violation`: something that a Content Security Policy forbids was tried.
+//! `csp-violation`: a page did something that its Content Security Policy forbids.
 //!
-//! Three shapes arrive here as one: the Reporting API's body, WebKit's bare object, and the
-//! deprecated `csp-report` with hyphenated keys (or, from script shims, camelCase event keys).
+//! Three shapes become one: the Reporting API's body, WebKit's bare object, and the deprecated `csp-report` with
+//! hyphenated keys (or, from script shims, camelCase event keys).
 
 use std::borrow::Cow;
 
-use smallvec::smallvec;
+use opentelemetry_semantic_conventions::attribute::HTTP_RESPONSE_STATUS_CODE;
 
-use crate::kinds::support::label_values;
-use crate::kinds::{FieldType, ReportKind, field, no_more_attributes};
+use crate::kinds::support::{
+    COLUMN_NUMBER, CSP_DIRECTIVES, LINE_NUMBER, SOURCE_FILE, field, is_extension_scheme, policy_severity,
+    policy_summary,
+};
 use crate::model::{
-    Classification, Evaluation, Family, Label, MetricType, Object, Observation, Report, Value,
+    Classification, Evaluation, Family, FieldType, Label, LabelEnum, MetricType, Object, Observation, Report,
+    ReportKind, Value,
 };
 
-/// `lookout_csp_violations_total`
-pub static VIOLATIONS: Family = Family {
+pub(crate) static VIOLATIONS: Family = Family {
     name: "lookout_csp_violations_total",
     help: "Content Security Policy violations.",
     metric_type: MetricType::Counter,
@@ -22,42 +24,43 @@ pub static VIOLATIONS: Family = Family {
     weight: 12,
 };
 
-/// The kind.
-pub static KIND: ReportKind = ReportKind {
+pub(crate) static KIND: ReportKind = ReportKind {
     name: "csp-violation",
     event_name: "browser.report.csp_violation",
     aliases: &["csp"],
     specification: "https://w3c.github.io/webappsec-csp/#reporting",
     disposition: Some("disposition"),
     fields: &[
-        field("documentURL", &["document-uri", "documentURI"], FieldType::PageUrl, "csp.document_url"),
-        field("referrer", &[], FieldType::PageUrl, "csp.referrer"),
-        field("blockedURL", &["blocked-uri", "blockedURI", "blocked"], FieldType::Url, "csp.blocked_url"),
-        field(
-            "effectiveDirective",
-            &["effective-directive", "directive"],
-            FieldType::Token,
-            "csp.effective_directive",
-        ),
-        field("originalPolicy", &["original-policy", "policy"], FieldType::Policy, "csp.original_policy"),
-        field("sourceFile", &["source-file"], FieldType::Url, "code.file.path"),
-        field("sample", &["script-sample"], FieldType::Sample, "csp.sample"),
-        field("disposition", &[], FieldType::Token, "csp.disposition"),
-        field("statusCode", &["status-code"], FieldType::NonZeroInt, "http.response.status_code"),
-        field("lineNumber", &["line-number"], FieldType::NonZeroInt, "code.line.number"),
-        field("columnNumber", &["column-number"], FieldType::NonZeroInt, "code.column.number"),
-        field("urlHash", &["url-hash"], FieldType::Token, "csp.url_hash"),
-        field("evalHash", &["eval-hash"], FieldType::Token, "csp.eval_hash"),
+        field("documentURL", FieldType::PageUrl, "csp.document_url")
+            .aliases(&["document-uri", "documentURI"]),
+        field("referrer", FieldType::PageUrl, "csp.referrer"),
+        field("blockedURL", FieldType::Url, "csp.blocked_url").aliases(&[
+            "blocked-uri",
+            "blockedURI",
+            "blocked",
+        ]),
+        field("effectiveDirective", FieldType::Token, "csp.effective_directive")
+            .aliases(&["effective-directive", "directive"]),
+        field("originalPolicy", FieldType::Policy, "csp.original_policy")
+            .aliases(&["original-policy", "policy"]),
+        SOURCE_FILE.aliases(&["source-file"]),
+        field("sample", FieldType::Sample, "csp.sample").aliases(&["script-sample"]),
+        field("disposition", FieldType::Token, "csp.disposition"),
+        field("statusCode", FieldType::NonZeroInt, HTTP_RESPONSE_STATUS_CODE).aliases(&["status-code"]),
+        LINE_NUMBER.aliases(&["line-number"]),
+        COLUMN_NUMBER.aliases(&["column-number"]),
+        field("urlHash", FieldType::Token, "csp.url_hash").aliases(&["url-hash"]),
+        field("evalHash", FieldType::Token, "csp.eval_hash").aliases(&["eval-hash"]),
     ],
     upgrade,
     evaluate,
     summary,
-    attributes: no_more_attributes,
     families: &[&VIOLATIONS],
+    ..ReportKind::DEFAULT
 };
 
-/// `violated-directive` stands in where there is no effective directive. Before CSP3 it carried the
-/// directive with its source list, so only its first token counts.
+/// Replaces a missing effective directive by `violated-directive`. Before CSP3 that held the directive with its
+/// source list, so only the first token is kept.
 fn upgrade(body: &mut Object<'_>) {
     const EFFECTIVE: [&str; 3] = ["effectiveDirective", "effective-directive", "directive"];
     const VIOLATED: [&str; 2] = ["violated-directive", "violatedDirective"];
@@ -65,7 +68,9 @@ fn upgrade(body: &mut Object<'_>) {
     if EFFECTIVE.iter().all(|name| body.get_str(name).is_none())
         && let Some(violated) = violated
     {
-        EFFECTIVE.iter().for_each(|name| drop(body.remove(name)));
+        for name in EFFECTIVE {
+            body.remove(name);
+        }
         body.0.push((Cow::Borrowed("effectiveDirective"), violated));
     }
     for (name, value) in &mut body.0 {
@@ -84,30 +89,28 @@ fn first_token(text: &mut Cow<'_, str>) {
     }
 }
 
-fn evaluate<'r>(report: &'r Report<'_>, class: &Classification<'_>) -> Evaluation<'r> {
+fn evaluate<'r>(report: &'r Report<'_>, classification: &Classification<'_>) -> Evaluation<'r> {
     let body = &report.body;
     let disposition = report.disposition();
-    let directive = label_values::CSP_DIRECTIVES.label(body.get_str("effectiveDirective"));
+    let directive = CSP_DIRECTIVES.label(body.get_str("effectiveDirective"));
     let labels = [
         disposition.label(),
         directive,
         blocked_label(body.get_str("blockedURL")),
-        Label::bounded(class.noise.as_str()),
+        classification.noise.label(),
     ];
-    Evaluation {
-        severity: crate::kinds::support::policy::severity(disposition, class.noise),
-        observations: smallvec![Observation::increment(&VIOLATIONS, labels)],
-    }
+    let severity = policy_severity(disposition, classification.noise);
+    Evaluation::new(severity, Observation::increment(&VIOLATIONS, labels))
 }
 
 /// `enforced script-src-elem blocked https://evil.example/x.js on https://shop.example/cart`
 fn summary(report: &Report<'_>) -> String {
     let directive = report.body.get_str("effectiveDirective").unwrap_or("policy");
     let blocked = report.body.get_str("blockedURL").unwrap_or("something unnamed");
-    crate::kinds::support::policy::summary_line(report, report.disposition(), directive, blocked)
+    policy_summary(report, directive, blocked)
 }
 
-/// The label `blocked`: a keyword, or the origin under the series budget.
+/// Returns the label `blocked`: a keyword, or the origin, which is unbounded.
 pub(super) fn blocked_label(url: Option<&str>) -> Label<'_> {
     const BLOCKED_KEYWORDS: [&str; 8] =
         ["inline", "eval", "wasm-eval", "trusted-types-policy", "trusted-types-sink", "self", "data", "blob"];
@@ -122,17 +125,17 @@ pub(super) fn blocked_label(url: Option<&str>) -> Label<'_> {
         }
         "data" => Label::bounded("data"),
         "blob" => Label::bounded("blob"),
-        _ if label_values::is_extension_scheme(scheme) => Label::bounded("extension"),
+        _ if is_extension_scheme(scheme) => Label::bounded("extension"),
         _ => Label::bounded("other-scheme"),
     }
 }
 
-/// `scheme://host[:port]` of a normalized URL: a prefix of it, so nothing is copied.
+/// Returns `scheme://host[:port]` of a normalized URL: a prefix, so that nothing is copied.
 fn origin<'u>(url: &'u str, after_scheme: &str) -> Option<&'u str> {
     let authority = after_scheme.strip_prefix("//")?;
     let end = authority.find('/').unwrap_or(authority.len());
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
-    let valid = end > 0 && end <= MAX_HOST && authority[..end].bytes().all(plain);
+    let is_host_byte = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
+    let valid = end > 0 && end <= MAX_HOST && authority[..end].bytes().all(is_host_byte);
     valid.then(|| &url[..url.len() - authority.len() + end])
 }
 
@@ -145,7 +148,7 @@ mod tests {
     use crate::kinds::testing::{envelope, process};
 
     #[test]
-    fn blocked_is_a_keyword_or_an_origin() {
+    fn blocked_label_is_a_keyword_or_an_origin() {
         for (url, label) in [
             (None, "none"),
             (Some("inline"), "inline"),
@@ -166,13 +169,13 @@ mod tests {
     }
 
     #[test]
-    fn only_origins_are_subject_to_the_budget() {
+    fn blocked_label_is_unbounded_only_for_origins() {
         assert!(blocked_label(Some("https://evil.example/")).is_unbounded());
         assert!(!blocked_label(Some("gopher://evil.example/")).is_unbounded());
     }
 
     #[test]
-    fn the_draft_of_2017_is_the_same_kind() {
+    fn body_of_the_2017_draft_is_the_same_kind() {
         let body = r#"{"blocked":"https://evil.example/x.js?k=1","directive":"script-src",
             "policy":"script-src 'self'",
             "disposition":"enforce"}"#;
@@ -187,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn the_violated_directive_stands_in() {
+    fn upgrade_without_effective_directive_uses_the_violated_one() {
         let mut body = Object(vec![
             ("violated-directive".into(), Value::String("Script-Src 'self' https://x.example".into())),
             ("effective-directive".into(), Value::String("".into())),

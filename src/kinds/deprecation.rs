@@ -1,20 +1,18 @@
-//! `deprecation`: a page uses something that browsers will take away. Nothing is broken yet.
+//! `deprecation`: a page uses a feature that browsers will remove. Nothing is broken yet.
 
 use std::borrow::Cow;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use smallvec::smallvec;
 
-use crate::kinds::{FieldType, ReportKind, field, no_more_attributes, page_of, source_suffix};
+use crate::kinds::support::{COLUMN_NUMBER, LINE_NUMBER, SOURCE_FILE, field, page_of, source_suffix};
 use crate::model::{
-    Classification, Evaluation, Family, Label, MetricType, OTHER, Object, Observation, Report, Severity,
-    Value,
+    Classification, Evaluation, Family, FieldType, Label, MetricType, OTHER, Object, Observation, Report,
+    ReportKind, Severity, Value,
 };
 
-/// `lookout_deprecations_total`
-pub static DEPRECATIONS: Family = Family {
+static DEPRECATIONS: Family = Family {
     name: "lookout_deprecations_total",
     help: "Uses of deprecated features.",
     metric_type: MetricType::Counter,
@@ -22,36 +20,34 @@ pub static DEPRECATIONS: Family = Family {
     weight: 2,
 };
 
-/// The kind. `anticipatedRemoval` is milliseconds since 1970 in Chromium, a date in the specification
+/// `anticipatedRemoval` is milliseconds since 1970 in Chromium, a date in the specification
 /// and in WebKit, and absent in Firefox.
-pub static KIND: ReportKind = ReportKind {
+pub(super) static KIND: ReportKind = ReportKind {
     name: "deprecation",
     event_name: "browser.report.deprecation",
-    aliases: &[],
     specification: "https://wicg.github.io/deprecation-reporting/",
-    disposition: None,
     fields: &[
-        field("id", &[], FieldType::Token, "deprecation.id"),
-        field("anticipatedRemoval", &[], FieldType::Token, "deprecation.anticipated_removal"),
-        field("message", &[], FieldType::Message, "deprecation.message"),
-        field("sourceFile", &[], FieldType::Url, "code.file.path"),
-        field("lineNumber", &[], FieldType::NonZeroInt, "code.line.number"),
-        field("columnNumber", &[], FieldType::NonZeroInt, "code.column.number"),
+        field("id", FieldType::Token, "deprecation.id"),
+        field("anticipatedRemoval", FieldType::Token, "deprecation.anticipated_removal"),
+        field("message", FieldType::Message, "deprecation.message"),
+        SOURCE_FILE,
+        LINE_NUMBER,
+        COLUMN_NUMBER,
     ],
     upgrade,
     evaluate,
     summary,
-    attributes: no_more_attributes,
     families: &[&DEPRECATIONS],
+    ..ReportKind::DEFAULT
 };
 
-/// Whatever says when the feature goes becomes RFC 3339 text. What cannot be read stays as it is.
+/// Converts the removal date to RFC 3339. Text that cannot be parsed is kept.
 fn upgrade(body: &mut Object<'_>) {
     const FIELD: &str = "anticipatedRemoval";
     let Some(removal) = body.remove(FIELD) else { return };
     let removal = match parse_removal_date(&removal) {
-        Some(moment) => Value::String(Cow::Owned(moment.to_string())),
-        // 0 is the same unknown as null, and so is a number that is no moment.
+        Some(time) => Value::String(Cow::Owned(time.to_string())),
+        // 0 means "unknown", and so does a number outside the range of time.
         None if removal.as_f64().is_some() => return,
         None => removal,
     };
@@ -60,7 +56,7 @@ fn upgrade(body: &mut Object<'_>) {
 
 fn parse_removal_date(removal: &Value<'_>) -> Option<Timestamp> {
     if let Some(milliseconds) = removal.as_f64() {
-        // The cast saturates, and what is out of range is no moment.
+        // The cast saturates, and a saturated number is out of range.
         return Timestamp::from_millisecond(milliseconds as i64).ok().filter(|_| milliseconds > 0.0);
     }
     let text = removal.as_str()?;
@@ -68,19 +64,15 @@ fn parse_removal_date(removal: &Value<'_>) -> Option<Timestamp> {
     text.parse().ok().or_else(|| midnight(text.parse().ok()?))
 }
 
-/// The label `id`: open, since each release of a browser knows others, but never anything that is not
-/// shaped like an identifier.
+/// Returns the label `id`: unbounded, because every release of a browser has new ones, but only for identifiers.
 pub(super) fn id<'r>(report: &'r Report<'_>) -> Label<'r> {
     let Some(id) = report.body.get_str("id") else { return Label::bounded("none") };
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    if id.len() <= 100 && id.bytes().all(plain) { Label::unbounded(id) } else { OTHER }
+    let is_identifier_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    if id.len() <= 100 && id.bytes().all(is_identifier_byte) { Label::unbounded(id) } else { OTHER }
 }
 
 fn evaluate<'r>(report: &'r Report<'_>, _: &Classification<'_>) -> Evaluation<'r> {
-    Evaluation {
-        severity: Severity::Info,
-        observations: smallvec![Observation::increment(&DEPRECATIONS, [id(report)])],
-    }
+    Evaluation::new(Severity::Info, Observation::increment(&DEPRECATIONS, [id(report)]))
 }
 
 /// `deprecated UnloadHandler used on https://shop.example/ at …/i.js:12, to be removed 2026-01-01T00:00:00Z`
@@ -98,7 +90,7 @@ mod tests {
     use crate::kinds::testing::{captured, envelope, process};
 
     #[test]
-    fn each_engines_date_is_rfc_3339() {
+    fn removal_date_of_each_engine_becomes_rfc_3339() {
         let removal = |value: &str| {
             let processed =
                 process(&envelope("deprecation", &format!(r#"{{"id":"x","anticipatedRemoval":{value}}}"#)));
@@ -121,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn captures_of_two_engines_are_told() {
+    fn reports_of_two_engines_are_evaluated() {
         let chromium = &captured("chromium/522-deprecation-frame-POST-deprecation")[0];
         assert_eq!((chromium.kind, chromium.severity), ("deprecation", "INFO"));
         assert_eq!(chromium.counted, ["lookout_deprecations_total{id=\"CrossOriginWindowAlert\"} 1"]);
@@ -140,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn only_an_identifier_is_a_label() {
+    fn id_that_is_no_identifier_is_other() {
         for (id, label) in
             [("\"Fledge\"", "Fledge"), ("\"a b\"", "other"), ("null", "none"), ("\"{}\"", "other")]
         {

@@ -1,14 +1,15 @@
-//! `document-policy-violation`: a page did what its document policy rules out, such as synchronous
+//! `document-policy-violation`: a page did something that its document policy forbids, such as synchronous
 //! requests or oversized media. Only Chromium has document policies.
 
-use smallvec::smallvec;
+use crate::kinds::support::{
+    COLUMN_NUMBER, DOCUMENT_POLICY_FEATURES, LINE_NUMBER, SOURCE_FILE, field, policy_severity,
+    policy_summary, source_suffix,
+};
+use crate::model::{
+    Classification, Evaluation, Family, FieldType, LabelEnum, MetricType, Observation, Report, ReportKind,
+};
 
-use crate::kinds::support::{label_values, policy};
-use crate::kinds::{FieldType, ReportKind, field, no_more_attributes, nothing_to_upgrade, source_suffix};
-use crate::model::{Classification, Evaluation, Family, MetricType, Observation, Report};
-
-/// `lookout_document_policy_violations_total`
-pub static VIOLATIONS: Family = Family {
+static VIOLATIONS: Family = Family {
     name: "lookout_document_policy_violations_total",
     help: "Document policy violations.",
     metric_type: MetricType::Counter,
@@ -16,40 +17,35 @@ pub static VIOLATIONS: Family = Family {
     weight: 1,
 };
 
-/// The kind.
-pub static KIND: ReportKind = ReportKind {
+pub(super) static KIND: ReportKind = ReportKind {
     name: "document-policy-violation",
     event_name: "browser.report.document_policy_violation",
-    aliases: &[],
     specification: "https://wicg.github.io/document-policy/#reporting",
     disposition: Some("disposition"),
     fields: &[
-        field("policyId", &["featureId"], FieldType::Token, "document_policy.feature"),
-        field("disposition", &[], FieldType::Token, "document_policy.disposition"),
-        field("message", &[], FieldType::Message, "document_policy.message"),
-        field("sourceFile", &[], FieldType::Url, "code.file.path"),
-        field("lineNumber", &[], FieldType::NonZeroInt, "code.line.number"),
-        field("columnNumber", &[], FieldType::NonZeroInt, "code.column.number"),
+        field("policyId", FieldType::Token, "document_policy.feature").aliases(&["featureId"]),
+        field("disposition", FieldType::Token, "document_policy.disposition"),
+        field("message", FieldType::Message, "document_policy.message"),
+        SOURCE_FILE,
+        LINE_NUMBER,
+        COLUMN_NUMBER,
     ],
-    upgrade: nothing_to_upgrade,
     evaluate,
     summary,
-    attributes: no_more_attributes,
     families: &[&VIOLATIONS],
+    ..ReportKind::DEFAULT
 };
 
-fn evaluate<'r>(report: &'r Report<'_>, class: &Classification<'_>) -> Evaluation<'r> {
+fn evaluate<'r>(report: &'r Report<'_>, classification: &Classification<'_>) -> Evaluation<'r> {
     let disposition = report.disposition();
-    let feature = label_values::DOCUMENT_POLICY.label(report.body.get_str("policyId"));
-    Evaluation {
-        severity: policy::severity(disposition, class.noise),
-        observations: smallvec![Observation::increment(&VIOLATIONS, [disposition.label(), feature])],
-    }
+    let feature = DOCUMENT_POLICY_FEATURES.label(report.body.get_str("policyId"));
+    let severity = policy_severity(disposition, classification.noise);
+    Evaluation::new(severity, Observation::increment(&VIOLATIONS, [disposition.label(), feature]))
 }
 
 fn summary(report: &Report<'_>) -> String {
     let feature = report.body.get_str("policyId").unwrap_or("an unnamed feature");
-    policy::summary_line(report, report.disposition(), "document policy", feature) + &source_suffix(report)
+    policy_summary(report, "document policy", feature) + &source_suffix(report)
 }
 
 #[cfg(test)]
@@ -57,7 +53,7 @@ mod tests {
     use crate::kinds::testing::{captured, envelope, process};
 
     #[test]
-    fn what_chromium_sends_is_told() {
+    fn report_of_chromium_is_evaluated() {
         let processed = captured("chromium/798-dp-report-only-POST-document-policy-violation-x2");
         let xhr = processed
             .iter()
@@ -78,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn a_feature_of_tomorrow_is_other() {
+    fn feature_that_is_unknown_is_other() {
         let processed =
             process(&envelope("document-policy-violation", r#"{"policyId":"x","disposition":"enforce"}"#));
         assert_eq!(processed.severity, "ERROR");

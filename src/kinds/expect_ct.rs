@@ -1,16 +1,19 @@
-//! `expect-ct`: a server's certificate came without the proofs of Certificate Transparency that its
-//! site had promised (RFC 9163). Chrome 61 to 106 sent these.
+//! `expect-ct`: a server's certificate lacks the proofs of Certificate Transparency that its site required
+//! (RFC 9163). Chrome 61 to 106 sent these.
 
-use smallvec::{SmallVec, smallvec};
+use opentelemetry_semantic_conventions::attribute::URL_SCHEME;
+use smallvec::SmallVec;
 
-use crate::kinds::support::certificate;
-use crate::kinds::{FieldSpec, FieldType, ReportKind, field};
+use crate::kinds::support::{
+    CERTIFICATE, HOSTNAME, PORT, certificate_attributes, describe_certificate, field, replace_chains,
+    server_name, severity_unless_noise,
+};
 use crate::model::{
-    Classification, Evaluation, Family, MetricType, Noise, Observation, Report, Severity, Value,
+    Classification, Evaluation, Family, FieldType, LabelEnum, MetricType, Observation, Report, ReportKind,
+    Severity, Value,
 };
 
-/// `lookout_expect_ct_violations_total`
-pub static VIOLATIONS: Family = Family {
+static VIOLATIONS: Family = Family {
     name: "lookout_expect_ct_violations_total",
     help: "Expect-CT violations.",
     metric_type: MetricType::Counter,
@@ -18,49 +21,47 @@ pub static VIOLATIONS: Family = Family {
     weight: 1,
 };
 
-/// The kind. Chrome sent no `failure-mode`, so the endpoint's URL may say what it is.
-pub static KIND: ReportKind = ReportKind {
+/// Chrome sent no `failure-mode`, so the endpoint's URL may supply it.
+pub(super) static KIND: ReportKind = ReportKind {
     name: "expect-ct",
     event_name: "browser.report.expect_ct",
-    aliases: &[],
     specification: "https://www.rfc-editor.org/rfc/rfc9163#section-3",
     disposition: Some("failure-mode"),
     fields: &[
-        field("date-time", &[], FieldType::Token, "expect_ct.date_time"),
-        field("hostname", &[], FieldType::Token, "server.address"),
-        field("port", &[], FieldType::NonZeroInt, "server.port"),
-        field("scheme", &[], FieldType::Token, "url.scheme"),
-        field("effective-expiration-date", &[], FieldType::Token, "expect_ct.effective_expiration_date"),
-        field("scts", &[], FieldType::Any, "expect_ct.scts"),
-        field("failure-mode", &[], FieldType::Token, "expect_ct.failure_mode"),
-        field("test-report", &[], FieldType::Bool, "expect_ct.test_report"),
-        FieldSpec { name: certificate::FIELD, aliases: &[], field_type: FieldType::Any, attribute: None },
+        field("date-time", FieldType::Token, "expect_ct.date_time"),
+        HOSTNAME,
+        PORT,
+        field("scheme", FieldType::Token, URL_SCHEME),
+        field("effective-expiration-date", FieldType::Token, "expect_ct.effective_expiration_date"),
+        field("scts", FieldType::Any, "expect_ct.scts"),
+        field("failure-mode", FieldType::Token, "expect_ct.failure_mode"),
+        field("test-report", FieldType::Bool, "expect_ct.test_report"),
+        CERTIFICATE,
     ],
-    upgrade: certificate::upgrade,
+    upgrade: replace_chains,
     evaluate,
     summary,
-    attributes: certificate::attributes,
+    attributes: certificate_attributes,
     families: &[&VIOLATIONS],
+    ..ReportKind::DEFAULT
 };
 
-/// A test report tries out the way to us. It counts as a report but not as a violation.
+/// Returns whether it is a test report, which counts as a report but not as a violation.
 fn is_test(report: &Report<'_>) -> bool {
     report.body.get("test-report") == Some(&Value::Bool(true))
 }
 
-fn evaluate<'r>(report: &'r Report<'_>, class: &Classification<'_>) -> Evaluation<'r> {
+fn evaluate<'r>(report: &'r Report<'_>, classification: &Classification<'_>) -> Evaluation<'r> {
     if is_test(report) {
         return Evaluation { severity: Severity::Info, observations: SmallVec::new() };
     }
     let disposition = report.disposition().label();
-    Evaluation {
-        severity: if class.noise == Noise::None { Severity::Warn } else { Severity::Info },
-        observations: smallvec![Observation::increment(&VIOLATIONS, [disposition])],
-    }
+    let severity = severity_unless_noise(Severity::Warn, classification.noise);
+    Evaluation::new(severity, Observation::increment(&VIOLATIONS, [disposition]))
 }
 
 fn summary(report: &Report<'_>) -> String {
-    let (server, certificate) = (certificate::server(report), certificate::describe(report));
+    let (server, certificate) = (server_name(report), describe_certificate(report));
     let test = if is_test(report) { "test report: " } else { "" };
     format!("{test}certificate of {server} lacks proof of Certificate Transparency{certificate}")
 }
@@ -71,7 +72,7 @@ mod tests {
     use crate::model::{Disposition, Noise};
 
     #[test]
-    fn the_sample_is_told() {
+    fn sample_is_evaluated() {
         let processed = process(&sample("expect-ct"));
         assert_eq!((processed.kind, processed.severity), ("expect-ct", "WARN"));
         assert_eq!(processed.counted, ["lookout_expect_ct_violations_total{disposition=\"enforce\"} 1"]);
@@ -100,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn the_failure_mode_is_the_disposition() {
+    fn failure_mode_is_the_disposition() {
         let counted = |body: &str, disposition| {
             process_in(body, &TestContext { disposition, ..DEFAULT }).counted.remove(0)
         };
@@ -113,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_test_report_is_no_violation() {
+    fn test_report_is_no_violation() {
         for flag in ["true", "\"true\""] {
             let processed = process(&report(&format!(r#","test-report":{flag}"#)));
             assert_eq!(processed.severity, "INFO");

@@ -1,16 +1,16 @@
-//! `expect-staple`: a server did not staple the OCSP response that its site had promised, or stapled a
-//! bad one. A draft that Chromium tried out; there is no RFC.
+//! `expect-staple`: a server did not staple the OCSP response that its site required, or stapled a bad one. A
+//! draft that Chromium tried; there is no RFC.
 
-use smallvec::smallvec;
-
-use crate::kinds::support::certificate;
-use crate::kinds::{FieldSpec, FieldType, ReportKind, field};
+use crate::kinds::support::{
+    CERTIFICATE, HOSTNAME, PORT, certificate_attributes, describe_certificate, field, replace_chains,
+    server_name, severity_unless_noise,
+};
 use crate::model::{
-    Classification, Evaluation, Family, LabelValues, MetricType, Noise, Observation, Report, Severity,
+    Classification, Evaluation, Family, FieldType, LabelValues, MetricType, Observation, Report, ReportKind,
+    Severity,
 };
 
-/// `lookout_expect_staple_violations_total`
-pub static VIOLATIONS: Family = Family {
+static VIOLATIONS: Family = Family {
     name: "lookout_expect_staple_violations_total",
     help: "Expect-Staple violations.",
     metric_type: MetricType::Counter,
@@ -29,45 +29,42 @@ static RESPONSE_STATUSES: LabelValues = LabelValues(&[
     "PARSE_RESPONSE_DATA_ERROR",
 ]);
 
-/// Only a response that was provided has one.
+/// Present only if a response was provided.
 static CERT_STATUSES: LabelValues = LabelValues(&["GOOD", "REVOKED", "UNKNOWN"]);
 
-/// The kind. The draft wraps the object, Chromium sent it flat.
-pub static KIND: ReportKind = ReportKind {
+/// The draft wraps the object; Chromium sent it flat.
+pub(super) static KIND: ReportKind = ReportKind {
     name: "expect-staple",
     event_name: "browser.report.expect_staple",
-    aliases: &[],
     specification: "https://github.com/ScottHelme/draft-helme-expect-staple",
-    disposition: None,
     fields: &[
-        field("date-time", &[], FieldType::Token, "expect_staple.date_time"),
-        field("hostname", &[], FieldType::Token, "server.address"),
-        field("port", &[], FieldType::NonZeroInt, "server.port"),
-        field("effective-expiration-date", &[], FieldType::Token, "expect_staple.effective_expiration_date"),
-        field("response-status", &[], FieldType::Token, "expect_staple.response_status"),
-        field("cert-status", &[], FieldType::Token, "expect_staple.cert_status"),
-        field("ocsp-response", &[], FieldType::Message, "expect_staple.ocsp_response"),
-        FieldSpec { name: certificate::FIELD, aliases: &[], field_type: FieldType::Any, attribute: None },
+        field("date-time", FieldType::Token, "expect_staple.date_time"),
+        HOSTNAME,
+        PORT,
+        field("effective-expiration-date", FieldType::Token, "expect_staple.effective_expiration_date"),
+        field("response-status", FieldType::Token, "expect_staple.response_status"),
+        field("cert-status", FieldType::Token, "expect_staple.cert_status"),
+        field("ocsp-response", FieldType::Message, "expect_staple.ocsp_response"),
+        CERTIFICATE,
     ],
-    upgrade: certificate::upgrade,
+    upgrade: replace_chains,
     evaluate,
     summary,
-    attributes: certificate::attributes,
+    attributes: certificate_attributes,
     families: &[&VIOLATIONS],
+    ..ReportKind::DEFAULT
 };
 
-fn evaluate<'r>(report: &'r Report<'_>, class: &Classification<'_>) -> Evaluation<'r> {
+fn evaluate<'r>(report: &'r Report<'_>, classification: &Classification<'_>) -> Evaluation<'r> {
     let response = RESPONSE_STATUSES.label(report.body.get_str("response-status"));
     let cert = CERT_STATUSES.label(report.body.get_str("cert-status"));
-    Evaluation {
-        severity: if class.noise == Noise::None { Severity::Warn } else { Severity::Info },
-        observations: smallvec![Observation::increment(&VIOLATIONS, [response, cert])],
-    }
+    let severity = severity_unless_noise(Severity::Warn, classification.noise);
+    Evaluation::new(severity, Observation::increment(&VIOLATIONS, [response, cert]))
 }
 
 fn summary(report: &Report<'_>) -> String {
     let body = &report.body;
-    let (server, certificate) = (certificate::server(report), certificate::describe(report));
+    let (server, certificate) = (server_name(report), describe_certificate(report));
     let what = match (body.get_str("response-status"), body.get_str("cert-status")) {
         (Some("MISSING"), _) => "stapled no OCSP response".to_owned(),
         (Some("PROVIDED") | None, Some(status)) => {
@@ -83,7 +80,7 @@ mod tests {
     use crate::kinds::testing::{process, sample};
 
     #[test]
-    fn the_sample_is_told() {
+    fn sample_is_evaluated() {
         let processed = process(&sample("expect-staple"));
         assert_eq!((processed.kind, processed.severity), ("expect-staple", "WARN"));
         assert_eq!(
@@ -103,14 +100,14 @@ mod tests {
     }
 
     #[test]
-    fn chromiums_flat_object_is_the_same() {
-        for (status, told_as) in [
+    fn flat_object_of_chromium_is_the_same_kind() {
+        for (status, description) in [
             ("MISSING", "stapled no OCSP response"),
             ("INVALID_DATE", "stapled a bad OCSP response: INVALID_DATE"),
         ] {
             let processed =
                 process(&format!(r#"{{"hostname":"shop.example","port":443,"response-status":"{status}"}}"#));
-            assert_eq!(processed.summary, format!("shop.example:443 {told_as}"));
+            assert_eq!(processed.summary, format!("shop.example:443 {description}"));
             assert!(processed.counted[0].contains("cert_status=\"none\""));
         }
     }

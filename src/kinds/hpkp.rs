@@ -1,15 +1,16 @@
-//! `hpkp`: a server's certificate chain held none of the keys that its site had pinned (RFC 7469).
-//! No browser pins any more; old ones and other clients still report. Either the pins are wrong, and
-//! users are locked out, or somebody sits between them and the site.
+//! `hpkp`: a server's certificate chain has none of the keys that its site pinned (RFC 7469). No current browser
+//! pins, but old ones and other clients still report. Either the pins are wrong, and users are locked out, or
+//! their connections are intercepted.
 
-use smallvec::smallvec;
+use crate::kinds::support::{
+    CERTIFICATE, HOSTNAME, PORT, certificate_attributes, describe_certificate, field, replace_chains,
+    server_name, severity_unless_noise,
+};
+use crate::model::{
+    Classification, Evaluation, Family, FieldType, MetricType, Observation, Report, ReportKind, Severity,
+};
 
-use crate::kinds::support::certificate;
-use crate::kinds::{FieldSpec, FieldType, ReportKind, field};
-use crate::model::{Classification, Evaluation, Family, MetricType, Noise, Observation, Report, Severity};
-
-/// `lookout_hpkp_violations_total`
-pub static VIOLATIONS: Family = Family {
+static VIOLATIONS: Family = Family {
     name: "lookout_hpkp_violations_total",
     help: "Key pinning violations.",
     metric_type: MetricType::Counter,
@@ -17,39 +18,36 @@ pub static VIOLATIONS: Family = Family {
     weight: 1,
 };
 
-/// The kind. One flat object, its members hyphenated as the RFC spells them.
-pub static KIND: ReportKind = ReportKind {
+/// One flat object with hyphenated fields, as in the RFC.
+pub(super) static KIND: ReportKind = ReportKind {
     name: "hpkp",
     event_name: "browser.report.hpkp",
-    aliases: &[],
     specification: "https://www.rfc-editor.org/rfc/rfc7469#section-3",
-    disposition: None,
     fields: &[
-        field("date-time", &[], FieldType::Token, "hpkp.date_time"),
-        field("hostname", &[], FieldType::Token, "server.address"),
-        field("port", &[], FieldType::NonZeroInt, "server.port"),
-        field("effective-expiration-date", &[], FieldType::Token, "hpkp.effective_expiration_date"),
-        field("include-subdomains", &[], FieldType::Bool, "hpkp.include_subdomains"),
-        field("noted-hostname", &[], FieldType::Token, "hpkp.noted_hostname"),
-        field("known-pins", &[], FieldType::Any, "hpkp.known_pins"),
-        FieldSpec { name: certificate::FIELD, aliases: &[], field_type: FieldType::Any, attribute: None },
+        field("date-time", FieldType::Token, "hpkp.date_time"),
+        HOSTNAME,
+        PORT,
+        field("effective-expiration-date", FieldType::Token, "hpkp.effective_expiration_date"),
+        field("include-subdomains", FieldType::Bool, "hpkp.include_subdomains"),
+        field("noted-hostname", FieldType::Token, "hpkp.noted_hostname"),
+        field("known-pins", FieldType::Any, "hpkp.known_pins"),
+        CERTIFICATE,
     ],
-    upgrade: certificate::upgrade,
+    upgrade: replace_chains,
     evaluate,
     summary,
-    attributes: certificate::attributes,
+    attributes: certificate_attributes,
     families: &[&VIOLATIONS],
+    ..ReportKind::DEFAULT
 };
 
-fn evaluate<'r>(_: &'r Report<'_>, class: &Classification<'_>) -> Evaluation<'r> {
-    Evaluation {
-        severity: if class.noise == Noise::None { Severity::Error } else { Severity::Info },
-        observations: smallvec![Observation::increment(&VIOLATIONS, [])],
-    }
+fn evaluate<'r>(_: &'r Report<'_>, classification: &Classification<'_>) -> Evaluation<'r> {
+    let severity = severity_unless_noise(Severity::Error, classification.noise);
+    Evaluation::new(severity, Observation::increment(&VIOLATIONS, []))
 }
 
 fn summary(report: &Report<'_>) -> String {
-    let (server, certificate) = (certificate::server(report), certificate::describe(report));
+    let (server, certificate) = (server_name(report), describe_certificate(report));
     format!("certificate of {server} matches no pinned key{certificate}")
 }
 
@@ -59,7 +57,7 @@ mod tests {
     use crate::model::Noise;
 
     #[test]
-    fn the_sample_is_told() {
+    fn sample_is_evaluated() {
         let processed = process(&sample("hpkp"));
         assert_eq!((processed.kind, processed.severity), ("hpkp", "ERROR"));
         assert_eq!(processed.counted, ["lookout_hpkp_violations_total{} 1"]);
@@ -89,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_generic_envelope_of_2017_is_the_same_kind() {
+    fn envelope_of_the_2017_draft_is_the_same_kind() {
         let body =
             r#"{"hostname":"shop.example","port":443,"known-pins":[],"served-certificate-chain":["x"]}"#;
         let processed = process(&envelope("hpkp", body));

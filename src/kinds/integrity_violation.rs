@@ -1,18 +1,16 @@
-//! `integrity-violation`: an integrity policy found a script or style without integrity metadata. When
-//! the policy is enforced, it was not loaded.
+//! `integrity-violation`: a page with an integrity policy loads a script or style without integrity metadata. If
+//! the policy is enforced, it was blocked.
 
 use std::borrow::Cow;
 
-use smallvec::smallvec;
-
-use crate::kinds::support::{label_values, policy};
-use crate::kinds::{FieldType, ReportKind, csp_violation, field, no_more_attributes};
+use crate::kinds::csp_violation;
+use crate::kinds::support::{DESTINATIONS, field, policy_severity, policy_summary};
 use crate::model::{
-    Classification, Disposition, Evaluation, Family, MetricType, Object, Observation, Report, Value,
+    Classification, Disposition, Evaluation, Family, FieldType, LabelEnum, MetricType, Object, Observation,
+    Report, ReportKind, Value,
 };
 
-/// `lookout_integrity_violations_total`
-pub static VIOLATIONS: Family = Family {
+static VIOLATIONS: Family = Family {
     name: "lookout_integrity_violations_total",
     help: "Integrity policy violations.",
     metric_type: MetricType::Counter,
@@ -22,27 +20,26 @@ pub static VIOLATIONS: Family = Family {
 
 const REPORT_ONLY: &str = "reportOnly";
 
-/// The kind. A flag stands where others have a disposition.
-pub static KIND: ReportKind = ReportKind {
+/// A flag takes the place of a disposition.
+pub(super) static KIND: ReportKind = ReportKind {
     name: "integrity-violation",
     event_name: "browser.report.integrity_violation",
-    aliases: &[],
     specification: "https://w3c.github.io/webappsec-subresource-integrity/#report-violations",
     disposition: Some(REPORT_ONLY),
     fields: &[
-        field("documentURL", &[], FieldType::PageUrl, "integrity.document_url"),
-        field("blockedURL", &[], FieldType::Url, "integrity.blocked_url"),
-        field("destination", &[], FieldType::Token, "integrity.destination"),
-        field(REPORT_ONLY, &[], FieldType::Bool, "integrity.report_only"),
+        field("documentURL", FieldType::PageUrl, "integrity.document_url"),
+        field("blockedURL", FieldType::Url, "integrity.blocked_url"),
+        field("destination", FieldType::Token, "integrity.destination"),
+        field(REPORT_ONLY, FieldType::Bool, "integrity.report_only"),
     ],
     upgrade,
     evaluate,
     summary,
-    attributes: no_more_attributes,
     families: &[&VIOLATIONS],
+    ..ReportKind::DEFAULT
 };
 
-/// A disposition as all other policies have it becomes the flag, where there is none.
+/// Converts a disposition, as other policies have it, to the flag if that is missing.
 fn upgrade(body: &mut Object<'_>) {
     const DISPOSITION: &str = "disposition";
     if body.get(REPORT_ONLY).and_then(Value::as_bool).is_some() {
@@ -57,22 +54,20 @@ fn upgrade(body: &mut Object<'_>) {
     body.0.push((Cow::Borrowed(REPORT_ONLY), Value::Bool(report_only)));
 }
 
-fn evaluate<'r>(report: &'r Report<'_>, class: &Classification<'_>) -> Evaluation<'r> {
+fn evaluate<'r>(report: &'r Report<'_>, classification: &Classification<'_>) -> Evaluation<'r> {
     let body = &report.body;
     let disposition = report.disposition();
-    let destination = label_values::DESTINATIONS.label(body.get_str("destination"));
+    let destination = DESTINATIONS.label(body.get_str("destination"));
     let blocked = csp_violation::blocked_label(body.get_str("blockedURL"));
     let labels = [disposition.label(), destination, blocked];
-    Evaluation {
-        severity: policy::severity(disposition, class.noise),
-        observations: smallvec![Observation::increment(&VIOLATIONS, labels)],
-    }
+    let severity = policy_severity(disposition, classification.noise);
+    Evaluation::new(severity, Observation::increment(&VIOLATIONS, labels))
 }
 
 fn summary(report: &Report<'_>) -> String {
     let what = report.body.get_str("destination").unwrap_or("resource");
     let url = report.body.get_str("blockedURL").unwrap_or("of unnamed origin");
-    policy::summary_line(report, report.disposition(), "integrity policy", &format!("{what} {url}"))
+    policy_summary(report, "integrity policy", &format!("{what} {url}"))
 }
 
 #[cfg(test)]
@@ -81,7 +76,7 @@ mod tests {
     use crate::model::Disposition;
 
     #[test]
-    fn three_engines_send_the_same() {
+    fn reports_of_three_engines_are_equal() {
         for (name, page, script) in [
             ("chromium/574-ip-enforce-POST-integrity-violation-x7", "site.test", "https://cdn.test/s/a.js"),
             ("firefox/595-ip-enforce-POST-integrity-violation", "site.test", "https://site.test/s/a.js"),
@@ -104,7 +99,7 @@ mod tests {
         }
     }
 
-    fn labelled(body: &str, supplied: Option<Disposition>) -> String {
+    fn disposition_and_severity(body: &str, supplied: Option<Disposition>) -> String {
         let processed = process_in(
             &envelope("integrity-violation", body),
             &TestContext { disposition: supplied, ..DEFAULT },
@@ -114,8 +109,8 @@ mod tests {
     }
 
     #[test]
-    fn the_flag_is_the_disposition() {
-        for (body, said) in [
+    fn flag_is_the_disposition() {
+        for (body, expected) in [
             (r#"{"reportOnly":true}"#, "report WARN"),
             (r#"{"reportOnly":"true"}"#, "report WARN"),
             (r#"{"reportOnly":false}"#, "enforce ERROR"),
@@ -123,22 +118,22 @@ mod tests {
             (r#"{"reportOnly":null}"#, "unknown WARN"),
             (r#"{"reportOnly":null,"disposition":"enforce"}"#, "enforce ERROR"),
             (r#"{"disposition":"reporting"}"#, "report WARN"),
-            (r#"{"disposition":"whatever"}"#, "unknown WARN"),
+            (r#"{"disposition":"unknown"}"#, "unknown WARN"),
             (r#"{"reportOnly":false,"disposition":"report"}"#, "enforce ERROR"),
         ] {
-            assert_eq!(labelled(body, None), said, "{body}");
+            assert_eq!(disposition_and_severity(body, None), expected, "{body}");
         }
     }
 
     #[test]
-    fn the_endpoint_supplies_the_flag_that_is_missing() {
-        for (body, said) in [
+    fn flag_that_is_missing_comes_from_the_endpoint() {
+        for (body, expected) in [
             ("{}", "report WARN"),
             (r#"{"reportOnly":""}"#, "report WARN"),
             (r#"{"reportOnly":false}"#, "enforce ERROR"),
             (r#"{"disposition":"enforce"}"#, "enforce ERROR"),
         ] {
-            assert_eq!(labelled(body, Some(Disposition::Report)), said, "{body}");
+            assert_eq!(disposition_and_severity(body, Some(Disposition::Report)), expected, "{body}");
         }
         let given = TestContext { disposition: Some(Disposition::Report), ..DEFAULT };
         let processed = process_in(&envelope("integrity-violation", "{}"), &given);

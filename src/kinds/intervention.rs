@@ -1,15 +1,13 @@
-//! `intervention`: the browser refused to do what a page asked, for its user's good: a heavy ad
-//! unloaded, a blocking event handler overruled.
+//! `intervention`: the browser overruled a page in the interest of its user: it unloaded a heavy ad, or made an
+//! event handler passive.
 
-use smallvec::smallvec;
-
-use crate::kinds::{
-    FieldType, ReportKind, deprecation, field, no_more_attributes, nothing_to_upgrade, page_of, source_suffix,
+use crate::kinds::deprecation;
+use crate::kinds::support::{COLUMN_NUMBER, LINE_NUMBER, SOURCE_FILE, field, page_of, source_suffix};
+use crate::model::{
+    Classification, Evaluation, Family, FieldType, MetricType, Observation, Report, ReportKind, Severity,
 };
-use crate::model::{Classification, Evaluation, Family, MetricType, Observation, Report, Severity};
 
-/// `lookout_interventions_total`
-pub static INTERVENTIONS: Family = Family {
+static INTERVENTIONS: Family = Family {
     name: "lookout_interventions_total",
     help: "Interventions of the browser.",
     metric_type: MetricType::Counter,
@@ -17,32 +15,25 @@ pub static INTERVENTIONS: Family = Family {
     weight: 1,
 };
 
-/// The kind.
-pub static KIND: ReportKind = ReportKind {
+pub(super) static KIND: ReportKind = ReportKind {
     name: "intervention",
     event_name: "browser.report.intervention",
-    aliases: &[],
     specification: "https://wicg.github.io/intervention-reporting/",
-    disposition: None,
     fields: &[
-        field("id", &[], FieldType::Token, "intervention.id"),
-        field("message", &[], FieldType::Message, "intervention.message"),
-        field("sourceFile", &[], FieldType::Url, "code.file.path"),
-        field("lineNumber", &[], FieldType::NonZeroInt, "code.line.number"),
-        field("columnNumber", &[], FieldType::NonZeroInt, "code.column.number"),
+        field("id", FieldType::Token, "intervention.id"),
+        field("message", FieldType::Message, "intervention.message"),
+        SOURCE_FILE,
+        LINE_NUMBER,
+        COLUMN_NUMBER,
     ],
-    upgrade: nothing_to_upgrade,
     evaluate,
     summary,
-    attributes: no_more_attributes,
     families: &[&INTERVENTIONS],
+    ..ReportKind::DEFAULT
 };
 
 fn evaluate<'r>(report: &'r Report<'_>, _: &Classification<'_>) -> Evaluation<'r> {
-    Evaluation {
-        severity: Severity::Info,
-        observations: smallvec![Observation::increment(&INTERVENTIONS, [deprecation::id(report)])],
-    }
+    Evaluation::new(Severity::Info, Observation::increment(&INTERVENTIONS, [deprecation::id(report)]))
 }
 
 /// `browser intervened (PreventDefaultPassive) on https://shop.example/ at …/i.js:12`
@@ -56,7 +47,7 @@ mod tests {
     use crate::kinds::testing::captured;
 
     #[test]
-    fn what_chromium_sends_is_told() {
+    fn report_of_chromium_is_evaluated() {
         let processed = &captured("chromium/837-intervention-passive-POST-intervention")[0];
         assert_eq!((processed.kind, processed.severity), ("intervention", "INFO"));
         assert_eq!(processed.counted, ["lookout_interventions_total{id=\"PreventDefaultPassive\"} 1"]);

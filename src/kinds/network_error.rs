@@ -1,17 +1,19 @@
-//! `network-error`: Network Error Logging. What became of a request, told by the browser that made
-//! it: failures, and successes where the policy asks for a share of them.
+//! `network-error`: Network Error Logging. The outcome of a request, reported by the browser that made it:
+//! failures, and successes if the policy requests a fraction of them.
 
-use smallvec::SmallVec;
+use opentelemetry_semantic_conventions::attribute::{
+    ERROR_TYPE, HTTP_REQUEST_METHOD, HTTP_REQUEST_METHOD_ORIGINAL, HTTP_RESPONSE_STATUS_CODE,
+    NETWORK_PEER_ADDRESS, NETWORK_PROTOCOL_NAME, NETWORK_PROTOCOL_VERSION, SERVER_ADDRESS, SERVER_PORT,
+};
+use smallvec::smallvec;
 
-use crate::kinds::support::label_values;
-use crate::kinds::{FieldSpec, FieldType, ReportKind, field, nothing_to_upgrade};
+use crate::kinds::support::{NEL_PHASES, NEL_TYPES, PROTOCOLS, field, severity_unless_noise, unmapped};
 use crate::model::{
-    Attribute, Classification, Evaluation, Family, Increment, Label, MetricType, Noise, Observation, Report,
-    Severity,
+    Attribute, AttributeSink, Classification, Evaluation, Family, FieldType, Increment, Label, MetricType,
+    Observation, Report, ReportKind, Severity, host_and_port,
 };
 
-/// `lookout_network_reports_total`
-pub static NETWORK_REPORTS: Family = Family {
+pub(crate) static NETWORK_REPORTS: Family = Family {
     name: "lookout_network_reports_total",
     help: "Network Error Logging reports, successes included.",
     metric_type: MetricType::Counter,
@@ -19,8 +21,7 @@ pub static NETWORK_REPORTS: Family = Family {
     weight: 6,
 };
 
-/// `lookout_network_requests_estimated_total`
-pub static ESTIMATED: Family = Family {
+pub(crate) static ESTIMATED: Family = Family {
     name: "lookout_network_requests_estimated_total",
     help: "Requests that the network reports stand for: each counts 1/sampling_fraction.",
     metric_type: MetricType::FloatCounter,
@@ -28,8 +29,7 @@ pub static ESTIMATED: Family = Family {
     weight: 4,
 };
 
-/// `lookout_network_request_duration_seconds`
-pub static DURATION: Family = Family {
+pub(crate) static DURATION: Family = Family {
     name: "lookout_network_request_duration_seconds",
     help: "How long the reported requests took, unweighted.",
     metric_type: MetricType::Histogram,
@@ -37,38 +37,38 @@ pub static DURATION: Family = Family {
     weight: 6,
 };
 
-/// The kind.
-pub static KIND: ReportKind = ReportKind {
+pub(crate) static KIND: ReportKind = ReportKind {
     name: "network-error",
     event_name: "browser.report.network_error",
     aliases: &["nel"],
     specification: "https://w3c.github.io/network-error-logging/",
-    disposition: None,
     fields: &[
-        field("sampling_fraction", &["sampling-fraction"], FieldType::Number, "nel.sampling_fraction"),
-        field("elapsed_time", &["elapsed-time"], FieldType::Int, "nel.elapsed_ms"),
-        field("phase", &[], FieldType::Token, "nel.phase"),
-        field("type", &[], FieldType::Token, "nel.type"),
-        field("server_ip", &["server-ip"], FieldType::Token, "network.peer.address"),
-        FieldSpec { name: "protocol", aliases: &[], field_type: FieldType::Token, attribute: None },
-        field("referrer", &[], FieldType::PageUrl, "nel.referrer"),
-        FieldSpec { name: "method", aliases: &[], field_type: FieldType::Token, attribute: None },
-        field("status_code", &["status-code"], FieldType::NonZeroInt, "http.response.status_code"),
+        field("sampling_fraction", FieldType::Number, "nel.sampling_fraction")
+            .aliases(&["sampling-fraction"]),
+        field("elapsed_time", FieldType::Int, "nel.elapsed_ms").aliases(&["elapsed-time"]),
+        field("phase", FieldType::Token, "nel.phase"),
+        field("type", FieldType::Token, "nel.type"),
+        field("server_ip", FieldType::Token, NETWORK_PEER_ADDRESS).aliases(&["server-ip"]),
+        unmapped("protocol", FieldType::Token),
+        field("referrer", FieldType::PageUrl, "nel.referrer"),
+        unmapped("method", FieldType::Token),
+        field("status_code", FieldType::NonZeroInt, HTTP_RESPONSE_STATUS_CODE).aliases(&["status-code"]),
         // The draft of 2017 had the URL here.
-        field("uri", &[], FieldType::Url, "nel.uri"),
+        field("uri", FieldType::Url, "nel.uri"),
     ],
-    upgrade: nothing_to_upgrade,
     evaluate,
     summary,
     attributes,
     families: &[&NETWORK_REPORTS, &ESTIMATED, &DURATION],
+    ..ReportKind::DEFAULT
 };
 
-/// A forged fraction must not be able to outweigh every honest report: one report stands for at most
-/// a million requests.
+/// The largest number of requests that one report represents, so that a forged fraction cannot outweigh all
+/// genuine reports.
 const MAX_WEIGHT: f64 = 1e6;
 
-/// How many requests a report stands for. <https://w3c.github.io/network-error-logging/#sampling-rates>
+/// Returns the number of requests that a report represents.
+/// <https://w3c.github.io/network-error-logging/#sampling-rates>
 fn weight(sampling_fraction: Option<f64>) -> f64 {
     match sampling_fraction {
         Some(fraction) if fraction > 0.0 && fraction <= 1.0 => (1.0 / fraction).min(MAX_WEIGHT),
@@ -76,38 +76,34 @@ fn weight(sampling_fraction: Option<f64>) -> f64 {
     }
 }
 
-/// A day, in milliseconds. No request that a browser waited for took longer; who says so measured
-/// nothing, and a histogram's sum never forgets what was added to it. Such a time is not observed at all
-/// rather than as a day, which nobody measured either; the event keeps what was sent.
+/// The longest plausible duration: a day, in milliseconds. A longer one is not observed, because a histogram's
+/// sum would keep it; the event has the value as sent.
 const MAX_ELAPSED: u64 = 24 * 60 * 60 * 1000;
 
-fn evaluate<'r>(report: &'r Report<'_>, class: &Classification<'_>) -> Evaluation<'r> {
+fn evaluate<'r>(report: &'r Report<'_>, classification: &Classification<'_>) -> Evaluation<'r> {
     let body = &report.body;
     let outcome = body.get_str("type");
-    let phase = label_values::NEL_PHASES.label(body.get_str("phase"));
-    let outcome_label = label_values::NEL_TYPES.label(outcome);
-    let mut observations = SmallVec::new();
-    observations.push(Observation::increment(
-        &NETWORK_REPORTS,
-        [phase, outcome_label, protocol(body.get_str("protocol"))],
-    ));
+    let phase = NEL_PHASES.label(body.get_str("phase"));
+    let outcome_label = NEL_TYPES.label(outcome);
+    let labels = [phase, outcome_label, protocol(body.get_str("protocol"))];
+    let mut observations = smallvec![Observation::increment(&NETWORK_REPORTS, labels)];
     let estimate = Increment::Sum(weight(body.get_f64("sampling_fraction")));
     observations.push(Observation::new(&ESTIMATED, [phase, outcome_label], estimate));
-    // A downgraded report carries the time 0 in place of a measurement.
+    // A downgraded report has the duration 0 instead of a measurement.
     if outcome != Some("dns.address_changed")
         && let Some(elapsed) = body.get_u64("elapsed_time").filter(|elapsed| *elapsed <= MAX_ELAPSED)
     {
         let seconds = Increment::Duration(elapsed as f64 / 1e3);
         observations.push(Observation::new(&DURATION, [phase], seconds));
     }
-    let quiet = outcome == Some("ok") || class.noise != Noise::None;
-    Evaluation { severity: if quiet { Severity::Info } else { Severity::Warn }, observations }
+    let severity = if outcome == Some("ok") { Severity::Info } else { Severity::Warn };
+    Evaluation { severity: severity_unless_noise(severity, classification.noise), observations }
 }
 
 fn protocol(alpn: Option<&str>) -> Label<'static> {
     match alpn {
         Some(draft) if draft.starts_with("h3-") => Label::bounded("h3"),
-        alpn => label_values::PROTOCOLS.label(alpn),
+        alpn => PROTOCOLS.label(alpn),
     }
 }
 
@@ -135,16 +131,16 @@ fn summary(report: &Report<'_>) -> String {
     line
 }
 
-/// The methods that OpenTelemetry's HTTP conventions know; others are `_OTHER`.
+/// The methods of OpenTelemetry's HTTP conventions; others are `_OTHER`.
 const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
 
-fn attributes(report: &Report<'_>, emit: &mut dyn FnMut(&str, Attribute<'_>)) {
+fn attributes(report: &Report<'_>, emit: AttributeSink<'_>) {
     let body = &report.body;
     if let Some(method) = body.get_str("method") {
         let known = METHODS.contains(&method);
-        emit("http.request.method", Attribute::Text(if known { method } else { "_OTHER" }));
+        emit(HTTP_REQUEST_METHOD, Attribute::Text(if known { method } else { "_OTHER" }));
         if !known {
-            emit("http.request.method_original", Attribute::Text(method));
+            emit(HTTP_REQUEST_METHOD_ORIGINAL, Attribute::Text(method));
         }
     }
     if let Some(alpn) = body.get_str("protocol") {
@@ -153,20 +149,20 @@ fn attributes(report: &Report<'_>, emit: &mut dyn FnMut(&str, Attribute<'_>)) {
             Some(version) if version.starts_with(|c: char| c.is_ascii_digit()) => ("http", version.get(..1)),
             _ => (alpn, None),
         };
-        emit("network.protocol.name", Attribute::Text(name));
+        emit(NETWORK_PROTOCOL_NAME, Attribute::Text(name));
         if let Some(version) = version {
-            emit("network.protocol.version", Attribute::Text(version));
+            emit(NETWORK_PROTOCOL_VERSION, Attribute::Text(version));
         }
     }
     if let Some(outcome) = body.get_str("type").filter(|outcome| *outcome != "ok") {
-        emit("error.type", Attribute::Text(outcome));
+        emit(ERROR_TYPE, Attribute::Text(outcome));
     }
-    let (host, port) = crate::model::host_and_port(&report.url);
+    let (host, port) = host_and_port(&report.url);
     if !host.is_empty() {
-        emit("server.address", Attribute::Text(host));
+        emit(SERVER_ADDRESS, Attribute::Text(host));
     }
     if let Some(port) = port {
-        emit("server.port", Attribute::Integer(port.into()));
+        emit(SERVER_PORT, Attribute::Integer(port.into()));
     }
 }
 
@@ -176,7 +172,7 @@ mod tests {
     use crate::kinds::testing::{envelope, process};
 
     #[test]
-    fn the_weight_is_guarded() {
+    fn weight_of_an_invalid_or_tiny_fraction_is_bounded() {
         assert_eq!(weight(Some(0.25)), 4.0);
         for unusable in [None, Some(0.0), Some(-1.0), Some(1.5), Some(f64::NAN)] {
             assert_eq!(weight(unusable), 1.0, "{unusable:?}");
@@ -185,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn the_draft_of_2017_is_the_same_kind() {
+    fn body_of_the_2017_draft_is_the_same_kind() {
         let body = r#"{"type":"tcp.refused","server-ip":"203.0.113.7","protocol":"h2","status-code":0,
             "elapsed-time":12,"sampling-fraction":0.5}"#;
         let processed = process(&envelope("nel", body));
@@ -196,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fraction_of_a_millisecond_is_none() {
+    fn elapsed_time_with_a_fraction_is_truncated() {
         for (elapsed, status) in [("3.7", "200.0"), ("\"3.7\"", "\"200\"")] {
             let body = format!(r#"{{"type":"ok","elapsed_time":{elapsed},"status_code":{status}}}"#);
             let processed = process(&envelope("network-error", &body));
@@ -208,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn an_absurd_duration_is_not_observed() {
+    fn elapsed_time_above_a_day_is_not_observed() {
         let observed = |elapsed: u64| {
             let body = format!(r#"{{"type":"ok","elapsed_time":{elapsed}}}"#);
             let processed = process(&envelope("network-error", &body));
@@ -225,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn drafts_of_http_3_are_http_3() {
+    fn protocol_of_an_http_3_draft_is_h3() {
         assert_eq!(protocol(Some("h3-29")).as_str(), "h3");
         assert_eq!(protocol(Some("spdy/3")).as_str(), "other");
         assert_eq!(protocol(None).as_str(), "none");

@@ -1,14 +1,16 @@
-//! `permissions-policy-violation`: a page used a feature (camera, geolocation, …) that its permissions
-//! policy withholds. Firefox still calls it `feature-policy-violation`.
+//! `permissions-policy-violation`: a page used a feature (camera, geolocation, …) that its permissions policy
+//! disables. Firefox still sends it as `feature-policy-violation`.
 
-use smallvec::smallvec;
+use crate::kinds::support::{
+    COLUMN_NUMBER, LINE_NUMBER, PERMISSIONS_POLICY_FEATURES, SOURCE_FILE, field, policy_severity,
+    policy_summary, source_suffix,
+};
+use crate::model::{
+    Classification, Evaluation, Family, FieldType, Label, LabelEnum, MetricType, Observation, Report,
+    ReportKind,
+};
 
-use crate::kinds::support::{label_values, policy};
-use crate::kinds::{FieldType, ReportKind, field, no_more_attributes, nothing_to_upgrade, source_suffix};
-use crate::model::{Classification, Evaluation, Family, Label, MetricType, Observation, Report};
-
-/// `lookout_permissions_policy_violations_total`
-pub static VIOLATIONS: Family = Family {
+pub(super) static VIOLATIONS: Family = Family {
     name: "lookout_permissions_policy_violations_total",
     help: "Permissions policy violations; potential: a frame asks for what it will not get.",
     metric_type: MetricType::Counter,
@@ -16,47 +18,43 @@ pub static VIOLATIONS: Family = Family {
     weight: 2,
 };
 
-/// The kind. The feature is `featureId` in the specification and in Firefox, `policyId` in Chromium; in
-/// a normalized report it has the specification's name.
-pub static KIND: ReportKind = ReportKind {
+/// The feature is `featureId` in the specification and in Firefox, `policyId` in Chromium.
+pub(super) static KIND: ReportKind = ReportKind {
     name: "permissions-policy-violation",
     event_name: "browser.report.permissions_policy_violation",
     aliases: &["feature-policy-violation"],
     specification: "https://w3c.github.io/webappsec-permissions-policy/#reporting",
     disposition: Some("disposition"),
     fields: &[
-        field("featureId", &["policyId"], FieldType::Token, "permissions_policy.feature"),
-        field("disposition", &[], FieldType::Token, "permissions_policy.disposition"),
-        field("message", &[], FieldType::Message, "permissions_policy.message"),
-        field("sourceFile", &[], FieldType::Url, "code.file.path"),
-        field("lineNumber", &[], FieldType::NonZeroInt, "code.line.number"),
-        field("columnNumber", &[], FieldType::NonZeroInt, "code.column.number"),
+        field("featureId", FieldType::Token, "permissions_policy.feature").aliases(&["policyId"]),
+        field("disposition", FieldType::Token, "permissions_policy.disposition"),
+        field("message", FieldType::Message, "permissions_policy.message"),
+        SOURCE_FILE,
+        LINE_NUMBER,
+        COLUMN_NUMBER,
     ],
-    upgrade: nothing_to_upgrade,
-    evaluate: |report, class| evaluate(report, class, "false"),
+    evaluate: |report, classification| evaluate(report, classification, "false"),
     summary,
-    attributes: no_more_attributes,
     families: &[&VIOLATIONS],
+    ..ReportKind::DEFAULT
 };
 
 pub(super) fn evaluate<'r>(
     report: &'r Report<'_>,
-    class: &Classification<'_>,
+    classification: &Classification<'_>,
     potential: &'static str,
 ) -> Evaluation<'r> {
     let disposition = report.disposition();
-    let feature = label_values::PERMISSIONS_POLICY.label(report.body.get_str("featureId"));
+    let feature = PERMISSIONS_POLICY_FEATURES.label(report.body.get_str("featureId"));
     let labels = [disposition.label(), feature, Label::bounded(potential)];
-    Evaluation {
-        severity: policy::severity(disposition, class.noise),
-        observations: smallvec![Observation::increment(&VIOLATIONS, labels)],
-    }
+    let severity = policy_severity(disposition, classification.noise);
+    Evaluation::new(severity, Observation::increment(&VIOLATIONS, labels))
 }
 
 /// `enforced permissions policy blocked geolocation on https://shop.example/ at …/m.js:4`
 fn summary(report: &Report<'_>) -> String {
     let feature = report.body.get_str("featureId").unwrap_or("an unnamed feature");
-    let line = policy::summary_line(report, report.disposition(), "permissions policy", feature);
+    let line = policy_summary(report, "permissions policy", feature);
     line + &source_suffix(report)
 }
 
@@ -69,7 +67,7 @@ mod tests {
         {disposition=\"enforce\",feature=\"geolocation\",potential=\"false\"} 1";
 
     #[test]
-    fn both_names_of_type_and_feature_are_one() {
+    fn names_of_type_and_feature_are_equivalent() {
         for (report_type, feature) in
             [("permissions-policy-violation", "policyId"), ("feature-policy-violation", "featureId")]
         {
@@ -93,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn captures_of_both_engines_count_alike() {
+    fn reports_of_both_engines_count_into_the_same_series() {
         for name in [
             "chromium/550-pp-enforce-POST-permissions-policy-violation-x8",
             "firefox/647-ff-fp-header-POST-feature-policy-violation-x4",
@@ -103,10 +101,10 @@ mod tests {
     }
 
     #[test]
-    fn rehearsals_and_noise_are_milder() {
+    fn severity_of_report_only_and_noise_is_lower() {
         let body = envelope("permissions-policy-violation", r#"{"policyId":"never-heard-of"}"#);
-        let rehearsal = TestContext { disposition: Some(Disposition::Report), ..DEFAULT };
-        let processed = process_in(&body, &rehearsal);
+        let report_only = TestContext { disposition: Some(Disposition::Report), ..DEFAULT };
+        let processed = process_in(&body, &report_only);
         assert_eq!(processed.severity, "WARN");
         assert!(processed.counted[0].contains("disposition=\"report\",feature=\"other\""), "{processed:?}");
         let noise = TestContext { noise: Noise::Bot, disposition: Some(Disposition::Enforce) };

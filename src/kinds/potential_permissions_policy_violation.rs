@@ -1,32 +1,29 @@
-//! `potential-permissions-policy-violation`: a page asks in a frame's `allow` attribute for a feature
-//! that its own permissions policy withholds. The frame may never use it; if it does, it will fail.
+//! `potential-permissions-policy-violation`: the `allow` attribute of a frame requests a feature that the page's
+//! own permissions policy disables. The feature fails if the frame ever uses it.
 
 use crate::kinds::permissions_policy_violation::{self, VIOLATIONS};
-use crate::kinds::{FieldType, ReportKind, field, no_more_attributes, nothing_to_upgrade, page_of};
-use crate::model::{Disposition, Report};
+use crate::kinds::support::{COLUMN_NUMBER, LINE_NUMBER, SOURCE_FILE, field, page_of};
+use crate::model::{Disposition, FieldType, Report, ReportKind};
 
-/// The kind.
-pub static KIND: ReportKind = ReportKind {
+pub(super) static KIND: ReportKind = ReportKind {
     name: "potential-permissions-policy-violation",
     event_name: "browser.report.potential_permissions_policy_violation",
-    aliases: &[],
     specification: "https://w3c.github.io/webappsec-permissions-policy/#reporting",
     disposition: Some("disposition"),
     fields: &[
-        field("featureId", &["policyId"], FieldType::Token, "permissions_policy.feature"),
-        field("disposition", &[], FieldType::Token, "permissions_policy.disposition"),
-        field("message", &[], FieldType::Message, "permissions_policy.message"),
-        field("allowAttribute", &[], FieldType::Policy, "permissions_policy.allow_attribute"),
-        field("srcAttribute", &[], FieldType::Url, "permissions_policy.src_attribute"),
-        field("sourceFile", &[], FieldType::Url, "code.file.path"),
-        field("lineNumber", &[], FieldType::NonZeroInt, "code.line.number"),
-        field("columnNumber", &[], FieldType::NonZeroInt, "code.column.number"),
+        field("featureId", FieldType::Token, "permissions_policy.feature").aliases(&["policyId"]),
+        field("disposition", FieldType::Token, "permissions_policy.disposition"),
+        field("message", FieldType::Message, "permissions_policy.message"),
+        field("allowAttribute", FieldType::Policy, "permissions_policy.allow_attribute"),
+        field("srcAttribute", FieldType::Url, "permissions_policy.src_attribute"),
+        SOURCE_FILE,
+        LINE_NUMBER,
+        COLUMN_NUMBER,
     ],
-    upgrade: nothing_to_upgrade,
-    evaluate: |report, class| permissions_policy_violation::evaluate(report, class, "true"),
+    evaluate: |report, classification| permissions_policy_violation::evaluate(report, classification, "true"),
     summary,
-    attributes: no_more_attributes,
     families: &[&VIOLATIONS],
+    ..ReportKind::DEFAULT
 };
 
 fn summary(report: &Report<'_>) -> String {
@@ -51,7 +48,7 @@ mod tests {
     use crate::kinds::testing::captured;
 
     #[test]
-    fn a_potential_violation_counts_in_the_same_family() {
+    fn potential_violation_counts_into_the_family_of_violations() {
         let processed = &captured("chromium/564-pp-iframe-POST-potential-permissions-policy-violation")[0];
         assert_eq!((processed.kind, processed.severity), ("potential-permissions-policy-violation", "ERROR"));
         assert_eq!(

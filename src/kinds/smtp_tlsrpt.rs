@@ -1,22 +1,19 @@
-//! `smtp-tlsrpt`: what a mail sender tells a domain once a day about the TLS of its connections to the
-//! domain's mail servers (RFC 8460). No browser sends it; it is here because it arrives the same way
-//! and tells of the same thing, and a domain's owner has one endpoint less to run.
+//! `smtp-tlsrpt`: a mail sender's daily report to a domain about TLS on connections to the domain's mail servers
+//! (RFC 8460). Browsers do not send it; it is a kind here because it also arrives as a POST of JSON, so that the
+//! owner of a domain needs no other endpoint for it.
 //!
-//! One report sums up many sessions, for several policies and possibly several domains. Each domain's
-//! sessions count for its own site.
+//! One report covers many sessions, for several policies and possibly several domains. Each domain's sessions
+//! count for its own site.
 
 use std::borrow::Cow;
 
-use smallvec::SmallVec;
-
-use crate::kinds::{AttributeSink, FieldSpec, FieldType, ReportKind, field};
+use crate::kinds::support::{field, severity_unless_noise, unmapped};
 use crate::model::{
-    Attribute, Classification, Evaluation, Family, Increment, Label, LabelValues, MetricType, Noise, OTHER,
-    Object, Observation, Report, Severity, Value,
+    Attribute, AttributeSink, Classification, Evaluation, Family, FieldType, Increment, Label, LabelValues,
+    MetricType, OTHER, Object, Observation, Report, ReportKind, Severity, Value,
 };
 
-/// `lookout_smtp_tls_sessions_total`
-pub static SESSIONS: Family = Family {
+static SESSIONS: Family = Family {
     name: "lookout_smtp_tls_sessions_total",
     help: "SMTP sessions that mail senders report on, by the outcome of their TLS.",
     metric_type: MetricType::Counter,
@@ -27,7 +24,7 @@ pub static SESSIONS: Family = Family {
 /// <https://www.rfc-editor.org/rfc/rfc8460#section-4.4>
 static POLICIES: LabelValues = LabelValues(&["sts", "tlsa", "no-policy-found"]);
 
-/// Why a session failed.
+/// Reasons of a failure.
 /// <https://www.rfc-editor.org/rfc/rfc8460#section-4.3>
 static RESULTS: LabelValues = LabelValues(&[
     "starttls-not-supported",
@@ -43,50 +40,46 @@ static RESULTS: LabelValues = LabelValues(&[
     "sts-policy-fetch-error",
 ]);
 
-/// Sessions that did not fail.
+/// The result of sessions that did not fail.
 const SUCCESS: Label<'static> = Label::bounded("success");
 
-/// The kind.
-pub static KIND: ReportKind = ReportKind {
+pub(super) static KIND: ReportKind = ReportKind {
     name: "smtp-tlsrpt",
     event_name: "browser.report.smtp_tlsrpt",
-    aliases: &[],
     specification: "https://www.rfc-editor.org/rfc/rfc8460#section-4",
-    disposition: None,
     fields: &[
-        field("organization-name", &[], FieldType::Token, "smtp_tls.organization_name"),
-        field("contact-info", &[], FieldType::Token, "smtp_tls.contact_info"),
-        field("report-id", &[], FieldType::Token, "smtp_tls.report_id"),
-        FieldSpec { name: "date-range", aliases: &[], field_type: FieldType::Any, attribute: None },
-        field(SESSION_COUNTS, &[], FieldType::MetricSource, "smtp_tls.sessions"),
-        field("policies", &[], FieldType::Any, "smtp_tls.policies"),
+        field("organization-name", FieldType::Token, "smtp_tls.organization_name"),
+        field("contact-info", FieldType::Token, "smtp_tls.contact_info"),
+        field("report-id", FieldType::Token, "smtp_tls.report_id"),
+        unmapped("date-range", FieldType::Any),
+        field(SESSION_COUNTS, FieldType::MetricSource, "smtp_tls.sessions"),
+        field("policies", FieldType::Any, "smtp_tls.policies"),
     ],
     upgrade,
     evaluate,
     summary,
     attributes,
     families: &[&SESSIONS],
+    ..ReportKind::DEFAULT
 };
 
-/// The member of a normalized body that holds the sums: one object for each domain and policy type,
-/// with a member for each result. They are drawn up before anything is cut to size, so that what counts
-/// does not depend on how much of `policies` an event can carry.
+/// The field that holds the sums: one object for each domain and policy type, with a member for each result. They
+/// are computed before normalization, so that the metrics do not depend on how much of `policies` is truncated.
 const SESSION_COUNTS: &str = "sessions";
 const DOMAIN: &str = "policy-domain";
 const POLICY: &str = "policy-type";
 
-/// More domains than this in one report are counted without their domain, for the report's own site.
-/// With it the tallies fit into what a body may hold.
+/// The largest number of entries in [`SESSION_COUNTS`], so that they fit into a normalized body. Further domains
+/// are counted without their domain, for the report's own site.
 const MAX_SESSION_COUNTS: usize = 16;
 
-/// One report stands for at most so many sessions, all its policies and results together: the largest
-/// senders' daily numbers are below this, and what is forged ends here.
+/// The largest number of sessions in one report, which bounds forged ones: the daily numbers of the largest
+/// senders are below it.
 const MAX_SESSIONS: u64 = 1_000_000_000;
 
-/// Sessions by what became of them.
+/// Sessions by result.
 type Results = Vec<(Label<'static>, u64)>;
 
-/// Adds sessions to their result's.
 fn add(results: &mut Results, result: Label<'static>, sessions: u64) {
     if sessions == 0 {
         return;
@@ -106,26 +99,25 @@ struct SessionCounts {
 
 impl SessionCounts {
     fn into_value<'a>(self) -> Value<'a> {
-        let text = |text: Cow<'static, str>| Value::String(text);
         let mut members = vec![
-            (Cow::Borrowed(DOMAIN), text(Cow::Owned(self.domain))),
-            (Cow::Borrowed(POLICY), text(Cow::Borrowed(self.policy.as_str()))),
+            (Cow::Borrowed(DOMAIN), Value::String(Cow::Owned(self.domain))),
+            (Cow::Borrowed(POLICY), Value::String(Cow::Borrowed(self.policy.as_str()))),
         ];
         members.extend(self.results.into_iter().map(|(result, sessions)| {
-            let sessions = i64::try_from(sessions).unwrap_or(i64::MAX);
-            (Cow::Borrowed(result.as_str()), Value::Integer(sessions))
+            (Cow::Borrowed(result.as_str()), Value::Integer(i64::try_from(sessions).unwrap_or(i64::MAX)))
         }));
         Value::Object(Object(members))
     }
 }
 
-/// Puts the tallies in front of the rest, in the place of any that the body brings: nobody but us has
-/// bounded those. An event that is posted again is summed up again, from what it holds of `policies`.
+/// Computes the session counts, and puts them first. Counts in the body as sent are removed, because they are not
+/// bounded; a posted event is counted again from what it has of `policies`.
 fn upgrade(body: &mut Object<'_>) {
-    // `sessions?a=b` would be `sessions` once it is cleaned.
+    // `sessions?a=b` would become `sessions` when its name is redacted.
     body.0.retain(|(name, _)| !name.starts_with(SESSION_COUNTS));
     let Some(Value::Array(policies)) = body.get("policies") else { return };
-    let (mut session_counts, mut remaining) = (Vec::new(), MAX_SESSIONS);
+    let mut session_counts = Vec::new();
+    let mut remaining = MAX_SESSIONS;
     for policy in policies {
         if let Value::Object(entry) = policy {
             add_policy(entry, &mut session_counts, &mut remaining);
@@ -137,8 +129,7 @@ fn upgrade(body: &mut Object<'_>) {
     }
 }
 
-/// Adds one entry of `policies` to the tally it belongs to. `remaining`: how many sessions the report may
-/// still stand for.
+/// Adds one entry of `policies` to the counts of its domain, up to the `remaining` sessions of the report.
 fn add_policy(entry: &Object<'_>, session_counts: &mut Vec<SessionCounts>, remaining: &mut u64) {
     let mut results = results(entry);
     for (_, sessions) in &mut results {
@@ -150,14 +141,16 @@ fn add_policy(entry: &Object<'_>, session_counts: &mut Vec<SessionCounts>, remai
         return;
     }
     let none = Object::default();
-    let counts = counts_for(object(entry, "policy").unwrap_or(&none), session_counts);
-    results.into_iter().for_each(|(result, sessions)| add(&mut counts.results, result, sessions));
+    let counts = counts_for(entry.get_object("policy").unwrap_or(&none), session_counts);
+    for (result, sessions) in results {
+        add(&mut counts.results, result, sessions);
+    }
 }
 
-/// What one entry of `policies` says became of its sessions.
+/// Returns the sessions of one entry of `policies`, by result.
 fn results(entry: &Object<'_>) -> Results {
     let none = Object::default();
-    let summary = object(entry, "summary").unwrap_or(&none);
+    let summary = entry.get_object("summary").unwrap_or(&none);
     let mut results = Results::new();
     add(&mut results, SUCCESS, summary.get_u64("total-successful-session-count").unwrap_or(0));
     let mut explained = 0_u64;
@@ -169,7 +162,7 @@ fn results(entry: &Object<'_>) -> Results {
             add(&mut results, RESULTS.label(failure.get_str("result-type")), sessions);
         }
     }
-    // Details are optional; what they leave unexplained failed all the same.
+    // Details are optional; the other failures have no result type.
     let failed = summary.get_u64("total-failure-session-count").unwrap_or(0);
     add(&mut results, RESULTS.label(None), failed.saturating_sub(explained));
     results
@@ -181,61 +174,62 @@ fn counts_for<'t>(policy: &Object<'_>, session_counts: &'t mut Vec<SessionCounts
     let find = |session_counts: &[SessionCounts], domain: &str| {
         session_counts.iter().position(|counts| counts.domain == domain && counts.policy == label)
     };
-    let mut at = find(session_counts, &domain);
-    if at.is_none() && session_counts.len() >= MAX_SESSION_COUNTS {
+    let mut index = find(session_counts, &domain);
+    if index.is_none() && session_counts.len() >= MAX_SESSION_COUNTS {
         domain.clear();
-        at = find(session_counts, &domain);
+        index = find(session_counts, &domain);
     }
-    let at = at.unwrap_or_else(|| {
+    let index = index.unwrap_or_else(|| {
         session_counts.push(SessionCounts { domain, policy: label, results: Vec::new() });
         session_counts.len() - 1
     });
-    &mut session_counts[at]
+    &mut session_counts[index]
 }
 
-/// The policy's domain, if it is shaped like one.
+/// Returns the policy's domain, if it has the form of one.
 fn domain(policy: &Object<'_>) -> Option<String> {
     let domain = policy.get_str(DOMAIN)?.trim_end_matches('.');
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
-    (domain.len() <= 253 && domain.bytes().all(plain)).then(|| domain.to_ascii_lowercase())
+    let is_domain_byte = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+    (domain.len() <= 253 && domain.bytes().all(is_domain_byte)).then(|| domain.to_ascii_lowercase())
 }
 
-/// The domain that a raw report is about: its first policy's.
+/// Returns the domain that a report as sent is about: that of its first policy.
 pub fn first_domain(body: &Object<'_>) -> Option<String> {
     let Value::Array(policies) = body.get("policies")? else { return None };
     policies.iter().find_map(|entry| match entry {
-        Value::Object(entry) => domain(object(entry, "policy")?).filter(|domain| !domain.is_empty()),
+        Value::Object(entry) => domain(entry.get_object("policy")?).filter(|domain| !domain.is_empty()),
         _ => None,
     })
 }
 
-fn object<'o, 'a>(parent: &'o Object<'a>, name: &str) -> Option<&'o Object<'a>> {
-    match parent.get(name) {
-        Some(Value::Object(object)) => Some(object),
+/// A number of sessions in a normalized body.
+struct SessionCount<'r> {
+    domain: &'r str,
+    policy: Label<'static>,
+    result: Label<'static>,
+    sessions: u64,
+}
+
+/// Returns the session counts of a normalized body, which [`upgrade`] computed and bounded.
+fn session_counts<'r>(report: &'r Report<'_>) -> impl Iterator<Item = SessionCount<'r>> {
+    let entries = match report.body.get(SESSION_COUNTS) {
+        Some(Value::Array(entries)) => entries.as_slice(),
+        _ => &[],
+    };
+    let objects = entries.iter().filter_map(|entry| match entry {
+        Value::Object(entry) => Some(entry),
         _ => None,
-    }
+    });
+    objects.flat_map(|entry| {
+        let domain = entry.get_str(DOMAIN).unwrap_or_default();
+        let policy = POLICIES.label(entry.get_str(POLICY).filter(|policy| *policy != "none"));
+        entry.0.iter().filter_map(move |(name, sessions)| {
+            Some(SessionCount { domain, policy, result: result(name)?, sessions: sessions.as_u64()? })
+        })
+    })
 }
 
-/// Hands over each tally of a normalized body: domain, policy, result, sessions. They are [`mend`]'s, and
-/// so are their bounds.
-fn for_each_count<'r>(
-    report: &'r Report<'_>,
-    emit: &mut dyn FnMut(&'r str, Label<'static>, Label<'static>, u64),
-) {
-    let Some(Value::Array(session_counts)) = report.body.get(SESSION_COUNTS) else { return };
-    for counts in session_counts {
-        let Value::Object(counts) = counts else { continue };
-        let domain = counts.get_str(DOMAIN).unwrap_or_default();
-        let policy = POLICIES.label(counts.get_str(POLICY).filter(|policy| *policy != "none"));
-        for (name, sessions) in &counts.0 {
-            if let (Some(result), Some(sessions)) = (result(name), sessions.as_u64()) {
-                emit(domain, policy, result, sessions);
-            }
-        }
-    }
-}
-
-/// The label that a tally's member stands for.
+/// Returns the result that a member of a session count stands for.
 fn result(name: &str) -> Option<Label<'static>> {
     match name {
         DOMAIN | POLICY => None,
@@ -245,43 +239,43 @@ fn result(name: &str) -> Option<Label<'static>> {
     }
 }
 
-/// Sessions that succeeded and that failed.
+/// Returns the number of sessions that succeeded and that failed.
 fn totals(report: &Report<'_>) -> (u64, u64) {
-    let (mut succeeded, mut failed) = (0, 0);
-    for_each_count(report, &mut |_, _, result, sessions| {
-        *(if result == SUCCESS { &mut succeeded } else { &mut failed }) += sessions;
-    });
-    (succeeded, failed)
+    session_counts(report).fold((0, 0), |(succeeded, failed), SessionCount { result, sessions, .. }| {
+        if result == SUCCESS { (succeeded + sessions, failed) } else { (succeeded, failed + sessions) }
+    })
 }
 
-fn evaluate<'r>(report: &'r Report<'_>, class: &Classification<'_>) -> Evaluation<'r> {
-    let mut observations = SmallVec::new();
-    for_each_count(report, &mut |domain, policy, result, sessions| {
+fn evaluate<'r>(report: &'r Report<'_>, classification: &Classification<'_>) -> Evaluation<'r> {
+    let observations = session_counts(report).map(|SessionCount { domain, policy, result, sessions }| {
         let observation = Observation::new(&SESSIONS, [policy, result], Increment::Count(sessions));
-        let host = Some(domain).filter(|domain| !domain.is_empty());
-        observations.push(Observation { host, ..observation });
+        Observation { host: Some(domain).filter(|domain| !domain.is_empty()), ..observation }
     });
-    let quiet = totals(report).1 == 0 || class.noise != Noise::None;
-    Evaluation { severity: if quiet { Severity::Info } else { Severity::Warn }, observations }
+    let severity = if totals(report).1 == 0 { Severity::Info } else { Severity::Warn };
+    Evaluation {
+        severity: severity_unless_noise(severity, classification.noise),
+        observations: observations.collect(),
+    }
 }
 
 /// `mail to shop.example: 5 of 5331 TLS sessions failed (certificate-expired 3, …), says Example Mail`
 fn summary(report: &Report<'_>) -> String {
     let (succeeded, failed) = totals(report);
-    let (domains, reasons) = (domains(report), reasons(report));
-    let sender = report.body.get_str("organization-name").unwrap_or("a sender without a name");
     let all = succeeded.saturating_add(failed);
+    let domains = domains(report);
+    let reasons = reasons(report);
+    let sender = report.body.get_str("organization-name").unwrap_or("a sender without a name");
     format!("mail to {domains}: {failed} of {all} TLS sessions failed{reasons}, says {sender}")
 }
 
-/// The first few of the domains.
+/// Lists the domains, at most three.
 fn domains(report: &Report<'_>) -> String {
     let mut domains = Vec::new();
-    for_each_count(report, &mut |domain, _, _, _| {
+    for SessionCount { domain, .. } in session_counts(report) {
         if !domain.is_empty() && !domains.contains(&domain) {
             domains.push(domain);
         }
-    });
+    }
     match domains.len() {
         0 => "an unnamed domain".to_owned(),
         1..=3 => domains.join(", "),
@@ -289,22 +283,20 @@ fn domains(report: &Report<'_>) -> String {
     }
 }
 
-/// Why sessions failed, and how many for each reason.
+/// Lists the reasons of failures, each with its number of sessions.
 fn reasons(report: &Report<'_>) -> String {
-    let mut reasons: Vec<(&str, u64)> = Vec::new();
-    for_each_count(report, &mut |_, _, result, sessions| match result.as_str() {
-        "success" => {}
-        result => match reasons.iter_mut().find(|(known, _)| *known == result) {
-            Some((_, sum)) => *sum += sessions,
-            None => reasons.push((result, sessions)),
-        },
-    });
-    let processed = reasons.iter().map(|(reason, sessions)| match *reason {
+    let mut failures = Results::new();
+    for SessionCount { result, sessions, .. } in session_counts(report) {
+        if result != SUCCESS {
+            add(&mut failures, result, sessions);
+        }
+    }
+    let reasons = failures.iter().map(|(reason, sessions)| match reason.as_str() {
         "none" => format!("no reason given {sessions}"),
         reason => format!("{reason} {sessions}"),
     });
-    let processed: Vec<_> = processed.collect();
-    if processed.is_empty() { String::new() } else { format!(" ({})", processed.join(", ")) }
+    let reasons: Vec<_> = reasons.collect();
+    if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(", ")) }
 }
 
 fn attributes(report: &Report<'_>, emit: AttributeSink<'_>) {
@@ -314,12 +306,12 @@ fn attributes(report: &Report<'_>, emit: AttributeSink<'_>) {
     {
         emit(name, Attribute::Integer(i64::try_from(sessions).unwrap_or(i64::MAX)));
     }
-    let Some(range) = object(&report.body, "date-range") else { return };
-    for (member, name) in
+    let Some(range) = report.body.get_object("date-range") else { return };
+    for (field, name) in
         [("start-datetime", "smtp_tls.start_datetime"), ("end-datetime", "smtp_tls.end_datetime")]
     {
-        if let Some(moment) = range.get_str(member) {
-            emit(name, Attribute::Text(moment));
+        if let Some(time) = range.get_str(field) {
+            emit(name, Attribute::Text(time));
         }
     }
 }
@@ -328,9 +320,10 @@ fn attributes(report: &Report<'_>, emit: AttributeSink<'_>) {
 mod tests {
     use super::*;
     use crate::kinds::testing::{DEFAULT, TestContext, process, process_in, sample};
+    use crate::model::Noise;
 
     #[test]
-    fn each_domains_sessions_count_for_its_own_site() {
+    fn sessions_of_each_domain_have_its_host() {
         let processed = process(&sample("smtp-tlsrpt"));
         assert_eq!((processed.kind, processed.severity), ("smtp-tlsrpt", "WARN"));
         let counted = [
@@ -371,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn domains_are_sites() {
+    fn sessions_of_each_domain_count_for_its_site() {
         use std::sync::Arc;
         let registry = Arc::new(crate::metrics::Registry::new(10_000, 0, crate::clock::now()));
         let pipeline =
@@ -410,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn success_alone_is_no_news() {
+    fn severity_without_failures_is_info() {
         let processed = process(&policies(&[entry("Shop.Example.", 4)]));
         assert_eq!(processed.severity, "INFO");
         assert_eq!(processed.summary, "mail to shop.example: 0 of 4 TLS sessions failed, says x");
@@ -421,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn sums_are_exact_however_large_the_report() {
+    fn sums_of_more_domains_than_the_limit_are_exact() {
         let long = "a".repeat(200);
         let entries: Vec<_> = (0..1000).map(|at| entry(&format!("{long}{at}.example"), 3)).collect();
         let processed = process(&policies(&entries));
@@ -435,9 +428,9 @@ mod tests {
         assert_eq!(counted, 3000);
     }
 
-    /// The tallies take the first bytes of what a body may hold, and all of them fit.
+    /// The session counts come first in a body, so that the limits of unknown fields do not truncate them.
     #[test]
-    fn the_largest_tallies_are_not_cut() {
+    fn session_counts_of_the_largest_report_are_complete() {
         let long = "a".repeat(240);
         let failure = |result: &&str| format!(r#"{{"result-type":"{result}","failed-session-count":10000}}"#);
         let failures: Vec<_> = RESULTS.0.iter().chain(&["x"]).map(failure).collect();
@@ -456,7 +449,7 @@ mod tests {
     }
 
     #[test]
-    fn tallies_of_somebody_elses_do_not_count() {
+    fn session_counts_in_the_body_as_sent_are_ignored() {
         let many = r#""success":999999999,"#.repeat(3);
         let forged = format!(r#"[{{"policy-domain":"shop.example",{many}"none":1}}]"#);
         for (policies, counted) in [("null", 0), ("[]", 0), (&*format!("[{}]", entry("shop.example", 3)), 3)]
@@ -472,7 +465,7 @@ mod tests {
     }
 
     #[test]
-    fn one_report_stands_for_so_many_sessions_and_no_more() {
+    fn sessions_of_one_report_are_at_most_the_limit() {
         let failed = |result: &&str| {
             format!(r#"{{"result-type":"{result}","failed-session-count":{}}}"#, MAX_SESSIONS / 4)
         };
@@ -490,7 +483,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_forged_is_bounded() {
+    fn sessions_of_a_forged_report_are_bounded() {
         let processed =
             process(&policies(&[entry("shop.example", u64::MAX), entry("shop.example", 1 << 60)]));
         assert_eq!(processed.attribute("smtp_tls.successful_sessions"), Some("1000000000"));

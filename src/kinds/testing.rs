@@ -1,4 +1,4 @@
-//! For the kinds' tests: a body as it arrives, taken as far as the event.
+//! For the kinds' tests: a body as it arrives, processed as far as the event.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -10,15 +10,15 @@ use crate::model::{
 };
 use crate::normalize::Mode;
 
-/// What was made of one report.
+/// The result of processing one report.
 #[derive(Debug)]
 pub(super) struct Processed {
     pub(super) kind: &'static str,
     pub(super) severity: &'static str,
     pub(super) summary: String,
-    /// `family{label="value",…} amount`, without the site unless it is the observation's own.
+    /// `family{label="value",…} amount`, with the host of an observation that has its own.
     pub(super) counted: Vec<String>,
-    /// The attributes of body members.
+    /// The attributes of the event.
     pub(super) attributes: BTreeMap<String, String>,
     pub(super) body: serde_json::Value,
 }
@@ -29,7 +29,7 @@ impl Processed {
     }
 }
 
-/// The circumstances of an upload.
+/// The noise class of the report, and the disposition of the endpoint.
 pub(super) struct TestContext {
     pub(super) noise: Noise,
     pub(super) disposition: Option<Disposition>,
@@ -37,7 +37,7 @@ pub(super) struct TestContext {
 
 pub(super) const DEFAULT: TestContext = TestContext { noise: Noise::None, disposition: None };
 
-/// Takes a body of one report.
+/// Processes a body of one report.
 pub(super) fn process(body: &str) -> Processed {
     process_in(body, &DEFAULT)
 }
@@ -53,15 +53,15 @@ pub(super) fn envelope(report_type: &str, body: &str) -> String {
     format!(r#"[{{"type":"{report_type}","url":"https://shop.example/cart","age":0,"body":{body}}}]"#)
 }
 
-/// Takes every report of a body.
+/// Processes every report of a body.
 pub(super) fn process_all(body: &str, context: &TestContext) -> Vec<Processed> {
     let mut all = Vec::new();
-    each(body, context, Mode::Full, &mut |report, class| {
-        let evaluation = (report.kind.evaluate)(report, class);
+    each(body, context, Mode::Full, &mut |report, classification| {
+        let evaluation = (report.kind.evaluate)(report, classification);
         let summary = (report.kind.summary)(report);
         let event = Event {
             report,
-            class: *class,
+            classification: *classification,
             severity: evaluation.severity,
             summary: &summary,
             query: &[],
@@ -76,11 +76,11 @@ pub(super) fn process_all(body: &str, context: &TestContext) -> Vec<Processed> {
             summary,
         });
     });
-    let mut left = all.iter();
-    each(body, context, Mode::MetricsOnly, &mut |report, class| {
-        let counted: Vec<_> =
-            (report.kind.evaluate)(report, class).observations.iter().map(counted).collect();
-        assert_eq!(left.next().unwrap().counted, counted, "counters must not depend on the events");
+    let mut remaining = all.iter();
+    each(body, context, Mode::MetricsOnly, &mut |report, classification| {
+        let evaluation = (report.kind.evaluate)(report, classification);
+        let counted: Vec<_> = evaluation.observations.iter().map(counted).collect();
+        assert_eq!(remaining.next().unwrap().counted, counted, "counters must not depend on the events");
     });
     all
 }
@@ -89,7 +89,7 @@ fn each(
     body: &str,
     context: &TestContext,
     mode: Mode,
-    see: &mut dyn FnMut(&Report<'_>, &Classification<'_>),
+    visit: &mut dyn FnMut(&Report<'_>, &Classification<'_>),
 ) {
     let upload = UploadContext {
         received: "2026-11-22T12:00:00Z".parse().unwrap(),
@@ -105,21 +105,21 @@ fn each(
         path_secrets: PathSecrets::Redact,
         client_address: ClientAddress::None,
     };
-    let class = Classification {
+    let classification = Classification {
         site: Label::bounded("unknown"),
         configured: None,
         noise: context.noise,
         browser: Browser::Other,
     };
     crate::decode::decode(body.as_bytes(), 256, |envelope| {
-        see(&crate::normalize::normalize(envelope.unwrap(), &upload, privacy, mode), &class);
+        visit(&crate::normalize::normalize(envelope.unwrap(), &upload, privacy, mode), &classification);
     })
     .unwrap();
 }
 
 fn attributes(event: &Event<'_>) -> BTreeMap<String, String> {
     let mut attributes = BTreeMap::new();
-    event.attributes(&mut |name, value| {
+    crate::encode::attributes(event, &mut |name, value| {
         let value = match value {
             Attribute::Text(text) => text.to_owned(),
             Attribute::Integer(number) => number.to_string(),
@@ -150,7 +150,7 @@ pub(super) fn sample(name: &str) -> String {
     file["body"].as_str().unwrap().to_owned()
 }
 
-/// What became of a real browser's upload: `tests/corpus/<name>.json`.
+/// The reports of a real browser's upload: `tests/corpus/<name>.json`.
 pub(super) fn captured(name: &str) -> Vec<Processed> {
     let file = load(&format!("corpus/{name}.json"));
     process_all(file["request"]["body"].as_str().unwrap(), &DEFAULT)

@@ -27,7 +27,7 @@ use hashbrown::hash_table::Entry;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 
-use crate::kinds;
+pub use crate::kinds::families as report_families;
 use crate::model::{Family, Increment, Label, MAX_LABELS, OTHER, Observation, SiteLabel};
 use frequency_sketch::FrequencySketch;
 use quota::{Allocation, FallbackSlots, FamilyQuota, Owner, Priority};
@@ -61,19 +61,6 @@ pub struct Registry {
 #[derive(Debug, Default)]
 #[repr(align(64))]
 struct Shard(Mutex<HashTable<Series>>);
-
-/// The families that reports count into: every report's, then each kind's own.
-pub fn report_families() -> impl Iterator<Item = &'static Family> {
-    std::iter::once(&kinds::REPORTS)
-        .chain(kinds::ALL.iter().flat_map(|kind| kind.families.iter().copied()))
-        .scan(Vec::new(), |seen: &mut Vec<&str>, family| {
-            // Kinds may share a family.
-            let first = !seen.contains(&family.name);
-            seen.push(family.name);
-            Some(first.then_some(family))
-        })
-        .flatten()
-}
 
 impl Registry {
     /// A registry of at most `limit` samples, the daemon's own included, for so many configured sites.

@@ -9,8 +9,8 @@ use crate::metrics::histogram::AtomicHistogram;
 use crate::metrics::quota;
 use crate::metrics::series::SampleValue;
 use crate::model::{
-    EventOutcome, ExportSignal, ExportStatus, ExporterId, Family, MetricType, PendingState, RejectReason,
-    UploadOutcome,
+    EventOutcome, ExportSignal, ExportStatus, ExporterId, Family, LabelEnum, MetricType, PendingState,
+    RejectReason, UploadOutcome,
 };
 
 mod spool;

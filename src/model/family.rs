@@ -1,22 +1,22 @@
-//! Metric families: name, labels and type, as Prometheus and OTLP have them.
+//! Metric families of the registry, and so of Prometheus and OTLP.
 
-/// A metric family of the registry, as Prometheus and OTLP know it.
+/// A metric family.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Family {
     /// The Prometheus name, `_total` and unit included.
     pub name: &'static str,
-    /// One sentence for people.
+    /// Its description: one sentence.
     pub help: &'static str,
-    /// What a series of it holds.
+    /// The type of its series.
     pub metric_type: MetricType,
-    /// Label names in order; a report family's first is always `site`.
+    /// Label names in order; the first one of a report family is always `site`.
     pub labels: &'static [&'static str],
-    /// How large its share of `metrics.max_series` is, relative to the other report families'. The daemon's
-    /// own families have none: all their series exist from the start.
+    /// Its quota of `metrics.max_series`, relative to the other report families'. The daemon's own families
+    /// have none, because all their series exist from the start.
     pub weight: usize,
 }
 
-/// What a series holds.
+/// The type of a series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MetricType {
     /// A count of reports.
@@ -25,6 +25,6 @@ pub enum MetricType {
     FloatCounter,
     /// A distribution of durations in seconds.
     Histogram,
-    /// A value that goes up and down; only the daemon's own metrics use it.
+    /// A value that can also decrease; only the daemon's own metrics use it.
     Gauge,
 }

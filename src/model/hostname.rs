@@ -1,6 +1,11 @@
-//! The host and the port of a URL.
+//! Hosts and ports: of a URL, and of a report that names them in fields.
 
-/// Host (without brackets) and port of a normalized URL; the host is empty where there is none.
+use crate::model::json::Object;
+
+/// Schemes that wrap a URL whose server is meant all the same.
+const WRAPPER_SCHEMES: [&str; 3] = ["blob:", "filesystem:", "view-source:"];
+
+/// Returns host (without brackets) and port of a normalized URL; the host is empty if there is none.
 pub fn host_and_port(url: &str) -> (&str, Option<u16>) {
     let url = WRAPPER_SCHEMES.iter().find_map(|wrapper| url.strip_prefix(wrapper)).unwrap_or(url);
     let bytes = url.as_bytes();
@@ -18,10 +23,27 @@ pub fn host_and_port(url: &str) -> (&str, Option<u16>) {
     }
 }
 
-/// What may stand before a URL whose server is meant all the same.
-const WRAPPER_SCHEMES: [&str; 3] = ["blob:", "filesystem:", "view-source:"];
-
-/// A host without the dot of the DNS root, with which it is the same host.
+/// Removes the dot of the DNS root, with which a host is the same host.
 fn strip_root_dot(host: &str) -> &str {
     host.strip_suffix('.').unwrap_or(host)
+}
+
+/// Returns whether the text consists of what DNS names and address literals are made of.
+pub fn is_host(text: &str) -> bool {
+    let is_host_byte = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
+    text.len() <= 255 && text.bytes().all(is_host_byte)
+}
+
+/// Returns the server that a transport-security report is about, as a URL.
+pub fn server_url(body: &Object<'_>) -> Option<String> {
+    // Only a host: anything between `https://` and the port would later be read as one.
+    let host = body.get_str("hostname").filter(|host| is_host(host))?;
+    let scheme = body.get_str("scheme").filter(|scheme| *scheme == "http").unwrap_or("https");
+    let port = port(body).map(|port| format!(":{port}")).unwrap_or_default();
+    Some(format!("{scheme}://{host}{port}/"))
+}
+
+/// Returns the port of the server that a transport-security report is about.
+pub fn port(body: &Object<'_>) -> Option<u64> {
+    body.get_u64("port").filter(|port| (1..=65535).contains(port))
 }

@@ -1,6 +1,5 @@
-//! JSON as reports carry it: borrowed from the upload wherever the bytes allow, lenient in what it
-//! can answer. Reports differ by browser in types (`200`, `200.0`, `"200"`, `null`), so nothing is
-//! typed before somebody asks for a member as a number or a text.
+//! Lenient JSON values, borrowed from the upload where possible. Browsers send the same field with different
+//! types (`200`, `200.0`, `"200"`, `null`), so a value is converted only when it is read as a type.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -9,7 +8,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 
-/// A JSON value that borrows from the text it was read from.
+/// A JSON value that borrows from its source text.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub enum Value<'a> {
     /// `null`
@@ -17,7 +16,7 @@ pub enum Value<'a> {
     Null,
     /// `true` or `false`
     Bool(bool),
-    /// An integer that fits 64 bits with its sign.
+    /// An integer that fits `i64`.
     Integer(i64),
     /// Any other number; always finite.
     Float(f64),
@@ -29,13 +28,12 @@ pub enum Value<'a> {
     Object(Object<'a>),
 }
 
-/// A JSON object in the order in which it was written. Of a member written twice, the last one
-/// counts, as in `JSON.parse`.
+/// A JSON object in source order. The last of several members of one name counts, as in `JSON.parse`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Object<'a>(pub Vec<(Cow<'a, str>, Value<'a>)>);
 
 impl<'a> Value<'a> {
-    /// The text, if it is text.
+    /// Returns the text, if it is text.
     pub fn as_str(&self) -> Option<&str> {
         match self {
             Value::String(text) => Some(text),
@@ -43,7 +41,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// A finite number, also when it is written as text.
+    /// Returns a finite number, also from text.
     pub fn as_f64(&self) -> Option<f64> {
         match self {
             Value::Integer(number) => Some(*number as f64),
@@ -53,11 +51,11 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// A whole number from 0 on, also when it is written `1.0` or `"1"`. Of `3.7` the fraction goes.
+    /// Returns an unsigned integer, also from `1.0` or `"1"`. The fraction of `3.7` is dropped.
     pub fn as_u64(&self) -> Option<u64> {
         match self {
             Value::Integer(number) => u64::try_from(*number).ok(),
-            // Above 2^53 a float no longer says which integer was meant.
+            // Above 2^53 a float no longer represents every integer.
             Value::Float(number) => {
                 (0.0..=9_007_199_254_740_992.0).contains(number).then_some(*number as u64)
             }
@@ -69,7 +67,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Yes or no, also when it is written `"true"` or `"false"`.
+    /// Returns a boolean, also from `"true"` or `"false"`.
     pub fn as_bool(&self) -> Option<bool> {
         match self {
             Value::Bool(flag) => Some(*flag),
@@ -78,42 +76,50 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Whether the value says that nothing is known: `null` or empty text.
+    /// Returns whether the value is `null` or empty text, both of which mean "unknown".
     pub fn is_null_or_empty(&self) -> bool {
         matches!(self, Value::Null) || matches!(self, Value::String(text) if text.is_empty())
     }
 }
 
 impl<'a> Object<'a> {
-    /// The member's value; of several, the last.
+    /// Returns the member's value; the last one of several.
     pub fn get(&self, name: &str) -> Option<&Value<'a>> {
         self.0.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value)
     }
 
-    /// Takes the member out; of several, the last.
+    /// Removes the member and returns its value; the last one of several.
     pub fn remove(&mut self, name: &str) -> Option<Value<'a>> {
         let at = self.0.iter().rposition(|(key, _)| key == name)?;
         Some(self.0.remove(at).1)
     }
 
-    /// The member's text, unless it is absent, empty or no text.
+    /// Returns the member's text, unless it is empty.
     pub fn get_str(&self, name: &str) -> Option<&str> {
         self.get(name)?.as_str().filter(|text| !text.is_empty())
     }
 
-    /// The member as a whole number from 0 on.
+    /// Returns the member, if it is an object.
+    pub fn get_object(&self, name: &str) -> Option<&Object<'a>> {
+        match self.get(name)? {
+            Value::Object(object) => Some(object),
+            _ => None,
+        }
+    }
+
+    /// Returns the member as an unsigned integer.
     pub fn get_u64(&self, name: &str) -> Option<u64> {
         self.get(name)?.as_u64()
     }
 
-    /// The member as a finite number.
+    /// Returns the member as a finite number.
     pub fn get_f64(&self, name: &str) -> Option<f64> {
         self.get(name)?.as_f64()
     }
 }
 
-/// What values may still take in memory. It is charged before anything is allocated, with what a
-/// container reserves rather than with what it holds.
+/// The remaining memory for values. It is charged before an allocation, with the capacity of a container rather
+/// than its length.
 #[derive(Debug, Clone)]
 pub struct ValueBudget {
     bytes: Cell<usize>,
@@ -122,14 +128,14 @@ pub struct ValueBudget {
 }
 
 impl ValueBudget {
-    /// Most values of one body that are kept at a time, places that its containers reserve included.
+    /// The largest number of values of one body at a time, the capacity of its containers included.
     pub const MAX_VALUES: usize = 65_536;
-    /// Most bytes for the values of one byte of JSON.
+    /// The largest number of bytes for the values of one byte of JSON.
     pub const BYTES_PER_BYTE: usize = 4;
-    /// What even the shortest JSON may take, in bytes.
+    /// The budget of the shortest JSON, in bytes.
     pub const MIN_BYTES: usize = 32 * 1024;
 
-    /// The budget for a JSON text of this length.
+    /// Returns the budget of a JSON text of this length.
     pub fn new(json: usize) -> ValueBudget {
         let bytes = json.saturating_mul(Self::BYTES_PER_BYTE).saturating_add(Self::MIN_BYTES);
         ValueBudget {
@@ -139,7 +145,7 @@ impl ValueBudget {
         }
     }
 
-    /// Whether anything found too little left.
+    /// Returns whether a charge failed.
     pub fn is_exceeded(&self) -> bool {
         self.exceeded.get()
     }
@@ -158,10 +164,10 @@ impl ValueBudget {
         }
     }
 
-    /// Adds to a container, and charges for what it reserves: `first` places, then as many again.
+    /// Adds to a container, and charges for its capacity: `first` items, then doubled each time.
     ///
     /// # Errors
-    /// Returns an error if too little is left.
+    /// Returns an error if the budget does not suffice.
     pub fn push<T, E: Error>(&self, container: &mut Vec<T>, first: usize, item: T) -> Result<(), E> {
         if container.len() == container.capacity() {
             let more = container.len().max(first);
@@ -178,12 +184,12 @@ impl ValueBudget {
     }
 }
 
-/// Places that a container reserves first.
+/// The initial capacity of a container.
 const FEW: usize = 4;
-/// The same for an object that may be a report or its body: a violation's has about a dozen members.
+/// The same for an object that may be a report or its body: the body of a violation has about 12 members.
 const MEMBERS: usize = 12;
 
-/// Reads a [`Value`] within a budget. As a seed, so that a batch can be read item by item.
+/// Deserializes a [`Value`] within a budget.
 #[derive(Debug, Clone, Copy)]
 pub struct ValueSeed<'b> {
     budget: &'b ValueBudget,
@@ -191,7 +197,7 @@ pub struct ValueSeed<'b> {
 }
 
 impl<'b> ValueSeed<'b> {
-    /// Reads an item of a body.
+    /// Returns the seed of one item of a body.
     pub fn new(budget: &'b ValueBudget) -> ValueSeed<'b> {
         ValueSeed { budget, depth: 0 }
     }
@@ -263,7 +269,7 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
     }
 }
 
-/// Reads a member's name without copying it where it has no escapes.
+/// Deserializes a member's name, copying only one with escapes.
 struct KeySeed<'b>(&'b ValueBudget);
 
 impl<'de> DeserializeSeed<'de> for KeySeed<'_> {
@@ -329,7 +335,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn values_are_bounded_by_the_text_and_in_number() {
+    fn budget_limits_bytes_by_the_text_and_the_number_of_values() {
         let many = |value: &str, times: usize| format!("[{}]", vec![value; times].join(","));
         for (value, times) in [("{}", 349_400), ("[]", 349_400), ("1", 524_000), ("\"\"", 349_400)] {
             let (text, budget) = (many(value, times), ValueBudget::new(1 << 20));
@@ -347,13 +353,13 @@ pub(crate) mod tests {
         assert!(read_within(&plain, &ValueBudget::new(0)).is_ok(), "nothing is copied");
         assert!(read_within(&escaped, &ValueBudget::new(0)).is_err(), "a copy is charged");
         assert!(read_within(&escaped, &ValueBudget::new(escaped.len())).is_ok());
-        // A number is a value as good as any: the budget of bytes alone would let these pass.
+        // The budget of bytes alone would admit these.
         assert!(read_within(&many("1", 65_537), &ValueBudget::new(4 << 20)).is_err());
         assert!(read_within(&many("1", 65_536), &ValueBudget::new(4 << 20)).is_ok());
     }
 
     #[test]
-    fn what_is_empty_reserves_nothing() {
+    fn budget_of_empty_and_scalar_values_is_not_charged() {
         let budget = ValueBudget::new(0);
         for text in ["{}", "[]", "\"\"", "7"] {
             read_within(text, &budget).unwrap();
@@ -362,7 +368,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn an_integer_may_be_written_in_many_ways() {
+    fn as_u64_of_floats_and_text_is_the_integer() {
         for text in ["7", "7.0", "7.9", "\"7\"", "\" 7 \"", "\"7.0\"", "\"7.9\""] {
             assert_eq!(read(text).as_u64(), Some(7), "{text}");
         }
@@ -372,7 +378,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_flag_may_be_written_as_text() {
+    fn as_bool_of_text_is_the_boolean() {
         for (text, flag) in [
             ("true", Some(true)),
             ("\"True\"", Some(true)),
@@ -386,19 +392,19 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_last_of_two_members_counts() {
+    fn get_of_a_repeated_member_returns_the_last() {
         let Value::Object(object) = read(r#"{"a":1,"a":2}"#) else { panic!() };
         assert_eq!(object.get_u64("a"), Some(2));
     }
 
     #[test]
-    fn text_without_escapes_is_borrowed() {
+    fn string_without_escapes_is_borrowed() {
         let Value::String(text) = read("\"plain\"") else { panic!() };
         assert!(matches!(text, Cow::Borrowed(_)));
     }
 
     #[test]
-    fn what_was_read_is_written_again() {
+    fn value_serializes_to_the_text_it_was_read_from() {
         let text = r#"{"a":[1,-2,0.5,true,null,"x\n"],"b":{}}"#;
         assert_eq!(serde_json::to_string(&read(text)).unwrap(), text);
     }

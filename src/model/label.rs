@@ -1,10 +1,12 @@
 //! Label values, bounded by their type.
 //!
-//! A [`Label`] has no public constructor from arbitrary text other than [`Label::unbounded`], which the registry
-//! admits only within the family's quota. Everything else is a `&'static str` out of a [`LabelValues`], so no byte
-//! of a report can become an unbounded label by accident.
+//! The only public constructor of a [`Label`] from arbitrary text is [`Label::unbounded`], which the registry
+//! admits only within the family's quota. Every other label is a `&'static str`, so that no byte of a report
+//! becomes a label by accident.
 
 use std::fmt;
+
+use strum::VariantArray;
 
 /// One label value.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -16,21 +18,21 @@ enum Repr<'a> {
     Unbounded(&'a str),
 }
 
-/// What an overflowed open label becomes, and what a vocabulary makes of a stranger.
+/// The label of an unbounded value beyond the quota, and of a value that is not in its [`LabelValues`].
 pub const OTHER: Label<'static> = Label(Repr::Bounded("other"));
 
 impl<'a> Label<'a> {
-    /// A value of a closed set that the program itself declares.
+    /// A value of a set that the program itself declares.
     pub const fn bounded(value: &'static str) -> Label<'static> {
         Label(Repr::Bounded(value))
     }
 
-    /// A value that came from outside; it becomes `other` where the series budget is used up.
+    /// A value that came from outside; it becomes `other` when the family's quota is used up.
     pub const fn unbounded(value: &'a str) -> Label<'a> {
         Label(Repr::Unbounded(value))
     }
 
-    /// The text.
+    /// Returns the text.
     pub const fn as_str(&self) -> &'a str {
         match self.0 {
             Repr::Bounded(text) => text,
@@ -38,7 +40,7 @@ impl<'a> Label<'a> {
         }
     }
 
-    /// The text, if the value is of a closed set.
+    /// Returns the text of a bounded value.
     pub const fn as_bounded(&self) -> Option<&'static str> {
         match self.0 {
             Repr::Bounded(text) => Some(text),
@@ -46,7 +48,7 @@ impl<'a> Label<'a> {
         }
     }
 
-    /// Whether the series budget may turn the value into `other`.
+    /// Returns whether the value may become `other` when the family's quota is used up.
     pub const fn is_unbounded(&self) -> bool {
         matches!(self.0, Repr::Unbounded(_))
     }
@@ -58,25 +60,42 @@ impl fmt::Debug for Label<'_> {
     }
 }
 
-/// A closed set of label values. Anything else is `other`, absence is `none`.
+/// The values of a bounded label. Anything else is `other`, absence is `none`.
 #[derive(Debug)]
 pub struct LabelValues(pub &'static [&'static str]);
 
 impl LabelValues {
-    /// The label for a value as a report carries it.
+    /// Returns the label of a value as sent.
     pub fn label(&self, value: Option<&str>) -> Label<'static> {
         let Some(value) = value.filter(|value| !value.is_empty()) else { return Label::bounded("none") };
         self.0.iter().find(|known| **known == value).map_or(OTHER, |known| Label::bounded(known))
     }
 }
 
-/// Whose series an observation counts into: a configured site, a host where none are configured, or
-/// nobody's.
+/// An enum whose variants are the values of a bounded label.
+pub trait LabelEnum: Copy + VariantArray + Into<&'static str> {
+    /// Every value, in declaration order.
+    const ALL: &'static [Self] = Self::VARIANTS;
+
+    /// Returns the label's text.
+    fn as_str(self) -> &'static str {
+        self.into()
+    }
+
+    /// Returns the label.
+    fn label(self) -> Label<'static> {
+        Label::bounded(self.into())
+    }
+}
+
+impl<T: Copy + VariantArray + Into<&'static str>> LabelEnum for T {}
+
+/// The site of an observation: a configured one, a host if none are configured, or none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SiteLabel<'a> {
     /// The label.
     pub label: Label<'a>,
-    /// The site's position in the settings, if it is a configured one.
+    /// The site's index in the settings, if it is a configured one.
     pub configured: Option<usize>,
 }
 
@@ -86,7 +105,7 @@ impl SiteLabel<'static> {
 }
 
 impl<'a> SiteLabel<'a> {
-    /// A host where no sites are configured.
+    /// A host, for a daemon without configured sites.
     pub const fn host(host: &'a str) -> SiteLabel<'a> {
         SiteLabel { label: Label::unbounded(host), configured: None }
     }
@@ -97,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_vocabulary_is_closed() {
+    fn label_of_an_unlisted_value_is_other() {
         let phases = LabelValues(&["dns", "connection"]);
         assert_eq!(phases.label(Some("dns")).as_str(), "dns");
         assert_eq!(phases.label(Some("DNS\n")).as_str(), "other");

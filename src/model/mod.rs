@@ -1,5 +1,8 @@
 //! The types that flow along the path. They import nothing above them.
 
+mod classification;
+mod envelope;
+mod evaluation;
 mod event;
 mod family;
 mod hostname;
@@ -9,17 +12,17 @@ mod observation;
 mod outcome;
 mod report;
 
+pub use classification::{Browser, Classification, Noise};
+pub use envelope::{Age, Disposition, Envelope, UploadContext};
+pub use evaluation::{Evaluation, Severity};
 pub use event::{Event, EventSink};
 pub use family::{Family, MetricType};
-pub use hostname::host_and_port;
+pub use hostname::{host_and_port, is_host, port, server_url};
 pub use json::{Object, Value, ValueBudget, ValueSeed};
-pub use label::{Label, LabelValues, OTHER, SiteLabel};
+pub use label::{Label, LabelEnum, LabelValues, OTHER, SiteLabel};
 pub use observation::{Increment, MAX_LABELS, Observation};
 pub use outcome::{
     EventOutcome, ExportSignal, ExportStatus, ExporterId, PendingState, QuarantineReason, RejectReason,
     SpoolOperation, UploadOutcome,
 };
-pub use report::{
-    Age, Attribute, Browser, Classification, Disposition, Envelope, Evaluation, Noise, Report, Severity,
-    UploadContext,
-};
+pub use report::{Attribute, AttributeSink, FieldSpec, FieldType, Report, ReportKind};

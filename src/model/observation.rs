@@ -1,4 +1,4 @@
-//! What one report adds to one series.
+//! What a report adds to a series.
 
 use crate::model::family::Family;
 use crate::model::label::{Label, OTHER};
@@ -6,33 +6,33 @@ use crate::model::label::{Label, OTHER};
 /// The most labels a family has.
 pub const MAX_LABELS: usize = 5;
 
-/// One addition to one series. The site is not in it: the recorder finds it.
+/// One addition to one series, without its site.
 #[derive(Debug, Clone, Copy)]
 pub struct Observation<'a> {
-    /// Which family.
+    /// The family of the series.
     pub family: &'static Family,
     /// The labels after `site`, in the family's order.
     pub labels: [Label<'a>; MAX_LABELS - 1],
-    /// How much.
+    /// The amount that is added.
     pub amount: Increment,
-    /// The host whose site it counts for, where that is not the report's own: one SMTP TLS report tells
-    /// about several domains.
+    /// The host whose site it counts for, if that is not the report's own: one SMTP TLS report covers
+    /// several domains.
     pub host: Option<&'a str>,
 }
 
-/// How much an observation adds.
+/// The amount that an observation adds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Increment {
-    /// So many, to a [`MetricType::Counter`].
+    /// A number of reports, for a [`MetricType::Counter`].
     Count(u64),
-    /// So much, to a [`MetricType::FloatCounter`]; finite and not negative.
+    /// A weight, for a [`MetricType::FloatCounter`]; finite and not negative.
     Sum(f64),
-    /// One duration in seconds, to a [`MetricType::Histogram`].
+    /// A duration in seconds, for a [`MetricType::Histogram`].
     Duration(f64),
 }
 
 impl<'a> Observation<'a> {
-    /// An observation with these labels after `site`.
+    /// Returns an observation with these labels after `site`.
     pub fn new<const N: usize>(
         family: &'static Family,
         labels: [Label<'a>; N],
@@ -45,7 +45,7 @@ impl<'a> Observation<'a> {
         Observation { family, labels: all, amount, host: None }
     }
 
-    /// One more report.
+    /// Returns an observation that adds 1.
     pub fn increment<const N: usize>(family: &'static Family, labels: [Label<'a>; N]) -> Observation<'a> {
         Observation::new(family, labels, Increment::Count(1))
     }

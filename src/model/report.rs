@@ -1,104 +1,34 @@
-//! The types that flow along the path: what decoding hands to normalizing, and what normalizing
-//! hands to everything after it.
+//! A normalized report and its kind, in one file because each refers to the other.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use jiff::Timestamp;
+use smallvec::SmallVec;
 
-use crate::kinds::ReportKind;
+use crate::model::classification::Classification;
+use crate::model::envelope::Disposition;
+use crate::model::evaluation::{Evaluation, Severity};
+use crate::model::family::Family;
 use crate::model::json::{Object, Value};
-use crate::model::label::Label;
-use crate::model::observation::Observation;
-use crate::model::outcome::closed;
 
-/// One report as it was found in a body, before anything was cleaned.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Envelope<'a> {
-    /// The report type as sent, or the one that a legacy wrapper stands for; never empty.
-    pub report_type: Cow<'a, str>,
-    /// How long before its delivery it happened.
-    pub age: Age<'a>,
-    /// The URL it is about, when it says one.
-    pub url: Option<Cow<'a, str>>,
-    /// The user agent it names itself.
-    pub user_agent: Option<Cow<'a, str>>,
-    /// The body's members as sent.
-    pub body: Object<'a>,
-}
-
-/// A report's own statement of when it happened.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Age<'a> {
-    /// The Reporting API's `age`, whatever was found there.
-    Milliseconds(Option<Value<'a>>),
-    /// The `date-time` of the transport-security reports.
-    At(Option<Cow<'a, str>>),
-}
-
-/// What an upload says about all its reports.
-#[derive(Debug, Clone, Copy)]
-pub struct UploadContext<'a> {
-    /// When the upload was received.
-    pub received: Timestamp,
-    /// The same on the monotonic clock of series' ages: [`crate::clock::uptime_seconds`].
-    pub uptime: u32,
-    /// The upload's `User-Agent`, for reports that name none.
-    pub user_agent: Option<&'a str>,
-    /// The disposition that the endpoint's path or query supplies to reports that carry none.
-    pub disposition: Option<Disposition>,
-    /// The site that the path names.
-    pub site: Option<&'a str>,
-    /// Query parameters of the endpoint's URL that become `lookout.query.<name>`.
-    pub query: &'a [(&'a str, Cow<'a, str>)],
-    /// The client's address, as far as the settings let it be shown.
-    pub client_address: Option<&'a str>,
-}
-
-closed! {
-    /// Whether a policy was enforced: the label `disposition`.
-    pub enum Disposition {
-        /// It was.
-        Enforce = "enforce",
-        /// It only reports.
-        Report = "report",
-        /// Nobody said (legacy reports of Safari and of older browsers).
-        Unknown = "unknown",
-    }
-}
-
-impl Disposition {
-    /// Parses any of the spellings that report types use.
-    pub fn parse(text: Option<&str>) -> Disposition {
-        match text {
-            Some("enforce" | "enforced") => Disposition::Enforce,
-            Some("report" | "reporting" | "report-only") => Disposition::Report,
-            _ => Disposition::Unknown,
-        }
-    }
-
-    /// The label.
-    pub const fn label(self) -> Label<'static> {
-        Label::bounded(self.as_str())
-    }
-}
-
-/// One report in the Reporting API's generic shape, clean enough to leave the process.
+/// One report in the Reporting API's generic shape, redacted and bounded.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report<'a> {
-    /// Which entry of the table of kinds treats it.
+    /// The entry of the table of kinds that it belongs to.
     pub kind: &'static ReportKind,
     /// The report type as sent.
     pub report_type: Cow<'a, str>,
-    /// Milliseconds between happening and receipt, 0 to 24 h.
+    /// Milliseconds between the event and receipt, 0 to 24 h.
     pub age: u64,
     /// The URL it is about, redacted; empty when unknown.
     pub url: Cow<'a, str>,
     /// The user agent; empty when unknown.
     pub user_agent: Cow<'a, str>,
-    /// The members under their specification's names, redacted and capped. A known member whose
-    /// value means "unknown" (null, empty, line 0) is absent.
+    /// The fields under their specification's names, redacted and truncated. A known field whose value means
+    /// "unknown" (null, empty, line 0) is absent.
     pub body: Object<'a>,
-    /// Members that were cut away because the body held too many.
+    /// Fields that were dropped because the body had too many.
     pub dropped_members: u32,
     /// When it was received.
     pub received: Timestamp,
@@ -107,119 +37,162 @@ pub struct Report<'a> {
 }
 
 impl Report<'_> {
-    /// Whether the policy was enforced, by the member in which the kind says so.
+    /// Returns whether the policy was enforced, according to the kind's disposition field.
     pub fn disposition(&self) -> Disposition {
-        match self.kind.disposition.and_then(|member| self.body.get(member)) {
+        match self.kind.disposition.and_then(|field| self.body.get(field)) {
             Some(Value::Bool(true)) => Disposition::Report,
             Some(Value::Bool(false)) => Disposition::Enforce,
-            said => Disposition::parse(said.and_then(Value::as_str)),
+            value => Disposition::parse(value.and_then(Value::as_str)),
         }
     }
 }
 
-closed! {
-    /// Why a report probably says nothing about the site: the label `noise`.
-    pub enum Noise {
-        /// No reason known.
-        None = "none",
-        /// Browser add-ons.
-        Extension = "extension",
-        /// Antivirus, internet providers, toolbars, in-app browsers.
-        Injected = "injected",
-        /// Proxies and translators.
-        Intermediary = "intermediary",
-        /// Engine internals and known engine bugs.
-        Browser = "browser",
-        /// localhost, development and test hosts.
-        Local = "local",
-        /// Bots and headless browsers.
-        Bot = "bot",
+/// One kind of report.
+pub struct ReportKind {
+    /// The canonical report type: the label `kind`.
+    pub name: &'static str,
+    /// The OTLP `EventName`.
+    pub event_name: &'static str,
+    /// Further report types under which browsers send it.
+    pub aliases: &'static [&'static str],
+    /// The URL of the specification that defines it.
+    pub specification: &'static str,
+    /// The field that states whether a policy was enforced: a word, or a [`FieldType::Bool`] that is true for
+    /// report-only. The endpoint's path or query may supply it to a report without one.
+    pub disposition: Option<&'static str>,
+    /// The body's fields in the specification and in the engines.
+    pub fields: &'static [FieldSpec],
+    /// Upgrades old shapes of the body that renaming alone cannot.
+    pub upgrade: fn(&mut Object<'_>),
+    /// Evaluates a report: its severity, and its observations.
+    pub evaluate: for<'r> fn(&'r Report<'_>, &Classification<'_>) -> Evaluation<'r>,
+    /// Returns a one-line description for people.
+    pub summary: fn(&Report<'_>) -> String,
+    /// Emits event attributes beyond those of [`FieldSpec::attribute`].
+    pub attributes: fn(&Report<'_>, AttributeSink<'_>),
+    /// The kind's own metric families.
+    pub families: &'static [&'static Family],
+}
+
+impl ReportKind {
+    /// A kind that only describes its reports as [`Severity::Info`]; each entry overrides what it has.
+    pub const DEFAULT: ReportKind = ReportKind {
+        name: "",
+        event_name: "",
+        aliases: &[],
+        specification: "",
+        disposition: None,
+        fields: &[],
+        upgrade: |_| {},
+        evaluate: |_, _| Evaluation { severity: Severity::Info, observations: SmallVec::new() },
+        summary: |_| String::new(),
+        attributes: |_, _| {},
+        families: &[],
+    };
+
+    /// Returns the field that a browser spelled this way. Where a whole body is looked up, use
+    /// [`crate::kinds::field_index`] instead of this linear search.
+    pub fn field(&self, spelling: &str) -> Option<&'static FieldSpec> {
+        self.fields.iter().find(|field| field.name == spelling || field.aliases.contains(&spelling))
     }
 }
 
-closed! {
-    /// The browser's family: the label `browser` and `user_agent.name`.
-    pub enum Browser {
-        /// Chrome and what calls itself Chromium.
-        Chrome = "chrome",
-        /// Microsoft Edge.
-        Edge = "edge",
-        /// Firefox.
-        Firefox = "firefox",
-        /// Safari and WebKit.
-        Safari = "safari",
-        /// Opera.
-        Opera = "opera",
-        /// Samsung Internet.
-        Samsung = "samsung",
-        /// Anything else, and reports that name no user agent.
-        Other = "other",
+impl fmt::Debug for ReportKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
     }
 }
 
-/// What classifying found out about a report.
+impl PartialEq for ReportKind {
+    fn eq(&self, other: &ReportKind) -> bool {
+        self.name == other.name
+    }
+}
+
+/// One field of a kind's body.
+pub struct FieldSpec {
+    /// Its name in the specification.
+    pub name: &'static str,
+    /// Other spellings that browsers send.
+    pub aliases: &'static [&'static str],
+    /// What it contains, which decides how it is normalized.
+    pub field_type: FieldType,
+    /// The event attribute that carries it. `None`: [`ReportKind::attributes`] emits it.
+    pub attribute: Option<&'static str>,
+}
+
+impl FieldSpec {
+    /// A field that the event carries under `attribute`.
+    pub const fn new(name: &'static str, field_type: FieldType, attribute: &'static str) -> FieldSpec {
+        FieldSpec { attribute: Some(attribute), ..FieldSpec::without_attribute(name, field_type) }
+    }
+
+    /// A field that [`ReportKind::attributes`] emits, if anything does.
+    pub const fn without_attribute(name: &'static str, field_type: FieldType) -> FieldSpec {
+        FieldSpec { name, aliases: &[], field_type, attribute: None }
+    }
+
+    /// The same field with these further spellings.
+    pub const fn aliases(self, aliases: &'static [&'static str]) -> FieldSpec {
+        FieldSpec { aliases, ..self }
+    }
+}
+
+/// The content of a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Classification<'a> {
-    /// The site it belongs to.
-    pub site: Label<'a>,
-    /// Which entry of `sites` that is, when sites are configured.
-    pub configured: Option<usize>,
-    /// Whether it is noise.
-    pub noise: Noise,
-    /// The browser that sent it.
-    pub browser: Browser,
+pub enum FieldType {
+    /// A URL, a bare scheme, or a keyword in the place of a URL.
+    Url,
+    /// Short text out of a set.
+    Token,
+    /// Source text: 256 characters.
+    Sample,
+    /// A sentence for people: 1 KiB.
+    Message,
+    /// The URL of the page, or of its referrer: redacted like all URLs. Neither a label nor a noise signal
+    /// comes from it, because a report has a `url` of its own.
+    PageUrl,
+    /// A stack trace: 8 KiB.
+    Stack,
+    /// A policy: 8 KiB, without nonces.
+    Policy,
+    /// An integer whose 0 means "unknown": lines, columns, status codes.
+    NonZeroInt,
+    /// An integer whose 0 is a value.
+    Int,
+    /// Any number.
+    Number,
+    /// A boolean.
+    Bool,
+    /// Sums that the kind's `upgrade` computes and its metrics come from; normalized like an unknown field.
+    MetricSource,
+    /// Anything else, such as a list; normalized like an unknown field.
+    Any,
 }
 
-/// OTLP severities that reports use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Severity {
-    /// Nothing is broken for anybody.
-    Info,
-    /// Somebody should look at it in working hours.
-    Warn,
-    /// A user was hit.
-    Error,
-}
-
-impl Severity {
-    /// `SeverityText`, and the console's `severity`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Severity::Info => "INFO",
-            Severity::Warn => "WARN",
-            Severity::Error => "ERROR",
-        }
-    }
-
-    /// `SeverityNumber` of the OpenTelemetry log data model.
-    pub const fn number(self) -> u8 {
-        match self {
-            Severity::Info => 9,
-            Severity::Warn => 13,
-            Severity::Error => 17,
-        }
+impl FieldType {
+    /// Returns whether a metric's label or a noise signal can come from it.
+    pub fn is_metric_relevant(self) -> bool {
+        !matches!(
+            self,
+            FieldType::PageUrl | FieldType::Policy | FieldType::Message | FieldType::Stack | FieldType::Any
+        )
     }
 }
 
-/// What a kind makes of one of its reports.
-#[derive(Debug)]
-pub struct Evaluation<'a> {
-    /// How bad it is.
-    pub severity: Severity,
-    /// What it adds to the kind's own families.
-    pub observations: smallvec::SmallVec<[Observation<'a>; 3]>,
-}
+/// A callback that receives an attribute's name and value.
+pub type AttributeSink<'g> = &'g mut dyn FnMut(&str, Attribute<'_>);
 
 /// An attribute's value.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Attribute<'a> {
     /// Text.
     Text(&'a str),
-    /// A whole number.
+    /// An integer.
     Integer(i64),
     /// Any other number.
     Float(f64),
-    /// Yes or no.
+    /// A boolean.
     Bool(bool),
     /// A list or an object, to be written as JSON text.
     Json(&'a Value<'a>),

@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use crate::config::settings::Privacy;
-use crate::kinds::{FieldType, ReportKind};
-use crate::model::{Disposition, Object, Value};
+use crate::kinds;
+use crate::model::{Disposition, FieldType, LabelEnum, Object, ReportKind, Value};
 use crate::normalize::unknown_fields::UnknownFieldSanitizer;
 use crate::normalize::{Mode, text_redact, url_redact};
 
@@ -29,7 +29,7 @@ pub(super) fn normalize_fields<'a>(
     (kind.upgrade)(&mut raw);
     let mut unknown = UnknownFieldSanitizer::new(keep_all, privacy);
     let (mut seen, mut repeated) = (0_u64, false);
-    let field_index = kind.field_index();
+    let field_index = kinds::field_index(kind);
     raw.0.retain_mut(|(name, value)| match field_index.get(&**name) {
         Some((_, field)) if mode == Mode::MetricsOnly && !field.field_type.is_metric_relevant() => false,
         Some(&(at, field)) => {
@@ -90,9 +90,7 @@ pub(super) fn set_default_disposition(kind: &ReportKind, members: &mut Object<'_
     }
     members.remove(name);
     let value = match kind.field(name) {
-        Some((_, field)) if field.field_type == FieldType::Bool => {
-            Value::Bool(disposition == Disposition::Report)
-        }
+        Some(field) if field.field_type == FieldType::Bool => Value::Bool(disposition == Disposition::Report),
         _ => Value::String(Cow::Borrowed(disposition.as_str())),
     };
     members.0.push((Cow::Borrowed(name), value));

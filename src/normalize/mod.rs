@@ -12,9 +12,8 @@ mod word_scanner;
 use std::borrow::Cow;
 
 use crate::config::settings::Privacy;
-use crate::kinds::support::certificate::server_url;
-use crate::kinds::{self, FieldType, ReportKind};
-use crate::model::{Envelope, Object, Report, UploadContext, Value};
+use crate::kinds;
+use crate::model::{Envelope, FieldType, Object, Report, ReportKind, UploadContext, Value, server_url};
 
 /// Caps, in bytes; what is cut ends in `…`.
 const MAX_URL: usize = 2048;
@@ -91,9 +90,8 @@ pub fn normalize<'a>(
 /// them.
 fn document_url<'a>(kind: &ReportKind, body: &Object<'a>) -> Option<Cow<'a, str>> {
     const NAMES: [&str; 3] = ["documentURL", "uri", "url"];
-    let means_it = |name: &str| {
-        name == NAMES[0] || kind.field(name).is_some_and(|(_, known)| NAMES.contains(&known.name))
-    };
+    let means_it =
+        |name: &str| name == NAMES[0] || kind.field(name).is_some_and(|known| NAMES.contains(&known.name));
     body.0.iter().rev().find_map(|(name, value)| match value {
         Value::String(text) if !text.is_empty() && means_it(name) => Some(text.clone()),
         _ => None,

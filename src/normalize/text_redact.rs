@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use crate::config::settings::{Privacy, QueryPrivacy};
-use crate::kinds::FieldType;
+use crate::model::FieldType;
 use crate::normalize::secret::REDACTED;
 use crate::normalize::word_scanner::{WordScanner, ends_url};
 use crate::normalize::{MAX_MESSAGE, MAX_POLICY, MAX_SAMPLE, MAX_STACK, MAX_TOKEN, url_redact};

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use crate::config::settings::Privacy;
-use crate::kinds::FieldType;
+use crate::model::FieldType;
 use crate::model::{Object, Value};
 use crate::normalize::{text_redact, url_redact};
 

@@ -1,11 +1,10 @@
-//! `sites[].events_per_second`: above it a site's events are capped, and counted as capped. Its
-//! counters stay exact.
+//! The limit `sites[].events_per_second`. Events above it are dropped and counted as capped; metrics stay exact.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::config::settings::SiteConfig;
 
-/// One budget of events per configured site and second.
+/// The limits of the configured sites, by index.
 #[derive(Debug)]
 pub(super) struct SiteEventLimiter {
     sites: Vec<Option<SecondWindow>>,
@@ -20,16 +19,16 @@ struct SecondWindow {
 
 impl SiteEventLimiter {
     pub(super) fn new(sites: &[SiteConfig]) -> SiteEventLimiter {
-        let cap = |site: &SiteConfig| {
+        let window = |site: &SiteConfig| {
             site.events_per_second.map(|per_second| SecondWindow { per_second, window: AtomicU64::new(0) })
         };
-        SiteEventLimiter { sites: sites.iter().map(cap).collect() }
+        SiteEventLimiter { sites: sites.iter().map(window).collect() }
     }
 
-    /// Whether one more event of this site may go out in this second of the process' life.
+    /// Counts one more event of this site, and returns whether it is within the limit of this second of uptime.
     pub(super) fn allow(&self, site: Option<usize>, uptime: u32) -> bool {
         match site.and_then(|site| self.sites.get(site)) {
-            Some(Some(cap)) => cap.allow(uptime),
+            Some(Some(window)) => window.allow(uptime),
             _ => true,
         }
     }
@@ -38,10 +37,10 @@ impl SiteEventLimiter {
 impl SecondWindow {
     fn allow(&self, uptime: u32) -> bool {
         let next = |window: u64| {
-            let (second, events) = (window >> 32, window & 0xffff_ffff);
-            // A thread that was late takes from the second that has begun. If it reopened the one before,
-            // each would begin anew for as long as two threads take turns.
-            let (second, events) = if second < uptime.into() { (uptime.into(), 0) } else { (second, events) };
+            let counted = (window >> 32, window & 0xffff_ffff);
+            // A late thread counts in the current second: reopening the previous one would reset the count
+            // whenever two threads alternate.
+            let (second, events) = if counted.0 < uptime.into() { (uptime.into(), 0) } else { counted };
             (events < self.per_second.into()).then_some(second << 32 | (events + 1))
         };
         self.window.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok()
@@ -52,7 +51,7 @@ impl SecondWindow {
 mod tests {
     use super::*;
 
-    fn caps() -> SiteEventLimiter {
+    fn limiter() -> SiteEventLimiter {
         let site = |name: &str, events_per_second| SiteConfig {
             name: name.into(),
             hosts: vec![],
@@ -62,21 +61,21 @@ mod tests {
     }
 
     #[test]
-    fn each_second_has_its_budget() {
-        let caps = caps();
-        let allowed = |site, second| (0..5).filter(|_| caps.allow(site, second)).count();
+    fn allow_in_each_second_admits_the_limit() {
+        let limiter = limiter();
+        let allowed = |site, second| (0..5).filter(|_| limiter.allow(site, second)).count();
         for second in [0, 1, 7, u32::MAX] {
             assert_eq!(allowed(Some(0), second), 2, "{second}");
             assert_eq!(allowed(Some(1), second), 1, "{second}");
-            assert_eq!((allowed(Some(2), second), allowed(None, second)), (5, 5), "no cap is no cap");
+            assert_eq!((allowed(Some(2), second), allowed(None, second)), (5, 5), "no limit");
         }
     }
 
     #[test]
-    fn threads_that_are_a_second_apart_share_a_budget() {
-        let caps = caps();
-        assert!(caps.allow(Some(0), 9));
-        let allowed = (0..100).filter(|late| caps.allow(Some(0), 10 - late % 2)).count();
+    fn allow_from_a_late_thread_counts_in_the_current_second() {
+        let limiter = limiter();
+        assert!(limiter.allow(Some(0), 9));
+        let allowed = (0..100).filter(|late| limiter.allow(Some(0), 10 - late % 2)).count();
         assert_eq!(allowed, 2);
     }
 }

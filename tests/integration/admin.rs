@@ -3,7 +3,8 @@
 use std::io::Read;
 
 use lookoutd::model::{
-    EventOutcome, ExportSignal, ExportStatus, ExporterId, PendingState, RejectReason, UploadOutcome,
+    EventOutcome, ExportSignal, ExportStatus, ExporterId, LabelEnum, PendingState, RejectReason,
+    UploadOutcome,
 };
 use lookoutd::probe::{self, Probe};
 

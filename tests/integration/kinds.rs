@@ -4,9 +4,9 @@ use std::collections::HashSet;
 
 use lookoutd::config;
 use lookoutd::decode::decode;
-use lookoutd::kinds::{self, FieldType, ReportKind};
+use lookoutd::kinds;
 use lookoutd::metrics::report_families;
-use lookoutd::model::{Browser, Classification, MAX_LABELS, Noise, Report};
+use lookoutd::model::{Browser, Classification, FieldType, MAX_LABELS, Noise, Report, ReportKind};
 use lookoutd::normalize::{Mode, normalize};
 
 use crate::support::capture;

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use lookoutd::config::{self, Flag, Flags};
-use lookoutd::model::{MetricType, UploadOutcome};
+use lookoutd::model::{LabelEnum, MetricType, UploadOutcome};
 use lookoutd::{export, metrics};
 use markdown::Fence;
 use serde_json::Value;

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use lookoutd::config;
 use lookoutd::export::prometheus::process_families;
-use lookoutd::kinds::{self, ReportKind};
+use lookoutd::kinds;
 use lookoutd::model::{
-    Browser, Disposition, EventOutcome, ExportSignal, ExportStatus, ExporterId, MetricType, Noise,
-    PendingState, QuarantineReason, RejectReason, SpoolOperation, UploadOutcome,
+    Browser, Disposition, EventOutcome, ExportSignal, ExportStatus, ExporterId, LabelEnum, MetricType, Noise,
+    PendingState, QuarantineReason, RejectReason, ReportKind, SpoolOperation, UploadOutcome,
 };
 use lookoutd::{decode, metrics};
 use serde_json::Value;

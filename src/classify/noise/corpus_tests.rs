@@ -10,7 +10,7 @@ use crate::classify::noise::rules::RULES;
 use crate::classify::{Rules, SiteIndex, classify};
 use crate::config::settings::{ClientAddress, NoiseField, NoiseRule, PathSecrets, Privacy, QueryPrivacy};
 use crate::decode::decode;
-use crate::model::{Noise, UploadContext};
+use crate::model::{LabelEnum, Noise, UploadContext};
 use crate::normalize::{Mode, normalize};
 
 const STRICT: Privacy = Privacy {

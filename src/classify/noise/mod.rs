@@ -13,8 +13,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use crate::classify::browser::UserAgent;
 use crate::classify::noise::index::{INDEX, Index};
 use crate::config::settings::{NoiseField, NoiseRule};
-use crate::kinds::support::label_values;
-use crate::model::{Browser, Noise, Report, host_and_port};
+use crate::kinds::is_extension_scheme;
+use crate::model::{Browser, LabelEnum, Noise, Report, host_and_port};
 
 /// The rules in force.
 #[derive(Debug, Default)]
@@ -163,7 +163,7 @@ fn blocked(index: &Index, signals: &Signals<'_>) -> Option<Noise> {
         "http" | "https" | "ws" | "wss" => foreign_server(index, signals.blocked, signals),
         _ => index
             .blocked(signals.blocked, scheme)
-            .or_else(|| label_values::is_extension_scheme(scheme).then_some(Noise::Extension))
+            .or_else(|| is_extension_scheme(scheme).then_some(Noise::Extension))
             .or_else(|| foreign_server(index, signals.blocked, signals)),
     }
 }
@@ -179,7 +179,7 @@ fn source(index: &Index, signals: &Signals<'_>, browser: Browser) -> Option<Nois
         let may_be_gecko = matches!(browser, Browser::Firefox | Browser::Other);
         return index
             .source(signals.source, scheme, may_be_gecko)
-            .or_else(|| label_values::is_extension_scheme(scheme).then_some(Noise::Extension))
+            .or_else(|| is_extension_scheme(scheme).then_some(Noise::Extension))
             .filter(|_| !(matches!(scheme, "resource" | "chrome") && is_foreign_icon(signals)));
     }
     if host_and_port(signals.source).0 == signals.document_host {

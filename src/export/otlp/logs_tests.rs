@@ -12,7 +12,7 @@ use super::*;
 use crate::config::settings::{self, Endpoint, Protocol};
 use crate::export::otlp::logs::memory_queue::MAX_BATCH_BYTES;
 use crate::export::otlp::testing::fake_collector::{self, Reply, partial, until};
-use crate::model::{ExportStatus, PendingState};
+use crate::model::{ExportStatus, LabelEnum, PendingState};
 
 pub(super) const FAR: Duration = Duration::from_secs(60);
 

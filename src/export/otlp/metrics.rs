@@ -22,7 +22,7 @@ use crate::export::otlp::export_health::ExportHealth;
 use crate::export::otlp::log_request::scope;
 use crate::log_throttle::LogThrottle;
 use crate::metrics::Registry;
-use crate::model::{ExportSignal, ExportStatus};
+use crate::model::{ExportSignal, ExportStatus, LabelEnum};
 
 mod data_points;
 mod delta;
@@ -206,7 +206,7 @@ impl RequestBuilder {
     /// The whole registry as requests of bounded size.
     fn build_requests(&self) -> Vec<MetricsRequest> {
         let RequestBuilder { resource, registry, temporality, max_request } = self;
-        let now = crate::encode::otlp::unix_nanos(clock::now());
+        let now = crate::encode::unix_nanos(clock::now());
         let budget = metrics_budget(*max_request, resource);
         let mut requests = Vec::new();
         let (mut metrics, mut checkpoints, mut size) = (Vec::new(), Vec::new(), 0);
@@ -326,7 +326,7 @@ mod tests {
         let builder = builder(registry);
         for _ in 0..2 {
             let (start, end) = span_of(&builder.build_requests(), "lookout.reports");
-            assert_eq!(start, crate::encode::otlp::unix_nanos(start_time));
+            assert_eq!(start, crate::encode::unix_nanos(start_time));
             assert!(end > start);
         }
     }

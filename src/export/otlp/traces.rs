@@ -21,6 +21,7 @@ use tracing::warn;
 use crate::config::settings::Endpoint;
 use crate::export::otlp::client::{Client, ExportResult};
 use crate::log_throttle::LogThrottle;
+use crate::model::LabelEnum;
 
 /// Least time between two log lines about spans that were lost.
 const LOG_INTERVAL: Duration = Duration::from_secs(30);

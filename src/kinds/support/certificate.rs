@@ -1,69 +1,55 @@
-//! What the transport-security reports (HPKP, Expect-CT, Expect-Staple) say about the certificate that
-//! a server presented. They carry whole chains as PEM; of those a person wants to know the subject, the
-//! issuer, the expiry and the fingerprint of the server's own certificate, and nothing else of them
-//! leaves the process. Reports are anybody's bytes: a certificate that cannot be read is left out.
+//! Certificates in transport-security reports (HPKP, Expect-CT, Expect-Staple). These carry whole chains as PEM;
+//! only the subject, the issuer, the expiry and the fingerprint of the server's own certificate are kept. A
+//! certificate that cannot be parsed is dropped.
 
 use std::borrow::Cow;
 
 use jiff::Timestamp;
+use opentelemetry_semantic_conventions::attribute::{
+    SERVER_ADDRESS, SERVER_PORT, TLS_SERVER_HASH_SHA256, TLS_SERVER_ISSUER, TLS_SERVER_NOT_AFTER,
+    TLS_SERVER_SUBJECT,
+};
 use ring::digest::{SHA256, digest};
 use x509_parser::pem::parse_x509_pem;
 
-use crate::kinds::AttributeSink;
-use crate::model::{Attribute, Object, Report, Value};
+use crate::kinds::support::fields::{field, unmapped};
+use crate::model::{Attribute, AttributeSink, FieldSpec, FieldType, Object, Report, Value};
 
-/// The member of a normalized body that tells about the server's certificate.
-pub(in crate::kinds) const FIELD: &str = "certificate";
+/// The server's host.
+pub(in crate::kinds) const HOSTNAME: FieldSpec = field("hostname", FieldType::Token, SERVER_ADDRESS);
+/// The server's port.
+pub(in crate::kinds) const PORT: FieldSpec = field("port", FieldType::NonZeroInt, SERVER_PORT);
+/// The description of the server's certificate, which replaces the chains.
+pub(in crate::kinds) const CERTIFICATE: FieldSpec = unmapped("certificate", FieldType::Any);
 
-/// Chains under the names of RFC 7469 and its siblings, the one to believe first: the server's own
-/// certificate begins both.
+/// Chains under the names of RFC 7469 and its siblings, in order of preference. Both start with the server's own
+/// certificate.
 const CHAIN_FIELDS: [&str; 2] = ["served-certificate-chain", "validated-certificate-chain"];
 
-/// The longest PEM text that is looked at, in bytes. Real certificates have some 2 KiB.
+/// The longest PEM text that is parsed, in bytes. Real certificates have about 2 KiB.
 const MAX_PEM: usize = 16 * 1024;
 
-/// What [`FIELD`] holds, and the attribute that carries it.
-/// <https://opentelemetry.io/docs/specs/semconv/registry/attributes/tls/>
+/// The members of [`CERTIFICATE`], and the attributes that carry them.
 const ATTRIBUTES: [(&str, &str); 4] = [
-    ("subject", "tls.server.subject"),
-    ("issuer", "tls.server.issuer"),
-    ("not-after", "tls.server.not_after"),
-    ("sha256", "tls.server.hash.sha256"),
+    ("subject", TLS_SERVER_SUBJECT),
+    ("issuer", TLS_SERVER_ISSUER),
+    ("not-after", TLS_SERVER_NOT_AFTER),
+    ("sha256", TLS_SERVER_HASH_SHA256),
 ];
 
-/// What DNS names and address literals are made of.
-pub fn is_host(text: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
-    text.len() <= 255 && text.bytes().all(plain)
-}
-
-/// The server that a report is about, as a URL.
-pub fn server_url(body: &Object<'_>) -> Option<String> {
-    // A host and nothing else: whatever is put between `https://` and a port is taken for one later.
-    let host = body.get_str("hostname").filter(|host| is_host(host))?;
-    let scheme = body.get_str("scheme").filter(|scheme| *scheme == "http").unwrap_or("https");
-    let port = port(body).map(|port| format!(":{port}")).unwrap_or_default();
-    Some(format!("{scheme}://{host}{port}/"))
-}
-
-/// The server's port.
-pub fn port(body: &Object<'_>) -> Option<u64> {
-    body.get_u64("port").filter(|port| (1..=65535).contains(port))
-}
-
-/// Puts what is known about the server's certificate in the place of the chains.
-pub(in crate::kinds) fn upgrade(body: &mut Object<'_>) {
+/// Replaces the chains by [`CERTIFICATE`].
+pub(in crate::kinds) fn replace_chains(body: &mut Object<'_>) {
     let chains = CHAIN_FIELDS.map(|chain| body.remove(chain));
-    let Some(found) = chains.iter().flatten().find_map(leaf_certificate) else { return };
-    let found = ATTRIBUTES
+    let Some(values) = chains.iter().flatten().find_map(leaf_certificate) else { return };
+    let members = ATTRIBUTES
         .iter()
-        .zip(found)
-        .map(|((name, _), fact)| (Cow::Borrowed(*name), Value::String(Cow::Owned(fact))));
-    body.remove(FIELD);
-    body.0.push((Cow::Borrowed(FIELD), Value::Object(Object(found.collect()))));
+        .zip(values)
+        .map(|((name, _), value)| (Cow::Borrowed(*name), Value::String(Cow::Owned(value))));
+    body.remove(CERTIFICATE.name);
+    body.0.push((Cow::Borrowed(CERTIFICATE.name), Value::Object(Object(members.collect()))));
 }
 
-/// The facts about a chain's first certificate, in the order of [`ATTRIBUTES`].
+/// Describes a chain's first certificate, in the order of [`ATTRIBUTES`].
 fn leaf_certificate(chain: &Value<'_>) -> Option<[String; ATTRIBUTES.len()]> {
     let Value::Array(chain) = chain else { return None };
     let pem = chain.first()?.as_str().filter(|pem| pem.len() <= MAX_PEM)?;
@@ -78,40 +64,35 @@ fn leaf_certificate(chain: &Value<'_>) -> Option<[String; ATTRIBUTES.len()]> {
     ])
 }
 
-/// In upper case, as the semantic conventions ask.
+/// Returns the SHA-256 in upper case, as the semantic conventions require.
 fn fingerprint(der: &[u8]) -> String {
-    digest(&SHA256, der).as_ref().iter().map(|byte| format!("{byte:02X}")).collect()
+    data_encoding::HEXUPPER.encode(digest(&SHA256, der).as_ref())
 }
 
-/// One fact about the certificate.
-fn attribute<'r>(report: &'r Report<'_>, name: &str) -> Option<&'r str> {
-    match report.body.get(FIELD) {
-        Some(Value::Object(found)) => found.get_str(name),
-        _ => None,
-    }
-}
-
-/// The attributes of the certificate.
-pub(in crate::kinds) fn attributes(report: &Report<'_>, emit: AttributeSink<'_>) {
-    for (name, key) in ATTRIBUTES {
-        if let Some(value) = attribute(report, name) {
-            emit(key, Attribute::Text(value));
+/// Emits the attributes of the certificate.
+pub(in crate::kinds) fn certificate_attributes(report: &Report<'_>, emit: AttributeSink<'_>) {
+    let Some(certificate) = report.body.get_object(CERTIFICATE.name) else { return };
+    for (name, attribute) in ATTRIBUTES {
+        if let Some(value) = certificate.get_str(name) {
+            emit(attribute, Attribute::Text(value));
         }
     }
 }
 
-/// `www.example.com:443`, or what is known of it.
-pub(in crate::kinds) fn server(report: &Report<'_>) -> String {
-    let host = report.body.get_str("hostname").unwrap_or("an unnamed host");
-    match report.body.get_u64("port") {
+/// Returns `www.example.com:443`, or the host alone if the port is unknown.
+pub(in crate::kinds) fn server_name(report: &Report<'_>) -> String {
+    let host = report.body.get_str(HOSTNAME.name).unwrap_or("an unnamed host");
+    match report.body.get_u64(PORT.name) {
         Some(port) => format!("{host}:{port}"),
         None => host.to_owned(),
     }
 }
 
-/// ` (issued by …, expires …)`, for the end of a summary; empty where the certificate is unknown.
-pub(in crate::kinds) fn describe(report: &Report<'_>) -> String {
-    match (attribute(report, "issuer"), attribute(report, "not-after")) {
+/// Returns ` (issued by …, expires …)`, or nothing if the certificate is unknown.
+pub(in crate::kinds) fn describe_certificate(report: &Report<'_>) -> String {
+    let certificate = report.body.get_object(CERTIFICATE.name);
+    let member = |name| certificate.and_then(|certificate| certificate.get_str(name));
+    match (member("issuer"), member("not-after")) {
         (Some(issuer), Some(expiry)) => format!(" (issued by {issuer}, expires {expiry})"),
         _ => String::new(),
     }
@@ -135,45 +116,45 @@ mod tests {
     }
 
     #[test]
-    fn the_leaf_is_told_and_the_chain_goes() {
+    fn replace_chains_keeps_a_description_of_the_leaf() {
         let certificate = certificate();
         let pem = certificate.pem();
         let mut body = chain(&pem);
-        upgrade(&mut body);
-        let Some(Value::Object(found)) = body.get(FIELD) else { panic!("{body:?}") };
+        replace_chains(&mut body);
+        let found = body.get_object(CERTIFICATE.name).unwrap();
         assert!(found.get_str("subject").is_some_and(|subject| subject.contains("CN=shop.example")));
         assert_eq!(found.get_str("not-after"), Some("2031-05-01T00:00:00Z"));
         assert_eq!(found.get_str("sha256").unwrap(), fingerprint(certificate.der()));
         assert_eq!(body.0.len(), 1);
         let once = body.clone();
-        upgrade(&mut body);
+        replace_chains(&mut body);
         assert_eq!(body, once);
     }
 
     #[test]
-    fn what_is_no_certificate_is_left_out() {
+    fn replace_chains_drops_what_cannot_be_parsed() {
         let pem = certificate().pem();
-        let cut = &pem[..pem.len() / 2];
+        let truncated = &pem[..pem.len() / 2];
         let mangled = pem.replace("MII", "AAA");
         let huge = "-".repeat(MAX_PEM + 1);
-        for unusable in ["", "-----BEGIN CERTIFICATE-----\n…", cut, &mangled, &huge] {
+        for unusable in ["", "-----BEGIN CERTIFICATE-----\n…", truncated, &mangled, &huge] {
             let mut body = chain(unusable);
-            upgrade(&mut body);
+            replace_chains(&mut body);
             assert!(body.0.is_empty(), "{unusable}");
         }
         let mut body = Object(vec![(Cow::Borrowed(CHAIN_FIELDS[1]), Value::Integer(7))]);
-        upgrade(&mut body);
+        replace_chains(&mut body);
         assert!(body.0.is_empty());
     }
 
     proptest::proptest! {
         #[test]
-        fn no_mangled_certificate_does_harm(at: usize, letters in "[A-Za-z0-9+/]{4}") {
+        fn replace_chains_of_mangled_certificate_does_not_panic(at: usize, letters in "[A-Za-z0-9+/]{4}") {
             static PEM: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| certificate().pem());
             let start = PEM.find('\n').unwrap() + 1;
             let at = start + at % (PEM.len() / 2);
             let mangled = format!("{}{letters}{}", &PEM[..at], &PEM[at + letters.len()..]);
-            upgrade(&mut chain(&mangled));
+            replace_chains(&mut chain(&mangled));
         }
     }
 }

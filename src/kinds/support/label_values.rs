@@ -1,13 +1,10 @@
-//! The closed label vocabularies that more than one kind uses, and the ones too long to stand in a
-//! kind's own file.
+//! Label values that several kinds share, and those that are too many for a kind's own file.
 
 use crate::model::LabelValues;
 
-pub use crate::kinds::support::features::{DOCUMENT_POLICY, PERMISSIONS_POLICY};
-
 /// CSP directive names: CSP Level 3, its companions, and those of earlier levels.
 /// <https://w3c.github.io/webappsec-csp/#csp-directives>
-pub static CSP_DIRECTIVES: LabelValues = LabelValues(&[
+pub(in crate::kinds) static CSP_DIRECTIVES: LabelValues = LabelValues(&[
     "script-src-elem",
     "style-src-elem",
     "img-src",
@@ -46,11 +43,12 @@ pub static CSP_DIRECTIVES: LabelValues = LabelValues(&[
 
 /// NEL phases; `sxg` is Chromium's.
 /// <https://w3c.github.io/network-error-logging/#dfn-phase>
-pub static NEL_PHASES: LabelValues = LabelValues(&["application", "connection", "dns", "sxg"]);
+pub(in crate::kinds) static NEL_PHASES: LabelValues =
+    LabelValues(&["application", "connection", "dns", "sxg"]);
 
 /// NEL types: the specification's, Chromium's additions, and those of signed exchanges.
 /// <https://w3c.github.io/network-error-logging/#predefined-network-error-types>
-pub static NEL_TYPES: LabelValues = LabelValues(&[
+pub(in crate::kinds) static NEL_TYPES: LabelValues = LabelValues(&[
     "ok",
     "http.error",
     "abandoned",
@@ -109,12 +107,12 @@ pub static NEL_TYPES: LabelValues = LabelValues(&[
     "sxg.header_integrity_mismatch",
 ]);
 
-/// ALPN protocols as labels. Drafts of HTTP/3 (`h3-29`) count as `h3`.
-pub static PROTOCOLS: LabelValues = LabelValues(&["http/1.0", "http/1.1", "h2", "h3"]);
+/// ALPN protocols.
+pub(in crate::kinds) static PROTOCOLS: LabelValues = LabelValues(&["http/1.0", "http/1.1", "h2", "h3"]);
 
 /// What a request is for. The empty destination of `fetch()` counts as none.
 /// <https://fetch.spec.whatwg.org/#concept-request-destination>
-pub static DESTINATIONS: LabelValues = LabelValues(&[
+pub(in crate::kinds) static DESTINATIONS: LabelValues = LabelValues(&[
     "audio",
     "audioworklet",
     "document",
@@ -140,7 +138,176 @@ pub static DESTINATIONS: LabelValues = LabelValues(&[
     "xslt",
 ]);
 
-/// Schemes under which browsers load add-ons, bare or with a URL behind them.
+/// Policy-controlled features: those of the registry, of Chromium's and Firefox's lists, and names that
+/// older browsers still use. Reports carry them in `featureId` or `policyId`.
+/// <https://github.com/w3c/webappsec-permissions-policy/blob/main/features.md>
+pub(in crate::kinds) static PERMISSIONS_POLICY_FEATURES: LabelValues = LabelValues(&[
+    "accelerometer",
+    "all-screens-capture",
+    "ambient-light-sensor",
+    "aria-notify",
+    "attribution-reporting",
+    "autoplay",
+    "battery",
+    "bluetooth",
+    "browsing-topics",
+    "camera",
+    "captured-surface-control",
+    "ch-device-memory",
+    "ch-downlink",
+    "ch-dpr",
+    "ch-ect",
+    "ch-lang",
+    "ch-prefers-color-scheme",
+    "ch-prefers-reduced-motion",
+    "ch-prefers-reduced-transparency",
+    "ch-rtt",
+    "ch-save-data",
+    "ch-ua",
+    "ch-ua-arch",
+    "ch-ua-bitness",
+    "ch-ua-form-factors",
+    "ch-ua-full",
+    "ch-ua-full-version",
+    "ch-ua-full-version-list",
+    "ch-ua-high-entropy-values",
+    "ch-ua-mobile",
+    "ch-ua-model",
+    "ch-ua-platform",
+    "ch-ua-platform-version",
+    "ch-ua-wow64",
+    "ch-viewport-height",
+    "ch-viewport-width",
+    "ch-width",
+    "clipboard-read",
+    "clipboard-write",
+    "compute-pressure",
+    "controlled-frame",
+    "conversion-measurement",
+    "cross-origin-isolated",
+    "deferred-fetch",
+    "deferred-fetch-minimal",
+    "device-attributes",
+    "digital-credentials-create",
+    "digital-credentials-get",
+    "direct-sockets",
+    "direct-sockets-multicast",
+    "direct-sockets-private",
+    "display-capture",
+    "document-domain",
+    "document-write",
+    "encrypted-media",
+    "execution-while-not-rendered",
+    "execution-while-out-of-viewport",
+    "fenced-unpartitioned-storage-read",
+    "focus-without-user-activation",
+    "font-display-late-swap",
+    "frobulate",
+    "fullscreen",
+    "gamepad",
+    "geolocation",
+    "gyroscope",
+    "hid",
+    "identity-credential-get",
+    "identity-credentials-get",
+    "idle-detection",
+    "image-compression",
+    "interest-cohort",
+    "join-ad-interest-group",
+    "keyboard-map",
+    "language-detector",
+    "language-model",
+    "layout-animations",
+    "legacy-image-formats",
+    "loading-frame-default-eager",
+    "local-fonts",
+    "local-network",
+    "local-network-access",
+    "loopback-network",
+    "magnetometer",
+    "max-downscaling-image",
+    "media-playback-while-not-visible",
+    "microphone",
+    "midi",
+    "monetization",
+    "navigation-override",
+    "on-device-speech-recognition",
+    "otp-credentials",
+    "oversized-images",
+    "payment",
+    "picture-in-picture",
+    "popins",
+    "popups",
+    "private-aggregation",
+    "private-state-token-issuance",
+    "private-state-token-redemption",
+    "publickey-credentials-create",
+    "publickey-credentials-get",
+    "record-ad-auction-events",
+    "rewriter",
+    "run-ad-auction",
+    "screen-wake-lock",
+    "serial",
+    "shared-autofill",
+    "shared-storage",
+    "shared-storage-select-url",
+    "smart-card",
+    "speaker",
+    "speaker-selection",
+    "storage-access",
+    "sub-apps",
+    "summarizer",
+    "sync-script",
+    "sync-xhr",
+    "top-level-storage-access",
+    "translator",
+    "trust-token-redemption",
+    "unload",
+    "unoptimized-images",
+    "unoptimized-lossless-images",
+    "unoptimized-lossless-images-strict",
+    "unoptimized-lossy-images",
+    "unsized-media",
+    "usb",
+    "usb-unrestricted",
+    "vertical-scroll",
+    "vibrate",
+    "vr",
+    "wake-lock",
+    "web-app-installation",
+    "web-printing",
+    "web-share",
+    "window-management",
+    "window-placement",
+    "writer",
+    "xr",
+    "xr-spatial-tracking",
+]);
+
+/// Configuration points of document policies in Chromium.
+/// <https://wicg.github.io/document-policy/>
+pub(in crate::kinds) static DOCUMENT_POLICY_FEATURES: LabelValues = LabelValues(&[
+    "document-write",
+    "expect-no-linked-resources",
+    "font-display-late-swap",
+    "force-load-at-top",
+    "include-js-call-stacks-in-crash-reports",
+    "js-profiling",
+    "layout-animations",
+    "lossless-images-max-bpp",
+    "lossless-images-strict-max-bpp",
+    "lossy-images-max-bpp",
+    "network-efficiency-guardrails",
+    "oversized-images",
+    "sync-script",
+    "sync-xhr",
+    "unoptimized-lossless-images",
+    "unoptimized-lossless-images-strict",
+    "unoptimized-lossy-images",
+    "unsized-media",
+]);
+
+/// Returns whether browsers load add-ons under this scheme.
 pub fn is_extension_scheme(scheme: &str) -> bool {
     scheme.ends_with("-extension") || scheme == "webkit-masked-url"
 }

@@ -1,27 +1,24 @@
-//! What the kinds share that report on a policy: how bad a violation is and how a person is told.
+//! Severities, and the summary of a policy violation.
 
-use crate::kinds::page_of;
+use crate::kinds::support::page::page_of;
 use crate::model::{Disposition, Noise, Report, Severity};
 
-/// A user was hit, unless it is noise or the policy only reports.
-pub(in crate::kinds) fn severity(disposition: Disposition, noise: Noise) -> Severity {
-    match (disposition, noise) {
-        (Disposition::Enforce, Noise::None) => Severity::Error,
-        (_, Noise::None) => Severity::Warn,
-        _ => Severity::Info,
-    }
+/// Returns the severity, or [`Severity::Info`] for noise.
+pub(in crate::kinds) fn severity_unless_noise(severity: Severity, noise: Noise) -> Severity {
+    if noise == Noise::None { severity } else { Severity::Info }
 }
 
-/// "Would block" where the policy only reports; where the report does not say (Safari's legacy
-/// reports), neither does the line.
-pub(in crate::kinds) fn summary_line(
-    report: &Report<'_>,
-    disposition: Disposition,
-    policy: &str,
-    what: &str,
-) -> String {
+/// Returns the severity of a policy violation: an error if something was blocked.
+pub(in crate::kinds) fn policy_severity(disposition: Disposition, noise: Noise) -> Severity {
+    let severity = if disposition == Disposition::Enforce { Severity::Error } else { Severity::Warn };
+    severity_unless_noise(severity, noise)
+}
+
+/// Returns the summary of a policy violation: "would block" for a report-only policy, and neither for a
+/// report without a disposition (Safari's legacy reports).
+pub(in crate::kinds) fn policy_summary(report: &Report<'_>, policy: &str, what: &str) -> String {
     let page = page_of(report);
-    match disposition {
+    match report.disposition() {
         Disposition::Enforce => format!("enforced {policy} blocked {what} on {page}"),
         Disposition::Report => format!("report-only {policy} would block {what} on {page}"),
         Disposition::Unknown => format!("{policy} violated by {what} on {page}"),

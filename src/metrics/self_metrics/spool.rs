@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::metrics::self_metrics::{SampleVisitor, family};
 use crate::metrics::series::SampleValue;
-use crate::model::{Family, MetricType, QuarantineReason, SpoolOperation};
+use crate::model::{Family, LabelEnum, MetricType, QuarantineReason, SpoolOperation};
 
 /// The numbers; all 0 without a spool.
 #[derive(Debug, Default)]

@@ -2,6 +2,7 @@
 //! and nested members from the corpus and the samples, so a new kind is covered without being named.
 
 use lookoutd::kinds;
+use lookoutd::model::ReportKind;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
@@ -101,8 +102,8 @@ fn stands_for_url(document: &Value, place: &[String]) -> bool {
 }
 
 /// Every kind with every member that it knows, and one that it does not: those for URLs, or the others.
-fn member(for_url: bool) -> BoxedStrategy<(&'static kinds::ReportKind, &'static str)> {
-    let of = |kind: &'static kinds::ReportKind| spellings(kind).map(move |name| (kind, name));
+fn member(for_url: bool) -> BoxedStrategy<(&'static ReportKind, &'static str)> {
+    let of = |kind: &'static ReportKind| spellings(kind).map(move |name| (kind, name));
     let all = kinds::ALL.iter().flat_map(|kind| of(kind));
     prop::sample::select(all.filter(|(kind, name)| holds_url(kind, name) == for_url).collect::<Vec<_>>())
         .boxed()

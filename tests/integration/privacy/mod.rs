@@ -7,7 +7,8 @@ mod drawn;
 mod hostile;
 mod kept;
 
-use lookoutd::kinds::{self, FieldType, ReportKind};
+use lookoutd::kinds;
+use lookoutd::model::{FieldType, ReportKind};
 use serde_json::json;
 
 use crate::support::in_process::{InProcess, context};
@@ -41,7 +42,7 @@ fn holds_url(kind: &ReportKind, member: &str) -> bool {
     member == "documentURL"
         || kind
             .field(member)
-            .is_some_and(|(_, field)| matches!(field.field_type, FieldType::Url | FieldType::PageUrl))
+            .is_some_and(|field| matches!(field.field_type, FieldType::Url | FieldType::PageUrl))
 }
 
 /// What comes out of a body: lines, records as text, series.

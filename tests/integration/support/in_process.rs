@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use lookoutd::config::settings::Config;
 use lookoutd::metrics::{Registry, SampleValue, report_families};
 use lookoutd::model::EventSink;
-use lookoutd::model::{RejectReason, UploadContext, UploadOutcome};
+use lookoutd::model::{LabelEnum, RejectReason, UploadContext, UploadOutcome};
 use lookoutd::pipeline::Pipeline;
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ScopeLogs};
 use prost::Message;

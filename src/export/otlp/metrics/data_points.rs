@@ -10,7 +10,7 @@ use opentelemetry_proto::tonic::metrics::v1::{
 use prometheus::proto::{self, MetricFamily};
 use prost::Message;
 
-use crate::encode::otlp::unix_nanos;
+use crate::encode::unix_nanos;
 use crate::export::otlp::metrics::delta::{Checkpoint, Key, TemporalityState};
 use crate::export::prometheus::process_families;
 use crate::metrics::histogram::BOUNDS;

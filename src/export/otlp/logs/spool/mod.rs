@@ -22,7 +22,7 @@ use crate::export::otlp::logs::accounting::PendingEvents;
 use crate::export::otlp::logs::batch::{Batch, BatchQueue, Order, Payload};
 use crate::log_throttle::LogThrottle;
 use crate::metrics::self_metrics::SelfMetrics;
-use crate::model::{EventOutcome, PendingState, QuarantineReason, SpoolOperation};
+use crate::model::{EventOutcome, LabelEnum, PendingState, QuarantineReason, SpoolOperation};
 
 mod directory;
 mod file_name;

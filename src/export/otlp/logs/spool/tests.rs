@@ -6,7 +6,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::export::otlp::log_request::LogRequestEncoder;
 use crate::export::otlp::testing::fake_collector;
-use crate::model::ExporterId;
+use crate::model::{ExporterId, LabelEnum};
 
 struct Spooled {
     spool: Arc<Spool>,

@@ -1,22 +1,26 @@
-//! The path of one upload, in order: decode → normalize → classify → record → encode. No waiting, no
-//! I/O, no lock held longer than an addition, so the whole of it runs in a test, a fuzz target and a
-//! benchmark just as it runs in the daemon.
+//! The path of one upload, in order: decode → normalize → classify → evaluate → record → encode. It neither
+//! waits nor does I/O, and holds a lock only for an addition, so that a test, a fuzz target and a benchmark run
+//! the same code as the daemon.
+
+mod event_limit;
 
 use std::cell::RefCell;
+use std::sync::Arc;
 
 use crate::classify::{Rules, SiteIndex, classify};
 use crate::config::settings::{Config, Privacy, UnknownSites};
 use crate::decode::{DecodeError, decode};
-use crate::encode::{console, otlp};
+use crate::encode::{write_json_line, write_log_record};
 use crate::kinds::REPORTS;
 use crate::metrics::Registry;
 use crate::model::{
-    Classification, Envelope, Event, EventOutcome, EventSink, ExporterId, Label, Observation, RejectReason,
-    Report, SiteLabel, UploadContext, UploadOutcome,
+    Classification, Envelope, Event, EventOutcome, EventSink, ExporterId, Label, LabelEnum, Observation,
+    RejectReason, Report, SiteLabel, UploadContext, UploadOutcome,
 };
 use crate::normalize::{Mode, normalize};
+use event_limit::SiteEventLimiter;
 
-/// What the path needs to know, and where it leads.
+/// The path's settings and destinations.
 pub struct Pipeline {
     /// The configured sites.
     pub sites: SiteIndex,
@@ -25,19 +29,19 @@ pub struct Pipeline {
     mode: Mode,
     max_reports: usize,
     unknown_sites: UnknownSites,
-    event_limit: event_limit::SiteEventLimiter,
-    /// Where every report is counted.
-    pub registry: std::sync::Arc<Registry>,
+    event_limit: SiteEventLimiter,
+    /// The registry in which every report is counted.
+    pub registry: Arc<Registry>,
     console: Option<Box<dyn EventSink>>,
     otlp: Option<Box<dyn EventSink>>,
 }
 
-/// Bytes of encoded events that are handed over at once, beside those of the last event.
+/// The largest number of bytes that are flushed at once, except for those of the last event.
 const MAX_ENCODED: usize = 64 * 1024;
-/// Events that are handed over at once.
+/// The largest number of events that are flushed at once.
 const MAX_ENDS: usize = 512;
 
-/// Encoded events of one upload, and working space. Kept per thread: an upload allocates nothing here.
+/// Encoded events of one upload, and working space. One per thread, so that an upload does not allocate here.
 #[derive(Default)]
 struct EncodeBuffers {
     console: Events,
@@ -80,10 +84,10 @@ thread_local! {
 }
 
 impl Pipeline {
-    /// A path that ends in the registry and in these sinks.
+    /// Returns a path that ends in the registry and in these sinks.
     pub fn new(
         config: &Config,
-        registry: std::sync::Arc<Registry>,
+        registry: Arc<Registry>,
         console: Option<Box<dyn EventSink>>,
         otlp: Option<Box<dyn EventSink>>,
     ) -> Pipeline {
@@ -94,32 +98,33 @@ impl Pipeline {
             mode: if console.is_some() || otlp.is_some() { Mode::Full } else { Mode::MetricsOnly },
             max_reports: config.intake.max_reports,
             unknown_sites: config.intake.unknown_sites,
-            event_limit: event_limit::SiteEventLimiter::new(&config.sites),
+            event_limit: SiteEventLimiter::new(&config.sites),
             registry,
             console,
             otlp,
         }
     }
 
-    /// Takes a body: counts every item of it exactly once, as a report or as a rejection, and hands
-    /// one event per report to each sink.
+    /// Processes a body: counts every item of it exactly once, as a report or as a rejection, and pushes one
+    /// event per report to each sink.
     pub fn process(&self, body: &[u8], context: &UploadContext<'_>) -> UploadOutcome {
         BUFFERS.with_borrow_mut(|buffers| {
-            let (mut taken, mut foreign) = (0, 0);
+            let mut accepted = 0;
+            let mut of_unknown_site = 0;
             let decoded = decode(body, self.max_reports, |item| {
                 match item.and_then(|envelope| self.process_report(envelope, context, buffers)) {
-                    Ok(()) => taken += 1,
+                    Ok(()) => accepted += 1,
                     Err(reason) => {
-                        foreign += usize::from(reason == RejectReason::UnknownSite);
+                        of_unknown_site += usize::from(reason == RejectReason::UnknownSite);
                         self.registry.self_metrics.reject(reason, 1);
                     }
                 }
             });
-            self.hand_over(buffers);
+            self.flush(buffers);
             match decoded {
                 Err(DecodeError::InvalidJson) => UploadOutcome::InvalidJson,
-                Ok(()) if taken > 0 => UploadOutcome::Accepted,
-                Ok(()) if foreign > 0 => UploadOutcome::ReportsUnknownSite,
+                Ok(()) if accepted > 0 => UploadOutcome::Accepted,
+                Ok(()) if of_unknown_site > 0 => UploadOutcome::ReportsUnknownSite,
                 Ok(()) => UploadOutcome::NoReports,
             }
         })
@@ -132,20 +137,20 @@ impl Pipeline {
         buffers: &mut EncodeBuffers,
     ) -> Result<(), RejectReason> {
         let report = normalize(envelope, context, self.privacy, self.mode);
-        let class = classify(&report, context, &self.sites, &self.rules);
-        if class.configured.is_none() && self.sites.configured() && self.unknown_sites == UnknownSites::Reject
-        {
+        let classification = classify(&report, context, &self.sites, &self.rules);
+        let rejects_unknown = self.sites.configured() && self.unknown_sites == UnknownSites::Reject;
+        if rejects_unknown && classification.configured.is_none() {
             return Err(RejectReason::UnknownSite);
         }
-        let evaluation = (report.kind.evaluate)(&report, &class);
-        self.record(&report, &class, &evaluation.observations, context);
+        let evaluation = (report.kind.evaluate)(&report, &classification);
+        self.record(&report, &classification, &evaluation.observations, context);
         if self.mode == Mode::MetricsOnly {
             return Ok(());
         }
-        if self.event_limit.allow(class.configured, context.uptime) {
+        if self.event_limit.allow(classification.configured, context.uptime) {
             let event = Event {
                 report: &report,
-                class,
+                classification,
                 severity: evaluation.severity,
                 summary: &(report.kind.summary)(&report),
                 query: context.query,
@@ -161,32 +166,32 @@ impl Pipeline {
     fn record(
         &self,
         report: &Report<'_>,
-        class: &Classification<'_>,
-        own: &[Observation<'_>],
+        classification: &Classification<'_>,
+        observations: &[Observation<'_>],
         context: &UploadContext<'_>,
     ) {
-        let site = SiteLabel { label: class.site, configured: class.configured };
-        let labels = [Label::bounded(report.kind.name), Label::bounded(class.browser.as_str())];
-        for observation in std::iter::once(&Observation::increment(&REPORTS, labels)).chain(own) {
-            let own = observation.host.map(|host| self.sites.resolve_host(host, context.site));
-            self.registry.add(own.unwrap_or(site), observation, context.received, context.uptime);
+        let site = SiteLabel { label: classification.site, configured: classification.configured };
+        let labels = [Label::bounded(report.kind.name), classification.browser.label()];
+        for observation in std::iter::once(&Observation::increment(&REPORTS, labels)).chain(observations) {
+            let own_site = observation.host.map(|host| self.sites.resolve_host(host, context.site));
+            self.registry.add(own_site.unwrap_or(site), observation, context.received, context.uptime);
         }
     }
 
     fn encode(&self, event: &Event<'_>, buffers: &mut EncodeBuffers) {
         let EncodeBuffers { console, otlp, scratch } = buffers;
         if self.console.is_some() {
-            console.push(|out| console::write(event, out));
+            console.push(|out| write_json_line(event, out));
         }
         if self.otlp.is_some() {
-            otlp.push(|out| otlp::write(event, out, scratch));
+            otlp.push(|out| write_log_record(event, out, scratch));
         }
         if console.is_full() || otlp.is_full() {
-            self.hand_over(buffers);
+            self.flush(buffers);
         }
     }
 
-    fn hand_over(&self, buffers: &mut EncodeBuffers) {
+    fn flush(&self, buffers: &mut EncodeBuffers) {
         buffers.console.flush_to(self.console.as_deref());
         buffers.otlp.flush_to(self.otlp.as_deref());
         buffers.scratch.clear();
@@ -200,5 +205,3 @@ impl Pipeline {
         }
     }
 }
-
-mod event_limit;

@@ -1,0 +1,54 @@
+//! The attributes of an event.
+
+use opentelemetry_semantic_conventions::attribute::{
+    CLIENT_ADDRESS, URL_DOMAIN, URL_FULL, USER_AGENT_NAME, USER_AGENT_ORIGINAL,
+};
+
+use crate::kinds::field_index;
+use crate::model::{Attribute, AttributeSink, Event, LabelEnum, Report, Value, host_and_port};
+
+/// Emits the event's attributes, in a stable order.
+pub fn attributes(event: &Event<'_>, emit: AttributeSink<'_>) {
+    let Event { report, classification, query, client_address, .. } = event;
+    emit("lookout.site", Attribute::Text(classification.site.as_str()));
+    emit("browser.report.type", Attribute::Text(&report.report_type));
+    let mut emit_unless_empty = |name: &str, text: &str| {
+        if !text.is_empty() {
+            emit(name, Attribute::Text(text));
+        }
+    };
+    emit_unless_empty(URL_FULL, &report.url);
+    emit_unless_empty(URL_DOMAIN, host_and_port(&report.url).0);
+    emit_unless_empty(USER_AGENT_ORIGINAL, &report.user_agent);
+    emit_unless_empty(CLIENT_ADDRESS, client_address.unwrap_or_default());
+    emit(USER_AGENT_NAME, Attribute::Text(classification.browser.as_str()));
+    emit("lookout.noise", Attribute::Text(classification.noise.as_str()));
+    for (name, value) in *query {
+        emit(&format!("lookout.query.{name}"), Attribute::Text(value));
+    }
+    emit_body(report, emit);
+    (report.kind.attributes)(report, emit);
+}
+
+fn emit_body(report: &Report<'_>, emit: AttributeSink<'_>) {
+    let fields = field_index(report.kind);
+    for (name, value) in &report.body.0 {
+        let attribute = match value {
+            Value::Null => continue,
+            Value::String(text) if text.is_empty() => continue,
+            Value::String(text) => Attribute::Text(text),
+            Value::Integer(number) => Attribute::Integer(*number),
+            Value::Float(number) => Attribute::Float(*number),
+            Value::Bool(flag) => Attribute::Bool(*flag),
+            Value::Array(_) | Value::Object(_) => Attribute::Json(value),
+        };
+        match fields.get(&**name) {
+            Some((_, field)) => {
+                if let Some(name) = field.attribute {
+                    emit(name, attribute);
+                }
+            }
+            None => emit(&format!("browser.report.body.{name}"), attribute),
+        }
+    }
+}

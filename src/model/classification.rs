@@ -1,0 +1,58 @@
+//! The classification of a report: its site, its noise class and its browser.
+
+use strum::{IntoStaticStr, VariantArray};
+
+use crate::model::label::Label;
+
+/// The classification of one report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Classification<'a> {
+    /// The site it belongs to.
+    pub site: Label<'a>,
+    /// The index of that site in `sites`, if it is a configured one.
+    pub configured: Option<usize>,
+    /// The noise class.
+    pub noise: Noise,
+    /// The browser that sent it.
+    pub browser: Browser,
+}
+
+/// Why a report is probably not about the site: the label `noise`. Earlier variants take precedence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub enum Noise {
+    /// No reason known.
+    None,
+    /// Browser add-ons.
+    Extension,
+    /// Antivirus, internet providers, toolbars, in-app browsers.
+    Injected,
+    /// Proxies and translators.
+    Intermediary,
+    /// Engine internals and known engine bugs.
+    Browser,
+    /// localhost, development and test hosts.
+    Local,
+    /// Bots and headless browsers.
+    Bot,
+}
+
+/// The browser's family: the label `browser` and `user_agent.name`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub enum Browser {
+    /// Chrome and other browsers that identify as Chromium.
+    Chrome,
+    /// Microsoft Edge.
+    Edge,
+    /// Firefox.
+    Firefox,
+    /// Safari and WebKit.
+    Safari,
+    /// Opera.
+    Opera,
+    /// Samsung Internet.
+    Samsung,
+    /// Any other browser, and reports without a user agent.
+    Other,
+}
