@@ -1,27 +1,30 @@
-//! lookoutd takes every report that browsers send and turns each into one log event and labelled
-//! counters. This page is the path that a report takes; the files below are named after its steps.
+//! lookoutd accepts every report that browsers send, and turns each into one log event and labeled
+//! metrics. This page is the path that a report takes; the modules are named after its steps.
 //!
 //! ```text
-//! intake → decode → normalize → classify → record
-//!                                          ├─ metrics  (counters)             → Prometheus, OTLP metrics
-//!                                          └─ encode   (one for each report)  → console, OTLP logs
+//! intake → decode → normalize → classify → evaluate → record
+//!                                                     ├─ metrics (series)          → Prometheus, OTLP metrics
+//!                                                     └─ encode (event per report) → console, OTLP logs
 //! ```
 //!
-//! 1. [`intake`] accepts the upload: who, how much, how fast, to which URL. It ends in an answer, and
-//!    every upload in exactly one [`model::UploadOutcome`].
-//! 2. [`decode`] takes the body apart into envelopes, whatever shape it has. An item that is no report
-//!    is a counted [`model::RejectReason`].
-//! 3. [`normalize`] gives each the Reporting API's shape under its specification's names, cuts what is
-//!    private, bounds what is long, and says when it happened.
-//! 4. [`classify`] finds the site, the noise class and the browser.
-//! 5. The report's [`kinds`] assesses it: severity, summary, what it adds to which counters.
-//! 6. [`metrics`] counts, within a budget that no flood exceeds.
-//! 7. [`encode`] encodes it once for each export that is on.
-//! 8. [`export`] delivers, and every event ends in exactly one [`model::EventOutcome`].
+//! 1. [`intake`] receives the upload, within its limits on connections, rates, sizes and memory. Every
+//!    upload ends in a response and in exactly one [`model::UploadOutcome`].
+//! 2. [`decode`] splits the body, of whatever shape, into envelopes. An item that is not a report is
+//!    counted under a [`model::RejectReason`].
+//! 3. [`normalize`] converts each envelope to the Reporting API's shape: fields under their
+//!    specification's names, private data redacted, long values truncated, the time of the event
+//!    computed.
+//! 4. [`classify`] determines the site, the noise class and the browser.
+//! 5. The report's kind, one of [`kinds`], evaluates it: severity, summary, and observations for its
+//!    metrics.
+//! 6. [`metrics`] adds the observations to series, within a quota that holds under any load.
+//! 7. [`encode`] encodes the event once for each enabled exporter.
+//! 8. [`export`] delivers it, and every event ends in exactly one [`model::EventOutcome`].
 //!
-//! Steps 2 to 7 are [`pipeline`]: synchronous functions that import none of each other, only the types
-//! that flow ([`model`]) and the table of
-//! kinds. Async lives at the two ends. A test reads the imports and keeps these walls standing.
+//! [`pipeline`] runs steps 2 to 7. They are synchronous functions that import none of each other, only
+//! the types that flow ([`model`]) and the table of [`kinds`]. Async code is at the two ends only:
+//! [`intake`] and [`admin`], [`export`], and [`daemon`], which starts and stops them. A test reads the
+//! imports and enforces this.
 
 pub mod admin;
 pub mod classify;

@@ -1,5 +1,5 @@
-//! The event as an OTLP `LogRecord`, encoded once as protobuf wire bytes. A request is the framed resource and
-//! scope followed by such records, so that nothing is encoded a second time.
+//! The event as an OTLP `LogRecord`, encoded once as protobuf wire bytes. A request is the framed
+//! resource and scope followed by such records, so that nothing is encoded a second time.
 //!
 //! Field numbers: opentelemetry/proto/logs/v1/logs.proto and common/v1/common.proto, 1.x.
 

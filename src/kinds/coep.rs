@@ -1,5 +1,5 @@
-//! `coep`: a page with a cross-origin embedder policy embeds something that does not allow it. If the policy is
-//! enforced, that frame, worker or resource is missing.
+//! `coep`: a page with a cross-origin embedder policy embeds something that does not allow it. If the
+//! policy is enforced, that frame, worker or resource is missing.
 
 use crate::kinds::support::{DESTINATIONS, field, policy_severity, policy_summary};
 use crate::model::{

@@ -1,8 +1,8 @@
-//! `coop`: a cross-origin opener policy separated, or would separate, a page from a window that it opened or
-//! that opened it. This breaks sign-in and payment popups.
+//! `coop`: a cross-origin opener policy separated, or would separate, a page from a window that it
+//! opened or that opened it. This breaks sign-in and payment popups.
 //!
-//! Two shapes are about navigations (to and from the page), six about accesses between the windows. Before 2021
-//! Chromium sent navigations under hyphenated keys.
+//! Two shapes are about navigations (to and from the page), six about accesses between the windows.
+//! Before 2021 Chromium sent navigations under hyphenated keys.
 
 use std::borrow::Cow;
 
@@ -121,7 +121,8 @@ fn summary(report: &Report<'_>) -> String {
     }
 }
 
-/// Describes a navigation. It was not blocked: the page lost its `window.opener`, and its opener lost the page.
+/// Describes a navigation. It was not blocked: the page lost its `window.opener`, and its opener lost
+/// the page.
 fn navigation(report: &Report<'_>, violation: &str, opener_policy: &str) -> String {
     let verb = match report.disposition() {
         Disposition::Enforce => "enforced",

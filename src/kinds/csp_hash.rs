@@ -1,5 +1,5 @@
-//! `csp-hash`: the hash of a script that a page loaded. A policy requests it with `'report-sha256'` and its
-//! siblings, usually to compile a list of integrity hashes; nothing was blocked.
+//! `csp-hash`: the hash of a script that a page loaded. A policy requests it with `'report-sha256'` and
+//! its siblings, usually to compile a list of integrity hashes; nothing was blocked.
 
 use crate::kinds::support::{DESTINATIONS, field, page_of};
 use crate::model::{
@@ -37,8 +37,8 @@ fn evaluate<'r>(report: &'r Report<'_>, _: &Classification<'_>) -> Evaluation<'r
     Evaluation::new(Severity::Info, Observation::increment(&HASHES, [destination]))
 }
 
-/// `hash of script https://shop.example/m.js on https://shop.example/cart is sha256-AAAA`. Engines leave the hash
-/// empty for a response of another origin without CORS.
+/// `hash of script https://shop.example/m.js on https://shop.example/cart is sha256-AAAA`. Engines
+/// leave the hash empty for a response of another origin without CORS.
 fn summary(report: &Report<'_>) -> String {
     let body = &report.body;
     let what = body.get_str("destination").unwrap_or("resource");

@@ -1,7 +1,7 @@
 //! `csp-violation`: a page did something that its Content Security Policy forbids.
 //!
-//! Three shapes become one: the Reporting API's body, WebKit's bare object, and the deprecated `csp-report` with
-//! hyphenated keys (or, from script shims, camelCase event keys).
+//! Three shapes become one: the Reporting API's body, WebKit's bare object, and the deprecated
+//! `csp-report` with hyphenated keys (or, from script shims, camelCase event keys).
 
 use std::borrow::Cow;
 
@@ -59,8 +59,8 @@ pub(crate) static KIND: ReportKind = ReportKind {
     ..ReportKind::DEFAULT
 };
 
-/// Replaces a missing effective directive by `violated-directive`. Before CSP3 that held the directive with its
-/// source list, so only the first token is kept.
+/// Replaces a missing effective directive by `violated-directive`. Before CSP3 that held the directive
+/// with its source list, so only the first token is kept.
 fn upgrade(body: &mut Object<'_>) {
     const EFFECTIVE: [&str; 3] = ["effectiveDirective", "effective-directive", "directive"];
     const VIOLATED: [&str; 2] = ["violated-directive", "violatedDirective"];

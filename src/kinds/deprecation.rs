@@ -64,7 +64,8 @@ fn parse_removal_date(removal: &Value<'_>) -> Option<Timestamp> {
     text.parse().ok().or_else(|| midnight(text.parse().ok()?))
 }
 
-/// Returns the label `id`: unbounded, because every release of a browser has new ones, but only for identifiers.
+/// Returns the label `id`: unbounded, because every release of a browser has new ones, but only for
+/// identifiers.
 pub(super) fn id<'r>(report: &'r Report<'_>) -> Label<'r> {
     let Some(id) = report.body.get_str("id") else { return Label::bounded("none") };
     let is_identifier_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
@@ -75,7 +76,8 @@ fn evaluate<'r>(report: &'r Report<'_>, _: &Classification<'_>) -> Evaluation<'r
     Evaluation::new(Severity::Info, Observation::increment(&DEPRECATIONS, [id(report)]))
 }
 
-/// `deprecated UnloadHandler used on https://shop.example/ at …/i.js:12, to be removed 2026-01-01T00:00:00Z`
+/// `deprecated UnloadHandler used on https://shop.example/ at …/i.js:12, to be removed
+/// 2026-01-01T00:00:00Z`
 fn summary(report: &Report<'_>) -> String {
     let id = report.body.get_str("id").unwrap_or("feature of unnamed id");
     let mut line = format!("deprecated {id} used on {}{}", page_of(report), source_suffix(report));

@@ -1,5 +1,5 @@
-//! `dip`: a page with a document isolation policy loads something that does not allow it. The same check as that
-//! of an embedder policy, for one document.
+//! `dip`: a page with a document isolation policy loads something that does not allow it. The same
+//! check as that of an embedder policy, for one document.
 
 use crate::kinds::support::{DESTINATIONS, field, policy_severity, policy_summary};
 use crate::model::{

@@ -1,5 +1,5 @@
-//! `document-policy-violation`: a page did something that its document policy forbids, such as synchronous
-//! requests or oversized media. Only Chromium has document policies.
+//! `document-policy-violation`: a page did something that its document policy forbids, such as
+//! synchronous requests or oversized media. Only Chromium has document policies.
 
 use crate::kinds::support::{
     COLUMN_NUMBER, DOCUMENT_POLICY_FEATURES, LINE_NUMBER, SOURCE_FILE, field, policy_severity,

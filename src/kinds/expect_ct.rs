@@ -1,5 +1,5 @@
-//! `expect-ct`: a server's certificate lacks the proofs of Certificate Transparency that its site required
-//! (RFC 9163). Chrome 61 to 106 sent these.
+//! `expect-ct`: a server's certificate lacks the proofs of Certificate Transparency that its site
+//! required (RFC 9163). Chrome 61 to 106 sent these.
 
 use opentelemetry_semantic_conventions::attribute::URL_SCHEME;
 use smallvec::SmallVec;

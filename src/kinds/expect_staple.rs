@@ -1,5 +1,5 @@
-//! `expect-staple`: a server did not staple the OCSP response that its site required, or stapled a bad one. A
-//! draft that Chromium tried; there is no RFC.
+//! `expect-staple`: a server did not staple the OCSP response that its site required, or stapled a bad
+//! one. A draft that Chromium tried; there is no RFC.
 
 use crate::kinds::support::{
     CERTIFICATE, HOSTNAME, PORT, certificate_attributes, describe_certificate, field, replace_chains,

@@ -1,6 +1,6 @@
-//! `hpkp`: a server's certificate chain has none of the keys that its site pinned (RFC 7469). No current browser
-//! pins, but old ones and other clients still report. Either the pins are wrong, and users are locked out, or
-//! their connections are intercepted.
+//! `hpkp`: a server's certificate chain has none of the keys that its site pinned (RFC 7469). No
+//! current browser pins, but old ones and other clients still report. Either the pins are wrong, and
+//! users are locked out, or their connections are intercepted.
 
 use crate::kinds::support::{
     CERTIFICATE, HOSTNAME, PORT, certificate_attributes, describe_certificate, field, replace_chains,

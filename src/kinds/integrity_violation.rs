@@ -1,5 +1,5 @@
-//! `integrity-violation`: a page with an integrity policy loads a script or style without integrity metadata. If
-//! the policy is enforced, it was blocked.
+//! `integrity-violation`: a page with an integrity policy loads a script or style without integrity
+//! metadata. If the policy is enforced, it was blocked.
 
 use std::borrow::Cow;
 

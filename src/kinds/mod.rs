@@ -1,6 +1,6 @@
-//! The table of report kinds. One file per kind has everything about it: its report types, its specification,
-//! its body's fields under every spelling, its severity, its summary, and its metrics. A new kind is a file and
-//! a line in [`ALL`].
+//! The table of report kinds. One file per kind has everything about it: its report types, its
+//! specification, its body's fields under every alias, its severity, its summary, and its metrics. A
+//! new kind is a file and a line in [`ALL`].
 
 mod coep;
 mod connection_allowlist;
@@ -77,7 +77,7 @@ pub fn families() -> impl Iterator<Item = &'static Family> {
 
 type NameMap<V> = HashMap<&'static str, V, foldhash::fast::RandomState>;
 
-/// A kind's fields by every spelling of their names, with their index in [`ReportKind::fields`].
+/// A kind's fields by name and alias, with their index in [`ReportKind::fields`].
 pub type FieldIndex = NameMap<(usize, &'static FieldSpec)>;
 
 /// Every kind and its fields, by each report type that names it.
@@ -91,10 +91,10 @@ static KINDS: LazyLock<NameMap<(&'static ReportKind, FieldIndex)>> = LazyLock::n
 
 fn index_fields(kind: &'static ReportKind) -> FieldIndex {
     let fields = kind.fields.iter().enumerate();
-    let spellings = fields.flat_map(|(index, field)| {
+    let names = fields.flat_map(|(index, field)| {
         field.aliases.iter().chain([&field.name]).map(move |name| (*name, (index, field)))
     });
-    spellings.collect()
+    names.collect()
 }
 
 /// Returns the kind that a report type names, `other` for an unknown one.
@@ -102,7 +102,7 @@ pub fn lookup(report_type: &str) -> &'static ReportKind {
     KINDS.get(report_type).map_or(&other::KIND, |(kind, _)| kind)
 }
 
-/// Returns a kind's fields by every spelling of their names.
+/// Returns a kind's fields by name and alias.
 pub fn field_index(kind: &ReportKind) -> &'static FieldIndex {
     static NO_FIELDS: LazyLock<FieldIndex> = LazyLock::new(FieldIndex::default);
     KINDS.get(kind.name).map_or(&NO_FIELDS, |(_, fields)| fields)

@@ -1,5 +1,5 @@
-//! `network-error`: Network Error Logging. The outcome of a request, reported by the browser that made it:
-//! failures, and successes if the policy requests a fraction of them.
+//! `network-error`: Network Error Logging. The outcome of a request, reported by the browser that made
+//! it: failures, and successes if the policy requests a fraction of them.
 
 use opentelemetry_semantic_conventions::attribute::{
     ERROR_TYPE, HTTP_REQUEST_METHOD, HTTP_REQUEST_METHOD_ORIGINAL, HTTP_RESPONSE_STATUS_CODE,
@@ -63,8 +63,8 @@ pub(crate) static KIND: ReportKind = ReportKind {
     ..ReportKind::DEFAULT
 };
 
-/// The largest number of requests that one report represents, so that a forged fraction cannot outweigh all
-/// genuine reports.
+/// The largest number of requests that one report represents, so that a forged fraction cannot outweigh
+/// all genuine reports.
 const MAX_WEIGHT: f64 = 1e6;
 
 /// Returns the number of requests that a report represents.
@@ -76,8 +76,8 @@ fn weight(sampling_fraction: Option<f64>) -> f64 {
     }
 }
 
-/// The longest plausible duration: a day, in milliseconds. A longer one is not observed, because a histogram's
-/// sum would keep it; the event has the value as sent.
+/// The longest plausible duration: a day, in milliseconds. A longer one is not observed, because a
+/// histogram's sum would keep it; the event has the value as sent.
 const MAX_ELAPSED: u64 = 24 * 60 * 60 * 1000;
 
 fn evaluate<'r>(report: &'r Report<'_>, classification: &Classification<'_>) -> Evaluation<'r> {

@@ -1,5 +1,5 @@
-//! `other`: every report type without a file of its own. Its body is kept within 16 KiB and counted under one
-//! label, so that a new report type is visible as soon as a browser sends it.
+//! `other`: every report type without a file of its own. Its body is kept within 16 KiB and counted
+//! under one label, so that a new report type is visible as soon as a browser sends it.
 
 use crate::kinds::support::page_of;
 use crate::model::ReportKind;

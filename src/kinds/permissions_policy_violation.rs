@@ -1,5 +1,5 @@
-//! `permissions-policy-violation`: a page used a feature (camera, geolocation, …) that its permissions policy
-//! disables. Firefox still sends it as `feature-policy-violation`.
+//! `permissions-policy-violation`: a page used a feature (camera, geolocation, …) that its permissions
+//! policy disables. Firefox still sends it as `feature-policy-violation`.
 
 use crate::kinds::support::{
     COLUMN_NUMBER, LINE_NUMBER, PERMISSIONS_POLICY_FEATURES, SOURCE_FILE, field, policy_severity,

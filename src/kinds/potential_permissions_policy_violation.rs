@@ -1,5 +1,5 @@
-//! `potential-permissions-policy-violation`: the `allow` attribute of a frame requests a feature that the page's
-//! own permissions policy disables. The feature fails if the frame ever uses it.
+//! `potential-permissions-policy-violation`: the `allow` attribute of a frame requests a feature that
+//! the page's own permissions policy disables. The feature fails if the frame ever uses it.
 
 use crate::kinds::permissions_policy_violation::{self, VIOLATIONS};
 use crate::kinds::support::{COLUMN_NUMBER, LINE_NUMBER, SOURCE_FILE, field, page_of};

@@ -1,9 +1,9 @@
-//! `smtp-tlsrpt`: a mail sender's daily report to a domain about TLS on connections to the domain's mail servers
-//! (RFC 8460). Browsers do not send it; it is a kind here because it also arrives as a POST of JSON, so that the
-//! owner of a domain needs no other endpoint for it.
+//! `smtp-tlsrpt`: a mail sender's daily report to a domain about TLS on connections to the domain's
+//! mail servers (RFC 8460). Browsers do not send it; it is a kind here because it also arrives as a
+//! POST of JSON, so that the owner of a domain needs no other endpoint for it.
 //!
-//! One report covers many sessions, for several policies and possibly several domains. Each domain's sessions
-//! count for its own site.
+//! One report covers many sessions, for several policies and possibly several domains. Each domain's
+//! sessions count for its own site.
 
 use std::borrow::Cow;
 
@@ -63,18 +63,19 @@ pub(super) static KIND: ReportKind = ReportKind {
     ..ReportKind::DEFAULT
 };
 
-/// The field that holds the sums: one object for each domain and policy type, with a member for each result. They
-/// are computed before normalization, so that the metrics do not depend on how much of `policies` is truncated.
+/// The field that holds the sums: one object for each domain and policy type, with a member for each
+/// result. They are computed before normalization, so that the metrics do not depend on how much of
+/// `policies` is truncated.
 const SESSION_COUNTS: &str = "sessions";
 const DOMAIN: &str = "policy-domain";
 const POLICY: &str = "policy-type";
 
-/// The largest number of entries in [`SESSION_COUNTS`], so that they fit into a normalized body. Further domains
-/// are counted without their domain, for the report's own site.
+/// The largest number of entries in [`SESSION_COUNTS`], so that they fit into a normalized body.
+/// Further domains are counted without their domain, for the report's own site.
 const MAX_SESSION_COUNTS: usize = 16;
 
-/// The largest number of sessions in one report, which bounds forged ones: the daily numbers of the largest
-/// senders are below it.
+/// The largest number of sessions in one report, which bounds forged ones: the daily numbers of the
+/// largest senders are below it.
 const MAX_SESSIONS: u64 = 1_000_000_000;
 
 /// Sessions by result.
@@ -110,8 +111,8 @@ impl SessionCounts {
     }
 }
 
-/// Computes the session counts, and puts them first. Counts in the body as sent are removed, because they are not
-/// bounded; a posted event is counted again from what it has of `policies`.
+/// Computes the session counts, and puts them first. Counts in the body as sent are removed, because
+/// they are not bounded; a posted event is counted again from what it has of `policies`.
 fn upgrade(body: &mut Object<'_>) {
     // `sessions?a=b` would become `sessions` when its name is redacted.
     body.0.retain(|(name, _)| !name.starts_with(SESSION_COUNTS));
@@ -129,7 +130,8 @@ fn upgrade(body: &mut Object<'_>) {
     }
 }
 
-/// Adds one entry of `policies` to the counts of its domain, up to the `remaining` sessions of the report.
+/// Adds one entry of `policies` to the counts of its domain, up to the `remaining` sessions of the
+/// report.
 fn add_policy(entry: &Object<'_>, session_counts: &mut Vec<SessionCounts>, remaining: &mut u64) {
     let mut results = results(entry);
     for (_, sessions) in &mut results {
@@ -428,7 +430,8 @@ mod tests {
         assert_eq!(counted, 3000);
     }
 
-    /// The session counts come first in a body, so that the limits of unknown fields do not truncate them.
+    /// The session counts come first in a body, so that the limits of unknown fields do not truncate
+    /// them.
     #[test]
     fn session_counts_of_the_largest_report_are_complete() {
         let long = "a".repeat(240);

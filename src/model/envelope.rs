@@ -63,7 +63,7 @@ pub enum Disposition {
 }
 
 impl Disposition {
-    /// Parses any of the spellings that report types use.
+    /// Parses a disposition, whose words differ by report type.
     pub fn parse(text: Option<&str>) -> Disposition {
         match text {
             Some("enforce" | "enforced") => Disposition::Enforce,

@@ -11,8 +11,8 @@ pub struct Family {
     pub metric_type: MetricType,
     /// Label names in order; the first one of a report family is always `site`.
     pub labels: &'static [&'static str],
-    /// Its quota of `metrics.max_series`, relative to the other report families'. The daemon's own families
-    /// have none, because all their series exist from the start.
+    /// Its quota of `metrics.max_series`, relative to the other report families'. The daemon's own
+    /// families have none, because all their series exist from the start.
     pub weight: usize,
 }
 

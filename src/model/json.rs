@@ -1,5 +1,6 @@
-//! Lenient JSON values, borrowed from the upload where possible. Browsers send the same field with different
-//! types (`200`, `200.0`, `"200"`, `null`), so a value is converted only when it is read as a type.
+//! Lenient JSON values, borrowed from the upload where possible. Browsers send the same field with
+//! different types (`200`, `200.0`, `"200"`, `null`), so a value is converted only when it is read as a
+//! type.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -118,8 +119,8 @@ impl<'a> Object<'a> {
     }
 }
 
-/// The remaining memory for values. It is charged before an allocation, with the capacity of a container rather
-/// than its length.
+/// The remaining memory for values. It is charged before an allocation, with the capacity of a
+/// container rather than its length.
 #[derive(Debug, Clone)]
 pub struct ValueBudget {
     bytes: Cell<usize>,

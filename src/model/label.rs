@@ -1,8 +1,8 @@
 //! Label values, bounded by their type.
 //!
-//! The only public constructor of a [`Label`] from arbitrary text is [`Label::unbounded`], which the registry
-//! admits only within the family's quota. Every other label is a `&'static str`, so that no byte of a report
-//! becomes a label by accident.
+//! The only public constructor of a [`Label`] from arbitrary text is [`Label::unbounded`], which the
+//! registry admits only within the family's quota. Every other label is a `&'static str`, so that no
+//! byte of a report becomes a label by accident.
 
 use std::fmt;
 

@@ -6,7 +6,7 @@ mod evaluation;
 mod event;
 mod family;
 mod hostname;
-pub mod json;
+pub(crate) mod json;
 mod label;
 mod observation;
 mod outcome;

@@ -1,5 +1,6 @@
-//! How uploads, reported items, events and export requests end. HTTP statuses, log levels and metric labels
-//! all derive from these variants, so that no outcome is uncounted and none is spelled in two ways.
+//! How uploads, reported items, events and export requests end. HTTP statuses, log levels and metric
+//! labels all derive from these variants, so that no outcome is uncounted and none is spelled in two
+//! ways.
 
 use strum::{IntoStaticStr, VariantArray};
 
@@ -163,7 +164,7 @@ pub enum SpoolOperation {
 pub enum ExportSignal {
     /// Events.
     Logs,
-    /// Counters.
+    /// Series of the registry.
     Metrics,
 }
 

@@ -25,8 +25,8 @@ pub struct Report<'a> {
     pub url: Cow<'a, str>,
     /// The user agent; empty when unknown.
     pub user_agent: Cow<'a, str>,
-    /// The fields under their specification's names, redacted and truncated. A known field whose value means
-    /// "unknown" (null, empty, line 0) is absent.
+    /// The fields under their specification's names, redacted and truncated. A known field whose value
+    /// means "unknown" (null, empty, line 0) is absent.
     pub body: Object<'a>,
     /// Fields that were dropped because the body had too many.
     pub dropped_members: u32,
@@ -57,8 +57,8 @@ pub struct ReportKind {
     pub aliases: &'static [&'static str],
     /// The URL of the specification that defines it.
     pub specification: &'static str,
-    /// The field that states whether a policy was enforced: a word, or a [`FieldType::Bool`] that is true for
-    /// report-only. The endpoint's path or query may supply it to a report without one.
+    /// The field that states whether a policy was enforced: a word, or a [`FieldType::Bool`] that is
+    /// true for report-only. The endpoint's path or query may supply it to a report without one.
     pub disposition: Option<&'static str>,
     /// The body's fields in the specification and in the engines.
     pub fields: &'static [FieldSpec],
@@ -90,10 +90,10 @@ impl ReportKind {
         families: &[],
     };
 
-    /// Returns the field that a browser spelled this way. Where a whole body is looked up, use
-    /// [`crate::kinds::field_index`] instead of this linear search.
-    pub fn field(&self, spelling: &str) -> Option<&'static FieldSpec> {
-        self.fields.iter().find(|field| field.name == spelling || field.aliases.contains(&spelling))
+    /// Returns the field of this name or alias, by a linear search. For a whole body, use
+    /// [`crate::kinds::field_index`].
+    pub fn field(&self, name: &str) -> Option<&'static FieldSpec> {
+        self.fields.iter().find(|field| field.name == name || field.aliases.contains(&name))
     }
 }
 
@@ -113,7 +113,7 @@ impl PartialEq for ReportKind {
 pub struct FieldSpec {
     /// Its name in the specification.
     pub name: &'static str,
-    /// Other spellings that browsers send.
+    /// Other names under which browsers send it.
     pub aliases: &'static [&'static str],
     /// What it contains, which decides how it is normalized.
     pub field_type: FieldType,
@@ -132,7 +132,7 @@ impl FieldSpec {
         FieldSpec { name, aliases: &[], field_type, attribute: None }
     }
 
-    /// The same field with these further spellings.
+    /// The same field with these aliases.
     pub const fn aliases(self, aliases: &'static [&'static str]) -> FieldSpec {
         FieldSpec { aliases, ..self }
     }
@@ -149,8 +149,8 @@ pub enum FieldType {
     Sample,
     /// A sentence for people: 1 KiB.
     Message,
-    /// The URL of the page, or of its referrer: redacted like all URLs. Neither a label nor a noise signal
-    /// comes from it, because a report has a `url` of its own.
+    /// The URL of the page, or of its referrer: redacted like all URLs. Neither a label nor a noise
+    /// signal comes from it, because a report has a `url` of its own.
     PageUrl,
     /// A stack trace: 8 KiB.
     Stack,
@@ -164,7 +164,8 @@ pub enum FieldType {
     Number,
     /// A boolean.
     Bool,
-    /// Sums that the kind's `upgrade` computes and its metrics come from; normalized like an unknown field.
+    /// Sums that the kind's `upgrade` computes and its metrics come from; normalized like an unknown
+    /// field.
     MetricSource,
     /// Anything else, such as a list; normalized like an unknown field.
     Any,

@@ -1,4 +1,5 @@
-//! The limit `sites[].events_per_second`. Events above it are dropped and counted as capped; metrics stay exact.
+//! The limit `sites[].events_per_second`. Events above it are dropped and counted as capped; metrics
+//! stay exact.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -25,7 +26,8 @@ impl SiteEventLimiter {
         SiteEventLimiter { sites: sites.iter().map(window).collect() }
     }
 
-    /// Counts one more event of this site, and returns whether it is within the limit of this second of uptime.
+    /// Counts one more event of this site, and returns whether it is within the limit of this second of
+    /// uptime.
     pub(super) fn allow(&self, site: Option<usize>, uptime: u32) -> bool {
         match site.and_then(|site| self.sites.get(site)) {
             Some(Some(window)) => window.allow(uptime),
@@ -38,8 +40,8 @@ impl SecondWindow {
     fn allow(&self, uptime: u32) -> bool {
         let next = |window: u64| {
             let counted = (window >> 32, window & 0xffff_ffff);
-            // A late thread counts in the current second: reopening the previous one would reset the count
-            // whenever two threads alternate.
+            // A late thread counts in the current second: reopening the previous one would reset the
+            // count whenever two threads alternate.
             let (second, events) = if counted.0 < uptime.into() { (uptime.into(), 0) } else { counted };
             (events < self.per_second.into()).then_some(second << 32 | (events + 1))
         };

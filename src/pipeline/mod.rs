@@ -1,6 +1,6 @@
-//! The path of one upload, in order: decode → normalize → classify → evaluate → record → encode. It neither
-//! waits nor does I/O, and holds a lock only for an addition, so that a test, a fuzz target and a benchmark run
-//! the same code as the daemon.
+//! The path of one upload, in order: decode → normalize → classify → evaluate → record → encode. It
+//! neither waits nor does I/O, and holds a lock only for an addition, so that a test, a fuzz target and
+//! a benchmark run the same code as the daemon.
 
 mod event_limit;
 
@@ -41,7 +41,8 @@ const MAX_ENCODED: usize = 64 * 1024;
 /// The largest number of events that are flushed at once.
 const MAX_ENDS: usize = 512;
 
-/// Encoded events of one upload, and working space. One per thread, so that an upload does not allocate here.
+/// Encoded events of one upload, and working space. One per thread, so that an upload does not allocate
+/// here.
 #[derive(Default)]
 struct EncodeBuffers {
     console: Events,
@@ -105,8 +106,8 @@ impl Pipeline {
         }
     }
 
-    /// Processes a body: counts every item of it exactly once, as a report or as a rejection, and pushes one
-    /// event per report to each sink.
+    /// Processes a body: counts every item of it exactly once, as a report or as a rejection, and
+    /// pushes one event per report to each sink.
     pub fn process(&self, body: &[u8], context: &UploadContext<'_>) -> UploadOutcome {
         BUFFERS.with_borrow_mut(|buffers| {
             let mut accepted = 0;

@@ -1,6 +1,6 @@
-//! Certificates in transport-security reports (HPKP, Expect-CT, Expect-Staple). These carry whole chains as PEM;
-//! only the subject, the issuer, the expiry and the fingerprint of the server's own certificate are kept. A
-//! certificate that cannot be parsed is dropped.
+//! Certificates in transport-security reports (HPKP, Expect-CT, Expect-Staple). These carry whole
+//! chains as PEM; only the subject, the issuer, the expiry and the fingerprint of the server's own
+//! certificate are kept. A certificate that cannot be parsed is dropped.
 
 use std::borrow::Cow;
 
@@ -16,14 +16,14 @@ use crate::kinds::support::fields::{field, unmapped};
 use crate::model::{Attribute, AttributeSink, FieldSpec, FieldType, Object, Report, Value};
 
 /// The server's host.
-pub(in crate::kinds) const HOSTNAME: FieldSpec = field("hostname", FieldType::Token, SERVER_ADDRESS);
+pub(crate) const HOSTNAME: FieldSpec = field("hostname", FieldType::Token, SERVER_ADDRESS);
 /// The server's port.
-pub(in crate::kinds) const PORT: FieldSpec = field("port", FieldType::NonZeroInt, SERVER_PORT);
+pub(crate) const PORT: FieldSpec = field("port", FieldType::NonZeroInt, SERVER_PORT);
 /// The description of the server's certificate, which replaces the chains.
-pub(in crate::kinds) const CERTIFICATE: FieldSpec = unmapped("certificate", FieldType::Any);
+pub(crate) const CERTIFICATE: FieldSpec = unmapped("certificate", FieldType::Any);
 
-/// Chains under the names of RFC 7469 and its siblings, in order of preference. Both start with the server's own
-/// certificate.
+/// Chains under the names of RFC 7469 and its siblings, in order of preference. Both start with the
+/// server's own certificate.
 const CHAIN_FIELDS: [&str; 2] = ["served-certificate-chain", "validated-certificate-chain"];
 
 /// The longest PEM text that is parsed, in bytes. Real certificates have about 2 KiB.
@@ -38,7 +38,7 @@ const ATTRIBUTES: [(&str, &str); 4] = [
 ];
 
 /// Replaces the chains by [`CERTIFICATE`].
-pub(in crate::kinds) fn replace_chains(body: &mut Object<'_>) {
+pub(crate) fn replace_chains(body: &mut Object<'_>) {
     let chains = CHAIN_FIELDS.map(|chain| body.remove(chain));
     let Some(values) = chains.iter().flatten().find_map(leaf_certificate) else { return };
     let members = ATTRIBUTES
@@ -70,7 +70,7 @@ fn fingerprint(der: &[u8]) -> String {
 }
 
 /// Emits the attributes of the certificate.
-pub(in crate::kinds) fn certificate_attributes(report: &Report<'_>, emit: AttributeSink<'_>) {
+pub(crate) fn certificate_attributes(report: &Report<'_>, emit: AttributeSink<'_>) {
     let Some(certificate) = report.body.get_object(CERTIFICATE.name) else { return };
     for (name, attribute) in ATTRIBUTES {
         if let Some(value) = certificate.get_str(name) {
@@ -80,7 +80,7 @@ pub(in crate::kinds) fn certificate_attributes(report: &Report<'_>, emit: Attrib
 }
 
 /// Returns `www.example.com:443`, or the host alone if the port is unknown.
-pub(in crate::kinds) fn server_name(report: &Report<'_>) -> String {
+pub(crate) fn server_name(report: &Report<'_>) -> String {
     let host = report.body.get_str(HOSTNAME.name).unwrap_or("an unnamed host");
     match report.body.get_u64(PORT.name) {
         Some(port) => format!("{host}:{port}"),
@@ -89,7 +89,7 @@ pub(in crate::kinds) fn server_name(report: &Report<'_>) -> String {
 }
 
 /// Returns ` (issued by …, expires …)`, or nothing if the certificate is unknown.
-pub(in crate::kinds) fn describe_certificate(report: &Report<'_>) -> String {
+pub(crate) fn describe_certificate(report: &Report<'_>) -> String {
     let certificate = report.body.get_object(CERTIFICATE.name);
     let member = |name| certificate.and_then(|certificate| certificate.get_str(name));
     match (member("issuer"), member("not-after")) {

@@ -5,24 +5,18 @@ use opentelemetry_semantic_conventions::attribute::{CODE_COLUMN_NUMBER, CODE_FIL
 use crate::model::{FieldSpec, FieldType};
 
 /// A field that the event carries under `attribute`.
-pub(in crate::kinds) const fn field(
-    name: &'static str,
-    field_type: FieldType,
-    attribute: &'static str,
-) -> FieldSpec {
+pub(crate) const fn field(name: &'static str, field_type: FieldType, attribute: &'static str) -> FieldSpec {
     FieldSpec { name, aliases: &[], field_type, attribute: Some(attribute) }
 }
 
 /// A field that only the kind's own `attributes` may emit.
-pub(in crate::kinds) const fn unmapped(name: &'static str, field_type: FieldType) -> FieldSpec {
+pub(crate) const fn unmapped(name: &'static str, field_type: FieldType) -> FieldSpec {
     FieldSpec { name, aliases: &[], field_type, attribute: None }
 }
 
 /// The script or style that a report is about.
-pub(in crate::kinds) const SOURCE_FILE: FieldSpec = field("sourceFile", FieldType::Url, CODE_FILE_PATH);
+pub(crate) const SOURCE_FILE: FieldSpec = field("sourceFile", FieldType::Url, CODE_FILE_PATH);
 /// A line of [`SOURCE_FILE`].
-pub(in crate::kinds) const LINE_NUMBER: FieldSpec =
-    field("lineNumber", FieldType::NonZeroInt, CODE_LINE_NUMBER);
+pub(crate) const LINE_NUMBER: FieldSpec = field("lineNumber", FieldType::NonZeroInt, CODE_LINE_NUMBER);
 /// A column of [`LINE_NUMBER`].
-pub(in crate::kinds) const COLUMN_NUMBER: FieldSpec =
-    field("columnNumber", FieldType::NonZeroInt, CODE_COLUMN_NUMBER);
+pub(crate) const COLUMN_NUMBER: FieldSpec = field("columnNumber", FieldType::NonZeroInt, CODE_COLUMN_NUMBER);
