@@ -61,7 +61,8 @@ fn evaluate<'r>(report: &'r Report<'_>, classification: &Classification<'_>) -> 
 }
 
 fn summary(report: &Report<'_>) -> String {
-    let (server, certificate) = (server_name(report), describe_certificate(report));
+    let server = server_name(report);
+    let certificate = describe_certificate(report);
     let test = if is_test(report) { "test report: " } else { "" };
     format!("{test}certificate of {server} lacks proof of Certificate Transparency{certificate}")
 }

@@ -64,7 +64,6 @@ fn evaluate<'r>(report: &'r Report<'_>, classification: &Classification<'_>) -> 
 
 fn summary(report: &Report<'_>) -> String {
     let body = &report.body;
-    let (server, certificate) = (server_name(report), describe_certificate(report));
     let what = match (body.get_str("response-status"), body.get_str("cert-status")) {
         (Some("MISSING"), _) => "stapled no OCSP response".to_owned(),
         (Some("PROVIDED") | None, Some(status)) => {
@@ -72,7 +71,7 @@ fn summary(report: &Report<'_>) -> String {
         }
         (status, _) => format!("stapled a bad OCSP response: {}", status.unwrap_or("of unknown status")),
     };
-    format!("{server} {what}{certificate}")
+    format!("{} {what}{}", server_name(report), describe_certificate(report))
 }
 
 #[cfg(test)]

@@ -47,8 +47,8 @@ fn evaluate<'r>(_: &'r Report<'_>, classification: &Classification<'_>) -> Evalu
 }
 
 fn summary(report: &Report<'_>) -> String {
-    let (server, certificate) = (server_name(report), describe_certificate(report));
-    format!("certificate of {server} matches no pinned key{certificate}")
+    let server = server_name(report);
+    format!("certificate of {server} matches no pinned key{}", describe_certificate(report))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
+use serde::ser::{Serialize, Serializer};
 
 /// A JSON value that borrows from its source text.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -305,11 +305,7 @@ impl Serialize for Value<'_> {
             Value::Integer(value) => serializer.serialize_i64(*value),
             Value::Float(value) => serializer.serialize_f64(*value),
             Value::String(value) => serializer.serialize_str(value),
-            Value::Array(items) => {
-                let mut seq = serializer.serialize_seq(Some(items.len()))?;
-                items.iter().try_for_each(|item| seq.serialize_element(item))?;
-                seq.end()
-            }
+            Value::Array(items) => serializer.collect_seq(items),
             Value::Object(object) => object.serialize(serializer),
         }
     }
@@ -317,9 +313,7 @@ impl Serialize for Value<'_> {
 
 impl Serialize for Object<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        self.0.iter().try_for_each(|(key, value)| map.serialize_entry(key, value))?;
-        map.end()
+        serializer.collect_map(self.0.iter().map(|(key, value)| (key, value)))
     }
 }
 
@@ -339,18 +333,17 @@ pub(crate) mod tests {
     fn budget_limits_bytes_by_the_text_and_the_number_of_values() {
         let many = |value: &str, times: usize| format!("[{}]", vec![value; times].join(","));
         for (value, times) in [("{}", 349_400), ("[]", 349_400), ("1", 524_000), ("\"\"", 349_400)] {
-            let (text, budget) = (many(value, times), ValueBudget::new(1 << 20));
+            let text = many(value, times);
+            let budget = ValueBudget::new(1 << 20);
             assert!(read_within(&text, &budget).is_err() && budget.is_exceeded(), "{value}");
         }
         for nested in ["{\"\":{", "{\"\":["] {
-            let (value, budget) = (
-                format!("{nested}{}", ["]}", "}}"][usize::from(nested.ends_with('{'))]),
-                ValueBudget::new(0),
-            );
+            let value = format!("{nested}{}", ["]}", "}}"][usize::from(nested.ends_with('{'))]);
+            let budget = ValueBudget::new(0);
             assert!(read_within(&many(&value, 20_000), &budget).is_err() && budget.is_exceeded(), "{value}");
         }
-        let (plain, escaped) =
-            (format!("\"{}\"", "x".repeat(1 << 20)), format!("\"{}\"", "\\t".repeat(40_000)));
+        let plain = format!("\"{}\"", "x".repeat(1 << 20));
+        let escaped = format!("\"{}\"", "\\t".repeat(40_000));
         assert!(read_within(&plain, &ValueBudget::new(0)).is_ok(), "nothing is copied");
         assert!(read_within(&escaped, &ValueBudget::new(0)).is_err(), "a copy is charged");
         assert!(read_within(&escaped, &ValueBudget::new(escaped.len())).is_ok());
