@@ -1,62 +1,98 @@
-//! A body as a sequence of JSON values: the items of a batch, or the one object there is.
+//! Decodes a body as a sequence of JSON values: the items of an array, or one object.
 //!
-//! Nearly every body is read in one pass without copying. The few that this fails for are repaired
-//! as text and taken apart item by item, so that one bad item costs only itself.
+//! # Design
+//! Nearly every body is valid JSON and is read in one pass without copying. All others are repaired as
+//! text and read item by item, so that an invalid item does not affect the others. Values are charged to
+//! a [`ValueBudget`] before they are stored, because JSON such as `[[],[],…]` takes many times its length
+//! in memory. Item by item each has its own budget, because only one item is in memory at a time.
 
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::decode::DecodeError;
+use crate::decode::error::DecodeError;
 use crate::model::{RejectReason, Value, ValueBudget, ValueSeed};
 
-/// Items that a batch of them has room for at first.
-const FIRST_ITEMS: usize = 4;
+/// Items for which memory is reserved at first.
+const INITIAL_ITEMS: usize = 4;
 
 type ItemSink<'e> = &'e mut dyn FnMut(Result<Value<'_>, RejectReason>);
 
-/// Hands every item to `each`; what is beyond `max` items is `OverLimit`.
-pub(super) fn parse(body: &[u8], max: usize, each: ItemSink<'_>) -> Result<(), DecodeError> {
-    // Checking the body's UTF-8 as a whole is faster than string by string.
+/// Passes every item to `emit`; items after the first `max` are [`RejectReason::OverLimit`].
+pub(super) fn decode_items(body: &[u8], max: usize, emit: ItemSink<'_>) -> Result<(), DecodeError> {
+    // Validating the UTF-8 of the whole body is faster than string by string.
     if let Ok(text) = std::str::from_utf8(body)
-        && let Some(document) = Document::parse(text, max)
+        && let Some(document) = decode_at_once(text, max)
     {
-        document.emit(each);
+        document.emit(Ok, emit);
         return Ok(());
     }
-    decode_items_individually(&repair(body), max, each)
+    decode_items_individually(&repair(body), max, emit)
 }
 
-/// The items of a body that was read in one pass.
+/// Decodes a whole body; `None` if it is not valid JSON or all items together exceed the budget.
+fn decode_at_once(text: &str, max: usize) -> Option<Document<Value<'_>>> {
+    let budget = ValueBudget::new(text.len());
+    Document::parse(text, max, &budget, ValueSeed::new(&budget)).ok()
+}
+
+/// Decodes bodies that are invalid in part, nest deeper than serde_json follows or exceed the budget.
+/// `RawValue` skips an item of any depth without recursion.
+fn decode_items_individually(text: &str, max: usize, emit: ItemSink<'_>) -> Result<(), DecodeError> {
+    let document = if text.trim_start().starts_with('[') {
+        Document::parse(text, max, &ValueBudget::new(text.len()), PhantomData::<&RawValue>)
+    } else {
+        serde_json::from_str(text).map(|item| Document { items: vec![item], excess: 0 })
+    };
+    document.map_err(|_| DecodeError::InvalidJson)?.emit(|item| decode_item(item.get()), emit);
+    Ok(())
+}
+
+fn decode_item(text: &str) -> Result<Value<'_>, RejectReason> {
+    let budget = ValueBudget::new(text.len());
+    match ValueSeed::new(&budget).deserialize(&mut serde_json::Deserializer::from_str(text)) {
+        Ok(value) => Ok(value),
+        Err(_) if budget.is_exceeded() => Err(RejectReason::TooManyValues),
+        Err(_) => Err(RejectReason::Unparsable),
+    }
+}
+
+/// The items of a body, and how many more there were.
 struct Document<T> {
     items: Vec<T>,
     excess: u64,
 }
 
-impl<'a> Document<Value<'a>> {
-    /// `None`: it is no plain valid JSON, or all items together exceed the budget of the body.
-    fn parse(text: &'a str, max: usize) -> Option<Self> {
-        let budget = ValueBudget::new(text.len());
+impl<T> Document<T> {
+    fn parse<'de, S>(text: &'de str, max: usize, budget: &ValueBudget, seed: S) -> serde_json::Result<Self>
+    where
+        S: DeserializeSeed<'de, Value = T> + Copy,
+    {
         let mut deserializer = serde_json::Deserializer::from_str(text);
-        let read = DocumentVisitor { max, budget: &budget, item: ValueSeed::new(&budget) };
-        let document = deserializer.deserialize_any(read).ok()?;
-        deserializer.end().is_ok().then_some(document)
+        let document = deserializer.deserialize_any(DocumentVisitor { max, budget, seed })?;
+        deserializer.end()?;
+        Ok(document)
     }
 
-    fn emit(self, each: ItemSink<'_>) {
-        self.items.into_iter().for_each(|item| each(Ok(item)));
-        (0..self.excess).for_each(|_| each(Err(RejectReason::OverLimit)));
+    fn emit<'a>(self, decode: impl Fn(T) -> Result<Value<'a>, RejectReason>, emit: ItemSink<'_>) {
+        for item in self.items {
+            emit(decode(item));
+        }
+        for _ in 0..self.excess {
+            emit(Err(RejectReason::OverLimit));
+        }
     }
 }
 
-/// Reads an array of items, or one item, each with a seed.
+/// Visits an array of items, or one item, with a seed for each.
 struct DocumentVisitor<'b, S> {
     max: usize,
     budget: &'b ValueBudget,
-    item: S,
+    seed: S,
 }
 
 impl<'de, S: DeserializeSeed<'de> + Copy> Visitor<'de> for DocumentVisitor<'_, S> {
@@ -69,8 +105,8 @@ impl<'de, S: DeserializeSeed<'de> + Copy> Visitor<'de> for DocumentVisitor<'_, S
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Self::Value, A::Error> {
         let mut document = Document { items: Vec::new(), excess: 0 };
         while document.items.len() < self.max {
-            match elements.next_element_seed(self.item)? {
-                Some(item) => self.budget.push(&mut document.items, FIRST_ITEMS, item)?,
+            match elements.next_element_seed(self.seed)? {
+                Some(item) => self.budget.push(&mut document.items, INITIAL_ITEMS, item)?,
                 None => return Ok(document),
             }
         }
@@ -81,57 +117,14 @@ impl<'de, S: DeserializeSeed<'de> + Copy> Visitor<'de> for DocumentVisitor<'_, S
     }
 
     fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<Self::Value, A::Error> {
-        let item = self.item.deserialize(MapAccessDeserializer::new(members))?;
+        let item = self.seed.deserialize(MapAccessDeserializer::new(members))?;
         Ok(Document { items: vec![item], excess: 0 })
     }
 }
 
-/// Reads the text of an item without a look into it.
-#[derive(Clone, Copy)]
-struct ReadRaw;
-
-impl<'de> DeserializeSeed<'de> for ReadRaw {
-    type Value = &'de RawValue;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<&'de RawValue, D::Error> {
-        Deserialize::deserialize(deserializer)
-    }
-}
-
-/// The slow way, for bodies that are not plain valid JSON, nest deeper than serde_json follows or exceed
-/// the budget. `RawValue` skips over an item without recursion, whatever its depth. The values of one
-/// item at a time are in memory.
-fn decode_items_individually(text: &str, max: usize, each: ItemSink<'_>) -> Result<(), DecodeError> {
-    let (items, excess) = match text.trim_start().as_bytes().first() {
-        Some(b'[') => {
-            let budget = ValueBudget::new(text.len());
-            let mut deserializer = serde_json::Deserializer::from_str(text);
-            let read = DocumentVisitor { max, budget: &budget, item: ReadRaw };
-            let document = deserializer.deserialize_seq(read).map_err(|_| DecodeError::InvalidJson)?;
-            deserializer.end().map_err(|_| DecodeError::InvalidJson)?;
-            (document.items, document.excess)
-        }
-        _ => (vec![serde_json::from_str(text).map_err(|_| DecodeError::InvalidJson)?], 0),
-    };
-    for item in items {
-        each(read_item(item.get()));
-    }
-    (0..excess).for_each(|_| each(Err(RejectReason::OverLimit)));
-    Ok(())
-}
-
-fn read_item(text: &str) -> Result<Value<'_>, RejectReason> {
-    let budget = ValueBudget::new(text.len());
-    let item = ValueSeed::new(&budget).deserialize(&mut serde_json::Deserializer::from_str(text));
-    item.map_err(|_| match budget.is_exceeded() {
-        true => RejectReason::TooManyValues,
-        false => RejectReason::Unparsable,
-    })
-}
-
-/// Repairs what browsers and intermediaries are known to get wrong in otherwise good JSON: a byte order
-/// mark, bytes that are not UTF-8, and escapes of half a surrogate pair (samples are cut after 40
-/// UTF-16 units, emoji or not). What cannot be known becomes U+FFFD.
+/// Repairs known defects of otherwise valid JSON: a byte order mark, bytes that are not UTF-8, and
+/// escapes of half a surrogate pair (browsers truncate samples after 40 UTF-16 units, even within a
+/// pair). What is lost becomes U+FFFD.
 fn repair(body: &[u8]) -> Cow<'_, str> {
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     let mut text =
@@ -140,8 +133,8 @@ fn repair(body: &[u8]) -> Cow<'_, str> {
     text
 }
 
-/// U+FFFD for what is not UTF-8, and `?` once the text has grown by a quarter, because a replacement
-/// is three times as long as the byte that it stands for.
+/// Replaces bytes that are not UTF-8 by U+FFFD, and by `?` once the text has grown by a quarter,
+/// because U+FFFD is three times as long as the byte.
 fn replace_invalid(body: &[u8]) -> String {
     let mut growth = body.len() / 4 + 1024;
     let mut text = String::with_capacity(body.len() + growth);
@@ -159,35 +152,28 @@ fn replace_invalid(body: &[u8]) -> String {
     text
 }
 
-/// Replaces escapes of half a surrogate pair by one of U+FFFD, which is as long.
+/// Replaces escapes of half a surrogate pair by the escape of U+FFFD, which has the same length.
 fn replace_half_pairs(text: &mut Cow<'_, str>) {
     let mut at = 0;
     while let Some(found) = memchr::memchr(b'\\', &text.as_bytes()[at..]) {
         let escape = at + found;
-        // The escaped character is passed over whole, so that `\\ud800` stays text.
+        // The escaped character is skipped as well, so that `\\ud800` stays text.
         at = (escape + 2).min(text.len());
         let Some(unit) = utf16_escape(text, escape) else { continue };
         at = escape + 6;
-        if is_high(unit) && utf16_escape(text, at).is_some_and(is_low) {
+        let is_low = |unit: u16| (0xdc00..0xe000).contains(&unit);
+        if (0xd800..0xdc00).contains(&unit) && utf16_escape(text, at).is_some_and(is_low) {
             at += 6;
-        } else if is_high(unit) || is_low(unit) {
+        } else if (0xd800..0xe000).contains(&unit) {
             text.to_mut().replace_range(escape..at, "\\ufffd");
         }
     }
 }
 
-/// The UTF-16 unit of an escape `\uXXXX` that starts there.
+/// Returns the UTF-16 unit of the escape `\uXXXX` that starts at this position.
 fn utf16_escape(text: &str, at: usize) -> Option<u16> {
     let digits = text.as_bytes().get(at..at + 6)?.strip_prefix(b"\\u")?;
     u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
-}
-
-fn is_high(unit: u16) -> bool {
-    (0xd800..0xdc00).contains(&unit)
-}
-
-fn is_low(unit: u16) -> bool {
-    (0xdc00..0xe000).contains(&unit)
 }
 
 #[cfg(test)]
@@ -195,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_lone_surrogates_are_replaced() {
+    fn repair_with_lone_surrogate_replaces_it() {
         assert_eq!(repair(br#""\ud83d""#), r#""\ufffd""#);
         assert_eq!(repair(br#""\ude00x""#), r#""\ufffdx""#);
         assert_eq!(repair(br#""\ud83d\ud83d\ude00""#), r#""\ufffd\ud83d\ude00""#);
@@ -205,13 +191,13 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_order_mark_and_invalid_utf_8_are_repaired() {
+    fn repair_with_byte_order_mark_or_invalid_utf8_yields_valid_text() {
         assert_eq!(repair(b"\xef\xbb\xbf{}"), "{}");
         assert_eq!(repair(b"\"\xff\""), "\"\u{fffd}\"");
     }
 
     #[test]
-    fn a_repaired_text_grows_by_a_quarter_at_most() {
+    fn replacement_of_invalid_utf8_grows_text_by_a_quarter_at_most() {
         let text = replace_invalid(&[0xff; 100_000]);
         assert_eq!(text.chars().count(), 100_000);
         assert!(text.starts_with('\u{fffd}') && text.ends_with('?'));

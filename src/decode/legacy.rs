@@ -1,6 +1,6 @@
-//! What browsers sent, and some still send, from before the Reporting API: one object, recognised by
-//! its wrapper or by a member that nothing else has. Each becomes the envelope that the Reporting API
-//! would have given it.
+//! Report formats from before the Reporting API, some of them still in use: one object, recognized by
+//! its wrapper or by a field that no other format has. Each becomes the envelope that the Reporting
+//! API would use.
 
 use std::borrow::Cow;
 
@@ -8,24 +8,23 @@ use crate::decode::reporting_api::into_string;
 use crate::kinds::first_domain;
 use crate::model::{Age, Envelope, Object, RejectReason, Value, is_host, port, server_url};
 
-/// Wrappers of the transport-security reports, and the type each stands for.
+/// Wrappers of the transport-security reports, and the type that each stands for.
 const TRANSPORT_WRAPPERS: [(&str, &str); 2] =
     [("expect-ct-report", "expect-ct"), ("expect-staple-report", "expect-staple")];
 
-/// Takes a legacy report out of its shape.
+/// Decodes a legacy report. The inner result is an error if its wrapper holds no usable object.
 ///
 /// # Errors
-/// `Err` gives the object back when it has no legacy shape. The inner error is of a report whose
-/// wrapper holds no object.
+/// Returns the object unchanged if it has no legacy format.
 pub(super) fn decode_legacy(
     mut object: Object<'_>,
 ) -> Result<Result<Envelope<'_>, RejectReason>, Object<'_>> {
     if let Some(wrapped) = object.remove("csp-report") {
         // WebKit puts `url` beside the wrapper.
-        let beside = object.remove("url").and_then(into_string);
+        let outer_url = object.remove("url").and_then(into_string);
         return Ok(expect_object(wrapped).map(|body| {
             let envelope = csp(body);
-            Envelope { url: envelope.url.or(beside), ..envelope }
+            Envelope { url: envelope.url.or(outer_url), ..envelope }
         }));
     }
     for (wrapper, report_type) in TRANSPORT_WRAPPERS {
@@ -33,7 +32,7 @@ pub(super) fn decode_legacy(
             return Ok(expect_object(wrapped).and_then(|body| transport(report_type, body)));
         }
     }
-    // A typed report may carry any of the members looked for below.
+    // A report with a type may have any of the fields below.
     if object.get_str("type").is_some() {
         return Err(object);
     }
@@ -64,34 +63,28 @@ fn expect_object(wrapped: Value<'_>) -> Result<Object<'_>, RejectReason> {
 fn csp(body: Object<'_>) -> Envelope<'_> {
     const DOCUMENT_URL_FIELDS: [&str; 3] = ["document-uri", "documentURI", "documentURL"];
     let url = DOCUMENT_URL_FIELDS.iter().find_map(|name| into_string(body.get(name)?.clone()));
-    Envelope {
-        report_type: Cow::Borrowed("csp-violation"),
-        age: Age::Milliseconds(None),
-        url,
-        user_agent: None,
-        body,
-    }
+    let report_type = Cow::Borrowed("csp-violation");
+    Envelope { report_type, age: Age::Milliseconds(None), url, user_agent: None, body }
 }
 
-/// HPKP (RFC 7469), Expect-CT (RFC 9163) and Expect-Staple name a host and a port, and the moment.
+/// Decodes HPKP (RFC 7469), Expect-CT (RFC 9163) and Expect-Staple: all have a host, a port and a time.
 fn transport<'a>(report_type: &'static str, body: Object<'a>) -> Result<Envelope<'a>, RejectReason> {
     let url = server_url(&body).map(Cow::Owned);
-    // RFC 9163 has such a report refused; the others have no rule, and are of use without.
+    // RFC 9163 requires that such a report is rejected; the others have no such rule.
     if report_type == "expect-ct" && (url.is_none() || port(&body).is_none()) {
         return Err(RejectReason::MissingHost);
     }
-    let since = body.get("date-time").cloned().and_then(into_string);
-    Ok(Envelope { report_type: Cow::Borrowed(report_type), age: Age::At(since), url, user_agent: None, body })
+    let time = body.get("date-time").cloned().and_then(into_string);
+    Ok(Envelope { report_type: Cow::Borrowed(report_type), age: Age::At(time), url, user_agent: None, body })
 }
 
-/// An SMTP TLS report (RFC 8460) sums up a day of a domain's mail; its end is when it happened.
+/// Decodes an SMTP TLS report (RFC 8460), a summary of a domain's day. The day's end is its time.
 fn smtp_tls(body: Object<'_>) -> Envelope<'_> {
-    let since = match body.get("date-range") {
+    let time = match body.get("date-range") {
         Some(Value::Object(range)) => range.get("end-datetime").cloned().and_then(into_string),
         _ => None,
     };
-    let url = first_domain(&body)
-        .filter(|domain| is_host(domain))
-        .map(|domain| Cow::Owned(format!("https://{domain}/")));
-    Envelope { report_type: Cow::Borrowed("smtp-tlsrpt"), age: Age::At(since), url, user_agent: None, body }
+    let domain = first_domain(&body).filter(|domain| is_host(domain));
+    let url = domain.map(|domain| Cow::Owned(format!("https://{domain}/")));
+    Envelope { report_type: Cow::Borrowed("smtp-tlsrpt"), age: Age::At(time), url, user_agent: None, body }
 }

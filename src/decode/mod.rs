@@ -1,41 +1,35 @@
-//! Bytes to reports. The body is sniffed, since Content-Type says little (WebKit posts a bare
-//! Reporting API object as `application/csp-report`), and each item of a batch stands alone: an
-//! unreadable one is rejected with its reason, its neighbours are not.
+//! Decodes a body into envelopes. The shape is detected in the JSON itself, because Content-Type is
+//! unreliable: WebKit sends a bare Reporting API object as `application/csp-report`. An invalid item
+//! is rejected alone, with its reason.
 
 mod document;
+mod error;
 mod legacy;
 mod reporting_api;
 
 use crate::model::{Envelope, RejectReason, Value};
 
-/// Why a body cannot be decoded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DecodeError {
-    /// It is not JSON, not even after the repair of what browsers get wrong.
-    InvalidJson,
-}
+pub use error::DecodeError;
 
-/// Hands each item of the body to `each`, in order, at most `max_reports` of them.
+/// Decodes a body and passes each item to `emit`, in order. Items after the first `max_reports` are
+/// rejected as [`RejectReason::OverLimit`].
 ///
 /// # Errors
-/// [`DecodeError::InvalidJson`] when the body is not JSON, not even after mending what browsers get wrong (a byte
-/// order mark, invalid UTF-8, half a surrogate pair). Nothing was handed over then.
+/// Returns an error if the body is not JSON, not even after the repair of defects that browsers are
+/// known for (a byte order mark, invalid UTF-8, half a surrogate pair). `emit` is not called then.
 pub fn decode(
     body: &[u8],
     max_reports: usize,
-    mut each: impl FnMut(Result<Envelope<'_>, RejectReason>),
+    mut emit: impl FnMut(Result<Envelope<'_>, RejectReason>),
 ) -> Result<(), DecodeError> {
-    document::parse(body, max_reports, &mut |item| each(item.and_then(envelope)))
+    document::decode_items(body, max_reports, &mut |item| emit(item.and_then(envelope)))
 }
 
-/// Recognises the shape of one item.
+/// Detects the shape of an item and decodes it.
 fn envelope(item: Value<'_>) -> Result<Envelope<'_>, RejectReason> {
     let Value::Object(object) = item else { return Err(RejectReason::NotAnObject) };
-    // The wrapper goes first: one WebKit puts `type` and `url` beside `csp-report`.
-    match legacy::decode_legacy(object) {
-        Ok(envelope) => envelope,
-        Err(object) => reporting_api::parse(object),
-    }
+    // The legacy wrapper decides, because one version of WebKit puts `type` and `url` beside it.
+    legacy::decode_legacy(object).unwrap_or_else(reporting_api::decode_report)
 }
 
 #[cfg(test)]

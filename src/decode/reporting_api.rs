@@ -5,9 +5,9 @@ use std::borrow::Cow;
 
 use crate::model::{Age, Envelope, Object, RejectReason, Value};
 
-/// Reads one report. Members of the envelope that no one knows (`attempts`, `destination`) are
-/// ignored, as the specification asks.
-pub(super) fn parse(mut object: Object<'_>) -> Result<Envelope<'_>, RejectReason> {
+/// Decodes one report. Unknown envelope fields (`attempts`, `destination`) are ignored, as the
+/// specification requires.
+pub(super) fn decode_report(mut object: Object<'_>) -> Result<Envelope<'_>, RejectReason> {
     let report_type = object.remove("type").and_then(into_string).ok_or(RejectReason::MissingType)?;
     let body = match object.remove("body") {
         Some(Value::Object(body)) => body,
@@ -23,7 +23,7 @@ pub(super) fn parse(mut object: Object<'_>) -> Result<Envelope<'_>, RejectReason
     })
 }
 
-/// Text that says something.
+/// Returns the text of a string that is not empty.
 pub(super) fn into_string(value: Value<'_>) -> Option<Cow<'_, str>> {
     match value {
         Value::String(text) if !text.is_empty() => Some(text),

@@ -1,4 +1,4 @@
-//! Decoding against what really arrives and against what should not.
+//! Decoding of every known shape, and of invalid bodies.
 
 use crate::decode::{DecodeError, decode};
 use crate::model::{Age, Envelope, RejectReason};
@@ -10,11 +10,11 @@ fn outcomes(body: &[u8]) -> Result<Vec<Result<String, RejectReason>>, DecodeErro
     Ok(found)
 }
 
-fn taken(report_type: &str) -> Result<String, RejectReason> {
+fn accepted(report_type: &str) -> Result<String, RejectReason> {
     Ok(report_type.to_owned())
 }
 
-fn one(body: &str, check: impl Fn(Envelope<'_>)) {
+fn check_single(body: &str, check: impl Fn(Envelope<'_>)) {
     let mut seen = 0;
     decode(body.as_bytes(), 256, |item| {
         seen += 1;
@@ -25,7 +25,7 @@ fn one(body: &str, check: impl Fn(Envelope<'_>)) {
 }
 
 #[test]
-fn every_shape_is_recognised() {
+fn decode_with_every_shape_returns_its_type() {
     for (body, report_type) in [
         (r#"[{"type":"crash","age":1,"url":"https://a.example/","body":{}}]"#, "crash"),
         (r#"{"type":"csp-violation","url":"https://a.example/","body":{}}"#, "csp-violation"),
@@ -39,33 +39,35 @@ fn every_shape_is_recognised() {
         (r#"{"hostname":"a.example","known-pins":[]}"#, "hpkp"),
         (r#"{"organization-name":"x","policies":[]}"#, "smtp-tlsrpt"),
     ] {
-        assert_eq!(outcomes(body.as_bytes()), Ok(vec![taken(report_type)]), "{body}");
+        assert_eq!(outcomes(body.as_bytes()), Ok(vec![accepted(report_type)]), "{body}");
     }
 }
 
 #[test]
-fn a_transport_report_names_its_host_as_url_and_its_moment() {
-    one(
+fn transport_report_with_host_and_date_has_url_and_time() {
+    check_single(
         r#"{"expect-ct-report":{"hostname":"a.example","port":8443,"date-time":"2021-04-06T13:00:50Z"}}"#,
-        |it| {
-            assert_eq!(it.url.as_deref(), Some("https://a.example:8443/"));
-            assert_eq!(it.age, Age::At(Some("2021-04-06T13:00:50Z".into())));
+        |envelope| {
+            assert_eq!(envelope.url.as_deref(), Some("https://a.example:8443/"));
+            assert_eq!(envelope.age, Age::At(Some("2021-04-06T13:00:50Z".into())));
         },
     );
 }
 
 #[test]
-fn a_violation_is_of_the_document_that_it_or_its_envelope_names() {
+fn csp_report_with_url_in_body_or_envelope_has_document_url() {
     for body in [
         r#"{"type":"csp-violation","url":"https://a.example/","csp-report":{}}"#,
         r#"{"url":"https://b.example/","csp-report":{"document-uri":"https://a.example/"}}"#,
     ] {
-        one(body, |it| assert_eq!(it.url.as_deref(), Some("https://a.example/"), "{body}"));
+        check_single(body, |envelope| {
+            assert_eq!(envelope.url.as_deref(), Some("https://a.example/"), "{body}")
+        });
     }
 }
 
 #[test]
-fn an_expect_ct_report_without_host_or_port_is_refused() {
+fn expect_ct_report_without_host_or_port_is_rejected() {
     for rest in ["", r#""hostname":"a.example""#, r#""port":443"#, r#""hostname":"a.example","port":0"#] {
         let body = format!(r#"{{"expect-ct-report":{{{rest}}}}}"#);
         assert_eq!(outcomes(body.as_bytes()), Ok(vec![Err(RejectReason::MissingHost)]), "{body}");
@@ -73,26 +75,26 @@ fn an_expect_ct_report_without_host_or_port_is_refused() {
 }
 
 #[test]
-fn a_mail_report_is_of_its_first_domain_and_its_last_moment() {
-    one(
+fn smtp_tls_report_has_first_domain_and_end_of_range() {
+    check_single(
         r#"{"organization-name":"x","date-range":{"end-datetime":"2016-04-01T23:59:59Z"},
             "policies":[{},{"policy":{"policy-domain":"Shop.Example"}}]}"#,
-        |it| {
-            assert_eq!(it.url.as_deref(), Some("https://shop.example/"));
-            assert_eq!(it.age, Age::At(Some("2016-04-01T23:59:59Z".into())));
+        |envelope| {
+            assert_eq!(envelope.url.as_deref(), Some("https://shop.example/"));
+            assert_eq!(envelope.age, Age::At(Some("2016-04-01T23:59:59Z".into())));
         },
     );
 }
 
 #[test]
-fn what_is_not_json_is_said_so() {
+fn decode_with_invalid_json_returns_error() {
     for body in [&b""[..], b" ", b"x", b"{", b"[{}", b"[1,]", b"{\"a\":}", b"[] []", b"\xff\xfe", b"nul"] {
         assert_eq!(outcomes(body), Err(DecodeError::InvalidJson), "{body:?}");
     }
 }
 
 #[test]
-fn json_that_holds_no_report_is_rejected_by_item() {
+fn item_that_is_no_report_is_rejected_with_reason() {
     use RejectReason::{InvalidBody, MissingType, NotAnObject};
     for (body, reasons) in [
         ("[]", vec![]),
@@ -111,20 +113,20 @@ fn json_that_holds_no_report_is_rejected_by_item() {
 }
 
 #[test]
-fn a_bad_item_does_not_take_its_neighbours_along() {
+fn invalid_item_leaves_its_neighbors_accepted() {
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     let good = r#"{"type":"good","body":{}}"#;
     for bad in
         [format!(r#"{{"type":"deep","body":{{"x":{deep}}}}}"#), r#"{"type":"huge","age":1e999}"#.to_owned()]
     {
         let body = format!("[{good},{bad},{good}]");
-        let expected = vec![taken("good"), Err(RejectReason::Unparsable), taken("good")];
+        let expected = vec![accepted("good"), Err(RejectReason::Unparsable), accepted("good")];
         assert_eq!(outcomes(body.as_bytes()), Ok(expected));
     }
 }
 
 #[test]
-fn what_browsers_break_is_mended() {
+fn decode_with_known_defects_repairs_the_text() {
     let sample = |text: &str| format!(r#"[{{"type":"csp-violation","body":{{"sample":"{text}"}}}}]"#);
     let expect = |body: &[u8], expected: &str| {
         decode(body, 256, |item| assert_eq!(item.unwrap().body.get_str("sample"), Some(expected))).unwrap();
@@ -138,7 +140,7 @@ fn what_browsers_break_is_mended() {
 }
 
 #[test]
-fn more_than_the_limit_is_excess() {
+fn items_beyond_the_limit_are_rejected_as_over_limit() {
     let body = format!("[{}]", vec![r#"{"type":"t","body":{}}"#; 300].join(","));
     let items = outcomes(body.as_bytes()).unwrap();
     assert_eq!(items.iter().filter(|item| item.is_ok()).count(), 256);
@@ -146,8 +148,8 @@ fn more_than_the_limit_is_excess() {
 }
 
 #[test]
-fn a_member_written_twice_counts_once() {
-    one(r#"{"type":"a","type":"b","body":{"x":1},"body":{"x":2}}"#, |envelope| {
+fn field_written_twice_has_its_last_value() {
+    check_single(r#"{"type":"a","type":"b","body":{"x":1},"body":{"x":2}}"#, |envelope| {
         assert_eq!(envelope.report_type, "b");
         assert_eq!(envelope.body.get_u64("x"), Some(2));
     });
