@@ -1,33 +1,35 @@
-//! Which path segments look like secrets: tokens of password resets and magic links, session ids,
-//! JWTs, e-mail addresses. A segment is judged by itself and by the one before it; in doubt it goes,
-//! but the names of fingerprinted assets stay, since they are what a developer looks for.
+//! Detects path segments that look like secrets: tokens of password resets and magic links, session
+//! ids, JWTs, e-mail addresses. The segment before counts too. In doubt a segment is a secret, except
+//! for fingerprinted assets, because developers need their names.
 
 use std::borrow::Cow;
 
-/// What stands in a secret's place.
+use percent_encoding::percent_decode_str;
+
+/// The replacement of a secret.
 pub(super) const REDACTED: &str = ":redacted";
 
-/// Shortest run of hex digits that is taken for a secret: 96 bits.
+/// Minimum hex digits of a secret: 96 bits.
 const MIN_HEX: usize = 24;
-/// Shortest base64url text that is taken for a secret.
+/// Minimum length of a secret in base64url.
 const MIN_BASE64: usize = 20;
-/// Shortest opaque identifier that opens something where the place says so.
+/// Minimum length of an opaque identifier that is a secret in a [credential path](is_credential_path).
 const MIN_IDENTIFIER: usize = 6;
 
-/// Whether a path segment must not leave the process. `previous_segment` is the one before it.
+/// Returns whether a path segment must not leave the process.
 pub(super) fn is_secret(segment: &str, previous_segment: &str) -> bool {
     let stats = SegmentStats::of(segment);
     if stats.carries_url_parts {
         return true;
     }
     if stats.encoded {
-        // Twice encoded ones carry URL parts, so once is enough.
-        return contains_secret(&decoded(segment), &decoded(previous_segment));
+        // Decoding once is enough, because a segment encoded twice carries URL parts.
+        return contains_secret(&percent_decoded(segment), &percent_decoded(previous_segment));
     }
     looks_like_secret(segment, &stats, previous_segment)
 }
 
-/// Whether a segment that was decoded, and may be several, has a secret in it.
+/// Returns whether a decoded segment, which may be several, contains a secret.
 fn contains_secret(segments: &str, previous_segment: &str) -> bool {
     let mut previous_segment = previous_segment;
     segments.split(['/', '\\']).any(|segment| {
@@ -38,7 +40,6 @@ fn contains_secret(segments: &str, previous_segment: &str) -> bool {
 }
 
 fn looks_like_secret(segment: &str, stats: &SegmentStats, previous_segment: &str) -> bool {
-    // Nothing shorter is a secret, and most segments are shorter.
     if segment.len() < MIN_IDENTIFIER || segment == REDACTED || is_fingerprinted_asset(segment) {
         return false;
     }
@@ -46,10 +47,10 @@ fn looks_like_secret(segment: &str, stats: &SegmentStats, previous_segment: &str
         || (segment.len() >= MIN_BASE64
             && (stats.is_long_hex() || stats.is_long_base64(segment))
             && !is_uuid(segment))
-        || (stats.is_identifier() && is_credential_path(&decoded(previous_segment)))
+        || (stats.is_identifier() && is_credential_path(&percent_decoded(previous_segment)))
 }
 
-/// What a segment consists of, found in one pass: this runs for every segment of every URL.
+/// The composition of a segment, found in one pass because it is needed for every segment of every URL.
 #[derive(Default)]
 struct SegmentStats {
     digits: usize,
@@ -57,11 +58,10 @@ struct SegmentStats {
     separators: usize,
     others: usize,
     length: usize,
-    /// Changes between upper case, lower case and digits that start no word.
+    /// Changes between upper case, lower case and digits, other than the start of a word.
     changes: usize,
-    /// Something is percent-encoded.
     encoded: bool,
-    /// An e-mail address, a `key=value`, or a whole URL with its query, percent-encoded or not.
+    /// Whether it has delimiters of an e-mail address, a `key=value` or a URL, percent-encoded or not.
     carries_url_parts: bool,
 }
 
@@ -103,52 +103,33 @@ impl SegmentStats {
         self.hex >= MIN_HEX && self.hex + self.separators == self.length
     }
 
-    /// Text without words: it changes its case more often than a slug or a camel-case name does.
+    /// Returns whether the case changes more often than in words, slugs and camel-case names.
     fn is_long_base64(&self, segment: &str) -> bool {
         self.others == 0 && segment.len() >= MIN_BASE64 && self.changes * 5 >= segment.len()
     }
 
-    /// An opaque identifier: letters and digits mixed, or large and small letters.
+    /// Returns whether it mixes letters and digits, or upper and lower case, without other characters.
     fn is_identifier(&self) -> bool {
         self.others == 0 && (self.digits >= 2 || self.changes >= 2) && self.length >= MIN_IDENTIFIER
     }
 }
 
-/// `%40` @, `%3D` =, `%3F` ?, `%23` #; a doubly encoded one starts with `%25`.
+/// Returns whether this is `%40` @, `%3D` =, `%3F` ?, `%23` #, or the `%25` of one encoded twice.
 fn is_encoded_delimiter(segment: &[u8], percent: usize) -> bool {
     let code = segment.get(percent + 1..percent + 3).unwrap_or_default();
     [&b"40"[..], b"3d", b"3f", b"23", b"25"].iter().any(|known| code.eq_ignore_ascii_case(known))
 }
 
-/// Without percent-encoding, once.
-fn decoded(segment: &str) -> Cow<'_, str> {
-    if memchr::memchr(b'%', segment.as_bytes()).is_none() {
-        return Cow::Borrowed(segment);
-    }
-    let bytes = segment.as_bytes();
-    let (mut out, mut at) = (Vec::with_capacity(bytes.len()), 0);
-    while at < bytes.len() {
-        let digit = |at: usize| bytes.get(at).and_then(|byte| char::from(*byte).to_digit(16));
-        match (bytes[at], digit(at + 1), digit(at + 2)) {
-            (b'%', Some(high), Some(low)) => {
-                out.push((high << 4 | low) as u8);
-                at += 3;
-            }
-            (byte, ..) => {
-                out.push(byte);
-                at += 1;
-            }
-        }
-    }
-    Cow::Owned(String::from_utf8_lossy(&out).into_owned())
+fn percent_decoded(segment: &str) -> Cow<'_, str> {
+    percent_decode_str(segment).decode_utf8_lossy()
 }
 
-/// `eyJ…` is base64 of `{"`; some change its case.
+/// Returns whether a segment is a JSON Web Token: `eyJ` is base64 of `{"`; some change its case.
 fn is_jwt(segment: &str) -> bool {
     segment.len() >= 16 && segment.as_bytes()[..3].eq_ignore_ascii_case(b"eyJ")
 }
 
-/// `app.3f2a…9c.js`, `inter-v13-Ab3…dE.woff2`: content hashes, named after what they hold.
+/// Returns whether a segment is a file with a content hash: `app.3f2a…9c.js`, `inter-v13-Ab3…dE.woff2`.
 fn is_fingerprinted_asset(segment: &str) -> bool {
     const EXTENSIONS: [&str; 17] = [
         "js", "css", "png", "jpg", "svg", "woff2", "woff", "webp", "gif", "ico", "map", "mjs", "cjs", "jpeg",
@@ -161,42 +142,20 @@ fn is_fingerprinted_asset(segment: &str) -> bool {
     EXTENSIONS.iter().any(|known| known.as_bytes() == &bytes[dot + 1..]) && !is_jwt(segment)
 }
 
-/// Places where even a short opaque segment opens something.
+/// Returns whether even a short opaque segment after this one is a credential.
 fn is_credential_path(previous_segment: &str) -> bool {
+    #[rustfmt::skip]
     const CREDENTIAL_SEGMENTS: [&str; 22] = [
-        "reset",
-        "password",
-        "passwd",
-        "verify",
-        "verif",
-        "confirm",
-        "activat",
-        "invit",
-        "token",
-        "magic",
-        "unsubscribe",
-        "session",
-        "auth",
-        "otp",
-        "recover",
-        "secret",
-        "apikey",
-        "api-key",
-        "signin",
-        "login",
-        "nonce",
-        "share",
+        "reset", "password", "passwd", "verify", "verif", "confirm", "activat", "invit", "token",
+        "magic", "unsubscribe", "session", "auth", "otp", "recover", "secret", "apikey", "api-key",
+        "signin", "login", "nonce", "share",
     ];
     let previous_segment = previous_segment.to_ascii_lowercase();
-    CREDENTIAL_SEGMENTS.iter().any(|place| previous_segment.contains(place))
+    CREDENTIAL_SEGMENTS.iter().any(|known| previous_segment.contains(known))
 }
 
 fn is_uuid(segment: &str) -> bool {
-    segment.len() == 36
-        && segment.bytes().enumerate().all(|(at, byte)| match at {
-            8 | 13 | 18 | 23 => byte == b'-',
-            _ => byte.is_ascii_hexdigit(),
-        })
+    segment.len() == 36 && uuid::Uuid::try_parse(segment).is_ok()
 }
 
 #[cfg(test)]
@@ -204,7 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn secrets_are_seen() {
+    fn secret_is_detected() {
         for (previous_segment, segment) in [
             ("", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"),
             ("f", "5f4dcc3b5aa765d61d8327deb882cf99"),
@@ -228,8 +187,8 @@ mod tests {
         }
     }
 
-    /// How many in a hundred random texts of so many of these characters are seen.
-    fn seen(length: usize, characters: &[u8], previous_segment: &str) -> usize {
+    /// Returns how many percent of random texts are detected.
+    fn detected(length: usize, characters: &[u8], previous_segment: &str) -> usize {
         const TEXTS: usize = 10_000;
         let mut random = fastrand::Rng::with_seed(1);
         let mut character = || char::from(characters[random.usize(..characters.len())]);
@@ -237,19 +196,20 @@ mod tests {
         (0..TEXTS).filter(|_| is_secret(&text(), previous_segment)).count() * 100 / TEXTS
     }
 
-    /// The README says so.
+    /// The README documents these numbers.
     #[test]
-    fn few_random_identifiers_are_taken_for_words() {
+    fn random_identifier_is_mostly_detected() {
         let characters: Vec<u8> = (b'a'..=b'z').chain(b'A'..=b'Z').chain(b'0'..=b'9').chain(*b"-_").collect();
-        let (base62, base64url) = (&characters[..62], &characters[..]);
-        assert_eq!(seen(22, base64url, ""), 97);
-        assert_eq!(seen(43, base64url, ""), 99);
-        assert_eq!(seen(10, base62, "reset"), 96);
-        assert_eq!(seen(32, b"0123456789abcdef", ""), 100);
+        let base64url = &characters[..];
+        let base62 = &characters[..62];
+        assert_eq!(detected(22, base64url, ""), 97);
+        assert_eq!(detected(43, base64url, ""), 99);
+        assert_eq!(detected(10, base62, "reset"), 96);
+        assert_eq!(detected(32, b"0123456789abcdef", ""), 100);
     }
 
     #[test]
-    fn names_stay() {
+    fn name_is_no_secret() {
         for (previous_segment, segment) in [
             ("", "cart"),
             ("blog", "ten-things-you-should-know-about-content-security-policy-in-2026"),

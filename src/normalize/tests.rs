@@ -1,4 +1,4 @@
-//! What normalizing makes of a report as a whole; its parts are tested where they are.
+//! Normalizing of whole reports.
 
 use std::borrow::Cow;
 
@@ -39,7 +39,7 @@ fn normal(envelope: Envelope<'static>) -> Report<'static> {
 }
 
 #[test]
-fn an_envelope_becomes_a_report() {
+fn normalize_with_envelope_returns_redacted_report() {
     let report = normal(envelope("csp-violation", &[("blocked-uri", text("https://u:p@evil.example/x?y"))]));
     assert_eq!(report.url, "https://shop.example/cart");
     assert_eq!(report.user_agent, "Upload/1");
@@ -48,30 +48,30 @@ fn an_envelope_becomes_a_report() {
 }
 
 #[test]
-fn a_report_names_its_own_user_agent() {
+fn user_agent_of_the_report_comes_before_the_uploads() {
     let agent = Envelope { user_agent: Some("Page/2".into()), ..envelope("x", &[]) };
     assert_eq!(normal(agent).user_agent, "Page/2");
 }
 
 #[test]
-fn a_type_is_never_empty() {
+fn report_type_redacted_to_nothing_becomes_the_kind() {
     assert_eq!(normal(envelope("?token=1", &[])).report_type, "other");
 }
 
 #[test]
-fn a_url_that_is_missing_is_the_documents() {
+fn missing_url_is_taken_from_the_document() {
     let members = [("documentURL", text("https://shop.example/?q=1"))];
     let report = normal(Envelope { url: None, ..envelope("csp-violation", &members) });
     assert_eq!(report.url, "https://shop.example/");
     assert_eq!(normal(Envelope { url: None, ..envelope("x", &[]) }).url, "");
-    // Also where the kind does not know the member, and nothing but counters are kept.
-    let stranger = Envelope { url: None, ..envelope("novel", &members) };
-    let counted = normalize(stranger, &context(), defaults().privacy, Mode::MetricsOnly);
+    // Also where it is not a field of the kind, and only counters are needed.
+    let unknown = Envelope { url: None, ..envelope("novel", &members) };
+    let counted = normalize(unknown, &context(), defaults().privacy, Mode::MetricsOnly);
     assert_eq!(counted.url, "https://shop.example/");
 }
 
 #[test]
-fn drafts_have_the_url_in_the_body() {
+fn url_in_a_field_of_the_kind_replaces_a_missing_url() {
     let url = |kind: &'static str, envelopes: &'static str, members: &[(&'static str, Value<'static>)]| {
         [Mode::Full, Mode::MetricsOnly].map(|mode| {
             let envelope = Envelope { url: Some(envelopes.into()), ..envelope(kind, members) };
@@ -90,7 +90,7 @@ fn drafts_have_the_url_in_the_body() {
 }
 
 #[test]
-fn the_endpoint_speaks_only_where_the_report_does_not() {
+fn endpoint_disposition_applies_only_to_reports_without() {
     let with = |members: &[(&'static str, Value<'static>)], kind: &'static str| {
         let context = UploadContext { disposition: Some(Disposition::Report), ..context() };
         normalize(envelope(kind, members), &context, defaults().privacy, Mode::Full).disposition()
@@ -102,7 +102,7 @@ fn the_endpoint_speaks_only_where_the_report_does_not() {
 }
 
 #[test]
-fn what_says_nothing_is_absent() {
+fn field_without_value_is_dropped() {
     let members = [
         ("statusCode", Value::Integer(0)),
         ("lineNumber", Value::Null),
@@ -113,14 +113,14 @@ fn what_says_nothing_is_absent() {
 }
 
 #[test]
-fn of_two_spellings_the_last_that_says_something_counts() {
+fn field_in_two_spellings_has_its_last_value() {
     let members = [("sample", text("a")), ("script-sample", text("b")), ("sample", text(""))];
     let report = normal(envelope("csp-violation", &members));
     assert_eq!(report.body.0, [("sample".into(), text("b"))]);
 }
 
 #[test]
-fn strangers_are_kept_within_bounds() {
+fn unknown_fields_are_kept_within_limits() {
     let members = [
         ("zeroes", Value::Integer(0)),
         ("list", Value::Array(vec![Value::Null, text("https://a.example/?q")])),
@@ -130,13 +130,14 @@ fn strangers_are_kept_within_bounds() {
     assert_eq!(report.body.0, [("zeroes".into(), Value::Integer(0)), ("list".into(), list)]);
     let many: Vec<_> = (0..200).map(|n| (Cow::Owned(format!("m{n}")), Value::Integer(n))).collect();
     let of = |kind| normal(Envelope { body: Object(many.clone()), ..envelope(kind, &[]) });
-    let (known, novel) = (of("csp-violation"), of("novel"));
+    let known = of("csp-violation");
+    let novel = of("novel");
     assert_eq!((known.body.0.len(), known.dropped_members), (128, 72));
     assert_eq!((novel.body.0.len(), novel.dropped_members), (200, 0));
 }
 
 #[test]
-fn an_unknown_types_body_is_whole_within_16_kib() {
+fn body_of_unknown_type_is_kept_up_to_16_kib() {
     let long = Value::String("word ".repeat(300).into());
     let of = |count: usize| {
         let members: Vec<_> = (0..count).map(|n| (Cow::Owned(format!("m{n}")), long.clone())).collect();
@@ -152,7 +153,7 @@ fn an_unknown_types_body_is_whole_within_16_kib() {
 }
 
 #[test]
-fn of_a_name_that_an_unknown_type_repeats_the_last_counts() {
+fn repeated_field_of_unknown_type_has_its_last_value() {
     let members = [("a?k=1", Value::Integer(1)), ("b", Value::Integer(2)), ("a?k=2", Value::Integer(3))];
     let expected = [("a".into(), Value::Integer(3)), ("b".into(), Value::Integer(2))];
     assert_eq!(normal(envelope("novel", &members)).body.0, expected);

@@ -1,53 +1,34 @@
-//! Texts as they may leave the process. Samples, messages, stacks and policies quote URLs, queries
-//! and nonces; those are cut wherever they stand, and every text has an end.
+//! Redacts running text: samples, messages, stacks and policies quote URLs, queries and nonces.
 
 use std::borrow::Cow;
 
 use crate::config::settings::{Privacy, QueryPrivacy};
 use crate::model::FieldType;
+use crate::normalize::limits::{MAX_MESSAGE, MAX_POLICY, MAX_SAMPLE, MAX_STACK, MAX_TOKEN};
 use crate::normalize::secret::REDACTED;
-use crate::normalize::word_scanner::{WordScanner, ends_url};
-use crate::normalize::{MAX_MESSAGE, MAX_POLICY, MAX_SAMPLE, MAX_STACK, MAX_TOKEN, url_redact};
+use crate::normalize::truncate::{truncate, truncate_chars};
+use crate::normalize::url_redact;
+use crate::normalize::word_scanner::{WordScanner, byte_set, ends_url};
 
-/// Redacts and caps a text by what it holds.
-pub(super) fn clean<'a>(text: Cow<'a, str>, field_type: FieldType, privacy: Privacy) -> Cow<'a, str> {
-    match field_type {
-        FieldType::Url | FieldType::PageUrl => url_redact::redact(text, privacy),
-        FieldType::Sample => truncate_chars(redact(text, privacy), MAX_SAMPLE),
-        FieldType::Stack => truncate(redact(text, privacy), MAX_STACK),
-        FieldType::Policy => truncate(redact(text, privacy), MAX_POLICY),
-        FieldType::Token => truncate(redact(text, privacy), MAX_TOKEN),
-        FieldType::Message
-        | FieldType::NonZeroInt
-        | FieldType::Int
-        | FieldType::Number
-        | FieldType::Bool
-        | FieldType::MetricSource
-        | FieldType::Any => truncate(redact(text, privacy), MAX_MESSAGE),
-    }
+/// Redacts and truncates a text by its type.
+pub(super) fn sanitize<'a>(text: Cow<'a, str>, field_type: FieldType, privacy: Privacy) -> Cow<'a, str> {
+    let max = match field_type {
+        FieldType::Url | FieldType::PageUrl => return url_redact::redact(text, privacy),
+        FieldType::Sample => return truncate_chars(redact(text, privacy), MAX_SAMPLE),
+        FieldType::Stack => MAX_STACK,
+        FieldType::Policy => MAX_POLICY,
+        FieldType::Token => MAX_TOKEN,
+        _ => MAX_MESSAGE,
+    };
+    truncate(redact(text, privacy), max)
 }
 
-/// At most `max` bytes; what was longer ends in `…`.
-pub(super) fn truncate(text: Cow<'_, str>, max: usize) -> Cow<'_, str> {
-    if text.len() <= max {
-        return text;
-    }
-    let end = text.floor_char_boundary(max - '…'.len_utf8());
-    Cow::Owned(format!("{}…", &text[..end]))
-}
-
-fn truncate_chars(text: Cow<'_, str>, max: usize) -> Cow<'_, str> {
-    if text.len() <= max || text.chars().count() <= max {
-        return text;
-    }
-    Cow::Owned(text.chars().take(max - 1).chain(['…']).collect())
-}
-
-/// Cuts what a running text quotes: URLs' secret parts, those of relative URLs too, nonces, JWTs. One
-/// pass that stops only at bytes that could be the middle of one; untouched text is not copied.
+/// Redacts what a text quotes: the private parts of absolute and relative URLs, nonces, JWTs. One pass
+/// stops only at bytes that can be part of these; unchanged text is not copied.
 pub(super) fn redact(text: Cow<'_, str>, privacy: Privacy) -> Cow<'_, str> {
     let mut out = String::new();
-    let (mut done, mut at) = (0, 0);
+    let mut done = 0;
+    let mut at = 0;
     let mut scanner = WordScanner::default();
     while let Some(trigger) = next_trigger(text.as_bytes(), at) {
         let Some(redaction) = Redaction::detect(&text, done, trigger, &mut scanner, privacy) else {
@@ -69,20 +50,11 @@ pub(super) fn redact(text: Cow<'_, str>, privacy: Privacy) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Bytes at which something private can be recognised: `://`, `?name=`, `/path`, `nonce-` or `nonce=`, `eyJ`.
-const TRIGGER_BYTES: [bool; 256] = {
-    let mut trigger = [false; 256];
-    let mut at = 0;
-    let bytes = b":?#/-=,Jj";
-    while at < bytes.len() {
-        trigger[bytes[at] as usize] = true;
-        at += 1;
-    }
-    trigger
-};
+/// Bytes at which private text is detected: in `://`, `?name=`, `/path`, `nonce-`, `nonce=`, `eyJ`.
+const TRIGGER_BYTES: [bool; 256] = byte_set(b":?#/-=,Jj");
 
-/// The next byte from there on at which something private can be recognised, judged by it and one
-/// neighbour: policies are full of hyphens and colons that are nothing.
+/// Returns the position of the next trigger byte. One neighbor is compared as well, because policies
+/// have many hyphens and colons.
 fn next_trigger(bytes: &[u8], from: usize) -> Option<usize> {
     let plausible = |at: usize| match bytes[at] {
         b':' if matches!(bytes.get(at + 1), Some(b'/' | b'\\')) || follows_data(bytes, at) => true,
@@ -102,10 +74,10 @@ fn next_trigger(bytes: &[u8], from: usize) -> Option<usize> {
     }
 }
 
-/// How far behind a suspect byte its word is looked at, in bytes.
+/// Bytes after a trigger that are searched for the end of a URL.
 const MAX_LOOKAHEAD: usize = 256;
 
-/// A part of a text, and what takes its place; `None`: it may stay.
+/// A part of a text, and its replacement; `None` if it stays.
 struct Redaction {
     start: usize,
     end: usize,
@@ -113,8 +85,11 @@ struct Redaction {
 }
 
 impl Redaction {
-    /// What stands around a suspect byte, if it is what it looks like. Nothing before `from` is part
-    /// of it any more.
+    fn new(start: usize, end: usize, new: &'static str) -> Redaction {
+        Redaction { start, end, new: Some(Cow::Borrowed(new)) }
+    }
+
+    /// Detects private text around the trigger at `at`, not before `from`.
     fn detect(
         text: &str,
         from: usize,
@@ -142,51 +117,49 @@ impl Redaction {
         }
     }
 
-    /// `scheme://…`, from its scheme to whatever cannot belong to it. Slashes may be escaped, as in JSON
-    /// within a script.
+    /// Redacts `scheme://…` up to the first byte that cannot belong to it. Slashes may be escaped, as in
+    /// JSON within a script.
     fn url(text: &str, from: usize, marker: usize, privacy: Privacy) -> Redaction {
         let in_scheme = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
         let before = &text.as_bytes()[from..marker];
         let scheme = before.iter().rev().take_while(|byte| in_scheme(byte)).count();
         let scheme = &before[before.len() - scheme..];
         let start = marker - scheme.iter().skip_while(|byte| !byte.is_ascii_alphabetic()).count();
-        // What a user name or a query holds may look like the end of the URL. Looking for one is bounded,
-        // so that a text full of markers costs no more than its length; cutting it is not.
+        // A user name or a query may contain bytes that end other URLs. Looking for one is bounded, so that
+        // a text full of markers takes linear time; the redaction itself is not.
         let window = &text.as_bytes()[marker..text.len().min(marker + MAX_LOOKAHEAD)];
         let near_end = window.iter().position(|byte| matches!(byte, 0..=b' ' | b'"' | b'`' | b'<' | b'>'));
         let private = window[..near_end.unwrap_or(window.len())].iter().any(|byte| b"@?#".contains(byte));
         let near = word_end(text, marker);
         let end = if private { sensitive_end(text, start, marker).max(near) } else { near };
         let quoted = &text[start..end];
-        let new = match quoted.contains("\\/") {
-            false => quoted_url(quoted, privacy).filter(|new| new != quoted),
-            true => {
-                let unescaped = quoted.replace("\\/", "/");
-                Some(quoted_url(&unescaped, privacy).unwrap_or(unescaped))
-            }
+        let new = if quoted.contains("\\/") {
+            let unescaped = quoted.replace("\\/", "/");
+            Some(quoted_url(&unescaped, privacy).unwrap_or(unescaped))
+        } else {
+            quoted_url(quoted, privacy).filter(|new| new != quoted)
         };
         Redaction { start, end, new: new.map(Cow::Owned) }
     }
 
-    /// The query of a relative URL (`?name=…`, `?flag&…`, or anything behind a path) or its fragment
-    /// (`#name=…`, or anything behind a path), up to the end of the word.
+    /// Removes the query (`?name=…`, `?flag&…`, or anything after a path) or the fragment (`#name=…`, or
+    /// anything after a path) of a relative URL, up to the end of the word.
     fn query(text: &str, start: usize, scanner: &mut WordScanner) -> Option<Redaction> {
         let bytes = text.as_bytes();
         let name = |byte: &&u8| byte.is_ascii_alphanumeric() || b"-_.[]%".contains(byte);
         let length = bytes[start + 1..].iter().take_while(name).count();
-        let (after, next) = (bytes.get(start + 1 + length), bytes.get(start + 1));
+        let next = bytes.get(start + 1);
+        let after = bytes.get(start + 1 + length);
         let named = length > 0 && (after == Some(&b'=') || (bytes[start] == b'?' && after == Some(&b'&')));
         let word = scanner.word_at(bytes, start);
         // `a.b/c?d:e` is code.
-        let behind_path = if bytes[start] == b'?' { word.is_rooted_path() } else { word.is_path() };
-        (named || (behind_path && next.is_some_and(|byte| !ends_url(byte)))).then(|| Redaction {
-            start,
-            end: sensitive_end(text, word.start(), start).max(start + 1),
-            new: Some(Cow::Borrowed("")),
-        })
+        let after_path = if bytes[start] == b'?' { word.is_rooted_path() } else { word.is_path() };
+        let end = || sensitive_end(text, word.start(), start).max(start + 1);
+        (named || (after_path && next.is_some_and(|byte| !ends_url(byte))))
+            .then(|| Redaction::new(start, end(), ""))
     }
 
-    /// The path of a URL without scheme, if there is a secret in it, or a user and a password before it.
+    /// Redacts the path of a URL without scheme, if it has a secret or a user and a password.
     fn path(text: &str, start: usize, scanner: &mut WordScanner, privacy: Privacy) -> Option<Redaction> {
         let bytes = text.as_bytes();
         let word = scanner.word_at(bytes, start);
@@ -194,7 +167,7 @@ impl Redaction {
         if !word.path_begins_at(start) || bytes[start..].starts_with(b"//@") {
             return None;
         }
-        // Behind a host, two slashes begin no other one.
+        // After a host, two slashes do not begin another host.
         let more = bytes[start + 1..].iter().take_while(|byte| **byte == b'/').count();
         let start = if word.is_empty_before(start) { start } else { start + more };
         let ends = |byte: &u8| ends_url(byte) || b"?#=&".contains(byte);
@@ -212,7 +185,7 @@ impl Redaction {
         })
     }
 
-    /// What a `data:` URL carries, behind its media type.
+    /// Removes the content of a `data:` URL, after its media type.
     fn data(text: &str, colon: usize, scanner: &mut WordScanner) -> Option<Redaction> {
         let rest = &text.as_bytes()[colon + 1..];
         let in_type = |byte: &&u8| byte.is_ascii_alphanumeric() || b"/+.-".contains(byte);
@@ -224,10 +197,10 @@ impl Redaction {
         }
         let start = colon + 1 + length;
         let end = sensitive_end(text, scanner.word_at(text.as_bytes(), colon).start(), start);
-        (end > start).then_some(Redaction { start, end, new: Some(Cow::Borrowed("")) })
+        (end > start).then(|| Redaction::new(start, end, ""))
     }
 
-    /// The value of a nonce: `'nonce-…'` of a policy, `nonce="…"` of markup, `nonce: "…"` and
+    /// Redacts the value of a nonce: `'nonce-…'` of a policy, `nonce="…"` of markup, `nonce: "…"` and
     /// `"nonce", "…"` of a script.
     fn nonce(bytes: &[u8], at: usize) -> Option<Redaction> {
         let opening = |byte: &&u8| matches!(byte, b' ' | b'"' | b'\'' | b'\\');
@@ -247,14 +220,10 @@ impl Redaction {
         };
         let rest = &bytes[start..];
         let length = rest.iter().position(ends).unwrap_or(rest.len());
-        (length > 0 && &rest[..length] != b"*").then_some(Redaction {
-            start,
-            end: start + length,
-            new: Some(Cow::Borrowed("*")),
-        })
+        (length > 0 && &rest[..length] != b"*").then(|| Redaction::new(start, start + length, "*"))
     }
 
-    /// A JSON Web Token. It begins a word: the same letters within one are a hash's, which has no dots.
+    /// Redacts a JSON Web Token that begins a word. Within a word the same letters are part of a hash.
     fn jwt(bytes: &[u8], start: usize) -> Option<Redaction> {
         let before = start.checked_sub(1).map_or(b' ', |before| bytes[before]);
         if before.is_ascii_alphanumeric() || before == b'+' {
@@ -263,30 +232,25 @@ impl Redaction {
         let token = |byte: &&u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
         let length = bytes[start..].iter().take_while(token).count();
         let may_be_hash = before == b'/' && !bytes[start..start + length].contains(&b'.');
-        (length >= 16 && !may_be_hash).then_some(Redaction {
-            start,
-            end: start + length,
-            new: Some(Cow::Borrowed(REDACTED)),
-        })
+        (length >= 16 && !may_be_hash).then(|| Redaction::new(start, start + length, REDACTED))
     }
 }
 
-/// The longest media type of a `data:` URL that is looked for.
+/// Maximum length of the media type of a `data:` URL.
 const MAX_MEDIA_TYPE: usize = 128;
 
-/// Whether this colon follows the word `data`.
 fn follows_data(bytes: &[u8], colon: usize) -> bool {
     bytes[..colon].last_chunk::<4>().is_some_and(|word| word.eq_ignore_ascii_case(b"data"))
 }
 
-/// Whether what follows `data:` is a parameter of a media type that was left out.
+/// Returns whether a parameter follows `data:` directly, without a media type.
 fn has_parameter(rest: &[u8]) -> bool {
     [&b";base64"[..], b";charset"]
         .iter()
         .any(|it| rest.get(..it.len()).is_some_and(|start| start.eq_ignore_ascii_case(it)))
 }
 
-/// Whether these bytes are `//` and an authority with a user in it. Slashes may be escaped.
+/// Returns whether these bytes are `//` and an authority with a user. Slashes may be escaped.
 fn has_user(bytes: &[u8]) -> bool {
     let slashes = bytes.iter().take_while(|byte| matches!(byte, b'/' | b'\\')).count();
     let authority = &bytes[slashes..];
@@ -295,14 +259,14 @@ fn has_user(bytes: &[u8]) -> bool {
     slashes > 1 && authority[..end].contains(&b'@')
 }
 
-/// Whether this colon is that of a `file:/…`, private with one slash as well as with three.
+/// Returns whether this colon is that of `file:/…`, which is private with one slash as with three.
 fn is_file_url(bytes: &[u8], colon: usize) -> bool {
     let before = &bytes[..colon];
     let word = before.iter().rev().take(5).take_while(|byte| byte.is_ascii_alphanumeric()).count();
     before[colon - word..].eq_ignore_ascii_case(b"file") && matches!(bytes.get(colon + 1), Some(b'/' | b'\\'))
 }
 
-/// Whether the word `nonce` stands before, directly or with a blank or a quote between.
+/// Returns whether the word `nonce` stands before, directly or with blanks or quotes in between.
 fn follows_nonce(bytes: &[u8], from: usize, at: usize) -> bool {
     let between = |byte: &&u8| matches!(byte, b' ' | b'"' | b'\'' | b'\\');
     let skipped = match bytes[at] {
@@ -312,8 +276,8 @@ fn follows_nonce(bytes: &[u8], from: usize, at: usize) -> bool {
     bytes[from..at - skipped].last_chunk::<5>().is_some_and(|word| word.eq_ignore_ascii_case(b"nonce"))
 }
 
-/// Where a word that holds something private ends. Rather too late than too early: only a blank, a
-/// bracket of markup, or the quote that opened the word ends it, without the punctuation before.
+/// Returns the end of a word with private text, rather too late than too early: at a blank, a bracket
+/// of markup, or the quote that opened the word, without the punctuation before.
 fn sensitive_end(text: &str, word: usize, from: usize) -> usize {
     let bytes = text.as_bytes();
     let opened_by_quote = word > 0 && bytes[word - 1] == b'\'';
@@ -326,31 +290,30 @@ fn sensitive_end(text: &str, word: usize, from: usize) -> usize {
     from + text[from..end].trim_end_matches([')', ']', '}', ',', ';', '.', '\'']).len()
 }
 
-/// Where the word that starts there ends.
 fn word_end(text: &str, start: usize) -> usize {
     text.as_bytes()[start..].iter().position(ends_url).map_or(text.len(), |at| start + at)
 }
 
-/// A URL that a text quotes, redacted; in a stack trace its `:line:column` stays. `None`: it may stay.
+/// Redacts a quoted URL but for the `:line:column` of a stack trace; `None` if it stays unchanged.
 fn quoted_url(quoted: &str, privacy: Privacy) -> Option<String> {
     let (url, position) = quoted.split_at(position_suffix_start(quoted));
-    // Judged without its position, which would make a secret in the last segment look like none.
+    // Without the position, because with it a secret in the last segment is not detected.
     if url_redact::clean_prefix_len(url, privacy) == Some(url.len()) {
         return None;
     }
-    // A wildcard source such as `https://*.example` is no URL but passes through unharmed.
+    // A wildcard source such as `https://*.example` is not a URL, but stays unchanged.
     Some(format!("{}{position}", url_redact::redact(Cow::Borrowed(url), privacy)))
 }
 
-/// Where the `:line:column` behind a URL's path starts. Behind a host it is a port, behind a query it
-/// may be anything.
+/// Returns where the `:line:column` after a URL's path starts. After a host it is a port, after a query
+/// it may be anything.
 fn position_suffix_start(quoted: &str) -> usize {
     let end = line_and_column_start(quoted);
     let path = quoted[..end].split_once("://").and_then(|(_, rest)| rest.find('/'));
     if path.is_some() && !quoted[..end].contains(['?', '#']) { end } else { quoted.len() }
 }
 
-/// Where up to two numbers at the end start, each behind a colon.
+/// Returns where up to two numbers at the end start, each after a colon.
 fn line_and_column_start(quoted: &str) -> usize {
     let mut end = quoted.trim_end_matches(':').len();
     for _ in 0..2 {

@@ -1,40 +1,36 @@
-//! What no table describes: kept, cleaned, and bounded by the bytes of JSON that it takes. Members of a
-//! known kind that its table lacks are cut like messages; an unknown type's body has no limit but the
-//! budget. What is cut shows it: a text ends in `…`, so does a list, and an object has a member of that
-//! name.
+//! Sanitizes fields that no kind describes, within a budget of bytes of JSON. An unknown field of a
+//! known kind is truncated like a message; the body of an unknown type is limited by the budget alone.
+//! Truncation is visible: a text or a list ends in `…`, an object in a field of that name.
 
 use std::borrow::Cow;
 
 use crate::config::settings::Privacy;
-use crate::model::FieldType;
-use crate::model::{Object, Value};
+use crate::model::{FieldType, Object, Value};
+use crate::normalize::limits::MAX_UNKNOWN;
+use crate::normalize::truncate::TRUNCATION_MARK;
 use crate::normalize::{text_redact, url_redact};
 
-/// What all members together that the kind does not know may take, in bytes of JSON.
-const MAX_UNKNOWN: usize = 16 * 1024;
-/// Quotes around a text and the comma behind it.
+/// Bytes of the quotes around a text and the comma after it.
 const PUNCTUATION: usize = 3;
-/// Stands where something was cut off.
-const TRUNCATION_MARK: &str = "…";
 
-/// Cleans within a budget.
+/// A sanitizer with a budget for all unknown fields of a body.
 pub(super) struct UnknownFieldSanitizer {
     budget: usize,
-    /// Whether texts may be as long as the budget.
+    /// Whether texts may be as long as the budget allows.
     keep_all: bool,
     pub(super) privacy: Privacy,
-    /// Members that found the budget used up.
+    /// Fields dropped because the budget was used up.
     pub(super) dropped: u32,
 }
 
 impl UnknownFieldSanitizer {
     pub(super) fn new(keep_all: bool, privacy: Privacy) -> UnknownFieldSanitizer {
-        // The body's own brackets, without a comma behind its last member.
+        // The body's own brackets, without a comma after its last field.
         UnknownFieldSanitizer { budget: MAX_UNKNOWN - 1, keep_all, privacy, dropped: 0 }
     }
 
-    /// A member's value; `None` where nothing is known or nothing is left.
-    pub(super) fn clean<'a>(&mut self, value: Value<'a>) -> Option<Value<'a>> {
+    /// Sanitizes a field's value; `None` for `null` and once the budget is used up.
+    pub(super) fn sanitize<'a>(&mut self, value: Value<'a>) -> Option<Value<'a>> {
         if matches!(value, Value::Null) {
             return None;
         }
@@ -45,7 +41,7 @@ impl UnknownFieldSanitizer {
         Some(self.value(value))
     }
 
-    /// A member's name. It costs nothing where there is nothing to name.
+    /// Sanitizes a field's name. Without budget its value will be dropped, so it is returned as it is.
     pub(super) fn name<'a>(&mut self, name: Cow<'a, str>) -> Cow<'a, str> {
         match self.budget {
             0 => name,
@@ -55,7 +51,7 @@ impl UnknownFieldSanitizer {
 
     fn value<'a>(&mut self, value: Value<'a>) -> Value<'a> {
         match value {
-            Value::String(found) => Value::String(self.text(found, FieldType::Message)),
+            Value::String(text) => Value::String(self.text(text, FieldType::Message)),
             Value::Array(items) => Value::Array(self.list(items)),
             Value::Object(object) => Value::Object(self.object(object)),
             scalar => {
@@ -73,7 +69,7 @@ impl UnknownFieldSanitizer {
                 kept.push(Value::String(Cow::Borrowed(TRUNCATION_MARK)));
                 break;
             }
-            // A null keeps its place.
+            // A null stays, because the position of the others counts.
             kept.push(self.value(item));
         }
         kept
@@ -93,24 +89,24 @@ impl UnknownFieldSanitizer {
         kept
     }
 
-    fn text<'a>(&mut self, found: Cow<'a, str>, field_type: FieldType) -> Cow<'a, str> {
-        let cleaned = match (is_url(&found), self.keep_all) {
-            (true, true) => url_redact::redact_complete(found, self.privacy),
-            (true, false) => url_redact::redact(found, self.privacy),
-            (false, true) => text_redact::redact(found, self.privacy),
-            (false, false) => text_redact::clean(found, field_type, self.privacy),
+    fn text<'a>(&mut self, raw: Cow<'a, str>, field_type: FieldType) -> Cow<'a, str> {
+        let text = match (is_url(&raw), self.keep_all) {
+            (true, true) => url_redact::redact_complete(raw, self.privacy),
+            (true, false) => url_redact::redact(raw, self.privacy),
+            (false, true) => text_redact::redact(raw, self.privacy),
+            (false, false) => text_redact::sanitize(raw, field_type, self.privacy),
         };
-        let cost: usize = cleaned.chars().map(json_len).sum();
+        let cost: usize = text.chars().map(json_len).sum();
         if cost + PUNCTUATION <= self.budget {
             self.charge(cost + PUNCTUATION);
-            return cleaned;
+            return text;
         }
         let room = self.budget.saturating_sub(PUNCTUATION + TRUNCATION_MARK.len());
         self.budget = 0;
-        Cow::Owned(truncate_to_json_len(&cleaned, room).to_owned() + TRUNCATION_MARK)
+        Cow::Owned(truncate_to_json_len(&text, room).to_owned() + TRUNCATION_MARK)
     }
 
-    /// Brackets and the comma behind; the last element paid for one that it does not have.
+    /// Charges brackets and a comma. The comma that the last element was charged for does not exist.
     fn brackets(&mut self, empty: bool) {
         self.charge(if empty { PUNCTUATION } else { PUNCTUATION - 1 });
     }
@@ -120,7 +116,7 @@ impl UnknownFieldSanitizer {
     }
 }
 
-/// The longest beginning that takes no more than so many bytes of JSON.
+/// Returns the longest prefix of at most `room` bytes of JSON.
 fn truncate_to_json_len(text: &str, room: usize) -> &str {
     let mut used = 0;
     let end = text.char_indices().find(|(_, c)| {
@@ -130,7 +126,6 @@ fn truncate_to_json_len(text: &str, room: usize) -> &str {
     &text[..end.map_or(text.len(), |(at, _)| at)]
 }
 
-/// Bytes that a character takes in JSON.
 fn json_len(c: char) -> usize {
     match c {
         '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
@@ -139,8 +134,8 @@ fn json_len(c: char) -> usize {
     }
 }
 
-/// Whether a text is a URL as a whole: it starts with a scheme and quotes nothing. Code such as
-/// `fetch('https://…')` does, and is searched for URLs instead.
+/// Returns whether a text is a URL as a whole: a scheme, and neither blanks nor quotes. Other texts,
+/// such as `fetch('https://…')`, are searched for URLs.
 fn is_url(text: &str) -> bool {
     let in_scheme = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
     let quotes = |c: char| c.is_whitespace() || "\"`<>".contains(c);
@@ -150,35 +145,40 @@ fn is_url(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use serde::de::DeserializeSeed;
 
-    fn cleaned(json: &str) -> (String, u32) {
-        let value = crate::model::json::tests::read(json);
+    use super::*;
+    use crate::model::{ValueBudget, ValueSeed};
+
+    fn sanitized(json: &str) -> (String, u32) {
+        let budget = ValueBudget::new(1 << 20);
+        let value =
+            ValueSeed::new(&budget).deserialize(&mut serde_json::Deserializer::from_str(json)).unwrap();
         let mut unknown = UnknownFieldSanitizer::new(true, crate::config::defaults().privacy);
-        let cleaned = unknown.clean(value);
-        (serde_json::to_string(&cleaned.unwrap()).unwrap(), unknown.dropped)
+        let sanitized = unknown.sanitize(value);
+        (serde_json::to_string(&sanitized.unwrap()).unwrap(), unknown.dropped)
     }
 
     #[test]
-    fn what_fits_is_whole() {
+    fn value_within_the_budget_is_unchanged() {
         let text = "wörd \\\" ".repeat(1500);
         let numbers = vec!["7"; 8000].join(",");
         let objects = vec![r#"{"":[null,-1.5,true,{}]}"#; 600].join(",");
         for json in [format!("\"{text}\""), format!("[{numbers}]"), format!("[{objects}]")] {
             assert!(json.len() < MAX_UNKNOWN && json.len() > MAX_UNKNOWN - 4096, "{}", json.len());
-            assert_eq!(cleaned(&json).0, json);
+            assert_eq!(sanitized(&json).0, json);
         }
     }
 
     #[test]
-    fn what_does_not_fit_is_cut_visibly() {
+    fn value_over_the_budget_is_truncated_visibly() {
         let control = "\\u0001".repeat(MAX_UNKNOWN);
         for (json, end) in [
             (format!("\"{control}\""), "…\""),
             (format!("[{}]", vec!["\"word\""; 4000].join(",")), "…\"]"),
             (format!("{{{}}}", vec!["\"a\":[7]"; 4000].join(",")), "\"…\":\"…\"}"),
         ] {
-            let (text, _) = cleaned(&json);
+            let (text, _) = sanitized(&json);
             assert!(text.ends_with(end), "{}", &text[text.len() - 40..]);
             assert!((MAX_UNKNOWN - 64..=MAX_UNKNOWN + 64).contains(&text.len()), "{}", text.len());
         }

@@ -1,16 +1,16 @@
-//! URLs as they may leave the process: without user, password and fragment always, without query and
-//! secret path segments by default. Works on text rather than on a parsed URL, because a good part
-//! of what browsers put where a URL belongs is none: `inline`, `about`, `https://a:443a/b`.
+//! Redacts URLs: user, password and fragment always, query and secret path segments by default. It
+//! works on text, because browsers often send other text as a URL: `inline`, `https://a:443a/b`.
 
 use std::borrow::Cow;
 
 use crate::config::settings::{PathSecrets, Privacy, QueryPrivacy};
-use crate::normalize::MAX_URL;
+use crate::normalize::limits::MAX_URL;
 use crate::normalize::secret::{REDACTED, is_secret};
-use crate::normalize::text_redact::truncate;
+use crate::normalize::truncate::truncate;
+use crate::normalize::word_scanner::byte_set;
 
-/// Redacts URLs and remembers the last one: a report's own URL, its document's and its source file's
-/// are the same more often than not.
+/// A redactor that caches the last URL, because a report's URL, its document's and its source file's
+/// are mostly the same.
 pub(super) struct UrlRedactor<'a> {
     privacy: Privacy,
     last: Option<(&'a str, Cow<'a, str>)>,
@@ -34,38 +34,38 @@ impl<'a> UrlRedactor<'a> {
     }
 }
 
-/// The URL as it may be shown, at most 2 KiB.
+/// Redacts a URL and truncates it to [`MAX_URL`].
 pub(super) fn redact<'a>(raw: Cow<'a, str>, privacy: Privacy) -> Cow<'a, str> {
     truncate(redact_complete(raw, privacy), MAX_URL)
 }
 
-/// The same without a limit to its length.
+/// Redacts a URL of any length.
 pub(super) fn redact_complete<'a>(raw: Cow<'a, str>, privacy: Privacy) -> Cow<'a, str> {
-    let clean = clean_prefix_len(&raw, privacy);
-    match (clean, raw) {
+    match (clean_prefix_len(&raw, privacy), raw) {
         (Some(length), raw) if length == raw.len() => raw,
         (Some(length), Cow::Borrowed(raw)) => Cow::Borrowed(&raw[..length]),
         (_, raw) => {
             let around = |c: char| c.is_whitespace() || c.is_ascii_control();
-            let tidy: String = raw.trim_matches(around).chars().filter(|c| !c.is_ascii_control()).collect();
-            let mut clean = rewrite(&tidy, privacy);
-            // Blanks that stood before what was cut.
-            clean.truncate(clean.trim_end().len());
-            Cow::Owned(clean)
+            let trimmed: String =
+                raw.trim_matches(around).chars().filter(|c| !c.is_ascii_control()).collect();
+            let mut redacted = rewrite(&trimmed, privacy);
+            // Blanks before the part that was removed.
+            redacted.truncate(redacted.trim_end().len());
+            Cow::Owned(redacted)
         }
     }
 }
 
-/// Most URLs need no change beyond the loss of their query. Gives the length of what stays; `None`
-/// where that cannot be said by looking alone. Finding out costs no allocation.
+/// Returns the length of the part that stays, for a URL of which only the query or fragment is removed,
+/// as most are; `None` for all others. It allocates nothing.
 pub(super) fn clean_prefix_len(raw: &str, privacy: Privacy) -> Option<usize> {
     let end = raw.bytes().position(|byte| !LITERAL_BYTES[usize::from(byte)]).unwrap_or(raw.len());
-    let cut_here = match raw.as_bytes().get(end) {
+    let ends_here = match raw.as_bytes().get(end) {
         None | Some(b'#') => true,
         Some(b'?') => privacy.query == QueryPrivacy::Strip,
         Some(_) => false,
     };
-    if end > MAX_URL || !cut_here {
+    if end > MAX_URL || !ends_here {
         return None;
     }
     let plain = &raw[..end];
@@ -83,26 +83,13 @@ pub(super) fn clean_prefix_len(raw: &str, privacy: Privacy) -> Option<usize> {
     (!path_has_secret(path, privacy)).then_some(end)
 }
 
-/// Bytes that stand in a URL for nothing but themselves; `;` may start a session id.
-const LITERAL_BYTES: [bool; 256] = {
-    let mut plain = [false; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        plain[byte] = (byte as u8).is_ascii_alphanumeric();
-        byte += 1;
-    }
-    let mut at = 0;
-    let others = b"/.-_~%:+,!$&'()*[]";
-    while at < others.len() {
-        plain[others[at] as usize] = true;
-        at += 1;
-    }
-    plain
-};
+/// Bytes without special meaning in a URL. `;` is none of them, because it may start a session id.
+const LITERAL_BYTES: [bool; 256] =
+    byte_set(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/.-_~%:+,!$&'()*[]");
 
 /// Schemes whose URLs have an authority even when their slashes were mangled.
 const HIERARCHICAL_SCHEMES: [&str; 5] = ["https", "http", "wss", "ws", "ftp"];
-/// Schemes that wrap a URL; what a blob's own path says is an id that died with its page.
+/// Schemes that wrap a URL. The path of a blob is dropped, because its id is of no use after its page.
 const WRAPPER_SCHEMES: [&str; 3] = ["blob", "filesystem", "view-source"];
 
 fn rewrite(raw: &str, privacy: Privacy) -> String {
@@ -112,7 +99,7 @@ fn rewrite(raw: &str, privacy: Privacy) -> String {
         return unwrap_nested(scheme, rest, privacy);
     }
     if scheme == "file" {
-        // Its path names a user's directories. <https://w3c.github.io/webappsec-csp/#strip-url-for-use-in-reports>
+        // The path has names of a user's directories. <https://w3c.github.io/webappsec-csp/#strip-url-for-use-in-reports>
         return scheme;
     }
     let after_slashes = rest.trim_start_matches(['/', '\\']);
@@ -121,14 +108,14 @@ fn rewrite(raw: &str, privacy: Privacy) -> String {
     }
     match rest.strip_prefix("//") {
         Some(rest) => hierarchical(scheme, rest, privacy),
-        // `about:blank` says something; what follows `data:` or `mailto:` is content.
+        // `about:blank` is kept; what follows `data:` or `mailto:` is content.
         None if scheme == "about" && rest.bytes().all(|byte| byte.is_ascii_lowercase()) => raw.to_owned(),
         None => scheme,
     }
 }
 
-/// A URL within a wrapping scheme. One wrapper is all that browsers write: a second one is content, and
-/// following it would let a body decide how deep the stack goes.
+/// Redacts the URL within a wrapper. Browsers write only one; a second one is treated as content, so
+/// that a body does not determine the depth of the recursion.
 fn unwrap_nested(scheme: String, wrapped: &str, privacy: Privacy) -> String {
     if split_scheme(wrapped)
         .is_none_or(|(inner, _)| WRAPPER_SCHEMES.iter().any(|it| it.eq_ignore_ascii_case(inner)))
@@ -140,7 +127,7 @@ fn unwrap_nested(scheme: String, wrapped: &str, privacy: Privacy) -> String {
     if inner.is_empty() { scheme } else { format!("{scheme}:{inner}") }
 }
 
-/// Splits off an RFC 3986 scheme. Text such as `shop.example:443/x` has none that anybody means.
+/// Splits off an RFC 3986 scheme.
 fn split_scheme(raw: &str) -> Option<(&str, &str)> {
     let (scheme, rest) = raw.split_once(':')?;
     let valid = scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
@@ -148,30 +135,28 @@ fn split_scheme(raw: &str) -> Option<(&str, &str)> {
     (valid && starts_well).then_some((scheme, rest))
 }
 
-/// Without a scheme: a path, or from the host on.
+/// Redacts a URL without a scheme: a path, or `//` and a host.
 fn relative(raw: &str, privacy: Privacy) -> String {
     let mut out = String::with_capacity(raw.len());
-    let slashes = raw.bytes().take(2).take_while(|byte| matches!(byte, b'/' | b'\\')).count();
-    match slashes {
-        0 | 1 => path_and_query(raw, privacy, &mut out),
-        _ => {
-            let (host_and_port, path) = split_authority(&raw[slashes..]);
-            out.push_str("//");
-            push_authority(host_and_port, "", &mut out);
-            path_and_query(path, privacy, &mut out);
-        }
+    let mut path = raw;
+    if let Some(rest) = raw.strip_prefix(['/', '\\']).and_then(|raw| raw.strip_prefix(['/', '\\'])) {
+        let (host_and_port, after) = split_authority(rest);
+        out.push_str("//");
+        push_authority(host_and_port, "", &mut out);
+        path = after;
     }
+    path_and_query(path, privacy, &mut out);
     out
 }
 
-/// Host and port, and what follows them. User and password go.
+/// Splits off host and port, without user and password.
 fn split_authority(rest: &str) -> (&str, &str) {
     let end = rest.find(['/', '\\', '?', '#']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
     let host_and_port = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    // Browsers leave no percent sign in a host, but for the zone of an address: it hides an `@`.
-    let hides = host_and_port.contains('%') && !host_and_port.starts_with('[');
-    (if hides { "" } else { host_and_port }, path)
+    // In a host, browsers write a percent sign only for the zone of an address; elsewhere it hides an `@`.
+    let hides_user = host_and_port.contains('%') && !host_and_port.starts_with('[');
+    (if hides_user { "" } else { host_and_port }, path)
 }
 
 fn hierarchical(scheme: String, rest: &str, privacy: Privacy) -> String {
@@ -185,15 +170,15 @@ fn hierarchical(scheme: String, rest: &str, privacy: Privacy) -> String {
     out.push_str("://");
     push_authority(host_and_port, default_port, &mut out);
     if out.ends_with("://") && HIERARCHICAL_SCHEMES.contains(&&out[..out.len() - 3]) {
-        // Without a host, whatever follows would be read as one the next time.
+        // Without a host, the rest would become the host when it is normalized again.
         return out;
     }
     path_and_query(path, privacy, &mut out);
     out
 }
 
-/// Lower case, no default port. WebKit writes `site.test:443site.test` for the source of a script in
-/// the document: only the digits behind the colon are a port.
+/// Appends an authority in lower case, without the default port. Only digits after the colon are a
+/// port, because WebKit writes `site.test:443site.test` as the source of a script in the document.
 fn push_authority(authority: &str, default_port: &str, out: &mut String) {
     let bracket = authority.find(']').map_or(0, |at| at + 1);
     let (host, port) = match authority[bracket..].find(':') {
@@ -227,7 +212,7 @@ fn path_and_query(text: &str, privacy: Privacy, out: &mut String) {
     }
 }
 
-/// `;jsessionid=…` is a query in all but name. A semicolon before an `@` is a password's.
+/// Removes `;jsessionid=…`. A semicolon before an `@` belongs to a password and stays.
 fn without_parameters(segment: &str) -> &str {
     match memchr::memchr(b';', segment.as_bytes()) {
         Some(semicolon) if !segment[semicolon..].contains('@') => &segment[..semicolon],
@@ -235,22 +220,23 @@ fn without_parameters(segment: &str) -> &str {
     }
 }
 
-/// Segments, each with the one before it.
+/// Returns the segments, each after the one before it.
 fn segments(path: &str) -> impl Iterator<Item = (&str, &str)> {
     let ends = memchr::memchr2_iter(b'/', b'\\', path.as_bytes()).chain([path.len()]);
-    let (mut start, mut before) = (0, "");
+    let mut start = 0;
+    let mut before = "";
     ends.map(move |end| {
         let segment = &path[start..end];
         start = end + 1;
         let bare = without_parameters(segment);
-        let known = before;
+        let previous = before;
         // `reset//abc` is `reset/abc`.
         before = if bare.is_empty() { before } else { bare };
-        (known, bare)
+        (previous, bare)
     })
 }
 
-/// Whether something in a path has to go.
+/// Returns whether a path has a segment that is redacted.
 pub(super) fn path_has_secret(path: &str, privacy: Privacy) -> bool {
     privacy.path_secrets == PathSecrets::Redact
         && segments(path).any(|(before, segment)| is_secret(segment, before))
@@ -268,8 +254,8 @@ fn push_path(path: &str, privacy: Privacy, out: &mut String) {
     }
 }
 
-/// `?a&b`. A parameter without `=` may be a token itself, so it counts as a name only if it looks
-/// like nothing else.
+/// Appends the names of a query as `?a&b`. A parameter without `=` counts as a name only if it does not
+/// look like a secret, because it may be a token.
 fn push_query_names(query: &str, out: &mut String) {
     let mut separator = '?';
     for parameter in query.split('&') {
@@ -303,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_hold_a_secret_is_cut() {
+    fn private_parts_of_a_url_are_redacted() {
         for (url, shown) in [
             ("https://shop.example/cart", "https://shop.example/cart"),
             ("https://user:pa:ss@shop.example/cart?token=1#frag", "https://shop.example/cart"),
@@ -355,14 +341,14 @@ mod tests {
     }
 
     #[test]
-    fn a_query_may_keep_its_names() {
+    fn query_with_names_keeps_only_names() {
         let names = Privacy { query: QueryPrivacy::Names, ..STRICT };
         let url = "https://a.example/x?q=secret&page=2&Xk29aLq0Zr81MvBt73Qw&<b>=1#f";
         assert_eq!(with(names, url), "https://a.example/x?q&page");
     }
 
     #[test]
-    fn a_query_may_be_kept_but_never_user_or_fragment() {
+    fn query_that_is_kept_keeps_neither_user_nor_fragment() {
         let keep = Privacy { query: QueryPrivacy::Keep, path_secrets: PathSecrets::Keep, ..STRICT };
         let url = "https://u:p@a.example/reset/a81bc81b?q=1#f";
         assert_eq!(with(keep, url), "https://a.example/reset/a81bc81b?q=1");
@@ -370,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn wrappers_do_not_nest() {
+    fn wrapper_in_a_wrapper_is_dropped() {
         assert_eq!(with(STRICT, "view-source:https://a.example/x?y"), "view-source:https://a.example/x");
         assert_eq!(with(STRICT, "blob:view-source:https://a.example/x"), "blob");
         for wrapper in ["blob:", "filesystem:", "view-source:", "blob:view-source:"] {
@@ -379,13 +365,13 @@ mod tests {
     }
 
     #[test]
-    fn a_long_url_is_cut_visibly() {
+    fn long_url_is_truncated_visibly() {
         let shown = with(STRICT, &format!("https://a.example/{}", "a/".repeat(2000)));
         assert!(shown.len() <= MAX_URL && shown.ends_with('…'), "{}", shown.len());
     }
 
     #[test]
-    fn a_clean_url_is_not_copied() {
+    fn unchanged_url_is_not_copied() {
         assert!(matches!(redact(Cow::Borrowed("https://a.example/b/c.js"), STRICT), Cow::Borrowed(_)));
     }
 }

@@ -1,15 +1,15 @@
-//! Where in a running text the word begins that a byte stands in, and whether that word is a path.
+//! Finds the word of a running text that a byte belongs to, and whether that word is a path.
 
-/// The word around a byte. Asked from left to right it looks at no byte more than twice, and mostly at those of
-/// the words that it is asked about only: policies are long.
+/// The word around a byte. Positions must go from left to right. No byte is read more than twice, and
+/// words in between are not read at all, because policies are long.
 #[derive(Default)]
 pub(super) struct WordScanner {
     seen: usize,
     start: usize,
-    /// Where the part before the first slash begins: behind whatever no host and no path begins with.
+    /// Where the part before the first slash begins, after bytes that no host and no path begins with.
     head: usize,
     slash: Option<usize>,
-    /// What that part holds: nothing but dots, or at least one.
+    /// Whether that part has nothing but dots, and whether it has one.
     only_dots: bool,
     dotted: bool,
 }
@@ -19,7 +19,7 @@ impl WordScanner {
         WordScanner { start: at, head: at, only_dots: true, ..WordScanner::default() }
     }
 
-    /// The word that the byte stands in.
+    /// Returns the word of the byte at `at`, as far as that byte.
     pub(super) fn word_at(&mut self, bytes: &[u8], at: usize) -> &WordScanner {
         if self.seen == 0 {
             *self = WordScanner::new(0);
@@ -36,7 +36,6 @@ impl WordScanner {
         self
     }
 
-    /// Goes over a byte that does not end the word.
     fn advance(&mut self, at: usize, byte: u8) {
         match byte {
             _ if self.slash.is_some() => {}
@@ -53,29 +52,40 @@ impl WordScanner {
         self.start
     }
 
-    /// Whether a slash at this byte is the first one of a path: `/a`, `../a`, `cdn.example/a`. Words such
-    /// as `text/html` and hashes in base64 have no dot before it.
+    /// Returns whether a slash at `at` is the first one of a path: `/a`, `../a`, `cdn.example/a`. Words
+    /// such as `text/html` and hashes in base64 have no dot before it.
     pub(super) fn path_begins_at(&self, at: usize) -> bool {
         self.slash.is_none() && (self.dotted || self.head == at)
     }
 
-    /// Whether nothing stands before that slash.
+    /// Returns whether nothing stands before that slash.
     pub(super) fn is_empty_before(&self, at: usize) -> bool {
         self.head == at
     }
 
-    /// Whether it is a path of which the first slash has passed.
+    /// Returns whether the word is a path, and its first slash was read.
     pub(super) fn is_path(&self) -> bool {
         self.is_rooted_path() || (self.slash.is_some() && self.dotted)
     }
 
-    /// The same, of a path that begins with its slash or with dots.
+    /// Returns whether the word is such a path, and begins with its slash or with dots.
     pub(super) fn is_rooted_path(&self) -> bool {
         self.slash.is_some() && self.only_dots
     }
 }
 
-/// Whether a byte ends a URL in running text.
+/// Returns a table of bytes that has `true` for these.
+pub(super) const fn byte_set(bytes: &[u8]) -> [bool; 256] {
+    let mut set = [false; 256];
+    let mut at = 0;
+    while at < bytes.len() {
+        set[bytes[at] as usize] = true;
+        at += 1;
+    }
+    set
+}
+
+/// Returns whether a byte ends a URL in running text.
 pub(super) fn ends_url(byte: &u8) -> bool {
     matches!(
         byte,
@@ -88,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_begins_with_its_slash_with_dots_or_behind_a_host() {
+    fn word_is_a_path_if_it_begins_with_a_slash_dots_or_a_host() {
         for (text, path, rooted) in [
             ("/a", true, true),
             ("see /a", true, true),

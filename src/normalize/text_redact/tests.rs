@@ -1,4 +1,4 @@
-//! What a text quotes, and what is left of it.
+//! Redaction of everything that a text may quote.
 
 use super::*;
 use crate::config::settings::{ClientAddress, PathSecrets};
@@ -10,7 +10,7 @@ const STRICT: Privacy = Privacy {
 };
 
 #[test]
-fn what_a_text_quotes_is_redacted() {
+fn private_parts_of_a_text_are_redacted() {
     for (text, shown) in [
         ("plain text, why? because.", "plain text, why? because."),
         ("script-src 'nonce-r4nd0m+/=' 'self'", "script-src 'nonce-*' 'self'"),
@@ -73,15 +73,13 @@ fn what_a_text_quotes_is_redacted() {
 }
 
 #[test]
-fn what_is_long_ends_in_an_ellipsis() {
-    assert_eq!(truncate("aé".into(), 3), "aé");
-    assert_eq!(truncate("aéé".into(), 4), "a…");
-    let sample = clean("é".repeat(300).into(), FieldType::Sample, STRICT);
+fn long_sample_is_truncated_by_characters() {
+    let sample = sanitize("é".repeat(300).into(), FieldType::Sample, STRICT);
     assert_eq!(sample.chars().count(), MAX_SAMPLE);
     assert!(sample.ends_with('…'));
 }
 
 #[test]
-fn untouched_text_is_not_copied() {
-    assert!(matches!(clean(Cow::Borrowed("no nonsense"), FieldType::Message, STRICT), Cow::Borrowed(_)));
+fn unchanged_text_is_not_copied() {
+    assert!(matches!(sanitize(Cow::Borrowed("no nonsense"), FieldType::Message, STRICT), Cow::Borrowed(_)));
 }

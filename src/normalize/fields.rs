@@ -1,0 +1,137 @@
+//! Normalizes the fields of a body: renamed to their specification's names, sanitized by their type,
+//! bounded in number and size. Unknown fields are kept within a budget.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use crate::config::settings::Privacy;
+use crate::kinds;
+use crate::model::{Disposition, FieldType, LabelEnum, Object, ReportKind, Value};
+use crate::normalize::limits::MAX_FIELDS;
+use crate::normalize::text_redact;
+use crate::normalize::unknown_fields::UnknownFieldSanitizer;
+use crate::normalize::url_redact::UrlRedactor;
+
+/// How much of a report is needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// All of it, because it becomes an event.
+    Full,
+    /// The input of counters and noise rules. Policies, messages, stacks and unknown fields are dropped
+    /// unread.
+    MetricsOnly,
+}
+
+/// Normalizes a body in place; returns it and the number of dropped fields.
+pub(super) fn normalize_fields<'a>(
+    kind: &ReportKind,
+    mut body: Object<'a>,
+    privacy: Privacy,
+    mode: Mode,
+    urls: &mut UrlRedactor<'a>,
+) -> (Object<'a>, u32) {
+    // The fields of an unknown type are bounded by the budget alone.
+    let keep_all = kind.fields.is_empty();
+    let excess = if keep_all { 0 } else { body.0.len().saturating_sub(MAX_FIELDS) };
+    body.0.truncate(body.0.len() - excess);
+    (kind.upgrade)(&mut body);
+    let mut unknown = UnknownFieldSanitizer::new(keep_all, privacy);
+    let mut seen = 0_u64;
+    let mut repeated = false;
+    let field_index = kinds::field_index(kind);
+    body.0.retain_mut(|(name, value)| match field_index.get(&**name) {
+        Some((_, field)) if mode == Mode::MetricsOnly && !field.field_type.is_metric_relevant() => false,
+        Some(&(at, field)) => {
+            *name = Cow::Borrowed(field.name);
+            let kept = sanitize(field.field_type, value, &mut unknown, urls);
+            if kept {
+                repeated |= seen & (1 << at) != 0;
+                seen |= 1 << at;
+            }
+            kept
+        }
+        None if mode == Mode::MetricsOnly => false,
+        None => {
+            repeated = true;
+            *name = unknown.name(std::mem::take(name));
+            replace(value, |value| unknown.sanitize(value))
+        }
+    });
+    if repeated {
+        merge_repeated(&mut body);
+    }
+    (body, u32::try_from(excess).unwrap_or(u32::MAX).saturating_add(unknown.dropped))
+}
+
+/// Merges fields of the same name: the last value counts, in the position of the first.
+fn merge_repeated(body: &mut Object<'_>) {
+    let mut positions: HashMap<_, usize, _> = HashMap::with_hasher(foldhash::quality::RandomState::default());
+    let all = std::mem::take(&mut body.0);
+    body.0.reserve(all.len());
+    for (name, value) in all {
+        match positions.entry(name.clone()) {
+            Entry::Occupied(position) => body.0[*position.get()].1 = value,
+            Entry::Vacant(position) => {
+                position.insert(body.0.len());
+                body.0.push((name, value));
+            }
+        }
+    }
+}
+
+/// Replaces a value by the result of `make`; returns whether there was a result.
+fn replace<'a>(value: &mut Value<'a>, make: impl FnOnce(Value<'a>) -> Option<Value<'a>>) -> bool {
+    let made = make(std::mem::take(value));
+    let kept = made.is_some();
+    *value = made.unwrap_or_default();
+    kept
+}
+
+/// Adds the endpoint's disposition to a report that has none.
+pub(super) fn set_default_disposition(kind: &ReportKind, body: &mut Object<'_>, disposition: Disposition) {
+    let Some(name) = kind.disposition else { return };
+    if body.get_str(name).is_some() || matches!(body.get(name), Some(Value::Bool(_))) {
+        return;
+    }
+    body.remove(name);
+    let value = match kind.field(name) {
+        Some(field) if field.field_type == FieldType::Bool => Value::Bool(disposition == Disposition::Report),
+        _ => Value::String(Cow::Borrowed(disposition.as_str())),
+    };
+    body.0.push((Cow::Borrowed(name), value));
+}
+
+/// Sanitizes a known field; returns whether it has a value.
+fn sanitize<'a>(
+    field_type: FieldType,
+    value: &mut Value<'a>,
+    unknown: &mut UnknownFieldSanitizer,
+    urls: &mut UrlRedactor<'a>,
+) -> bool {
+    let number = |number: u64| i64::try_from(number).map_or(Value::Float(number as f64), Value::Integer);
+    match (field_type, &mut *value) {
+        (FieldType::NonZeroInt, value) => {
+            replace(value, |value| value.as_u64().filter(|position| *position > 0).map(number))
+        }
+        (FieldType::Int, value) => replace(value, |value| value.as_u64().map(number)),
+        (FieldType::Number, value) => replace(value, |value| value.as_f64().map(Value::Float)),
+        (FieldType::Bool, value) if let Some(flag) = value.as_bool() => {
+            *value = Value::Bool(flag);
+            true
+        }
+        (FieldType::Bool | FieldType::MetricSource | FieldType::Any, value) => {
+            replace(value, |value| unknown.sanitize(value).filter(|value| !value.is_null_or_empty()))
+        }
+        (_, Value::String(text)) => {
+            let raw = std::mem::take(text);
+            *text = match field_type {
+                FieldType::Url | FieldType::PageUrl => urls.redact(raw),
+                _ => text_redact::sanitize(raw, field_type, unknown.privacy),
+            };
+            !text.is_empty()
+        }
+        // Where text is expected, another value is kept like that of an unknown field.
+        (_, other) => replace(other, |other| unknown.sanitize(other)),
+    }
+}
