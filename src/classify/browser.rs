@@ -1,11 +1,12 @@
-//! The browser's family out of its user agent: a small table of product names, ranked, because every
-//! browser claims to be those of the ranks below its own.
+//! Detects the browser's family in a user agent with a small table of product names. The names are
+//! ranked, because a browser also names those that it is compatible with.
 //!
-//! A family stands for who made the reporting code, since that is what makes reports differ. So
-//! Brave, Vivaldi, Yandex, Silk, Huawei, Electron, Android's WebView and every app inside it are
-//! `chrome`, and what runs on WebKit under a name that is none of the families' (the Google app,
-//! DuckDuckGo and in-app browsers on iOS, WebKitGTK) is `safari`. The makers that have a family keep it
-//! on iOS too, where all are WebKit underneath: `CriOS`, `FxiOS`, `EdgiOS`, `OPiOS`, `OPT`.
+//! # Design
+//! A family stands for the vendor of the reporting code, because reports differ by it. Brave, Vivaldi,
+//! Yandex, Silk, Huawei, Electron, Android's WebView and all apps in it are `chrome`. Browsers on WebKit
+//! without a family of their own (the Google app, DuckDuckGo and in-app browsers on iOS, WebKitGTK) are
+//! `safari`. Vendors with a family keep it on iOS, although all use WebKit there: `CriOS`, `FxiOS`,
+//! `EdgiOS`, `OPiOS`, `OPT`.
 
 use std::cell::RefCell;
 use std::hash::BuildHasher;
@@ -13,18 +14,18 @@ use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 
-use crate::classify::noise::index::INDEX;
+use crate::classify::noise::{INDEX, UserAgent};
 use crate::model::Browser;
 
-/// The rank of what outranks every claim.
+/// The rank of products that are decisive.
 const TOP_RANK: u8 = 0;
-/// The rank of WebKit, which nearly everything claims to be.
+/// The rank of WebKit, which nearly every browser names.
 const WEBKIT: u8 = 6;
 
-/// The rank of a product's claim, and its family: of all products the lowest rank is the browser.
+/// Returns the rank and the family of a product. The product with the lowest rank is the browser.
 fn product_rank(product: &[u8]) -> Option<(u8, Browser)> {
     Some(match product {
-        // Engines of their own that name others for company: Internet Explorer, Servo, Ladybird.
+        // Other engines: Internet Explorer, Servo, Ladybird.
         b"Trident" | b"IEMobile" | b"Servo" | b"Ladybird" => (TOP_RANK, Browser::Other),
         b"Edg" | b"EdgA" | b"EdgiOS" | b"Edge" | b"EdgW" | b"HeadlessEdg" => (1, Browser::Edge),
         b"OPR" | b"OPT" | b"OPX" | b"OPiOS" | b"Opera" => (2, Browser::Opera),
@@ -36,32 +37,21 @@ fn product_rank(product: &[u8]) -> Option<(u8, Browser)> {
     })
 }
 
-/// What a user agent says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct UserAgent {
-    /// The family, `other` for anything else and for no user agent.
-    pub(super) family: Browser,
-    /// Whether it is a crawler or a monitor (the facts are in `rules`).
-    pub(super) bot: bool,
-    /// Whether it is a headless browser.
-    pub(super) headless: bool,
-}
-
-/// User agents remembered by each thread. Most reports of a site come from a few.
+/// User agents in the cache of each thread. Most reports of a site come from a few.
 const CACHE_SLOTS: usize = 64;
 
 thread_local! {
     static CACHE: RefCell<UserAgentCache> = RefCell::default();
 }
 
-/// User agents read lately, each in the one place that its hash gives it.
+/// Recently parsed user agents, each in the slot of its hash.
 #[derive(Default)]
 struct UserAgentCache {
     hasher: foldhash::fast::RandomState,
     agents: Vec<(String, UserAgent)>,
 }
 
-/// Reads a user agent.
+/// Parses a user agent, or returns it from the cache.
 pub(super) fn parse(user_agent: &str) -> UserAgent {
     CACHE.with_borrow_mut(|UserAgentCache { hasher, agents }| {
         if agents.is_empty() {
@@ -76,10 +66,11 @@ pub(super) fn parse(user_agent: &str) -> UserAgent {
     })
 }
 
-/// One pass over the products.
 fn parse_products(user_agent: &str) -> UserAgent {
     let index = &*INDEX;
-    let (mut best, mut bot, mut headless) = ((u8::MAX, Browser::Other), false, false);
+    let mut best = (u8::MAX, Browser::Other);
+    let mut bot = false;
+    let mut headless = false;
     for name in products(user_agent) {
         bot |= index.is_bot(name);
         headless |= name.starts_with("Headless") && index.is_headless(name);
@@ -89,7 +80,7 @@ fn parse_products(user_agent: &str) -> UserAgent {
     }
     let bytes = user_agent.as_bytes();
     let family = match best {
-        // WebKit on Android without Chrome: its own browser before 4.4, and UC's older engine.
+        // WebKit on Android without Chrome: Android's browser before 4.4, and UC's older engine.
         (WEBKIT, _) if memchr::memmem::find(bytes, b"Android").is_some() => Browser::Other,
         (_, family) => family,
     };
@@ -100,18 +91,18 @@ fn parse_products(user_agent: &str) -> UserAgent {
     }
 }
 
-/// Crawlers that give no version link to a page about themselves; browsers never do.
+/// Finds links, because crawlers without a version link to a page about themselves; browsers never do.
 static URL_FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("http"));
 
-/// The names of `product/version`: what stands between a blank, or a bracket, and a slash. And the last
-/// word: `Chrome-Lighthouse` has no version.
+/// Returns the names of `product/version`, each between a blank or bracket and a slash, and the last
+/// word, because `Chrome-Lighthouse` has no version.
 fn products(user_agent: &str) -> impl Iterator<Item = &str> {
     let mut from = 0;
     let slashes = memchr::memchr_iter(b'/', user_agent.as_bytes());
     slashes.chain([user_agent.len()]).filter_map(move |end| {
         let before = &user_agent[from..end];
         let start = before.bytes().rposition(|byte| matches!(byte, b' ' | b'(' | b';' | b'['));
-        // What stands between two slashes is a part of a path.
+        // Text between two slashes is part of a path.
         let start = if from == 0 { Some(start.map_or(0, |at| at + 1)) } else { start.map(|at| at + 1) };
         from = (end + 1).min(user_agent.len());
         start.map(|start| &before[start..])
@@ -128,7 +119,7 @@ mod tests {
     use crate::model::LabelEnum;
 
     #[test]
-    fn the_first_claim_that_only_one_browser_makes_counts() {
+    fn parse_with_known_user_agent_returns_its_family() {
         let lines = include_str!("browser_cases.txt").lines().filter(|line| !line.starts_with('#'));
         let cases: Vec<(&str, &str)> = lines.filter_map(|line| line.split_once(" | ")).collect();
         assert!(cases.len() >= 60, "{}", cases.len());

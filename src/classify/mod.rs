@@ -1,13 +1,13 @@
-//! What a report is about and worth: its site, whether it is noise, which browser sent it.
+//! Classifies a report: its site, whether it is noise, and the browser that sent it.
 
 mod browser;
 mod noise;
 mod site;
 
+use crate::model::{Classification, Report, SiteLabel, UploadContext};
+
 pub use noise::Rules;
 pub use site::SiteIndex;
-
-use crate::model::{Classification, Report, SiteLabel, UploadContext};
 
 /// Classifies a normalized report.
 pub fn classify<'r>(

@@ -1,15 +1,13 @@
-//! Which site a report belongs to: the one its endpoint names, else the configured one that lists its
-//! host, else `unknown`; and where no sites are configured, its host itself.
+//! Resolves the site of a report: the one in its endpoint's path, else the configured one of its host,
+//! else `unknown`. Without configured sites, every host is a site.
 
 use std::collections::HashMap;
 
 use crate::config::settings::SiteConfig;
 use crate::model::{Label, Report, SiteLabel, host_and_port};
 
-/// The configured sites, indexed by host.
-///
-/// Their names live as long as the process, since they are labels: a handful of short texts, leaked
-/// once at start.
+/// The configured sites, indexed by host. Their names are leaked once at start, because labels are
+/// `'static`.
 #[derive(Debug, Default)]
 pub struct SiteIndex {
     names: Vec<&'static str>,
@@ -19,7 +17,7 @@ pub struct SiteIndex {
 }
 
 impl SiteIndex {
-    /// Indexes the settings' sites.
+    /// Indexes the configured sites.
     pub fn new(sites: &[SiteConfig]) -> SiteIndex {
         let mut index = SiteIndex::default();
         for (position, site) in sites.iter().enumerate() {
@@ -34,25 +32,24 @@ impl SiteIndex {
         index
     }
 
-    /// Whether any site is configured; if not, hosts are sites.
+    /// Returns whether any site is configured.
     pub fn configured(&self) -> bool {
         !self.names.is_empty()
     }
 
-    /// The position of the site of this name.
+    /// Returns the position of the site of this name.
     pub fn by_name(&self, name: &str) -> Option<usize> {
         self.names.iter().position(|known| *known == name)
     }
 
-    /// The report's site.
     pub(super) fn resolve<'r>(&self, report: &'r Report<'_>, endpoint_site: Option<&str>) -> SiteLabel<'r> {
         self.resolve_host(host_and_port(&report.url).0, endpoint_site)
     }
 
-    /// The same for a host that a report names besides its own.
+    /// Returns the site of any host in a report.
     pub fn resolve_host<'h>(&self, host: &'h str, endpoint_site: Option<&str>) -> SiteLabel<'h> {
         if !self.configured() {
-            return if is_host(host) { SiteLabel::host(host) } else { SiteLabel::UNKNOWN };
+            return if is_host_label(host) { SiteLabel::host(host) } else { SiteLabel::UNKNOWN };
         }
         match endpoint_site.and_then(|name| self.by_name(name)).or_else(|| self.by_host(host)) {
             None => SiteLabel::UNKNOWN,
@@ -71,8 +68,8 @@ impl SiteIndex {
     }
 }
 
-/// Fit to be a label: what DNS and address literals are made of, no longer than a name may be.
-fn is_host(host: &str) -> bool {
+/// Returns whether a host may be a label: DNS names and address literals of at most 253 bytes.
+fn is_host_label(host: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:".contains(&byte);
     !host.is_empty() && host.len() <= 253 && host.bytes().all(plain)
 }
@@ -94,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn the_most_specific_host_wins() {
+    fn host_in_several_sites_belongs_to_the_most_specific() {
         let sites = sites();
         assert_eq!(sites.by_host("shop.example"), Some(0));
         assert_eq!(sites.by_host("www.shop.example"), Some(0));
@@ -105,8 +102,10 @@ mod tests {
     }
 
     #[test]
-    fn only_a_host_can_be_a_label() {
-        assert!(is_host("shop.example") && is_host("2001:db8::1"));
-        assert!(!is_host("") && !is_host("a b") && !is_host("ä.example") && !is_host(&"a".repeat(254)));
+    fn host_label_is_a_dns_name_or_an_address() {
+        assert!(is_host_label("shop.example") && is_host_label("2001:db8::1"));
+        for text in ["", "a b", "ä.example", &"a".repeat(254)] {
+            assert!(!is_host_label(text), "{text}");
+        }
     }
 }

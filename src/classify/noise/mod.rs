@@ -1,28 +1,29 @@
-//! Whether a report probably says nothing about the site. Precision goes before recall: an unknown
-//! foreign script is not noise. The user's own rules come first, then the facts of `rules`.
+//! Classifies noise: reports that probably do not concern the site. Precision comes before recall: an
+//! unknown foreign script is not noise. The user's rules come first, then the built-in ones.
 //!
-//! Reports are forgeable, and a page's script chooses what its samples start with, so a class is a
-//! label that sorts and never a reason to drop.
+//! Noise is a label and never a reason to drop a report, because reports can be forged, and a page's
+//! script determines how its samples start.
 
-#[cfg(test)]
-mod corpus_tests;
-pub(super) mod index;
+mod index;
 mod rules;
-use std::net::{IpAddr, Ipv4Addr};
+mod signals;
 
-use crate::classify::browser::UserAgent;
-use crate::classify::noise::index::{INDEX, Index};
 use crate::config::settings::{NoiseField, NoiseRule};
 use crate::kinds::is_extension_scheme;
 use crate::model::{Browser, LabelEnum, Noise, Report, host_and_port};
+use index::Index;
+use signals::{Signals, is_local, path, scheme};
 
-/// The rules in force.
+pub(crate) use index::INDEX;
+pub(crate) use signals::UserAgent;
+
+/// The noise rules in force.
 #[derive(Debug, Default)]
 pub struct Rules {
     user_rules: Vec<(NoiseField, Pattern, Noise)>,
 }
 
-/// A user's pattern, taken apart once.
+/// A parsed pattern of a user's rule.
 #[derive(Debug)]
 enum Pattern {
     /// A host, or with `subdomains` any host below it.
@@ -32,7 +33,7 @@ enum Pattern {
 }
 
 impl Rules {
-    /// Takes the settings' rules.
+    /// Parses the configured rules.
     pub fn new(rules: &[NoiseRule]) -> Rules {
         let class = |name: &str| Noise::ALL.iter().copied().find(|noise| noise.as_str() == name);
         let parse = |rule: &NoiseRule| {
@@ -41,7 +42,6 @@ impl Rules {
         Rules { user_rules: rules.iter().filter_map(parse).collect() }
     }
 
-    /// The class of a report.
     pub(super) fn noise(&self, report: &Report<'_>, agent: UserAgent) -> Noise {
         let user_rule = self.user_rules.iter().find(|(field, pattern, _)| {
             let value = self::field(report, *field);
@@ -52,12 +52,12 @@ impl Rules {
 }
 
 fn field<'r>(report: &'r Report<'_>, field: NoiseField) -> &'r str {
-    let member = |name: &str| report.body.get_str(name).unwrap_or_default();
+    let body = |name: &str| report.body.get_str(name).unwrap_or_default();
     match field {
-        NoiseField::BlockedUrl => member("blockedURL"),
-        NoiseField::SourceFile => member("sourceFile"),
+        NoiseField::BlockedUrl => body("blockedURL"),
+        NoiseField::SourceFile => body("sourceFile"),
         NoiseField::DocumentUrl => &report.url,
-        NoiseField::Sample => member("sample"),
+        NoiseField::Sample => body("sample"),
         NoiseField::UserAgent => &report.user_agent,
     }
 }
@@ -86,7 +86,7 @@ impl Pattern {
     }
 }
 
-/// Whether the text consists of the parts in order, with anything between them.
+/// Returns whether the text consists of the parts in order, with anything between them.
 fn matches_wildcards(parts: &[String], text: &str) -> bool {
     let [first, middle @ .., last] = parts else { return parts.first().is_some_and(|only| only == text) };
     let Some(mut rest) = text.strip_prefix(&**first) else { return false };
@@ -97,61 +97,26 @@ fn matches_wildcards(parts: &[String], text: &str) -> bool {
     rest.ends_with(&**last)
 }
 
-/// What classifying looks at, found in one pass over the members.
-#[derive(Default)]
-struct Signals<'r> {
-    document: &'r str,
-    document_host: &'r str,
-    blocked: &'r str,
-    source: &'r str,
-    sample: &'r str,
-    directive: &'r str,
-    line: bool,
-}
-
-impl<'r> Signals<'r> {
-    fn extract(report: &'r Report<'_>) -> Signals<'r> {
-        let mut signals = Signals {
-            document: &report.url,
-            document_host: host_and_port(&report.url).0,
-            ..Signals::default()
-        };
-        for (name, value) in &report.body.0 {
-            let text = value.as_str().unwrap_or_default();
-            match &**name {
-                "blockedURL" => signals.blocked = text,
-                "sourceFile" => signals.source = text,
-                "sample" => signals.sample = text,
-                "effectiveDirective" => signals.directive = text,
-                "lineNumber" => signals.line = true,
-                _ => {}
-            }
-        }
-        signals
-    }
-}
-
-/// Of several reasons the one nearest to the user counts, in the order of [`Noise`]; a bot only when
-/// there is no other.
+/// Returns the class by the built-in rules. Of several matches the first in the order of [`Noise`]
+/// counts; `bot` only if there is no other.
 fn built_in(report: &Report<'_>, agent: UserAgent) -> Noise {
     let signals = Signals::extract(report);
     let index = &*INDEX;
-    let reasons = [
+    let matches = [
         blocked(index, &signals),
         source(index, &signals, agent.family),
         sample(index, &signals),
         index.document(signals.document_host),
-        is_implicit_favicon(&signals, agent.family).then_some(Noise::Browser),
+        signals.is_implicit_favicon(agent.family).then_some(Noise::Browser),
         is_local(signals.document_host).then_some(Noise::Local),
     ];
-    let reason = reasons.into_iter().flatten().min();
     let automated = agent.bot || (agent.headless && !is_test_site(signals.document_host));
-    reason.unwrap_or(if automated { Noise::Bot } else { Noise::None })
+    let default = if automated { Noise::Bot } else { Noise::None };
+    matches.into_iter().flatten().min().unwrap_or(default)
 }
 
-/// Under `.test` (RFC 6761) no public site can be. Whoever drives a headless browser there is testing a
-/// policy, and the report is what the test waits for. A document without a host (`about`, `blob`) may
-/// be of such a site.
+/// Returns whether a headless browser may be testing a policy there: under `.test` (RFC 6761), which no
+/// public site has, or in a document without a host (`about`, `blob`), which may belong to such a site.
 fn is_test_site(host: &str) -> bool {
     host.is_empty() || host.ends_with(".test")
 }
@@ -175,12 +140,12 @@ fn source(index: &Index, signals: &Signals<'_>, browser: Browser) -> Option<Nois
     }
     let scheme = scheme(signals.source);
     if !matches!(scheme, "http" | "https") {
-        // Only Firefox says `<anonymous code>`; elsewhere a page could have made it up.
+        // Only Firefox writes `<anonymous code>`; in other browsers a page may have made it up.
         let may_be_gecko = matches!(browser, Browser::Firefox | Browser::Other);
         return index
             .source(signals.source, scheme, may_be_gecko)
             .or_else(|| is_extension_scheme(scheme).then_some(Noise::Extension))
-            .filter(|_| !(matches!(scheme, "resource" | "chrome") && is_foreign_icon(signals)));
+            .filter(|_| !(matches!(scheme, "resource" | "chrome") && signals.is_foreign_icon()));
     }
     if host_and_port(signals.source).0 == signals.document_host {
         return index.same_origin_path(path(signals.source));
@@ -188,7 +153,8 @@ fn source(index: &Index, signals: &Signals<'_>, browser: Browser) -> Option<Nois
     foreign_server(index, signals.source, signals)
 }
 
-/// By a server other than the document's own: who runs one of these hosts sees its own reports.
+/// Returns the class by a foreign server. A document's own host is skipped, because its operator needs
+/// these reports.
 fn foreign_server(index: &Index, url: &str, signals: &Signals<'_>) -> Option<Noise> {
     let host = host_and_port(url).0;
     if host.is_empty() || host == signals.document_host {
@@ -197,8 +163,8 @@ fn foreign_server(index: &Index, url: &str, signals: &Signals<'_>) -> Option<Noi
     index.server(host, || path(url)).or_else(|| is_local(host).then_some(Noise::Local))
 }
 
-/// A sample says something about inline and evaluated code only: what is loaded from a URL is known by
-/// the URL. Firefox before 58 said `self` for inline, Safari before 15 nothing.
+/// Returns the class by the sample of inline or evaluated code. Loaded code is classified by its URL.
+/// Inline code is `self` in Firefox before 58, and empty in Safari before 15.
 fn sample(index: &Index, signals: &Signals<'_>) -> Option<Noise> {
     if signals.sample.is_empty() || !matches!(signals.blocked, "inline" | "eval" | "self" | "") {
         return None;
@@ -210,113 +176,5 @@ fn sample(index: &Index, signals: &Signals<'_>) -> Option<Noise> {
     by_script.or_else(|| style.then(|| index.style(signals.sample)).flatten())
 }
 
-/// Firefox and Safari ask for `/favicon.ico` by themselves and report it under `img-src` (seen in
-/// tests/corpus; w3c/webappsec-csp#390). The page has no part in it: there is no source file, or the
-/// engine's own, or, in Safari, the document without a line.
-fn is_implicit_favicon(signals: &Signals<'_>, browser: Browser) -> bool {
-    signals.blocked.ends_with("/favicon.ico")
-        && matches!(browser, Browser::Firefox | Browser::Safari)
-        && matches!(signals.directive, "img-src" | "default-src")
-        && !signals.line
-        && (signals.source.is_empty() || signals.source == signals.document)
-        && path(signals.blocked) == "/favicon.ico"
-        && scheme(signals.blocked) == scheme(signals.document)
-        && host_and_port(signals.blocked) == host_and_port(signals.document)
-}
-
-/// Firefox's own loader also fetches the icons that a page links to, and those may be an attacker's way
-/// out: only icons from the document's own host are the engine's affair.
-fn is_foreign_icon(signals: &Signals<'_>) -> bool {
-    let host = host_and_port(signals.blocked).0;
-    matches!(signals.directive, "img-src" | "default-src")
-        && !host.is_empty()
-        && host != signals.document_host
-}
-
-/// The scheme of a URL, or the bare word that stands for one.
-fn scheme(url: &str) -> &str {
-    &url[..memchr::memchr(b':', url.as_bytes()).unwrap_or(url.len())]
-}
-
-/// The path of a URL with a host, without its query.
-fn path(url: &str) -> &str {
-    let scheme = scheme(url).len();
-    let path = url[scheme..].strip_prefix("://").unwrap_or_default();
-    let path = &path[memchr::memchr(b'/', path.as_bytes()).unwrap_or(path.len())..];
-    &path[..memchr::memchr(b'?', path.as_bytes()).unwrap_or(path.len())]
-}
-
-/// localhost and addresses that no public site has. Reserved names such as `.test` count as sites:
-/// whoever collects reports from there wants to see them, and lookoutd's own tests do.
-fn is_local(host: &str) -> bool {
-    if host == "localhost" || host.ends_with(".localhost") || host.ends_with(".local") {
-        return true;
-    }
-    // Addresses have a colon or begin with a digit; most hosts do neither.
-    if !host.starts_with(|c: char| c.is_ascii_digit()) && !host.contains(':') {
-        return host == "localhost.localdomain";
-    }
-    let is_local_v4 =
-        |v4: Ipv4Addr| v4.is_loopback() || v4.is_private() || v4.is_link_local() || v4.is_unspecified();
-    match host.parse() {
-        Ok(IpAddr::V4(v4)) => is_local_v4(v4),
-        Ok(IpAddr::V6(v6)) => {
-            v6.is_loopback()
-                || v6.is_unspecified()
-                || v6.is_unique_local()
-                || v6.is_unicast_link_local()
-                || v6.to_ipv4_mapped().is_some_and(is_local_v4)
-        }
-        Err(_) => false,
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn local_hosts_are_those_no_public_site_has() {
-        for host in [
-            "localhost",
-            "app.localhost",
-            "printer.local",
-            "127.0.0.1",
-            "192.168.1.7",
-            "::1",
-            "fd00::1",
-            "0.0.0.0",
-            "::ffff:10.0.0.1",
-            "169.254.169.254",
-            "localhost.localdomain",
-        ] {
-            assert!(is_local(host), "{host}");
-        }
-        for host in [
-            "",
-            "shop.example",
-            "site.test",
-            "203.0.113.7",
-            "notlocalhost",
-            "2001:db8::1",
-            "127.0.0.1.evil.example",
-            "localhost.evil.example",
-        ] {
-            assert!(!is_local(host), "{host}");
-        }
-    }
-
-    #[test]
-    fn a_pattern_is_a_host_or_text_with_wildcards() {
-        let url = |pattern: &str| Pattern::new(pattern, NoiseField::BlockedUrl);
-        assert!(url("*.antivirus.example").matches("https://gc.antivirus.example/x.js"));
-        assert!(!url("*.antivirus.example").matches("https://antivirus.example/x.js"));
-        assert!(url("antivirus.example").matches("https://antivirus.example/x.js"));
-        assert!(!url("antivirus.example").matches("https://evil.example/antivirus.example"));
-        let text = |pattern: &str| Pattern::new(pattern, NoiseField::Sample);
-        assert!(text("*lastpass*").matches("var lastpass_iter = 1"));
-        assert!(text("AG_*()").matches("AG_onLoad()"));
-        assert!(!text("AG_*()").matches("xAG_onLoad()"));
-        assert!(text("exact").matches("exact") && !text("exact").matches("exactly"));
-    }
-}
+mod tests;

@@ -1,53 +1,52 @@
-//! What is known to be noise, as data. An entry says which field has to be what, the class, and where
-//! the fact is published. The facts were read there; no list was copied, and what is too general for
-//! its own good is left out on purpose (see the end).
+//! The built-in noise rules, as data: each has a field, a pattern, a class and its source. The facts
+//! were read there; no list was copied, and patterns that are too general are left out (see the end).
 //!
 //! Sources: `Nelmio` nelmio/NelmioSecurityBundle, Violation/Filter · `Sentry` getsentry/sentry,
 //! interfaces/security.py · `Relay` getsentry/relay, relay-filter · `CSP-useful`
 //! nico3333fr/CSP-useful, csp-wtf and csp-parser-enhanced · `collector` jacobbednarz/go-csp-collector,
 //! sample.filterlist.txt · `report-uri#n` issues of report-uri/report-uri-bugs · `worldmonitor#n`
-//! issues of koala73/worldmonitor · `Dropbox` dropbox.tech/security/on-csp-reporting-and-filtering ·
-//! `crbug`, `bmo`, `WebKit`, `Chromium` the engines' trackers and sources · `MS Learn`
-//! defender-cloud-apps/troubleshooting-proxy-url · `vendor` the product's own documentation ·
-//! `pages` saved pages in public repositories, where the product left its tag · `capture` tests/corpus.
+//! issues of koala73/worldmonitor · `crbug`, `bmo`, `WebKit`, `Chromium` the engines' trackers and
+//! sources · `MS Learn` defender-cloud-apps/troubleshooting-proxy-url · `vendor` the product's own
+//! documentation · `pages` saved pages in public repositories that contain the product's tag · `capture`
+//! tests/corpus.
 
 use crate::model::Noise;
 use crate::model::Noise::{Bot, Browser, Extension, Injected, Intermediary, Local};
 
-/// One fact.
+/// A noise rule.
 #[derive(Debug)]
 pub(super) struct Rule {
     pub(super) class: Noise,
     pub(super) field: Field,
     pub(super) pattern: &'static str,
-    /// Where it is known from. For whoever reviews the table; a test sees that it is there.
-    #[cfg_attr(not(test), expect(dead_code, reason = "read by people"))]
+    /// Where the fact is published, for reviewers.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for people and one test"))]
     pub(super) source: &'static str,
 }
 
-/// What the pattern is compared with, and how. Everything is exact except where it says otherwise;
-/// nothing matches in the middle of a host, a path or a word.
+/// What the pattern is compared with. The comparison is exact unless documented otherwise, and never
+/// matches within a host, a path or a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Field {
-    /// The scheme of the blocked URL or of the source file, bare or with a URL behind it.
+    /// The scheme of the blocked URL or of the source file, alone or in a URL.
     Scheme,
-    /// The scheme of the blocked URL, with `://` behind it: the bare word means something else.
+    /// The scheme of the blocked URL before `://`, because the word alone has another meaning.
     BlockedUrlScheme,
     /// The scheme of the source file.
     SourceScheme,
     /// The blocked URL as a whole.
     Blocked,
-    /// The source file as a whole, in Firefox or where the browser is not known.
+    /// The source file as a whole, in Firefox or an unknown browser.
     GeckoSource,
     /// The host of the blocked URL or of the source file, other than the document's own.
     Host,
-    /// The same, or any host below it.
+    /// A domain that such a host equals or is below.
     Domain,
-    /// `host/path`: that host, and a path that starts so.
+    /// `host/path`: such a host, and the start of the path.
     Path,
     /// The end of the source file's path, where its host is the document's own.
     OwnPathEnd,
-    /// The document's host or any host above it: the page was served by somebody else.
+    /// A domain that the document's host equals or is below: an intermediary served the page.
     Document,
     /// How an inline or evaluated script starts, after nothing but syntax.
     Script,
@@ -57,7 +56,7 @@ pub(super) enum Field {
     InStyle,
     /// A product name of the user agent.
     Agent,
-    /// The same, of a browser that nobody looks at. It is a bot unless the site is under `.test`.
+    /// A product name of a headless browser. It is a bot unless the site is under `.test`.
     HeadlessAgent,
 }
 
@@ -70,10 +69,10 @@ use Field::{
     OwnPathEnd, Path, Scheme, Script, SourceScheme, Style,
 };
 
-/// Every fact.
+/// The built-in rules.
 pub(super) static RULES: &[Rule] = &[
-    // -- extension: what the visitor added to the browser. Schemes that end in `-extension` also count
-    // when they are not listed (`kind::vocabulary`): no page can load from them.
+    // -- extension: add-ons of the browser. All schemes that end in `-extension` count, listed or not,
+    // because no page can load from them.
     rule(Extension, Scheme, "chrome-extension", "capture, crbug 524356"),
     rule(Extension, Scheme, "moz-extension", "capture, bmo 1445643"),
     rule(Extension, Scheme, "safari-extension", "CSP-useful, report-uri#46"),
@@ -190,7 +189,7 @@ pub(super) static RULES: &[Rule] = &[
     rule(Injected, Scheme, "android-webview", "collector, report-uri#28"),
     rule(Injected, Host, "com.lge.browser", "Nelmio: LG"),
     rule(Injected, Host, "adblockers.opera-mini.net", "CSP-useful, Nelmio: Opera Mini"),
-    // -- intermediary: filters that answer in the place of what was asked for.
+    // -- intermediary: filters that respond instead of the requested server.
     rule(Intermediary, Domain, "zscaler.net", "Nelmio, CSP-useful"),
     rule(Intermediary, Domain, "zscalerone.net", "vendor"),
     rule(Intermediary, Domain, "zscalertwo.net", "Nelmio, Sentry"),
@@ -201,7 +200,7 @@ pub(super) static RULES: &[Rule] = &[
     rule(Intermediary, Domain, "iss.netstar-inc.com", "worldmonitor#4942"),
     rule(Intermediary, Host, "filter.techloq.com", "worldmonitor#4942"),
     rule(Intermediary, Host, "safe.menlosecurity.com", "vendor, WebKit's quirks"),
-    // -- intermediary: a page that somebody else serves, changed: cloud proxies, translators, archives.
+    // -- intermediary: servers of changed pages: cloud proxies, translators, archives.
     rule(Intermediary, Document, "safe.menlosecurity.com", "vendor, WebKit's quirks"),
     rule(Intermediary, Document, "mcas.ms", "MS Learn"),
     rule(Intermediary, Document, "mcas-gov.us", "MS Learn"),
@@ -218,8 +217,8 @@ pub(super) static RULES: &[Rule] = &[
     rule(Intermediary, Document, "web.archive.org", "vendor"),
     rule(Intermediary, Document, "archive.ph", "vendor"),
     rule(Intermediary, Document, "archive.today", "vendor"),
-    // What translators load into a page. Their hosts serve nothing else; Google's shared ones need the
-    // path of the translator's own pictures.
+    // Resources that translators load into a page. Google's shared hosts need the path of the translator's
+    // images, because they serve other content too.
     rule(Intermediary, Domain, "translate.goog", "vendor, pages"),
     rule(Intermediary, Host, "translate.google.com", "Nelmio"),
     rule(Intermediary, Host, "translate.googleapis.com", "Nelmio"),
@@ -232,8 +231,8 @@ pub(super) static RULES: &[Rule] = &[
     rule(Intermediary, Host, "fanyi.baidu.com", "Nelmio"),
     rule(Intermediary, Host, "fanyi.youdao.com", "Nelmio"),
     rule(Intermediary, Host, "papago.naver.com", "vendor"),
-    // -- browser: parts of the engine. `about` counts when it was blocked: as a source or a document it
-    // is a frame that the site, or an attacker, made with `srcdoc`.
+    // -- browser: parts of the engine. `about` counts only as blocked URL, because as source or document
+    // it is a `srcdoc` frame of the site or of an attacker.
     rule(Browser, Blocked, "about", "Sentry, bmo 1263286 (base-uri)"),
     rule(Browser, Blocked, "about:blank", "collector, bmo 1263286 (base-uri)"),
     rule(Browser, Scheme, "resource", "capture, collector, Sentry: Firefox"),
@@ -249,13 +248,12 @@ pub(super) static RULES: &[Rule] = &[
     rule(Browser, Scheme, "webkit-fake-url", "WebKit: pictures pasted in Safari"),
     rule(Browser, SourceScheme, "view-source", "bmo 1873553"),
     rule(Browser, GeckoSource, "<anonymous code>", "capture: main-world scripts of add-ons"),
-    // -- local: names that public DNS answers with 127.0.0.1. Addresses, `localhost` and `.local` are
-    // code (`noise::is_local`). Reserved names such as `.test` and `.example` count as sites.
+    // -- local: names that public DNS resolves to 127.0.0.1. `signals::is_local` has the others.
     rule(Local, Domain, "localtest.me", "vendor"),
     rule(Local, Document, "localtest.me", "vendor"),
     rule(Local, Domain, "lvh.me", "vendor"),
     rule(Local, Document, "lvh.me", "vendor"),
-    // -- bot: product names. What ends in bot, crawler or spider needs no entry.
+    // -- bot: product names. Names that end in bot, crawler or spider need no entry.
     rule(Bot, Agent, "Mediapartners-Google", "Relay"),
     rule(Bot, Agent, "AdsBot-Google", "Relay"),
     rule(Bot, Agent, "AdsBot-Google-Mobile", "vendor"),
@@ -296,10 +294,10 @@ pub(super) static RULES: &[Rule] = &[
     rule(Bot, HeadlessAgent, "HeadlessEdg", "vendor"),
 ];
 
-// Left out on purpose. Hosts that sites use themselves, though lists name them: CDNs and font hosts,
-// analytics, chat widgets, s3.amazonaws.com, akamaihd.net and cloudfront.net as a whole. Names of
-// adware that nobody keeps: whoever registers one next would be hidden. Samples that anybody's script
-// may start with: `Object.defineProperty`, `var api = {}`, `jQuery JavaScript Library`, minified
-// prologues, `__REACT_DEVTOOLS_GLOBAL_HOOK__` (sites switch it off inline). Deep links into apps
-// (`weixin`, `intent`, `market`), which sites use. `self` blocked in Firefox before 43 (bmo 1026520):
-// it is how those versions say `inline`. Paths on any host, except the document's own.
+// Left out: hosts that sites use themselves, although lists name them (CDNs, font hosts, analytics, chat
+// widgets, s3.amazonaws.com, akamaihd.net and cloudfront.net as a whole). Domains of adware that are no
+// longer registered, because their next owner would be hidden. Samples that any script may start with:
+// `Object.defineProperty`, `var api = {}`, `jQuery JavaScript Library`, minified prologues,
+// `__REACT_DEVTOOLS_GLOBAL_HOOK__` (sites disable it inline). Deep links into apps (`weixin`, `intent`,
+// `market`), which sites use. `self` blocked in Firefox before 43 (bmo 1026520), which means `inline`
+// there. Paths on any host, except the document's own.

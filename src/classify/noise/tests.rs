@@ -1,12 +1,12 @@
-//! Noise on labelled cases (`cases.txt`) and on the corpus, each taken through decoding and
-//! normalizing as a real report is.
+//! Noise classes of labeled cases (`cases.txt`) and of the corpus, decoded and normalized first.
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde_json::json;
 
-use crate::classify::noise::rules::RULES;
+use super::Pattern;
+use super::rules::RULES;
 use crate::classify::{Rules, SiteIndex, classify};
 use crate::config::settings::{ClientAddress, NoiseField, NoiseRule, PathSecrets, Privacy, QueryPrivacy};
 use crate::decode::decode;
@@ -19,7 +19,7 @@ const STRICT: Privacy = Privacy {
     client_address: ClientAddress::None,
 };
 
-/// The classes of a body's reports.
+/// Returns the classes of a body's reports.
 fn classes(body: &str, user_agent: Option<&str>, privacy: Privacy, rules: &Rules) -> Vec<Noise> {
     let context = UploadContext {
         received: Timestamp::from_second(1_800_000_000).unwrap(),
@@ -120,8 +120,10 @@ fn case(line: &'static str) -> Case {
 }
 
 #[test]
-fn labelled_cases_get_their_class() {
-    let (mut wrong, mut noise, mut found) = (Vec::new(), 0, 0);
+fn labeled_case_gets_its_class() {
+    let mut wrong = Vec::new();
+    let mut noise = 0;
+    let mut found = 0;
     let cases = cases();
     for case in &cases {
         let privacy = [STRICT, Privacy { query: QueryPrivacy::Keep, ..STRICT }];
@@ -141,10 +143,9 @@ fn labelled_cases_get_their_class() {
     assert_eq!(found, noise);
 }
 
-/// Which captures are noise, and that nothing else in the corpus is: its headless browsers are on test
-/// sites.
+/// No other capture is noise, because the headless browsers of the corpus are on test sites.
 #[test]
-fn captures_get_their_class() {
+fn capture_gets_its_class() {
     let mut found: BTreeMap<String, BTreeMap<&str, usize>> = BTreeMap::new();
     for engine in ["chromium", "firefox", "webkit"] {
         let folder = format!("{}/tests/corpus/{engine}", env!("CARGO_MANIFEST_DIR"));
@@ -169,8 +170,8 @@ fn captures_get_their_class() {
             noise.push(format!("{capture} {class} {count}"));
         }
     }
-    // Firefox's `browser` is its favicon loader, except for 649, 651 and 653, which are add-ons' scripts
-    // in the page's own world.
+    // Firefox's `browser` is its favicon loader, except for 649, 651 and 653: scripts of add-ons in the
+    // page's own world.
     let expected = [
         "chromium/654 extension 1",
         "chromium/662 extension 1",
@@ -197,7 +198,7 @@ fn captures_get_their_class() {
 }
 
 #[test]
-fn the_users_rules_come_first() {
+fn user_rule_comes_before_built_in_rules() {
     let rule = |field, pattern: &str, class: &str| NoiseRule {
         field,
         pattern: pattern.to_owned(),
@@ -222,7 +223,7 @@ fn the_users_rules_come_first() {
 }
 
 #[test]
-fn other_kinds_of_reports_are_noise_by_the_same_facts() {
+fn report_of_another_kind_gets_a_class_by_the_same_rules() {
     let report = |kind: &str, url: &str, body: serde_json::Value| {
         json!([{ "type": kind, "age": 1, "url": url, "user_agent": user_agent("chrome"), "body": body }])
             .to_string()
@@ -236,7 +237,7 @@ fn other_kinds_of_reports_are_noise_by_the_same_facts() {
 }
 
 #[test]
-fn every_rule_says_where_it_is_known_from() {
+fn rule_has_a_source_and_a_pattern_of_its_own() {
     for (at, rule) in RULES.iter().enumerate() {
         assert!(!rule.source.is_empty() && !rule.pattern.is_empty(), "{rule:?}");
         assert_ne!(rule.class, Noise::None);
@@ -244,4 +245,18 @@ fn every_rule_says_where_it_is_known_from() {
             RULES[..at].iter().find(|other| (other.field, other.pattern) == (rule.field, rule.pattern));
         assert!(again.is_none(), "twice: {rule:?}");
     }
+}
+
+#[test]
+fn pattern_matches_a_host_or_text_with_wildcards() {
+    let url = |pattern: &str| Pattern::new(pattern, NoiseField::BlockedUrl);
+    assert!(url("*.antivirus.example").matches("https://gc.antivirus.example/x.js"));
+    assert!(!url("*.antivirus.example").matches("https://antivirus.example/x.js"));
+    assert!(url("antivirus.example").matches("https://antivirus.example/x.js"));
+    assert!(!url("antivirus.example").matches("https://evil.example/antivirus.example"));
+    let text = |pattern: &str| Pattern::new(pattern, NoiseField::Sample);
+    assert!(text("*lastpass*").matches("var lastpass_iter = 1"));
+    assert!(text("AG_*()").matches("AG_onLoad()"));
+    assert!(!text("AG_*()").matches("xAG_onLoad()"));
+    assert!(text("exact").matches("exact") && !text("exact").matches("exactly"));
 }

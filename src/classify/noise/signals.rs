@@ -1,0 +1,141 @@
+//! The values of a report and of its user agent that the noise rules read.
+
+use std::net::IpAddr;
+
+use crate::model::{Browser, Report, host_and_port};
+
+/// A parsed user agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct UserAgent {
+    pub(crate) family: Browser,
+    /// Whether it is a crawler or a monitor.
+    pub(crate) bot: bool,
+    pub(crate) headless: bool,
+}
+
+/// The signals of a report, extracted in one pass over its fields.
+#[derive(Default)]
+pub(super) struct Signals<'r> {
+    pub(super) document: &'r str,
+    pub(super) document_host: &'r str,
+    pub(super) blocked: &'r str,
+    pub(super) source: &'r str,
+    pub(super) sample: &'r str,
+    pub(super) directive: &'r str,
+    has_line: bool,
+}
+
+impl<'r> Signals<'r> {
+    pub(super) fn extract(report: &'r Report<'_>) -> Signals<'r> {
+        let mut signals = Signals {
+            document: &report.url,
+            document_host: host_and_port(&report.url).0,
+            ..Signals::default()
+        };
+        for (name, value) in &report.body.0 {
+            let text = value.as_str().unwrap_or_default();
+            match &**name {
+                "blockedURL" => signals.blocked = text,
+                "sourceFile" => signals.source = text,
+                "sample" => signals.sample = text,
+                "effectiveDirective" => signals.directive = text,
+                "lineNumber" => signals.has_line = true,
+                _ => {}
+            }
+        }
+        signals
+    }
+
+    /// Returns whether the browser requested `/favicon.ico` itself. Firefox and Safari do, and report it
+    /// under `img-src` (seen in tests/corpus; w3c/webappsec-csp#390). The source file is empty, or the
+    /// engine's own, or, in Safari, the document without a line.
+    pub(super) fn is_implicit_favicon(&self, browser: Browser) -> bool {
+        self.blocked.ends_with("/favicon.ico")
+            && matches!(browser, Browser::Firefox | Browser::Safari)
+            && self.may_be_icon()
+            && !self.has_line
+            && (self.source.is_empty() || self.source == self.document)
+            && path(self.blocked) == "/favicon.ico"
+            && scheme(self.blocked) == scheme(self.document)
+            && host_and_port(self.blocked) == host_and_port(self.document)
+    }
+
+    /// Returns whether an icon from a foreign host was blocked. Firefox's own loader requests the icons
+    /// that a page links to, and an attacker may send data in such a request.
+    pub(super) fn is_foreign_icon(&self) -> bool {
+        let host = host_and_port(self.blocked).0;
+        self.may_be_icon() && !host.is_empty() && host != self.document_host
+    }
+
+    fn may_be_icon(&self) -> bool {
+        matches!(self.directive, "img-src" | "default-src")
+    }
+}
+
+/// Returns the scheme of a URL, or the bare word that stands for one.
+pub(super) fn scheme(url: &str) -> &str {
+    &url[..memchr::memchr(b':', url.as_bytes()).unwrap_or(url.len())]
+}
+
+/// Returns the path of a URL with a host, without its query.
+pub(super) fn path(url: &str) -> &str {
+    let scheme = scheme(url).len();
+    let path = url[scheme..].strip_prefix("://").unwrap_or_default();
+    let path = &path[memchr::memchr(b'/', path.as_bytes()).unwrap_or(path.len())..];
+    &path[..memchr::memchr(b'?', path.as_bytes()).unwrap_or(path.len())]
+}
+
+/// Returns whether a host is localhost or has an address that no public site has. Hosts under reserved
+/// names such as `.test` count as sites, because test environments collect reports too.
+pub(super) fn is_local(host: &str) -> bool {
+    if host == "localhost" || host.ends_with(".localhost") || host.ends_with(".local") {
+        return true;
+    }
+    // Addresses have a colon or begin with a digit; most hosts do neither.
+    if !host.starts_with(|c: char| c.is_ascii_digit()) && !host.contains(':') {
+        return host == "localhost.localdomain";
+    }
+    let Ok(address) = host.parse::<IpAddr>() else { return false };
+    let address = address.to_canonical();
+    let is_local = match address {
+        IpAddr::V4(v4) => v4.is_private() || v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unique_local() || v6.is_unicast_link_local(),
+    };
+    is_local || address.is_loopback() || address.is_unspecified()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn host_is_local_if_no_public_site_has_it() {
+        for host in [
+            "localhost",
+            "app.localhost",
+            "printer.local",
+            "127.0.0.1",
+            "192.168.1.7",
+            "::1",
+            "fd00::1",
+            "0.0.0.0",
+            "::ffff:10.0.0.1",
+            "169.254.169.254",
+            "localhost.localdomain",
+        ] {
+            assert!(is_local(host), "{host}");
+        }
+        for host in [
+            "",
+            "shop.example",
+            "site.test",
+            "203.0.113.7",
+            "notlocalhost",
+            "2001:db8::1",
+            "127.0.0.1.evil.example",
+            "localhost.evil.example",
+        ] {
+            assert!(!is_local(host), "{host}");
+        }
+    }
+}
