@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn open_is_what_others_reach_without_credentials() {
-        let auth = crate::config::settings::Auth { bearer: None, basic: None };
+        let auth = crate::config::Auth { bearer: None, basic: None };
         let guarded = Admin { auth: Some(Arc::new(Auth::load(&auth).unwrap())), ..admin(None, None) };
         for (address, open) in [
             ("127.0.0.1:1", false),

@@ -1,5 +1,5 @@
-//! The command line: what is to be done, and with which settings. Everything is written through the
-//! writers given, so that tests read what a person would.
+//! The command line: commands and flags. All output goes through the given writers, so that tests can
+//! read it.
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -10,23 +10,23 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::{self, Flag, Flags, Loaded};
 use crate::probe::{self, Probe};
 
-/// Exit code of a start that the settings or the command line stopped.
+/// Exit code for an invalid configuration or command line.
 const EXIT_INVALID_CONFIG: u8 = 2;
-/// Exit code when what was asked for could not be written.
+/// Exit code when the output cannot be written.
 const EXIT_IO_ERROR: u8 = 1;
-/// Exit code of `lookoutd health` when the daemon is not well.
+/// Exit code of `lookoutd health` when the daemon is unhealthy.
 const EXIT_UNHEALTHY: u8 = 1;
 
-/// What is left to do once the command line was read.
+/// What the process does after the command line is parsed.
 #[derive(Debug)]
 pub enum Action {
-    /// Serve with these settings.
+    /// Serve with this configuration.
     Serve(Box<Loaded>),
-    /// Nothing: exit with this code.
+    /// Exit with this code.
     Exit(u8),
 }
 
-/// Receives every report a browser can send and turns each into one log event and labelled counters.
+/// Receives every report a browser can send and turns each into one log event and labeled counters.
 #[derive(Debug, Parser)]
 #[command(name = "lookoutd", version)]
 struct Arguments {
@@ -38,13 +38,13 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Checks the settings and exits: 0 when lookoutd would start with them, 2 when not.
+    /// Checks the configuration. Exit code 0: valid; 2: invalid.
     Check,
-    /// Prints every setting as YAML, with its effective value, its default and where it came from.
+    /// Prints every setting as YAML, with its effective value, source and default.
     Config,
-    /// Asks the lookoutd that runs with the same settings how it is: 0 when well, 1 when not.
+    /// Probes the running lookoutd with the same configuration. Exit code 0: healthy; 1: unhealthy.
     Health {
-        /// Whether it is ready (intake accepts, no export has failed for too long), not only whether it runs.
+        /// Probes readiness (intake accepts, no export has failed for too long) instead of liveness.
         #[arg(long)]
         ready: bool,
     },
@@ -52,24 +52,28 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct Options {
-    /// The YAML file with the settings (also: LOOKOUT_CONFIG).
+    /// YAML file with the configuration (also: LOOKOUT_CONFIG).
     #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
-    /// Where intake (public) listens [default: 0.0.0.0:8480].
-    #[arg(long, value_name = "ADDRESS", global = true)]
+    #[arg(long, value_name = "ADDRESS", help = help_of("listen"), global = true)]
     listen: Option<String>,
-    /// Where admin (metrics, health; private) listens [default: 127.0.0.1:18480].
-    #[arg(long, value_name = "ADDRESS", global = true)]
+    #[arg(long, value_name = "ADDRESS", help = help_of("admin_listen"), global = true)]
     admin_listen: Option<String>,
-    /// How diagnostics are written: text or json [default: text].
-    #[arg(long, value_name = "FORMAT", global = true)]
+    #[arg(long, value_name = "FORMAT", help = help_of("log.format"), global = true)]
     log_format: Option<String>,
-    /// The least severe diagnostics: error, warn, info, debug or trace [default: info].
-    #[arg(long, value_name = "LEVEL", global = true)]
+    #[arg(long, value_name = "LEVEL", help = help_of("log.level"), global = true)]
     log_level: Option<String>,
-    /// Any setting by its key, such as metrics.max_series=20000; may be repeated.
+    /// Any setting by its key, such as metrics.max_series=20000. May be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = parse_override, global = true)]
     set: Vec<Flag>,
+}
+
+/// Returns the help text of a setting, with its default.
+fn help_of(key: &str) -> String {
+    let setting = config::reference().find(|setting| setting.key == key);
+    let text =
+        setting.and_then(|setting| Some(format!("{} [default: {}]", setting.comment, setting.default.ok()?)));
+    text.unwrap_or_default()
 }
 
 fn parse_override(text: &str) -> Result<Flag, String> {
@@ -79,7 +83,7 @@ fn parse_override(text: &str) -> Result<Flag, String> {
 }
 
 impl Options {
-    /// Flags with a name of their own go over `--set` of the same key.
+    /// Returns the overrides. A named flag takes precedence over `--set` of the same key.
     fn into_overrides(self) -> Flags {
         let named = [
             ("--listen", "listen", self.listen),
@@ -95,8 +99,8 @@ impl Options {
     }
 }
 
-/// Reads the command line and the settings, and does everything but serving. `arguments` begins with
-/// the program's name. Messages go to `stderr`, what was asked for to `stdout`.
+/// Parses the command line, loads the configuration, and runs every command except serving. `arguments`
+/// start with the program's name. Results go to `stdout`, messages to `stderr`.
 pub fn run(
     arguments: impl IntoIterator<Item = OsString>,
     environment: impl Iterator<Item = (String, String)>,
@@ -125,7 +129,7 @@ pub fn run(
     }
 }
 
-/// Help and version go to stdout and are no failure.
+/// Writes clap's message. Help and version go to stdout with exit code 0.
 fn report_clap_error(error: &clap::Error, stdout: &mut dyn Write, stderr: &mut dyn Write) -> Action {
     let text = error.render();
     if error.use_stderr() {
@@ -139,8 +143,8 @@ fn exit(written: io::Result<()>, code: u8) -> Action {
     Action::Exit(if written.is_ok() { code } else { code.max(EXIT_IO_ERROR) })
 }
 
-/// The process' environment. What is not UTF-8 is taken with replacement characters: in a variable
-/// that is nobody's setting it does not matter, in another the setting's own check says what is wrong.
+/// Returns the process environment. Invalid UTF-8 is replaced, so that the check of the setting concerned
+/// reports it, and other variables have no effect.
 pub fn environment() -> impl Iterator<Item = (String, String)> {
     let text = |text: OsString| text.to_string_lossy().into_owned();
     std::env::vars_os().map(move |(name, value)| (text(name), text(value)))
@@ -150,7 +154,7 @@ pub fn environment() -> impl Iterator<Item = (String, String)> {
 mod tests {
     use super::*;
 
-    /// The task, stdout and stderr of a command line.
+    /// Returns action, stdout and stderr of a command line.
     fn run_with(arguments: &[&str], variables: &[(&str, &str)]) -> (Action, String, String) {
         let arguments = ["lookoutd"].iter().chain(arguments).map(OsString::from);
         let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
@@ -159,7 +163,7 @@ mod tests {
         (action, String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
     }
 
-    fn ended(arguments: &[&str]) -> (u8, String, String) {
+    fn exit_of(arguments: &[&str]) -> (u8, String, String) {
         match run_with(arguments, &[]) {
             (Action::Exit(code), stdout, stderr) => (code, stdout, stderr),
             (Action::Serve(_), ..) => panic!("{arguments:?} serves"),
@@ -167,12 +171,12 @@ mod tests {
     }
 
     #[test]
-    fn the_definition_is_sound() {
+    fn arguments_definition_is_valid() {
         <Arguments as clap::CommandFactory>::command().debug_assert();
     }
 
     #[test]
-    fn without_a_command_it_serves_with_the_flags_settings() {
+    fn run_without_command_serves_with_flags() {
         let flags = [
             "--listen",
             "127.0.0.1:1",
@@ -190,27 +194,27 @@ mod tests {
         else {
             panic!("it does not serve")
         };
-        let settings = loaded.config;
-        assert_eq!(settings.listen, "127.0.0.1:1".parse().unwrap());
-        assert_eq!(settings.admin_listen, "127.0.0.1:2".parse().unwrap());
-        assert_eq!(settings.log.format, config::settings::LogFormat::Json);
-        assert_eq!(settings.log.level, config::settings::LogLevel::Warn);
-        assert_eq!(settings.metrics.max_series, 2000);
+        let config = loaded.config;
+        assert_eq!(config.listen, "127.0.0.1:1".parse().unwrap());
+        assert_eq!(config.admin_listen, "127.0.0.1:2".parse().unwrap());
+        assert_eq!(config.log.format, config::LogFormat::Json);
+        assert_eq!(config.log.level, config::LogLevel::Warn);
+        assert_eq!(config.metrics.max_series, 2000);
         assert_eq!((stdout.as_str(), stderr.as_str()), ("", ""));
     }
 
     #[test]
-    fn check_says_ok_or_what_is_wrong() {
+    fn check_valid_or_invalid_file_exits_0_or_2() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let path = file.path().to_str().unwrap();
         std::fs::write(path, "metrics: { max_series: 2000 }").unwrap();
-        let (code, stdout, stderr) = ended(&["check", "--config", path]);
+        let (code, stdout, stderr) = exit_of(&["check", "--config", path]);
         assert_eq!((code, stderr.as_str()), (0, ""));
         assert!(stdout.starts_with(&format!("ok: settings from {path}: 1, ")), "{stdout}");
         std::fs::write(path, "\nmetrics: { max_serie: 2000 }").unwrap();
         for arguments in [&["check", "--config", path][..], &["--config", path, "check"], &["--config", path]]
         {
-            let (code, stdout, stderr) = ended(arguments);
+            let (code, stdout, stderr) = exit_of(arguments);
             assert_eq!((code, stdout.as_str()), (2, ""));
             let message = "2: metrics.max_serie: unknown key; did you mean metrics.max_series?";
             assert_eq!(stderr, format!("lookoutd: {path}:{message}\n"));
@@ -218,43 +222,43 @@ mod tests {
     }
 
     #[test]
-    fn config_prints_every_setting() {
-        let (code, stdout, stderr) = ended(&["config", "--log-level", "debug"]);
+    fn config_command_prints_settings_with_source() {
+        let (code, stdout, stderr) = exit_of(&["config", "--log-level", "debug"]);
         assert_eq!((code, stderr.as_str()), (0, ""));
         assert!(stdout.contains("  level: debug # flag --log-level (default info)\n"), "{stdout}");
     }
 
     #[test]
-    fn health_asks_where_admin_listens() {
+    fn health_without_daemon_exits_1() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         drop(listener);
-        let (code, stdout, stderr) = ended(&["health", "--ready", "--admin-listen", &address]);
+        let (code, stdout, stderr) = exit_of(&["health", "--ready", "--admin-listen", &address]);
         assert_eq!((code, stdout.as_str()), (1, ""));
         let message = format!("lookoutd: no answer from http://{address}/-/ready: ");
         assert!(stderr.starts_with(&message), "{stderr}");
-        assert_eq!(ended(&["health", "--admin-listen", "here"]).0, 2);
+        assert_eq!(exit_of(&["health", "--admin-listen", "here"]).0, 2);
     }
 
     #[test]
-    fn messages_name_the_flag() {
-        let (code, _, stderr) = ended(&["--listen", "here"]);
+    fn run_invalid_flag_is_named() {
+        let (code, _, stderr) = exit_of(&["--listen", "here"]);
         let message =
             "--listen: expected an address and a port such as 0.0.0.0:8480 or [::]:8480, found \"here\"";
         assert_eq!((code, stderr), (2, format!("lookoutd: {message}\n")));
-        let (code, _, stderr) = ended(&["--set", "metrics"]);
+        let (code, _, stderr) = exit_of(&["--set", "metrics"]);
         assert_eq!(code, 2);
         assert!(stderr.contains("expected KEY=VALUE"), "{stderr}");
-        assert_eq!(ended(&["--lissten", "x"]).0, 2);
-        assert_eq!(ended(&["serve-me"]).0, 2);
+        assert_eq!(exit_of(&["--lissten", "x"]).0, 2);
+        assert_eq!(exit_of(&["serve-me"]).0, 2);
     }
 
     #[test]
-    fn help_and_version_are_no_failure() {
-        let (code, stdout, stderr) = ended(&["--version"]);
+    fn help_and_version_exit_0() {
+        let (code, stdout, stderr) = exit_of(&["--version"]);
         assert_eq!((code, stderr.as_str()), (0, ""));
         assert_eq!(stdout, format!("lookoutd {}\n", env!("CARGO_PKG_VERSION")));
-        let (code, stdout, _) = ended(&["--help"]);
+        let (code, stdout, _) = exit_of(&["--help"]);
         assert_eq!(code, 0);
         for word in [
             "check",
@@ -269,10 +273,13 @@ mod tests {
         ] {
             assert!(stdout.contains(word), "{word}");
         }
+        for key in ["listen", "admin_listen", "log.format", "log.level"] {
+            assert!(help_of(key).contains("[default: "), "{key}");
+        }
     }
 
     #[test]
-    fn what_cannot_be_written_is_a_failure() {
+    fn config_command_with_full_disk_exits_1() {
         struct Full;
         impl Write for Full {
             fn write(&mut self, _: &[u8]) -> io::Result<usize> {

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::admin::auth::Auth;
 use crate::admin::{self, Admin, FailingSince};
 use crate::clock;
-use crate::config::settings::{self, Config};
+use crate::config::{self, Config};
 use crate::export::console::ConsoleExporter;
 use crate::export::otlp::client::Client;
 use crate::export::otlp::log_request::{self, LogRequestEncoder};
@@ -243,7 +243,7 @@ fn describe_metric_exporters(config: &Config) -> String {
 }
 
 /// Whose connections begin with a header that names the client.
-fn proxy_protocol_sources(intake: &settings::Intake) -> Option<Arc<[IpNet]>> {
+fn proxy_protocol_sources(intake: &config::Intake) -> Option<Arc<[IpNet]>> {
     intake.proxy_protocol.then(|| intake.trusted_proxies.as_slice().into())
 }
 

@@ -14,7 +14,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry};
 
-use crate::config::settings::{Log, LogFormat, LogLevel};
+use crate::config::{Log, LogFormat, LogLevel};
 use crate::log_throttle::LogThrottle;
 use crate::log_writer::LogWriter;
 

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use jiff::Timestamp;
-use lookoutd::config::settings::{PathSecrets, QueryPrivacy, Config, SiteConfig, UnknownSites};
+use lookoutd::config::{PathSecrets, QueryPrivacy, Config, SiteConfig, UnknownSites};
 use lookoutd::intake::gunzip;
 use lookoutd::model::{UploadContext, Disposition};
 use lookoutd::metrics::Registry;

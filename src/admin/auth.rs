@@ -12,7 +12,7 @@ use std::sync::Arc;
 use subtle::{Choice, ConstantTimeEq};
 
 use super::TEXT_PLAIN;
-use crate::config::settings::{self, Secret};
+use crate::config::{self, Secret};
 
 /// The largest file that is taken for a secret, in bytes.
 const MAX_SECRET_FILE_BYTES: usize = 4096;
@@ -44,7 +44,7 @@ impl Auth {
     ///
     /// # Errors
     /// One message that says which file cannot be used.
-    pub fn load(settings: &settings::Auth) -> Result<Auth, String> {
+    pub fn load(settings: &config::Auth) -> Result<Auth, String> {
         let bearer = settings.bearer.as_ref().map(|token| load_secret("bearer", token)).transpose()?;
         let basic = match &settings.basic {
             None => None,
@@ -120,7 +120,7 @@ mod tests {
     fn auth() -> Auth {
         let given = |secret: &str| Secret::Given(secret.to_owned());
         let basic = Some(("prometheus".to_owned(), given("pass:wörd")));
-        Auth::load(&settings::Auth { bearer: Some(given("t0ken")), basic }).unwrap()
+        Auth::load(&config::Auth { bearer: Some(given("t0ken")), basic }).unwrap()
     }
 
     fn is_authorized(value: &str) -> bool {
@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn a_scheme_that_is_not_set_admits_nobody() {
-        let only_bearer = settings::Auth { bearer: Some(Secret::Given("t0ken".into())), basic: None };
+        let only_bearer = config::Auth { bearer: Some(Secret::Given("t0ken".into())), basic: None };
         let auth = Auth::load(&only_bearer).unwrap();
         let mut headers = HeaderMap::new();
         headers.insert(AUTHORIZATION, HeaderValue::from_static("Basic Og=="));
@@ -179,7 +179,7 @@ mod tests {
             let path = directory.path().join("token");
             std::fs::write(&path, content).unwrap();
             let bearer = Some(Secret::File(path));
-            Auth::load(&settings::Auth { bearer, basic: None }).map(|auth| auth.bearer.unwrap())
+            Auth::load(&config::Auth { bearer, basic: None }).map(|auth| auth.bearer.unwrap())
         };
         for content in ["t0ken", "t0ken\n", "t0ken\r\n"] {
             assert!(bool::from(load(content).unwrap_or_else(|error| panic!("{error}")).matches("t0ken")));

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use crate::config::settings::SiteConfig;
+use crate::config::SiteConfig;
 use crate::model::{Label, Report, SiteLabel, host_and_port};
 
 /// The configured sites, indexed by host. Their names are leaked once at start, because labels are

@@ -1,64 +1,63 @@
-//! The environment's layer. A variable that is meant for the daemon and cannot be honoured stops the
-//! start: silently ignored it would cost somebody an afternoon.
+//! The environment's layer of settings. A variable of the daemon that has no effect is an error, so that
+//! a misspelled name is found at the start.
 
 use std::collections::BTreeMap;
 
-use super::error::{ConfigError, Source, ValueError};
-use super::sources::{Override, from_text};
-use super::suggest;
-use super::table::{self, Otel, Setting, TextFormat};
+use super::error::{ConfigError, Source, ValueError, suggest};
+use super::sources::from_text;
+use super::table::{self, CONFIG_VARIABLE, Otel, ResolvedSetting, Setting, TextFormat};
 use super::yaml::SpannedValue;
 
-/// The variable that names the file, where `--config` does not.
-pub(super) const CONFIG: &str = "LOOKOUT_CONFIG";
+/// Prefixes of the daemon's variables.
+const PREFIXES: [&str; 2] = ["LOOKOUT_", "OTEL_"];
 
-/// The variables that may concern the daemon; an empty one counts as unset.
+/// The daemon's variables that are not empty, sorted, so that messages do not depend on chance.
 #[derive(Debug)]
 pub(super) struct Environment(BTreeMap<String, String>);
 
 impl Environment {
-    /// Keeps what is the daemon's, in an order of its own, so that messages do not depend on chance.
+    /// Keeps the daemon's variables.
     pub(super) fn new(variables: impl Iterator<Item = (String, String)>) -> Environment {
-        let ours = |name: &str| name.starts_with("LOOKOUT_") || name.starts_with("OTEL_");
-        Environment(variables.filter(|(name, value)| ours(name) && !value.trim().is_empty()).collect())
+        let is_own = |name: &str| PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+        Environment(variables.filter(|(name, value)| is_own(name) && !value.trim().is_empty()).collect())
     }
 
-    /// The file that the environment names.
+    /// Returns the file that the environment names.
     pub(super) fn config(&self) -> Option<&str> {
-        self.0.get(CONFIG).map(String::as_str)
+        self.0.get(CONFIG_VARIABLE).map(String::as_str)
     }
 
-    /// The overrides, `OTEL_*` before `LOOKOUT_*`, which go over them.
-    pub(super) fn overrides(&self) -> Result<Vec<Override>, ConfigError> {
-        self.0.iter().try_for_each(|(name, value)| reject_unknown(name, value))?;
+    /// Returns the overrides. `LOOKOUT_*` follows `OTEL_*`, so that it takes precedence.
+    pub(super) fn overrides(&self) -> Result<Vec<ResolvedSetting>, ConfigError> {
+        let known: Vec<String> = table::variables().collect();
+        for (name, value) in &self.0 {
+            reject_unknown(name, value, &known)?;
+        }
         let mut overrides = Vec::new();
         for setting in table::all() {
-            for otel in setting.otel {
-                self.assign(setting, otel.name(), |text| otel_node(setting, otel, text), &mut overrides)?;
+            if let Some(otel) = setting.otel {
+                overrides.extend(self.resolve(setting, otel.name(), |text| otel_node(setting, otel, text))?);
             }
-            let name = setting.environment();
-            self.assign(setting, &name, |text| from_text(setting.text_format, text), &mut overrides)?;
+            let parse = |text: &str| from_text(setting.text_format, text);
+            overrides.extend(self.resolve(setting, &setting.variable(), parse)?);
         }
         Ok(overrides)
     }
 
-    fn assign(
+    fn resolve(
         &self,
         setting: &'static Setting,
         name: &str,
-        read: impl Fn(&str) -> Result<SpannedValue, ValueError>,
-        overrides: &mut Vec<Override>,
-    ) -> Result<(), ConfigError> {
-        if let Some(text) = self.0.get(name) {
-            let source = Source::Environment(name.to_owned());
-            let node = read(text).map_err(|error| error.locate(setting.key, &source))?;
-            overrides.push(Override { setting, node, source });
-        }
-        Ok(())
+        parse: impl Fn(&str) -> Result<SpannedValue, ValueError>,
+    ) -> Result<Option<ResolvedSetting>, ConfigError> {
+        let Some(text) = self.0.get(name) else { return Ok(None) };
+        let source = Source::Environment(name.to_owned());
+        let node = parse(text).map_err(|error| error.locate(setting.key, &source))?;
+        Ok(Some(ResolvedSetting { setting, node, source }))
     }
 }
 
-fn otel_node(setting: &Setting, otel: &Otel, text: &str) -> Result<SpannedValue, ValueError> {
+fn otel_node(setting: &Setting, otel: Otel, text: &str) -> Result<SpannedValue, ValueError> {
     let text = text.trim();
     match otel {
         Otel::Plain(_) => from_text(setting.text_format, text),
@@ -71,47 +70,22 @@ fn otel_node(setting: &Setting, otel: &Otel, text: &str) -> Result<SpannedValue,
     }
 }
 
-fn reject_unknown(name: &str, value: &str) -> Result<(), ConfigError> {
-    let message = match (name.strip_prefix("OTEL_"), name.strip_prefix("LOOKOUT_")) {
-        (Some(rest), _) if !is_kubernetes_service_env(rest, value) => reject_unknown_otel(rest),
-        (_, Some(rest)) if !is_kubernetes_service_env(rest, value) => reject_unknown_lookout(name, rest),
-        _ => None,
+/// Returns an error if no setting has this variable.
+fn reject_unknown(name: &str, value: &str, known: &[String]) -> Result<(), ConfigError> {
+    let prefixed = PREFIXES.iter().find_map(|prefix| Some((prefix, name.strip_prefix(prefix)?)));
+    let Some((prefix, rest)) = prefixed else { return Ok(()) };
+    if known.iter().any(|known| known == name) || is_kubernetes_service_env(rest, value) {
+        return Ok(());
+    }
+    let problem = match suggest(rest, known.iter().filter_map(|known| known.strip_prefix(prefix))) {
+        Some(near) => format!("did you mean {prefix}{near}?"),
+        None => "unset it for this process".to_owned(),
     };
-    match message {
-        Some(message) => Err(ValueError::new(message).locate("", &Source::Environment(name.to_owned()))),
-        None => Ok(()),
-    }
+    let message = format!("unknown variable; {problem} (lookoutd config prints all settings)");
+    Err(ValueError::new(message).locate("", &Source::Environment(name.to_owned())))
 }
 
-/// What is wrong with the name `OTEL_` and `rest`.
-fn reject_unknown_otel(rest: &str) -> Option<String> {
-    let names = table::all().flat_map(|setting| setting.otel.iter().map(Otel::name));
-    let known: Vec<&str> = names.filter_map(|name| name.strip_prefix("OTEL_")).collect();
-    if known.contains(&rest) {
-        return None;
-    }
-    Some(match suggest::suggest(rest, known.into_iter()) {
-        Some(near) => format!("lookoutd does not know this variable; did you mean OTEL_{near}?"),
-        None => "lookoutd does not know this variable and cannot honour it; unset it for this process \
-                 (lookoutd config prints the settings there are)"
-            .to_owned(),
-    })
-}
-
-/// What is wrong with the name `LOOKOUT_` and `rest`.
-fn reject_unknown_lookout(name: &str, rest: &str) -> Option<String> {
-    let mut names: Vec<String> = table::all().map(Setting::environment).collect();
-    names.push(CONFIG.to_owned());
-    if names.iter().any(|known| known == name) {
-        return None;
-    }
-    let near = suggest::suggest(rest, names.iter().filter_map(|name| name.strip_prefix("LOOKOUT_")));
-    let suggestion = near.map(|near| format!("; did you mean LOOKOUT_{near}?")).unwrap_or_default();
-    Some(format!("unknown variable{suggestion} (lookoutd config prints the settings there are)"))
-}
-
-/// Kubernetes gives every container variables about the services around it; those of a service that
-/// is called `lookout-…` or `otel-…` begin as ours do, and are nobody's setting.
+/// Whether Kubernetes sets the variable for a service named `lookout-…` or `otel-…`.
 fn is_kubernetes_service_env(rest: &str, value: &str) -> bool {
     let address = rest.ends_with("SERVICE_HOST") || rest.contains("SERVICE_PORT");
     let whole_port = rest.ends_with("PORT") && value.contains("://");

@@ -1,33 +1,64 @@
-//! What is wrong with a setting, and where: every refusal is one message that names the place, the
-//! key, what was found and what would be valid.
+//! Configuration errors. Each names the source, the key, what was found and what would be valid.
 
 use std::fmt;
+use std::io;
 use std::path::PathBuf;
 
-use super::yaml::SpannedValue;
+use super::yaml::{SpannedValue, SyntaxError};
 
-/// Why the settings were refused. Its `Display` is the whole message, on one line.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConfigError(pub(super) String);
+/// Reason why the configuration cannot be loaded. `Display` writes one line.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read, or is too large.
+    #[error("{}: cannot be read: {error}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        error: io::Error,
+    },
+    /// The file is not YAML.
+    #[error("{}{}: {error}", path.display(), line_suffix(error.line))]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// The parser's reason.
+        error: SyntaxError,
+    },
+    /// A key or a value is invalid.
+    #[error("{}{}: {error}", location(key, from, error.line), error.at)]
+    Setting {
+        /// The setting's key, or an unknown key.
+        key: String,
+        /// Source of the value.
+        from: Source,
+        /// What is wrong with it.
+        error: ValueError,
+    },
+}
 
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+fn line_suffix(line: Option<usize>) -> String {
+    line.map(|line| format!(":{line}")).unwrap_or_default()
+}
+
+fn location(key: &str, from: &Source, line: Option<usize>) -> String {
+    match from {
+        Source::Default => key.to_owned(),
+        Source::File(path, own) => format!("{}:{}: {key}", path.display(), line.unwrap_or(*own)),
+        Source::Environment(name) | Source::Flag(name) => name.clone(),
     }
 }
 
-impl std::error::Error for ConfigError {}
-
-/// Where an effective value came from.
+/// Source of an effective value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Source {
-    /// Nobody set it.
+pub enum Source {
+    /// No source sets it.
     Default,
-    /// The YAML file; the line is that of the value.
+    /// The YAML file, and the value's line in it.
     File(PathBuf, usize),
-    /// This environment variable.
+    /// An environment variable.
     Environment(String),
-    /// This flag, as it is typed: `--listen`, `--set metrics.max_series`.
+    /// A flag as typed: `--listen`, `--set metrics.max_series`.
     Flag(String),
 }
 
@@ -42,51 +73,72 @@ impl fmt::Display for Source {
     }
 }
 
-/// What is wrong with one value, before it is known where the value came from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct ValueError {
-    /// The line of the very item, where it is not the value's own.
+/// Problem of one value, independent of its source.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ValueError {
+    /// Line of the invalid item, if it differs from the value's line.
     line: Option<usize>,
-    /// The way from the setting to the item: `[2].hosts`.
+    /// Path from the setting to the invalid item: `[2].hosts`.
     at: String,
-    /// What is wrong, and what would be right.
+    /// What is wrong, and what would be valid.
     message: String,
 }
 
 impl ValueError {
-    /// An error with this message.
+    /// Creates an error with this message.
     pub(super) fn new(message: impl Into<String>) -> ValueError {
         ValueError { line: None, at: String::new(), message: message.into() }
     }
 
-    /// The usual error: `expected …, found …`.
+    /// Creates the usual error: `expected …, found …`.
     pub(super) fn expected(what: impl fmt::Display, node: &SpannedValue) -> ValueError {
         ValueError::new(format!("expected {what}, found {}", node.describe())).at_line(node.line)
     }
 
-    /// Names the line, unless a nearer one was named already.
+    /// Sets the line, unless an inner call has set one.
     pub(super) fn at_line(mut self, line: usize) -> ValueError {
         self.line.get_or_insert(line);
         self
     }
 
-    /// Names the step that led to the item: `[2]` or `.hosts`.
+    /// Prepends a step to the path: `[2]` or `.hosts`.
     pub(super) fn in_path(mut self, step: impl fmt::Display) -> ValueError {
         self.at = format!("{step}{}", self.at);
         self
     }
 
-    /// The whole message for a value of `key` that came from `source`.
-    pub(super) fn locate(&self, key: &str, source: &Source) -> ConfigError {
-        let ValueError { at, message, .. } = self;
-        ConfigError(match source {
-            Source::Default => format!("{key}{at}: {message}"),
-            Source::File(path, line) => {
-                format!("{}:{}: {key}{at}: {message}", path.display(), self.line.unwrap_or(*line))
-            }
-            Source::Environment(place) | Source::Flag(place) => format!("{place}{at}: {message}"),
-        })
+    /// Adds the key and the source.
+    pub(super) fn locate(self, key: &str, from: &Source) -> ConfigError {
+        ConfigError::Setting { key: key.to_owned(), from: from.clone(), error: self }
     }
+}
+
+/// Conflict between two settings, to be solved at `key`.
+#[derive(Debug)]
+pub(super) struct ConflictError {
+    /// The setting that the message is about.
+    pub(super) key: String,
+    /// What is wrong, and what would be valid.
+    pub(super) message: String,
+}
+
+impl ConflictError {
+    /// Creates a conflict to be solved at `key`.
+    pub(super) fn at(key: impl Into<String>, message: impl Into<String>) -> ConflictError {
+        ConflictError { key: key.into(), message: message.into() }
+    }
+}
+
+/// Returns the known word nearest to a misspelled one, if one is near enough.
+pub(super) fn suggest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let length = word.chars().count();
+    let max_distance = ((length / 4).max(1) + 1).min(length.saturating_sub(1));
+    known
+        .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
+        .filter(|(distance, _)| *distance <= max_distance)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
 }
 
 #[cfg(test)]
@@ -94,9 +146,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_message_names_the_place_in_the_words_of_its_origin() {
+    fn config_error_of_each_source_names_its_location() {
         let error = ValueError::expected("a name", &SpannedValue::text("?")).in_path(".name").in_path("[2]");
-        for (source, message) in [
+        for (from, message) in [
             (Source::Default, "sites[2].name: expected a name, found \"?\""),
             (Source::File("l.yaml".into(), 9), "l.yaml:1: sites[2].name: expected a name, found \"?\""),
             (
@@ -105,7 +157,18 @@ mod tests {
             ),
             (Source::Flag("--set sites".into()), "--set sites[2].name: expected a name, found \"?\""),
         ] {
-            assert_eq!(error.locate("sites", &source).to_string(), message);
+            assert_eq!(error.clone().locate("sites", &from).to_string(), message);
         }
+    }
+
+    #[test]
+    fn suggest_returns_only_near_words() {
+        let known = || ["hosts", "name", "events_per_second"].into_iter();
+        assert_eq!(suggest("host", known()), Some("hosts"));
+        assert_eq!(suggest("nmae", known()), Some("name"));
+        assert_eq!(suggest("event_per_seconds", known()), Some("events_per_second"));
+        assert_eq!(suggest("colour", known()), None);
+        assert_eq!(suggest("x", ["y", "z"].into_iter()), None);
+        assert_eq!(suggest("", known()), None);
     }
 }

@@ -1,50 +1,43 @@
-//! Prints the effective settings as a YAML file that can be loaded again, with what each is for,
-//! where its value came from and what it would be otherwise.
+//! The printed configuration: a YAML file that can be loaded again, with comments.
 
 use std::io::{self, Write};
 
-use super::Loaded;
 use super::error::Source;
-use super::table::{DefaultValue, Setting};
-use super::yaml::{SpannedValue, Value};
+use super::table::{DefaultValue, ResolvedSetting, Setting};
+use super::yaml::{Key, SpannedValue, Value};
 
-/// What stands for a secret.
+/// Replacement of a secret.
 const REDACTED: &str = "***";
 
-/// Writes every setting. Secret values are masked; with those, the file cannot be loaded as it is.
-pub(super) fn write(loaded: &Loaded, out: &mut dyn Write) -> io::Result<()> {
-    writeln!(out, "# Every setting of lookoutd {}, as in effect.", env!("CARGO_PKG_VERSION"))?;
-    writeln!(
-        out,
-        "# A setting's variable is LOOKOUT_ and its key, INTAKE_MAX_BODY_BYTES; its flag --set KEY=VALUE."
-    )?;
+/// Writes every setting. Secrets are masked, so a file with secrets cannot be loaded unchanged.
+pub(super) fn write(settings: &[ResolvedSetting], out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "# All settings of lookoutd {}, with the values in effect.", env!("CARGO_PKG_VERSION"))?;
+    writeln!(out, "# intake.max_body_bytes is also set by LOOKOUT_INTAKE_MAX_BODY_BYTES, and by")?;
+    writeln!(out, "# --set intake.max_body_bytes=VALUE; so is every other setting.")?;
     let mut open: Vec<&str> = Vec::new();
-    for resolved in &loaded.resolved {
+    for resolved in settings {
         let mut sections: Vec<&str> = resolved.setting.key.split('.').collect();
         let leaf = sections.pop().unwrap_or_default();
         let common = open.iter().zip(&sections).take_while(|(a, b)| a == b).count();
         for (depth, section) in sections.iter().enumerate().skip(common) {
             writeln!(out, "{:indent$}{section}:", "", indent = depth * 2)?;
         }
-        write_setting(resolved.setting, &resolved.node, &resolved.source, leaf, sections.len() * 2, out)?;
+        write_setting(resolved, leaf, &" ".repeat(sections.len() * 2), out)?;
         open = sections;
     }
     Ok(())
 }
 
 fn write_setting(
-    setting: &Setting,
-    node: &SpannedValue,
-    source: &Source,
+    resolved: &ResolvedSetting,
     leaf: &str,
-    indent: usize,
+    margin: &str,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    let margin = " ".repeat(indent);
+    let ResolvedSetting { setting, node, source } = resolved;
     writeln!(out, "{margin}# {}", setting.comment)?;
-    let also: Vec<&str> = setting.otel.iter().map(super::table::Otel::name).collect();
-    if !also.is_empty() {
-        writeln!(out, "{margin}# Also set by {}.", also.join(", "))?;
+    if let Some(otel) = setting.otel {
+        writeln!(out, "{margin}# Also set by {}.", otel.name())?;
     }
     let provenance = provenance(setting, source);
     match &node.value {
@@ -60,15 +53,15 @@ fn write_setting(
 fn provenance(setting: &Setting, source: &Source) -> String {
     let provenance = match (source, setting.default) {
         (Source::Default, DefaultValue::Yaml(_)) => "default".to_owned(),
-        (Source::Default, DefaultValue::Unset(meaning)) => format!("not set: {meaning}"),
+        (Source::Default, DefaultValue::Unset(effect)) => format!("not set: {effect}"),
         (source, DefaultValue::Yaml(default)) => format!("{source} (default {default})"),
-        (source, DefaultValue::Unset(meaning)) => format!("{source} (default not set: {meaning})"),
+        (source, DefaultValue::Unset(effect)) => format!("{source} (default not set: {effect})"),
     };
-    // A file's name may hold anything; a comment ends where the line does.
+    // A file name may contain a line break, which would end the comment.
     provenance.replace(char::is_control, "?")
 }
 
-/// A node on one line.
+/// Returns a node on one line.
 fn yaml(node: &SpannedValue, masked: bool) -> String {
     match &node.value {
         Value::Null => "~".to_owned(),
@@ -79,15 +72,14 @@ fn yaml(node: &SpannedValue, masked: bool) -> String {
             format!("[{}]", items.join(", "))
         }
         Value::Map(entries) => {
-            let entry = |(key, item): &(super::yaml::Key, SpannedValue)| {
-                format!("{}: {}", scalar(&key.text), yaml(item, masked))
-            };
+            let entry =
+                |(key, item): &(Key, SpannedValue)| format!("{}: {}", scalar(&key.text), yaml(item, masked));
             format!("{{{}}}", entries.iter().map(entry).collect::<Vec<_>>().join(", "))
         }
     }
 }
 
-/// Plain where nothing in it could mean something else to YAML, else in double quotes.
+/// Returns the text plain if YAML reads it unchanged, else in double quotes.
 fn scalar(text: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"_./:-".contains(&b);
     let starts_plain = text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '/');
@@ -119,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn any_text_survives_printing_and_reading() {
+    fn yaml_of_any_text_parses_to_the_same_text() {
         for text in [
             "",
             "a",
@@ -153,7 +145,7 @@ mod tests {
             let node = SpannedValue {
                 line: 1,
                 value: Value::Map(vec![(
-                    super::super::yaml::Key { line: 1, text: "k".into() },
+                    Key { line: 1, text: "k".into() },
                     SpannedValue {
                         line: 1,
                         value: Value::List(vec![SpannedValue::text(text), SpannedValue::text(text)]),

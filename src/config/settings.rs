@@ -1,5 +1,4 @@
-//! Settings as used: typed, validated, complete. Nothing past `config` ever sees a default, an
-//! environment variable or a YAML node; what is written in those is `config::table`'s business.
+//! The configuration in effect: typed, validated and complete.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -7,57 +6,59 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-/// Everything the daemon was told, after flags, environment, file and defaults were merged.
+/// The whole configuration: flags, environment, file and defaults, merged.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// Where intake (public) listens.
+    /// Address of the intake listener (public).
     pub listen: SocketAddr,
-    /// Where admin (metrics, health) listens.
+    /// Address of the admin listener (metrics, health).
     pub admin_listen: SocketAddr,
-    /// The daemon's own diagnostics on stderr.
+    /// Diagnostics on stderr.
     pub log: Log,
-    /// The configured sites; empty means that every report's own host is its site.
+    /// The configured sites. When empty, each report's own host is its site.
     pub sites: Vec<SiteConfig>,
-    /// What intake accepts, and how much of it.
+    /// Limits and rules of intake.
     pub intake: Intake,
-    /// What is cut from reports before anything leaves the process.
+    /// What is redacted before reports leave the process.
     pub privacy: Privacy,
-    /// The user's additions to the noise rules.
+    /// Noise rules in addition to the built-in ones.
     pub noise: Noise,
-    /// Bounds on what is kept.
+    /// Limits of the metrics registry.
     pub metrics: MetricsConfig,
-    /// Where events and metrics are sent.
+    /// OTLP and console exporters.
     pub otlp: Otlp,
-    /// How events are held until a collector has taken them.
+    /// Buffering of events until delivery.
     pub delivery: Delivery,
-    /// The admin listener's own settings.
+    /// The admin listener.
     pub admin: Admin,
 }
 
-/// Diagnostics: `log.format`, `log.level`.
-#[derive(Debug, Clone, PartialEq)]
+/// `log.*`.
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Log {
-    /// How a diagnostic line is written.
+    /// Format of a line.
     pub format: LogFormat,
-    /// The least severe level that is written.
+    /// Minimum level.
     pub level: LogLevel,
 }
 
 /// `log.format`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LogFormat {
-    /// For people.
+    /// Plain text.
+    #[default]
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
 /// `log.level`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)] // the names say it all
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[allow(missing_docs)] // the names are the documentation
 pub enum LogLevel {
     Error,
     Warn,
+    #[default]
     Info,
     Debug,
     Trace,
@@ -66,62 +67,62 @@ pub enum LogLevel {
 /// One entry of `sites`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SiteConfig {
-    /// The label value and the last segment of `/report/{site}`: 1 to 64 of `[A-Za-z0-9._-]`.
+    /// Label value and last segment of `/report/{site}`: 1 to 64 of `[A-Za-z0-9._-]`.
     pub name: String,
-    /// Lower-case hosts, each exact or `*.` and a suffix.
+    /// Lower-case hosts, each exact or `*.` with a suffix.
     pub hosts: Vec<String>,
-    /// Events a second above which events (not counters) are capped.
+    /// Maximum events per second. Counters are not limited.
     pub events_per_second: Option<u32>,
 }
 
 /// `intake.*`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Intake {
-    /// Largest body in bytes, compressed and inflated alike.
+    /// Maximum body size in bytes, both as sent and inflated.
     pub max_body_bytes: usize,
-    /// Most reports taken of one body.
+    /// Maximum reports per body.
     pub max_reports: usize,
-    /// Most connections served at a time; more wait at accept.
+    /// Maximum concurrent connections. When full, accept waits.
     pub max_connections: usize,
-    /// Most uploads in hand at a time; more are answered 503.
+    /// Maximum concurrent uploads. Further uploads are answered 503.
     pub max_in_flight: usize,
-    /// Most bytes that all uploads take, inflated and decoded; an upload that finds none is answered 503.
+    /// Memory limit of all uploads in bytes. Uploads that get no memory in time are answered 503.
     pub max_in_flight_bytes: usize,
-    /// How long a request head may take.
+    /// Time limit for a request's head.
     pub head_timeout: Duration,
-    /// How long a request body may take in all.
+    /// Time limit for a request's whole body.
     pub body_timeout: Duration,
-    /// Whether a report that belongs to no configured site is taken (as site `unknown`).
+    /// Treatment of reports that match no configured site.
     pub unknown_sites: UnknownSites,
-    /// Query parameters of the endpoint's URL that become event attributes.
+    /// Query parameters of the endpoint URL that become event attributes.
     pub query_attributes: Vec<String>,
-    /// Sites (by name) and paths (with a leading `/`) that are answered 410.
+    /// Sites (by name) and paths (starting with `/`) that are answered 410.
     pub retired: Vec<String>,
-    /// Networks whose `Forwarded` and `X-Forwarded-For` headers are believed.
+    /// Networks whose `Forwarded` and `X-Forwarded-For` headers are trusted.
     pub trusted_proxies: Vec<IpNet>,
-    /// Whether connections from those begin with a header of the PROXY protocol, version 2.
+    /// Whether connections from those start with a PROXY protocol version 2 header.
     pub proxy_protocol: bool,
-    /// Uploads per client; off when absent.
+    /// Rate limit per client, if any.
     pub rate_limit: Option<RateLimit>,
-    /// TLS on intake; plain HTTP when absent.
+    /// TLS files. Plain HTTP when absent.
     pub tls: Option<TlsFiles>,
 }
 
 /// `intake.unknown_sites`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnknownSites {
-    /// Counted and exported under site `unknown`.
+    /// Accepted as site `unknown`.
     Accept,
-    /// Rejected, with a counter that says so.
+    /// Rejected and counted.
     Reject,
 }
 
-/// `intake.rate_limit`: a token bucket a client.
+/// `intake.rate_limit`: a token bucket per client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RateLimit {
-    /// Uploads a second that refill the bucket.
+    /// Uploads per second that refill the bucket.
     pub per_second: u32,
-    /// Uploads the bucket holds.
+    /// Capacity of the bucket in uploads.
     pub burst: u32,
 }
 
@@ -135,62 +136,65 @@ pub struct TlsFiles {
 }
 
 /// `privacy.*`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Privacy {
-    /// What of a URL's query leaves the process.
+    /// What remains of a URL's query.
     pub query: QueryPrivacy,
-    /// Whether path segments that look like secrets leave the process.
+    /// Treatment of path segments that look like secrets.
     pub path_secrets: PathSecrets,
-    /// How much of the client's address leaves the process.
+    /// Client address in events.
     pub client_address: ClientAddress,
 }
 
 /// `privacy.query`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum QueryPrivacy {
-    /// Nothing of it.
+    /// Nothing.
+    #[default]
     Strip,
-    /// The parameters' names.
+    /// Parameter names.
     Names,
-    /// All of it.
+    /// Everything.
     Keep,
 }
 
 /// `privacy.path_secrets`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum PathSecrets {
     /// Replaced by `:redacted`.
+    #[default]
     Redact,
-    /// Left as they are.
+    /// Kept.
     Keep,
 }
 
 /// `privacy.client_address`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ClientAddress {
     /// Absent.
+    #[default]
     None,
     /// IPv4 to /24, IPv6 to /48.
     Truncated,
-    /// As it is.
+    /// Unchanged.
     Full,
 }
 
 /// `noise.*`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Noise {
-    /// Rules of the user, tried before the built-in ones, in order.
+    /// Rules applied before the built-in ones, in order.
     pub rules: Vec<NoiseRule>,
 }
 
 /// One entry of `noise.rules`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoiseRule {
-    /// Which member is looked at.
+    /// The member to match.
     pub field: NoiseField,
-    /// A host, `*.` and a host's suffix, or text with `*` as a wildcard.
+    /// A host, `*.` with a host suffix, or text with `*` as a wildcard.
     pub pattern: String,
-    /// The class that a match gives: a value of the `noise` label.
+    /// Class of a matching report: a value of the `noise` label.
     pub class: String,
 }
 
@@ -201,7 +205,7 @@ pub enum NoiseField {
     BlockedUrl,
     /// The source file.
     SourceFile,
-    /// The document's URL.
+    /// The document URL.
     DocumentUrl,
     /// The sample.
     Sample,
@@ -212,33 +216,33 @@ pub enum NoiseField {
 /// `metrics.*`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MetricsConfig {
-    /// Most samples a scrape can hold, self-metrics included.
+    /// Maximum samples in a scrape, self-metrics included.
     pub max_series: usize,
-    /// How long a series that nothing touches stays.
+    /// Time after which an unchanged series expires.
     pub series_ttl: Duration,
 }
 
 impl MetricsConfig {
-    /// With fewer samples than this some family would have no room for a series of its own.
+    /// Minimum of `max_series`: below it the quota of some family would be empty.
     pub const MIN_SERIES: usize = 1000;
 }
 
-/// `otlp.*`, the standard `OTEL_*` variables in settings' clothes.
+/// OTLP exporter settings, mirroring the standard `OTEL_*` variables.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Otlp {
-    /// Where report events go.
+    /// Exporters for events.
     pub logs: Logs,
-    /// Where metrics go beside the scrape.
+    /// Exporters for metrics besides the scrape.
     pub metrics: Metrics,
-    /// The daemon's own traces; off when absent.
+    /// Exporter for the daemon's own traces, if any.
     pub traces: Option<Endpoint>,
     /// `service.name`.
     pub service_name: String,
-    /// Resource attributes beside the service's own, in the order given.
+    /// Further resource attributes, in the order given.
     pub resource_attributes: Vec<(String, String)>,
 }
 
-/// Events' exports. Both may be on; with both off only counters are kept.
+/// Exporters for events. With both off only counters are kept.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Logs {
     /// JSON lines on stdout.
@@ -247,27 +251,28 @@ pub struct Logs {
     pub otlp: Option<Endpoint>,
 }
 
-/// Metrics' exports beside the scrape, which is always on.
+/// Exporters for metrics besides the scrape, which is always on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Metrics {
     /// OTLP metrics.
     pub otlp: Option<Endpoint>,
     /// Time between two OTLP metric exports.
     pub interval: Duration,
-    /// What an OTLP sum's value means.
+    /// Start of an OTLP sum.
     pub temporality: Temporality,
 }
 
 /// `otlp.metrics.temporality`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Temporality {
-    /// Since the series' birth.
+    /// The creation of the series.
+    #[default]
     Cumulative,
-    /// Since the last successful export.
+    /// The last successful export.
     Delta,
 }
 
-/// One OTLP destination for one signal.
+/// OTLP destination of one signal.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Endpoint {
     /// HTTP: the full URL to POST to. gRPC: the base URL (scheme, host, port).
@@ -278,9 +283,9 @@ pub struct Endpoint {
     pub headers: Vec<(String, String)>,
     /// Whether request bodies are gzipped.
     pub compression: Compression,
-    /// How long one request may take.
+    /// Time limit for one request.
     pub timeout: Duration,
-    /// TLS files; the system's roots when `certificate` is absent.
+    /// TLS files. The system's root certificates when `certificate` is absent.
     pub tls: ClientTls,
 }
 
@@ -296,16 +301,16 @@ pub enum Protocol {
 /// `otlp.compression`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compression {
-    /// As encoded.
+    /// No compression.
     None,
     /// gzip.
     Gzip,
 }
 
-/// PEM files for the client's side of TLS.
+/// PEM files of a TLS client.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ClientTls {
-    /// The only roots trusted, when given.
+    /// The only trusted root certificates, if given.
     pub certificate: Option<PathBuf>,
     /// The client's certificate chain (mTLS), always with `client_key`.
     pub client_certificate: Option<PathBuf>,
@@ -316,29 +321,29 @@ pub struct ClientTls {
 /// `delivery.*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
-    /// Most bytes of encoded events held per exporter, requests in flight included.
+    /// Memory limit in bytes for encoded events per exporter, including requests in flight.
     pub memory_bytes: usize,
-    /// How long shutdown may take to flush.
+    /// Time limit for flushing pending events at shutdown.
     pub shutdown_timeout: Duration,
-    /// Where events wait on disk; absent: nowhere.
+    /// Spool on disk, if any.
     pub spool: Option<Spool>,
 }
 
 /// `delivery.spool`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spool {
-    /// A directory for this process alone.
+    /// Directory used by this process only.
     pub directory: PathBuf,
-    /// Most bytes of events on disk.
+    /// Maximum bytes of events in the spool.
     pub max_bytes: u64,
 }
 
 /// `admin.*`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Admin {
-    /// What must be shown to be let in; nothing when absent.
+    /// Required credentials, if any.
     pub auth: Option<Auth>,
-    /// `/-/ready` answers 503 when an export has failed for longer; off when absent.
+    /// Duration of failing exports after which `/-/ready` answers 503. Off when absent.
     pub unready_after: Option<Duration>,
 }
 
@@ -347,11 +352,11 @@ pub struct Admin {
 pub struct Auth {
     /// A bearer token.
     pub bearer: Option<Secret>,
-    /// A user's name, without a colon, and the password.
+    /// User name, without a colon, and password.
     pub basic: Option<(String, Secret)>,
 }
 
-/// A secret, or where it stands.
+/// A secret, or the file that holds it.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Secret {
     /// The secret itself.

@@ -1,5 +1,4 @@
-//! Reads the settings that are lists of records or of names with a shape of their own: sites, noise
-//! rules, retired endpoints, query attributes.
+//! Parsers of the settings that are lists: sites, noise rules, retired endpoints and query attributes.
 
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -8,11 +7,12 @@ use super::error::ValueError;
 use super::settings::{NoiseField, NoiseRule, SiteConfig};
 use super::values;
 use super::yaml::{SpannedValue, Value};
+use crate::model::{LabelEnum, Noise};
 
-/// Names that a site cannot have, because the label or the path means something else by them.
+/// Names that a site cannot have, because they have another meaning in the label or in the path.
 const RESERVED_SITE_NAMES: &[&str] = &["unknown", "other", "report-only", ".", ".."];
 
-/// `sites`.
+/// Parses `sites`.
 pub(super) fn sites(node: &SpannedValue) -> Result<Vec<SiteConfig>, ValueError> {
     let sites = values::list(node, site)?;
     let mut names = HashSet::new();
@@ -29,15 +29,12 @@ pub(super) fn sites(node: &SpannedValue) -> Result<Vec<SiteConfig>, ValueError> 
 }
 
 fn duplicate_error(node: &SpannedValue, index: usize, at: &str, what: &str, value: &str) -> ValueError {
-    let error = ValueError::new(format!("the {what} {value:?} stands twice; a {what} belongs to one site"));
-    let error = error.in_path(format!("[{index}]{at}"));
-    match &node.value {
-        Value::List(items) => match items.get(index) {
-            Some(item) => error.at_line(item.line),
-            None => error,
-        },
-        _ => error,
-    }
+    let error = ValueError::new(format!("the {what} {value:?} is used twice; a {what} belongs to one site"));
+    let item = match &node.value {
+        Value::List(items) => items.get(index),
+        _ => None,
+    };
+    error.in_path(format!("[{index}]{at}")).at_line(item.unwrap_or(node).line)
 }
 
 fn site(node: &SpannedValue) -> Result<SiteConfig, ValueError> {
@@ -55,7 +52,7 @@ fn site_name(node: &SpannedValue) -> Result<String, ValueError> {
     const WHAT: &str = "a name of 1 to 64 of A-Z a-z 0-9 . _ -";
     let name = values::scalar(node, WHAT)?;
     if RESERVED_SITE_NAMES.contains(&name) {
-        return Err(ValueError::expected("a name that has no meaning of its own", node));
+        return Err(ValueError::expected("a name that is not reserved", node));
     }
     let valid = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
     if (1..=64).contains(&name.len()) && name.bytes().all(valid) {
@@ -64,7 +61,7 @@ fn site_name(node: &SpannedValue) -> Result<String, ValueError> {
     Err(ValueError::expected(WHAT, node))
 }
 
-/// A host as reports name it, in lower case, or `*.` and what hosts end in.
+/// Parses a host or `*.` with a host suffix, in lower case as in reports.
 fn host(node: &SpannedValue) -> Result<String, ValueError> {
     const WHAT: &str = "a host without scheme and port, such as www.shop.example or *.shop.example";
     let host = values::scalar(node, WHAT)?.to_lowercase();
@@ -81,7 +78,7 @@ fn host(node: &SpannedValue) -> Result<String, ValueError> {
 fn is_host_name(name: &str) -> bool {
     let valid = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
     let label = |label: &str| (1..=63).contains(&label.len()) && label.bytes().all(valid);
-    // What is all digits and dots is an address, and then a whole one.
+    // Digits and dots alone form an address, which must be complete.
     let numeric = name.bytes().all(|b| b.is_ascii_digit() || b == b'.');
     name.len() <= 253 && name.split('.').all(label) && (!numeric || name.parse::<Ipv4Addr>().is_ok())
 }
@@ -91,7 +88,7 @@ fn is_ipv6(host: &str) -> bool {
     inner.is_some_and(|inner| inner.parse::<Ipv6Addr>().is_ok())
 }
 
-/// `intake.retired`: paths and sites; that a site is configured is checked when all is known.
+/// Parses `intake.retired`: paths and sites. Validation checks that the sites are configured.
 pub(super) fn retired(node: &SpannedValue) -> Result<Vec<String>, ValueError> {
     values::list(node, |node| {
         const WHAT: &str = "a site's name or a path that starts with /";
@@ -104,7 +101,7 @@ pub(super) fn retired(node: &SpannedValue) -> Result<Vec<String>, ValueError> {
     })
 }
 
-/// `intake.query_attributes`.
+/// Parses `intake.query_attributes`.
 pub(super) fn query_attributes(node: &SpannedValue) -> Result<Vec<String>, ValueError> {
     values::list(node, |node| {
         const WHAT: &str = "a query parameter's name (1 to 64 visible ASCII characters, none of & = # % +)";
@@ -125,25 +122,17 @@ const FIELDS: &[(&str, NoiseField)] = &[
     ("user_agent", NoiseField::UserAgent),
 ];
 
-const CLASSES: &[(&str, &str)] = &[
-    ("none", "none"),
-    ("extension", "extension"),
-    ("injected", "injected"),
-    ("intermediary", "intermediary"),
-    ("browser", "browser"),
-    ("local", "local"),
-    ("bot", "bot"),
-];
-
-/// `noise.rules`.
+/// Parses `noise.rules`.
 pub(super) fn noise_rules(node: &SpannedValue) -> Result<Vec<NoiseRule>, ValueError> {
+    let classes: Vec<(&str, &str)> =
+        Noise::ALL.iter().map(|class| (class.as_str(), class.as_str())).collect();
     values::list(node, |node| {
         let record =
             values::record(node, "a rule: a map with field, match and class", &["field", "match", "class"])?;
         Ok(NoiseRule {
             field: record.required("field", |node| values::choice(node, FIELDS))?,
             pattern: record.required("match", values::text)?,
-            class: record.required("class", |node| values::choice(node, CLASSES))?.to_owned(),
+            class: record.required("class", |node| values::choice(node, &classes))?.to_owned(),
         })
     })
 }
@@ -154,12 +143,12 @@ mod tests {
     use super::super::yaml::parse;
     use super::*;
 
-    fn said<T: std::fmt::Debug>(key: &str, read: Result<T, ValueError>) -> String {
+    fn error_text<T: std::fmt::Debug>(key: &str, read: Result<T, ValueError>) -> String {
         read.unwrap_err().locate(key, &Source::File("l.yaml".into(), 1)).to_string()
     }
 
     #[test]
-    fn sites_are_read() {
+    fn sites_valid_list_is_parsed() {
         let yaml = "- {name: shop, hosts: [WWW.Shop.example, '*.shop.example'], events_per_second: 500}\n\
                     - {name: v6, hosts: ['[::1]', 127.0.0.1, localhost]}\n- {name: A.b_c-9}";
         let sites = sites(&parse(yaml).unwrap()).unwrap();
@@ -170,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn sites_are_refused_with_a_reason() {
+    fn sites_invalid_entry_is_named() {
         let long = "x".repeat(65);
         for (yaml, message) in [
             ("x", "1: sites: expected a list, found \"x\""),
@@ -180,43 +169,37 @@ mod tests {
                 "- name: a b",
                 "1: sites[0].name: expected a name of 1 to 64 of A-Z a-z 0-9 . _ -, found \"a b\"",
             ),
-            (
-                "- name: other",
-                "1: sites[0].name: expected a name that has no meaning of its own, found \"other\"",
-            ),
-            (
-                "- name: unknown",
-                "1: sites[0].name: expected a name that has no meaning of its own, found \"unknown\"",
-            ),
+            ("- name: other", "1: sites[0].name: expected a name that is not reserved, found \"other\""),
+            ("- name: unknown", "1: sites[0].name: expected a name that is not reserved, found \"unknown\""),
             (
                 "- {name: a}\n- {name: a}",
-                "2: sites[1].name: the name \"a\" stands twice; a name belongs to one site",
+                "2: sites[1].name: the name \"a\" is used twice; a name belongs to one site",
             ),
             (
                 "- {name: a, hosts: [x.y]}\n- {name: b, hosts: [X.y]}",
-                "2: sites[1].hosts: the host \"x.y\" stands twice; a host belongs to one site",
+                "2: sites[1].hosts: the host \"x.y\" is used twice; a host belongs to one site",
             ),
             (
                 "- name: a\n  host: x",
-                "2: sites[0].host: unknown key; did you mean hosts? (known are name, hosts, events_per_second)",
+                "2: sites[0].host: unknown key; did you mean hosts? (the keys here are name, hosts, events_per_second)",
             ),
             (
                 "- name: a\n  events_per_second: 0",
                 "2: sites[0].events_per_second: expected a whole number from 1 to 1000000, found \"0\"",
             ),
         ] {
-            assert_eq!(said("sites", sites(&parse(yaml).unwrap())), format!("l.yaml:{message}"));
+            assert_eq!(error_text("sites", sites(&parse(yaml).unwrap())), format!("l.yaml:{message}"));
         }
         let yaml = format!("- name: {long}");
-        assert!(said("sites", sites(&parse(&yaml).unwrap())).contains("1 to 64"));
+        assert!(error_text("sites", sites(&parse(&yaml).unwrap())).contains("1 to 64"));
     }
 
     #[test]
-    fn hosts_are_refused_with_a_reason() {
+    fn host_invalid_text_is_rejected() {
         for text in
             ["https://a", "a:80", "*", "*.", "a..b", "a/b", "", "1.2.3", "[::g]", "-a b", "*.*.a", "a."]
         {
-            let message = said("h", host(&SpannedValue::text(text)));
+            let message = error_text("h", host(&SpannedValue::text(text)));
             assert_eq!(
                 message,
                 format!(
@@ -227,27 +210,27 @@ mod tests {
         }
         let message =
             "l.yaml:1: h: expected a host in the form browsers send (xn--…), found \"bücher.example\"";
-        assert_eq!(said("h", host(&SpannedValue::text("bücher.example"))), message);
+        assert_eq!(error_text("h", host(&SpannedValue::text("bücher.example"))), message);
     }
 
     #[test]
-    fn retired_and_query_attributes() {
+    fn retired_and_query_attributes_invalid_entry_is_named() {
         assert_eq!(retired(&parse("[shop, /csp]").unwrap()), Ok(vec!["shop".into(), "/csp".into()]));
         for text in ["", "a/b", "/a?b", "/a b"] {
             let yaml = format!("[{text:?}]");
             let message = format!(
                 "l.yaml:1: r[0]: expected a site's name or a path that starts with /, found {text:?}"
             );
-            assert_eq!(said("r", retired(&parse(&yaml).unwrap())), message);
+            assert_eq!(error_text("r", retired(&parse(&yaml).unwrap())), message);
         }
         assert_eq!(query_attributes(&parse("[release]").unwrap()), Ok(vec!["release".into()]));
         let message = "l.yaml:1: q[0]: expected a query parameter's name (1 to 64 visible ASCII characters, \
                        none of & = # % +), found \"a=b\"";
-        assert_eq!(said("q", query_attributes(&parse("[a=b]").unwrap())), message);
+        assert_eq!(error_text("q", query_attributes(&parse("[a=b]").unwrap())), message);
     }
 
     #[test]
-    fn noise_rules_are_read_or_refused() {
+    fn noise_rules_invalid_entry_is_named() {
         let rules = noise_rules(&parse("[{field: sample, match: x*, class: bot}]").unwrap()).unwrap();
         assert_eq!(
             rules,
@@ -270,7 +253,7 @@ mod tests {
             ),
         ] {
             let message = format!("l.yaml:1: noise.rules{message}");
-            assert_eq!(said("noise.rules", noise_rules(&parse(yaml).unwrap())), message);
+            assert_eq!(error_text("noise.rules", noise_rules(&parse(yaml).unwrap())), message);
         }
     }
 }

@@ -1,38 +1,64 @@
-//! The layers that settings come from, each turned into the same thing: overrides of
-//! settings. What no setting answers to is refused here, with the name that was probably meant.
+//! The file's and the flags' layers of settings, as overrides of the table's defaults.
 
-use std::path::Path;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
 
-use super::error::{ConfigError, Source, ValueError};
-use super::table::{self, Setting, TextFormat};
-use super::yaml::{self, SpannedValue, Value};
-use super::{otlp, suggest};
+use super::error::{ConfigError, Source, ValueError, suggest};
+use super::otlp;
+use super::table::{self, ResolvedSetting, Setting, TextFormat};
+use super::yaml::{self, Key, SpannedValue, Value};
 
-/// A value for a setting.
-#[derive(Debug)]
-pub(super) struct Override {
-    pub(super) setting: &'static Setting,
-    pub(super) node: SpannedValue,
-    pub(super) source: Source,
+/// Maximum file size, far above any real file, so that a wrong path cannot exhaust memory.
+pub(super) const MAX_FILE_BYTES: u64 = 4 << 20;
+
+/// The command line's part of the configuration.
+#[derive(Debug, Clone, Default)]
+pub struct Flags {
+    /// The YAML file. When absent, `LOOKOUT_CONFIG` may name one.
+    pub config: Option<PathBuf>,
+    /// Settings by flag. The last one of a key takes precedence.
+    pub settings: Vec<Flag>,
 }
 
-/// The file's overrides. A key without a value counts as not written.
-pub(super) fn from_file(path: &Path, text: &str) -> Result<Vec<Override>, ConfigError> {
-    let root = yaml::parse(text).map_err(|error| {
-        let line = error.line.map(|line| format!(":{line}")).unwrap_or_default();
-        ConfigError(format!("{}{line}: not valid YAML: {}", path.display(), error.message))
-    })?;
+/// A setting given by a flag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Flag {
+    /// The flag's name in messages: `--listen`, `--set metrics.max_series`.
+    pub name: String,
+    /// The setting's key: `metrics.max_series`.
+    pub key: String,
+    /// The value's text, in the format of the setting's environment variable.
+    pub value: String,
+}
+
+/// Returns the overrides of a file. A key without a value counts as absent.
+pub(super) fn from_file(path: &Path) -> Result<Vec<ResolvedSetting>, ConfigError> {
+    let text = read_file(path)?;
+    let root = yaml::parse(&text).map_err(|error| ConfigError::Syntax { path: path.to_owned(), error })?;
     let mut overrides = Vec::new();
-    let source = |line| Source::File(path.to_owned(), line);
-    walk("", &root, &source, &mut overrides)?;
+    collect("", &root, &|line| Source::File(path.to_owned(), line), &mut overrides)?;
     Ok(overrides)
 }
 
-fn walk(
+fn read_file(path: &Path) -> Result<String, ConfigError> {
+    let unreadable = |error| ConfigError::Unreadable { path: path.to_owned(), error };
+    let mut text = String::new();
+    let file = File::open(path).map_err(unreadable)?;
+    let bytes = file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text).map_err(unreadable)?;
+    if bytes as u64 > MAX_FILE_BYTES {
+        let message = format!("it is larger than {MAX_FILE_BYTES} bytes");
+        return Err(unreadable(io::Error::new(io::ErrorKind::FileTooLarge, message)));
+    }
+    Ok(text)
+}
+
+/// Adds the settings of one section, and of those below it.
+fn collect(
     section: &str,
     node: &SpannedValue,
     source: &impl Fn(usize) -> Source,
-    overrides: &mut Vec<Override>,
+    overrides: &mut Vec<ResolvedSetting>,
 ) -> Result<(), ConfigError> {
     let entries = match &node.value {
         Value::Null => return Ok(()),
@@ -49,66 +75,61 @@ fn walk(
             return Err(ValueError::new(message).locate(&full, &source(key.line)));
         } else if let Some(setting) = table::find(&full) {
             if value.value != Value::Null {
-                overrides.push(Override { setting, node: value.clone(), source: source(value.line) });
+                let source = source(value.line);
+                overrides.push(ResolvedSetting { setting, node: value.clone(), source });
             }
         } else if table::is_section(&full) {
-            walk(&full, value, source, overrides)?;
+            collect(&full, value, source, overrides)?;
         } else {
-            return Err(unknown(&full).locate(&full, &source(key.line)));
+            return Err(unknown_key(&full).locate(&full, &source(key.line)));
         }
     }
     Ok(())
 }
 
-/// The overrides of `--set KEY=VALUE` and of the flags that have a name of their own.
-pub(super) fn from_flags(flags: &[super::Flag]) -> Result<Vec<Override>, ConfigError> {
-    let assign = |flag: &super::Flag| {
+/// Returns the overrides of `--set KEY=VALUE` and of the flags with a name of their own.
+pub(super) fn from_flags(flags: &[Flag]) -> Result<Vec<ResolvedSetting>, ConfigError> {
+    let resolve = |flag: &Flag| {
         let source = Source::Flag(flag.name.clone());
-        let setting = table::find(&flag.key).ok_or_else(|| unknown(&flag.key).locate(&flag.key, &source))?;
-        let locate = |error: ValueError| error.locate(setting.key, &source);
+        let locate = |error: ValueError| error.locate(&flag.key, &source);
+        let setting = table::find(&flag.key).ok_or_else(|| locate(unknown_key(&flag.key)))?;
         if flag.value.is_empty() {
             return Err(locate(ValueError::new("no value given")));
         }
         let node = from_text(setting.text_format, &flag.value).map_err(locate)?;
-        Ok(Override { setting, node, source: source.clone() })
+        Ok(ResolvedSetting { setting, node, source: source.clone() })
     };
-    flags.iter().map(assign).collect()
+    flags.iter().map(resolve).collect()
 }
 
-/// A variable's or a flag's text as a node.
+/// Parses a variable's or a flag's text.
 pub(super) fn from_text(text_format: TextFormat, text: &str) -> Result<SpannedValue, ValueError> {
     let trimmed = text.trim();
     match text_format {
         TextFormat::Scalar => Ok(SpannedValue::text(trimmed)),
-        TextFormat::Records => yaml(trimmed),
-        TextFormat::List if trimmed.starts_with('[') => yaml(trimmed),
-        TextFormat::List => {
+        TextFormat::List if !trimmed.starts_with('[') => {
             let items = trimmed.split(',').map(str::trim).filter(|item| !item.is_empty());
             Ok(SpannedValue { line: 1, value: Value::List(items.map(SpannedValue::text).collect()) })
         }
-        TextFormat::Map if trimmed.starts_with('{') => yaml(trimmed),
-        TextFormat::Map => Ok(map(otlp::pairs(trimmed)?)),
+        TextFormat::Map if !trimmed.starts_with('{') => {
+            let entry = |(name, value)| (Key { line: 1, text: name }, SpannedValue::text(value));
+            let entries = otlp::pairs(trimmed)?.into_iter().map(entry).collect();
+            Ok(SpannedValue { line: 1, value: Value::Map(entries) })
+        }
+        TextFormat::Records | TextFormat::List | TextFormat::Map => {
+            yaml::parse(trimmed).map_err(|error| ValueError::new(error.to_string()))
+        }
     }
 }
 
-fn yaml(text: &str) -> Result<SpannedValue, ValueError> {
-    yaml::parse(text).map_err(|error| ValueError::new(format!("not valid YAML: {}", error.message)))
-}
-
-fn map(pairs: Vec<(String, String)>) -> SpannedValue {
-    let entry =
-        |(name, value): (String, String)| (yaml::Key { line: 1, text: name }, SpannedValue::text(value));
-    SpannedValue { line: 1, value: Value::Map(pairs.into_iter().map(entry).collect()) }
-}
-
-/// The error for a key that is in no table.
-fn unknown(key: &str) -> ValueError {
+/// Returns the error for a key that is no setting, with a suggestion.
+fn unknown_key(key: &str) -> ValueError {
     if table::is_section(key) {
-        return ValueError::new(format!("this is a section; known in it are {}", children(key).join(", ")));
+        return ValueError::new(format!("this is a section; its keys are {}", children(key).join(", ")));
     }
     let (section, leaf) = key.rsplit_once('.').unwrap_or(("", key));
     let siblings = children(section);
-    let near = suggest::suggest(leaf, siblings.iter().copied()).map(|leaf| match section {
+    let near = suggest(leaf, siblings.iter().copied()).map(|leaf| match section {
         "" => leaf.to_owned(),
         section => format!("{section}.{leaf}"),
     });
@@ -118,12 +139,12 @@ fn unknown(key: &str) -> ValueError {
     };
     ValueError::new(match near.or_else(elsewhere) {
         Some(known) => format!("unknown key; did you mean {known}?"),
-        None if siblings.is_empty() => "unknown key; lookoutd config prints all there are".to_owned(),
-        None => format!("unknown key; known here are {}", siblings.join(", ")),
+        None if siblings.is_empty() => "unknown key; lookoutd config prints all keys".to_owned(),
+        None => format!("unknown key; the keys here are {}", siblings.join(", ")),
     })
 }
 
-/// The names that stand directly in a section.
+/// Returns the keys directly below a section.
 fn children(section: &str) -> Vec<&'static str> {
     let mut names = Vec::new();
     for setting in table::all() {

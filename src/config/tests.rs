@@ -1,4 +1,4 @@
-//! Settings from end to end: layers, defaults, the sample file, and what is printed.
+//! Tests of the configuration as a whole: layers, defaults, the sample file and printing.
 
 mod errors;
 mod otel;
@@ -6,10 +6,9 @@ mod otel;
 use std::io::Write as _;
 use std::time::Duration;
 
-use super::settings::*;
 use super::*;
 
-/// Loads with this file, these variables and these `--set` flags. Messages call the file `l.yaml`.
+/// Loads this file, these variables and these `--set` flags. In messages the file is `l.yaml`.
 fn load_all(yaml: &str, variables: &[(&str, &str)], sets: &[(&str, &str)]) -> Result<Loaded, String> {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(yaml.as_bytes()).unwrap();
@@ -39,7 +38,7 @@ fn printed(loaded: &Loaded) -> String {
     String::from_utf8(out).unwrap()
 }
 
-/// The documented file in full.
+/// A file with most settings.
 const SAMPLE: &str = r#"
 listen: 0.0.0.0:8480
 admin_listen: 127.0.0.1:18480
@@ -59,57 +58,28 @@ delivery: { memory_bytes: 32MiB, shutdown_timeout: 10s, spool: { directory: /var
 "#;
 
 #[test]
-fn the_defaults_are_the_documented_ones() {
-    let s = defaults();
-    assert_eq!(s.listen, "0.0.0.0:8480".parse().unwrap());
-    assert_eq!(s.admin_listen, "127.0.0.1:18480".parse().unwrap());
-    assert_eq!(s.log, Log { format: LogFormat::Text, level: LogLevel::Info });
-    assert_eq!(s.sites, []);
-    let intake = Intake {
-        max_body_bytes: 1 << 20,
-        max_reports: 256,
-        max_connections: 4096,
-        max_in_flight: 1024,
-        max_in_flight_bytes: 16 << 20,
-        head_timeout: Duration::from_secs(10),
-        body_timeout: Duration::from_secs(15),
-        unknown_sites: UnknownSites::Accept,
-        query_attributes: vec![],
-        retired: vec![],
-        trusted_proxies: vec![],
-        proxy_protocol: false,
-        rate_limit: None,
-        tls: None,
-    };
-    assert_eq!(s.intake, intake);
-    let privacy = Privacy {
-        query: QueryPrivacy::Strip,
-        path_secrets: PathSecrets::Redact,
-        client_address: ClientAddress::None,
-    };
-    assert_eq!(s.privacy, privacy);
-    assert_eq!(s.noise.rules, []);
-    assert_eq!(s.metrics, MetricsConfig { max_series: 10_000, series_ttl: Duration::from_secs(86_400) });
-    let delivery =
-        Delivery { memory_bytes: 32 << 20, shutdown_timeout: Duration::from_secs(10), spool: None };
-    assert_eq!(s.delivery, delivery);
-    assert_eq!(s.admin, Admin { auth: None, unready_after: None });
-    let otlp = Otlp {
-        logs: Logs { console: true, otlp: None },
-        metrics: Metrics {
-            otlp: None,
-            interval: Duration::from_secs(60),
-            temporality: Temporality::Cumulative,
-        },
-        traces: None,
-        service_name: "lookoutd".into(),
-        resource_attributes: vec![],
-    };
-    assert_eq!(s.otlp, otlp);
+fn defaults_of_unset_settings_turn_features_off() {
+    let Config { intake, delivery, admin, otlp, .. } = defaults();
+    assert_eq!((intake.rate_limit, intake.tls, delivery.spool), (None, None, None));
+    assert_eq!(admin, Admin { auth: None, unready_after: None });
+    assert_eq!(otlp.logs, Logs { console: true, otlp: None });
+    assert_eq!((otlp.metrics.otlp, otlp.traces), (None, None));
+    assert_eq!(otlp.service_name, "lookoutd");
 }
 
 #[test]
-fn the_sample_file_is_taken() {
+fn defaults_of_each_setting_load_from_every_source() {
+    for setting in table::all() {
+        let DefaultValue::Yaml(default) = setting.default else { continue };
+        let by_flag = load_all("", &[], &[(setting.key, default)]).unwrap().config;
+        assert_eq!(by_flag, defaults(), "{}", setting.key);
+        let by_variable = from_variables(&[(&setting.variable(), default)]).unwrap();
+        assert_eq!(by_variable, defaults(), "{}", setting.key);
+    }
+}
+
+#[test]
+fn load_sample_file_sets_every_value() {
     let s = from_yaml(SAMPLE).unwrap();
     let site = SiteConfig {
         name: "shop".into(),
@@ -137,7 +107,7 @@ fn the_sample_file_is_taken() {
 }
 
 #[test]
-fn flags_go_over_the_environment_over_the_file_over_the_default() {
+fn load_of_several_sources_applies_precedence() {
     let yaml = "metrics: { max_series: 2000 }\nservice: { name: file }";
     let series =
         |variables: &[_], sets: &[_]| load_all(yaml, variables, sets).unwrap().config.metrics.max_series;
@@ -153,14 +123,14 @@ fn flags_go_over_the_environment_over_the_file_over_the_default() {
 }
 
 #[test]
-fn what_a_higher_layer_overrides_is_checked_all_the_same() {
+fn load_overridden_invalid_value_fails() {
     let message =
         load_all("metrics: { max_series: lots }", &[], &[("metrics.max_series", "4000")]).unwrap_err();
     assert!(message.starts_with("l.yaml:1: metrics.max_series: expected"), "{message}");
 }
 
 #[test]
-fn lists_maps_and_records_come_from_variables_and_flags_too() {
+fn load_list_or_map_in_variable_or_flag_is_parsed() {
     for list in ["a, b", "[a, b]", "a,b,"] {
         let s = from_variables(&[("LOOKOUT_INTAKE_QUERY_ATTRIBUTES", list)]).unwrap();
         assert_eq!(s.intake.query_attributes, ["a", "b"]);
@@ -177,13 +147,13 @@ fn lists_maps_and_records_come_from_variables_and_flags_too() {
 }
 
 #[test]
-fn empty_sections_and_keys_without_value_count_as_not_written() {
+fn load_empty_section_or_key_counts_as_absent() {
     assert_eq!(from_yaml("intake:\nmetrics:\n  max_series:\nsites: ~\n").unwrap(), defaults());
-    assert_eq!(from_yaml("# nothing yet\n").unwrap(), defaults());
+    assert_eq!(from_yaml("# a comment\n").unwrap(), defaults());
 }
 
 #[test]
-fn the_environment_can_name_the_file() {
+fn load_config_variable_names_file() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(b"metrics: { max_series: 2000 }").unwrap();
     let path = file.path().display().to_string();
@@ -193,13 +163,13 @@ fn the_environment_can_name_the_file() {
 }
 
 #[test]
-fn a_burst_is_ten_seconds_worth_unless_given() {
+fn load_rate_limit_without_burst_derives_it() {
     let s = from_yaml("intake: { rate_limit: { per_second: 7 } }").unwrap();
     assert_eq!(s.intake.rate_limit, Some(RateLimit { per_second: 7, burst: 70 }));
 }
 
 #[test]
-fn variables_of_kubernetes_services_are_nobodys_setting() {
+fn load_kubernetes_service_variables_are_ignored() {
     let links = [
         ("LOOKOUT_SERVICE_HOST", "10.0.0.1"),
         ("LOOKOUT_SERVICE_PORT", "8480"),
@@ -218,12 +188,12 @@ fn variables_of_kubernetes_services_are_nobodys_setting() {
 }
 
 #[test]
-fn what_is_printed_loads_to_the_same_settings() {
-    let long_way_round = "otlp: { logs: { endpoint: 'https://c/x?y=z', exporters: [otlp, console] },\n\
+fn write_yaml_output_loads_to_same_config() {
+    let every_form = "otlp: { logs: { endpoint: 'https://c/x?y=z', exporters: [otlp, console] },\n\
         metrics: { protocol: grpc, endpoint: 'c:4317', insecure: true }, traces: { exporter: otlp } }\n\
         service: { resource_attributes: { a: 'x: y', 'b c': \"\\\"\\u0085é\" } }\n\
         admin: { unready_after: 5m }\nsites: [{ name: '007', hosts: ['[::1]'] }]\nlog: { format: json }";
-    for yaml in ["", SAMPLE, long_way_round] {
+    for yaml in ["", SAMPLE, every_form] {
         let variables = [("OTEL_METRIC_EXPORT_INTERVAL", "1500"), ("OTEL_RESOURCE_ATTRIBUTES", "k=v%20w")];
         for variables in [&variables[..], &[]] {
             let loaded = load_all(yaml, variables, &[("metrics.max_series", "2000")]).unwrap();
@@ -235,8 +205,8 @@ fn what_is_printed_loads_to_the_same_settings() {
 }
 
 #[test]
-fn what_is_printed_says_where_each_value_came_from() {
-    let yaml = "\nmetrics:\n  max_series: 2000\notlp: { headers: { authorization: Bearer geheim } }";
+fn write_yaml_value_is_followed_by_source() {
+    let yaml = "\nmetrics:\n  max_series: 2000\notlp: { headers: { authorization: Bearer s3cret } }";
     let variables = [("OTEL_METRIC_EXPORT_INTERVAL", "1500"), ("LOOKOUT_LOG_LEVEL", "debug")];
     let text = printed(&load_all(yaml, &variables, &[("listen", "[::1]:1")]).unwrap());
     let has = |line: &str| assert!(text.lines().any(|l| l.contains(line)), "{line} is not in\n{text}");
@@ -248,14 +218,14 @@ fn what_is_printed_says_where_each_value_came_from() {
     has("  max_body_bytes: 1MiB # default");
     has("    protocol: # not set: otlp.protocol");
     has("  headers: {authorization: \"***\"} # ");
-    assert!(!text.contains("geheim"));
+    assert!(!text.contains("s3cret"));
     for setting in table::all() {
         assert!(text.contains(setting.comment), "{}", setting.key);
     }
 }
 
 #[test]
-fn the_summary_counts_the_layers() {
+fn summary_of_several_sources_counts_each() {
     let loaded =
         load_all("metrics: { max_series: 2000 }", &[("OTEL_SERVICE_NAME", "x")], &[("log.level", "warn")])
             .unwrap();

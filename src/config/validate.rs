@@ -1,29 +1,19 @@
-//! From the partial to the whole configuration: what takes more than one setting to decide or to check.
+//! Validation: from the partial to the whole configuration, with the rules that span several settings.
 
 use std::path::PathBuf;
 
-use super::draft::{PartialAuth, PartialConfig};
-use super::error::ValueError;
-use super::exports;
+use super::error::ConflictError;
+use super::otlp;
+use super::partial::{PartialAuth, PartialConfig};
 use super::settings::{
     Admin, Auth, Config, Delivery, Intake, RateLimit, Secret, Spool, TlsFiles, UnknownSites,
 };
 
-/// Two settings that do not go together; the message stands where `key` was set.
-#[derive(Debug)]
-pub(super) struct ConflictError {
-    pub(super) key: String,
-    pub(super) error: ValueError,
-}
-
-impl ConflictError {
-    /// A conflict to be solved at `key`.
-    pub(super) fn at(key: impl Into<String>, message: impl Into<String>) -> ConflictError {
-        ConflictError { key: key.into(), error: ValueError::new(message) }
-    }
-}
-
-/// Puts the settings together, or says which do not go together.
+/// Builds the configuration.
+///
+/// # Errors
+///
+/// Returns an error if two settings conflict.
 pub(super) fn validate(partial: PartialConfig) -> Result<Config, ConflictError> {
     check_listeners(&partial)?;
     check_sites(&partial)?;
@@ -40,7 +30,7 @@ pub(super) fn validate(partial: PartialConfig) -> Result<Config, ConflictError> 
         privacy: partial.privacy,
         noise: partial.noise,
         metrics: partial.metrics,
-        otlp: exports::resolve(partial.otlp)?,
+        otlp: otlp::resolve(partial.otlp)?,
         delivery: Delivery { spool, ..partial.delivery },
         admin: Admin { auth: auth(partial.auth)?, ..partial.admin },
     })
@@ -48,7 +38,7 @@ pub(super) fn validate(partial: PartialConfig) -> Result<Config, ConflictError> 
 
 fn check_listeners(partial: &PartialConfig) -> Result<(), ConflictError> {
     if partial.listen.port() != 0 && partial.listen == partial.admin_listen {
-        let message = format!("listen is {} as well; intake and admin take one address each", partial.listen);
+        let message = format!("listen is {} too; intake and admin need different addresses", partial.listen);
         return Err(ConflictError::at("admin_listen", message));
     }
     Ok(())
@@ -63,7 +53,7 @@ fn check_sites(partial: &PartialConfig) -> Result<(), ConflictError> {
         }
     }
     if partial.sites.is_empty() && partial.intake.unknown_sites == UnknownSites::Reject {
-        let message = "reject needs sites: without any, every report's own host is its site";
+        let message = "reject requires sites: without sites, each report's own host is its site";
         return Err(ConflictError::at("intake.unknown_sites", message));
     }
     Ok(())
@@ -71,7 +61,7 @@ fn check_sites(partial: &PartialConfig) -> Result<(), ConflictError> {
 
 fn check_proxies(partial: &PartialConfig) -> Result<(), ConflictError> {
     if partial.intake.proxy_protocol && partial.intake.trusted_proxies.is_empty() {
-        let message = "needs intake.trusted_proxies: the header is read from those only";
+        let message = "requires intake.trusted_proxies: only connections from those have the header";
         return Err(ConflictError::at("intake.proxy_protocol", message));
     }
     Ok(())
@@ -84,8 +74,7 @@ fn rate_limit(partial: &PartialConfig) -> Result<Option<RateLimit>, ConflictErro
             Ok(Some(RateLimit { per_second, burst: burst.unwrap_or(per_second.saturating_mul(10)) }))
         }
         (None, Some(_)) => {
-            let message = "needs intake.rate_limit.per_second beside it";
-            Err(ConflictError::at("intake.rate_limit.burst", message))
+            Err(ConflictError::at("intake.rate_limit.burst", "requires intake.rate_limit.per_second"))
         }
     }
 }
@@ -94,8 +83,8 @@ fn tls(partial: &PartialConfig) -> Result<Option<TlsFiles>, ConflictError> {
     match (partial.tls_certificate.clone(), partial.tls_key.clone()) {
         (None, None) => Ok(None),
         (Some(certificate), Some(key)) => Ok(Some(TlsFiles { certificate, key })),
-        (Some(_), None) => Err(ConflictError::at("intake.tls.certificate", "needs intake.tls.key beside it")),
-        (None, Some(_)) => Err(ConflictError::at("intake.tls.key", "needs intake.tls.certificate beside it")),
+        (Some(_), None) => Err(ConflictError::at("intake.tls.certificate", "requires intake.tls.key")),
+        (None, Some(_)) => Err(ConflictError::at("intake.tls.key", "requires intake.tls.certificate")),
     }
 }
 
@@ -105,16 +94,13 @@ fn auth(partial: PartialAuth) -> Result<Option<Auth>, ConflictError> {
         (Some(username), Some(password)) => Some((username, password)),
         (None, None) => None,
         (Some(_), None) => {
-            return Err(ConflictError::at(
-                "admin.auth.username",
-                "needs admin.auth.password or password_file beside it",
-            ));
+            let message = "requires admin.auth.password or password_file";
+            return Err(ConflictError::at("admin.auth.username", message));
         }
-        (None, Some(Secret::Given(_))) => {
-            return Err(ConflictError::at("admin.auth.password", "needs admin.auth.username beside it"));
-        }
-        (None, Some(Secret::File(_))) => {
-            return Err(ConflictError::at("admin.auth.password_file", "needs admin.auth.username beside it"));
+        (None, Some(password)) => {
+            let suffix = if matches!(password, Secret::File(_)) { "_file" } else { "" };
+            let key = format!("admin.auth.password{suffix}");
+            return Err(ConflictError::at(key, "requires admin.auth.username"));
         }
     };
     Ok((bearer.is_some() || basic.is_some()).then_some(Auth { bearer, basic }))
@@ -127,7 +113,7 @@ fn at_most_one(
 ) -> Result<Option<Secret>, ConflictError> {
     match (given, file) {
         (Some(_), Some(_)) => {
-            let message = format!("admin.auth.{key} is set as well; one of the two is enough");
+            let message = format!("admin.auth.{key} is set too; only one of the two is allowed");
             Err(ConflictError::at(format!("admin.auth.{key}_file"), message))
         }
         (given, file) => Ok(given.or(file.map(Secret::File))),

@@ -1,5 +1,7 @@
-//! From a node to a typed value: one reader per kind of value, each with the one sentence that says
-//! what it takes.
+//! Parsers of single values. Each error names what would be valid.
+//!
+//! Sizes and durations are parsed by hand, because libraries differ from the documented formats: `bytesize`
+//! saturates on overflow and ignores case, `jiff` needs units in descending order and allows signs and words.
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -8,12 +10,11 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::error::ValueError;
+use super::error::{ValueError, suggest};
 use super::settings::Secret;
-use super::suggest;
 use super::yaml::{Key, SpannedValue, Value};
 
-/// A scalar's text; `what` is said when there is none.
+/// Returns a scalar's text, or the error that `what` was expected.
 pub(super) fn scalar<'a>(node: &'a SpannedValue, what: &str) -> Result<&'a str, ValueError> {
     match &node.value {
         Value::Text(text) => Ok(text),
@@ -21,7 +22,7 @@ pub(super) fn scalar<'a>(node: &'a SpannedValue, what: &str) -> Result<&'a str, 
     }
 }
 
-/// A text that is not empty.
+/// Parses a text that is not empty.
 pub(super) fn text(node: &SpannedValue) -> Result<String, ValueError> {
     match scalar(node, "a text")? {
         "" => Err(ValueError::expected("a text that is not empty", node)),
@@ -29,7 +30,7 @@ pub(super) fn text(node: &SpannedValue) -> Result<String, ValueError> {
     }
 }
 
-/// A secret. No message repeats what was found.
+/// Parses a secret. Errors do not contain what was found.
 pub(super) fn secret(node: &SpannedValue) -> Result<Secret, ValueError> {
     const WHAT: &str = "a text without line breaks that is not empty";
     match scalar(node, WHAT)? {
@@ -40,7 +41,7 @@ pub(super) fn secret(node: &SpannedValue) -> Result<Secret, ValueError> {
     }
 }
 
-/// The name of a user, as basic authentication takes it.
+/// Parses a user name for basic authentication.
 pub(super) fn user_name(node: &SpannedValue) -> Result<String, ValueError> {
     match text(node)? {
         name if name.contains(':') || name.contains(char::is_control) => {
@@ -50,7 +51,7 @@ pub(super) fn user_name(node: &SpannedValue) -> Result<String, ValueError> {
     }
 }
 
-/// A path to a file. That it exists is the business of whoever opens it.
+/// Parses a path. Whether the file exists is checked when it is opened.
 pub(super) fn path(node: &SpannedValue) -> Result<PathBuf, ValueError> {
     match scalar(node, "the path of a file")? {
         "" => Err(ValueError::expected("the path of a file", node)),
@@ -58,12 +59,12 @@ pub(super) fn path(node: &SpannedValue) -> Result<PathBuf, ValueError> {
     }
 }
 
-/// `true` or `false`.
+/// Parses `true` or `false`.
 pub(super) fn boolean(node: &SpannedValue) -> Result<bool, ValueError> {
     choice(node, &[("true", true), ("false", false)])
 }
 
-/// One of a few words, in whatever case.
+/// Parses one of these words, ignoring case.
 pub(super) fn choice<T: Copy>(node: &SpannedValue, words: &[(&str, T)]) -> Result<T, ValueError> {
     let found = match &node.value {
         Value::Text(text) => words.iter().find(|(word, _)| word.eq_ignore_ascii_case(text)),
@@ -81,7 +82,7 @@ fn one_of<T>(words: &[(&str, T)]) -> String {
     }
 }
 
-/// A whole number within bounds.
+/// Parses a whole number within bounds.
 pub(super) fn number<T>(node: &SpannedValue, bounds: RangeInclusive<T>) -> Result<T, ValueError>
 where
     T: std::str::FromStr + PartialOrd + std::fmt::Display,
@@ -107,18 +108,18 @@ const SIZE_UNITS: &[(&str, usize)] = &[
     ("", 1),
 ];
 
-/// A number of bytes, `1MiB` or `65536`, of at least `least` (which the message calls `at_least`).
-pub(super) fn size(node: &SpannedValue, least: usize, at_least: &str) -> Result<usize, ValueError> {
-    let text = scalar(node, "a size such as 1MiB or 65536")?;
-    let (digits, unit) = split_number(text);
+/// Parses a number of bytes, `1MiB` or `65536`, of at least `min`, in messages written as `min_text`.
+pub(super) fn size(node: &SpannedValue, min: usize, min_text: &str) -> Result<usize, ValueError> {
+    const WHAT: &str = "a size such as 1MiB or 65536";
+    let (digits, unit) = split_number(scalar(node, WHAT)?);
     let bytes = SIZE_UNITS
         .iter()
         .find(|(name, _)| *name == unit)
         .and_then(|(_, factor)| digits.parse::<usize>().ok()?.checked_mul(*factor));
     match bytes {
-        None => Err(ValueError::expected("a size such as 1MiB or 65536", node)),
-        Some(bytes) if bytes < least => {
-            Err(ValueError::expected(format!("a size of at least {at_least}"), node))
+        None => Err(ValueError::expected(WHAT, node)),
+        Some(bytes) if bytes < min => {
+            Err(ValueError::expected(format!("a size of at least {min_text}"), node))
         }
         Some(bytes) => Ok(bytes),
     }
@@ -127,10 +128,10 @@ pub(super) fn size(node: &SpannedValue, least: usize, at_least: &str) -> Result<
 const TIME_UNITS: &[(&str, u64)] =
     &[("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
-/// Ten years: no bound that anybody meets, and instants can still be added up.
+/// Maximum duration: ten years, so that adding durations to instants cannot overflow.
 const MAX_DURATION_MS: u64 = 3650 * 86_400_000;
 
-/// A span of time, `10s`, `500ms` or `1h30m`, that is not zero.
+/// Parses a duration that is not zero: `10s`, `500ms` or `1h30m`.
 pub(super) fn duration(node: &SpannedValue) -> Result<Duration, ValueError> {
     const WHAT: &str = "a duration such as 10s, 500ms or 24h";
     let text = scalar(node, WHAT)?;
@@ -161,7 +162,7 @@ fn split_number(text: &str) -> (&str, &str) {
     text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()))
 }
 
-/// `off`, or a duration.
+/// Parses `off` or a duration.
 pub(super) fn duration_or_off(node: &SpannedValue) -> Result<Option<Duration>, ValueError> {
     match &node.value {
         Value::Text(text) if text.eq_ignore_ascii_case("off") => Ok(None),
@@ -170,13 +171,13 @@ pub(super) fn duration_or_off(node: &SpannedValue) -> Result<Option<Duration>, V
     }
 }
 
-/// An address to listen on.
+/// Parses an address to listen on.
 pub(super) fn address(node: &SpannedValue) -> Result<SocketAddr, ValueError> {
     const WHAT: &str = "an address and a port such as 0.0.0.0:8480 or [::]:8480";
     scalar(node, WHAT)?.parse().map_err(|_| ValueError::expected(WHAT, node))
 }
 
-/// A network such as `10.0.0.0/8`, or one address.
+/// Parses a network such as `10.0.0.0/8`, or an address.
 pub(super) fn network(node: &SpannedValue) -> Result<IpNet, ValueError> {
     const WHAT: &str = "a network such as 10.0.0.0/8 or an address";
     let text = scalar(node, WHAT)?;
@@ -185,7 +186,7 @@ pub(super) fn network(node: &SpannedValue) -> Result<IpNet, ValueError> {
         .map_err(|_| ValueError::expected(WHAT, node))
 }
 
-/// A list, each item read by `item`; an error names its index.
+/// Parses a list, each item by `item`. Errors name the item's index.
 pub(super) fn list<T>(
     node: &SpannedValue,
     item: impl Fn(&SpannedValue) -> Result<T, ValueError>,
@@ -198,7 +199,7 @@ pub(super) fn list<T>(
         .collect()
 }
 
-/// A map with none but the `known` keys; gives the way to its values.
+/// Parses a map that has only `known` keys.
 pub(super) fn record<'a>(
     node: &'a SpannedValue,
     what: &str,
@@ -208,21 +209,22 @@ pub(super) fn record<'a>(
     match entries.iter().find(|(key, _)| !known.contains(&key.text.as_str())) {
         None => Ok(Record { line: node.line, entries }),
         Some((key, _)) => {
-            let suggestion = suggest::suggestion(&key.text, known.iter().copied());
-            let message = format!("unknown key{suggestion} (known are {})", known.join(", "));
+            let near = suggest(&key.text, known.iter().copied());
+            let suggestion = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+            let message = format!("unknown key{suggestion} (the keys here are {})", known.join(", "));
             Err(ValueError::new(message).in_path(format!(".{}", key.text)).at_line(key.line))
         }
     }
 }
 
-/// A map whose keys are known to be valid.
+/// A map with valid keys.
 pub(super) struct Record<'a> {
     line: usize,
     entries: &'a [(Key, SpannedValue)],
 }
 
 impl Record<'_> {
-    /// The value of a key, or nothing where it is absent or null.
+    /// Parses the value of a key, unless it is absent or null.
     pub(super) fn optional<T>(
         &self,
         key: &str,
@@ -234,7 +236,7 @@ impl Record<'_> {
             .transpose()
     }
 
-    /// The value of a key that has to be there.
+    /// Parses the value of a required key.
     pub(super) fn required<T>(
         &self,
         key: &str,
@@ -247,16 +249,17 @@ impl Record<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::error::Source;
     use super::super::yaml::parse;
     use super::*;
 
-    fn said<T: std::fmt::Debug>(read: Result<T, ValueError>) -> String {
+    fn error_text<T: std::fmt::Debug>(read: Result<T, ValueError>) -> String {
         let error = read.unwrap_err();
-        error.locate("k", &super::super::error::Source::Default).to_string()
+        error.locate("k", &Source::Default).to_string()
     }
 
     #[test]
-    fn sizes() {
+    fn size_valid_or_invalid_text_is_parsed_or_rejected() {
         for (text, bytes) in [
             ("0", 0),
             ("65536", 65536),
@@ -270,16 +273,16 @@ mod tests {
         }
         for text in ["", "MiB", "1 MiB", "1mib", "1.5MiB", "-1", "+1", "lots", "99999999999999999999GiB"] {
             let message = format!("k: expected a size such as 1MiB or 65536, found {text:?}");
-            assert_eq!(said(size(&SpannedValue::text(text), 0, "0")), message);
+            assert_eq!(error_text(size(&SpannedValue::text(text), 0, "0")), message);
         }
         assert_eq!(
-            said(size(&SpannedValue::text("9"), 10, "10B")),
+            error_text(size(&SpannedValue::text("9"), 10, "10B")),
             "k: expected a size of at least 10B, found \"9\""
         );
     }
 
     #[test]
-    fn durations() {
+    fn duration_valid_or_invalid_text_is_parsed_or_rejected() {
         for (text, ms) in [
             ("1ms", 1),
             ("10s", 10_000),
@@ -292,61 +295,70 @@ mod tests {
         }
         for text in ["", "10", "s", "10 s", "1.5s", "-1s", "10sec", "1h30", "99999999999999999999h"] {
             let message = format!("k: expected a duration such as 10s, 500ms or 24h, found {text:?}");
-            assert_eq!(said(duration(&SpannedValue::text(text))), message);
+            assert_eq!(error_text(duration(&SpannedValue::text(text))), message);
         }
         assert_eq!(
-            said(duration(&SpannedValue::text("0s"))),
+            error_text(duration(&SpannedValue::text("0s"))),
             "k: expected a duration longer than 0, found \"0s\""
         );
         let message = "k: expected a duration of at most 3650d, found \"9999d\"";
-        assert_eq!(said(duration(&SpannedValue::text("9999d"))), message);
+        assert_eq!(error_text(duration(&SpannedValue::text("9999d"))), message);
         assert_eq!(duration_or_off(&SpannedValue::text("off")), Ok(None));
         assert_eq!(duration_or_off(&SpannedValue::text("5s")), Ok(Some(Duration::from_secs(5))));
         let message = "k: expected off or a duration such as 10s, 500ms or 24h, found \"never\"";
-        assert_eq!(said(duration_or_off(&SpannedValue::text("never"))), message);
+        assert_eq!(error_text(duration_or_off(&SpannedValue::text("never"))), message);
     }
 
     #[test]
-    fn numbers_words_and_booleans() {
+    fn scalar_parsers_out_of_range_name_what_is_valid() {
         assert_eq!(number(&SpannedValue::text("7"), 1..=7u32), Ok(7));
         for text in ["", "0", "8", "1e0", "0x1", "+1", "-1", "1_0", "99999999999999999999"] {
             let message = format!("k: expected a whole number from 1 to 7, found {text:?}");
-            assert_eq!(said(number(&SpannedValue::text(text), 1..=7u32)), message);
+            assert_eq!(error_text(number(&SpannedValue::text(text), 1..=7u32)), message);
         }
         let words = [("a", 1), ("b", 2), ("c", 3)];
         assert_eq!(choice(&SpannedValue::text("B"), &words), Ok(2));
-        assert_eq!(said(choice(&SpannedValue::text("d"), &words)), "k: expected a, b or c, found \"d\"");
+        assert_eq!(
+            error_text(choice(&SpannedValue::text("d"), &words)),
+            "k: expected a, b or c, found \"d\""
+        );
         assert_eq!(boolean(&SpannedValue::text("True")), Ok(true));
-        assert_eq!(said(boolean(&SpannedValue::text("yes"))), "k: expected true or false, found \"yes\"");
+        assert_eq!(
+            error_text(boolean(&SpannedValue::text("yes"))),
+            "k: expected true or false, found \"yes\""
+        );
     }
 
     #[test]
-    fn addresses_networks_and_texts() {
+    fn address_network_and_text_invalid_name_what_is_valid() {
         assert_eq!(address(&SpannedValue::text("[::1]:0")), Ok("[::1]:0".parse().unwrap()));
         let message = "k: expected an address and a port such as 0.0.0.0:8480 or [::]:8480, found \":80\"";
-        assert_eq!(said(address(&SpannedValue::text(":80"))), message);
+        assert_eq!(error_text(address(&SpannedValue::text(":80"))), message);
         assert_eq!(network(&SpannedValue::text("10.0.0.0/8")), Ok("10.0.0.0/8".parse().unwrap()));
         assert_eq!(network(&SpannedValue::text("::1")), Ok("::1/128".parse().unwrap()));
         let message = "k: expected a network such as 10.0.0.0/8 or an address, found \"10/8\"";
-        assert_eq!(said(network(&SpannedValue::text("10/8"))), message);
-        assert_eq!(said(text(&SpannedValue::text(""))), "k: expected a text that is not empty, found \"\"");
-        assert_eq!(said(path(&SpannedValue::text(""))), "k: expected the path of a file, found \"\"");
-        assert_eq!(said(text(&parse("[a]").unwrap())), "k: expected a text, found a list");
+        assert_eq!(error_text(network(&SpannedValue::text("10/8"))), message);
+        assert_eq!(
+            error_text(text(&SpannedValue::text(""))),
+            "k: expected a text that is not empty, found \"\""
+        );
+        assert_eq!(error_text(path(&SpannedValue::text(""))), "k: expected the path of a file, found \"\"");
+        assert_eq!(error_text(text(&parse("[a]").unwrap())), "k: expected a text, found a list");
     }
 
     #[test]
-    fn lists_and_records_say_which_item() {
+    fn list_and_record_invalid_item_is_named() {
         let node = parse("[1, 2, x]").unwrap();
         let message = "k[2]: expected a whole number from 1 to 9, found \"x\"";
-        assert_eq!(said(list(&node, |n| number(n, 1..=9u32))), message);
-        assert_eq!(said(list(&SpannedValue::text("x"), text)), "k: expected a list, found \"x\"");
+        assert_eq!(error_text(list(&node, |n| number(n, 1..=9u32))), message);
+        assert_eq!(error_text(list(&SpannedValue::text("x"), text)), "k: expected a list, found \"x\"");
         let node = parse("{name: x, hots: y}").unwrap();
-        let message = "k.hots: unknown key; did you mean hosts? (known are name, hosts)";
-        assert_eq!(said(record(&node, "a site", &["name", "hosts"]).map(|_| ())), message);
+        let message = "k.hots: unknown key; did you mean hosts? (the keys here are name, hosts)";
+        assert_eq!(error_text(record(&node, "a site", &["name", "hosts"]).map(|_| ())), message);
         let node = parse("{name: x, hosts: ~}").unwrap();
         let record = record(&node, "a site", &["name", "hosts"]).map_err(|_| ()).unwrap();
         assert_eq!(record.required("name", text), Ok("x".into()));
         assert_eq!(record.optional("hosts", text), Ok(None));
-        assert_eq!(said(record.required("hosts", text)), "k: hosts is missing");
+        assert_eq!(error_text(record.required("hosts", text)), "k: hosts is missing");
     }
 }

@@ -1,5 +1,5 @@
-//! YAML as written: a tree of texts with line numbers. Settings are read from texts, not from YAML's
-//! own types, so that `007`, `1e3` or `yes` mean the same in a file, a variable and a flag.
+//! YAML as a tree of texts with line numbers. YAML's own types are ignored, so that `007`, `1e3` or `yes`
+//! mean the same in a file, a variable and a flag.
 
 use std::fmt;
 
@@ -7,25 +7,25 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::options::{DuplicateKeyPolicy, NonFiniteFloatPolicy};
 use serde_saphyr::{MessageFormatter, Options, Spanned, UserMessageFormatter};
 
-/// One value and where it stands.
+/// A value and its line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SpannedValue {
     /// The line, counted from 1.
     pub(super) line: usize,
-    /// What stands there.
+    /// The value.
     pub(super) value: Value,
 }
 
-/// What a node holds.
+/// A YAML value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Value {
     /// Nothing, `~` or `null`.
     Null,
-    /// A scalar's text, unquoted, its YAML type not looked at.
+    /// A scalar's text, unquoted, of any YAML type.
     Text(String),
     /// A list.
     List(Vec<SpannedValue>),
-    /// A map in the order written; no key stands twice.
+    /// A map in the order written, without duplicate keys.
     Map(Vec<(Key, SpannedValue)>),
 }
 
@@ -38,22 +38,23 @@ pub(super) struct Key {
     pub(super) text: String,
 }
 
-/// YAML that cannot be read.
-#[derive(Debug)]
-pub(super) struct SyntaxError {
-    /// The line, counted from 1, where known.
+/// Text that is not valid YAML.
+#[derive(Debug, thiserror::Error)]
+#[error("not valid YAML: {message}")]
+pub struct SyntaxError {
+    /// Line of the problem, counted from 1, if known.
     pub(super) line: Option<usize>,
-    /// What is wrong there.
+    /// The parser's message, on one line.
     pub(super) message: String,
 }
 
 impl SpannedValue {
-    /// A scalar that stands in no file.
+    /// Creates a scalar that comes from no file.
     pub(super) fn text(text: impl Into<String>) -> SpannedValue {
         SpannedValue { line: 1, value: Value::Text(text.into()) }
     }
 
-    /// What a message says was found here: short, on one line, and the text only of a scalar.
+    /// Returns what an error message shows of it: a short line, with the text of scalars only.
     pub(super) fn describe(&self) -> String {
         const MAX_SHOWN_CHARS: usize = 60;
         match &self.value {
@@ -68,7 +69,12 @@ impl SpannedValue {
     }
 }
 
-/// Reads one YAML document. An empty one is `Null`.
+/// Parses one YAML document. An empty one is `Null`.
+///
+/// # Errors
+///
+/// Returns an error if the text is not YAML, has a duplicate key, an unknown tag or a second document, or
+/// exceeds the limits of [`options`].
 pub(super) fn parse(source: &str) -> Result<SpannedValue, SyntaxError> {
     match serde_saphyr::from_str_with_options::<Spanned<Raw>>(source, options()) {
         Ok(raw) => Ok(raw_to_node(raw, source)),
@@ -84,7 +90,7 @@ pub(super) fn parse(source: &str) -> Result<SpannedValue, SyntaxError> {
     }
 }
 
-/// Bounds far above any real file, so that nested aliases cannot become gigabytes.
+/// Limits far above any real file, so that nested aliases cannot become gigabytes.
 fn options() -> Options {
     serde_saphyr::options! {
         budget: serde_saphyr::budget! { max_depth: 16, max_nodes: 100_000, max_documents: 1 },
@@ -100,7 +106,7 @@ fn is_blank(source: &str) -> bool {
     source.lines().map(str::trim).all(|line| line.is_empty() || line.starts_with('#') || line == "---")
 }
 
-/// A value as serde hands it over, before a typed scalar's text is taken from the source.
+/// A value as deserialized, before the text of a typed scalar is taken from the source.
 enum Raw {
     Null,
     Text(String),
@@ -129,7 +135,7 @@ fn raw_to_node(raw: Spanned<Raw>, source: &str) -> SpannedValue {
     SpannedValue { line: line_here, value }
 }
 
-/// The text of a plain scalar that YAML would rather have as a number or a boolean.
+/// Returns the text of a plain scalar that YAML reads as a number or a boolean.
 fn source_text(location: &serde_saphyr::Location, source: &str) -> Option<String> {
     let start = usize::try_from(location.span().byte_offset()?).ok()?;
     let end = start.checked_add(usize::try_from(location.span().byte_len()?).ok()?)?;
@@ -148,6 +154,14 @@ impl<'de> Deserialize<'de> for Raw {
 
 struct RawVisitor;
 
+macro_rules! visit_typed {
+    ($($visit:ident: $type:ty,)*) => {
+        $(fn $visit<E>(self, value: $type) -> Result<Raw, E> {
+            Ok(Raw::Typed(value.to_string()))
+        })*
+    };
+}
+
 impl<'de> Visitor<'de> for RawVisitor {
     type Value = Raw;
 
@@ -163,28 +177,8 @@ impl<'de> Visitor<'de> for RawVisitor {
         Ok(Raw::Text(text.to_owned()))
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Raw, E> {
-        Ok(Raw::Typed(value.to_string()))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Raw, E> {
-        Ok(Raw::Typed(value.to_string()))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Raw, E> {
-        Ok(Raw::Typed(value.to_string()))
-    }
-
-    fn visit_i128<E>(self, value: i128) -> Result<Raw, E> {
-        Ok(Raw::Typed(value.to_string()))
-    }
-
-    fn visit_u128<E>(self, value: u128) -> Result<Raw, E> {
-        Ok(Raw::Typed(value.to_string()))
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Raw, E> {
-        Ok(Raw::Typed(value.to_string()))
+    visit_typed! {
+        visit_bool: bool, visit_i64: i64, visit_u64: u64, visit_i128: i128, visit_u128: u128, visit_f64: f64,
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Raw, A::Error> {
@@ -217,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn scalars_keep_their_text_whatever_yaml_takes_them_for() {
+    fn parse_scalar_of_any_type_keeps_its_text() {
         for text in [
             "007",
             "1e3",
@@ -248,15 +242,15 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_null_and_so_is_an_empty_file() {
+    fn parse_empty_value_or_file_is_null() {
         assert_eq!(parse("").unwrap().value, Value::Null);
-        assert_eq!(parse("# only words\n\n---\n").unwrap().value, Value::Null);
+        assert_eq!(parse("# a comment\n\n---\n").unwrap().value, Value::Null);
         let Value::Map(entries) = parse("a:\nb: ~\nc: null").unwrap().value else { panic!() };
         assert!(entries.iter().all(|(_, node)| node.value == Value::Null));
     }
 
     #[test]
-    fn lines_are_those_of_keys_and_values() {
+    fn parse_nested_values_records_lines() {
         let Value::Map(entries) = parse("# one\na: 1\nb:\n  - x\n  - {y: z}\n").unwrap().value else {
             panic!()
         };
@@ -267,13 +261,13 @@ mod tests {
     }
 
     #[test]
-    fn an_alias_keeps_the_text_and_has_its_own_line() {
+    fn parse_alias_keeps_text_and_own_line() {
         let Value::Map(entries) = parse("a: &n 0x10\nb: *n\n").unwrap().value else { panic!() };
         assert_eq!(entries[1].1, SpannedValue { line: 2, value: Value::Text("0x10".into()) });
     }
 
     #[test]
-    fn duplicate_keys_syntax_errors_and_second_documents_name_the_line() {
+    fn parse_invalid_document_names_line() {
         for (yaml, line, word) in [
             ("a: 1\nb: 2\na: 3\n", 3, "duplicate"),
             ("a: [1, 2\nb: 3\n", 2, ""),
@@ -290,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn aliases_cannot_explode_and_nesting_is_bounded() {
+    fn parse_alias_bomb_or_deep_nesting_fails() {
         let mut bomb = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x]\n");
         for level in 1..12 {
             let below = format!("*a{}", level - 1);
@@ -302,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_found_is_short() {
+    fn describe_long_or_nested_value_is_short() {
         assert_eq!(SpannedValue::text("lots").describe(), "\"lots\"");
         assert_eq!(SpannedValue::text("a\nb").describe(), "\"a\\nb\"");
         assert_eq!(SpannedValue::text("x".repeat(100)).describe(), format!("\"{}…\"", "x".repeat(60)));

@@ -8,7 +8,7 @@ use http::HeaderMap;
 use ipnet::IpNet;
 
 use super::forwarded::ForwardingHeader;
-use crate::config::settings::ClientAddress;
+use crate::config::ClientAddress;
 
 /// The address of the client behind `peer`, an IPv4-mapped IPv6 address as IPv4.
 ///

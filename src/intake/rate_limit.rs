@@ -17,7 +17,7 @@ use foldhash::quality::RandomState;
 use parking_lot::Mutex;
 
 use super::client_ip::ClientKey;
-use crate::config::settings::RateLimit;
+use crate::config::RateLimit;
 
 /// Entries that one look-up compares: two hundred-odd bytes side by side.
 const WAYS: usize = 16;

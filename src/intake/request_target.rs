@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use http::Uri;
 
-use crate::config::settings::Privacy;
+use crate::config::Privacy;
 use crate::model::Disposition;
 use crate::normalize;
 

@@ -20,7 +20,7 @@ use tokio::runtime::Handle;
 use tokio::time::timeout_at;
 
 use crate::clock;
-use crate::config::settings::{self, ClientAddress, Config, Privacy};
+use crate::config::{self, ClientAddress, Config, Privacy};
 use crate::intake::body::{ContentEncoding, Sent};
 use crate::intake::memory::{MAX_SMALL, Memory};
 use crate::intake::rate_limit::RateLimiter;
@@ -35,7 +35,7 @@ use crate::pipeline::Pipeline;
 pub struct Intake {
     pipeline: Pipeline,
     registry: Arc<Registry>,
-    config: settings::Intake,
+    config: config::Intake,
     privacy: Privacy,
     memory: Memory,
     /// Has the threads on which large bodies are read.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::config::settings::{ClientAddress, PathSecrets, Privacy, QueryPrivacy};
+use crate::config::{ClientAddress, PathSecrets, Privacy, QueryPrivacy};
 use crate::model::{
     Attribute, Browser, Classification, Disposition, Event, Increment, Label, Noise, Observation, Report,
     UploadContext,

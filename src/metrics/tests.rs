@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::eviction::EvictionFilter;
 use super::*;
-use crate::config::settings::MetricsConfig;
+use crate::config::MetricsConfig;
 use crate::kinds::{REPORTS, csp_violation, network_error};
 
 /// One observation: which family, and the open labels as small numbers.

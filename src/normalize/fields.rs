@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use crate::config::settings::Privacy;
+use crate::config::Privacy;
 use crate::kinds;
 use crate::model::{Disposition, FieldType, LabelEnum, Object, ReportKind, Value};
 use crate::normalize::limits::MAX_FIELDS;

@@ -14,7 +14,7 @@ mod word_scanner;
 
 use std::borrow::Cow;
 
-use crate::config::settings::Privacy;
+use crate::config::Privacy;
 use crate::kinds;
 use crate::model::{Envelope, FieldType, Object, Report, ReportKind, UploadContext, Value, server_url};
 

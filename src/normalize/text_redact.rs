@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::config::settings::{Privacy, QueryPrivacy};
+use crate::config::{Privacy, QueryPrivacy};
 use crate::model::FieldType;
 use crate::normalize::limits::{MAX_MESSAGE, MAX_POLICY, MAX_SAMPLE, MAX_STACK, MAX_TOKEN};
 use crate::normalize::secret::REDACTED;

@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use crate::config::settings::Privacy;
+use crate::config::Privacy;
 use crate::model::{FieldType, Object, Value};
 use crate::normalize::limits::MAX_UNKNOWN;
 use crate::normalize::truncate::TRUNCATION_MARK;

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use crate::config::settings::{PathSecrets, Privacy, QueryPrivacy};
+use crate::config::{PathSecrets, Privacy, QueryPrivacy};
 use crate::normalize::limits::MAX_URL;
 use crate::normalize::secret::{REDACTED, is_secret};
 use crate::normalize::truncate::truncate;
@@ -276,7 +276,7 @@ fn push_query_names(query: &str, out: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::settings::ClientAddress;
+    use crate::config::ClientAddress;
 
     const STRICT: Privacy = Privacy {
         query: QueryPrivacy::Strip,

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::config::settings::SiteConfig;
+use crate::config::SiteConfig;
 
 /// The limits of the configured sites, by index.
 #[derive(Debug)]

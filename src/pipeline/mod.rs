@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use crate::classify::{Rules, SiteIndex, classify};
-use crate::config::settings::{Config, Privacy, UnknownSites};
+use crate::config::{Config, Privacy, UnknownSites};
 use crate::decode::{DecodeError, decode};
 use crate::encode::{write_json_line, write_log_record};
 use crate::kinds::REPORTS;

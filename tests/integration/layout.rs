@@ -201,7 +201,7 @@ fn a_broken_wall_is_seen() {
     assert_eq!(imports("use crate::metrics::Registry;\n// crate::encode\n"), ["metrics"]);
     assert_eq!(imports("use crate::{json::Value, encode::{Event, otlp}};"), ["encode", "json"]);
     assert_eq!(
-        imports("use crate::config::settings::Privacy;\nfn f() { crate::daemon::run() }"),
+        imports("use crate::config::Privacy;\nfn f() { crate::daemon::run() }"),
         ["config::settings", "daemon"]
     );
     assert_eq!(imports("x\n#[cfg(test)]\nmod tests { use crate::metrics; }"), [""; 0]);

@@ -8,7 +8,7 @@ mod index;
 mod rules;
 mod signals;
 
-use crate::config::settings::{NoiseField, NoiseRule};
+use crate::config::{NoiseField, NoiseRule};
 use crate::kinds::is_extension_scheme;
 use crate::model::{Browser, LabelEnum, Noise, Report, host_and_port};
 use index::Index;

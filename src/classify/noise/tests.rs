@@ -8,7 +8,7 @@ use serde_json::json;
 use super::Pattern;
 use super::rules::RULES;
 use crate::classify::{Rules, SiteIndex, classify};
-use crate::config::settings::{ClientAddress, NoiseField, NoiseRule, PathSecrets, Privacy, QueryPrivacy};
+use crate::config::{ClientAddress, NoiseField, NoiseRule, PathSecrets, Privacy, QueryPrivacy};
 use crate::decode::decode;
 use crate::model::{LabelEnum, Noise, UploadContext};
 use crate::normalize::{Mode, normalize};

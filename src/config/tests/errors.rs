@@ -1,9 +1,10 @@
-//! Every refusal, word for word.
+//! Every error message, word for word.
 
+use super::sources::MAX_FILE_BYTES;
 use super::*;
 
 #[test]
-fn values_in_the_file() {
+fn load_invalid_value_in_file_names_line_and_key() {
     for (yaml, message) in [
         (
             "\n\nintake:\n  max_body_bytes: lots",
@@ -44,7 +45,7 @@ fn values_in_the_file() {
 }
 
 #[test]
-fn keys_in_the_file() {
+fn load_unknown_key_in_file_is_named_with_suggestion() {
     for (yaml, message) in [
         (
             "metrics:\n  max_serie: 1",
@@ -54,7 +55,7 @@ fn keys_in_the_file() {
         ("max_body_bytes: 1", "l.yaml:1: max_body_bytes: unknown key; did you mean intake.max_body_bytes?"),
         (
             "metrics: { color: red }",
-            "l.yaml:1: metrics.color: unknown key; known here are max_series, series_ttl",
+            "l.yaml:1: metrics.color: unknown key; the keys here are max_series, series_ttl",
         ),
         (
             "intake.max_reports: 5",
@@ -66,7 +67,7 @@ fn keys_in_the_file() {
 }
 
 #[test]
-fn yaml_that_is_none() {
+fn load_invalid_yaml_names_line() {
     let message = from_yaml("metrics:\n  max_series: 1\n  max_series: 2\n").unwrap_err();
     assert!(message.starts_with("l.yaml:3: not valid YAML: duplicate"), "{message}");
     let message = from_yaml("metrics: [").unwrap_err();
@@ -74,7 +75,7 @@ fn yaml_that_is_none() {
 }
 
 #[test]
-fn files_that_cannot_be_read() {
+fn load_unreadable_file_names_reason() {
     let flags = Flags { config: Some("/nonexistent/l.yaml".into()), ..Flags::default() };
     let message = load(&flags, std::iter::empty()).unwrap_err().to_string();
     assert!(message.starts_with("/nonexistent/l.yaml: cannot be read: "), "{message}");
@@ -89,7 +90,7 @@ fn files_that_cannot_be_read() {
 }
 
 #[test]
-fn variables() {
+fn load_invalid_variable_is_named() {
     for (name, value, message) in [
         (
             "LOOKOUT_METRICS_MAX_SERIES",
@@ -98,18 +99,22 @@ fn variables() {
         ),
         ("LOOKOUT_SITES", "[", "not valid YAML: "),
         ("LOOKOUT_METRIC_MAX_SERIES", "2000", "unknown variable; did you mean LOOKOUT_METRICS_MAX_SERIES? "),
-        ("LOOKOUT_COLOUR", "red", "unknown variable (lookoutd config prints the settings there are)"),
+        (
+            "LOOKOUT_COLOUR",
+            "red",
+            "unknown variable; unset it for this process (lookoutd config prints all settings)",
+        ),
         ("LOOKOUT_DELIVERY_SPOOL_MAX_BYTES", "1KiB", "expected a size of at least 64KiB, found \"1KiB\""),
         ("LOOKOUT_OTLP_HEADERS", "a", "entry 1: expected NAME=VALUE"),
         (
             "OTEL_BSP_SCHEDULE_DELAY",
             "5",
-            "lookoutd does not know this variable and cannot honour it; unset it",
+            "unknown variable; unset it for this process (lookoutd config prints all settings)",
         ),
         (
             "OTEL_EXPORTER_OTLP_ENDPOINTS",
             "x",
-            "lookoutd does not know this variable; did you mean OTEL_EXPORTER_OTLP_ENDPOINT?",
+            "unknown variable; did you mean OTEL_EXPORTER_OTLP_ENDPOINT? (lookoutd config prints all settings)",
         ),
     ] {
         let found = from_variables(&[(name, value)]).unwrap_err();
@@ -119,11 +124,11 @@ fn variables() {
 }
 
 #[test]
-fn flags() {
+fn load_invalid_flag_is_named() {
     for (key, value, message) in [
         ("metrics.max_serie", "1", "--set metrics.max_serie: unknown key; did you mean metrics.max_series?"),
-        ("metrics", "1", "--set metrics: this is a section; known in it are max_series, series_ttl"),
-        ("a.b.c", "1", "--set a.b.c: unknown key; lookoutd config prints all there are"),
+        ("metrics", "1", "--set metrics: this is a section; its keys are max_series, series_ttl"),
+        ("a.b.c", "1", "--set a.b.c: unknown key; lookoutd config prints all keys"),
         ("listen", "", "--set listen: no value given"),
         (
             "metrics.max_series",
@@ -133,7 +138,7 @@ fn flags() {
         (
             "delivery.spool",
             "/x",
-            "--set delivery.spool: this is a section; known in it are directory, max_bytes",
+            "--set delivery.spool: this is a section; its keys are directory, max_bytes",
         ),
     ] {
         assert_eq!(load_all("", &[], &[(key, value)]).unwrap_err(), message);
@@ -141,20 +146,17 @@ fn flags() {
 }
 
 #[test]
-fn settings_that_do_not_go_together() {
+fn load_conflicting_settings_name_key() {
     for (yaml, message) in [
         (
             "listen: 127.0.0.1:18480",
-            "admin_listen: listen is 127.0.0.1:18480 as well; intake and admin take one address each",
+            "admin_listen: listen is 127.0.0.1:18480 too; intake and admin need different addresses",
         ),
-        (
-            "intake:\n  tls:\n    certificate: /x",
-            "l.yaml:3: intake.tls.certificate: needs intake.tls.key beside it",
-        ),
-        ("intake: { tls: { key: /x } }", "l.yaml:1: intake.tls.key: needs intake.tls.certificate beside it"),
+        ("intake:\n  tls:\n    certificate: /x", "l.yaml:3: intake.tls.certificate: requires intake.tls.key"),
+        ("intake: { tls: { key: /x } }", "l.yaml:1: intake.tls.key: requires intake.tls.certificate"),
         (
             "intake: { rate_limit: { burst: 5 } }",
-            "l.yaml:1: intake.rate_limit.burst: needs intake.rate_limit.per_second beside it",
+            "l.yaml:1: intake.rate_limit.burst: requires intake.rate_limit.per_second",
         ),
         (
             "sites: [{ name: a }]\nintake: { retired: [/csp, a, b] }",
@@ -162,34 +164,28 @@ fn settings_that_do_not_go_together() {
         ),
         (
             "intake: { proxy_protocol: true }",
-            "l.yaml:1: intake.proxy_protocol: needs intake.trusted_proxies: the header is read from those only",
+            "l.yaml:1: intake.proxy_protocol: requires intake.trusted_proxies: only connections from those have the header",
         ),
         (
             "intake: { unknown_sites: reject }",
-            "l.yaml:1: intake.unknown_sites: reject needs sites: without any, every report's own host is its \
+            "l.yaml:1: intake.unknown_sites: reject requires sites: without sites, each report's own host is its \
              site",
         ),
-        ("otlp: { client_certificate: /x }", "l.yaml:1: otlp.client_certificate: needs client_key beside it"),
+        ("otlp: { client_certificate: /x }", "l.yaml:1: otlp.client_certificate: requires client_key"),
         (
             "admin: { auth: { username: a } }",
-            "l.yaml:1: admin.auth.username: needs admin.auth.password or password_file beside it",
+            "l.yaml:1: admin.auth.username: requires admin.auth.password or password_file",
         ),
-        (
-            "admin: { auth: { password: S } }",
-            "l.yaml:1: admin.auth.password: needs admin.auth.username beside it",
-        ),
+        ("admin: { auth: { password: S } }", "l.yaml:1: admin.auth.password: requires admin.auth.username"),
         (
             "admin: { auth: { password_file: /x } }",
-            "l.yaml:1: admin.auth.password_file: needs admin.auth.username beside it",
+            "l.yaml:1: admin.auth.password_file: requires admin.auth.username",
         ),
         (
             "admin: { auth: { bearer: S, bearer_file: /x } }",
-            "l.yaml:1: admin.auth.bearer_file: admin.auth.bearer is set as well; one of the two is enough",
+            "l.yaml:1: admin.auth.bearer_file: admin.auth.bearer is set too; only one of the two is allowed",
         ),
-        (
-            "otlp: { logs: { client_key: /x } }",
-            "l.yaml:1: otlp.logs.client_key: needs client_certificate beside it",
-        ),
+        ("otlp: { logs: { client_key: /x } }", "l.yaml:1: otlp.logs.client_key: requires client_certificate"),
     ] {
         assert_eq!(from_yaml(yaml), Err(message.to_owned()));
     }

@@ -1,4 +1,4 @@
-//! The standard variables, each as the OpenTelemetry specification has it.
+//! Tests of the standard variables, by the rules of the OpenTelemetry specification.
 
 use super::*;
 
@@ -10,14 +10,14 @@ fn logs(variables: &[(&str, &str)]) -> Endpoint {
     otlp(variables).logs.otlp.expect("logs go to OTLP")
 }
 
-fn refused(variables: &[(&str, &str)]) -> String {
-    from_variables(variables).expect_err("refused")
+fn error_of(variables: &[(&str, &str)]) -> String {
+    from_variables(variables).expect_err("an error")
 }
 
 const ENDPOINT: (&str, &str) = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c.example:4318");
 
 #[test]
-fn the_general_endpoint_is_a_base_and_a_signals_own_is_used_as_it_is() {
+fn endpoint_general_or_own_is_base_or_unchanged() {
     for (base, url) in [
         ("http://c.example:4318", "http://c.example:4318/v1/logs"),
         ("http://c.example:4318/", "http://c.example:4318/v1/logs"),
@@ -46,7 +46,7 @@ fn the_general_endpoint_is_a_base_and_a_signals_own_is_used_as_it_is() {
 }
 
 #[test]
-fn grpc_endpoints_have_a_scheme_or_are_https_unless_insecure() {
+fn endpoint_grpc_without_scheme_is_https_unless_insecure() {
     for (endpoint, insecure, url) in [
         ("http://c.example:4317", "", "http://c.example:4317"),
         ("https://c.example:4317/", "true", "https://c.example:4317"),
@@ -66,7 +66,7 @@ fn grpc_endpoints_have_a_scheme_or_are_https_unless_insecure() {
 }
 
 #[test]
-fn endpoints_that_cannot_be_honoured() {
+fn endpoint_invalid_is_rejected() {
     let grpc = ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
     let name = "OTEL_EXPORTER_OTLP_ENDPOINT";
     for (endpoint, message) in [
@@ -78,37 +78,37 @@ fn endpoints_that_cannot_be_honoured() {
         ("http://", "expected a URL such as http://127.0.0.1:4318, found \"http://\""),
         ("http://a b", "expected a URL such as http://127.0.0.1:4318, found \"http://a b\""),
         ("http://a/#b", "expected a URL such as http://127.0.0.1:4318, found \"http://a/#b\""),
-        ("http://u:geheim@a", "user and password cannot stand in the URL; put them into headers"),
+        ("http://u:s3cret@a", "the URL must not contain a user or a password; use headers instead"),
         (
             "http://a/?b",
-            "a base URL cannot have a query; set otlp.logs.endpoint and otlp.metrics.endpoint instead",
+            "a base URL must not have a query; set otlp.logs.endpoint and otlp.metrics.endpoint instead",
         ),
     ] {
-        assert_eq!(refused(&[(name, endpoint)]), format!("{name}: {message}"));
+        assert_eq!(error_of(&[(name, endpoint)]), format!("{name}: {message}"));
     }
     let message = format!("{name}: a grpc endpoint has no path, found \"/v1/logs\"");
-    assert_eq!(refused(&[grpc, (name, "http://a/v1/logs")]), message);
+    assert_eq!(error_of(&[grpc, (name, "http://a/v1/logs")]), message);
     let own = "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT";
     assert_eq!(
-        refused(&[(own, "a:1")]),
+        error_of(&[(own, "a:1")]),
         format!("{own}: over HTTP an endpoint starts with http:// or https://, such as http://a:1")
     );
 }
 
 #[test]
-fn protocols() {
+fn protocol_unsupported_is_rejected() {
     assert_eq!(logs(&[ENDPOINT]).protocol, Protocol::HttpProtobuf);
     for name in ["OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_LOGS_PROTOCOL"] {
         assert_eq!(logs(&[ENDPOINT, (name, "grpc")]).protocol, Protocol::Grpc);
         assert_eq!(logs(&[ENDPOINT, (name, "http/protobuf")]).protocol, Protocol::HttpProtobuf);
         assert_eq!(
-            refused(&[(name, "http/json")]),
+            error_of(&[(name, "http/json")]),
             format!(
                 "{name}: expected grpc or http/protobuf (http/json is not supported), found \"http/json\""
             )
         );
         assert_eq!(
-            refused(&[(name, "http")]),
+            error_of(&[(name, "http")]),
             format!("{name}: expected grpc or http/protobuf, found \"http\"")
         );
     }
@@ -117,34 +117,34 @@ fn protocols() {
 }
 
 #[test]
-fn headers_are_percent_decoded_and_never_repeated() {
+fn headers_are_percent_decoded_and_never_in_errors() {
     let name = "OTEL_EXPORTER_OTLP_HEADERS";
     let found = logs(&[ENDPOINT, (name, " Authorization = Bearer%20a%3Db , x=1=2,,")]).headers;
     assert_eq!(found, [("authorization".into(), "Bearer a=b".into()), ("x".into(), "1=2".into())]);
     let own = logs(&[ENDPOINT, (name, "a=1"), ("OTEL_EXPORTER_OTLP_LOGS_HEADERS", "b=2")]).headers;
     assert_eq!(own, [("b".into(), "2".into())]);
     for (text, message) in [
-        ("a=1,geheim", "entry 2: expected NAME=VALUE"),
-        ("a=geheim%zz", "entry 1: the value is not percent-encoded UTF-8 (a % is %25)"),
-        ("a=geheim%2", "entry 1: the value is not percent-encoded UTF-8 (a % is %25)"),
-        ("a=geheim%ff", "entry 1: the value is not percent-encoded UTF-8 (a % is %25)"),
-        ("=geheim", "entry 1: the name is empty or not percent-encoded UTF-8"),
-        ("a b=geheim", "\"a b\": no valid header name"),
-        ("a=geheim%0a", "\"a\": a header's value cannot hold control characters"),
-        ("a=1,A=geheim", "\"A\": this header stands twice"),
-        ("{a: [geheim]}", "\"a\": expected a text"),
-        ("{geheim", "not valid YAML: "),
+        ("a=1,s3cret", "entry 2: expected NAME=VALUE"),
+        ("a=s3cret%zz", "entry 1: the value is not percent-encoded UTF-8 (a % is %25)"),
+        ("a=s3cret%2", "entry 1: the value is not percent-encoded UTF-8 (a % is %25)"),
+        ("a=s3cret%ff", "entry 1: the value is not percent-encoded UTF-8 (a % is %25)"),
+        ("=s3cret", "entry 1: the name is empty or not percent-encoded UTF-8"),
+        ("a b=s3cret", "\"a b\": not a valid header name"),
+        ("a=s3cret%0a", "\"a\": a header's value must not contain control characters"),
+        ("a=1,A=s3cret", "\"A\": this header is set twice"),
+        ("{a: [s3cret]}", "\"a\": expected a text"),
+        ("{s3cret", "not valid YAML: "),
     ] {
-        let found = refused(&[(name, text)]);
+        let found = error_of(&[(name, text)]);
         assert!(found.starts_with(&format!("{name}: {message}")), "{found}");
-        assert!(!found.contains("geheim"), "{found}");
+        assert!(!found.contains("s3cret"), "{found}");
     }
-    let message = from_yaml("otlp: { headers: geheim }").unwrap_err();
+    let message = from_yaml("otlp: { headers: s3cret }").unwrap_err();
     assert_eq!(message, "l.yaml:1: otlp.headers: expected a map of header names and values");
 }
 
 #[test]
-fn timeouts_and_the_interval_are_milliseconds() {
+fn timeout_and_interval_in_variables_are_milliseconds() {
     assert_eq!(logs(&[ENDPOINT]).timeout, Duration::from_secs(10));
     assert_eq!(
         logs(&[ENDPOINT, ("OTEL_EXPORTER_OTLP_TIMEOUT", "1500")]).timeout,
@@ -155,16 +155,16 @@ fn timeouts_and_the_interval_are_milliseconds() {
     assert_eq!(otlp(&[("OTEL_METRIC_EXPORT_INTERVAL", "500")]).metrics.interval, Duration::from_millis(500));
     for name in ["OTEL_EXPORTER_OTLP_TIMEOUT", "OTEL_METRIC_EXPORT_INTERVAL"] {
         let message = format!("{name}: expected a number of milliseconds such as 10000, found \"10s\"");
-        assert_eq!(refused(&[(name, "10s")]), message);
+        assert_eq!(error_of(&[(name, "10s")]), message);
         assert_eq!(
-            refused(&[(name, "0")]),
+            error_of(&[(name, "0")]),
             format!("{name}: expected a duration longer than 0, found \"0ms\"")
         );
     }
 }
 
 #[test]
-fn compression_is_gzip_except_to_this_machine() {
+fn compression_unset_is_gzip_except_to_loopback() {
     let compression = |endpoint, more: &[(&str, &str)]| {
         logs(&[&[("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)], more].concat()).compression
     };
@@ -181,13 +181,13 @@ fn compression_is_gzip_except_to_this_machine() {
     }
     for name in ["OTEL_EXPORTER_OTLP_COMPRESSION", "OTEL_EXPORTER_OTLP_LOGS_COMPRESSION"] {
         assert_eq!(compression("http://c.example", &[(name, "none")]), Compression::None);
-        assert_eq!(refused(&[(name, "zstd")]), format!("{name}: expected gzip or none, found \"zstd\""));
+        assert_eq!(error_of(&[(name, "zstd")]), format!("{name}: expected gzip or none, found \"zstd\""));
     }
     assert_eq!(logs(&[("OTEL_LOGS_EXPORTER", "otlp")]).compression, Compression::None);
 }
 
 #[test]
-fn tls_files() {
+fn tls_client_certificate_without_key_is_rejected() {
     for signal in ["", "LOGS_"] {
         let names = ["CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY"]
             .map(|name| format!("OTEL_EXPORTER_OTLP_{signal}{name}"));
@@ -198,16 +198,13 @@ fn tls_files() {
             client_key: Some("/key".into()),
         };
         assert_eq!(tls, expected);
-        assert_eq!(refused(&[(&names[1], "/crt")]), format!("{}: needs client_key beside it", names[1]));
-        assert_eq!(
-            refused(&[(&names[2], "/key")]),
-            format!("{}: needs client_certificate beside it", names[2])
-        );
+        assert_eq!(error_of(&[(&names[1], "/crt")]), format!("{}: requires client_key", names[1]));
+        assert_eq!(error_of(&[(&names[2], "/key")]), format!("{}: requires client_certificate", names[2]));
     }
 }
 
 #[test]
-fn exporters_follow_the_endpoint_unless_chosen() {
+fn exporters_unset_follow_endpoint() {
     let exports = |variables: &[(&str, &str)]| {
         let otlp = otlp(variables);
         (otlp.logs.console, otlp.logs.otlp.is_some(), otlp.metrics.otlp.is_some())
@@ -236,7 +233,7 @@ fn exporters_follow_the_endpoint_unless_chosen() {
 }
 
 #[test]
-fn exporters_chosen_without_an_endpoint_go_to_this_machine() {
+fn exporters_without_endpoint_use_localhost() {
     let variables = [("OTEL_LOGS_EXPORTER", "otlp"), ("OTEL_METRICS_EXPORTER", "otlp")];
     let http = otlp(&variables);
     assert_eq!(http.logs.otlp.unwrap().url, "http://localhost:4318/v1/logs");
@@ -245,7 +242,7 @@ fn exporters_chosen_without_an_endpoint_go_to_this_machine() {
 }
 
 #[test]
-fn one_exporter_needs_no_list() {
+fn exporters_single_word_needs_no_list() {
     let yaml = "otlp: { endpoint: 'http://c', logs: { exporters: console }, metrics: { exporters: none } }";
     let otlp = from_yaml(yaml).unwrap().otlp;
     assert!(otlp.logs.console && otlp.logs.otlp.is_none() && otlp.metrics.otlp.is_none());
@@ -253,37 +250,37 @@ fn one_exporter_needs_no_list() {
 }
 
 #[test]
-fn exporters_that_cannot_be_honoured() {
+fn exporters_invalid_are_rejected() {
     for (name, value, message) in [
         ("OTEL_LOGS_EXPORTER", "stdout", "[0]: expected otlp, console or none, found \"stdout\""),
-        ("OTEL_LOGS_EXPORTER", "none,otlp", ": none cannot stand beside another exporter"),
+        ("OTEL_LOGS_EXPORTER", "none,otlp", ": none cannot be combined with another exporter"),
         ("OTEL_LOGS_EXPORTER", ",", ": expected otlp, console or none, found an empty list"),
         ("OTEL_METRICS_EXPORTER", "prometheus", "[0]: expected otlp or none, found \"prometheus\""),
         (
             "OTEL_METRICS_EXPORTER",
             "console",
-            ": console is not for metrics: stdout carries report events only; use otlp or none",
+            ": console is not supported for metrics, because stdout has events only; use otlp or none",
         ),
         ("OTEL_TRACES_EXPORTER", "jaeger", ": expected none or otlp, found \"jaeger\""),
         ("OTEL_SDK_DISABLED", "yes", ": expected true or false, found \"yes\""),
     ] {
-        assert_eq!(refused(&[(name, value)]), format!("{name}{message}"));
+        assert_eq!(error_of(&[(name, value)]), format!("{name}{message}"));
     }
 }
 
 #[test]
-fn temporality() {
+fn temporality_of_each_word_is_parsed() {
     let name = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE";
     assert_eq!(otlp(&[(name, "Cumulative")]).metrics.temporality, Temporality::Cumulative);
     for word in ["delta", "LowMemory"] {
         assert_eq!(otlp(&[(name, word)]).metrics.temporality, Temporality::Delta);
     }
     let message = format!("{name}: expected cumulative, delta or lowmemory, found \"x\"");
-    assert_eq!(refused(&[(name, "x")]), message);
+    assert_eq!(error_of(&[(name, "x")]), message);
 }
 
 #[test]
-fn traces_are_off_unless_chosen_and_not_disabled() {
+fn traces_are_on_only_if_chosen_and_not_disabled() {
     assert_eq!(otlp(&[ENDPOINT]).traces, None);
     assert!(otlp(&[ENDPOINT, ("OTEL_TRACES_EXPORTER", "otlp")]).traces.is_some());
     let variables = [ENDPOINT, ("OTEL_TRACES_EXPORTER", "otlp"), ("OTEL_SDK_DISABLED", "true")];
@@ -291,7 +288,7 @@ fn traces_are_off_unless_chosen_and_not_disabled() {
 }
 
 #[test]
-fn the_resource() {
+fn resource_attributes_name_the_service() {
     let name = "OTEL_RESOURCE_ATTRIBUTES";
     let found = otlp(&[(name, "deployment.environment.name=prod%20eu, a = x ,a=y,b=SGk==,")]);
     let expected = [("deployment.environment.name", "prod eu"), ("a", "y"), ("b", "SGk==")];
@@ -300,13 +297,13 @@ fn the_resource() {
     let found = otlp(&[(name, "service.name=n,a=b")]);
     assert_eq!((found.service_name.as_str(), found.resource_attributes.len()), ("n", 1));
     assert_eq!(otlp(&[(name, "service.name=n"), ("OTEL_SERVICE_NAME", "m")]).service_name, "m");
-    assert_eq!(refused(&[(name, "a")]), format!("{name}: entry 1: expected NAME=VALUE"));
+    assert_eq!(error_of(&[(name, "a")]), format!("{name}: entry 1: expected NAME=VALUE"));
     let message = from_yaml("service: { resource_attributes: { '': x } }").unwrap_err();
     assert_eq!(message, "l.yaml:1: service.resource_attributes: an attribute's name is empty");
 }
 
 #[test]
-fn every_standard_variable_of_the_documented_list_is_known() {
+fn table_has_every_documented_standard_variable() {
     let destination = [
         "ENDPOINT",
         "PROTOCOL",
@@ -332,7 +329,7 @@ fn every_standard_variable_of_the_documented_list_is_known() {
         "OTEL_SDK_DISABLED",
     ];
     for name in of_signals.chain(others.map(str::to_owned)) {
-        let known = |setting: &Setting| setting.otel.iter().any(|otel| otel.name() == name);
+        let known = |setting: &Setting| setting.otel.is_some_and(|otel| otel.name() == name);
         assert!(table::all().any(known), "{name}");
     }
 }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 
 use crate::clock;
-use crate::config::settings::{Compression, Endpoint, Protocol};
+use crate::config::{Compression, Endpoint, Protocol};
 use crate::model::{ExportSignal, ExportStatus};
 
 mod grpc_protocol;

@@ -9,7 +9,7 @@ use prost::Message;
 use super::client::{Client, ExportResult};
 use super::log_request::LogRequestEncoder;
 use super::testing::fake_collector::{self, Reply, partial};
-use crate::config::settings::{Compression, Protocol};
+use crate::config::{Compression, Protocol};
 use crate::model::{ExportSignal, ExportStatus};
 
 fn request(records: usize) -> Bytes {

@@ -11,7 +11,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 use super::client::{Client, ExportResult};
 use super::log_request::LogRequestEncoder;
 use super::testing::fake_collector::{self, Reply, partial};
-use crate::config::settings::{Compression, Protocol};
+use crate::config::{Compression, Protocol};
 use crate::model::{ExportSignal, ExportStatus};
 
 fn request(records: usize) -> Bytes {

@@ -13,7 +13,7 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_semantic_conventions::resource::{SERVICE_INSTANCE_ID, SERVICE_NAME, SERVICE_VERSION};
 use prost::encoding::{encode_varint, encoded_len_varint, message};
 
-use crate::config::settings::Otlp;
+use crate::config::Otlp;
 
 /// `ExportLogsServiceRequest.resource_logs`: field 1, length-delimited.
 const RESOURCE_LOGS: u8 = 0x0a;
@@ -105,7 +105,7 @@ mod tests {
     use prost::Message;
 
     use super::*;
-    use crate::config::settings::{Logs, Metrics, Temporality};
+    use crate::config::{Logs, Metrics, Temporality};
 
     fn otlp(attributes: &[(&str, &str)]) -> Otlp {
         Otlp {

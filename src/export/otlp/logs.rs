@@ -15,7 +15,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tracing::{info, warn};
 
-use crate::config::settings::Delivery;
+use crate::config::Delivery;
 use crate::export::otlp::client::{Client, ExportResult};
 use crate::export::otlp::export_health::ExportHealth;
 use crate::export::otlp::log_request::LogRequestEncoder;

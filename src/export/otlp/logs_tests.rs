@@ -9,7 +9,7 @@ use prost::Message;
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::config::settings::{self, Endpoint, Protocol};
+use crate::config::{self, Endpoint, Protocol};
 use crate::export::otlp::logs::memory_queue::MAX_BATCH_BYTES;
 use crate::export::otlp::testing::fake_collector::{self, Reply, partial, until};
 use crate::model::{ExportStatus, LabelEnum, PendingState};
@@ -27,11 +27,7 @@ impl Running {
         Self::start_with(endpoint, memory_bytes, None)
     }
 
-    pub(super) fn start_with(
-        endpoint: &Endpoint,
-        memory_bytes: usize,
-        spool: Option<settings::Spool>,
-    ) -> Self {
+    pub(super) fn start_with(endpoint: &Endpoint, memory_bytes: usize, spool: Option<config::Spool>) -> Self {
         let self_metrics = Arc::new(SelfMetrics::default());
         let client = Client::new(endpoint, ExportSignal::Logs).unwrap();
         let encoder = LogRequestEncoder::new(&Resource::default());

@@ -16,7 +16,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::client::{Client, ExportResult};
 use super::testing::fake_collector::{self, FakeCollector, Reply};
-use crate::config::settings::{ClientTls, Endpoint, Protocol};
+use crate::config::{ClientTls, Endpoint, Protocol};
 use crate::model::{ExportSignal, ExportStatus};
 
 /// A certificate authority, with everything it signs in one directory.

@@ -18,7 +18,7 @@ use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
 use tokio::runtime::Handle;
 use tracing::warn;
 
-use crate::config::settings::Endpoint;
+use crate::config::Endpoint;
 use crate::export::otlp::client::{Client, ExportResult};
 use crate::log_throttle::LogThrottle;
 use crate::model::LabelEnum;

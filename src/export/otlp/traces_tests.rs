@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::config::settings::{Compression, Protocol as Otlp};
+use crate::config::{Compression, Protocol as Otlp};
 use crate::export::otlp::testing::fake_collector::{self, Reply};
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{Error, InconsistentKeys, ServerConfig};
 use x509_parser::parse_x509_certificate;
 
-use crate::config::settings::TlsFiles;
+use crate::config::TlsFiles;
 
 /// HTTP/2 where the client knows it.
 const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use axum_server::tls_rustls::RustlsConfig;
 
 use crate::clock;
-use crate::config::settings::TlsFiles;
+use crate::config::TlsFiles;
 use crate::intake::tls::certificate::Certificate;
 
 /// How often the files are looked at.

@@ -1,7 +1,7 @@
 //! Redaction of everything that a text may quote.
 
 use super::*;
-use crate::config::settings::{ClientAddress, PathSecrets};
+use crate::config::{ClientAddress, PathSecrets};
 
 const STRICT: Privacy = Privacy {
     query: QueryPrivacy::Strip,

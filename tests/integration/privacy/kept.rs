@@ -1,6 +1,6 @@
 //! Who keeps queries and paths keeps no user, no password and no fragment with them.
 
-use lookoutd::config::settings::{Config, PathSecrets, QueryPrivacy};
+use lookoutd::config::{Config, PathSecrets, QueryPrivacy};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -25,7 +25,7 @@ fn never_kept() -> BoxedStrategy<Canary> {
 
 fn keeping(query: QueryPrivacy, path_secrets: PathSecrets) -> InProcess {
     let defaults = lookoutd::config::defaults();
-    let privacy = lookoutd::config::settings::Privacy { query, path_secrets, ..defaults.privacy };
+    let privacy = lookoutd::config::Privacy { query, path_secrets, ..defaults.privacy };
     InProcess::new(&Config { privacy, ..defaults })
 }
 

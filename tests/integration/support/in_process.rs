@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use lookoutd::config::settings::Config;
+use lookoutd::config::Config;
 use lookoutd::metrics::{Registry, SampleValue, report_families};
 use lookoutd::model::EventSink;
 use lookoutd::model::{LabelEnum, RejectReason, UploadContext, UploadOutcome};

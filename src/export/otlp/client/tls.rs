@@ -10,7 +10,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore};
 
-use crate::config::settings::ClientTls;
+use crate::config::ClientTls;
 
 /// Reads the files. The system's roots are read only for `https`, and only when no file replaces
 /// them: a container without any is fine as long as nobody needs them.

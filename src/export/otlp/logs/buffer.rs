@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use crate::config::settings::Delivery;
+use crate::config::Delivery;
 use crate::export::otlp::log_request::LogRequestEncoder;
 use crate::export::otlp::logs::batch::{Batch, Order, Payload};
 use crate::export::otlp::logs::memory_queue::{MAX_BATCH_BYTES, MemoryQueue, Next};

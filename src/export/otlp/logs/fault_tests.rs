@@ -8,14 +8,14 @@ use tempfile::TempDir;
 
 use super::tests::{FAR, Running};
 use super::*;
-use crate::config::settings::{self, Protocol};
+use crate::config::{self, Protocol};
 use crate::export::otlp::testing::fake_collector::{self, Reply};
 use crate::model::SpoolOperation;
 
 const MEMORY: usize = 1 << 20;
 
-fn spool(parent: &TempDir, max_bytes: u64) -> Option<settings::Spool> {
-    Some(settings::Spool { directory: parent.path().join("spool"), max_bytes })
+fn spool(parent: &TempDir, max_bytes: u64) -> Option<config::Spool> {
+    Some(config::Spool { directory: parent.path().join("spool"), max_bytes })
 }
 
 /// A directory with these files, each a request of so many events.

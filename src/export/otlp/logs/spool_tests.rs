@@ -4,15 +4,15 @@ use tempfile::TempDir;
 
 use super::tests::{FAR, Running, push_until_dropped};
 use super::*;
-use crate::config::settings::{self, Protocol};
+use crate::config::{self, Protocol};
 use crate::export::otlp::testing::fake_collector::{self, Reply};
 use crate::model::SpoolOperation;
 
 /// Small enough that a test can fill it: batches of an eighth of it.
 const MEMORY: usize = 64 << 10;
 
-fn spool(parent: &TempDir, max_bytes: u64) -> Option<settings::Spool> {
-    Some(settings::Spool { directory: parent.path().join("spool"), max_bytes })
+fn spool(parent: &TempDir, max_bytes: u64) -> Option<config::Spool> {
+    Some(config::Spool { directory: parent.path().join("spool"), max_bytes })
 }
 
 fn files(parent: &TempDir) -> usize {

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 use super::collector_tests::{Collector, Series, series};
 use super::*;
-use crate::config::settings::Temporality;
+use crate::config::Temporality;
 use crate::export::otlp::testing::fake_collector::{self, FakeCollector, Reply};
 use crate::export::prometheus::PrometheusExporter;
 use crate::kinds::{REPORTS, csp_violation, network_error};

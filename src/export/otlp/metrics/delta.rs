@@ -7,7 +7,7 @@ use std::sync::Arc;
 use opentelemetry_proto::tonic::metrics::v1::AggregationTemporality;
 use parking_lot::Mutex;
 
-use crate::config::settings::Temporality;
+use crate::config::Temporality;
 use crate::metrics::SampleValue;
 use crate::metrics::histogram::Histogram;
 

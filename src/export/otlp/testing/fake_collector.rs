@@ -30,7 +30,7 @@ use tokio_rustls::TlsAcceptor;
 use tonic::Status;
 use tonic::codec::CompressionEncoding;
 
-use crate::config::settings::{ClientTls, Compression, Endpoint, Protocol};
+use crate::config::{ClientTls, Compression, Endpoint, Protocol};
 
 /// A request as it was received.
 pub(in crate::export::otlp) struct ReceivedRequest {

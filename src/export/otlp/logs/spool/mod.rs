@@ -16,7 +16,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tracing::{info, warn};
 
-use crate::config::settings;
+use crate::config;
 use crate::export::otlp::logs::MAX_IN_FLIGHT;
 use crate::export::otlp::logs::accounting::PendingEvents;
 use crate::export::otlp::logs::batch::{Batch, BatchQueue, Order, Payload};
@@ -86,7 +86,7 @@ impl Spool {
     /// # Errors
     /// What is wrong with the directory, in words.
     pub fn open(
-        settings: &settings::Spool,
+        settings: &config::Spool,
         self_metrics: Arc<SelfMetrics>,
         wake: Arc<Notify>,
     ) -> Result<(Spool, u64), String> {

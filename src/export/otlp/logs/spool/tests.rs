@@ -16,7 +16,7 @@ struct Spooled {
 
 fn open(parent: &TempDir, max_bytes: u64) -> Spooled {
     let self_metrics = Arc::new(SelfMetrics::default());
-    let settings = settings::Spool { directory: parent.path().join("spool"), max_bytes };
+    let settings = config::Spool { directory: parent.path().join("spool"), max_bytes };
     let (spool, first) = Spool::open(&settings, Arc::clone(&self_metrics), Arc::default()).unwrap();
     Spooled { spool: Arc::new(spool), self_metrics, first }
 }
