@@ -6,12 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
-use tokio::sync::Semaphore;
 use tokio::time::MissedTickBehavior;
 use uuid::Uuid;
 
-use crate::admin::auth::Auth;
-use crate::admin::{self, Admin, FailingSince};
+use crate::admin::{self, Admin, Auth, FailingSince, Readiness, Scrape};
 use crate::clock;
 use crate::config::{self, Config};
 use crate::export::console::ConsoleExporter;
@@ -21,11 +19,7 @@ use crate::export::otlp::logs::{LogExporter, ShutdownSummary};
 use crate::export::otlp::metrics::{MetricExporter, TemporalityState};
 use crate::export::otlp::traces::Traces;
 use crate::export::prometheus::PrometheusExporter;
-use crate::intake::health::IntakeHealth;
-use crate::intake::listener::{self, ListenerHandle};
-use crate::intake::server::{MakeConnection, ServerLimits};
-use crate::intake::tls::Tls;
-use crate::intake::{self, Intake, fd_limit};
+use crate::intake::{self, Intake, IntakeHealth, ListenerHandle, MakeConnection, ServerLimits, Tls};
 use crate::logging;
 use crate::metrics::Registry;
 use crate::model::EventSink;
@@ -91,7 +85,7 @@ impl Daemon {
         // Whatever can be refused is refused before anything runs.
         let intake_listener = bind("listen", config.listen)?;
         let admin_listener = bind("admin_listen", config.admin_listen)?;
-        let tls = config.intake.tls.as_ref().map(Tls::load).transpose()?;
+        let tls = config.intake.tls.as_ref().map(Tls::load).transpose().map_err(|error| error.to_string())?;
         let registry = Arc::new(Registry::new(config.metrics.max_series, config.sites.len(), clock::now()));
         if let Some(dropped) = logging::dropped_lines() {
             let _ = registry.self_metrics.log_lines_dropped.set(dropped);
@@ -104,7 +98,7 @@ impl Daemon {
         let tracer = exporters.traces.as_ref().map(Traces::tracer);
         let intake = Arc::new(Intake::new(config, exporters.pipeline(config, &registry), tracer));
         let limits = ServerLimits {
-            connections: fd_limit::max_connections(config.intake.max_connections, RESERVED_FDS),
+            connections: intake::max_connections(config.intake.max_connections, RESERVED_FDS),
             evict_when_full: false,
             http2: true,
             with_peer: intake.needs_peer_addr() || config.intake.proxy_protocol,
@@ -128,9 +122,11 @@ impl Daemon {
             threads,
             tls.as_ref().map(|tls| &tls.config),
             &connections,
-        )?;
+        )
+        .map_err(|error| format!("cannot start the threads of intake: {error}"))?;
         let connections = MakeConnection::new(admin::router(admin.clone()), private, None, None);
-        let admin_server = ListenerHandle::start(&admin_listener, 1, None, &connections)?;
+        let admin_server = ListenerHandle::start(&admin_listener, 1, None, &connections)
+            .map_err(|error| format!("cannot start the thread of admin: {error}"))?;
 
         let daemon = Daemon { registry, admin, intake_server, admin_server, exporters };
         daemon.log_startup(config, allowed);
@@ -181,7 +177,7 @@ impl Daemon {
 
     /// What goes on besides requests.
     fn spawn_background_tasks(&self, config: &Config, tls: Option<Tls>) {
-        self.admin.intake.set_listening(true);
+        self.admin.readiness.intake.set_listening(true);
         if let Some(tls) = tls {
             tokio::spawn(tls.watch());
         }
@@ -204,7 +200,7 @@ impl Daemon {
     /// Returns an error if a thread of intake did not end.
     async fn stop(self, timeout: Duration) -> Result<(), String> {
         let deadline = Instant::now() + timeout;
-        self.admin.intake.set_listening(false);
+        self.admin.readiness.intake.set_listening(false);
         // Half the time for uploads in hand leaves half for what they bring.
         let intake_ended = self.intake_server.stop(timeout / 2).await;
         let summary = self.exporters.stop(deadline).await;
@@ -224,7 +220,7 @@ impl Daemon {
 }
 
 fn bind(setting: &str, address: SocketAddr) -> Result<TcpListener, String> {
-    listener::bind(address).map_err(|error| format!("{setting}: cannot listen on {address}: {error}"))
+    intake::bind(address).map_err(|error| format!("{setting}: cannot listen on {address}: {error}"))
 }
 
 fn describe_log_exporters(config: &Config) -> String {
@@ -362,10 +358,11 @@ impl Exporters {
         if let Some(health) = self.metrics.as_ref().map(MetricExporter::health) {
             exports.push(("the export of metrics", Box::new(move || health.failing_since())));
         }
-        let auth = config.admin.auth.as_ref().map(Auth::load).transpose()?.map(Arc::new);
+        let auth = config.admin.auth.as_ref().map(Auth::load).transpose();
+        let auth = auth.map_err(|error| error.to_string())?.map(Arc::new);
         let unready_after = config.admin.unready_after;
-        let scrape_permits = Arc::new(Semaphore::new(admin::MAX_CONCURRENT_SCRAPES));
-        Ok(Admin { scrape, scrape_permits, intake, auth, unready_after, exports })
+        let readiness = Readiness { intake, unready_after, exports };
+        Ok(Admin { scrape: Scrape::new(scrape), readiness, auth })
     }
 
     /// Flushes everything; gives what was still pending at the deadline.

@@ -46,3 +46,4 @@ pub mod normalize;
 pub mod pipeline;
 pub mod probe;
 pub mod signals;
+pub mod tls_files;

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use jiff::Timestamp;
 use lookoutd::config::{PathSecrets, QueryPrivacy, Config, SiteConfig, UnknownSites};
-use lookoutd::intake::gunzip;
+use lookoutd::decode::gunzip;
 use lookoutd::model::{UploadContext, Disposition};
 use lookoutd::metrics::Registry;
 

@@ -1,67 +1,73 @@
-//! Who may read what admin shows: whoever knows the bearer token, or the user name and the password.
-//! Without either setting everybody may.
+//! Credentials of admin: a bearer token, or a user name with a password; without either, none are required.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use data_encoding::BASE64;
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, StatusCode};
-use ring::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
-use std::sync::Arc;
+use ring::digest::{Digest, SHA256, digest};
 use subtle::{Choice, ConstantTimeEq};
 
-use super::TEXT_PLAIN;
+use crate::admin::response::text;
 use crate::config::{self, Secret};
 
-/// The largest file that is taken for a secret, in bytes.
+/// Maximum size of a secret in a file, in bytes.
 const MAX_SECRET_FILE_BYTES: usize = 4096;
 
-/// What must be shown to be let in.
+/// Why the credentials of admin cannot be loaded: the setting, its file, and the problem.
+#[derive(Debug, thiserror::Error)]
+#[error("admin.auth.{setting}_file: {}: {problem}", file.display())]
+pub struct AuthError {
+    setting: &'static str,
+    file: PathBuf,
+    problem: io::Error,
+}
+
+/// The required credentials.
 pub struct Auth {
     bearer: Option<CredentialDigest>,
     basic: Option<CredentialDigest>,
 }
 
-/// Credentials are compared by their hashes: those have one length, whatever was sent, and comparing them
-/// takes the same time wherever they differ.
-struct CredentialDigest([u8; SHA256_OUTPUT_LEN]);
+/// Hash of credentials, so that a comparison takes the same time whatever their length and their difference.
+struct CredentialDigest(Digest);
 
 impl CredentialDigest {
     fn of(credentials: &str) -> CredentialDigest {
-        let mut hash = [0; SHA256_OUTPUT_LEN];
-        hash.copy_from_slice(digest(&SHA256, credentials.as_bytes()).as_ref());
-        CredentialDigest(hash)
+        CredentialDigest(digest(&SHA256, credentials.as_bytes()))
     }
 
     fn matches(&self, credentials: &str) -> Choice {
-        self.0.ct_eq(&CredentialDigest::of(credentials).0)
+        self.0.as_ref().ct_eq(CredentialDigest::of(credentials).0.as_ref())
     }
 }
 
 impl Auth {
-    /// Reads the secrets that stand in files.
+    /// Loads the credentials, and the secrets that are in files.
     ///
     /// # Errors
-    /// One message that says which file cannot be used.
-    pub fn load(settings: &config::Auth) -> Result<Auth, String> {
-        let bearer = settings.bearer.as_ref().map(|token| load_secret("bearer", token)).transpose()?;
-        let basic = match &settings.basic {
+    /// Returns an error if the file of a secret cannot be used.
+    pub fn load(config: &config::Auth) -> Result<Auth, AuthError> {
+        let bearer = config.bearer.as_ref().map(|token| load_secret("bearer", token)).transpose()?;
+        let basic = match &config.basic {
             None => None,
             Some((user, password)) => Some(format!("{user}:{}", load_secret("password", password)?)),
         };
         Ok(Auth {
             bearer: bearer.map(|token| CredentialDigest::of(&token)),
-            // As it is sent: base64 has one way to write a text.
+            // As it is sent: base64 has one encoding of each text.
             basic: basic.map(|pair| CredentialDigest::of(&BASE64.encode(pair.as_bytes()))),
         })
     }
 
     fn is_authorized(&self, headers: &HeaderMap) -> bool {
-        let sent = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let Some((scheme, credentials)) = sent.and_then(|sent| sent.trim().split_once(' ')) else {
-            return false;
-        };
+        let sent = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.trim().split_once(' '));
+        let Some((scheme, credentials)) = sent else { return false };
         let expected = match scheme {
             _ if scheme.eq_ignore_ascii_case("bearer") => &self.bearer,
             _ if scheme.eq_ignore_ascii_case("basic") => &self.basic,
@@ -71,9 +77,7 @@ impl Auth {
     }
 
     fn unauthorized_response(&self) -> Response {
-        let mut response =
-            (StatusCode::UNAUTHORIZED, TEXT_PLAIN, "this needs the credentials of admin.auth\n")
-                .into_response();
+        let mut response = text(StatusCode::UNAUTHORIZED, "the credentials of admin.auth are required\n");
         let challenges = [
             (&self.bearer, "Bearer realm=\"lookoutd admin\""),
             (&self.basic, "Basic realm=\"lookoutd admin\", charset=\"UTF-8\""),
@@ -85,23 +89,28 @@ impl Auth {
     }
 }
 
-/// A secret as it stands in the settings, or in the file that they name, less the end of its line.
-fn load_secret(key: &str, secret: &Secret) -> Result<String, String> {
-    let path = match secret {
-        Secret::Given(secret) => return Ok(secret.clone()),
-        Secret::File(path) => path,
-    };
-    let unusable = |why: &str| format!("admin.auth.{key}_file: {}: {why}", path.display());
-    let text = std::fs::read_to_string(path).map_err(|error| unusable(&error.to_string()))?;
-    match text.trim_end_matches(['\n', '\r']) {
-        "" => Err(unusable("it is empty")),
-        secret if secret.len() > MAX_SECRET_FILE_BYTES => Err(unusable("it is too long for a secret")),
-        secret if secret.contains(char::is_control) => Err(unusable("it has more than one line")),
-        secret => Ok(secret.to_owned()),
+fn load_secret(setting: &'static str, secret: &Secret) -> Result<String, AuthError> {
+    match secret {
+        Secret::Given(secret) => Ok(secret.clone()),
+        Secret::File(file) => {
+            read_secret(file).map_err(|problem| AuthError { setting, file: file.clone(), problem })
+        }
     }
 }
 
-/// Lets a request through that shows what it must, and any where nothing must be shown.
+/// Returns the content of the file without the end of its line.
+fn read_secret(file: &Path) -> io::Result<String> {
+    let text = std::fs::read_to_string(file)?;
+    let problem = match text.trim_end_matches(['\n', '\r']) {
+        "" => "it is empty; expected one line with the secret",
+        secret if secret.len() > MAX_SECRET_FILE_BYTES => "it is too long for a secret of at most 4096 bytes",
+        secret if secret.contains(char::is_control) => "it has more than one line; expected only the secret",
+        secret => return Ok(secret.to_owned()),
+    };
+    Err(io::Error::new(io::ErrorKind::InvalidData, problem))
+}
+
+/// Middleware that rejects requests without the required credentials.
 pub(super) async fn require_auth(
     State(auth): State<Option<Arc<Auth>>>,
     request: Request,
@@ -130,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn the_credentials_are_what_counts() {
+    fn request_with_the_exact_credentials_is_authorized() {
         let basic = |pair: &str| format!("Basic {}", BASE64.encode(pair.as_bytes()));
         for right in [
             "Bearer t0ken",
@@ -161,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scheme_that_is_not_set_admits_nobody() {
+    fn scheme_without_credentials_authorizes_no_request() {
         let only_bearer = config::Auth { bearer: Some(Secret::Given("t0ken".into())), basic: None };
         let auth = Auth::load(&only_bearer).unwrap();
         let mut headers = HeaderMap::new();
@@ -173,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_holds_one_line() {
+    fn secret_file_holds_one_line() {
         let directory = tempfile::TempDir::new().unwrap();
         let load = |content: &str| {
             let path = directory.path().join("token");
@@ -187,9 +196,12 @@ mod tests {
         for (content, why) in
             [("", "empty"), ("\n", "empty"), ("a\nb", "one line"), (&"a".repeat(5000), "too long")]
         {
-            let Err(error) = load(content) else { panic!("{content:?} is taken") };
+            let error = load(content).map(drop).expect_err(content).to_string();
             assert!(error.starts_with("admin.auth.bearer_file: ") && error.contains(why), "{error}");
-            assert!(content.trim().is_empty() || !error.contains(content), "it is not repeated");
+            assert!(
+                content.trim().is_empty() || !error.contains(content),
+                "the secret is not in the message"
+            );
         }
     }
 }

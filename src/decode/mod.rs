@@ -4,8 +4,11 @@
 
 mod document;
 mod error;
+mod gunzip;
 mod legacy;
 mod reporting_api;
+
+pub use gunzip::{gunzip, max_inflated};
 
 use crate::model::{Envelope, RejectReason, Value};
 

@@ -3,3 +3,5 @@
 pub mod console;
 pub mod otlp;
 pub mod prometheus;
+
+pub use prometheus::{CONTENT_TYPE as PROMETHEUS_CONTENT_TYPE, PrometheusExporter};

@@ -1,53 +1,49 @@
-//! Reading a body: bounded in bytes as sent and as inflated, before and whatever anything else says.
+//! The body of an upload: how it is read, and inflated, within limits on its size.
 
-use std::io::{self, Read};
 use std::sync::Arc;
 
 use axum::body::Body;
 use bytes::Bytes;
-use flate2::bufread::MultiGzDecoder;
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use http_body_util::BodyExt;
 use hyper::body::Body as _;
 
+use crate::decode::{gunzip, max_inflated};
 use crate::intake::body_pool::{BodyPool, PooledBody};
 use crate::model::UploadOutcome;
 
-/// How a body is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ContentEncoding {
     Identity,
     Gzip,
 }
 
-/// Reads Content-Encoding, and Content-Type: an SMTP TLS report may be a gzip file by its type.
+/// Returns the encoding by Content-Encoding, or by Content-Type: an SMTP TLS report may be a gzip file.
 ///
 /// # Errors
-/// `UnsupportedCoding` for anything but gzip and identity.
+/// Returns `UnsupportedEncoding` for an encoding other than gzip and identity.
 pub(super) fn content_encoding(headers: &HeaderMap) -> Result<ContentEncoding, UploadOutcome> {
-    let by_type = match is_type(headers, "application/tlsrpt+gzip") {
-        true => ContentEncoding::Gzip,
-        false => ContentEncoding::Identity,
-    };
+    let gzip_by_type = is_type(headers, "application/tlsrpt+gzip");
+    let by_type = if gzip_by_type { ContentEncoding::Gzip } else { ContentEncoding::Identity };
     let Some(value) = headers.get(CONTENT_ENCODING) else { return Ok(by_type) };
     let value = value.to_str().unwrap_or_default().trim();
-    match () {
-        () if value.is_empty() || value.eq_ignore_ascii_case("identity") => Ok(by_type),
-        () if value.eq_ignore_ascii_case("gzip") || value.eq_ignore_ascii_case("x-gzip") => {
-            Ok(ContentEncoding::Gzip)
-        }
-        () => Err(UploadOutcome::UnsupportedEncoding),
+    if value.is_empty() || value.eq_ignore_ascii_case("identity") {
+        Ok(by_type)
+    } else if value.eq_ignore_ascii_case("gzip") || value.eq_ignore_ascii_case("x-gzip") {
+        Ok(ContentEncoding::Gzip)
+    } else {
+        Err(UploadOutcome::UnsupportedEncoding)
     }
 }
 
-/// Whether Content-Type names this type, with or without parameters.
+/// Returns whether Content-Type is this type, with or without parameters.
 pub(super) fn is_type(headers: &HeaderMap, media_type: &str) -> bool {
     let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     value.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(media_type)
 }
 
-/// A whole body as it was sent. Most arrive in one frame, which is then not copied.
+/// A complete body as it was sent. Most arrive in one frame, which is not copied.
 #[derive(Debug)]
 pub(super) enum Sent {
     Frame(Bytes),
@@ -69,20 +65,19 @@ impl Sent {
         }
     }
 
-    /// How long it is once it is inflated: as its last four bytes have it, if it is gzip, which may be
-    /// wrong, and at most what is possible.
+    /// Returns the expected inflated size: for gzip the one that its last four bytes state, maybe wrongly.
     pub(super) fn expected_size(&self, content_encoding: ContentEncoding, limit: usize) -> usize {
-        let number =
+        let size =
             |last: &mut dyn Iterator<Item = u8>| last.take(4).fold(0, |n, byte| n << 8 | usize::from(byte));
         let expected = match (content_encoding, self) {
             (ContentEncoding::Identity, _) => return self.len(),
-            (ContentEncoding::Gzip, Sent::Frame(data)) => number(&mut data.iter().rev().copied()),
-            (ContentEncoding::Gzip, Sent::Parts(pooled)) => number(&mut pooled.last_bytes()),
+            (ContentEncoding::Gzip, Sent::Frame(data)) => size(&mut data.iter().rev().copied()),
+            (ContentEncoding::Gzip, Sent::Parts(pooled)) => size(&mut pooled.last_bytes()),
         };
         expected.min(self.max_size(content_encoding, limit))
     }
 
-    /// The most that it may inflate to.
+    /// Returns the maximum inflated size.
     pub(super) fn max_size(&self, content_encoding: ContentEncoding, limit: usize) -> usize {
         match content_encoding {
             ContentEncoding::Identity => self.len(),
@@ -90,11 +85,11 @@ impl Sent {
         }
     }
 
-    /// The body in one piece, inflated. `None`: it is longer than `expected`, and may yet be within all
-    /// limits.
+    /// Returns the body in one piece, inflated; `None` if it is longer than `expected`, but maybe within
+    /// `limit`.
     ///
     /// # Errors
-    /// Returns an error if it does not inflate to what is taken.
+    /// Returns an error if the body does not inflate, or not within the limits.
     pub(super) fn open(
         &self,
         content_encoding: ContentEncoding,
@@ -111,18 +106,17 @@ impl Sent {
 /// Reads the whole body, at most `limit` bytes.
 ///
 /// # Errors
-/// `TooLarge` when it is longer or Content-Length says so; `Aborted` when the client goes away;
-/// `Overloaded` when the pool has no block left for a body in parts.
+/// Returns an error if it is longer, the client disconnects, or the pool has no block left for a body in
+/// parts.
 pub(super) async fn read(
     headers: &HeaderMap,
     mut body: Body,
     limit: usize,
     pool: &Arc<BodyPool>,
 ) -> Result<Sent, UploadOutcome> {
-    let content_length =
-        headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    let mut rejection =
-        content_length.filter(|length| *length > limit as u64).map(|_| UploadOutcome::TooLarge);
+    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    let too_large = length.is_some_and(|length| length > limit as u64);
+    let mut rejection = too_large.then_some(UploadOutcome::TooLarge);
     let mut pooled: Option<PooledBody> = None;
     while rejection.is_none()
         && let Some(frame) = body.frame().await
@@ -143,12 +137,11 @@ pub(super) async fn read(
     Err(rejection)
 }
 
-/// How much of a refused body is read nevertheless, in bytes.
+/// Maximum number of bytes that are read of a rejected body.
 const MAX_DRAIN_BYTES: usize = 16 << 20;
 
-/// Reads a refused body to its end and forgets it: a client that is still sending would take the
-/// closing of its connection for a failure of the network, never see the answer, and try again. One
-/// that waits to be told whether to send is told nothing, and sees the answer.
+/// Reads a rejected body to its end, because a client that is still sending would take the closed connection
+/// for a network failure and retry. A client that waits for `100 Continue` reads the response.
 pub(super) async fn drain(headers: &HeaderMap, mut body: Body) {
     let mut drained = 0;
     while !headers.contains_key(EXPECT)
@@ -156,42 +149,6 @@ pub(super) async fn drain(headers: &HeaderMap, mut body: Body) {
         && let Some(Ok(frame)) = body.frame().await
     {
         drained += frame.data_ref().map_or(0, Bytes::len);
-    }
-}
-
-/// Most bytes that a byte of a gzip body may inflate to. Batches of reports reach about 100.
-const MAX_RATIO: usize = 200;
-
-/// What any gzip body may inflate to.
-const MIN_INFLATED: usize = 64 * 1024;
-
-fn max_inflated(sent: usize, limit: usize) -> usize {
-    sent.saturating_mul(MAX_RATIO).max(MIN_INFLATED).min(limit)
-}
-
-/// Inflates a gzip body, and takes no more memory than `expected` bytes and gzip's own. `None`: it is
-/// longer than expected, and may yet be within all limits.
-///
-/// # Errors
-/// `TooLarge` when it inflates to more than `limit` bytes, `InflateRatio` when it inflates to too many
-/// times its size, `BrokenCoding` when it is no gzip or ends early.
-pub fn gunzip(body: &[u8], expected: usize, limit: usize) -> Result<Option<Bytes>, UploadOutcome> {
-    let broken = |_: io::Error| UploadOutcome::InvalidEncoding;
-    let most = max_inflated(body.len(), limit);
-    let pool = expected.min(most);
-    let mut inflated = Vec::with_capacity(pool + 1);
-    let mut decoder = MultiGzDecoder::new(body);
-    decoder.by_ref().take(pool as u64 + 1).read_to_end(&mut inflated).map_err(broken)?;
-    if inflated.len() <= pool {
-        return Ok(Some(inflated.into()));
-    }
-    if pool < most {
-        return Ok(None);
-    }
-    let rest = io::copy(&mut decoder.take((limit - pool) as u64), &mut io::sink()).map_err(broken)?;
-    match inflated.len() as u64 + rest > limit as u64 {
-        true => Err(UploadOutcome::TooLarge),
-        false => Err(UploadOutcome::InflateRatio),
     }
 }
 
@@ -207,8 +164,8 @@ mod tests {
         encoder.finish().unwrap()
     }
 
-    /// As intake does it: with the size that the body states, then with the most.
-    fn gunzip(body: &[u8], limit: usize) -> Result<Bytes, UploadOutcome> {
+    /// Inflates like intake: with the size that the body states, then with the maximum.
+    fn inflate(body: &[u8], limit: usize) -> Result<Bytes, UploadOutcome> {
         let sent = Sent::Frame(Bytes::copy_from_slice(body));
         for size in
             [sent.expected_size(ContentEncoding::Gzip, limit), sent.max_size(ContentEncoding::Gzip, limit)]
@@ -221,51 +178,21 @@ mod tests {
     }
 
     #[test]
-    fn a_bomb_is_stopped_at_the_limit() {
-        let bomb = gzip(&vec![b' '; 20 << 20]);
-        assert!(bomb.len() < 1 << 20, "the bomb itself is within the limit");
-        assert_eq!(gunzip(&bomb, 1 << 20), Err(UploadOutcome::TooLarge));
-        assert_eq!(gunzip(&gzip(&[b' '; 100]), 100).unwrap().len(), 100);
-    }
-
-    #[test]
-    fn a_body_that_inflates_to_very_many_times_its_size_is_rejected_as_that() {
-        let limit = 1 << 20;
-        let bomb = gzip(&vec![b' '; limit]);
-        assert!(bomb.len() * MAX_RATIO < limit);
-        assert_eq!(gunzip(&bomb, limit), Err(UploadOutcome::InflateRatio));
-        assert_eq!(
-            gunzip(&gzip(&vec![b' '; limit + 1]), limit),
-            Err(UploadOutcome::TooLarge),
-            "the limit comes first"
-        );
-        assert_eq!(gunzip(&bomb[..bomb.len() - 1], limit), Err(UploadOutcome::InvalidEncoding));
-        assert_eq!(gunzip(&gzip(&[b' '; MIN_INFLATED]), limit).unwrap().len(), MIN_INFLATED);
-    }
-
-    #[test]
-    fn a_body_may_state_a_wrong_size() {
+    fn gzip_body_with_a_wrong_stated_size_is_inflated_or_invalid() {
         let content: Vec<u8> = (0..100_000_u32).flat_map(u32::to_le_bytes).collect();
         for stated in [[0; 4], [0xff; 4]] {
-            // The second member is empty, but for the size that it states.
+            // The second member is empty, and states the size 0.
             let members = [gzip(&content), gzip(b"")].concat();
-            assert_eq!(gunzip(&members, 1 << 20).unwrap(), content);
+            assert_eq!(inflate(&members, 1 << 20).unwrap(), content);
             let mut wrong = gzip(&content);
             let end = wrong.len() - 4;
             wrong[end..].copy_from_slice(&stated);
-            assert_eq!(gunzip(&wrong, 1 << 20), Err(UploadOutcome::InvalidEncoding));
+            assert_eq!(inflate(&wrong, 1 << 20), Err(UploadOutcome::InvalidEncoding));
         }
     }
 
     #[test]
-    fn what_is_no_gzip_is_broken() {
-        assert_eq!(gunzip(b"[]", 100), Err(UploadOutcome::InvalidEncoding));
-        let whole = gzip(b"[{\"type\":\"x\"}]");
-        assert_eq!(gunzip(&whole[..whole.len() - 4], 100), Err(UploadOutcome::InvalidEncoding));
-    }
-
-    #[test]
-    fn a_mail_report_is_gzip_by_type() {
+    fn content_encoding_of_a_mail_report_is_gzip_by_its_type() {
         let content_encoding = |content_type: &str, encoding: Option<&str>| {
             let mut headers = HeaderMap::new();
             headers.insert(CONTENT_TYPE, content_type.parse().unwrap());
@@ -288,7 +215,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn frames_become_one_piece() {
+    async fn body_in_frames_is_joined() {
         let frames =
             ["[", "{}", "]"].map(|part| Ok::<_, std::io::Error>(http_body::Frame::data(Bytes::from(part))));
         let body = Body::new(http_body_util::StreamBody::new(futures_util::stream::iter(frames)));
@@ -299,7 +226,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_byte_over_the_limit_is_too_large() {
+    async fn body_one_byte_over_the_limit_is_too_large() {
         let pool = Arc::new(BodyPool::new(1, 1));
         let read_with = async |limit| read(&HeaderMap::new(), Body::from("12345"), limit, &pool).await;
         assert_eq!(read_with(4).await.unwrap_err(), UploadOutcome::TooLarge);

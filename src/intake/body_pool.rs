@@ -1,22 +1,20 @@
-//! Memory for bodies that are still arriving. A thousand clients that each send all but the last byte
-//! of a megabyte must not cost a gigabyte, so such bodies lie in blocks of one bounded pool.
-//!
-//! The blocks are cut from slabs so large that the system's allocator takes each from the kernel and
-//! gives it back when it is dropped. Among its other memory, what an attack made it take would stay.
+//! Memory for arriving bodies: blocks of one bounded pool, so that clients that never send the last byte
+//! cannot fill the memory. Blocks are split off slabs so large that the system's allocator unmaps each one
+//! when it is dropped; from its heap, it would not return them after an attack.
 
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 
-/// Bytes of a block: what one body takes at least while it arrives.
+/// Bytes of a block, the minimum that an arriving body takes.
 const BLOCK_BYTES: usize = 16 * 1024;
 
-/// Bytes allocated at once, however few are used: only what is written to costs memory, and glibc keeps
-/// more of what all threads free once a piece of less than 32 MiB was given back.
+/// Bytes of a slab. Only pages that are written to take memory. After a slab of less than 32 MiB, glibc would
+/// retain more freed memory in all threads.
 const SLAB_BYTES: usize = 64 << 20;
 
-/// Blocks that may stay allocated while none is in use.
+/// Maximum number of blocks that stay allocated while none is in use.
 const MAX_IDLE_BLOCKS: usize = 64;
 
 /// A bounded pool of blocks for bodies that arrive in parts.
@@ -30,17 +28,16 @@ pub(super) struct BodyPool {
 struct State {
     in_use: usize,
     free: Vec<BytesMut>,
-    /// What of a slab is not cut into blocks yet.
+    /// The part of a slab that is not split into blocks yet.
     slab_rest: BytesMut,
 }
 
 impl BodyPool {
-    /// Creates a pool of `bytes`, and of one body of `body_limit` at least.
+    /// Creates a pool of `bytes`, but at least of one body of `body_limit`.
     pub(super) fn new(bytes: usize, body_limit: usize) -> BodyPool {
         BodyPool { blocks: bytes.max(body_limit).div_ceil(BLOCK_BYTES), state: Mutex::default() }
     }
 
-    /// A body of which nothing has come yet.
     pub(super) fn body(self: &Arc<BodyPool>) -> PooledBody {
         PooledBody { pool: self.clone(), blocks: Vec::new(), len: 0 }
     }
@@ -61,10 +58,10 @@ impl BodyPool {
     fn release(&self, blocks: &mut Vec<BytesMut>) {
         let mut state = self.state.lock();
         state.in_use -= blocks.len();
-        state.free.extend(blocks.drain(..).map(|mut block| {
+        for mut block in blocks.drain(..) {
             block.clear();
-            block
-        }));
+            state.free.push(block);
+        }
         if state.in_use == 0 && state.free.len() > MAX_IDLE_BLOCKS {
             *state = State::default();
         }
@@ -84,7 +81,7 @@ impl PooledBody {
         self.len
     }
 
-    /// Adds a part, unless the pool is full.
+    /// Appends a part; returns whether the pool had memory for all of it.
     #[must_use]
     pub(super) fn push(&mut self, mut part: &[u8]) -> bool {
         self.len += part.len();
@@ -103,16 +100,13 @@ impl PooledBody {
         true
     }
 
-    /// The last bytes, from the last one on.
+    /// Returns the bytes from the last to the first.
     pub(super) fn last_bytes(&self) -> impl Iterator<Item = u8> {
         self.blocks.iter().rev().flat_map(|block| block.iter().rev().copied())
     }
 
-    /// A copy of the body in one piece.
     pub(super) fn join(&self) -> Bytes {
-        let mut whole = Vec::with_capacity(self.len);
-        self.blocks.iter().for_each(|block| whole.extend_from_slice(block));
-        whole.into()
+        self.blocks.concat().into()
     }
 }
 
@@ -134,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_become_what_was_sent() {
+    fn body_in_parts_is_joined_as_it_was_sent() {
         let pool = Arc::new(BodyPool::new(BLOCK_BYTES * 4, 1));
         let sent: Vec<u8> = (0..BLOCK_BYTES * 3 + 7).map(|at| (at % 251) as u8).collect();
         for part in [1, 100, BLOCK_BYTES - 1, BLOCK_BYTES, BLOCK_BYTES + 1, sent.len()] {
@@ -147,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_room_takes_no_more_until_something_leaves() {
+    fn full_pool_has_no_block_until_one_is_released() {
         let pool = Arc::new(BodyPool::new(BLOCK_BYTES * 3, 1));
         let (two, one) = (body(&pool, 1, BLOCK_BYTES + 1).unwrap(), body(&pool, 2, 1).unwrap());
         assert!(body(&pool, 3, 1).is_none());
@@ -160,12 +154,12 @@ mod tests {
     }
 
     #[test]
-    fn there_is_room_for_one_body() {
+    fn smallest_pool_has_memory_for_one_body() {
         assert!(body(&Arc::new(BodyPool::new(1, BLOCK_BYTES * 2 + 5)), 1, BLOCK_BYTES * 2 + 5).is_some());
     }
 
     #[test]
-    fn blocks_never_overlap() {
+    fn blocks_of_many_bodies_never_overlap() {
         let pool = Arc::new(BodyPool::new(SLAB_BYTES * 2, 1));
         let bodies: Vec<_> =
             (0..200).map(|number| body(&pool, number, BLOCK_BYTES * 7 - 9).unwrap()).collect();
@@ -175,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_room_keeps_little() {
+    fn unused_pool_keeps_few_blocks() {
         let pool = Arc::new(BodyPool::new(SLAB_BYTES, 1));
         drop(body(&pool, 1, BLOCK_BYTES * MAX_IDLE_BLOCKS));
         assert_eq!(pool.state.lock().free.len(), MAX_IDLE_BLOCKS);

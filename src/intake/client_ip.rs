@@ -1,33 +1,29 @@
-//! Whose upload it is. The address decides about the rate limit and, if the user wants it, stands in
-//! the event, so it must not be a matter of what the client writes into a header: headers count only
-//! when the connection comes from a proxy that the user named, and only as far as such proxies vouch.
+//! The client's IP address, for the rate limit and by `privacy.client_address` for the event. So that a
+//! client cannot choose it, headers count only as far as trusted proxies wrote them.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use http::HeaderMap;
 use ipnet::IpNet;
 
-use super::forwarded::ForwardingHeader;
 use crate::config::ClientAddress;
+use crate::intake::forwarded::ForwardingHeader;
 
-/// The address of the client behind `peer`, an IPv4-mapped IPv6 address as IPv4.
+/// Returns the address of the client behind `peer`; an IPv4-mapped IPv6 address as IPv4.
 ///
-/// A peer outside `trusted` is the client itself. Behind a trusted one, the hops in `Forwarded` or
-/// else `X-Forwarded-For` are walked from the right: the first that is not trusted is the client. At
-/// a hop that names no address the walk ends, and the client is the proxy that reported it.
-///
-/// Most proxies keep one of the two headers and pass the other on as it came. When a request carries
-/// both and they disagree, one is likely the client's own invention and nothing says which: then
-/// the client is the peer.
-pub fn resolve(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+/// A peer outside `trusted` is the client. Behind a trusted proxy, the hops in `Forwarded` or
+/// `X-Forwarded-For` are read from right to left: the first that is not trusted is the client. If a hop has
+/// no address, the client is the proxy that added it. If both headers are present and differ, the client is
+/// the peer, because most proxies append to one and forward the other as the client wrote it.
+pub(super) fn resolve(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     let peer = peer.to_canonical();
     if !is_trusted(peer, trusted) {
         return peer;
     }
-    let claim = |header: ForwardingHeader| {
-        header.present(headers).then(|| rightmost_untrusted(peer, header.addresses_rtl(headers), trusted))
+    let client = |header: ForwardingHeader| {
+        header.is_present(headers).then(|| rightmost_untrusted(peer, header.addresses_rtl(headers), trusted))
     };
-    match (claim(ForwardingHeader::Forwarded), claim(ForwardingHeader::XForwardedFor)) {
+    match (client(ForwardingHeader::Forwarded), client(ForwardingHeader::XForwardedFor)) {
         (Some(one), Some(other)) if one != other => peer,
         (Some(one), _) | (None, Some(one)) => one,
         (None, None) => peer,
@@ -49,7 +45,7 @@ fn rightmost_untrusted(
     peer
 }
 
-/// A network may be written as IPv4 in IPv6's clothes, too.
+/// Returns whether a network contains the address. Networks may be IPv4-mapped, too.
 pub(super) fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
     let mapped = match address {
         IpAddr::V4(address) => IpAddr::V6(address.to_ipv6_mapped()),
@@ -58,22 +54,19 @@ pub(super) fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
     trusted.iter().any(|network| network.contains(&address) || network.contains(&mapped))
 }
 
-/// What the rate limit counts by: an IPv4 address, or an IPv6 /64, since whoever has one address of
-/// a /64 has them all.
+/// The key of a client in the rate limit: its IPv4 address, or its IPv6 /64, all addresses of one host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct ClientKey(u64);
+pub(super) struct ClientKey(u64);
 
-/// The key of an address. IPv4 goes to `ffff:ffff:a.b:c.d::/64`, which is multicast and so never
-/// anyone's source.
-pub fn client_key(address: IpAddr) -> ClientKey {
+/// Returns the key of an address: for IPv4 `ffff:ffff:a.b:c.d::/64`, which is multicast and never a source.
+pub(super) fn client_key(address: IpAddr) -> ClientKey {
     ClientKey(match embedded_ipv4(address) {
         IpAddr::V4(address) => 0xffff_ffff_0000_0000 | u64::from(address.to_bits()),
         IpAddr::V6(address) => (address.to_bits() >> 64) as u64,
     })
 }
 
-/// An address with one of IPv4 in it as that: mapped, or as a translator in front of servers that speak
-/// IPv6 alone shows every client of IPv4 (64:ff9b::/96, RFC 6052), all of them in one /64.
+/// Returns the IPv4 address in an IPv4-mapped or NAT64 address (64:ff9b::/96, RFC 6052), or else the address.
 fn embedded_ipv4(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => match address.segments() {
@@ -84,9 +77,9 @@ fn embedded_ipv4(address: IpAddr) -> IpAddr {
     }
 }
 
-/// What of the address may leave the process, as text. Truncated, it tells no more of an address of IPv4
-/// than its /24, also where one of IPv6 is made from it.
-pub fn anonymize(address: IpAddr, privacy: ClientAddress) -> Option<String> {
+/// Returns what may leave the process: truncated, at most the /24 of an IPv4 address, also of an embedded
+/// one.
+pub(super) fn anonymize(address: IpAddr, privacy: ClientAddress) -> Option<String> {
     match (privacy, address.to_canonical()) {
         (ClientAddress::None, _) => None,
         (ClientAddress::Full, address) => Some(address.to_string()),
@@ -96,8 +89,7 @@ pub fn anonymize(address: IpAddr, privacy: ClientAddress) -> Option<String> {
         }
         (ClientAddress::Truncated, IpAddr::V6(address)) => {
             let [a, b, c, ..] = address.segments();
-            // A /48 of 6to4 is the address of one subscriber (RFC 3056). Where others have theirs (Teredo,
-            // NAT64, ISATAP), a /48 does not reach.
+            // Only a /48 of 6to4 contains a whole IPv4 address (RFC 3056).
             let c = if a == 0x2002 { c & 0xff00 } else { c };
             Some(Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0).to_string())
         }

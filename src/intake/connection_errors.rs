@@ -1,5 +1,5 @@
-//! Connections that fail before they can bring a request, in the diagnostics: anybody can make as many as
-//! he likes, so each cause is said once a minute, with a count.
+//! Log of connections that fail before a request: once a minute for each cause, because clients can make
+//! many.
 
 use std::io;
 use std::time::Duration;
@@ -7,10 +7,8 @@ use std::time::Duration;
 use crate::intake::proxy_protocol::ProxyProtocolError;
 use crate::log_throttle::LogThrottle;
 
-/// How often one cause is said.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Rate-limited log of failed connections, one rate per cause.
 #[derive(Debug)]
 pub(super) struct ConnectionErrorLog {
     accept: LogThrottle,
@@ -35,25 +33,22 @@ impl Default for ConnectionErrorLog {
 }
 
 impl ConnectionErrorLog {
-    /// One more failed. `accepted`: it was a connection already, that failed before TLS or in its handshake.
+    /// Records a failed connection. `accepted`: it failed after accept, before TLS or in its handshake.
     pub(super) fn record(&self, accepted: bool, error: &io::Error) {
-        match accepted {
-            true if error.get_ref().is_some_and(|error| error.is::<ProxyProtocolError>()) => {
-                if let Some(count) = self.proxy_protocol.record(1) {
-                    tracing::warn!(count, last = %error, "connections from trusted proxies did not begin with \
-                                                          a header of the PROXY protocol, version 2");
-                }
+        if !accepted {
+            if let Some(count) = self.accept.record(1) {
+                tracing::warn!(count, last = %error, "connections could not be accepted");
             }
-            true => {
-                if let Some(count) = self.handshake.record(1) {
-                    tracing::info!(count, last = %error, "TLS handshakes failed");
-                }
+        } else if error.get_ref().is_some_and(|error| error.is::<ProxyProtocolError>()) {
+            if let Some(count) = self.proxy_protocol.record(1) {
+                tracing::warn!(
+                    count,
+                    last = %error,
+                    "connections from trusted proxies did not begin with a PROXY protocol header, version 2"
+                );
             }
-            false => {
-                if let Some(count) = self.accept.record(1) {
-                    tracing::warn!(count, last = %error, "connections could not be accepted");
-                }
-            }
+        } else if let Some(count) = self.handshake.record(1) {
+            tracing::info!(count, last = %error, "TLS handshakes failed");
         }
     }
 }

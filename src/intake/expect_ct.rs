@@ -1,7 +1,6 @@
-//! The answers that RFC 9163 demands for Expect-CT reports, where they differ from everybody else's.
-//! What cannot be used is 400 and what is of a later version is 501, while a Reporting API client is
-//! told 204 as often as possible because it would send everything again. Only bodies of that shape or
-//! of that media type are answered so. <https://www.rfc-editor.org/rfc/rfc9163#section-3.3>
+//! The outcomes that RFC 9163 (section 3.3) requires for Expect-CT reports: 400 for an unusable one and 501
+//! for an unknown version. They apply only to bodies of that shape or media type, because a client of the
+//! Reporting API would retry its whole batch.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,37 +11,33 @@ use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
 use crate::intake::body::is_type;
 use crate::model::UploadOutcome;
 
-/// The one top-level member that the RFC defines. A later version's would begin with it.
+/// The only top-level member of the RFC. That of a later version begins with it.
 const EXPECTED_FIELD: &str = "expect-ct-report";
 
-/// The outcome of an upload that is of Expect-CT's shape, or the given one.
+const MEDIA_TYPE: &str = "application/expect-ct-report+json";
+
+/// Returns the outcome of an upload with an Expect-CT report, or else the given one.
 pub(super) fn outcome(headers: &HeaderMap, body: &[u8], outcome: UploadOutcome) -> UploadOutcome {
     if !matches!(outcome, UploadOutcome::ReportsUnknownSite | UploadOutcome::NoReports) {
         return outcome;
     }
-    let Some(shape) = BodyShape::parse(body) else { return outcome };
+    let shape = serde_json::Deserializer::from_slice(body).deserialize_map(BodyShape::default());
+    let Ok(shape) = shape else { return outcome };
     match outcome {
-        UploadOutcome::ReportsUnknownSite if shape.has_key => UploadOutcome::ExpectCtHostMismatch,
-        UploadOutcome::NoReports if shape.has_key => UploadOutcome::NoReports,
-        UploadOutcome::NoReports if is_expect_ct(headers) || shape.has_key_of_any_version => {
+        UploadOutcome::ReportsUnknownSite if shape.has_field => UploadOutcome::ExpectCtHostMismatch,
+        UploadOutcome::NoReports if shape.has_field => UploadOutcome::NoReports,
+        UploadOutcome::NoReports if shape.has_field_of_any_version || is_type(headers, MEDIA_TYPE) => {
             UploadOutcome::ExpectCtUnknownVersion
         }
         outcome => outcome,
     }
 }
 
-/// What the top level of an object says. What stands deeper is some other report's content.
+/// Members at the top level of an object.
 #[derive(Default)]
 struct BodyShape {
-    has_key: bool,
-    has_key_of_any_version: bool,
-}
-
-impl BodyShape {
-    /// `None`: the body is no object.
-    fn parse(body: &[u8]) -> Option<BodyShape> {
-        serde_json::Deserializer::from_slice(body).deserialize_map(BodyShape::default()).ok()
-    }
+    has_field: bool,
+    has_field_of_any_version: bool,
 }
 
 impl<'de> Visitor<'de> for BodyShape {
@@ -54,15 +49,11 @@ impl<'de> Visitor<'de> for BodyShape {
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut members: A) -> Result<BodyShape, A::Error> {
         while let Some((key, _)) = members.next_entry::<Cow<'de, str>, IgnoredAny>()? {
-            self.has_key |= key == EXPECTED_FIELD;
-            self.has_key_of_any_version |= key.starts_with(EXPECTED_FIELD);
+            self.has_field |= key == EXPECTED_FIELD;
+            self.has_field_of_any_version |= key.starts_with(EXPECTED_FIELD);
         }
         Ok(self)
     }
-}
-
-fn is_expect_ct(headers: &HeaderMap) -> bool {
-    is_type(headers, "application/expect-ct-report+json")
 }
 
 #[cfg(test)]
@@ -72,16 +63,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_expect_ct_is_answered_in_its_own_way() {
+    fn outcome_of_expect_ct_reports_follows_the_rfc() {
         let of_type =
             |content_type: &str| HeaderMap::from_iter([(CONTENT_TYPE, content_type.parse().unwrap())]);
-        let (own, other) =
-            (of_type("application/expect-ct-report+json; charset=utf-8"), of_type("text/plain"));
+        let own = of_type("application/expect-ct-report+json; charset=utf-8");
+        let other = of_type("text/plain");
         use UploadOutcome::{
             Accepted, ExpectCtHostMismatch, ExpectCtUnknownVersion, InvalidJson, NoReports,
             ReportsUnknownSite,
         };
-        for (headers, body, found, said) in [
+        for (headers, body, given, expected) in [
             (&own, r#"{"expect-ct-report":{}}"#, NoReports, NoReports),
             (&own, r#"{"expect-ct-report":{}}"#, Accepted, Accepted),
             (&own, r#"{"something-else":{}}"#, NoReports, ExpectCtUnknownVersion),
@@ -102,7 +93,7 @@ mod tests {
             (&other, r#"{"type":"x","body":["expect-ct-report-2"]}"#, NoReports, NoReports),
             (&own, r#"{"type":"x","body":{"expect-ct-report":{}}}"#, ReportsUnknownSite, ReportsUnknownSite),
         ] {
-            assert_eq!(outcome(headers, body.as_bytes(), found), said, "{body}");
+            assert_eq!(outcome(headers, body.as_bytes(), given), expected, "{body}");
         }
     }
 }

@@ -1,25 +1,19 @@
-//! The syntax of `Forwarded` (RFC 7239) and `X-Forwarded-For`: the hops that a header lists, nearest
-//! first. Only the right end was written by a proxy of ours and everything left of it by whoever
-//! sent the request, so the lists are taken apart from the right: no quote, comma or megabyte on the
-//! left can change how the right is read. Which hop to believe is `client_ip`'s business.
+//! Parser of `Forwarded` (RFC 7239) and `X-Forwarded-For`: the hops of a header, from the right, because
+//! proxies append there. No quote, comma or megabyte on the left changes how the right is read.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderName, header};
 
-/// Hops looked at. No sound chain of proxies is longer.
+/// Maximum number of hops that are read.
 const MAX_HOPS: usize = 32;
 
-/// Bytes looked at for one hop. Together with `MAX_HOPS` it bounds the work, whatever the length of
-/// the header. An element with every parameter of RFC 7239 takes about 150.
+/// Maximum length of a hop in bytes. One with every parameter of RFC 7239 has about 150.
 const MAX_ELEMENT: usize = 512;
 
-/// A header that lists hops.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum ForwardingHeader {
-    /// RFC 7239's.
     Forwarded,
-    /// The one that came before it and stayed.
     XForwardedFor,
 }
 
@@ -31,13 +25,11 @@ impl ForwardingHeader {
         }
     }
 
-    /// Whether the request carries it at all.
-    pub(super) fn present(self, headers: &HeaderMap) -> bool {
+    pub(super) fn is_present(self, headers: &HeaderMap) -> bool {
         headers.contains_key(self.name())
     }
 
-    /// The hops from right to left over all of the header's lines; `None` for one that names no
-    /// address: malformed, obfuscated, `unknown`.
+    /// Returns the hops of all lines from right to left; `None` for a hop without a valid address.
     pub(super) fn addresses_rtl(self, headers: &HeaderMap) -> impl Iterator<Item = Option<IpAddr>> {
         let lines = headers.get_all(self.name()).into_iter().rev();
         let elements = lines.flat_map(|line| ElementsRtl { rest: Some(line.as_bytes()) });
@@ -51,8 +43,7 @@ impl ForwardingHeader {
     }
 }
 
-/// The elements of a comma-separated list from the last to the first; `None`, and then nothing
-/// more, where one is longer than `MAX_ELEMENT`.
+/// The elements of a comma-separated list from right to left; `None`, as the last, for one that is too long.
 struct ElementsRtl<'a> {
     rest: Option<&'a [u8]>,
 }
@@ -62,11 +53,11 @@ impl<'a> Iterator for ElementsRtl<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let list = self.rest.take()?;
-        let reach = list.len().saturating_sub(MAX_ELEMENT);
+        let start = list.len().saturating_sub(MAX_ELEMENT);
         let mut quoted = false;
-        for at in (reach..list.len()).rev() {
+        for at in (start..list.len()).rev() {
             match list[at] {
-                b'"' if !is_escaped(&list[reach..at]) => quoted = !quoted,
+                b'"' if !is_escaped(&list[start..at]) => quoted = !quoted,
                 b',' if !quoted => {
                     self.rest = Some(&list[..at]);
                     return Some(Some(&list[at + 1..]));
@@ -74,19 +65,19 @@ impl<'a> Iterator for ElementsRtl<'a> {
                 _ => {}
             }
         }
-        Some((reach == 0).then_some(list))
+        Some((start == 0).then_some(list))
     }
 }
 
-/// Whether what follows `before` is the second half of a quoted pair. Read from the right, too: in
-/// a well-formed element an opening quote follows `=`, so backslashes stand only inside quotes.
+/// Returns whether the byte after `before` is escaped: only inside quotes, in a well-formed element.
 fn is_escaped(before: &[u8]) -> bool {
     before.iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 1
 }
 
-/// The node of a `Forwarded` element: the value of its only `for`, without the quotes.
+/// Returns the node of a `Forwarded` element: the value of its only `for`, without quotes.
 fn for_node(element: &str) -> Option<&str> {
-    let (mut rest, mut node) = (trim(element), None);
+    let mut rest = trim(element);
+    let mut node = None;
     while !rest.is_empty() {
         if let Some(next) = rest.strip_prefix(';') {
             rest = trim(next);
@@ -104,8 +95,7 @@ fn for_node(element: &str) -> Option<&str> {
     node
 }
 
-/// Splits `name=value` or `name="value"` off: name, value, what comes after. The value keeps its
-/// backslashes: no address is written with any, and one that is counts as malformed.
+/// Splits off `name=value` or `name="value"`: name, value, rest. Backslashes stay in the value.
 fn split_pair(text: &str) -> Option<(&str, &str, &str)> {
     let (name, value) = text.split_once('=')?;
     let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
@@ -121,34 +111,31 @@ fn split_pair(text: &str) -> Option<(&str, &str, &str)> {
     (!value.contains('"')).then_some((name, trim(value), next))
 }
 
-/// The address of a node: IPv4 or IPv6, the latter in brackets or bare, with or without a port.
-/// IPv6 may carry a zone, which means something to the proxy only and is dropped. An IPv4 address
-/// in IPv6's clothes comes out as IPv4.
+/// Returns the address of a node: IPv4, or IPv6 with or without brackets and zone, each with or without a
+/// port.
 fn address(node: &str) -> Option<IpAddr> {
     if let Some(bracketed) = node.strip_prefix('[') {
         let (inner, port) = bracketed.split_once(']')?;
-        return (port.is_empty() || port.strip_prefix(':').is_some_and(is_port))
-            .then(|| ipv6(inner))
-            .flatten();
+        let valid = port.is_empty() || port.strip_prefix(':').is_some_and(is_port);
+        return if valid { ipv6(inner) } else { None };
     }
     match node.split_once(':') {
-        None => node.parse::<Ipv4Addr>().ok().map(IpAddr::V4),
-        Some((host, port)) if !port.contains(':') => {
-            is_port(port).then(|| host.parse::<Ipv4Addr>().ok().map(IpAddr::V4)).flatten()
-        }
+        None => node.parse().ok().map(IpAddr::V4),
+        Some((host, port)) if is_port(port) => host.parse().ok().map(IpAddr::V4),
         Some(_) => ipv6(node),
     }
 }
 
 fn ipv6(text: &str) -> Option<IpAddr> {
-    let (address, zone) = text.split_once('%').map_or((text, None), |(address, zone)| (address, Some(zone)));
-    if zone == Some("") {
-        return None;
-    }
-    address.parse::<Ipv6Addr>().ok().map(|address| IpAddr::V6(address).to_canonical())
+    let address = match text.split_once('%') {
+        Some((_, "")) => return None,
+        Some((address, _)) => address,
+        None => text,
+    };
+    address.parse().ok().map(|address| IpAddr::V6(address).to_canonical())
 }
 
-/// RFC 7239's `node-port`: a number, or an obfuscated one.
+/// Returns whether the text is a `node-port` of RFC 7239: a number, or an obfuscated port.
 fn is_port(text: &str) -> bool {
     let obfuscated = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     match text.strip_prefix('_') {
@@ -166,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses() {
+    fn address_of_a_node_is_found_or_malformed() {
         for (node, expected) in [
             ("192.0.2.1", Some("192.0.2.1")),
             ("192.0.2.1:80", Some("192.0.2.1")),
@@ -208,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn forwarded_elements() {
+    fn for_node_of_an_element_is_found_or_malformed() {
         for (element, expected) in [
             ("for=192.0.2.43", Some("192.0.2.43")),
             (" For=\"[2001:db8::1]:4711\"\t", Some("[2001:db8::1]:4711")),

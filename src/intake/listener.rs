@@ -1,9 +1,8 @@
-//! A listening end at work: its threads, and its end.
+//! The threads of one listener: their start and their end.
 //!
-//! Intake's connections each stay on the thread that accepted them. Every thread has a runtime of its own,
-//! and all accept from one listener, so that an idle one takes more. In one runtime with work stealing,
-//! what a connection needs moved from core to core with every few requests, and all connections met at
-//! the locks of one server: a fifth of an upload's CPU.
+//! Every thread has a runtime of its own, and all accept from one listener, so that an idle one takes more.
+//! In one runtime with work stealing, the state of connections moved between cores, and they shared the locks
+//! of one server, which took a fifth of an upload's CPU time.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -20,33 +19,32 @@ use crate::intake::server::{MakeConnection, serve};
 
 /// Threads that serve one address.
 pub struct ListenerHandle {
-    /// Where they listen.
+    /// The address that they listen on.
     pub address: SocketAddr,
     workers: Vec<Worker>,
 }
 
 struct Worker {
     handle: Handle<SocketAddr>,
-    /// Tells, or is closed, when the thread has answered its last request.
+    /// Resolves when the thread has ended.
     ended: oneshot::Receiver<()>,
 }
 
-/// Connections that wait to be accepted, if the system allows as many (`net.core.somaxconn`). The 128
-/// of the standard library are a few milliseconds' worth in a flood, and who finds no room comes back
-/// after a second.
+/// Maximum number of connections that wait for accept, if `net.core.somaxconn` allows it. A flood fills the
+/// standard library's 128 within milliseconds, and a client without a place retries after a second.
 const BACKLOG: u32 = 4096;
 
-/// Turns of connections that have more to say after which new ones are looked at. A turn takes up to 2 ms:
-/// tokio's 61 of them, in a flood of HTTP/2's cheapest frames, let everybody else wait for half a second.
+/// Polls of ready connections between two checks for new ones. A poll takes up to 2 ms, so that with tokio's
+/// default of 61 a flood of cheap HTTP/2 frames delayed all other clients by half a second.
 const EVENT_INTERVAL: u32 = 16;
 
-/// How long after its grace period a thread may take to end.
-const OVERTIME: Duration = Duration::from_secs(1);
+/// Time after its grace period in which a thread must end.
+const END_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Listens. Only in a runtime.
+/// Listens on the address. Only in a runtime.
 ///
 /// # Errors
-/// When the address cannot be used.
+/// Returns an error if the address cannot be used.
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
@@ -58,29 +56,28 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 impl ListenerHandle {
-    /// Starts so many threads.
+    /// Starts `threads` threads.
     ///
     /// # Errors
-    /// One message that says what could not be started.
+    /// Returns an error if a thread or its runtime cannot be created.
     pub fn start(
         listener: &TcpListener,
         threads: usize,
         tls: Option<&RustlsConfig>,
         connections: &MakeConnection,
-    ) -> Result<ListenerHandle, String> {
-        let address =
-            listener.local_addr().map_err(|error| format!("cannot tell the listening address: {error}"))?;
+    ) -> io::Result<ListenerHandle> {
         let start = |index| {
             let listener = listener.try_clone()?;
-            let health = connections.health.clone().map(|health| health.thread(index));
+            let health = connections.limiter.health.clone().map(|health| health.thread(index));
             Worker::start(listener, tls.cloned(), connections.clone(), health)
         };
-        let workers = (0..threads).map(start).collect::<io::Result<_>>();
-        let workers = workers.map_err(|error| format!("cannot start the threads of {address}: {error}"))?;
-        Ok(ListenerHandle { address, workers })
+        Ok(ListenerHandle {
+            address: listener.local_addr()?,
+            workers: (0..threads).map(start).collect::<io::Result<_>>()?,
+        })
     }
 
-    /// Accepts no more, answers what is in hand, cuts what takes longer. Returns whether every thread has
+    /// Stops accepting, and answers the requests in flight within `grace`. Returns whether every thread
     /// ended.
     pub async fn stop(self, grace: Duration) -> bool {
         for worker in &self.workers {
@@ -88,12 +85,12 @@ impl ListenerHandle {
         }
         let ends = async {
             for worker in self.workers {
-                // Its own grace ends it; a thread that panicked has ended too.
+                // An error means that the thread panicked: it has ended too.
                 drop(worker.ended.await);
             }
         };
-        // A thread that is blocked must not hold up the export of what the others took.
-        timeout(grace + OVERTIME, ends).await.is_ok()
+        // A blocked thread must not delay the export of what the others received.
+        timeout(grace + END_TIMEOUT, ends).await.is_ok()
     }
 }
 
@@ -108,7 +105,8 @@ impl Worker {
             .enable_all()
             .event_interval(EVENT_INTERVAL)
             .build()?;
-        let (handle, (done, ended)) = (Handle::new(), oneshot::channel());
+        let handle = Handle::new();
+        let (done, ended) = oneshot::channel();
         let serving = serve(listener, tls, connections, handle.clone());
         std::thread::Builder::new().name("lookoutd-http".to_owned()).spawn(move || {
             if let Some(health) = &health {
@@ -117,9 +115,8 @@ impl Worker {
             if let Err(error) = runtime.block_on(serving) {
                 tracing::error!(%error, "stopped listening");
             }
-            // Whatever is still in hand ends here, and with it is counted as aborted.
+            // Ends the uploads in flight, which are counted as `client_disconnected`.
             drop(runtime);
-            // Nobody waits for the end of a thread whose daemon ends at once.
             let _ = done.send(());
         })?;
         Ok(Worker { handle, ended })

@@ -1,26 +1,33 @@
-//! Intake: what stands between the internet and the path. Who may send what to which URL, how much of
-//! it and how slowly; the answer that makes browsers do the right thing next; and an outcome for every
-//! upload, also for those that never become a body.
+//! Intake: the public listener. Limits which client may send what to which URL, how much and how slowly;
+//! sends the response that makes browsers act correctly; and records one outcome for every upload.
 
 mod body;
 mod body_pool;
-pub mod client_ip;
+mod client_ip;
+mod connection;
 mod connection_errors;
 mod connection_limit;
 mod expect_ct;
-pub mod fd_limit;
+mod fd_limit;
 mod forwarded;
-pub mod health;
+mod health;
 mod io_timeout;
-pub mod listener;
+mod limits;
+mod listener;
 mod memory;
 mod proxy_protocol;
-pub mod rate_limit;
+mod rate_limit;
 mod request_target;
 mod response;
-pub mod server;
-pub mod tls;
+mod server;
+mod tls;
 mod upload;
 
-pub use body::gunzip;
+pub use fd_limit::max_connections;
+pub use health::IntakeHealth;
+pub use limits::ServerLimits;
+pub use listener::{ListenerHandle, bind};
+pub use response::problem_detail;
+pub use server::MakeConnection;
+pub use tls::Tls;
 pub use upload::{Intake, router};

@@ -1,101 +1,80 @@
-//! The PROXY protocol, version 2: what a load balancer that passes bytes on, not HTTP, says before the
-//! first of them about where they come from. Believed from `intake.trusted_proxies` only, which then
-//! must say it; whoever else says it sends no HTTP.
+//! The PROXY protocol, version 2: a header with the client's address that a load balancer for TCP sends
+//! first. With `intake.proxy_protocol`, connections from `intake.trusted_proxies` must begin with it.
 
-use std::fmt;
-use std::future::Future;
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::time::Duration;
 
 use axum_server::accept::Accept;
-use ipnet::IpNet;
 use proxy_header::{Error, ParseConfig, ProxyHeader};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::TcpStream;
 
 use crate::intake::client_ip::is_trusted;
-use crate::intake::io_timeout::{ConnectionTimeouts, TimeoutStream};
-use crate::intake::server::{ConnectionService, PeerAddr};
+use crate::intake::connection::{ConnectionService, PeerAddr};
+use crate::intake::io_timeout::TimeoutStream;
+use crate::intake::limits::ServerLimits;
 
-/// Bytes up to the length of the rest.
+/// Bytes of the fixed part, which ends with the length of the rest.
 const FIXED_HEADER_BYTES: usize = 16;
-/// The longest header that is read. What the specification asks for is 536; vendors' additions are longer.
+/// Maximum length of a header. The specification requires 536; additions of vendors are longer.
 const MAX_HEADER_BYTES: usize = 4096;
 
-/// Acceptor that reads the header of connections from trusted proxies.
+/// Acceptor that reads the header of connections from trusted proxies, and applies the timeouts.
 #[derive(Debug, Clone)]
-pub(super) struct ProxyProtocolAcceptor {
-    /// `None`: nobody.
-    pub(super) proxies: Option<Arc<[IpNet]>>,
-    pub(super) timeout: Duration,
-    /// Begins to watch what comes after.
-    pub(super) timeouts: ConnectionTimeouts,
-}
+pub(super) struct ProxyProtocolAcceptor(pub(super) ServerLimits);
 
 impl Accept<TcpStream, ConnectionService> for ProxyProtocolAcceptor {
-    type Stream = TimeoutStream<TcpStream>;
+    type Stream = TimeoutStream;
     type Service = ConnectionService;
-    type Future = Pin<Box<dyn Future<Output = io::Result<(Self::Stream, ConnectionService)>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = io::Result<(TimeoutStream, ConnectionService)>> + Send>>;
 
     fn accept(&self, mut stream: TcpStream, mut service: ConnectionService) -> Self::Future {
-        let ProxyProtocolAcceptor { proxies, timeout, timeouts } = self.clone();
+        let limits = self.0.clone();
         Box::pin(async move {
-            if let (Some(proxies), Some(PeerAddr(peer))) = (proxies, service.peer)
-                && is_trusted(peer.to_canonical(), &proxies)
+            if let (Some(proxies), Some(PeerAddr(peer))) = (&limits.proxy_protocol, service.peer)
+                && is_trusted(peer.to_canonical(), proxies)
             {
-                let source = tokio::time::timeout(timeout, read_header(&mut stream)).await;
-                let source = source.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-                let client = source.map_err(|error| io::Error::other(ProxyProtocolError(error)))?;
+                let client = tokio::time::timeout(limits.head_timeout, read_header(&mut stream)).await;
+                let client = client.unwrap_or(Err(ProxyProtocolError::Timeout)).map_err(io::Error::other)?;
                 service.peer = Some(PeerAddr(client.unwrap_or(peer)));
             }
-            timeouts.accept(stream, service).await
+            Ok((TimeoutStream::new(stream, service.permit.clone(), &limits), service))
         })
     }
 }
 
-/// Reads the header, and not a byte more. `None`: the proxy speaks for itself, as when it asks how we are.
+/// Reads the header and nothing after it. `None`: the connection is the proxy's own, as for health checks.
 ///
 /// # Errors
-/// When there is none, or none of version 2.
-async fn read_header(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<IpAddr>> {
+/// Returns an error if the connection does not begin with a valid header of version 2.
+async fn read_header(stream: &mut (impl AsyncRead + Unpin)) -> Result<Option<IpAddr>, ProxyProtocolError> {
     let config = ParseConfig { include_tlvs: false, allow_v1: false, allow_v2: true };
     let mut header = vec![0; FIXED_HEADER_BYTES];
     stream.read_exact(&mut header).await?;
-    // The rest is waited for only when this is the beginning of a header.
     if !matches!(ProxyHeader::parse(&header, config), Ok(_) | Err(Error::BufferTooShort)) {
-        return Err(io::ErrorKind::InvalidData.into());
+        return Err(ProxyProtocolError::Invalid);
     }
-    let rest =
-        usize::from(u16::from_be_bytes([header[FIXED_HEADER_BYTES - 2], header[FIXED_HEADER_BYTES - 1]]));
-    if FIXED_HEADER_BYTES + rest > MAX_HEADER_BYTES {
-        return Err(io::ErrorKind::InvalidData.into());
+    let rest = u16::from_be_bytes([header[FIXED_HEADER_BYTES - 2], header[FIXED_HEADER_BYTES - 1]]);
+    let len = FIXED_HEADER_BYTES + usize::from(rest);
+    if len > MAX_HEADER_BYTES {
+        return Err(ProxyProtocolError::Invalid);
     }
-    header.resize(FIXED_HEADER_BYTES + rest, 0);
+    header.resize(len, 0);
     stream.read_exact(&mut header[FIXED_HEADER_BYTES..]).await?;
-    match ProxyHeader::parse(&header, config) {
-        Ok((header, _)) => Ok(header.proxied_address().map(|address| address.source.ip())),
-        Err(_) => Err(io::ErrorKind::InvalidData.into()),
-    }
+    let (header, _) = ProxyHeader::parse(&header, config).map_err(|_| ProxyProtocolError::Invalid)?;
+    Ok(header.proxied_address().map(|address| address.source.ip()))
 }
 
-/// A connection from a trusted proxy that does not begin with a valid header.
-#[derive(Debug)]
-pub(super) struct ProxyProtocolError(io::Error);
-
-impl std::error::Error for ProxyProtocolError {}
-
-impl fmt::Display for ProxyProtocolError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.kind() {
-            io::ErrorKind::InvalidData => f.write_str("something else came instead"),
-            io::ErrorKind::UnexpectedEof => f.write_str("closed before its end"),
-            io::ErrorKind::TimedOut => f.write_str("none came in time"),
-            _ => self.0.fmt(f),
-        }
-    }
+/// Why a connection from a trusted proxy has no valid header.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ProxyProtocolError {
+    #[error("it began with something else")]
+    Invalid,
+    #[error("no complete header arrived in time")]
+    Timeout,
+    #[error("no complete header could be read: {0}")]
+    Io(#[from] io::Error),
 }
 
 #[cfg(test)]
@@ -110,7 +89,11 @@ mod tests {
 
     async fn read(bytes: &[u8]) -> (Result<Option<IpAddr>, io::ErrorKind>, Vec<u8>) {
         let mut rest = bytes;
-        let source = read_header(&mut rest).await.map_err(|error| error.kind());
+        let source = read_header(&mut rest).await.map_err(|error| match error {
+            ProxyProtocolError::Invalid => io::ErrorKind::InvalidData,
+            ProxyProtocolError::Timeout => io::ErrorKind::TimedOut,
+            ProxyProtocolError::Io(error) => error.kind(),
+        });
         (source, rest.to_vec())
     }
 
@@ -119,8 +102,8 @@ mod tests {
         [SIGNATURE, &command_and_family, &length, rest].concat()
     }
 
-    /// As another implementation writes it.
-    fn written(source: &str) -> Vec<u8> {
+    /// Encodes a header with another implementation.
+    fn encode(source: &str) -> Vec<u8> {
         let source: SocketAddr = source.parse().unwrap();
         let mut bytes = Vec::new();
         let address = ProxiedAddress::stream(source, SocketAddr::new(source.ip(), 443));
@@ -129,15 +112,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_source_is_the_client_and_what_follows_stays() {
+    async fn header_with_a_source_names_the_client_and_leaves_what_follows() {
         for (source, client) in [("192.0.2.7:5000", "192.0.2.7"), ("[2001:db8::7]:5000", "2001:db8::7")] {
-            let bytes = [written(source), b"POST /report".to_vec()].concat();
+            let bytes = [encode(source), b"POST /report".to_vec()].concat();
             assert_eq!(read(&bytes).await, (Ok(Some(client.parse().unwrap())), b"POST /report".to_vec()));
         }
     }
 
     #[tokio::test]
-    async fn additions_are_passed_over() {
+    async fn header_with_additions_is_read_to_its_end() {
         let mut address = vec![192, 0, 2, 7, 10, 0, 0, 1, 0, 80, 1, 187];
         address.extend([0xEA, 0, 2, 1, 2]);
         let bytes = [header([0x21, 0x11], &address), b"GET".to_vec()].concat();
@@ -145,14 +128,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_proxy_may_speak_for_itself() {
+    async fn header_of_the_proxys_own_connection_names_no_client() {
         assert_eq!(read(&header([0x20, 0], &[])).await, (Ok(None), vec![]));
         assert_eq!(read(&header([0x20, 0x11], &[9; 12])).await.0, Ok(None));
         assert_eq!(read(&header([0x21, 0], &[])).await.0, Ok(None));
     }
 
     #[tokio::test]
-    async fn anything_else_is_refused() {
+    async fn header_that_is_invalid_or_incomplete_is_an_error() {
         let invalid = Err(io::ErrorKind::InvalidData);
         assert_eq!(read(b"POST /report HTTP/1.1\r\n").await.0, invalid);
         assert_eq!(read(b"PROXY TCP4 192.0.2.7 10.0.0.1 80 443\r\n").await.0, invalid);

@@ -1,5 +1,4 @@
-//! What the URL of an upload says: the site it names, the disposition it supplies, the attributes it
-//! adds.
+//! The URL of an upload: its site, its disposition, and its attributes.
 
 use std::borrow::Cow;
 
@@ -9,33 +8,29 @@ use crate::config::Privacy;
 use crate::model::Disposition;
 use crate::normalize;
 
-/// Every path of intake but `/report/{site}`: the canonical one, and those under which older
-/// collectors' endpoints are configured in headers all over the world.
+/// Every path except `/report/{site}`: the canonical one, and those of older collectors.
 const PATHS: [&str; 7] =
     ["/report", "/", "/csp", "/csp/report-only", "/reporting-api/csp", "/nel", "/nel/report-only"];
 
-/// The path under which a site is named.
 const SITE_PREFIX: &str = "/report/";
 
-/// Whether intake serves the path.
 pub(super) fn is_endpoint(path: &str) -> bool {
     let names_site = |site: &str| !site.is_empty() && !site.contains('/');
     PATHS.contains(&path) || path.strip_prefix(SITE_PREFIX).is_some_and(names_site)
 }
 
-/// An upload's URL, read.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct RequestTarget<'u> {
     pub(super) path: &'u str,
     /// The last segment of `/report/{site}`.
     pub(super) site: Option<&'u str>,
     pub(super) disposition: Option<Disposition>,
-    /// Attributes out of the query, by the names that the settings list.
+    /// Attributes of the query, by their names in `intake.query_attributes`.
     pub(super) query: Vec<(&'u str, Cow<'u, str>)>,
 }
 
 impl<'u> RequestTarget<'u> {
-    /// Reads a URL. `attributes`: `intake.query_attributes`.
+    /// Parses a URL. `attributes`: `intake.query_attributes`.
     pub(super) fn parse(uri: &'u Uri, attributes: &'u [String], privacy: Privacy) -> RequestTarget<'u> {
         let path = uri.path();
         let mut target = RequestTarget {
@@ -49,10 +44,11 @@ impl<'u> RequestTarget<'u> {
         }
         for (name, value) in form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
             if name == "disposition" {
-                target.disposition = known(Disposition::parse(Some(&value))).or(target.disposition);
+                let given = Some(Disposition::parse(Some(&value)));
+                target.disposition =
+                    given.filter(|given| *given != Disposition::Unknown).or(target.disposition);
             }
-            let asked_for = attributes.iter().find(|attribute| **attribute == name);
-            if let Some(attribute) = asked_for
+            if let Some(attribute) = attributes.iter().find(|attribute| **attribute == name)
                 && target.query.iter().all(|(earlier, _)| earlier != attribute)
             {
                 target.query.push((attribute, normalize::attribute(value, privacy)));
@@ -60,10 +56,6 @@ impl<'u> RequestTarget<'u> {
         }
         target
     }
-}
-
-fn known(disposition: Disposition) -> Option<Disposition> {
-    (disposition != Disposition::Unknown).then_some(disposition)
 }
 
 #[cfg(test)]
@@ -75,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_are_known_or_not() {
+    fn is_endpoint_of_a_path_is_exact() {
         for path in PATHS.into_iter().chain(["/report/shop", "/report/report-only"]) {
             assert!(is_endpoint(path), "{path}");
         }
@@ -85,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn path_and_query_supply_the_disposition() {
+    fn parse_of_path_and_query_returns_the_disposition() {
         for (uri, disposition) in [
             ("/report", None),
             ("/csp/report-only", Some(Disposition::Report)),
@@ -100,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn only_named_parameters_become_attributes() {
+    fn parse_of_the_query_returns_only_configured_attributes() {
         let attributes = ["release".to_owned()];
         let uri = Uri::from_static("/report/shop?release=v1%2E2&secret=1&release=v9");
         let target = parse(&uri, &attributes);

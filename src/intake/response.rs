@@ -1,5 +1,5 @@
-//! Answers. Every one carries `Access-Control-Allow-Origin`, since Firefox sends a report again when
-//! the answer to its POST lacks it. None reflects anything that was sent.
+//! Responses of intake. All have `Access-Control-Allow-Origin`, because Firefox sends a report again when the
+//! response to its POST lacks it. None contains anything of the request.
 
 use axum::body::Body;
 use axum::response::Response;
@@ -11,7 +11,6 @@ use http::{HeaderValue, StatusCode};
 
 use crate::model::UploadOutcome;
 
-/// The answer to an upload that ended so.
 pub(super) fn upload_response(outcome: UploadOutcome) -> Response {
     let status = StatusCode::from_u16(outcome.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = match problem_detail(outcome) {
@@ -21,7 +20,7 @@ pub(super) fn upload_response(outcome: UploadOutcome) -> Response {
     let (name, value) = match outcome {
         UploadOutcome::Overloaded => (RETRY_AFTER, "5"),
         UploadOutcome::MethodNotAllowed => (ALLOW, "POST, OPTIONS"),
-        // The rest of the body would be taken for the next request.
+        // Otherwise the rest of the body would be read as the next request.
         UploadOutcome::BodyTimeout | UploadOutcome::TooLarge => (CONNECTION, "close"),
         _ => return response,
     };
@@ -29,7 +28,7 @@ pub(super) fn upload_response(outcome: UploadOutcome) -> Response {
     response
 }
 
-/// The answer to a CORS preflight. <https://fetch.spec.whatwg.org/#cors-preflight-fetch>
+/// Returns the response to a CORS preflight. <https://fetch.spec.whatwg.org/#cors-preflight-fetch>
 pub(super) fn preflight_response() -> Response {
     let mut response = empty_response(StatusCode::NO_CONTENT);
     set_header(&mut response, ACCESS_CONTROL_ALLOW_METHODS, "POST");
@@ -38,60 +37,51 @@ pub(super) fn preflight_response() -> Response {
     response
 }
 
-/// What was expected, for whoever reads the answer in the browser's network panel.
-fn problem_detail(outcome: UploadOutcome) -> Option<&'static str> {
+/// Returns why an upload is rejected and what to do about it, if it is rejected.
+pub fn problem_detail(outcome: UploadOutcome) -> Option<&'static str> {
+    use UploadOutcome::{
+        Accepted, BodyTimeout, ClientDisconnected, ExpectCtHostMismatch, ExpectCtUnknownVersion,
+        InflateRatio, InvalidEncoding, InvalidJson, MethodNotAllowed, NoReports, Overloaded, RateLimited,
+        ReportsUnknownSite, Retired, TooLarge, UnknownPath, UnknownSite, UnsupportedEncoding,
+    };
     Some(match outcome {
-        UploadOutcome::Accepted | UploadOutcome::ReportsUnknownSite | UploadOutcome::RateLimited => {
-            return None;
+        Accepted | RateLimited | ReportsUnknownSite => return None,
+        InvalidJson => {
+            "Expected JSON: an array of Reporting API reports, one such report, or a legacy report such as \
+             {\"csp-report\": {...}}. The body is not JSON. Send the report unchanged."
         }
-        UploadOutcome::InvalidJson => {
-            "Expected JSON: an array of Reporting API reports, one such report, or a legacy report \
-             object such as {\"csp-report\": {...}}. The body is not JSON."
+        NoReports => {
+            "Expected at least one report: an object with a \"type\" and a \"body\", or a legacy report such as \
+             {\"csp-report\": {...}}. The body is JSON without a report. Send the report unchanged."
         }
-        UploadOutcome::NoReports => {
-            "Expected at least one report: an object with a \"type\" and a \"body\", or a legacy report \
-             object such as {\"csp-report\": {...}}. The body is JSON but holds none."
-        }
-        UploadOutcome::ExpectCtHostMismatch => {
-            "Expected an Expect-CT report about a configured site. This host is of none."
-        }
-        UploadOutcome::ExpectCtUnknownVersion => {
-            "Expected the top-level member \"expect-ct-report\" of an Expect-CT report. It is not there."
-        }
-        UploadOutcome::InvalidEncoding => {
-            "Expected a gzip body, as Content-Encoding or Content-Type says. It does not inflate."
-        }
-        UploadOutcome::ClientDisconnected => "Expected a complete body. The connection ended before it.",
-        UploadOutcome::UnknownSite => {
-            "Expected /report or /report/{site} with the name of a configured site. No site has this name."
-        }
-        UploadOutcome::UnknownPath => {
+        ExpectCtHostMismatch => "Expected an Expect-CT report about a configured site. Add its host to one.",
+        ExpectCtUnknownVersion => "Expected the member \"expect-ct-report\". Send a report by RFC 9163.",
+        InvalidEncoding => "Expected valid gzip, by the headers. Compress it again, or send it uncompressed.",
+        ClientDisconnected => "Expected a complete body before the connection closed. Send it again.",
+        UnknownSite => "Expected /report/{site} with a configured site. Correct the name of the site.",
+        UnknownPath => {
             "Expected one of the paths of intake: /report, /report/{site}, /csp, /csp/report-only, \
-             /reporting-api/csp, /nel, /nel/report-only or /."
+             /reporting-api/csp, /nel, /nel/report-only or /. Correct the path."
         }
-        UploadOutcome::MethodNotAllowed => "Expected POST with a report, or OPTIONS for a CORS preflight.",
-        UploadOutcome::BodyTimeout => "Expected the whole body within the time limit of intake.body_timeout.",
-        UploadOutcome::Retired => "This endpoint is retired: reports are no longer taken here.",
-        UploadOutcome::TooLarge => {
-            "Expected a body within intake.max_body_bytes, inflated if it is compressed."
-        }
-        UploadOutcome::InflateRatio => {
-            "Expected a body that inflates to at most 200 times its compressed size."
-        }
-        UploadOutcome::UnsupportedEncoding => "Expected no Content-Encoding, or gzip.",
-        UploadOutcome::Overloaded => {
-            "More uploads are in hand than intake.max_in_flight or intake.max_in_flight_bytes. Try again later."
+        MethodNotAllowed => "Expected POST with reports, or OPTIONS for a CORS preflight. Use POST.",
+        BodyTimeout => "Expected the whole body within intake.body_timeout. Send fewer reports at once.",
+        Retired => "Expected an endpoint in use. This one is retired: remove it from the site's headers.",
+        TooLarge => "Expected at most intake.max_body_bytes, inflated. Send fewer reports at once.",
+        InflateRatio => "Expected gzip that inflates to at most 200 times its size. Send it uncompressed.",
+        UnsupportedEncoding => "Expected Content-Encoding gzip, or none. Send the body as gzip or as it is.",
+        Overloaded => {
+            "Expected fewer uploads at a time: intake.max_in_flight or intake.max_in_flight_bytes is reached. \
+             Send the upload again after the time in Retry-After."
         }
     })
 }
 
-/// RFC 9457.
+/// Returns a response with problem details, by RFC 9457.
 fn problem(status: StatusCode, detail: &'static str) -> Response {
     let title = status.canonical_reason().unwrap_or_default();
     let body = serde_json::json!({ "title": title, "status": status.as_u16(), "detail": detail });
-    let mut response = Response::new(Body::from(body.to_string()));
-    *response.status_mut() = status;
-    set_header(&mut response, ACCESS_CONTROL_ALLOW_ORIGIN, "*");
+    let mut response = empty_response(status);
+    *response.body_mut() = Body::from(body.to_string());
     set_header(&mut response, CONTENT_TYPE, "application/problem+json");
     response
 }
@@ -113,18 +103,18 @@ mod tests {
     use crate::model::LabelEnum;
 
     #[test]
-    fn only_a_204_says_nothing() {
+    fn problem_detail_is_absent_only_for_a_204() {
         for outcome in UploadOutcome::ALL {
             assert_eq!(problem_detail(*outcome).is_none(), outcome.status() == 204, "{outcome:?}");
         }
     }
 
     #[test]
-    fn every_answer_lets_every_origin_read_it() {
-        let answers =
+    fn every_response_allows_every_origin() {
+        let responses =
             UploadOutcome::ALL.iter().map(|outcome| upload_response(*outcome)).chain([preflight_response()]);
-        for answer in answers {
-            assert_eq!(answer.headers()[ACCESS_CONTROL_ALLOW_ORIGIN], "*", "{answer:?}");
+        for response in responses {
+            assert_eq!(response.headers()[ACCESS_CONTROL_ALLOW_ORIGIN], "*", "{response:?}");
         }
     }
 }

@@ -103,7 +103,7 @@ def test_renewal(harness):
             (lambda: authority.make_certificate(["localhost"], days=-1), "expired at "),
             (lambda: other_key(authority), "is not the key of the first certificate")):
         break_it()
-        daemon.wait_for(complaint + r".*; the earlier certificate stays in use$", "stderr", 30)
+        daemon.wait_for(complaint + r".*; keeping the current certificate$", "stderr", 30)
         still = Client(daemon, authority)
         equal("The certificate that stays in use", new.certificate, still.certificate, complaint)
         still.upload()
@@ -161,7 +161,7 @@ def test_expired(harness):
     authority.make_certificate(["localhost"], days=-1)
     daemon = harness.lookoutd(config=f"intake: {{ tls: {{ certificate: {authority.certificate}, "
                                    f"key: {authority.key} }} }}\n")
-    daemon.wait_for(r"ERROR .*site\.pem expired at \d.*: browsers refuse it", "stderr")
+    daemon.wait_for(r"ERROR .*site\.pem expired at \d.*: browsers reject it", "stderr")
     Client(daemon, authority, verify=False).upload()
     try:
         Client(daemon, authority)

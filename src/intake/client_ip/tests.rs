@@ -18,7 +18,9 @@ fn headers(lines: &[(&'static str, &[u8])]) -> HeaderMap {
         (HeaderName::from_static(name), HeaderValue::from_bytes(value).unwrap())
     };
     let mut map = HeaderMap::new();
-    lines.iter().map(line).for_each(|(name, value)| _ = map.append(name, value));
+    for (name, value) in lines.iter().map(line) {
+        map.append(name, value);
+    }
     map
 }
 
@@ -36,27 +38,27 @@ fn forwarded(value: &str) -> String {
 }
 
 #[test]
-fn a_stranger_is_believed_nothing() {
+fn resolve_of_an_untrusted_peer_ignores_headers() {
     let both = headers(&[("forwarded", b"for=198.51.100.1"), ("x-forwarded-for", b"198.51.100.1")]);
     assert_eq!(resolve(ip("203.0.113.9"), &both, &trusted()), ip("203.0.113.9"));
     assert_eq!(resolve(ip("10.0.0.1"), &both, &[]), ip("10.0.0.1"));
 }
 
 #[test]
-fn without_headers_the_peer_is_the_client() {
+fn resolve_without_headers_returns_the_peer() {
     assert_eq!(behind_proxy(&[]), "10.0.0.1");
     assert_eq!(behind_proxy(&[("via", "1.1 proxy")]), "10.0.0.1");
 }
 
 #[test]
-fn a_dual_stack_socket_shows_ipv4_in_ipv6() {
+fn resolve_of_ipv4_mapped_addresses_returns_ipv4() {
     let lines = headers(&[("x-forwarded-for", b"::ffff:203.0.113.9")]);
     assert_eq!(resolve(ip("::ffff:10.0.0.1"), &lines, &trusted()), ip("203.0.113.9"));
     assert_eq!(resolve(ip("::ffff:192.0.2.1"), &lines, &trusted()), ip("192.0.2.1"));
 }
 
 #[test]
-fn a_network_of_ipv4_in_ipv6_is_one_of_ipv4() {
+fn trusted_network_that_is_ipv4_mapped_contains_ipv4() {
     let trusted = ["::ffff:10.0.0.0/104".parse().unwrap()];
     let lines = headers(&[("x-forwarded-for", b"203.0.113.9, 10.9.9.9")]);
     for peer in ["10.0.0.1", "::ffff:10.0.0.1"] {
@@ -66,7 +68,7 @@ fn a_network_of_ipv4_in_ipv6_is_one_of_ipv4() {
 }
 
 #[test]
-fn the_rightmost_untrusted_hop_is_the_client() {
+fn resolve_of_hops_returns_the_rightmost_untrusted() {
     assert_eq!(xff("203.0.113.9"), "203.0.113.9");
     assert_eq!(xff("198.51.100.1, 203.0.113.9"), "203.0.113.9");
     assert_eq!(xff("198.51.100.1,203.0.113.9 ,\t10.1.1.1, [fd00::2]:443"), "203.0.113.9");
@@ -76,7 +78,7 @@ fn the_rightmost_untrusted_hop_is_the_client() {
 }
 
 #[test]
-fn lines_are_one_list() {
+fn resolve_of_several_lines_reads_one_list() {
     let lines = [("x-forwarded-for", "198.51.100.1"), ("x-forwarded-for", "203.0.113.9, 10.0.0.3")];
     assert_eq!(behind_proxy(&lines), "203.0.113.9");
     let lines =
@@ -85,13 +87,13 @@ fn lines_are_one_list() {
 }
 
 #[test]
-fn only_trusted_hops_leave_the_farthest() {
+fn resolve_of_only_trusted_hops_returns_the_leftmost() {
     assert_eq!(xff("10.0.0.3, 10.0.0.2"), "10.0.0.3");
     assert_eq!(forwarded("for=\"[fd00::3]\", for=10.0.0.2"), "fd00::3");
 }
 
 #[test]
-fn a_hop_without_an_address_ends_the_walk_at_its_reporter() {
+fn resolve_of_a_hop_without_an_address_returns_the_proxy_that_added_it() {
     for bad in ["unknown", "_hidden", "", "unix:", "203.0.113.9:port", "\u{e9}"] {
         assert_eq!(xff(bad), "10.0.0.1", "{bad}");
         assert_eq!(xff(&format!("203.0.113.9, {bad}, 10.0.0.2")), "10.0.0.2", "{bad}");
@@ -104,13 +106,13 @@ fn a_hop_without_an_address_ends_the_walk_at_its_reporter() {
 }
 
 #[test]
-fn separators_inside_quotes_separate_nothing() {
+fn separators_inside_quotes_are_text() {
     let value = r#"for=198.51.100.1, for=203.0.113.9;note="a, for=1.1.1.1;\", \\", for=10.0.0.2"#;
     assert_eq!(forwarded(value), "203.0.113.9");
 }
 
 #[test]
-fn two_headers_must_agree() {
+fn resolve_of_headers_that_differ_returns_the_peer() {
     let both = |f, x| behind_proxy(&[("forwarded", f), ("x-forwarded-for", x)]);
     assert_eq!(both("for=203.0.113.9", "203.0.113.9"), "203.0.113.9");
     assert_eq!(both("for=\"203.0.113.9:1\"", "198.51.100.1, ::ffff:203.0.113.9"), "203.0.113.9");
@@ -119,20 +121,20 @@ fn two_headers_must_agree() {
 }
 
 #[test]
-fn a_chain_without_end_is_not_followed() {
+fn resolve_of_an_endless_chain_stops_at_the_limit() {
     let hops = |n: usize| format!("203.0.113.9{}", ", 10.0.0.2".repeat(n));
     assert_eq!(xff(&hops(31)), "203.0.113.9");
     assert_eq!(xff(&hops(32)), "10.0.0.2");
     let padded = |n: usize| format!("203.0.113.9,{}10.0.0.2", " ".repeat(n));
     assert_eq!(xff(&padded(500)), "203.0.113.9");
     assert_eq!(xff(&padded(600)), "10.0.0.1");
-    // A hop cut where looking ends would be another address: 1.2.3.4 of 11.2.3.4.
+    // A hop that is cut at the limit would be another address: 1.2.3.4 of 11.2.3.4.
     assert_eq!(xff(&format!("{}11.2.3.4, 10.0.0.2", " ".repeat(505))), "10.0.0.2");
     assert_eq!(xff(&format!("{}, 203.0.113.9", "\\\"".repeat(100_000))), "203.0.113.9");
 }
 
 #[test]
-fn keys() {
+fn client_key_is_the_ipv4_address_or_the_ipv6_subnet() {
     assert_ne!(client_key(ip("192.0.2.1")), client_key(ip("192.0.2.2")));
     assert_eq!(client_key(ip("192.0.2.1")), client_key(ip("::ffff:192.0.2.1")));
     assert_eq!(client_key(ip("2001:db8::1")), client_key(ip("2001:db8::ffff:0:0:2")));
@@ -144,7 +146,7 @@ fn keys() {
 }
 
 #[test]
-fn shown_as_far_as_privacy_goes() {
+fn anonymize_by_setting_returns_nothing_a_network_or_all() {
     use ClientAddress::{Full, None as Absent, Truncated};
     for (address, truncated, full) in [
         ("203.0.113.9", "203.0.113.0", "203.0.113.9"),
@@ -176,7 +178,7 @@ fn value() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
-    fn nothing_panics_and_no_stranger_is_believed(peer: [u8; 4], values in prop::collection::vec((any::<bool>(), value()), 0..4)) {
+    fn resolve_of_any_headers_of_an_untrusted_peer_returns_the_peer(peer: [u8; 4], values in prop::collection::vec((any::<bool>(), value()), 0..4)) {
         let name = |f: bool| if f { "forwarded" } else { "x-forwarded-for" };
         let lines: Vec<_> = values.iter().map(|(f, value)| (name(*f), value.as_slice())).collect();
         let headers = headers(&lines);
@@ -187,7 +189,7 @@ proptest! {
     }
 
     #[test]
-    fn what_the_client_sends_changes_nothing(sent in value(), own_line: bool) {
+    fn resolve_behind_a_proxy_ignores_what_the_client_sent(sent in value(), own_line: bool) {
         for (name, hop) in [("x-forwarded-for", "203.0.113.9"), ("forwarded", "for=\"203.0.113.9:80\";proto=https")] {
             let appended = [sent.as_slice(), b", ", hop.as_bytes()].concat();
             let lines = if own_line {

@@ -1,7 +1,8 @@
-//! Time is handed in, so no test waits.
+//! Tests of the rate limit. Each passes the time as an argument, so that none waits.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use super::*;
 use crate::intake::client_ip::client_key;
@@ -14,19 +15,19 @@ fn key(number: u32) -> ClientKey {
     client_key(IpAddr::V4(Ipv4Addr::from_bits(number)))
 }
 
-/// How many of `tries` at one moment are let through.
+/// Returns how many of `tries` at one moment are allowed.
 fn allowed(limiter: &RateLimiter, client: ClientKey, now: Instant, tries: u32) -> u32 {
     (0..tries).map(|_| u32::from(limiter.allow(client, now))).sum()
 }
 
 #[test]
-fn a_burst_and_not_one_more() {
+fn burst_allows_its_size_and_no_more() {
     let limiter = limiter(50, 500);
     assert_eq!(allowed(&limiter, key(1), limiter.start, 1000), 500);
 }
 
 #[test]
-fn tokens_come_back_at_the_rate_and_no_further_than_the_burst() {
+fn tokens_return_at_the_rate_up_to_the_burst() {
     let limiter = limiter(50, 500);
     let after = |millis| limiter.start + Duration::from_millis(millis);
     allowed(&limiter, key(1), limiter.start, 500);
@@ -37,7 +38,7 @@ fn tokens_come_back_at_the_rate_and_no_further_than_the_burst() {
 }
 
 #[test]
-fn refusals_cost_nothing() {
+fn rejections_cost_no_token() {
     let limiter = limiter(10, 1);
     let allowed: u32 =
         (0..10_000).map(|ms| allowed(&limiter, key(1), limiter.start + Duration::from_millis(ms), 3)).sum();
@@ -45,7 +46,7 @@ fn refusals_cost_nothing() {
 }
 
 #[test]
-fn clients_are_independent() {
+fn clients_have_independent_buckets() {
     let limiter = limiter(1, 3);
     assert_eq!(allowed(&limiter, key(1), limiter.start, 9), 3);
     assert_eq!(allowed(&limiter, key(2), limiter.start, 9), 3);
@@ -53,7 +54,7 @@ fn clients_are_independent() {
 }
 
 #[test]
-fn time_that_runs_backwards_gives_nothing_away() {
+fn time_that_runs_backwards_returns_no_token() {
     let limiter = limiter(1, 5);
     let late = limiter.start + Duration::from_secs(60);
     assert_eq!(allowed(&limiter, key(1), late, 9), 5);
@@ -62,7 +63,7 @@ fn time_that_runs_backwards_gives_nothing_away() {
 }
 
 #[test]
-fn extreme_settings_are_sound() {
+fn extreme_settings_limit_without_overflow() {
     let none = limiter(0, 0);
     assert_eq!(allowed(&none, key(1), none.start, 9), 1);
     let all = limiter(u32::MAX, u32::MAX);
@@ -72,12 +73,12 @@ fn extreme_settings_are_sound() {
 }
 
 #[test]
-fn a_million_addresses_find_room_and_do_not_wash_a_busy_client_clean() {
+fn million_new_clients_are_allowed_and_evict_no_busy_one() {
     let limiter = limiter(1, 10);
     let mut now = limiter.start;
     assert_eq!(allowed(&limiter, key(0), now, 99), 10);
     for number in 1..=1_000_000 {
-        assert!(limiter.allow(key(number), now), "a newcomer is let in");
+        assert!(limiter.allow(key(number), now), "a new client is allowed");
         now += Duration::from_nanos(100);
     }
     assert_eq!(allowed(&limiter, key(0), now, 99), 0);
@@ -85,7 +86,7 @@ fn a_million_addresses_find_room_and_do_not_wash_a_busy_client_clean() {
 }
 
 #[test]
-fn threads_share_one_bucket() {
+fn threads_share_the_bucket_of_a_client() {
     let limiter = limiter(1, 1000);
     let total = AtomicU32::new(0);
     std::thread::scope(|scope| {

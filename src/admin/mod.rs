@@ -1,0 +1,93 @@
+//! Admin: the private listener, with the scrape, health, readiness, and an index page.
+
+mod auth;
+mod readiness;
+mod response;
+mod scrape;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+pub use auth::Auth;
+use axum::Router;
+use axum::extract::State;
+use axum::middleware;
+use axum::routing::get;
+use http::StatusCode;
+pub use readiness::{FailingSince, Readiness};
+use response::text;
+pub use scrape::Scrape;
+
+/// The endpoints of admin.
+pub struct Admin {
+    /// `/metrics`.
+    pub scrape: Scrape,
+    /// `/-/ready`.
+    pub readiness: Readiness,
+    /// `admin.auth`; `None` if admin requires no credentials.
+    pub auth: Option<Arc<Auth>>,
+}
+
+type Shared = State<Arc<Admin>>;
+
+const INDEX: &str = "lookoutd admin\n\n\
+    /metrics    Prometheus scrape (text format 0.0.4)\n\
+    /-/healthy  the process runs\n\
+    /-/ready    intake listens and accepts, and no export has failed for longer than admin.unready_after\n";
+
+/// Returns the router of admin. Health and readiness require no credentials, because probes often have none.
+pub fn router(admin: Arc<Admin>) -> Router {
+    Router::new()
+        .route("/", get(async || text(StatusCode::OK, INDEX)))
+        .route("/metrics", get(async |State(admin): Shared, headers| admin.scrape.response(headers).await))
+        .fallback(async || text(StatusCode::NOT_FOUND, INDEX))
+        .layer(middleware::from_fn_with_state(admin.auth.clone(), auth::require_auth))
+        .route("/-/healthy", get(async || text(StatusCode::OK, "healthy\n")))
+        .route("/-/ready", get(async |State(admin): Shared| admin.readiness.response()))
+        .with_state(admin)
+}
+
+impl Admin {
+    /// Returns whether other machines can reach this address, and no credentials are required.
+    pub fn is_unprotected(&self, address: SocketAddr) -> bool {
+        !address.ip().to_canonical().is_loopback() && self.auth.is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::export::PrometheusExporter;
+    use crate::intake::IntakeHealth;
+    use crate::metrics::Registry;
+
+    fn admin(auth: Option<Arc<Auth>>) -> Admin {
+        let registry = Arc::new(Registry::new(10_000, 0, crate::clock::now()));
+        let intake = IntakeHealth::new(1, Duration::from_secs(600));
+        Admin {
+            scrape: Scrape::new(PrometheusExporter::new(registry).unwrap()),
+            readiness: Readiness { intake, unready_after: None, exports: Vec::new() },
+            auth,
+        }
+    }
+
+    #[test]
+    fn admin_beyond_loopback_without_credentials_is_unprotected() {
+        let auth = Auth::load(&crate::config::Auth { bearer: None, basic: None }).unwrap();
+        let (open, guarded) = (admin(None), admin(Some(Arc::new(auth))));
+        for (address, unprotected) in [
+            ("127.0.0.1:1", false),
+            ("[::1]:1", false),
+            ("[::ffff:127.0.0.1]:1", false),
+            ("0.0.0.0:1", true),
+            ("[::]:1", true),
+            ("10.0.0.1:1", true),
+        ] {
+            let address = address.parse().unwrap();
+            assert_eq!(open.is_unprotected(address), unprotected, "{address}");
+            assert!(!guarded.is_unprotected(address), "{address}");
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The Prometheus scrape: encoded off the serving thread, and limited in number.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::admin::response::text;
+use crate::export::{PROMETHEUS_CONTENT_TYPE, PrometheusExporter};
+
+/// Maximum number of concurrent scrapes, from their encoding to the last byte that is sent: each takes
+/// megabytes, and slow clients must not fill the memory with them.
+const MAX_CONCURRENT_SCRAPES: usize = 4;
+
+/// The scrape endpoint.
+pub struct Scrape {
+    exporter: Arc<PrometheusExporter>,
+    permits: Arc<Semaphore>,
+}
+
+impl Scrape {
+    /// Creates the endpoint of this exporter.
+    pub fn new(exporter: PrometheusExporter) -> Scrape {
+        Scrape { exporter: Arc::new(exporter), permits: Arc::new(Semaphore::new(MAX_CONCURRENT_SCRAPES)) }
+    }
+
+    /// Returns the response to a request with these headers.
+    pub(super) async fn response(&self, headers: HeaderMap) -> Response {
+        // A request that waited for a permit would hold its connection, which then could not be evicted.
+        let Ok(permit) = self.permits.clone().try_acquire_owned() else {
+            return text(StatusCode::SERVICE_UNAVAILABLE, "too many concurrent scrapes; retry later\n");
+        };
+        let gzip = accepts_gzip(&headers);
+        let exporter = self.exporter.clone();
+        // Encoding thousands of series takes long, and would block the thread that answers probes.
+        let encode = move || {
+            let text = if gzip { exporter.gzipped_text() } else { exporter.text() };
+            text.map(|text| Bytes::from_owner(ScrapeBody { text, _permit: permit }))
+        };
+        let error = match tokio::task::spawn_blocking(encode).await {
+            Ok(Ok(body)) => {
+                let mut response = Response::new(Body::from(body));
+                let headers = response.headers_mut();
+                headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROMETHEUS_CONTENT_TYPE));
+                if gzip {
+                    headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+                }
+                return response;
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        text(StatusCode::INTERNAL_SERVER_ERROR, format!("cannot encode the metrics: {error}\n"))
+    }
+}
+
+/// The body of a scrape, which holds its permit until the last byte is sent.
+struct ScrapeBody {
+    text: Vec<u8>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for ScrapeBody {
+    fn as_ref(&self) -> &[u8] {
+        &self.text
+    }
+}
+
+/// Returns whether `Accept-Encoding` names gzip without `q=0`.
+fn accepts_gzip(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|coding| {
+        let mut parts = coding.split(';').map(str::trim);
+        let named = parts.next().is_some_and(|name| name.eq_ignore_ascii_case("gzip") || name == "*");
+        named && !parts.any(|part| part.strip_prefix("q=").is_some_and(|q| q.parse() == Ok(0.0_f32)))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accepts_gzip_follows_accept_encoding() {
+        let accepts = |value: &'static str| {
+            accepts_gzip(&HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static(value))]))
+        };
+        assert!(accepts("gzip") && accepts("br, gzip;q=0.5") && accepts("*"));
+        assert!(!accepts("br") && !accepts("gzip;q=0") && !accepts_gzip(&HeaderMap::new()));
+    }
+}
