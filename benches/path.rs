@@ -12,7 +12,7 @@ use lookoutd::config;
 use lookoutd::decode::decode;
 use lookoutd::encode::{write_json_line, write_log_record};
 use lookoutd::export::prometheus::PrometheusExporter;
-use lookoutd::kinds::REPORTS;
+use lookoutd::kinds::{self, REPORTS};
 use lookoutd::metrics::Registry;
 use lookoutd::model::{Envelope, Event, Label, Observation, UploadContext};
 use lookoutd::normalize::{Mode, normalize};
@@ -73,7 +73,7 @@ fn decode_normalize_classify(bencher: Bencher<'_, '_>, capture: &str) {
 #[divan::bench(args = CAPTURES, sample_size = 500)]
 fn take(bencher: Bencher<'_, '_>, capture: &str) {
     let (body, settings) = (body(capture), config::defaults());
-    let registry = Arc::new(Registry::new(10_000, 0, Timestamp::UNIX_EPOCH));
+    let registry = Arc::new(Registry::new(kinds::families(), 10_000, 0, Timestamp::UNIX_EPOCH).unwrap());
     let pipeline = Pipeline::new(&settings, registry, None, None);
     bencher.bench_local(|| pipeline.process(black_box(body.as_bytes()), &context()));
 }
@@ -118,15 +118,15 @@ fn add(registry: &Registry, site: &str) {
 
 #[divan::bench(sample_size = 1000)]
 fn registry_increment(bencher: Bencher<'_, '_>) {
-    let registry = Registry::new(10_000, 0, Timestamp::UNIX_EPOCH);
+    let registry = Registry::new(kinds::families(), 10_000, 0, Timestamp::UNIX_EPOCH).unwrap();
     bencher.bench_local(|| add(&registry, black_box("www.shop.example")));
 }
 
 /// So many series in a scrape, gzipped as Prometheus asks for it.
 #[divan::bench(args = [10_000, 100_000], sample_count = 20)]
 fn scrape(bencher: Bencher<'_, '_>, series: usize) {
-    let registry = Arc::new(Registry::new(4_000_000, 0, Timestamp::UNIX_EPOCH));
+    let registry = Arc::new(Registry::new(kinds::families(), 4_000_000, 0, Timestamp::UNIX_EPOCH).unwrap());
     (0..series).for_each(|site| add(&registry, &format!("www.shop-{site}.example")));
-    let scrape = PrometheusExporter::new(registry).unwrap();
+    let scrape = PrometheusExporter::new(registry);
     bencher.bench_local(|| scrape.gzipped_text().unwrap());
 }

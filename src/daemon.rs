@@ -20,6 +20,7 @@ use crate::export::otlp::metrics::{MetricExporter, TemporalityState};
 use crate::export::otlp::traces::Traces;
 use crate::export::prometheus::PrometheusExporter;
 use crate::intake::{self, Intake, IntakeHealth, ListenerHandle, MakeConnection, ServerLimits, Tls};
+use crate::kinds;
 use crate::logging;
 use crate::metrics::Registry;
 use crate::model::EventSink;
@@ -86,10 +87,10 @@ impl Daemon {
         let intake_listener = bind("listen", config.listen)?;
         let admin_listener = bind("admin_listen", config.admin_listen)?;
         let tls = config.intake.tls.as_ref().map(Tls::load).transpose().map_err(|error| error.to_string())?;
-        let registry = Arc::new(Registry::new(config.metrics.max_series, config.sites.len(), clock::now()));
-        if let Some(dropped) = logging::dropped_lines() {
-            let _ = registry.self_metrics.log_lines_dropped.set(dropped);
-        }
+        let registry =
+            Registry::new(kinds::families(), config.metrics.max_series, config.sites.len(), clock::now())
+                .map(Arc::new)
+                .map_err(|error| format!("cannot register the metrics: {error}"))?;
         let exporters = Exporters::start(config, &registry)?;
         let threads = available_parallelism();
         let health = IntakeHealth::new(threads, UNRESPONSIVE);
@@ -349,8 +350,7 @@ impl Exporters {
         registry: &Arc<Registry>,
         intake: Arc<IntakeHealth>,
     ) -> Result<Admin, String> {
-        let scrape = PrometheusExporter::new(registry.clone())
-            .map_err(|error| format!("cannot register the metrics: {error}"))?;
+        let scrape = PrometheusExporter::new(registry.clone());
         let mut exports: Vec<(&'static str, FailingSince)> = Vec::new();
         if let Some(health) = self.logs.as_ref().map(LogExporter::health) {
             exports.push(("the export of logs", Box::new(move || health.failing_since())));

@@ -4,7 +4,7 @@
 use std::any::Any;
 use std::io;
 use std::panic::PanicHookInfo;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::Duration;
 
@@ -72,9 +72,9 @@ pub fn flush() {
     }
 }
 
-/// Returns the counter of lines that were dropped, once diagnostics are written.
-pub fn dropped_lines() -> Option<Arc<AtomicU64>> {
-    WRITER.get().map(|writer| writer.dropped.clone())
+/// Returns how many lines were dropped.
+pub fn dropped_lines() -> u64 {
+    WRITER.get().map_or(0, |writer| writer.dropped.load(Ordering::Relaxed))
 }
 
 /// How often panics are said.

@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex};
 
 use lookoutd::config;
 use lookoutd::export::prometheus::PrometheusExporter;
+use lookoutd::kinds;
+use lookoutd::metrics::{Registry, SampleValue};
 use lookoutd::model::{EventSink, UploadContext, UploadOutcome};
 use lookoutd::pipeline::Pipeline;
-use lookoutd::metrics::{SampleValue, Registry, report_families};
 
 use crate::allocations;
 use crate::choices::{RECEIVED, Setup};
@@ -74,7 +75,7 @@ impl Daemon {
         self.counting.registry = fresh(self.limit, self.sites);
         let (outcome, peak) = allocations::peak(|| self.exporting.process(body, context));
         assert_eq!(outcome, self.counting.process(body, context));
-        let scrape = PrometheusExporter::new(self.exporting.registry.clone()).unwrap();
+        let scrape = PrometheusExporter::new(self.exporting.registry.clone());
         Taken {
             outcome,
             peak: peak + body.len(),
@@ -89,14 +90,14 @@ impl Daemon {
 }
 
 fn fresh(limit: usize, sites: usize) -> Arc<Registry> {
-    Arc::new(Registry::new(limit, sites, RECEIVED))
+    Arc::new(Registry::new(kinds::families(), limit, sites, RECEIVED).unwrap())
 }
 
 /// Every series that reports count into, by family and label values.
 pub type Counted = BTreeMap<(&'static str, Vec<String>), SampleValue>;
 
 fn counted(registry: &Registry) -> Counted {
-    let of_reports: Vec<&str> = report_families().map(|family| family.name).collect();
+    let of_reports: Vec<&str> = kinds::families().map(|family| family.name).collect();
     let mut counted = Counted::new();
     registry.visit(&mut |family, sample| {
         if of_reports.contains(&family.name) {

@@ -64,10 +64,11 @@ mod tests {
     use crate::metrics::Registry;
 
     fn admin(auth: Option<Arc<Auth>>) -> Admin {
-        let registry = Arc::new(Registry::new(10_000, 0, crate::clock::now()));
+        let registry =
+            Arc::new(Registry::new(crate::kinds::families(), 10_000, 0, crate::clock::now()).unwrap());
         let intake = IntakeHealth::new(1, Duration::from_secs(600));
         Admin {
-            scrape: Scrape::new(PrometheusExporter::new(registry).unwrap()),
+            scrape: Scrape::new(PrometheusExporter::new(registry)),
             readiness: Readiness { intake, unready_after: None, exports: Vec::new() },
             auth,
         }

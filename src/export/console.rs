@@ -165,7 +165,8 @@ mod tests {
     }
 
     fn start(max_bytes: usize) -> (ConsoleExporter, Arc<Registry>, Sender<()>, Receiver<Vec<u8>>) {
-        let registry = Arc::new(Registry::new(10_000, 0, crate::clock::now()));
+        let registry =
+            Arc::new(Registry::new(crate::kinds::families(), 10_000, 0, crate::clock::now()).unwrap());
         let ((permit, gate), (shown, written)) = (channel(), channel());
         let console = ConsoleExporter::start(Gate(gate, shown), max_bytes, registry.clone()).unwrap();
         (console, registry, permit, written)

@@ -41,7 +41,7 @@ impl ConnectionLimiter {
     pub(super) async fn acquire(&self) -> io::Result<Arc<ConnectionPermit>> {
         let permit = self.permit().await.map_err(io::Error::other)?;
         if let Some(registry) = &self.gauge {
-            registry.self_metrics.connections.fetch_add(1, Ordering::Relaxed);
+            registry.self_metrics.intake.connections.inc();
         }
         let permit = Arc::new(ConnectionPermit {
             _permit: permit,
@@ -139,7 +139,7 @@ impl ConnectionPermit {
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         if let Some(registry) = &self.gauge {
-            registry.self_metrics.connections.fetch_sub(1, Ordering::Relaxed);
+            registry.self_metrics.intake.connections.dec();
         }
     }
 }

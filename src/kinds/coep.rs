@@ -12,6 +12,7 @@ static VIOLATIONS: Family = Family {
     help: "Cross-origin embedder policy violations.",
     metric_type: MetricType::Counter,
     labels: &["site", "disposition", "violation", "destination"],
+    unbounded: &[],
     weight: 2,
 };
 

@@ -11,6 +11,7 @@ static VIOLATIONS: Family = Family {
     help: "Connections outside the connection allowlist.",
     metric_type: MetricType::Counter,
     labels: &["site", "disposition"],
+    unbounded: &[],
     weight: 1,
 };
 

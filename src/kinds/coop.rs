@@ -19,6 +19,7 @@ static VIOLATIONS: Family = Family {
     help: "Cross-origin opener policy violations.",
     metric_type: MetricType::Counter,
     labels: &["site", "disposition", "violation", "policy"],
+    unbounded: &[],
     weight: 1,
 };
 

@@ -13,6 +13,7 @@ static CRASHES: Family = Family {
     help: "Crashes of pages.",
     metric_type: MetricType::Counter,
     labels: &["site", "reason", "visibility"],
+    unbounded: &[],
     weight: 1,
 };
 

@@ -11,6 +11,7 @@ static HASHES: Family = Family {
     help: "Script hashes that policies asked for.",
     metric_type: MetricType::Counter,
     labels: &["site", "destination"],
+    unbounded: &[],
     weight: 1,
 };
 

@@ -21,6 +21,7 @@ pub(crate) static VIOLATIONS: Family = Family {
     help: "Content Security Policy violations.",
     metric_type: MetricType::Counter,
     labels: &["site", "disposition", "directive", "blocked", "noise"],
+    unbounded: &["blocked"],
     weight: 12,
 };
 

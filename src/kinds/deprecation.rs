@@ -17,6 +17,7 @@ static DEPRECATIONS: Family = Family {
     help: "Uses of deprecated features.",
     metric_type: MetricType::Counter,
     labels: &["site", "id"],
+    unbounded: &["id"],
     weight: 2,
 };
 

@@ -11,6 +11,7 @@ static VIOLATIONS: Family = Family {
     help: "Document isolation policy violations.",
     metric_type: MetricType::Counter,
     labels: &["site", "disposition", "destination"],
+    unbounded: &[],
     weight: 1,
 };
 

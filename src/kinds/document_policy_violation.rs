@@ -14,6 +14,7 @@ static VIOLATIONS: Family = Family {
     help: "Document policy violations.",
     metric_type: MetricType::Counter,
     labels: &["site", "disposition", "feature"],
+    unbounded: &[],
     weight: 1,
 };
 

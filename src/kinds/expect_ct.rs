@@ -18,6 +18,7 @@ static VIOLATIONS: Family = Family {
     help: "Expect-CT violations.",
     metric_type: MetricType::Counter,
     labels: &["site", "disposition"],
+    unbounded: &[],
     weight: 1,
 };
 

@@ -15,6 +15,7 @@ static VIOLATIONS: Family = Family {
     help: "Expect-Staple violations.",
     metric_type: MetricType::Counter,
     labels: &["site", "response_status", "cert_status"],
+    unbounded: &[],
     weight: 1,
 };
 

@@ -15,6 +15,7 @@ static VIOLATIONS: Family = Family {
     help: "Key pinning violations.",
     metric_type: MetricType::Counter,
     labels: &["site"],
+    unbounded: &[],
     weight: 1,
 };
 

@@ -15,6 +15,7 @@ static VIOLATIONS: Family = Family {
     help: "Integrity policy violations.",
     metric_type: MetricType::Counter,
     labels: &["site", "disposition", "destination", "blocked"],
+    unbounded: &["blocked"],
     weight: 2,
 };
 

@@ -12,6 +12,7 @@ static INTERVENTIONS: Family = Family {
     help: "Interventions of the browser.",
     metric_type: MetricType::Counter,
     labels: &["site", "id"],
+    unbounded: &["id"],
     weight: 1,
 };
 

@@ -61,6 +61,7 @@ pub static REPORTS: Family = Family {
     help: "Reports taken, of any kind.",
     metric_type: MetricType::Counter,
     labels: &["site", "kind", "browser"],
+    unbounded: &[],
     // 20 kinds and 7 browsers for each site.
     weight: 8,
 };

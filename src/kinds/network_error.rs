@@ -18,6 +18,7 @@ pub(crate) static NETWORK_REPORTS: Family = Family {
     help: "Network Error Logging reports, successes included.",
     metric_type: MetricType::Counter,
     labels: &["site", "phase", "outcome", "protocol"],
+    unbounded: &[],
     weight: 6,
 };
 
@@ -26,6 +27,7 @@ pub(crate) static ESTIMATED: Family = Family {
     help: "Requests that the network reports stand for: each counts 1/sampling_fraction.",
     metric_type: MetricType::FloatCounter,
     labels: &["site", "phase", "outcome"],
+    unbounded: &[],
     weight: 4,
 };
 
@@ -34,6 +36,7 @@ pub(crate) static DURATION: Family = Family {
     help: "How long the reported requests took, unweighted.",
     metric_type: MetricType::Histogram,
     labels: &["site", "phase"],
+    unbounded: &[],
     weight: 6,
 };
 

@@ -15,6 +15,7 @@ pub(super) static VIOLATIONS: Family = Family {
     help: "Permissions policy violations; potential: a frame asks for what it will not get.",
     metric_type: MetricType::Counter,
     labels: &["site", "disposition", "feature", "potential"],
+    unbounded: &[],
     weight: 2,
 };
 

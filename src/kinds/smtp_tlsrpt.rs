@@ -18,6 +18,7 @@ static SESSIONS: Family = Family {
     help: "SMTP sessions that mail senders report on, by the outcome of their TLS.",
     metric_type: MetricType::Counter,
     labels: &["site", "policy", "result"],
+    unbounded: &[],
     weight: 1,
 };
 
@@ -368,7 +369,9 @@ mod tests {
     #[test]
     fn sessions_of_each_domain_count_for_its_site() {
         use std::sync::Arc;
-        let registry = Arc::new(crate::metrics::Registry::new(10_000, 0, crate::clock::now()));
+        let registry = Arc::new(
+            crate::metrics::Registry::new(crate::kinds::families(), 10_000, 0, crate::clock::now()).unwrap(),
+        );
         let pipeline =
             crate::pipeline::Pipeline::new(&crate::config::defaults(), registry.clone(), None, None);
         let context = crate::model::UploadContext {

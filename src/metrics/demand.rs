@@ -1,51 +1,52 @@
-//! For whom room is wanted, and whose series may go for it: a flood on one site must not cost another
-//! what is its own.
+//! Which sites need capacity, and whose series may be evicted for it.
 //!
-//! A site makes room for itself: one of its series goes for another of its series. Only where it may
-//! still borrow but all is lent do others make room for it, and then only those who have borrowed more than
-//! it, with a series that they borrowed. So whoever floods has the most to give and nothing to take.
+//! # Design
+//!
+//! A site's own series are evicted first. Only a site that may use more of the shared capacity, while all of it
+//! is used, takes from others: from sites that use more of it than the site itself, and only series there. So a
+//! flood on one site never costs another its reserved capacity.
 
-use crate::metrics::quota::Allocation;
+use crate::metrics::allocation::Allocation;
 use crate::model::Family;
 
-/// The room that one family's sites want.
+/// The capacity that one family's sites need.
 #[derive(Debug)]
 pub(super) struct FamilyDemand {
     pub(super) family: &'static Family,
     /// Samples of one series.
     pub(super) samples_per_series: usize,
-    /// Of every site, those included that want nothing.
+    /// By index of the site quota, sites without demand included.
     pub(super) sites: Vec<SiteDemand>,
 }
 
-/// What one site wants, and what it has.
+/// The capacity that one site needs and uses.
 #[derive(Debug)]
 pub(super) struct SiteDemand {
-    /// How many series should go.
+    /// Number of series to evict.
     pub(super) series: usize,
-    /// Whether it may borrow more, so that what others give back helps it.
+    /// Whether it may use more shared capacity, so that evictions of other sites help it.
     pub(super) may_use_shared: bool,
-    /// Samples of its guaranteed room in use.
+    /// Samples in its reserved capacity.
     pub(super) reserved_used: usize,
-    /// Samples that it has borrowed, with those that it will when all that went so far is used again.
+    /// Samples in the shared capacity, those included that evictions so far have released for it.
     pub(super) shared_used: usize,
 }
 
 impl FamilyDemand {
-    /// Whether a series of anybody could help.
+    /// Returns whether any eviction could help.
     pub(super) fn is_satisfiable(&self) -> bool {
         let most = self.sites.iter().map(|site| site.shared_used).max().unwrap_or(0);
-        let helped = |demand: &SiteDemand| {
+        let can_be_helped = |demand: &SiteDemand| {
             demand.reserved_used + demand.shared_used > 0 || self.may_reclaim(demand, most)
         };
-        self.sites.iter().any(|demand| demand.series > 0 && helped(demand))
+        self.sites.iter().any(|demand| demand.series > 0 && can_be_helped(demand))
     }
 
-    /// For which site a series would make room that took its own so.
+    /// Returns the site that the eviction of a series with this allocation would help.
     pub(super) fn beneficiary(&self, allocation: Allocation) -> Option<usize> {
         let (holder, is_shared) = match allocation {
-            Allocation::Reserved(at) => (at.index(), false),
-            Allocation::Shared(at) => (at.index(), true),
+            Allocation::Reserved(index) => (index.index(), false),
+            Allocation::Shared(index) => (index.index(), true),
             Allocation::Fallback => return None,
         };
         let site = self.sites.get(holder)?;
@@ -58,13 +59,13 @@ impl FamilyDemand {
         self.sites.iter().position(takes)
     }
 
-    /// Whether others' room is for this site, where they have borrowed so much: not if it were to
-    /// have more than they afterwards.
+    /// Returns whether this site may take from one that uses this much of the shared capacity: it must not
+    /// use more than the other afterwards.
     fn may_reclaim(&self, demand: &SiteDemand, shared_used: usize) -> bool {
         demand.may_use_shared && demand.shared_used + self.samples_per_series < shared_used
     }
 
-    /// Notes that a series which took its room so went for this site.
+    /// Records that a series with this allocation was evicted for this site.
     pub(super) fn record_eviction(&mut self, allocation: Allocation, beneficiary: usize) {
         self.sites[beneficiary].series -= 1;
         if let Allocation::Shared(holder) = allocation {
@@ -78,9 +79,9 @@ impl FamilyDemand {
 mod tests {
     use super::*;
     use crate::kinds::REPORTS;
-    use crate::metrics::quota::SiteQuotaIndex;
+    use crate::metrics::allocation::SiteQuotaIndex;
 
-    /// Two sites of which the first wants one series; what each has borrowed.
+    /// Two sites, of which the first needs one series, with their shared samples.
     fn demand(may_use_shared: bool, shared_used: [usize; 2]) -> FamilyDemand {
         let demand =
             |series, shared_used| SiteDemand { series, may_use_shared, reserved_used: 5, shared_used };
@@ -96,29 +97,25 @@ mod tests {
     }
 
     #[test]
-    fn an_account_makes_room_for_itself() {
+    fn series_of_a_site_with_demand_is_evicted_for_the_same_site() {
         let demand = demand(false, [3, 9]);
         assert_eq!(demand.beneficiary(Allocation::Reserved(at(0))), Some(0));
         assert_eq!(demand.beneficiary(Allocation::Shared(at(0))), Some(0));
     }
 
     #[test]
-    fn others_give_only_what_they_borrowed_beyond_it() {
-        let gives = |demand: &FamilyDemand| demand.beneficiary(Allocation::Shared(at(1)));
-        assert_eq!(gives(&demand(true, [3, 9])), Some(0));
-        assert_eq!(gives(&demand(true, [3, 4])), None, "it would have as much as they afterwards");
-        assert_eq!(gives(&demand(true, [9, 3])), None, "they have borrowed less");
-        assert_eq!(gives(&demand(false, [3, 9])), None, "it may not borrow more");
-        assert_eq!(
-            demand(true, [3, 9]).beneficiary(Allocation::Reserved(at(1))),
-            None,
-            "what is guaranteed stays"
-        );
+    fn series_of_another_site_is_evicted_only_if_that_site_uses_more_shared_capacity() {
+        let beneficiary = |demand: &FamilyDemand| demand.beneficiary(Allocation::Shared(at(1)));
+        assert_eq!(beneficiary(&demand(true, [3, 9])), Some(0));
+        assert_eq!(beneficiary(&demand(true, [3, 4])), None, "the first would use as much as the second");
+        assert_eq!(beneficiary(&demand(true, [9, 3])), None, "the second uses less");
+        assert_eq!(beneficiary(&demand(false, [3, 9])), None, "the first may not use more");
+        assert_eq!(demand(true, [3, 9]).beneficiary(Allocation::Reserved(at(1))), None, "reserved capacity");
         assert_eq!(demand(true, [3, 9]).beneficiary(Allocation::Fallback), None);
     }
 
     #[test]
-    fn what_was_given_is_not_asked_for_again() {
+    fn recorded_eviction_reduces_the_demand() {
         let mut demand = demand(true, [3, 9]);
         demand.record_eviction(Allocation::Shared(at(1)), 0);
         assert_eq!((demand.sites[0].shared_used, demand.sites[1].shared_used), (4, 8));

@@ -1,60 +1,76 @@
-//! Series that go: after `metrics.series_ttl`, or sooner where others need the room.
+//! Removal of series: idle for `metrics.series_ttl`, or sooner if others need their capacity.
 
 use std::time::Duration;
 
-use super::demand::FamilyDemand;
-use super::series::Series;
-use super::{Allocation, FamilyQuota, Registry, frequency_sketch};
+use crate::metrics::allocation::Allocation;
+use crate::metrics::demand::FamilyDemand;
+use crate::metrics::frequency_sketch::ADMISSION_THRESHOLD;
+use crate::metrics::quota::FamilyQuota;
+use crate::metrics::registry::Registry;
+use crate::metrics::sample::SampleValue;
+use crate::metrics::series::Series;
+
+/// Whether the series with this id and value may be evicted: with delta temporality, not before its last value
+/// is acknowledged.
+pub type EvictionFilter<'f> = &'f dyn Fn(u64, &SampleValue) -> bool;
+
+/// A series that may be evicted.
+struct Candidate {
+    /// Recent additions, last update and id; the lowest is evicted first, and no two are equal.
+    coldness: (u8, u32, u64),
+    hash: u64,
+    allocation: Allocation,
+    /// Index of the demand that its eviction would help.
+    demand: usize,
+}
 
 impl Registry {
-    /// Lets go of series that nothing has touched for `idle`. `uptime` in seconds.
+    /// Evicts series without an update for `idle`. `uptime` in seconds.
     pub fn expire(&self, idle: Duration, uptime: u32, can_evict: EvictionFilter<'_>) {
-        let _no_reader = self.eviction_lock.lock();
+        let _no_visit = self.eviction_lock.lock();
         let idle = seconds(idle);
         for shard in &self.shards {
             shard.0.lock().retain(|series| {
                 series.decay();
-                let stays = idle_for(series, uptime) < idle || !can_evict(series.id(), &series.value());
+                let stays = idle_for(series, uptime) < idle || !can_evict(series.id, &series.value());
                 if !stays {
-                    self.evict(series);
+                    self.release(series);
                 }
                 stays
             });
         }
     }
 
-    /// Makes room where something that keeps coming found none since the last call: of the series that
-    /// may go for it (see [`super::demand`]), those that came a few times only and that nothing has
-    /// touched for `min_idle`, the coldest first.
+    /// Evicts series for the demand since the last call: of those that may be evicted for it (see
+    /// [`FamilyDemand`]), those with few recent additions and no update for `min_idle`, the coldest first.
     ///
-    /// `min_idle` leaves exports time to tell a series' last value, but does not make sure that they did:
-    /// a scrape less often than that misses it, and so does a collector that is away for longer. A
-    /// delta export makes sure by `can_evict`. What a series had counted stays known either way, in
-    /// `lookout_series_expired_counts_total`.
+    /// `min_idle` gives exports time to send a series' last value but does not guarantee that they do: a less
+    /// frequent scrape misses it, and so does a collector that is unreachable for longer. `can_evict`
+    /// guarantees it for delta exports. `lookout_series_expired_counts_total` has the counts in either case.
     pub fn evict_for_demand(&self, min_idle: Duration, uptime: u32, can_evict: EvictionFilter<'_>) {
         let mut demands: Vec<FamilyDemand> =
             self.quotas.iter().filter_map(FamilyQuota::take_demand).collect();
         if demands.is_empty() {
             return;
         }
-        let _no_reader = self.eviction_lock.lock();
+        let _no_visit = self.eviction_lock.lock();
         let min_idle = seconds(min_idle);
         let can_evict = |series: &Series| {
-            series.hits < frequency_sketch::ADMISSION_THRESHOLD
+            series.hits < ADMISSION_THRESHOLD
                 && idle_for(series, uptime) >= min_idle
-                && can_evict(series.id(), &series.value())
+                && can_evict(series.id, &series.value())
         };
         for candidate in self.eviction_candidates(&demands, &can_evict) {
             let demand = &mut demands[candidate.demand];
             if let Some(site) = demand.beneficiary(candidate.allocation)
-                && self.remove(&candidate, &can_evict)
+                && self.evict(&candidate, &can_evict)
             {
                 demand.record_eviction(candidate.allocation, site);
             }
         }
     }
 
-    /// The series that may go, for any family that wants room: one pass over the registry for all.
+    /// Returns the series that may be evicted for any of the demands, in one pass over the registry.
     fn eviction_candidates(
         &self,
         demands: &[FamilyDemand],
@@ -62,13 +78,13 @@ impl Registry {
     ) -> Vec<Candidate> {
         let mut found = Vec::new();
         let candidate = |series: &Series| {
-            let of = demands.iter().position(|demand| std::ptr::eq(demand.family, series.family))?;
-            demands[of].beneficiary(series.allocation)?;
+            let demand = demands.iter().position(|demand| std::ptr::eq(demand.family, series.family))?;
+            demands[demand].beneficiary(series.allocation)?;
             can_evict(series).then(|| Candidate {
-                coldness: (series.hits, series.last_update, series.id()),
+                coldness: (series.hits, series.last_update, series.id),
                 hash: self.hash_of(series),
                 allocation: series.allocation,
-                demand: of,
+                demand,
             })
         };
         for shard in &self.shards {
@@ -78,36 +94,22 @@ impl Registry {
         found
     }
 
-    /// Whether it went; it may have been touched meanwhile.
-    fn remove(&self, candidate: &Candidate, can_evict: &dyn Fn(&Series) -> bool) -> bool {
+    /// Evicts a candidate, unless it was updated meanwhile. Returns whether it did.
+    fn evict(&self, candidate: &Candidate, can_evict: &dyn Fn(&Series) -> bool) -> bool {
         let (_, _, id) = candidate.coldness;
-        let is_same = |series: &Series| series.id() == id && can_evict(series);
+        let is_same = |series: &Series| series.id == id && can_evict(series);
         let mut shard = self.shard(candidate.hash).0.lock();
         let Ok(found) = shard.find_entry(candidate.hash, is_same) else { return false };
-        self.evict(&found.remove().0);
+        self.release(&found.remove().0);
         true
     }
 
-    fn evict(&self, series: &Series) {
+    fn release(&self, series: &Series) {
         if let Some(quota) = self.quota(series.family) {
             quota.release(series.allocation, &series.value());
         }
     }
 }
-
-/// A series that may go.
-struct Candidate {
-    /// Heat, last touch and id, so that no two are alike.
-    coldness: (u8, u32, u64),
-    hash: u64,
-    allocation: Allocation,
-    /// Which of what is wanted it could help.
-    demand: usize,
-}
-
-/// Whether the series of this id and value may go: not before an export that tells differences has
-/// told the last one.
-pub type EvictionFilter<'f> = &'f dyn Fn(u64, &super::SampleValue) -> bool;
 
 fn idle_for(series: &Series, uptime: u32) -> u32 {
     uptime.saturating_sub(series.last_update)

@@ -1,268 +1,366 @@
-//! The daemon's numbers about itself. Every label set is closed and declared in `outcome`, so each
-//! counter is an array of atomics that exists, at 0, from the start.
+//! The daemon's own metrics, in one registry of the `prometheus` crate, which the scrape and OTLP gather.
+//!
+//! # Design
+//!
+//! `self_metrics!` declares a metric in one place: its field, whose doc comment is the help text, its name and
+//! its labels. The children of every label value are resolved at the start, so that each series exists, at 0,
+//! from then on, and counting is an atomic addition without a lookup.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::marker::PhantomData;
+use std::ops::Index;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use crate::metrics::histogram::AtomicHistogram;
-use crate::metrics::quota;
-use crate::metrics::series::SampleValue;
-use crate::model::{
-    EventOutcome, ExportSignal, ExportStatus, ExporterId, Family, LabelEnum, MetricType, PendingState,
-    RejectReason, UploadOutcome,
+use prometheus::core::{Collector, Desc};
+use prometheus::process_collector::ProcessCollector;
+use prometheus::proto::{self, MetricFamily, MetricType};
+use prometheus::{
+    Error, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    PullingGauge, Registry,
 };
 
-mod spool;
+use crate::logging;
+use crate::metrics::histogram::{BOUNDS, SAMPLES};
+use crate::model::{
+    EventOutcome, ExportSignal, ExportStatus, ExporterId, LabelEnum, PendingState, QuarantineReason,
+    RejectReason, SpoolOperation, UploadOutcome,
+};
 
-use spool::SpoolMetrics;
+macro_rules! self_metrics {
+    ($(#[$about:meta])* $group_vis:vis struct $group:ident { $(
+        $(#[doc = $help:literal])+ $vis:vis $field:ident: $metric:ty = $name:literal $labels:expr,
+    )+ }) => {
+        $(#[$about])*
+        #[derive(Debug)]
+        $group_vis struct $group { $($(#[doc = $help])+ $vis $field: $metric,)+ }
 
-/// The self-metrics. All methods may be called from any thread.
-#[derive(Debug, Default)]
+        impl $group {
+            fn register(registry: &Registry) -> Result<$group, Error> {
+                Ok($group { $($field: SelfMetric::register(
+                    registry,
+                    Opts::new($name, concat!($($help),+).trim()),
+                    &$labels,
+                )?,)+ })
+            }
+        }
+    };
+}
+
+self_metrics! {
+    /// Metrics of intake.
+    pub struct IntakeMetrics {
+        /// Open connections of intake.
+        pub connections: IntGauge = "lookout_connections" [],
+        /// Uploads (POSTs to intake), by outcome.
+        uploads: Children<UploadOutcome, IntCounter> = "lookout_uploads_total" ["outcome"],
+        /// Duration of uploads, from the head of the request to the response.
+        upload_duration: Histogram = "lookout_upload_duration_seconds" [],
+        /// Items of uploads that were rejected, by reason.
+        rejected: Children<RejectReason, IntCounter> = "lookout_reports_rejected_total" ["reason"],
+    }
+}
+
+self_metrics! {
+    /// Metrics of events and of OTLP requests.
+    struct ExportMetrics {
+        /// Events, one for each accepted report and each exporter that is on, by outcome.
+        events: Children<ExporterId, Children<EventOutcome, IntCounter>> =
+            "lookout_events_total" ["exporter", "outcome"],
+        /// Events without an outcome yet, by where they wait.
+        pending: Children<ExporterId, Children<PendingState, IntGauge>> =
+            "lookout_events_pending" ["exporter", "state"],
+        /// Attempts to send OTLP requests, by result.
+        requests: Children<ExportSignal, Children<ExportStatus, IntCounter>> =
+            "lookout_export_requests_total" ["signal", "code"],
+        /// Duration of OTLP requests.
+        duration: Children<ExportSignal, Histogram> = "lookout_export_duration_seconds" ["signal"],
+    }
+}
+
+self_metrics! {
+    /// Metrics of the spool; all 0 without one.
+    pub struct SpoolMetrics {
+        /// Bytes of the spool files that hold events; 0 without a spool.
+        pub bytes: IntGauge = "lookout_spool_bytes" [],
+        /// Most bytes of spool files: delivery.spool.max_bytes; 0 without a spool.
+        pub limit: IntGauge = "lookout_spool_limit_bytes" [],
+        /// Events of an earlier process, found in the spool at start; their outcomes are those of
+        /// otlp_recovered.
+        pub recovered: IntCounter = "lookout_spool_recovered_events_total" [],
+        /// Files of the spool's directory that are no whole requests, moved to its folder quarantine.
+        pub quarantined: Children<QuarantineReason, IntCounter> =
+            "lookout_spool_quarantined_files_total" ["reason"],
+        /// Failed operations on the spool's disk.
+        pub errors: Children<SpoolOperation, IntCounter> = "lookout_spool_errors_total" ["operation"],
+    }
+}
+
+self_metrics! {
+    /// Metrics of the quotas; each family resolves its own children.
+    pub(super) struct SeriesMetrics {
+        /// Samples that the family holds; a histogram counts with all its samples.
+        pub(super) used: IntGaugeVec = "lookout_series" ["family"],
+        /// Samples that the family may hold: its quota of metrics.max_series.
+        pub(super) limit: IntGaugeVec = "lookout_series_limit" ["family"],
+        /// Evicted series: idle for metrics.series_ttl, or idle for minutes while others needed the capacity.
+        pub(super) expired: IntCounterVec = "lookout_series_expired_total" ["family"],
+        /// Observations whose label became other because the family's quota was used up; all: every label but
+        /// a configured site did.
+        pub(super) overflow: IntCounterVec = "lookout_series_overflow_total" ["family", "label"],
+    }
+}
+
+/// The self-metrics.
+#[derive(Debug)]
 pub struct SelfMetrics {
-    intake: UploadCounters,
-    rejected: [AtomicU64; RejectReason::ALL.len()],
-    events: [[AtomicU64; EventOutcome::ALL.len()]; ExporterId::ALL.len()],
-    pending: [[AtomicI64; PendingState::ALL.len()]; ExporterId::ALL.len()],
-    export_requests: [[AtomicU64; ExportStatus::ALL.len()]; ExportSignal::ALL.len()],
-    /// `lookout_export_duration_seconds{signal}`, indexed like `ExportSignal::ALL`.
-    export_duration: [AtomicHistogram; ExportSignal::ALL.len()],
-    /// `lookout_upload_duration_seconds`.
-    upload_duration: AtomicHistogram,
-    /// `lookout_connections`.
-    pub connections: AtomicI64,
-    /// `lookout_log_lines_dropped_total`, counted where diagnostics are written.
-    pub log_lines_dropped: OnceLock<Arc<AtomicU64>>,
-    /// `lookout_spool_*`.
+    registry: Registry,
+    /// Metrics of intake.
+    pub intake: IntakeMetrics,
+    /// Not an `IntGauge`, because the limit on uploads in flight depends on the result of each addition.
+    uploads_in_flight: Arc<AtomicI64>,
+    export: ExportMetrics,
+    /// Metrics of the spool.
     pub spool: SpoolMetrics,
-}
-
-/// What every upload counts, together: the fewer cache lines threads take from each other, the better.
-#[derive(Debug, Default)]
-#[repr(C, align(64))]
-struct UploadCounters {
-    in_flight: AtomicI64,
-    ended: [AtomicU64; UploadOutcome::ALL.len()],
+    pub(super) series: SeriesMetrics,
 }
 
 impl SelfMetrics {
-    /// Counts an upload that begins; gives how many are in hand, this one included.
+    /// Registers all metrics.
+    ///
+    /// # Errors
+    /// Returns an error if two metrics collide or a name is invalid, which tests rule out.
+    pub fn new() -> Result<SelfMetrics, Error> {
+        let registry = Registry::new();
+        let uploads_in_flight = Arc::<AtomicI64>::default();
+        let in_flight = uploads_in_flight.clone();
+        registry.register(Box::new(PullingGauge::new(
+            "lookout_uploads_in_flight",
+            "Uploads in flight.",
+            Box::new(move || in_flight.load(Ordering::Relaxed) as f64),
+        )?))?;
+        let opts = Opts::new("lookout_build_info", "Version, revision and compiler of this build; always 1.");
+        IntGaugeVec::register(&registry, opts, &["version", "revision", "rustc"])?
+            .get_metric_with_label_values(&[
+                env!("CARGO_PKG_VERSION"),
+                env!("LOOKOUTD_REVISION"),
+                env!("LOOKOUTD_RUSTC"),
+            ])?
+            .set(1);
+        registry.register(Box::new(LogLinesDropped::new()?))?;
+        registry.register(Box::new(ProcessCollector::for_self()))?;
+        Ok(SelfMetrics {
+            intake: IntakeMetrics::register(&registry)?,
+            uploads_in_flight,
+            export: ExportMetrics::register(&registry)?,
+            spool: SpoolMetrics::register(&registry)?,
+            series: SeriesMetrics::register(&registry)?,
+            registry,
+        })
+    }
+
+    /// Returns every self-metric and the `process_*` metrics, sorted by name.
+    pub fn gather(&self) -> Vec<MetricFamily> {
+        self.registry.gather()
+    }
+
+    /// Returns the number of samples that they are in a scrape.
+    pub(super) fn samples(&self) -> usize {
+        let samples = |family: &MetricFamily| match family.get_field_type() {
+            MetricType::HISTOGRAM => SAMPLES * family.get_metric().len(),
+            _ => family.get_metric().len(),
+        };
+        self.gather().iter().map(samples).sum()
+    }
+
+    /// Counts an upload that begins. Returns how many are in flight, this one included.
     pub fn begin_upload(&self) -> i64 {
-        self.intake.in_flight.fetch_add(1, Ordering::Relaxed) + 1
+        self.uploads_in_flight.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Counts an upload as no longer in hand.
+    /// Counts an upload as no longer in flight.
     pub fn end_upload(&self) {
-        self.intake.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.uploads_in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Uploads in hand.
-    pub fn uploads_in_flight(&self) -> i64 {
-        self.intake.in_flight.load(Ordering::Relaxed)
-    }
-
-    /// Counts an upload that ended, and how long it took from its head to its answer.
+    /// Counts an upload by its outcome, and its duration.
     pub fn upload(&self, outcome: UploadOutcome, elapsed: Duration) {
-        self.intake.ended[outcome as usize].fetch_add(1, Ordering::Relaxed);
-        self.upload_duration.observe(elapsed);
+        self.intake.uploads[outcome].inc();
+        self.intake.upload_duration.observe(elapsed.as_secs_f64());
     }
 
-    /// Counts items of a body that were not taken.
+    /// Counts rejected items.
     pub fn reject(&self, reason: RejectReason, items: u64) {
-        self.rejected[reason as usize].fetch_add(items, Ordering::Relaxed);
+        self.intake.rejected[reason].inc_by(items);
     }
 
-    /// Counts events that met their outcome without having waited anywhere.
+    /// Counts events by their outcome.
     pub fn event(&self, exporter: ExporterId, outcome: EventOutcome, events: u64) {
-        self.events[exporter as usize][outcome as usize].fetch_add(events, Ordering::Relaxed);
+        self.export.events[exporter][outcome].inc_by(events);
     }
 
-    /// Moves events in (positive) or out (negative) of a state in which they wait.
+    /// Moves events into (positive) or out of (negative) a state.
     pub fn add_pending(&self, exporter: ExporterId, state: PendingState, events: i64) {
-        self.pending[exporter as usize][state as usize].fetch_add(events, Ordering::Relaxed);
+        self.export.pending[exporter][state].add(events);
     }
 
-    /// Counts one try of an export request.
+    /// Counts one attempt to send a request, and its duration.
     pub fn export_request(&self, signal: ExportSignal, code: ExportStatus, elapsed: Duration) {
-        self.export_requests[signal as usize][code as usize].fetch_add(1, Ordering::Relaxed);
-        self.export_duration[signal as usize].observe(elapsed);
+        self.export.requests[signal][code].inc();
+        self.export.duration[signal].observe(elapsed.as_secs_f64());
     }
 
-    /// Uploads that ended so.
-    pub fn uploads(&self, outcome: UploadOutcome) -> u64 {
-        self.intake.ended[outcome as usize].load(Ordering::Relaxed)
-    }
-
-    /// Items rejected for this reason.
+    /// Returns the number of items rejected for this reason.
     pub fn rejected(&self, reason: RejectReason) -> u64 {
-        self.rejected[reason as usize].load(Ordering::Relaxed)
+        self.intake.rejected[reason].get()
     }
 
-    /// Events of this exporter that met this outcome.
+    /// Returns the number of this exporter's events with this outcome.
     pub fn events(&self, exporter: ExporterId, outcome: EventOutcome) -> u64 {
-        self.events[exporter as usize][outcome as usize].load(Ordering::Relaxed)
+        self.export.events[exporter][outcome].get()
     }
 
-    /// Events of this exporter that wait there now.
+    /// Returns the number of this exporter's events in this state.
     pub fn pending(&self, exporter: ExporterId, state: PendingState) -> i64 {
-        self.pending[exporter as usize][state as usize].load(Ordering::Relaxed)
+        self.export.pending[exporter][state].get()
     }
 
-    /// Tries of export requests that ended so.
+    /// Returns the number of attempts with this result.
     pub fn export_requests(&self, signal: ExportSignal, code: ExportStatus) -> u64 {
-        self.export_requests[signal as usize][code as usize].load(Ordering::Relaxed)
-    }
-
-    /// How long export requests of this signal took.
-    pub fn export_duration(&self, signal: ExportSignal) -> &AtomicHistogram {
-        &self.export_duration[signal as usize]
-    }
-
-    /// How long uploads took.
-    pub fn upload_duration(&self) -> &AtomicHistogram {
-        &self.upload_duration
+        self.export.requests[signal][code].get()
     }
 }
 
-/// Takes one series: its family, its label values, its value.
-pub(super) type SampleVisitor<'g> = &'g mut dyn FnMut(&'static Family, &[&str], SampleValue);
-
-/// Samples of the `process_*` metrics, which the prometheus crate collects.
-pub(crate) const PROCESS_SAMPLES: usize = 7;
-
-/// Every family of the daemon's own.
-pub fn families() -> impl Iterator<Item = &'static Family> {
-    FAMILIES.iter().chain(&spool::FAMILIES).chain(&quota::FAMILIES).copied()
+#[cfg(test)]
+impl Default for SelfMetrics {
+    fn default() -> SelfMetrics {
+        SelfMetrics::new().unwrap()
+    }
 }
 
-impl SelfMetrics {
-    /// Hands over every series; all exist from the start.
-    pub(super) fn visit(&self, visitor: SampleVisitor<'_>) {
-        self.visit_intake(visitor);
-        self.visit_delivery(visitor);
-        self.spool.visit(visitor);
-        let revision: &str = env!("LOOKOUTD_REVISION");
-        let build = [env!("CARGO_PKG_VERSION"), revision, env!("LOOKOUTD_RUSTC")];
-        visitor(&BUILD_INFO, &build, SampleValue::Float(1.0));
-        let dropped = self.log_lines_dropped.get().map_or(0, |lines| lines.load(Ordering::Relaxed));
-        visitor(&LOG_LINES_DROPPED, &[], SampleValue::Count(dropped));
-    }
+/// A metric that can be declared with `self_metrics!`.
+trait SelfMetric: Sized {
+    /// Registers the metric, and resolves the children of every label value.
+    fn register(registry: &Registry, opts: Opts, labels: &[&str]) -> Result<Self, Error>;
+}
 
-    fn visit_intake(&self, visitor: SampleVisitor<'_>) {
-        for outcome in UploadOutcome::ALL {
-            visitor(&UPLOADS, &[outcome.as_str()], SampleValue::Count(self.uploads(*outcome)));
-        }
-        for reason in RejectReason::ALL {
-            visitor(&REJECTED, &[reason.as_str()], SampleValue::Count(self.rejected(*reason)));
-        }
-        visitor(&UPLOAD_DURATION, &[], SampleValue::Histogram(self.upload_duration.snapshot()));
-        visitor(&IN_FLIGHT, &[], gauge(&self.intake.in_flight));
-        visitor(&CONNECTIONS, &[], gauge(&self.connections));
-    }
+/// One series of a metric.
+trait Child: Sized {
+    /// All series of the metric.
+    type Vec: SelfMetric;
 
-    fn visit_delivery(&self, visitor: SampleVisitor<'_>) {
-        for exporter in ExporterId::ALL {
-            for outcome in EventOutcome::ALL {
-                let labels = [exporter.as_str(), outcome.as_str()];
-                visitor(&EVENTS, &labels, SampleValue::Count(self.events(*exporter, *outcome)));
-            }
-            for state in PendingState::ALL {
-                let labels = [exporter.as_str(), state.as_str()];
-                visitor(&PENDING, &labels, SampleValue::Float(self.pending(*exporter, *state) as f64));
+    fn resolve(metric: &Self::Vec, label_values: &[&str]) -> Result<Self, Error>;
+}
+
+macro_rules! metric_types {
+    ($($child:ident of $vec:ident: $opts:expr;)+) => { $(
+        impl SelfMetric for $vec {
+            fn register(registry: &Registry, opts: Opts, labels: &[&str]) -> Result<$vec, Error> {
+                let metric = $vec::new($opts(opts), labels)?;
+                registry.register(Box::new(metric.clone()))?;
+                Ok(metric)
             }
         }
-        for signal in ExportSignal::ALL {
-            for code in ExportStatus::ALL {
-                let labels = [signal.as_str(), code.as_str()];
-                visitor(&EXPORT_REQUESTS, &labels, SampleValue::Count(self.export_requests(*signal, *code)));
+
+        impl SelfMetric for $child {
+            fn register(registry: &Registry, opts: Opts, labels: &[&str]) -> Result<$child, Error> {
+                $child::resolve(&$vec::register(registry, opts, labels)?, &[])
             }
-            let duration = self.export_duration(*signal).snapshot();
-            visitor(&EXPORT_DURATION, &[signal.as_str()], SampleValue::Histogram(duration));
         }
+
+        impl Child for $child {
+            type Vec = $vec;
+
+            fn resolve(metric: &$vec, label_values: &[&str]) -> Result<$child, Error> {
+                metric.get_metric_with_label_values(label_values)
+            }
+        }
+    )+ };
+}
+
+metric_types! {
+    IntCounter of IntCounterVec: std::convert::identity;
+    IntGauge of IntGaugeVec: std::convert::identity;
+    Histogram of HistogramVec: |opts| HistogramOpts::from(opts).buckets(BOUNDS.to_vec());
+}
+
+/// The children of a metric, one for each value of a bounded label.
+#[derive(Debug)]
+pub struct Children<K, C> {
+    children: Box<[C]>,
+    key: PhantomData<fn(K)>,
+}
+
+impl<K: BoundedLabel, C> Children<K, C> {
+    fn resolve(mut child: impl FnMut(&'static str) -> Result<C, Error>) -> Result<Children<K, C>, Error> {
+        let children = K::ALL.iter().map(|value| child(value.as_str())).collect::<Result<_, _>>()?;
+        Ok(Children { children, key: PhantomData })
     }
 }
 
-fn gauge(value: &AtomicI64) -> SampleValue {
-    SampleValue::Float(value.load(Ordering::Relaxed) as f64)
+impl<K: BoundedLabel, C> Index<K> for Children<K, C> {
+    type Output = C;
+
+    fn index(&self, value: K) -> &C {
+        &self.children[value.index()]
+    }
 }
 
-pub(super) const fn family(
-    name: &'static str,
-    metric_type: MetricType,
-    labels: &'static [&'static str],
-    help: &'static str,
-) -> Family {
-    Family { name, help, metric_type, labels, weight: 0 }
+impl<K: BoundedLabel, C: Child> SelfMetric for Children<K, C> {
+    fn register(registry: &Registry, opts: Opts, labels: &[&str]) -> Result<Self, Error> {
+        let metric = C::Vec::register(registry, opts, labels)?;
+        Children::resolve(|value| C::resolve(&metric, &[value]))
+    }
 }
 
-static FAMILIES: [&Family; 11] = [
-    &UPLOADS,
-    &REJECTED,
-    &EVENTS,
-    &PENDING,
-    &EXPORT_REQUESTS,
-    &EXPORT_DURATION,
-    &UPLOAD_DURATION,
-    &IN_FLIGHT,
-    &CONNECTIONS,
-    &LOG_LINES_DROPPED,
-    &BUILD_INFO,
-];
-static UPLOADS: Family = family(
-    "lookout_uploads_total",
-    MetricType::Counter,
-    &["outcome"],
-    "Uploads (POSTs to intake), by how they ended.",
-);
-static REJECTED: Family = family(
-    "lookout_reports_rejected_total",
-    MetricType::Counter,
-    &["reason"],
-    "Items of uploads that were not taken as reports.",
-);
-static EVENTS: Family = family(
-    "lookout_events_total",
-    MetricType::Counter,
-    &["exporter", "outcome"],
-    "Events, one for each report taken and each exporter that is on, by how they ended.",
-);
-static PENDING: Family = family(
-    "lookout_events_pending",
-    MetricType::Gauge,
-    &["exporter", "state"],
-    "Events that have not met their outcome yet, by where they wait.",
-);
-static EXPORT_REQUESTS: Family = family(
-    "lookout_export_requests_total",
-    MetricType::Counter,
-    &["signal", "code"],
-    "Tries of OTLP export requests, by how they ended.",
-);
-static EXPORT_DURATION: Family = family(
-    "lookout_export_duration_seconds",
-    MetricType::Histogram,
-    &["signal"],
-    "How long OTLP export requests took.",
-);
-static UPLOAD_DURATION: Family = family(
-    "lookout_upload_duration_seconds",
-    MetricType::Histogram,
-    &[],
-    "How long uploads took, from their head to their answer.",
-);
-static IN_FLIGHT: Family =
-    family("lookout_uploads_in_flight", MetricType::Gauge, &[], "Uploads in hand now.");
-static CONNECTIONS: Family =
-    family("lookout_connections", MetricType::Gauge, &[], "Connections that intake serves now.");
-static LOG_LINES_DROPPED: Family = family(
-    "lookout_log_lines_dropped_total",
-    MetricType::Counter,
-    &[],
-    "Log lines that were dropped because stderr was not read.",
-);
-static BUILD_INFO: Family = family(
-    "lookout_build_info",
-    MetricType::Gauge,
-    &["version", "revision", "rustc"],
-    "What was built from what; always 1.",
-);
+impl<A: BoundedLabel, B: BoundedLabel, C: Child> SelfMetric for Children<A, Children<B, C>> {
+    fn register(registry: &Registry, opts: Opts, labels: &[&str]) -> Result<Self, Error> {
+        let metric = C::Vec::register(registry, opts, labels)?;
+        Children::resolve(|first| Children::resolve(|second| C::resolve(&metric, &[first, second])))
+    }
+}
+
+/// A label enum whose variants index its children.
+pub trait BoundedLabel: LabelEnum + 'static {
+    /// Returns the index among [`LabelEnum::ALL`].
+    fn index(self) -> usize;
+}
+
+macro_rules! bounded_labels {
+    ($($label:ident),+ $(,)?) => { $(
+        impl BoundedLabel for $label {
+            fn index(self) -> usize {
+                self as usize
+            }
+        }
+    )+ };
+}
+
+bounded_labels!(UploadOutcome, RejectReason, ExporterId, EventOutcome, PendingState);
+bounded_labels!(ExportSignal, ExportStatus, QuarantineReason, SpoolOperation);
+
+/// `lookout_log_lines_dropped_total`, which the log writer counts.
+struct LogLinesDropped(IntCounter);
+
+impl LogLinesDropped {
+    fn new() -> Result<LogLinesDropped, Error> {
+        let help = "Log lines dropped because stderr was not read.";
+        IntCounter::new("lookout_log_lines_dropped_total", help).map(LogLinesDropped)
+    }
+}
+
+impl Collector for LogLinesDropped {
+    fn desc(&self) -> Vec<&Desc> {
+        self.0.desc()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let mut families = self.0.collect();
+        for metric in families.iter_mut().flat_map(|family| family.mut_metric()) {
+            let mut counter = proto::Counter::default();
+            counter.set_value(logging::dropped_lines() as f64);
+            metric.set_counter(counter);
+        }
+        families
+    }
+}

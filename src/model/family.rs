@@ -11,9 +11,17 @@ pub struct Family {
     pub metric_type: MetricType,
     /// Label names in order; the first one of a report family is always `site`.
     pub labels: &'static [&'static str],
-    /// Its quota of `metrics.max_series`, relative to the other report families'. The daemon's own
-    /// families have none, because all their series exist from the start.
+    /// Those of the labels, other than `site`, whose values come from reports as they are.
+    pub unbounded: &'static [&'static str],
+    /// Its quota of `metrics.max_series`, relative to that of the other families.
     pub weight: usize,
+}
+
+impl Family {
+    /// Returns whether values of this label can become `other` when the quota is used up.
+    pub fn is_unbounded(&self, label: &str) -> bool {
+        label == "site" || self.unbounded.contains(&label)
+    }
 }
 
 /// The type of a series.
@@ -25,6 +33,4 @@ pub enum MetricType {
     FloatCounter,
     /// A distribution of durations in seconds.
     Histogram,
-    /// A value that can also decrease; only the daemon's own metrics use it.
-    Gauge,
 }

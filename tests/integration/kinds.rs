@@ -5,15 +5,11 @@ use std::collections::HashSet;
 use lookoutd::config;
 use lookoutd::decode::decode;
 use lookoutd::kinds;
-use lookoutd::metrics::report_families;
 use lookoutd::model::{Browser, Classification, FieldType, MAX_LABELS, Noise, Report, ReportKind};
 use lookoutd::normalize::{Mode, normalize};
 
 use crate::support::capture;
 use crate::support::in_process::context;
-
-/// Labels whose values may come from outside, under the series budget.
-const OPEN: [&str; 3] = ["site", "blocked", "id"];
 
 /// Hands over every report of the corpus and the samples, normalized.
 fn each_report(mut with: impl FnMut(&str, &Report<'_>)) {
@@ -83,15 +79,15 @@ fn a_member_that_holds_a_url_says_so() {
 
 #[test]
 fn families_are_well_named_and_belong_to_one_place() {
-    for family in report_families() {
+    for family in kinds::families() {
         assert!(family.name.starts_with("lookout_"), "{}", family.name);
         assert_eq!(family.labels[0], "site", "{}", family.name);
         assert!(family.labels.len() <= MAX_LABELS, "{}", family.name);
         assert!(family.weight > 0, "{} has no share of the series", family.name);
         assert!(family.help.ends_with('.'), "{}", family.name);
     }
-    let names: HashSet<_> = report_families().map(|family| family.name).collect();
-    assert_eq!(names.len(), report_families().count(), "two families of one name");
+    let names: HashSet<_> = kinds::families().map(|family| family.name).collect();
+    assert_eq!(names.len(), kinds::families().count(), "two families of one name");
 }
 
 /// What each kind makes of each report: only labels that the budget knows may come from outside.
@@ -111,7 +107,10 @@ fn labels_are_closed_but_for_the_three_that_are_not() {
                 observation.family.name
             );
             for (label, value) in observation.family.labels[1..].iter().zip(&observation.labels) {
-                assert!(!value.is_unbounded() || OPEN.contains(label), "{name}: {label}={value:?}");
+                assert!(
+                    !value.is_unbounded() || observation.family.is_unbounded(label),
+                    "{name}: {label}={value:?}"
+                );
             }
         }
     });
@@ -124,7 +123,9 @@ fn a_strangers_word_is_no_label() {
         let members: Vec<_> = kind.fields.iter().map(|it| format!("\"{}\":\"stranger\"", it.name)).collect();
         let series = series_of(kind, &members.join(","));
         for line in series.iter().filter(|line| line.contains("\"stranger\"")) {
-            let open = OPEN.iter().any(|label| line.contains(&format!("{label}=\"stranger\"")));
+            let mut open = kinds::families()
+                .flat_map(|family| family.labels.iter().filter(|label| family.is_unbounded(label)));
+            let open = open.any(|label| line.contains(&format!("{label}=\"stranger\"")));
             assert!(open, "{}: {line}", kind.name);
         }
     }

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use lookoutd::config;
-use lookoutd::export::prometheus::process_families;
+use lookoutd::decode;
 use lookoutd::kinds;
+use lookoutd::metrics::Registry;
 use lookoutd::model::{
     Browser, Disposition, EventOutcome, ExportSignal, ExportStatus, ExporterId, LabelEnum, MetricType, Noise,
     PendingState, QuarantineReason, RejectReason, ReportKind, SpoolOperation, UploadOutcome,
 };
-use lookoutd::{decode, metrics};
 use serde_json::Value;
 
 /// A section's name and what stands in it.
@@ -108,20 +109,41 @@ fn captured() -> BTreeMap<&'static str, Vec<String>> {
     seen
 }
 
+/// A metric family as it is exported.
+pub(crate) struct ExportedFamily {
+    pub(crate) name: String,
+    pub(crate) metric_type: String,
+    labels: Vec<String>,
+    help: String,
+}
+
+/// Every metric family: those of reports, then the daemon's own and those of the process.
+pub(crate) fn families() -> Vec<ExportedFamily> {
+    let registry = Registry::new(kinds::families(), 10_000, 0, Timestamp::UNIX_EPOCH).unwrap();
+    let of_reports = registry.families().map(|family| ExportedFamily {
+        name: family.name.to_owned(),
+        metric_type: match family.metric_type {
+            MetricType::Counter | MetricType::FloatCounter => "counter".to_owned(),
+            MetricType::Histogram => "histogram".to_owned(),
+        },
+        labels: family.labels.iter().map(|label| (*label).to_owned()).collect(),
+        help: family.help.to_owned(),
+    });
+    let own = registry.self_metrics.gather().into_iter().map(|family| ExportedFamily {
+        name: family.name().to_owned(),
+        metric_type: format!("{:?}", family.get_field_type()).to_lowercase(),
+        labels: family.get_metric()[0].get_label().iter().map(|label| label.name().to_owned()).collect(),
+        help: family.help().to_owned(),
+    });
+    of_reports.chain(own).collect()
+}
+
 fn metrics() -> String {
-    let families = metrics::report_families().chain(metrics::self_metrics::families()).map(|family| {
-        let measure = match family.metric_type {
-            MetricType::Counter | MetricType::FloatCounter => "counter",
-            MetricType::Histogram => "histogram",
-            MetricType::Gauge => "gauge",
-        };
-        vec![code(family.name), measure.to_owned(), codes(family.labels.iter().copied()), plain(family.help)]
-    });
-    let process = process_families().into_iter().map(|family| {
-        let measure = format!("{:?}", family.get_field_type()).to_lowercase();
-        vec![code(family.name()), measure, codes([]), plain(family.help())]
-    });
-    table(&["family", "type", "labels", "meaning"], families.chain(process))
+    let row = |family: ExportedFamily| {
+        let labels = codes(family.labels.iter().map(String::as_str));
+        vec![code(&family.name), family.metric_type, labels, plain(&family.help)]
+    };
+    table(&["family", "type", "labels", "meaning"], families().into_iter().map(row))
 }
 
 /// The values of the labels that have the same closed set wherever they stand.

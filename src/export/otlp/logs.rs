@@ -24,7 +24,7 @@ use crate::export::otlp::logs::buffer::Buffer;
 use crate::export::otlp::logs::memory_queue::{MemoryQueue, SPILL_AFTER};
 use crate::export::otlp::logs::spool::SpoolFile;
 use crate::log_throttle::LogThrottle;
-use crate::metrics::self_metrics::SelfMetrics;
+use crate::metrics::SelfMetrics;
 use crate::model::{EventOutcome, ExportSignal, ExporterId, LabelEnum, PendingState};
 
 mod spill_task;

@@ -1,56 +1,46 @@
-//! The registry as a Prometheus scrape. <https://prometheus.io/docs/instrumenting/exposition_formats/>
+//! The Prometheus scrape. <https://prometheus.io/docs/instrumenting/exposition_formats/>
 //!
-//! The prometheus crate collects and encodes what the process says of itself. The registry is written by
-//! `text` below: through the crate's `Collector` every series of every scrape would be a dozen
-//! allocations and the whole registry would stand in memory twice more, which costs six times the CPU.
-//! The crate's encoder is what the writer is tested against.
+//! The `prometheus` crate gathers and encodes the self-metrics. The series of reports are written by `text`,
+//! because the crate's `Collector` would allocate a dozen times per series and copy the whole registry twice,
+//! at six times the CPU time. The writer is tested against the crate's encoder.
+
+mod text;
 
 use std::io::Write;
 use std::sync::Arc;
 
-use prometheus::core::Collector;
-use prometheus::process_collector::ProcessCollector;
-use prometheus::proto::MetricFamily;
 use prometheus::{Encoder, TEXT_FORMAT, TextEncoder};
 
 use crate::metrics::Registry;
 
-mod text;
-
 /// Content-Type of a scrape: the text format 0.0.4.
 pub const CONTENT_TYPE: &str = TEXT_FORMAT;
 
-/// What is scraped.
+/// The scrape of a registry, its self-metrics and the process.
 pub struct PrometheusExporter {
     registry: Arc<Registry>,
-    process: prometheus::Registry,
 }
 
 impl PrometheusExporter {
-    /// A scrape of this registry and of the process.
-    ///
-    /// # Errors
-    /// When the process' metrics collide with each other, which a test excludes.
-    pub fn new(registry: Arc<Registry>) -> Result<PrometheusExporter, prometheus::Error> {
-        let process = prometheus::Registry::new();
-        process.register(Box::new(ProcessCollector::for_self()))?;
-        Ok(PrometheusExporter { registry, process })
+    /// Creates the scrape of this registry.
+    pub fn new(registry: Arc<Registry>) -> PrometheusExporter {
+        PrometheusExporter { registry }
     }
 
-    /// The whole exposition.
+    /// Returns the whole exposition.
     ///
     /// # Errors
-    /// When a metric cannot be written as text.
+    /// Returns an error if a metric cannot be written as text.
     pub fn text(&self) -> Result<Vec<u8>, prometheus::Error> {
         let mut text = Vec::with_capacity(64 * 1024);
         self.write(&mut text)?;
         Ok(text)
     }
 
-    /// The same, gzipped.
+    /// Returns the whole exposition, gzipped.
     ///
     /// # Errors
-    /// As [`PrometheusExporter::text`].
+    /// Returns an error if a metric cannot be written as text.
     pub fn gzipped_text(&self) -> Result<Vec<u8>, prometheus::Error> {
         let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         self.write(&mut gzip)?;
@@ -59,13 +49,11 @@ impl PrometheusExporter {
 
     fn write(&self, out: &mut impl Write) -> Result<(), prometheus::Error> {
         text::write(&self.registry, out)?;
-        TextEncoder::new().encode(&self.process.gather(), out)
+        // Not into `out`, because the encoder writes a few bytes at a time.
+        let mut own = Vec::with_capacity(32 * 1024);
+        TextEncoder::new().encode(&self.registry.self_metrics.gather(), &mut own)?;
+        Ok(out.write_all(&own)?)
     }
-}
-
-/// The `process_*` families, for the exports that are not a scrape.
-pub fn process_families() -> Vec<MetricFamily> {
-    ProcessCollector::for_self().collect()
 }
 
 #[cfg(test)]
@@ -74,24 +62,27 @@ mod tests {
     use crate::model::{Label, Observation, SiteLabel};
 
     #[test]
-    fn a_scrape_holds_what_was_counted_and_the_process() {
-        let registry = Arc::new(Registry::new(10_000, 0, crate::clock::now()));
+    fn scrape_of_a_registry_has_its_series_the_self_metrics_and_the_process() {
+        let now = crate::clock::now();
+        let registry = Arc::new(Registry::new(crate::kinds::families(), 10_000, 0, now).unwrap());
         let labels = [Label::bounded("crash"), Label::bounded("chrome")];
         let observation = Observation::increment(&crate::kinds::REPORTS, labels);
-        registry.add(SiteLabel::host("shop.example"), &observation, crate::clock::now(), 0);
-        let text = String::from_utf8(PrometheusExporter::new(registry).unwrap().text().unwrap()).unwrap();
+        registry.add(SiteLabel::host("shop.example"), &observation, now, 0);
+        let text = String::from_utf8(PrometheusExporter::new(registry).text().unwrap()).unwrap();
         for line in [
             "lookout_reports_total{site=\"shop.example\",kind=\"crash\",browser=\"chrome\"} 1",
             "lookout_uploads_total{outcome=\"accepted\"} 0",
             "lookout_upload_duration_seconds_bucket{le=\"+Inf\"} 0",
+            "lookout_series{family=\"lookout_reports_total\"} 1",
+            "lookout_series_expired_counts_total{family=\"lookout_reports_total\"} 0",
             "# TYPE process_resident_memory_bytes gauge",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }
-    }
-
-    #[test]
-    fn the_process_has_as_many_samples_as_the_budget_sets_aside() {
-        assert_eq!(process_families().len(), crate::metrics::self_metrics::PROCESS_SAMPLES);
+        let mut families: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+        let all = families.len();
+        families.sort_unstable();
+        families.dedup();
+        assert_eq!(families.len(), all, "a family is there twice");
     }
 }

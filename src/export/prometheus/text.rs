@@ -1,22 +1,23 @@
-//! Series as lines of the text format 0.0.4, family by family. Its parser rejects a whole target for one
-//! bad byte: names and labels are our own statics, values are escaped, numbers are Rust's `Display`.
+//! Series of reports as lines of the text format 0.0.4, family by family.
+//!
+//! A parser rejects the whole scrape for one malformed byte: names are static, values are escaped, and numbers
+//! are written by Rust's `Display`.
 
 use std::fmt::{self, Write as _};
 use std::io::{self, Write};
 
-use crate::metrics::histogram::{BOUNDS, Histogram};
-use crate::metrics::{Registry, Sample, SampleValue};
+use crate::metrics::{BOUNDS, Histogram, Registry, Sample, SampleValue};
 use crate::model::{Family, MetricType};
 
 /// Writes every series of the registry.
 ///
 /// # Errors
-/// Those of `out`.
+/// Returns an error if `out` does.
 pub(super) fn write(registry: &Registry, out: &mut impl Write) -> io::Result<()> {
     let mut families: Vec<(&'static Family, String)> = Vec::new();
     let mut last = 0;
     registry.visit(&mut |family, sample| {
-        // Series come by shard; the daemon's own come family by family.
+        // Series come by shard, so that the family changes often.
         if families.get(last).is_none_or(|(known, _)| !std::ptr::eq(*known, family)) {
             let known = families.iter().position(|(known, _)| std::ptr::eq(*known, family));
             last = known.unwrap_or_else(|| {
@@ -32,12 +33,11 @@ pub(super) fn write(registry: &Registry, out: &mut impl Write) -> io::Result<()>
 }
 
 fn metadata(family: &Family) -> String {
-    let measure = match family.metric_type {
+    let metric_type = match family.metric_type {
         MetricType::Counter | MetricType::FloatCounter => "counter",
         MetricType::Histogram => "histogram",
-        MetricType::Gauge => "gauge",
     };
-    format!("# HELP {name} {}\n# TYPE {name} {measure}\n", family.help, name = family.name)
+    format!("# HELP {name} {}\n# TYPE {name} {metric_type}\n", family.help, name = family.name)
 }
 
 fn write_series(out: &mut String, family: &Family, sample: &Sample<'_>) -> fmt::Result {
@@ -50,20 +50,20 @@ fn write_series(out: &mut String, family: &Family, sample: &Sample<'_>) -> fmt::
     }
 }
 
-/// Buckets are cumulative.
-fn write_histogram(out: &mut String, name: &str, labels: &Labels<'_>, held: &Histogram) -> fmt::Result {
+/// Writes a histogram, with cumulative buckets.
+fn write_histogram(out: &mut String, name: &str, labels: &Labels<'_>, histogram: &Histogram) -> fmt::Result {
     let mut below = 0;
-    for (bound, count) in BOUNDS.iter().zip(&held.counts) {
+    for (bound, count) in BOUNDS.iter().zip(&histogram.counts) {
         below += count;
         writeln!(out, "{name}_bucket{} {below}", labels.with_le(Some(*bound)))?;
     }
-    let count = held.count();
+    let count = histogram.count();
     writeln!(out, "{name}_bucket{} {count}", labels.with_le(None))?;
-    writeln!(out, "{name}_sum{} {}", labels.plain(), held.sum)?;
+    writeln!(out, "{name}_sum{} {}", labels.plain(), histogram.sum)?;
     writeln!(out, "{name}_count{} {count}", labels.plain())
 }
 
-/// A series' label names and values.
+/// Label names and values of a series.
 struct Labels<'s> {
     names: &'static [&'static str],
     values: &'s [&'s str],
@@ -71,10 +71,10 @@ struct Labels<'s> {
 
 impl Labels<'_> {
     fn plain(&self) -> impl fmt::Display {
-        fmt::from_fn(|f| if self.names.is_empty() { Ok(()) } else { self.write_braced(f, |_, _| Ok(())) })
+        fmt::from_fn(|f| self.write_braced(f, |_, _| Ok(())))
     }
 
-    /// With `le`; no bound is infinity.
+    /// The labels and `le`; `None` is infinity.
     fn with_le(&self, bound: Option<f64>) -> impl fmt::Display {
         fmt::from_fn(move |f| {
             self.write_braced(f, |f, separator| match bound {
@@ -127,7 +127,7 @@ mod tests {
     use crate::kinds::{REPORTS, csp_violation, network_error};
     use crate::model::{Increment, Label, Observation, SiteLabel};
 
-    /// The same registry, as the prometheus crate writes it.
+    /// Writes the same registry by the encoder of the `prometheus` crate.
     fn by_the_crate(registry: &Registry) -> Vec<u8> {
         let mut families: Vec<MetricFamily> = Vec::new();
         registry.visit(&mut |family, sample| {
@@ -151,7 +151,6 @@ mod tests {
         empty.set_field_type(match family.metric_type {
             MetricType::Counter | MetricType::FloatCounter => proto::MetricType::COUNTER,
             MetricType::Histogram => proto::MetricType::HISTOGRAM,
-            MetricType::Gauge => proto::MetricType::GAUGE,
         });
         empty
     }
@@ -165,14 +164,9 @@ mod tests {
         };
         let mut metric =
             proto::Metric::from_label(family.labels.iter().zip(&sample.labels).map(pair).collect());
-        match (&sample.value, family.metric_type) {
-            (SampleValue::Histogram(held), _) => metric.set_histogram(histogram(held)),
-            (number, MetricType::Gauge) => {
-                let mut gauge = proto::Gauge::default();
-                gauge.set_value(number.total());
-                metric.set_gauge(gauge);
-            }
-            (number, _) => {
+        match &sample.value {
+            SampleValue::Histogram(held) => metric.set_histogram(histogram(held)),
+            number => {
                 let mut counter = proto::Counter::default();
                 counter.set_value(number.total());
                 metric.set_counter(counter);
@@ -201,20 +195,21 @@ mod tests {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(200) })]
 
         #[test]
-        fn the_text_is_that_of_the_prometheus_crate(
+        fn text_of_any_series_is_that_of_the_prometheus_crate(
             seen in prop::collection::vec((any::<String>(), any::<String>(), 0.0..1e9_f64), 0..20),
         ) {
-            let registry = Registry::new(10_000, 0, crate::clock::now());
-            let closed = Label::bounded;
+            let now = crate::clock::now();
+            let registry = Registry::new(crate::kinds::families(), 10_000, 0, now).unwrap();
+            let bounded = Label::bounded;
             for (site, blocked, amount) in &seen {
-                let violation = [closed("enforce"), closed("img-src"), Label::unbounded(blocked), closed("none")];
+                let violation = [bounded("enforce"), bounded("img-src"), Label::unbounded(blocked), bounded("none")];
                 for observation in [
-                    Observation::increment(&REPORTS, [closed("crash"), closed("chrome")]),
+                    Observation::increment(&REPORTS, [bounded("crash"), bounded("chrome")]),
                     Observation::increment(&csp_violation::VIOLATIONS, violation),
-                    Observation::new(&network_error::ESTIMATED, [closed("dns"), closed("ok")], Increment::Sum(*amount)),
-                    Observation::new(&network_error::DURATION, [closed("dns")], Increment::Duration(*amount)),
+                    Observation::new(&network_error::ESTIMATED, [bounded("dns"), bounded("ok")], Increment::Sum(*amount)),
+                    Observation::new(&network_error::DURATION, [bounded("dns")], Increment::Duration(*amount)),
                 ] {
-                    registry.add(SiteLabel::host(site), &observation, crate::clock::now(), 0);
+                    registry.add(SiteLabel::host(site), &observation, now, 0);
                 }
             }
             let mut own = Vec::new();

@@ -1,74 +1,70 @@
-//! That neither a flood nor what came first takes the room of those who keep coming: not that of the flooded
-//! site, and much less that of another.
+//! Floods: neither they nor early series take the capacity of frequent label sets, on the flooded site or on
+//! another.
 
 use super::*;
 
-/// How many violations of this origin were counted under its own name.
+/// Returns how many violations of this origin were counted under its own name.
 fn named(registry: &Registry, blocked: &str) -> f64 {
     violations(registry).into_iter().filter(|(labels, _)| labels[3] == blocked).map(|(_, count)| count).sum()
 }
 
-/// That it got its series when it had come often enough. Seldom the sketch takes others' refusals for its
-/// own, or forgets one of them meanwhile.
-fn assert_let_in(registry: &Registry, blocked: &str, came: u32) {
+/// Asserts that the origin got its series once it was frequent. The sketch is an estimate: it may attribute other
+/// rejections to the origin, or forget one.
+fn assert_admitted(registry: &Registry, blocked: &str, seen: u32) {
     let named = named(registry, blocked);
     assert!(
-        (came - u32::from(frequency_sketch::ADMISSION_THRESHOLD)..came).contains(&(named as u32)),
-        "{named} of {came}"
+        (seen - u32::from(frequency_sketch::ADMISSION_THRESHOLD)..seen).contains(&(named as u32)),
+        "{named} of {seen}"
     );
 }
 
 #[test]
-fn what_keeps_coming_gets_a_series_though_junk_came_first() {
-    let registry = Registry::new(10_000, 1, NOW);
+fn frequent_origin_gets_a_series_after_a_flood_of_junk() {
+    let registry = registry(10_000, 1);
     (0..100_000).for_each(|n| violation(&registry, configured(0), &format!("https://junk-{n}.example"), 0));
     (0..50).for_each(|_| violation(&registry, configured(0), "https://cdn.example", 1));
-    assert_let_in(&registry, "https://cdn.example", 50);
+    assert_admitted(&registry, "https://cdn.example", 50);
     assert_eq!(counted(&registry, &csp_violation::VIOLATIONS), 100_050.0);
 }
 
 #[test]
-fn a_host_that_keeps_coming_gets_series_though_invented_hosts_came_first() {
-    let registry = Registry::new(10_000, 0, NOW);
+fn frequent_host_gets_series_after_a_flood_of_invented_hosts() {
+    let registry = registry(10_000, 0);
     (0..100_000).for_each(|n| {
         violation(&registry, SiteLabel::host(&format!("invented-{n}.example")), "https://x.example", 0);
     });
     (0..50).for_each(|_| violation(&registry, SiteLabel::host("shop.example"), "https://cdn.example", 1));
-    assert_let_in(&registry, "https://cdn.example", 50);
+    assert_admitted(&registry, "https://cdn.example", 50);
 }
 
 #[test]
-fn one_off_junk_gives_its_series_up_where_they_are_wanted() {
-    let registry = Registry::new(Registry::min_limit() + 200, 1, NOW);
-    // Junk that comes again takes even the room of what keeps coming.
+fn idle_junk_is_evicted_for_a_frequent_origin() {
+    let registry = registry(min_limit() + 200, 1);
+    // Repeated junk takes even the capacity of frequent label sets.
     for _ in 0..5 {
         (0..3000).for_each(|n| violation(&registry, configured(0), &format!("https://junk-{n}.example"), 0));
     }
-    let come =
+    let add =
         |uptime| (0..10).for_each(|_| violation(&registry, configured(0), "https://cdn.example", uptime));
-    come(1);
+    add(1);
     assert_eq!(named(&registry, "https://cdn.example"), 0.0);
     registry.evict_for_demand(MIN_IDLE, 2, ANY);
-    come(2);
-    assert_eq!(
-        named(&registry, "https://cdn.example"),
-        0.0,
-        "exports have not told the junk's last values yet"
-    );
-    // Its heat cools with each look for idle series.
+    add(2);
+    assert_eq!(named(&registry, "https://cdn.example"), 0.0, "the junk is not idle for long enough");
+    // Its hits decay with each expiry.
     (0..3).for_each(|_| registry.expire(IDLE, 30, ANY));
-    come(30);
+    add(30);
     registry.evict_for_demand(MIN_IDLE, 31, &|_, _| false);
-    come(31);
-    assert_eq!(named(&registry, "https://cdn.example"), 0.0, "something forbids any series to go");
+    add(31);
+    assert_eq!(named(&registry, "https://cdn.example"), 0.0, "the filter forbids any eviction");
     registry.evict_for_demand(MIN_IDLE, 32, ANY);
-    come(32);
+    add(32);
     assert_eq!(named(&registry, "https://cdn.example"), 10.0);
     assert_eq!(counted(&registry, &csp_violation::VIOLATIONS), 15_050.0);
 }
 
-/// A violation whose labels are all closed; each number is another combination.
-fn closed_violation(registry: &Registry, site: SiteLabel<'_>, nth: usize, uptime: u32) {
+/// Counts a violation with bounded labels only; each number is another combination.
+fn bounded_violation(registry: &Registry, site: SiteLabel<'_>, nth: usize, uptime: u32) {
     const DIRECTIVES: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
     const KEYWORDS: [&str; 12] = ["A", "B", "C", "D", "E", "F", "G", "H", "I", "J", "K", "L"];
     const NOISE: [&str; 7] = ["t", "u", "v", "w", "x", "y", "z"];
@@ -86,21 +82,21 @@ fn closed_violation(registry: &Registry, site: SiteLabel<'_>, nth: usize, uptime
     );
 }
 
-/// For how many of the site's series this is true.
+/// Returns for how many of the site's series `is` is true.
 fn held(registry: &Registry, site: &str, is: impl Fn(&[String]) -> bool) -> usize {
     violations(registry).keys().filter(|labels| labels[0] == site && is(labels)).count()
 }
 
 #[test]
-fn a_flood_on_one_site_takes_nothing_that_another_is_guaranteed() {
-    let registry = Registry::new(10_000, 2, NOW);
+fn flood_on_one_site_takes_no_reserved_capacity_of_another() {
+    let registry = registry(10_000, 2);
     let reserved = registry.quota(&csp_violation::VIOLATIONS).unwrap().reserved_capacity(1);
-    // Each origin comes once, and thrice as many as are guaranteed: the last quarter stays empty.
+    // Each origin is seen once, and three times as many as are reserved: the last quarter stays empty.
     (0..reserved * 3).for_each(|n| violation(&registry, configured(0), &format!("https://a{n}.example"), 0));
     let before = held(&registry, "a", |_| true);
     assert!(before > reserved);
     for uptime in 100..300 {
-        // A second's flood on the neighbour, each origin of which keeps coming; then one on no site at all.
+        // One second of a flood of frequent origins on another site, then of one on no site.
         for site in [configured(1), SiteLabel::UNKNOWN] {
             (0..100 * u32::from(frequency_sketch::ADMISSION_THRESHOLD)).for_each(|n| {
                 violation(&registry, site, &format!("https://b{uptime}-{}.example", n % 100), uptime);
@@ -109,25 +105,23 @@ fn a_flood_on_one_site_takes_nothing_that_another_is_guaranteed() {
         registry.evict_for_demand(MIN_IDLE, uptime, ANY);
     }
     let after = held(&registry, "a", |_| true);
-    assert!(after >= reserved * 3 / 4, "{after} of {before} with {reserved} guaranteed");
+    assert!(after >= reserved * 3 / 4, "{after} of {before} with {reserved} reserved");
     assert!(
         held(&registry, "b", |labels| labels[3].starts_with("https://b29")) > 100,
-        "its own junk goes for it"
+        "its own junk is evicted for it"
     );
 }
 
 #[test]
-fn what_is_lent_to_the_greatest_borrower_goes_for_one_that_may_borrow() {
-    let registry = Registry::new(10_000, 2, NOW);
+fn shared_series_of_the_largest_user_are_evicted_for_another_site() {
+    let registry = registry(10_000, 2);
     for _ in 0..6 {
         (0..5000).for_each(|n| violation(&registry, configured(0), &format!("https://a{n}.example"), 0));
     }
     (0..3).for_each(|_| registry.expire(IDLE, 30, ANY));
-    let (greedy, reserved) = (
-        held(&registry, "a", |_| true),
-        registry.quota(&csp_violation::VIOLATIONS).unwrap().reserved_capacity(1),
-    );
-    // The other's own room is full of what is alive, and it wants twice as much.
+    let greedy = held(&registry, "a", |_| true);
+    let reserved = registry.quota(&csp_violation::VIOLATIONS).unwrap().reserved_capacity(1);
+    // The other site's reserved capacity is full of active series, and it needs twice as much.
     for uptime in 30..130 {
         for n in 0..reserved * 2 {
             (0..frequency_sketch::ADMISSION_THRESHOLD)
@@ -135,57 +129,58 @@ fn what_is_lent_to_the_greatest_borrower_goes_for_one_that_may_borrow() {
         }
         registry.evict_for_demand(MIN_IDLE, uptime, ANY);
     }
-    let (left, got) = (held(&registry, "a", |_| true), held(&registry, "b", |_| true));
-    assert!(got >= reserved * 2, "{got} with {reserved} guaranteed");
-    assert!(left < greedy && left > reserved, "{left} of {greedy}, {reserved} guaranteed");
+    let left = held(&registry, "a", |_| true);
+    let got = held(&registry, "b", |_| true);
+    assert!(got >= reserved * 2, "{got} with {reserved} reserved");
+    assert!(left < greedy && left > reserved, "{left} of {greedy}, {reserved} reserved");
 }
 
 #[test]
-fn closed_combinations_cannot_lock_an_origin_out() {
-    let registry = Registry::new(10_000, 1, NOW);
-    // Often enough to fill the last quarter.
+fn bounded_combinations_do_not_lock_out_an_origin() {
+    let registry = registry(10_000, 1);
+    // Frequent enough to fill the last quarter.
     for _ in 0..5 {
-        (0..2016).for_each(|n| closed_violation(&registry, configured(0), n, 0));
+        (0..2016).for_each(|n| bounded_violation(&registry, configured(0), n, 0));
     }
     (0..3).for_each(|_| registry.expire(IDLE, 30, ANY));
-    let come =
+    let add =
         |uptime| (0..20).for_each(|_| violation(&registry, configured(0), "https://cdn.example", uptime));
-    come(31);
-    assert_eq!(named(&registry, "https://cdn.example"), 0.0, "no room yet");
+    add(31);
+    assert_eq!(named(&registry, "https://cdn.example"), 0.0, "no capacity yet");
     registry.evict_for_demand(MIN_IDLE, 32, ANY);
-    come(33);
+    add(33);
     assert_eq!(named(&registry, "https://cdn.example"), 20.0);
     assert_eq!(counted(&registry, &csp_violation::VIOLATIONS), 5.0 * 2016.0 + 40.0);
     assert!(violations(&registry).keys().all(|labels| labels[0] == "a"), "the site keeps its name");
 }
 
 #[test]
-fn origins_cannot_lock_closed_combinations_out() {
-    let registry = Registry::new(10_000, 1, NOW);
-    // Junk that came once leaves the last quarter to what follows it, its own coarse set first of all.
+fn origins_do_not_lock_out_bounded_combinations() {
+    let registry = registry(10_000, 1);
+    // Junk that is seen once leaves the last quarter free, and its own coarse label set is the first there.
     (0..5000).for_each(|n| violation(&registry, configured(0), &format!("https://junk-{n}.example"), 0));
     let coarse = |labels: &[String]| labels[1..] == ["enforce", "img-src", "other", "none"];
     assert_eq!(held(&registry, "a", coarse), 1);
-    closed_violation(&registry, configured(0), 0, 0);
+    bounded_violation(&registry, configured(0), 0, 0);
     assert_eq!(named(&registry, "A"), 1.0, "the first at once");
-    // Junk that comes again fills all but the last eighth.
+    // Repeated junk fills all but the last eighth.
     for _ in 0..5 {
         (0..5000).for_each(|n| violation(&registry, configured(0), &format!("https://junk-{n}.example"), 0));
     }
-    closed_violation(&registry, configured(0), 24, 0);
-    assert_eq!(named(&registry, "B"), 1.0, "that is theirs alone");
+    bounded_violation(&registry, configured(0), 24, 0);
+    assert_eq!(named(&registry, "B"), 1.0, "the last eighth is for bounded labels alone");
     let of_img_src: f64 = violations(&registry)
         .into_iter()
         .filter(|(labels, _)| labels[1..3] == ["enforce", "img-src"])
         .map(|(_, count)| count)
         .sum();
-    assert_eq!(of_img_src, 30_000.0, "no closed label is lost");
+    assert_eq!(of_img_src, 30_000.0, "no bounded label is lost");
 }
 
 #[test]
-fn with_many_sites_none_takes_all_of_a_small_share() {
+fn with_many_sites_none_takes_all_of_a_small_quota() {
     let sites = 100;
-    let registry = Registry::new(10_000, sites, NOW);
+    let registry = registry(10_000, sites);
     let phase = |site, n: usize| {
         let phase = format!("phase-{n}");
         let labels = [Label::unbounded(&phase)];
@@ -208,14 +203,14 @@ fn with_many_sites_none_takes_all_of_a_small_share() {
 }
 
 #[test]
-fn what_is_guaranteed_is_whole_series_and_the_rest_is_lent() {
+fn reserved_capacity_is_whole_series_and_the_rest_is_shared() {
     for sites in [0, 1, 7, 30, 100] {
-        let registry = Registry::new(10_000, sites, NOW);
+        let registry = registry(10_000, sites);
         for quota in &registry.quotas {
             let reserved = quota.reserved_capacity(sites.min(1));
             assert_eq!(reserved % quota.samples_per_series(), 0);
             assert!(
-                quota.usable() + quota.samples_per_series() > quota.limit(),
+                quota.usable() + quota.samples_per_series() > quota.limit,
                 "{} {sites}",
                 quota.family.name
             );
@@ -224,11 +219,11 @@ fn what_is_guaranteed_is_whole_series_and_the_rest_is_lent() {
 }
 
 #[test]
-fn nothing_is_searched_where_nothing_could_go() {
-    let registry = Registry::new(Registry::min_limit(), 1, NOW);
+fn demand_that_no_eviction_can_satisfy_is_dropped() {
+    let registry = registry(min_limit(), 1);
     let quota = registry.quota(&network_error::DURATION).unwrap();
     for _ in 0..10 {
-        add_to(&registry, configured(0), Seen { family: 3, site: 0, open: 0, count: 1 }, 0);
+        add_to(&registry, configured(0), Seen { family: 3, site: 0, unbounded: 0, count: 1 }, 0);
     }
-    assert!(quota.take_demand().is_none(), "no series of the family but the reserve");
+    assert!(quota.take_demand().is_none(), "the family has no series but a fallback one");
 }

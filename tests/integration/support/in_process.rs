@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex};
 
 use lookoutd::config::Config;
-use lookoutd::metrics::{Registry, SampleValue, report_families};
+use lookoutd::metrics::{Registry, SampleValue};
 use lookoutd::model::EventSink;
 use lookoutd::model::{LabelEnum, RejectReason, UploadContext, UploadOutcome};
 use lookoutd::pipeline::Pipeline;
@@ -57,10 +57,16 @@ pub(crate) fn context() -> UploadContext<'static> {
     }
 }
 
+fn registry(config: &Config) -> Arc<Registry> {
+    let families = lookoutd::kinds::families();
+    Arc::new(
+        Registry::new(families, config.metrics.max_series, config.sites.len(), context().received).unwrap(),
+    )
+}
+
 impl InProcess {
     pub(crate) fn new(config: &Config) -> InProcess {
-        let registry =
-            Arc::new(Registry::new(config.metrics.max_series, config.sites.len(), context().received));
+        let registry = registry(config);
         let (console, otlp) = (Remember::default(), Remember::default());
         let pipeline =
             Pipeline::new(config, registry, Some(Box::new(console.clone())), Some(Box::new(otlp.clone())));
@@ -70,8 +76,7 @@ impl InProcess {
     /// With no event export: a path that only counts.
     pub(crate) fn counting() -> InProcess {
         let config = lookoutd::config::defaults();
-        let registry =
-            Arc::new(Registry::new(config.metrics.max_series, config.sites.len(), context().received));
+        let registry = registry(&config);
         let pipeline = Pipeline::new(&config, registry, None, None);
         InProcess { pipeline, console: Remember::default(), otlp: Remember::default() }
     }
@@ -117,7 +122,7 @@ impl InProcess {
     /// Every series of the report families, sorted, as the scrape names it.
     pub(crate) fn series(&self) -> Vec<String> {
         let mut series = Vec::new();
-        let families: Vec<_> = report_families().map(|family| family.name).collect();
+        let families: Vec<_> = lookoutd::kinds::families().map(|family| family.name).collect();
         self.pipeline.registry.visit(&mut |family, sample| {
             if !families.contains(&family.name) {
                 return;

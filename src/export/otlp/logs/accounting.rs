@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::metrics::self_metrics::SelfMetrics;
+use crate::metrics::SelfMetrics;
 use crate::model::{EventOutcome, ExporterId, PendingState};
 
 /// Events that wait together, and the bytes of the memory budget that they hold.
@@ -38,7 +38,7 @@ impl PendingEvents {
 
     /// Events of an earlier process that were found on disk.
     pub fn recovered(self_metrics: Arc<SelfMetrics>, events: u64) -> Self {
-        self_metrics.spool.recover(events);
+        self_metrics.spool.recovered.inc_by(events);
         let (exporter, state) = (ExporterId::OtlpRecovered, PendingState::Spooled);
         let pending = PendingEvents {
             self_metrics,
@@ -183,7 +183,7 @@ mod tests {
         let self_metrics = Arc::new(SelfMetrics::default());
         let mut pending = PendingEvents::recovered(Arc::clone(&self_metrics), 7);
         assert_eq!(
-            (self_metrics.spool.recovered(), pending_by_state(&self_metrics, ExporterId::OtlpRecovered)),
+            (self_metrics.spool.recovered.get(), pending_by_state(&self_metrics, ExporterId::OtlpRecovered)),
             (7, [0, 0, 7])
         );
         pending.transition(PendingState::InFlight);

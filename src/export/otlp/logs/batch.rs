@@ -159,7 +159,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::metrics::self_metrics::SelfMetrics;
+    use crate::metrics::SelfMetrics;
 
     fn batch(sequence: u64, enqueued_at: Instant, not_before: Option<Instant>) -> Batch {
         let pending = PendingEvents::new(Arc::new(SelfMetrics::default()), Arc::default());

@@ -14,7 +14,7 @@ use crate::export::otlp::log_request::LogRequestEncoder;
 use crate::export::otlp::logs::batch::{Batch, Order, Payload};
 use crate::export::otlp::logs::memory_queue::{MAX_BATCH_BYTES, MemoryQueue, Next};
 use crate::export::otlp::logs::spool::{Spool, SpoolFile};
-use crate::metrics::self_metrics::SelfMetrics;
+use crate::metrics::SelfMetrics;
 
 /// When a batch that cannot be read from disk is tried again.
 const READ_RETRY_DELAY: Duration = Duration::from_secs(5);

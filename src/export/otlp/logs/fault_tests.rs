@@ -36,7 +36,7 @@ async fn a_file_that_is_adopted_is_found_once() {
     let (parent, _) = left_behind((1..=3000).map(|n| (format!(".{n:020}-1.binpb.tmp"), 1)));
     let receiver = fake_collector::http(None, |_| Reply::Hang).await;
     let running = Running::start_with(&receiver.endpoint(), MEMORY, spool(&parent, 64 << 20));
-    assert_eq!(running.self_metrics.spool.recovered(), 3000);
+    assert_eq!(running.self_metrics.spool.recovered.get(), 3000);
 }
 
 #[tokio::test]
@@ -128,7 +128,7 @@ async fn a_disk_that_cannot_be_read_is_left_alone_for_a_while() {
         fs::create_dir(&path).unwrap();
     }
     tokio::time::sleep(Duration::from_secs(2)).await;
-    let errors = running.self_metrics.spool.errors(SpoolOperation::Read);
+    let errors = running.self_metrics.spool.errors[SpoolOperation::Read].get();
     assert!((1..50).contains(&errors), "{errors}");
 }
 

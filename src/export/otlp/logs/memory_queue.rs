@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 
 use crate::export::otlp::logs::accounting::PendingEvents;
 use crate::export::otlp::logs::batch::{Batch, BatchQueue, Order, Payload};
-use crate::metrics::self_metrics::SelfMetrics;
+use crate::metrics::SelfMetrics;
 use crate::model::{EventOutcome, EventSink, ExporterId, PendingState};
 
 /// Most records of a batch.

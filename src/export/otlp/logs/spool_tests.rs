@@ -55,7 +55,7 @@ async fn a_full_spool_and_full_memory_drop_what_is_newest() {
     let endpoint = fake_collector::endpoint(fake_collector::unused_address().await, Protocol::HttpProtobuf);
     let running = Running::start_with(&endpoint, MEMORY, spool(&parent, MEMORY as u64));
     push_until_dropped(&running).await;
-    let bytes = running.self_metrics.spool.bytes.load(std::sync::atomic::Ordering::Relaxed);
+    let bytes = running.self_metrics.spool.bytes.get() as u64;
     assert!((1..=MEMORY as u64).contains(&bytes), "{bytes}");
     running.balance();
     let (remainder, self_metrics) = running.shutdown(FAR).await;
@@ -159,7 +159,7 @@ async fn a_disk_that_refuses_leaves_events_in_memory() {
     std::fs::remove_dir_all(parent.path().join("spool")).unwrap();
     std::fs::write(parent.path().join("spool"), "").unwrap();
     push_until_dropped(&running).await;
-    assert!(running.self_metrics.spool.errors(SpoolOperation::Write) > 0);
+    assert!(running.self_metrics.spool.errors[SpoolOperation::Write].get() > 0);
     assert_eq!(running.spooled(), 0);
     let kept = running.taken() - running.outcome(EventOutcome::DroppedQueueFull);
     let _receiver =

@@ -1,5 +1,9 @@
-//! What an export of differences (delta temporality) has told so far, series by series. A difference is
-//! told when the collector has said so, and not before: what was not told is part of the next one.
+//! Delta temporality: what the collector has acknowledged of each series.
+//!
+//! # Design
+//!
+//! A delta is committed when it is acknowledged; otherwise it joins the next export, so that no count is lost or
+//! exported twice, whatever fails.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -8,39 +12,37 @@ use opentelemetry_proto::tonic::metrics::v1::AggregationTemporality;
 use parking_lot::Mutex;
 
 use crate::config::Temporality;
-use crate::metrics::SampleValue;
-use crate::metrics::histogram::Histogram;
+use crate::metrics::{Histogram, SampleValue};
 
-/// Which series.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// Identity of a series.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Key {
-    /// The registry's, by [`crate::metrics::Sample::id`].
+    /// A series of the registry, by [`crate::metrics::Sample::id`].
     Registry(u64),
-    /// The process' CPU seconds, its only counter.
-    Process,
+    /// A self-metric, by name and label values. They are never evicted.
+    SelfMetric(String),
 }
 
-/// A series' value at the moment of an export, to be noted when the collector has it, and that moment in
-/// Unix nanoseconds.
+/// A series, its value and the end of its data point in Unix nanoseconds, to be committed when acknowledged.
 pub(super) type Checkpoint = (Key, SampleValue, u64);
 
-/// What was told of each series, and when.
+/// The last acknowledged value of each series, and when it was exported.
 #[derive(Debug, Default)]
 pub struct DeltaTracker {
     series: Mutex<HashMap<Key, (SampleValue, u64)>>,
 }
 
-/// From when on exported values count.
+/// The start of exported values.
 #[derive(Debug, Clone)]
 pub enum TemporalityState {
-    /// From each series' birth.
+    /// The creation of each series.
     Cumulative,
-    /// From what was told last.
+    /// The last acknowledged export.
     Delta(Arc<DeltaTracker>),
 }
 
 impl TemporalityState {
-    /// The way to tell that the settings ask for.
+    /// Creates the state for this setting.
     pub fn new(temporality: Temporality) -> TemporalityState {
         match temporality {
             Temporality::Cumulative => TemporalityState::Cumulative,
@@ -55,7 +57,8 @@ impl TemporalityState {
         }
     }
 
-    /// Whether the registry may let go of the series with this id and value: not before all of it is told.
+    /// Returns whether the series with this id and value may be evicted: with deltas, not before all of it is
+    /// acknowledged.
     pub fn is_acknowledged(&self, id: u64, value: &SampleValue) -> bool {
         match self {
             TemporalityState::Cumulative => true,
@@ -65,43 +68,46 @@ impl TemporalityState {
         }
     }
 
-    /// What is to be told of a series that was born then, in Unix nanoseconds, and since when it
-    /// counts. `None`: nothing new.
+    /// Returns the value to export and its start in Unix nanoseconds, for a series that was created at
+    /// `start_time`. `None`: nothing new.
     pub(super) fn pending_delta(
         &self,
-        key: Key,
+        key: &Key,
         value: &SampleValue,
         start_time: u64,
     ) -> Option<(SampleValue, u64)> {
         let TemporalityState::Delta(tracker) = self else { return Some((value.clone(), start_time)) };
-        match tracker.series.lock().get(&key) {
+        match tracker.series.lock().get(key) {
             None => Some((value.clone(), start_time)),
             Some((last, _)) if last == value => None,
             Some((last, at)) => Some((difference(value, last), *at)),
         }
     }
 
-    /// What is to be noted when the collector has it as of this moment, if anything.
+    /// Returns what to commit when the value as of `at` is acknowledged.
     pub(super) fn checkpoint(&self, key: Key, value: SampleValue, at: u64) -> Option<Checkpoint> {
         matches!(self, TemporalityState::Delta(_)).then_some((key, value, at))
     }
 
-    /// Notes what the collector has.
+    /// Records that these were acknowledged.
     pub(super) fn commit(&self, checkpoints: Vec<Checkpoint>) {
         if let TemporalityState::Delta(tracker) = self {
             tracker.series.lock().extend(checkpoints.into_iter().map(|(key, value, at)| (key, (value, at))));
         }
     }
 
-    /// Forgets the series that are no more. `alive`: all that are.
-    pub(super) fn retain(&self, alive: &HashSet<Key>) {
+    /// Removes the series of the registry that are not `alive` any more.
+    pub(super) fn retain(&self, alive: &HashSet<u64>) {
         if let TemporalityState::Delta(tracker) = self {
-            tracker.series.lock().retain(|key, _| alive.contains(key));
+            tracker.series.lock().retain(|key, _| match key {
+                Key::Registry(id) => alive.contains(id),
+                Key::SelfMetric(_) => true,
+            });
         }
     }
 }
 
-/// What came since. Series only grow.
+/// Returns the increase since `before`.
 fn difference(now: &SampleValue, before: &SampleValue) -> SampleValue {
     match (now, before) {
         (SampleValue::Count(now), SampleValue::Count(before)) => {
@@ -112,7 +118,7 @@ fn difference(now: &SampleValue, before: &SampleValue) -> SampleValue {
             counts: std::array::from_fn(|i| now.counts[i].saturating_sub(before.counts[i])),
             sum: now.sum - before.sum,
         }),
-        // A series does not change what it measures.
+        // The type of a series does not change.
         _ => now.clone(),
     }
 }
@@ -124,11 +130,11 @@ mod tests {
     const KEY: Key = Key::Registry(7);
 
     #[test]
-    fn what_was_not_told_is_part_of_the_next_difference() {
+    fn delta_that_was_not_committed_is_part_of_the_next_one() {
         let temporality = TemporalityState::new(Temporality::Delta);
-        let pending_delta = |count| temporality.pending_delta(KEY, &SampleValue::Count(count), 100);
-        assert_eq!(pending_delta(3), Some((SampleValue::Count(3), 100)), "from its birth");
-        assert_eq!(pending_delta(5), Some((SampleValue::Count(5), 100)), "the first was not noted");
+        let pending_delta = |count| temporality.pending_delta(&KEY, &SampleValue::Count(count), 100);
+        assert_eq!(pending_delta(3), Some((SampleValue::Count(3), 100)), "from its creation");
+        assert_eq!(pending_delta(5), Some((SampleValue::Count(5), 100)), "the first was not committed");
         temporality.commit(vec![(KEY, SampleValue::Count(5), 200)]);
         assert_eq!(pending_delta(9), Some((SampleValue::Count(4), 200)));
         assert_eq!(pending_delta(5), None);
@@ -140,15 +146,16 @@ mod tests {
     }
 
     #[test]
-    fn a_distribution_is_told_by_bucket() {
-        let (mut before, temporality) = (Histogram::default(), TemporalityState::new(Temporality::Delta));
+    fn delta_of_a_histogram_is_by_bucket() {
+        let mut before = Histogram::default();
+        let temporality = TemporalityState::new(Temporality::Delta);
         before.observe(0.2);
         temporality.commit(vec![(KEY, SampleValue::Histogram(before.clone()), 200)]);
         let mut now = before;
         now.observe(0.2);
         now.observe(30.0);
         let Some((SampleValue::Histogram(pending_delta), 200)) =
-            temporality.pending_delta(KEY, &SampleValue::Histogram(now), 100)
+            temporality.pending_delta(&KEY, &SampleValue::Histogram(now), 100)
         else {
             panic!("no histogram")
         };
@@ -156,11 +163,11 @@ mod tests {
     }
 
     #[test]
-    fn cumulative_values_are_told_whole_each_time() {
+    fn cumulative_value_is_whole_in_every_export() {
         let temporality = TemporalityState::new(Temporality::Cumulative);
         temporality.commit(vec![(KEY, SampleValue::Count(5), 200)]);
         assert_eq!(
-            temporality.pending_delta(KEY, &SampleValue::Count(5), 100),
+            temporality.pending_delta(&KEY, &SampleValue::Count(5), 100),
             Some((SampleValue::Count(5), 100))
         );
         assert!(temporality.is_acknowledged(7, &SampleValue::Count(6)));

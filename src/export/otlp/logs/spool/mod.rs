@@ -21,7 +21,7 @@ use crate::export::otlp::logs::MAX_IN_FLIGHT;
 use crate::export::otlp::logs::accounting::PendingEvents;
 use crate::export::otlp::logs::batch::{Batch, BatchQueue, Order, Payload};
 use crate::log_throttle::LogThrottle;
-use crate::metrics::self_metrics::SelfMetrics;
+use crate::metrics::SelfMetrics;
 use crate::model::{EventOutcome, LabelEnum, PendingState, QuarantineReason, SpoolOperation};
 
 mod directory;
@@ -93,7 +93,7 @@ impl Spool {
         let directory = Directory::open(&settings.directory)?;
         let found =
             directory.recover().map_err(|error| directory::annotate_error(&settings.directory, &error))?;
-        self_metrics.spool.limit.store(settings.max_bytes, Ordering::Relaxed);
+        self_metrics.spool.limit.set(i64::try_from(settings.max_bytes).unwrap_or(i64::MAX));
         let spool = Spool {
             path: settings.directory.clone(),
             directory,
@@ -128,7 +128,7 @@ impl Spool {
                 }
                 Found::Quarantined(reason, lost) => {
                     quarantined += 1;
-                    self.self_metrics.spool.record_quarantined(reason);
+                    self.self_metrics.spool.quarantined[reason].inc();
                     PendingEvents::recovered(Arc::clone(&self.self_metrics), lost)
                         .finalize(EventOutcome::DroppedSpoolDamaged, lost);
                 }
@@ -240,7 +240,7 @@ impl Spool {
     }
 
     fn publish_size(&self, state: &State) {
-        self.self_metrics.spool.bytes.store(state.bytes, Ordering::Relaxed);
+        self.self_metrics.spool.bytes.set(i64::try_from(state.bytes).unwrap_or(i64::MAX));
     }
 
     /// Has a batch that has a file wait there, and nowhere else.
@@ -283,7 +283,7 @@ impl Spool {
             Ok(ReadResult::Request(request)) => Ok(Some((batch, request.into()))),
             Ok(missing) => {
                 if missing == ReadResult::Corrupt {
-                    self.self_metrics.spool.record_quarantined(QuarantineReason::Corrupt);
+                    self.self_metrics.spool.quarantined[QuarantineReason::Corrupt].inc();
                 }
                 self.mark_lost(batch, file);
                 Ok(None)
@@ -345,7 +345,7 @@ impl Spool {
     }
 
     fn record_io_error(&self, operation: SpoolOperation, error: &std::io::Error) {
-        self.self_metrics.spool.error(operation);
+        self.self_metrics.spool.errors[operation].inc();
         let meaning = match operation {
             SpoolOperation::Write => "events wait in memory",
             SpoolOperation::Read => "events wait there",

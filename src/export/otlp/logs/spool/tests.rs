@@ -53,7 +53,7 @@ impl Spooled {
     }
 
     fn bytes(&self) -> u64 {
-        self.self_metrics.spool.bytes.load(Ordering::Relaxed)
+        self.self_metrics.spool.bytes.get() as u64
     }
 
     fn files(&self) -> Vec<std::path::PathBuf> {
@@ -110,11 +110,11 @@ async fn what_an_earlier_process_left_is_found_with_books_of_its_own() {
     drop(before);
 
     let it = open(&parent, 1);
-    assert_eq!((it.first, it.self_metrics.spool.recovered(), it.bytes()), (10, 12, size));
+    assert_eq!((it.first, it.self_metrics.spool.recovered.get(), it.bytes()), (10, 12, size));
     assert_eq!(it.pending(ExporterId::OtlpRecovered), [0, 0, 7]);
     assert_eq!(it.self_metrics.events(ExporterId::OtlpRecovered, EventOutcome::DroppedSpoolDamaged), 5);
     assert_eq!(
-        QuarantineReason::ALL.iter().map(|it_| it.self_metrics.spool.quarantined_files(*it_)).sum::<u64>(),
+        QuarantineReason::ALL.iter().map(|it_| it.self_metrics.spool.quarantined[*it_].get()).sum::<u64>(),
         2
     );
     let mut batch = it.spool.dequeue(Instant::now(), Order::Oldest).unwrap();
@@ -138,7 +138,7 @@ async fn a_file_that_vanished_or_was_damaged_is_a_counted_loss() {
         assert!(it.spool.read(batch).await.unwrap().is_none());
     }
     assert_eq!(it.self_metrics.events(ExporterId::Otlp, EventOutcome::DroppedSpoolDamaged), 4);
-    assert_eq!(it.self_metrics.spool.quarantined_files(QuarantineReason::Corrupt), 1);
+    assert_eq!(it.self_metrics.spool.quarantined[QuarantineReason::Corrupt].get(), 1);
     assert_eq!((it.pending(ExporterId::Otlp), it.bytes()), ([0, 0, 2], files[2].metadata().unwrap().len()));
 }
 
@@ -153,12 +153,12 @@ async fn what_cannot_be_removed_is_tried_again() {
     std::fs::create_dir(file).unwrap();
     let batch = it.spool.dequeue(Instant::now(), Order::Oldest).unwrap();
     it.spool.remove(batch.file.unwrap(), batch.spool_permit).await.unwrap();
-    assert_eq!((it.self_metrics.spool.errors(SpoolOperation::Remove), it.bytes()), (1, size));
+    assert_eq!((it.self_metrics.spool.errors[SpoolOperation::Remove].get(), it.bytes()), (1, size));
     it.spool.retry_pending_deletes().await;
-    assert_eq!(it.self_metrics.spool.errors(SpoolOperation::Remove), 2);
+    assert_eq!(it.self_metrics.spool.errors[SpoolOperation::Remove].get(), 2);
     std::fs::remove_dir(file).unwrap();
     it.spool.retry_pending_deletes().await;
-    assert_eq!((it.self_metrics.spool.errors(SpoolOperation::Remove), it.bytes()), (2, 0));
+    assert_eq!((it.self_metrics.spool.errors[SpoolOperation::Remove].get(), it.bytes()), (2, 0));
 }
 
 #[tokio::test]
@@ -169,7 +169,7 @@ async fn a_disk_that_refuses_costs_no_room() {
     std::fs::create_dir(&place).unwrap();
     assert!(!it.put(1, 2).await);
     assert_eq!(
-        (it.self_metrics.spool.errors(SpoolOperation::Write), it.bytes(), it.spool.is_failing()),
+        (it.self_metrics.spool.errors[SpoolOperation::Write].get(), it.bytes(), it.spool.is_failing()),
         (1, 0, true)
     );
     std::fs::remove_dir(&place).unwrap();
@@ -189,9 +189,9 @@ async fn a_disk_that_removes_nothing_is_not_asked_about_every_file_each_time() {
         let batch = it.spool.dequeue(Instant::now(), Order::Oldest).unwrap();
         it.spool.remove(batch.file.unwrap(), batch.spool_permit).await.unwrap();
     }
-    assert_eq!(it.self_metrics.spool.errors(SpoolOperation::Remove), 20);
+    assert_eq!(it.self_metrics.spool.errors[SpoolOperation::Remove].get(), 20);
     it.spool.retry_pending_deletes().await;
-    assert_eq!(it.self_metrics.spool.errors(SpoolOperation::Remove), 21);
+    assert_eq!(it.self_metrics.spool.errors[SpoolOperation::Remove].get(), 21);
     // One that cannot be removed keeps no other: in the end only that one is left.
     let mut stuck: Vec<_> =
         std::fs::read_dir(it.spool.path()).unwrap().map(|it| it.unwrap().path()).collect();

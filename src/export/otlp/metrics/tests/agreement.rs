@@ -1,33 +1,41 @@
-//! That the scrape and OTLP tell the same: every series and value read through one equals what a
-//! collector has by the other, cumulative or added up from differences, while series go and come back,
-//! exports fail in whole or in part, are refused or lose their answer, the wall clock is wrong, and
-//! scrapes run in between.
+//! The scrape and OTLP agree: every series and value of one equals what a collector has by the other, cumulative
+//! or added up from deltas, while series are evicted and created again, exports fail in whole or in part, are
+//! rejected or lose their response, the wall clock is wrong, and scrapes run in between.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use proptest::prelude::*;
 
-use super::collector_tests::{Collector, Series, series};
-use super::*;
+use super::collector::{Collector, Series, series};
+use crate::clock;
 use crate::config::Temporality;
+use crate::export::otlp::client::Client;
+use crate::export::otlp::metrics::delta::TemporalityState;
+use crate::export::otlp::metrics::exporter::{LOG_INTERVAL, Worker};
+use crate::export::otlp::metrics::request_builder::RequestBuilder;
 use crate::export::otlp::testing::fake_collector::{self, FakeCollector, Reply};
 use crate::export::prometheus::PrometheusExporter;
-use crate::kinds::{REPORTS, csp_violation, network_error};
-use crate::metrics::histogram::BOUNDS;
-use crate::model::{Family, Increment, Label, Observation, RejectReason, SiteLabel};
+use crate::kinds::{self, REPORTS, csp_violation, network_error};
+use crate::log_throttle::LogThrottle;
+use crate::metrics::{BOUNDS, Registry};
+use crate::model::{
+    ExportSignal, Family, Increment, Label, MetricType, Observation, RejectReason, SiteLabel, UploadOutcome,
+};
 
 #[derive(Debug, Clone)]
 enum Step {
-    /// Adds to the series of this site, of each family, and to one of the daemon's own.
+    /// Adds to the series of this site, of each family, and to self-metrics.
     Count(u8),
-    /// Seconds pass, and idle series go.
+    /// Seconds pass, and idle series are evicted.
     Wait(u8),
-    /// Series that are idle for so many seconds go where others want their room.
-    MakeRoom(u8),
+    /// Series that are idle for this many seconds are evicted where others need the capacity.
+    EvictForDemand(u8),
     Scrape,
-    /// The collector answers the first request of an export with the first of these, and so on; all that
-    /// are left with the last.
+    /// The collector answers the first request of an export with the first of these, and so on, and all
+    /// further ones with the last.
     Export(Vec<Answer>),
 }
 
@@ -37,13 +45,13 @@ enum Answer {
     Unavailable,
     BadRequest,
     NotFound,
-    /// It has the request, but nobody learns that.
+    /// The request arrives, but the response does not.
     Lost,
-    /// The connection breaks just so, and it has nothing.
+    /// The connection breaks in the same way, and the request does not arrive.
     LostBefore,
-    /// It has the request, but answered its gateway too late.
+    /// The request arrives, but the collector answers its gateway too late.
     GatewayTimeout,
-    /// So the gateway says, but the request never came.
+    /// The gateway answers, and the request does not arrive.
     BadGateway,
 }
 
@@ -80,18 +88,18 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (0..5_u8).prop_map(Step::Count),
         2 => (0..60_u8).prop_map(Step::Wait),
-        1 => (0..60_u8).prop_map(Step::MakeRoom),
+        1 => (0..60_u8).prop_map(Step::EvictForDemand),
         1 => Just(Step::Scrape),
         3 => prop::collection::vec(answer, 1..4).prop_map(Step::Export),
     ]
 }
 
-/// So small that an export is several requests.
+/// Small enough that an export is several requests.
 const SMALL_REQUEST: usize = 16 << 10;
-/// So many series that all fit.
+/// More series than are counted.
 const ROOMY: usize = 100_000;
 
-/// What the daemon has, how it exports, and who receives it.
+/// A registry, its exports and a collector.
 struct World {
     worker: Worker,
     scrape: PrometheusExporter,
@@ -99,10 +107,10 @@ struct World {
     answers: Arc<Mutex<VecDeque<Answer>>>,
     collector: Collector,
     uptime: u32,
-    /// How far the wall clock is set back before an export. Not where series go and come back within
-    /// that time: another life of a series would begin before the last one ended.
+    /// How far the wall clock is set back before an export. Not if series are evicted and created again
+    /// within that time, because another life of a series would begin before the last one ended.
     set_back: Duration,
-    /// Every addition ever, whether or not its series is still there.
+    /// Every addition, whether or not its series still exists.
     counted: BTreeMap<Series, f64>,
 }
 
@@ -111,7 +119,7 @@ impl World {
         let answers = Arc::<Mutex<VecDeque<Answer>>>::default();
         let script = answers.clone();
         let receiver = fake_collector::http(None, move |_| script.lock().pop_front().unwrap().reply()).await;
-        let registry = Arc::new(Registry::new(series, 0, clock::now()));
+        let registry = Arc::new(Registry::new(kinds::families(), series, 0, clock::now()).unwrap());
         let worker = Worker {
             client: Client::new(&receiver.endpoint(), ExportSignal::Metrics).unwrap(),
             builder: RequestBuilder {
@@ -124,10 +132,16 @@ impl World {
             health: Arc::default(),
             failures: LogThrottle::new(LOG_INTERVAL, |_| {}),
         };
-        let (scrape, collector) = (PrometheusExporter::new(registry).unwrap(), Collector::default());
-        let set_back = Duration::from_secs(if series == ROOMY { 3600 } else { 0 });
-        let (uptime, counted) = (0, BTreeMap::new());
-        World { worker, scrape, receiver, answers, collector, uptime, set_back, counted }
+        World {
+            worker,
+            scrape: PrometheusExporter::new(registry),
+            receiver,
+            answers,
+            collector: Collector::default(),
+            uptime: 0,
+            set_back: Duration::from_secs(if series == ROOMY { 3600 } else { 0 }),
+            counted: BTreeMap::new(),
+        }
     }
 
     async fn step(&mut self, step: &Step) {
@@ -139,7 +153,7 @@ impl World {
                 self.uptime += u32::from(*seconds);
                 registry.expire(Duration::from_secs(100), self.uptime, &can_evict);
             }
-            Step::MakeRoom(min_idle) => {
+            Step::EvictForDemand(min_idle) => {
                 registry.evict_for_demand(Duration::from_secs((*min_idle).into()), self.uptime, &can_evict);
             }
             Step::Scrape => drop(self.scrape.text().unwrap()),
@@ -148,19 +162,19 @@ impl World {
     }
 
     fn count(&mut self, number: u8) {
-        let (site, closed) = (format!("s{number}.example"), Label::bounded);
+        let (site, bounded) = (format!("s{number}.example"), Label::bounded);
         let labels =
-            [closed("enforce"), closed("img-src"), Label::unbounded("https://b.example"), closed("none")];
+            [bounded("enforce"), bounded("img-src"), Label::unbounded("https://b.example"), bounded("none")];
         let seconds = f64::from(number) * 0.3 + 0.1;
         let observations = [
-            Observation::increment(&REPORTS, [closed("crash"), closed("chrome")]),
+            Observation::increment(&REPORTS, [bounded("crash"), bounded("chrome")]),
             Observation::increment(&csp_violation::VIOLATIONS, labels),
             Observation::new(
                 &network_error::ESTIMATED,
-                [closed("dns"), closed("ok")],
+                [bounded("dns"), bounded("ok")],
                 Increment::Sum(1.0 / 3.0),
             ),
-            Observation::new(&network_error::DURATION, [closed("dns")], Increment::Duration(seconds)),
+            Observation::new(&network_error::DURATION, [bounded("dns")], Increment::Duration(seconds)),
         ];
         // Some are received before the wall clock is set back.
         let received = clock::now() + self.set_back * u32::from(number % 2);
@@ -168,8 +182,11 @@ impl World {
             self.worker.builder.registry.add(SiteLabel::host(&site), &observation, received, self.uptime);
             self.expect(&site, &observation);
         }
-        self.worker.builder.registry.self_metrics.reject(RejectReason::MissingType, 2);
+        let self_metrics = self.worker.builder.registry.self_metrics.clone();
+        self_metrics.reject(RejectReason::MissingType, 2);
         self.note(&REJECTED, "", &["missing_type"], None, 2.0);
+        self_metrics.upload(UploadOutcome::Accepted, Duration::from_secs_f64(seconds));
+        self.note_duration(&UPLOAD_DURATION, &[], seconds);
     }
 
     fn expect(&mut self, site: &str, observation: &Observation<'_>) {
@@ -179,14 +196,16 @@ impl World {
         match observation.amount {
             Increment::Count(count) => self.note(family, "", &values, None, count as f64),
             Increment::Sum(sum) => self.note(family, "", &values, None, sum),
-            Increment::Duration(seconds) => {
-                self.note(family, "_count", &values, None, 1.0);
-                self.note(family, "_sum", &values, None, seconds);
-                for bound in BOUNDS.into_iter().chain([f64::INFINITY]) {
-                    let within = if seconds <= bound { 1.0 } else { 0.0 };
-                    self.note(family, "_bucket", &values, Some(bound), within);
-                }
-            }
+            Increment::Duration(seconds) => self.note_duration(family, &values, seconds),
+        }
+    }
+
+    fn note_duration(&mut self, family: &Family, values: &[&str], seconds: f64) {
+        self.note(family, "_count", values, None, 1.0);
+        self.note(family, "_sum", values, None, seconds);
+        for bound in BOUNDS.into_iter().chain([f64::INFINITY]) {
+            let within = if seconds <= bound { 1.0 } else { 0.0 };
+            self.note(family, "_bucket", values, Some(bound), within);
         }
     }
 
@@ -197,8 +216,8 @@ impl World {
     }
 
     async fn export(&mut self, answers: &[Answer]) {
-        // What is sent again comes first. A collector that refuses as invalid what it never had is
-        // another story: that is given up.
+        // Retries come first. A collector that rejects as invalid what it never received is not simulated,
+        // because that is lost.
         let again: Vec<_> = self.worker.unacknowledged.iter().map(|request| request.bytes.to_vec()).collect();
         let answer = |request: usize| match answers[request.min(answers.len() - 1)] {
             Answer::BadRequest if again.get(request).is_some_and(|bytes| !self.collector.has(bytes)) => {
@@ -217,7 +236,7 @@ impl World {
         }
     }
 
-    /// The series of reports in a scrape, and those of rejections.
+    /// Returns the compared series of a scrape.
     fn scraped(&self) -> BTreeMap<Series, f64> {
         let text = String::from_utf8(self.scrape.text().unwrap()).unwrap();
         let value = |line: &str| {
@@ -227,7 +246,7 @@ impl World {
         text.lines().filter(|line| is_compared(line)).map(value).collect()
     }
 
-    /// What the collector has of the series that are compared; those that never counted count nothing.
+    /// Returns the compared series of the collector that are not 0.
     fn collected(&self) -> BTreeMap<Series, f64> {
         let all = self.collector.values.iter();
         let compared = all.filter(|(series, value)| is_compared(series) && **value != 0.0);
@@ -236,33 +255,42 @@ impl World {
 }
 
 fn is_compared(series: &str) -> bool {
-    series.contains("{site=") || series.starts_with(REJECTED.name)
+    series.contains("{site=") || [&REJECTED, &UPLOAD_DURATION].iter().any(|own| series.starts_with(own.name))
 }
 
-/// The daemon's own counter that the steps add to.
+/// The self-metrics that the steps add to, as far as the tests need them.
 static REJECTED: Family = Family {
     name: "lookout_reports_rejected_total",
     help: "",
-    metric_type: crate::model::MetricType::Counter,
+    metric_type: MetricType::Counter,
     labels: &["reason"],
+    unbounded: &[],
+    weight: 0,
+};
+static UPLOAD_DURATION: Family = Family {
+    name: "lookout_upload_duration_seconds",
+    help: "",
+    metric_type: MetricType::Histogram,
+    labels: &[],
+    unbounded: &[],
     weight: 0,
 };
 
-fn run(temporality: Temporality, room: usize, steps: &[Step]) -> World {
+fn run(temporality: Temporality, limit: usize, steps: &[Step]) -> World {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let mut world = World::new(temporality, room).await;
+        let mut world = World::new(temporality, limit).await;
         for step in steps {
             world.step(step).await;
         }
-        // Quiet: what was lost on the way is sent again, then the last news.
+        // First what may have been lost is sent again, then what is left.
         world.export(&[Answer::Taken]).await;
         world.export(&[Answer::Taken]).await;
         world
     })
 }
 
-/// The same series with the same values, as far as adding up fractions gives them.
+/// Asserts that the series are the same and the values too, up to rounding.
 fn assert_alike(ours: &BTreeMap<Series, f64>, theirs: &BTreeMap<Series, f64>) {
     assert!(ours.keys().eq(theirs.keys()), "{:?}\n{:?}", ours.keys(), theirs.keys());
     for (series, value) in ours {
@@ -271,7 +299,7 @@ fn assert_alike(ours: &BTreeMap<Series, f64>, theirs: &BTreeMap<Series, f64>) {
     }
 }
 
-/// The sums over all series of each family.
+/// Returns the sum over all series of each family.
 fn by_family(values: &BTreeMap<Series, f64>) -> BTreeMap<Series, f64> {
     let mut sums = BTreeMap::new();
     for (series, value) in values.iter().filter(|(series, _)| !series.contains("_bucket{")) {
@@ -288,26 +316,27 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(100) })]
 
     #[test]
-    fn differences_add_up_to_everything_ever_counted(steps in steps()) {
+    fn deltas_of_a_large_registry_add_up_to_everything_ever_counted(steps in steps()) {
         let mut world = run(Temporality::Delta, ROOMY, &steps);
         world.counted.retain(|_, value| *value != 0.0);
         assert_alike(&world.counted, &world.collected());
     }
 
-    /// Where series lose detail and make room, it is still the same sum.
+    /// The series lose detail and are evicted.
     #[test]
-    fn differences_add_up_where_room_is_scarce(steps in steps()) {
-        let world = run(Temporality::Delta, Registry::min_limit(), &steps);
+    fn deltas_of_a_small_registry_add_up_to_everything_ever_counted(steps in steps()) {
+        let registry = Registry::new(kinds::families(), 0, 0, clock::now()).unwrap();
+        let world = run(Temporality::Delta, registry.min_limit(), &steps);
         assert_alike(&by_family(&world.counted), &by_family(&world.collected()));
     }
 
     #[test]
-    fn cumulative_values_are_the_scrape(steps in steps()) {
+    fn cumulative_values_equal_the_scrape(steps in steps()) {
         let world = run(Temporality::Cumulative, ROOMY, &steps);
         let mut scraped = world.scraped();
         scraped.retain(|_, value| *value != 0.0);
         let mut collected = world.collected();
-        // A collector keeps the series that went.
+        // A collector keeps evicted series.
         collected.retain(|series, _| scraped.contains_key(series));
         assert_alike(&scraped, &collected);
     }
@@ -318,17 +347,16 @@ fn counts(world: &World, series: &str) -> f64 {
 }
 
 #[tokio::test]
-async fn an_export_is_several_requests() {
+async fn export_is_split_into_several_requests() {
     let mut world = World::new(Temporality::Delta, ROOMY).await;
     world.count(0);
     world.export(&[Answer::Taken]).await;
     assert!(world.receiver.log.len() > 1, "{}", world.receiver.log.len());
 }
 
-/// However often a request that may have arrived is refused for reasons that say nothing about it, its
-/// interval is not lost; and it is not told twice, whether or not it had arrived.
+/// Whether or not the request had arrived, its counts are neither lost nor counted twice.
 #[tokio::test]
-async fn an_unsure_difference_outlives_refusals() {
+async fn delta_that_may_have_arrived_is_sent_again_after_unrelated_rejections() {
     for first in [Answer::Lost, Answer::LostBefore, Answer::GatewayTimeout, Answer::BadGateway] {
         let mut world = World::new(Temporality::Delta, ROOMY).await;
         world.count(0);
@@ -346,9 +374,9 @@ async fn an_unsure_difference_outlives_refusals() {
     }
 }
 
-/// Invalid is what a collector calls a request that it has already.
+/// A collector rejects a request that it already has as invalid.
 #[tokio::test]
-async fn an_unsure_difference_ends_with_a_bad_request() {
+async fn delta_that_may_have_arrived_is_abandoned_after_a_bad_request() {
     let mut world = World::new(Temporality::Delta, ROOMY).await;
     world.count(0);
     world.export(&[Answer::Lost]).await;
@@ -359,10 +387,9 @@ async fn an_unsure_difference_ends_with_a_bad_request() {
     assert_eq!(counts(&world, "lookout_reports_rejected_total{reason=\"missing_type\"}"), 2.0);
 }
 
-/// Nothing of a request that surely has not arrived is held: it is part of the next difference, with the
-/// moment of that.
+/// It is part of the next delta instead, with that one's time.
 #[tokio::test]
-async fn a_difference_that_has_not_arrived_is_told_anew() {
+async fn delta_that_has_not_arrived_is_not_sent_again() {
     for answer in [Answer::Unavailable, Answer::BadRequest, Answer::NotFound] {
         let mut world = World::new(Temporality::Delta, ROOMY).await;
         world.count(0);

@@ -1,20 +1,20 @@
-//! A collector for the test of agreement: it adds up differences, replaces cumulative values, knows a
-//! request that it has already, and insists on what the data model says of start and end.
+//! A collector for the tests: it adds up deltas, replaces cumulative values, recognizes a request that it already
+//! has, and asserts what the data model requires of start and end.
 
 use std::collections::{BTreeMap, HashSet};
 
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value;
-use opentelemetry_proto::tonic::metrics::v1::{AggregationTemporality, HistogramDataPoint};
+use opentelemetry_proto::tonic::metrics::v1::{AggregationTemporality, HistogramDataPoint, Metric};
+use prost::Message;
 
-use super::*;
-
-/// `name{label="value",…}` as in a scrape.
+/// `name{label="value",…}`, or the name alone, as in a scrape.
 pub(super) type Series = String;
 
-/// What a collector makes of what it takes.
+/// What a collector has received.
 #[derive(Default)]
 pub(super) struct Collector {
     pub(super) values: BTreeMap<Series, f64>,
@@ -29,25 +29,29 @@ impl Collector {
     }
 
     pub(super) fn take(&mut self, request: &ExportMetricsServiceRequest) {
-        // A request that it has already, since the answer was lost.
+        // A request that it already has, because the response was lost.
         if !self.requests.insert(request.encode_to_vec()) {
             return;
         }
         let scopes = request.resource_metrics.iter().flat_map(|resource| &resource.scope_metrics);
         for metric in scopes.flat_map(|scope| &scope.metrics) {
             match metric.data.as_ref().unwrap() {
-                Data::Sum(sum) => sum.data_points.iter().for_each(|point| {
-                    let value = match point.value.unwrap() {
-                        Value::AsInt(value) => value as f64,
-                        Value::AsDouble(value) => value,
-                    };
-                    let series = series(&name(metric, ""), pairs(&point.attributes), None);
-                    let span = (point.start_time_unix_nano, point.time_unix_nano);
-                    self.point(series, sum.aggregation_temporality, span, value);
-                }),
-                Data::Histogram(histogram) => histogram.data_points.iter().for_each(|point| {
-                    self.distribution(metric, histogram.aggregation_temporality, point);
-                }),
+                Data::Sum(sum) => {
+                    for point in &sum.data_points {
+                        let value = match point.value.unwrap() {
+                            Value::AsInt(value) => value as f64,
+                            Value::AsDouble(value) => value,
+                        };
+                        let series = series(&name(metric, ""), pairs(&point.attributes), None);
+                        let span = (point.start_time_unix_nano, point.time_unix_nano);
+                        self.point(series, sum.aggregation_temporality, span, value);
+                    }
+                }
+                Data::Histogram(histogram) => {
+                    for point in &histogram.data_points {
+                        self.distribution(metric, histogram.aggregation_temporality, point);
+                    }
+                }
                 _ => {}
             }
         }
@@ -56,17 +60,17 @@ impl Collector {
     fn distribution(&mut self, metric: &Metric, temporality: i32, point: &HistogramDataPoint) {
         assert_eq!(point.bucket_counts.iter().sum::<u64>(), point.count);
         let span = (point.start_time_unix_nano, point.time_unix_nano);
-        let mut told = |suffix: &str, bound: Option<f64>, value: f64| {
+        let mut add = |suffix: &str, bound: Option<f64>, value: f64| {
             let series = series(&name(metric, suffix), pairs(&point.attributes), bound);
             self.point(series, temporality, span, value);
         };
-        told("_count", None, point.count as f64);
-        told("_sum", None, point.sum.unwrap());
+        add("_count", None, point.count as f64);
+        add("_sum", None, point.sum.unwrap());
         let mut below = 0;
         let bounds = point.explicit_bounds.iter().copied().chain([f64::INFINITY]);
         for (bound, count) in bounds.zip(&point.bucket_counts) {
             below += count;
-            told("_bucket", Some(bound), below as f64);
+            add("_bucket", Some(bound), below as f64);
         }
     }
 
@@ -75,7 +79,7 @@ impl Collector {
         let last = self.spans.insert(series.clone(), (start, now));
         let held = self.values.entry(series.clone()).or_default();
         if temporality == AggregationTemporality::Delta as i32 {
-            assert!(last.is_none_or(|(_, end)| start >= end), "{series}: differences overlap");
+            assert!(last.is_none_or(|(_, end)| start >= end), "{series}: deltas overlap");
             *held += value;
         } else {
             let same_life = last.is_some_and(|(last_start, _)| last_start == start);
@@ -102,10 +106,10 @@ pub(super) fn series<'a>(
         f64::INFINITY => "le=\"+Inf\"".to_owned(),
         bound => format!("le=\"{bound}\""),
     }));
-    format!("{name}{{{}}}", pairs.join(","))
+    if pairs.is_empty() { name.to_owned() } else { format!("{name}{{{}}}", pairs.join(",")) }
 }
 
-/// The Prometheus name, by the rules of OpenTelemetry's translation.
+/// Returns the Prometheus name, by the rules of OpenTelemetry's translation.
 fn name(metric: &Metric, suffix: &str) -> String {
     let unit = if metric.unit == "s" { "_seconds" } else { "" };
     let total = if suffix.is_empty() { "_total" } else { suffix };

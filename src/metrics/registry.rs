@@ -1,0 +1,240 @@
+//! The bounded registry of series that reports are counted in, and that every export reads.
+//!
+//! # Design
+//!
+//! The registry holds at most `metrics.max_series` samples, whatever is posted. Each family has its quota, and
+//! within it each site (see `quota`). An observation that finds no capacity is not lost but loses detail, step
+//! by step: first its unbounded labels become `other`, then an unbounded site, and at the end every label but
+//! a configured site, for which each family has fallback slots. So sums are exact in every case.
+//!
+//! Early series do not keep the capacity: a part of it is reserved for frequent label sets
+//! (`frequency_sketch`), and if that is not enough, idle series with few additions are evicted
+//! ([`Registry::evict_for_demand`]). An evicted series takes its count along, because moving it to another
+//! series would count the same reports twice; a counter of its own has what evicted series had counted.
+
+use std::hash::{BuildHasher, Hash, Hasher};
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+use jiff::Timestamp;
+use parking_lot::Mutex;
+
+use crate::metrics::allocation::Allocation;
+use crate::metrics::frequency_sketch::FrequencySketch;
+use crate::metrics::quota::{self, EXPIRED_COUNTS, FallbackSlots, FamilyQuota, Owner, Priority};
+use crate::metrics::self_metrics::SelfMetrics;
+use crate::metrics::series::Series;
+use crate::model::{Family, Increment, Label, MAX_LABELS, OTHER, Observation, SiteLabel};
+
+/// Number of shards: threads rarely need the same one, and an idle registry is small.
+const SHARDS: usize = 64;
+
+/// The registry of series, and the daemon's own metrics.
+#[derive(Debug)]
+pub struct Registry {
+    pub(super) shards: Box<[Shard]>,
+    /// Seeded per process, so that no client can choose a shard or a bucket.
+    hasher: foldhash::quality::RandomState,
+    pub(super) quotas: Vec<FamilyQuota>,
+    fallback_slots: FallbackSlots,
+    sketch: FrequencySketch,
+    pub(super) next_id: AtomicU64,
+    /// Held during an eviction and during a visit, because capacity that is released during a visit could be
+    /// reserved again, and the visit would pass on more series than there ever were.
+    pub(super) eviction_lock: Mutex<()>,
+    /// The daemon's own metrics.
+    pub self_metrics: Arc<SelfMetrics>,
+    started: Timestamp,
+}
+
+/// A part of the series, alone on its cache line, so that threads in different shards do not share one.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub(super) struct Shard(pub(super) Mutex<HashTable<Series>>);
+
+/// An observation, with what does not depend on its labels.
+struct Insert<'o> {
+    family: &'static Family,
+    site: SiteLabel<'o>,
+    amount: Increment,
+    received: Timestamp,
+    /// Seconds.
+    uptime: u32,
+}
+
+impl Registry {
+    /// Creates a registry of these families with at most `limit` samples, the daemon's own included, for this
+    /// number of configured sites.
+    ///
+    /// # Errors
+    /// Returns an error if two self-metrics collide, which tests rule out.
+    pub fn new(
+        families: impl IntoIterator<Item = &'static Family>,
+        limit: usize,
+        sites: usize,
+        started: Timestamp,
+    ) -> Result<Registry, prometheus::Error> {
+        let self_metrics = SelfMetrics::new()?;
+        let mut quotas: Vec<FamilyQuota> = families
+            .into_iter()
+            .map(|family| FamilyQuota::new(family, &self_metrics))
+            .collect::<Result<_, _>>()?;
+        let capacity = limit.saturating_sub(own_samples(&self_metrics, &quotas));
+        let fallback_slots = FallbackSlots::for_capacity(capacity, sites, &quotas);
+        quota::partition(capacity, sites, fallback_slots, &mut quotas);
+        Ok(Registry {
+            shards: (0..SHARDS).map(|_| Shard::default()).collect(),
+            hasher: foldhash::quality::RandomState::default(),
+            quotas,
+            fallback_slots,
+            sketch: FrequencySketch::default(),
+            next_id: AtomicU64::new(0),
+            eviction_lock: Mutex::default(),
+            self_metrics: Arc::new(self_metrics),
+            started,
+        })
+    }
+
+    /// Returns when the registry and its self-metrics were created.
+    pub fn started(&self) -> Timestamp {
+        self.started
+    }
+
+    /// Returns the families that [`Registry::visit`] passes on.
+    pub fn families(&self) -> impl Iterator<Item = &'static Family> {
+        self.quotas.iter().map(|quota| quota.family).chain([&EXPIRED_COUNTS])
+    }
+
+    /// Returns whether every configured site keeps its name in every family, whatever is posted.
+    pub fn isolates_sites(&self) -> bool {
+        self.fallback_slots.by_site()
+    }
+
+    /// Returns the smallest limit with which every family can hold four series.
+    pub fn min_limit(&self) -> usize {
+        let series: usize = self.quotas.iter().map(|quota| 4 * quota.samples_per_series()).sum();
+        own_samples(&self.self_metrics, &self.quotas) + series
+    }
+
+    /// Adds one observation to the site's series, within the quotas. `uptime` in seconds.
+    pub fn add(&self, site: SiteLabel<'_>, observation: &Observation<'_>, received: Timestamp, uptime: u32) {
+        let family = observation.family;
+        let count = family.labels.len();
+        let mut labels = [OTHER; MAX_LABELS];
+        labels[0] = site.label;
+        labels[1..count].copy_from_slice(&observation.labels[..count - 1]);
+        let labels = &mut labels[..count];
+        let insert = Insert { family, site, amount: observation.amount, received, uptime };
+        if self.try_add(&insert, labels, |hash, labels| self.reserve(&insert, labels, hash)) {
+            return;
+        }
+        let Some(quota) = self.quota(family) else { return };
+        // Not while a shard is locked, because it allocates.
+        self.sketch.init();
+        for range in [1..count, 0..1] {
+            // The same labels would find no capacity again.
+            if drop_unbounded(quota, labels, range)
+                && self.try_add(&insert, labels, |hash, labels| self.reserve(&insert, labels, hash))
+            {
+                return;
+            }
+        }
+        // A site that still has its name is a configured one, or `unknown`.
+        labels[usize::from(self.fallback_slots.by_site())..].fill(OTHER);
+        quota.record_overflow_of_all();
+        self.try_add(&insert, labels, |_, _| Some(quota.take_fallback()));
+    }
+
+    /// Adds to the series with these labels, which is created if `allocate` finds capacity for it. Returns
+    /// whether there is one now.
+    fn try_add(
+        &self,
+        insert: &Insert<'_>,
+        labels: &[Label<'_>],
+        allocate: impl FnOnce(u64, &[Label<'_>]) -> Option<Allocation>,
+    ) -> bool {
+        let family = insert.family;
+        let hash = self.hash(family, labels.iter().map(Label::as_str));
+        let mut shard = self.shard(hash).0.lock();
+        let entry = shard.entry(hash, |series| series.matches(family, labels), |series| self.hash_of(series));
+        match entry {
+            Entry::Occupied(mut found) => found.get_mut().add(insert.amount, insert.uptime),
+            Entry::Vacant(vacant) => {
+                let Some(allocation) = allocate(hash, labels) else { return false };
+                let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+                let mut series = Series::new(family, labels, insert.received, id, allocation);
+                series.add(insert.amount, insert.uptime);
+                vacant.insert(series);
+            }
+        }
+        true
+    }
+
+    fn reserve(&self, insert: &Insert<'_>, labels: &[Label<'_>], hash: u64) -> Option<Allocation> {
+        let quota = self.quota(insert.family)?;
+        let host = labels.first().filter(|site| site.is_unbounded());
+        let owner = match (insert.site.configured, host) {
+            (Some(position), _) => Owner::Configured(position),
+            (None, Some(host)) => Owner::Host(self.hasher.hash_one(host.as_str())),
+            (None, None) => Owner::Others,
+        };
+        let bounded = !labels.iter().any(Label::is_unbounded);
+        let priority = if bounded { Priority::Bounded } else { Priority::New };
+        if let Some(allocation) = quota.reserve(owner, priority) {
+            return Some(allocation);
+        }
+        if !bounded && !self.sketch.record_and_check(hash) {
+            return None;
+        }
+        let allocation = if bounded { None } else { quota.reserve(owner, Priority::Frequent) };
+        if allocation.is_none() {
+            quota.record_rejection(owner);
+        }
+        allocation
+    }
+
+    /// Returns the shard, chosen by the high bits, because the table uses the others.
+    pub(super) fn shard(&self, hash: u64) -> &Shard {
+        &self.shards[(hash >> 58) as usize % SHARDS]
+    }
+
+    fn hash<'l>(&self, family: &'static Family, labels: impl Iterator<Item = &'l str>) -> u64 {
+        let mut state = self.hasher.build_hasher();
+        std::ptr::from_ref(family).hash(&mut state);
+        for label in labels {
+            label.hash(&mut state);
+        }
+        state.finish()
+    }
+
+    pub(super) fn hash_of(&self, series: &Series) -> u64 {
+        self.hash(series.family, series.labels())
+    }
+
+    pub(super) fn quota(&self, family: &'static Family) -> Option<&FamilyQuota> {
+        let quota = self.quotas.iter().find(|quota| std::ptr::eq(quota.family, family));
+        debug_assert!(quota.is_some(), "{} is not a family of the registry", family.name);
+        quota
+    }
+}
+
+/// Replaces the unbounded ones of these labels with `other`. Returns whether there was any.
+fn drop_unbounded(quota: &FamilyQuota, labels: &mut [Label<'_>], range: Range<usize>) -> bool {
+    let mut changed = false;
+    for position in range {
+        if labels[position].is_unbounded() {
+            labels[position] = OTHER;
+            quota.record_overflow(position);
+            changed = true;
+        }
+    }
+    changed
+}
+
+/// Samples of a scrape that do not depend on reports.
+fn own_samples(self_metrics: &SelfMetrics, quotas: &[FamilyQuota]) -> usize {
+    self_metrics.samples() + quotas.len()
+}
