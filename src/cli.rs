@@ -158,7 +158,8 @@ mod tests {
     fn run_with(arguments: &[&str], variables: &[(&str, &str)]) -> (Action, String, String) {
         let arguments = ["lookoutd"].iter().chain(arguments).map(OsString::from);
         let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        let mut stdout = Vec::new();
+        let mut stderr = Vec::new();
         let action = run(arguments, variables, &mut stdout, &mut stderr);
         (action, String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
     }

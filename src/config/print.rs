@@ -43,7 +43,10 @@ fn write_setting(
     match &node.value {
         Value::List(items) if items.iter().any(|item| matches!(item.value, Value::Map(_))) => {
             writeln!(out, "{margin}{leaf}: # {provenance}")?;
-            items.iter().try_for_each(|item| writeln!(out, "{margin}  - {}", yaml(item, false)))
+            for item in items {
+                writeln!(out, "{margin}  - {}", yaml(item, false))?;
+            }
+            Ok(())
         }
         Value::Null => writeln!(out, "{margin}{leaf}: # {provenance}"),
         _ => writeln!(out, "{margin}{leaf}: {} # {provenance}", yaml(node, setting.secret)),

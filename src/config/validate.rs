@@ -98,8 +98,10 @@ fn auth(partial: PartialAuth) -> Result<Option<Auth>, ConflictError> {
             return Err(ConflictError::at("admin.auth.username", message));
         }
         (None, Some(password)) => {
-            let suffix = if matches!(password, Secret::File(_)) { "_file" } else { "" };
-            let key = format!("admin.auth.password{suffix}");
+            let key = match password {
+                Secret::Given(_) => "admin.auth.password",
+                Secret::File(_) => "admin.auth.password_file",
+            };
             return Err(ConflictError::at(key, "requires admin.auth.username"));
         }
     };

@@ -83,7 +83,7 @@ fn check_and_config_end_well_and_agree() {
     let config = Setup::yaml(yaml).argument("config").output();
     assert_eq!(config.status.code(), Some(0));
     let printed = String::from_utf8(config.stdout).unwrap();
-    assert!(printed.lines().any(|line| line.trim().starts_with("series: 4000")), "{printed}");
+    assert!(printed.lines().any(|line| line.trim().starts_with("max_series: 4000")), "{printed}");
     let again = Setup::yaml(&printed).argument("check").output();
     assert_eq!(again.status.code(), Some(0), "what config prints is a valid file");
     assert_eq!(Setup::yaml("nonsense: 1").argument("check").output().status.code(), Some(2));
