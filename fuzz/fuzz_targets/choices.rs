@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use jiff::Timestamp;
 use lookoutd::config::{Config, PathSecrets, QueryPrivacy, SiteConfig, UnknownSites};
-use lookoutd::decode::gunzip;
+use lookoutd::decode::gunzip_within;
 use lookoutd::kinds;
 use lookoutd::model::{UploadContext, Disposition};
 use lookoutd::metrics::Registry;
@@ -73,7 +73,7 @@ impl Head {
     pub fn decompress(self, content: &[u8]) -> Option<Cow<'_, [u8]>> {
         match self.0 & 1 {
             0 => Some(Cow::Borrowed(content)),
-            _ => gunzip(content, MAX_INFLATED, MAX_INFLATED).ok().flatten().map(|body| Cow::Owned(body.into())),
+            _ => gunzip_within(content, MAX_INFLATED, MAX_INFLATED).ok().flatten().map(|body| Cow::Owned(body.into())),
         }
     }
 

@@ -23,7 +23,7 @@ pub fn max_inflated(sent: usize, limit: usize) -> usize {
 ///
 /// # Errors
 /// Returns an error if the body is invalid, inflates to more than `limit` bytes, or has too high a ratio.
-pub fn gunzip(body: &[u8], expected: usize, limit: usize) -> Result<Option<Bytes>, UploadOutcome> {
+pub fn gunzip_within(body: &[u8], expected: usize, limit: usize) -> Result<Option<Bytes>, UploadOutcome> {
     let invalid = |_: io::Error| UploadOutcome::InvalidEncoding;
     let max = max_inflated(body.len(), limit);
     let expected = expected.min(max);
@@ -54,7 +54,7 @@ mod tests {
     }
 
     fn inflate(body: &[u8], limit: usize) -> Result<Bytes, UploadOutcome> {
-        gunzip(body, limit, limit).map(|inflated| inflated.expect("all that is expected is inflated"))
+        gunzip_within(body, limit, limit).map(|inflated| inflated.expect("all that is expected is inflated"))
     }
 
     #[test]
@@ -80,8 +80,8 @@ mod tests {
     #[test]
     fn gunzip_of_more_than_expected_returns_none() {
         let body = gzip(&[b' '; 1000]);
-        assert_eq!(gunzip(&body, 999, 1 << 20), Ok(None));
-        assert_eq!(gunzip(&body, 1000, 1 << 20).unwrap().unwrap().len(), 1000);
+        assert_eq!(gunzip_within(&body, 999, 1 << 20), Ok(None));
+        assert_eq!(gunzip_within(&body, 1000, 1 << 20).unwrap().unwrap().len(), 1000);
     }
 
     #[test]

@@ -8,7 +8,7 @@ mod gunzip;
 mod legacy;
 mod reporting_api;
 
-pub use gunzip::{gunzip, max_inflated};
+pub use gunzip::{gunzip_within, max_inflated};
 
 use crate::model::{Envelope, RejectReason, Value};
 

@@ -9,7 +9,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use http_body_util::BodyExt;
 use hyper::body::Body as _;
 
-use crate::decode::{gunzip, max_inflated};
+use crate::decode::{gunzip_within, max_inflated};
 use crate::intake::body_pool::{BodyPool, PooledBody};
 use crate::model::UploadOutcome;
 
@@ -85,8 +85,7 @@ impl Sent {
         }
     }
 
-    /// Returns the body in one piece, inflated; `None` if it is longer than `expected`, but maybe within
-    /// `limit`.
+    /// Returns the body in one piece, inflated; `None` if it is longer than `expected`.
     ///
     /// # Errors
     /// Returns an error if the body does not inflate, or not within the limits.
@@ -98,7 +97,7 @@ impl Sent {
     ) -> Result<Option<Bytes>, UploadOutcome> {
         match content_encoding {
             ContentEncoding::Identity => Ok(Some(self.join())),
-            ContentEncoding::Gzip => gunzip(&self.join(), expected, limit),
+            ContentEncoding::Gzip => gunzip_within(&self.join(), expected, limit),
         }
     }
 }
@@ -106,8 +105,7 @@ impl Sent {
 /// Reads the whole body, at most `limit` bytes.
 ///
 /// # Errors
-/// Returns an error if it is longer, the client disconnects, or the pool has no block left for a body in
-/// parts.
+/// Returns an error if it is longer, the client disconnects, or the pool has no block left.
 pub(super) async fn read(
     headers: &HeaderMap,
     mut body: Body,

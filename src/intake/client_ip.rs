@@ -77,8 +77,7 @@ fn embedded_ipv4(address: IpAddr) -> IpAddr {
     }
 }
 
-/// Returns what may leave the process: truncated, at most the /24 of an IPv4 address, also of an embedded
-/// one.
+/// Returns what may leave the process. Truncated, it is at most the /24 of an IPv4 address, even embedded.
 pub(super) fn anonymize(address: IpAddr, privacy: ClientAddress) -> Option<String> {
     match (privacy, address.to_canonical()) {
         (ClientAddress::None, _) => None,

@@ -1,5 +1,4 @@
-//! Log of connections that fail before a request: once a minute for each cause, because clients can make
-//! many.
+//! Log of connections that fail before a request: once a minute for each cause, because they may be many.
 
 use std::io;
 use std::time::Duration;

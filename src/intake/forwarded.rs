@@ -111,8 +111,7 @@ fn split_pair(text: &str) -> Option<(&str, &str, &str)> {
     (!value.contains('"')).then_some((name, trim(value), next))
 }
 
-/// Returns the address of a node: IPv4, or IPv6 with or without brackets and zone, each with or without a
-/// port.
+/// Returns the address of a node: IPv4, or IPv6 with optional brackets and zone, each with an optional port.
 fn address(node: &str) -> Option<IpAddr> {
     if let Some(bracketed) = node.strip_prefix('[') {
         let (inner, port) = bracketed.split_once(']')?;

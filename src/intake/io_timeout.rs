@@ -30,11 +30,9 @@ pub(super) struct TimeoutStream {
 
 impl TimeoutStream {
     pub(super) fn new(stream: TcpStream, permit: Arc<ConnectionPermit>, limits: &ServerLimits) -> Self {
-        // Otherwise a response over TLS waits 40 ms for an acknowledgement. Fails only on a closed
-        // connection.
+        // Otherwise a response over TLS waits 40 ms for an acknowledgement. Fails on a closed connection.
         let _ = stream.set_nodelay(true);
-        // A request ends within the time of its body, so that the connection was then idle for that of a
-        // head.
+        // A request ends within the time of its body, so that this leaves an idle connection that of a head.
         let idle_timeout = limits.head_timeout + limits.body_timeout;
         TimeoutStream {
             stream,
@@ -47,8 +45,7 @@ impl TimeoutStream {
         }
     }
 
-    /// Returns whether the connection is evicted or idle for too long. If not, its task is woken once it may
-    /// be.
+    /// Returns whether the connection is evicted or has been idle for too long. If not, its task is woken later.
     fn poll_expired(&mut self, cx: &mut Context<'_>) -> bool {
         if self.permit.poll_evicted(cx) {
             return true;

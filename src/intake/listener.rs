@@ -77,8 +77,7 @@ impl ListenerHandle {
         })
     }
 
-    /// Stops accepting, and answers the requests in flight within `grace`. Returns whether every thread
-    /// ended.
+    /// Stops accepting, and answers requests in flight within `grace`. Returns whether every thread ended.
     pub async fn stop(self, grace: Duration) -> bool {
         for worker in &self.workers {
             worker.handle.graceful_shutdown(Some(grace));

@@ -60,8 +60,7 @@ impl RateLimiter {
         }
     }
 
-    /// Takes a token of the client; returns whether it had one. A rejection costs nothing, so that a client
-    /// that keeps trying still gets its rate.
+    /// Takes a token of the client, if it has one; returns whether it had. A rejection costs nothing.
     pub(super) fn allow(&self, client: ClientKey, now: Instant) -> bool {
         let now = now.saturating_duration_since(self.start).as_nanos();
         let now = u64::try_from(now).unwrap_or(u64::MAX);

@@ -20,8 +20,7 @@ use crate::intake::limits::ServerLimits;
 use crate::intake::proxy_protocol::ProxyProtocolAcceptor;
 use crate::metrics::Registry;
 
-/// Maximum size of a request head over HTTP/1.1, and of a header list over HTTP/2, in bytes. Also the size
-/// of a read, which a connection keeps while it waits.
+/// Maximum size of a request head, in bytes. Also the buffer that an idle connection keeps.
 const MAX_HEADER_BYTES: usize = 16 * 1024;
 /// Maximum number of concurrent requests on one HTTP/2 connection.
 const MAX_CONCURRENT_STREAMS: u32 = 128;

@@ -67,8 +67,7 @@ pub fn router(intake: Arc<Intake>) -> Router {
     Router::new().fallback(handle).with_state(intake)
 }
 
-/// Closes the connection after a request with Transfer-Encoding, because a proxy may have found another end
-/// of it by Content-Length (RFC 9112, 6.1).
+/// Closes the connection after a Transfer-Encoding: a proxy may have used Content-Length (RFC 9112, 6.1).
 async fn handle(State(intake): State<Arc<Intake>>, request: Request) -> Response {
     let ambiguous = request.headers().contains_key(TRANSFER_ENCODING);
     let mut response = dispatch(&intake, request).await;

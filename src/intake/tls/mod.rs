@@ -78,8 +78,7 @@ fn validity(chain: &[CertificateDer<'_>]) -> Option<(Timestamp, Timestamp)> {
     Some((timestamp(leaf.validity().not_before)?, timestamp(leaf.validity().not_after)?))
 }
 
-/// Identity of a file's content without reading it: its change time, which cannot be set back like its
-/// modification time, its length, and its inode.
+/// Change time, which unlike the modification time cannot be set back, length, and inode of a file.
 type FileFingerprint = Option<(i64, i64, u64, u64)>;
 
 fn fingerprints(files: &TlsFiles) -> [FileFingerprint; 2] {
@@ -105,8 +104,7 @@ pub struct Tls {
 }
 
 impl Tls {
-    /// Loads certificate and key. A certificate that has expired is used all the same, because a proxy may
-    /// accept it, and it may be renewed at any moment.
+    /// Loads certificate and key. An expired certificate is used, because a proxy may accept it.
     ///
     /// # Errors
     /// Returns an error if a file cannot be used, or if the two do not belong together.
