@@ -12,13 +12,10 @@ use uuid::Uuid;
 use crate::admin::{self, Admin, Auth, FailingSince, Readiness, Scrape};
 use crate::clock;
 use crate::config::{self, Config};
-use crate::export::console::ConsoleExporter;
-use crate::export::otlp::client::Client;
-use crate::export::otlp::log_request::{self, LogRequestEncoder};
-use crate::export::otlp::logs::{LogExporter, ShutdownSummary};
-use crate::export::otlp::metrics::{MetricExporter, TemporalityState};
-use crate::export::otlp::traces::Traces;
-use crate::export::prometheus::PrometheusExporter;
+use crate::export::{
+    Client, ConsoleExporter, LogExporter, LogRequestEncoder, MetricExporter, PrometheusExporter, RetryPolicy,
+    ShutdownSummary, TemporalityState, Traces, build_resource, resource_attributes,
+};
 use crate::intake::{self, Intake, IntakeHealth, ListenerHandle, MakeConnection, ServerLimits, Tls};
 use crate::kinds;
 use crate::logging;
@@ -294,20 +291,18 @@ impl Exporters {
     fn start(config: &Config, registry: &Arc<Registry>) -> Result<Exporters, String> {
         let otlp = &config.otlp;
         let instance = Uuid::new_v4().to_string();
-        let resource = log_request::resource(otlp, &instance);
+        let resource = build_resource(otlp, &instance);
         let memory = config.delivery.memory_bytes;
         let console = otlp.logs.console.then(|| {
             ConsoleExporter::start(std::io::stdout(), memory, registry.clone())
                 .map_err(|error| format!("cannot start the console export: {error}"))
         });
         let logs = otlp.logs.otlp.as_ref().map(|endpoint| {
-            let client = Client::new(endpoint, ExportSignal::Logs)?;
-            LogExporter::start(
-                client,
-                LogRequestEncoder::new(&resource),
-                &config.delivery,
-                registry.self_metrics.clone(),
-            )
+            let client = Client::new(endpoint, ExportSignal::Logs).map_err(|error| error.to_string())?;
+            let encoder = LogRequestEncoder::new(&resource);
+            let self_metrics = registry.self_metrics.clone();
+            LogExporter::start(client, encoder, &config.delivery, self_metrics, RetryPolicy::default())
+                .map_err(|error| error.to_string())
         });
         // Without an export of metrics nothing has to be told before it goes.
         let temporality = match &otlp.metrics.otlp {
@@ -315,7 +310,7 @@ impl Exporters {
             None => TemporalityState::Cumulative,
         };
         let metrics = otlp.metrics.otlp.as_ref().map(|endpoint| {
-            let client = Client::new(endpoint, ExportSignal::Metrics)?;
+            let client = Client::new(endpoint, ExportSignal::Metrics).map_err(|error| error.to_string())?;
             let interval = otlp.metrics.interval;
             Ok::<_, String>(MetricExporter::start(
                 client,
@@ -325,10 +320,9 @@ impl Exporters {
                 temporality.clone(),
             ))
         });
-        let traces = otlp
-            .traces
-            .as_ref()
-            .map(|endpoint| Traces::start(endpoint, log_request::resource_attributes(otlp, &instance)));
+        let traces = otlp.traces.as_ref().map(|endpoint| {
+            Traces::start(endpoint, resource_attributes(otlp, &instance)).map_err(|error| error.to_string())
+        });
         Ok(Exporters {
             console: console.transpose()?,
             logs: logs.transpose()?,

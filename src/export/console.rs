@@ -1,5 +1,6 @@
-//! Event lines on stdout. A thread of its own writes them, so that a stalled pipe stalls nothing else:
-//! lines wait in a queue bounded in bytes, and what does not fit is dropped and counted.
+//! Exporter of event lines to stdout. Its own thread writes them, so that a stalled pipe blocks
+//! nothing else. Lines wait in a queue bounded in bytes; lines that do not fit are dropped and
+//! counted.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -10,18 +11,18 @@ use parking_lot::{Condvar, Mutex};
 use crate::metrics::Registry;
 use crate::model::{EventOutcome, EventSink, ExporterId, PendingState};
 
-/// How long the writer gathers lines after the first.
+/// Time for which the writer collects more lines after the first.
 const BATCH_WINDOW: Duration = Duration::from_millis(5);
 
-/// The console export.
+/// Exporter of event lines; its clones share one queue.
 #[derive(Clone)]
 pub struct ConsoleExporter(Arc<Shared>);
 
 struct Shared {
     queue: Mutex<Queue>,
-    /// Something to write, or nothing to come.
+    /// Signaled when there are lines to write, and when the queue closes.
     work: Condvar,
-    /// The writer is done.
+    /// Signaled when the writer has ended.
     done: Condvar,
     max_bytes: usize,
     registry: Arc<Registry>,
@@ -36,25 +37,29 @@ struct Queue {
 }
 
 impl ConsoleExporter {
-    /// Starts the thread that writes to `out`. At most `max_bytes` wait, and as many may be on their
-    /// way out.
+    /// Starts the writer to `out`. At most `max_bytes` bytes wait, and as many may be in flight.
     ///
     /// # Errors
-    /// When no thread can be started.
+    ///
+    /// Returns an error if the thread cannot be started.
     pub fn start(
         out: impl Write + Send + 'static,
         max_bytes: usize,
         registry: Arc<Registry>,
     ) -> std::io::Result<ConsoleExporter> {
-        let (queue, work, done) = (Mutex::default(), Condvar::new(), Condvar::new());
-        let shared = Arc::new(Shared { queue, work, done, max_bytes, registry });
+        let shared = Arc::new(Shared {
+            queue: Mutex::default(),
+            work: Condvar::new(),
+            done: Condvar::new(),
+            max_bytes,
+            registry,
+        });
         let console = ConsoleExporter(shared.clone());
         std::thread::Builder::new().name("console".to_owned()).spawn(move || shared.write_all(out))?;
         Ok(console)
     }
 
-    /// Writes what waits, until the deadline at most. Returns how many events were still waiting then;
-    /// they are counted as dropped.
+    /// Writes the waiting lines until the deadline. Returns how many events were dropped then.
     pub fn shutdown(&self, deadline: Instant) -> u64 {
         let mut queue = self.0.queue.lock();
         queue.closing = true;
@@ -78,7 +83,7 @@ impl EventSink for ConsoleExporter {
         let room = self.0.max_bytes.saturating_sub(queue.lines.len());
         let fitting = ends.partition_point(|end| *end as usize <= room);
         if fitting > 0 {
-            // The writer sleeps only when there was nothing to write.
+            // The writer sleeps only while the queue is empty.
             if queue.lines.is_empty() {
                 self.0.work.notify_one();
             }
@@ -99,7 +104,7 @@ impl Shared {
     fn write_all(&self, mut out: impl Write) {
         let mut lines = Vec::new();
         while let Some(events) = self.wait_for_lines(&mut lines) {
-            // A reader that went away will not come back, but counting goes on.
+            // A reader that has closed the pipe does not come back, but events are still counted.
             let outcome = match out.write_all(&lines).and_then(|()| out.flush()) {
                 Ok(()) => EventOutcome::Delivered,
                 Err(_) => EventOutcome::Rejected,
@@ -110,7 +115,7 @@ impl Shared {
         self.done.notify_all();
     }
 
-    /// Swaps the waiting lines in; `None` when there are none and none will come.
+    /// Waits for lines and moves them to `lines`. Returns `None` once the queue is closed and empty.
     fn wait_for_lines(&self, lines: &mut Vec<u8>) -> Option<u64> {
         lines.clear();
         lines.shrink_to(1 << 20);
@@ -121,7 +126,7 @@ impl Shared {
             }
             self.work.wait_for(&mut queue, Duration::from_secs(60));
         }
-        // Under load, one write for many uploads: waking for each would cost more than writing.
+        // One write serves many uploads, because waking for each costs more than the write.
         if !queue.closing {
             self.work.wait_for(&mut queue, BATCH_WINDOW);
         }
@@ -145,7 +150,7 @@ mod tests {
 
     use super::*;
 
-    /// Takes one write for each permit, and shows it.
+    /// Writer that takes one write per permit and passes it on.
     struct Gate(Receiver<()>, Sender<Vec<u8>>);
 
     impl Write for Gate {
@@ -173,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_arrive_in_order_and_are_counted() {
+    fn lines_written_arrive_in_order_and_are_counted() {
         let (console, registry, permit, written) = start(1000);
         permit.send(()).unwrap();
         permit.send(()).unwrap();
@@ -185,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stalled_reader_costs_events_but_no_time() {
+    fn stalled_reader_costs_events_but_no_time() {
         let (console, registry, _permit, _written) = start(8);
         for _ in 0..100 {
             console.push(b"one\ntwo\n", &[4, 8]);
@@ -196,11 +201,11 @@ mod tests {
         assert!(dropped >= 196, "{dropped}");
         assert_eq!(self_metrics.events(ExporterId::Console, EventOutcome::DroppedShutdown), left);
         let pending = self_metrics.pending(ExporterId::Console, PendingState::InFlight) as u64;
-        assert_eq!(dropped + left + pending, 200, "the books balance");
+        assert_eq!(dropped + left + pending, 200, "every event has one outcome");
     }
 
     #[test]
-    fn a_closed_pipe_is_a_counted_rejection() {
+    fn closed_pipe_is_counted_as_rejected() {
         let (console, registry, permit, _written) = start(1000);
         drop(permit);
         console.push(b"one\n", &[4]);

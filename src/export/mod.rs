@@ -1,7 +1,13 @@
-//! The way out: events to stdout and to OTLP collectors, the table to Prometheus and to OTLP.
+//! Exporters: events to stdout and to OTLP collectors, metrics to Prometheus and to OTLP collectors.
 
-pub mod console;
+mod console;
 pub mod otlp;
 pub mod prometheus;
 
+pub use console::ConsoleExporter;
+pub use otlp::{
+    Client, ClientError, ExportHealth, ExportResult, MetricExporter, TemporalityState, TlsError, Traces,
+    TracesError, build_resource, resource_attributes,
+};
+pub(crate) use otlp::{LogExporter, LogRequestEncoder, RetryPolicy, ShutdownSummary};
 pub use prometheus::{CONTENT_TYPE as PROMETHEUS_CONTENT_TYPE, PrometheusExporter};

@@ -1,13 +1,12 @@
-//! What a collector says is put into log lines, so it is made fit for them here: one line, of bounded
-//! length, whatever was sent.
+//! Texts of collectors and errors, made fit for log lines: one line of bounded length.
 
 use std::error::Error;
 
-/// Most characters kept of a message from outside.
+/// Most characters kept of a text.
 const MAX_CHARS: usize = 512;
 
-/// The text as one bounded line: control characters escaped, and what is too long cut with `…`.
-pub fn sanitize(text: &str) -> String {
+/// Returns the text as one line: control characters are escaped, a long one is truncated with `…`.
+pub(crate) fn sanitize(text: &str) -> String {
     let mut line = String::with_capacity(text.len().min(MAX_CHARS));
     for (position, character) in text.trim().chars().enumerate() {
         if position == MAX_CHARS {
@@ -23,9 +22,9 @@ pub fn sanitize(text: &str) -> String {
     line
 }
 
-/// An error and its causes as one bounded line. Libraries tend to repeat a cause in the text above
-/// it; what has been said is not said again.
-pub fn error_chain(error: &dyn Error) -> String {
+/// Returns an error and its causes as one bounded line. A cause that the text above it already
+/// contains is left out, because libraries tend to repeat causes.
+pub(crate) fn error_chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {
@@ -44,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn control_characters_and_length_are_tamed() {
+    fn sanitized_text_is_one_bounded_line() {
         assert_eq!(sanitize(" a\nb\u{1b}[31m "), "a\\nb\\u{1b}[31m");
         let long = sanitize(&"é".repeat(MAX_CHARS + 1));
         assert_eq!(long.chars().count(), MAX_CHARS + 1);
@@ -52,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn causes_are_joined_without_repetition() {
+    fn error_chain_joins_causes_without_repetition() {
         let inner = std::io::Error::other("refused");
         let outer = std::io::Error::other(inner);
         assert_eq!(error_chain(&outer), "refused");

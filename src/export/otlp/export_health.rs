@@ -1,4 +1,4 @@
-//! Whether an export works, for readiness: since when tries have failed without one that succeeded.
+//! Health of an exporter, for readiness: since when all attempts have failed.
 
 use std::time::{Duration, Instant};
 
@@ -7,22 +7,22 @@ use parking_lot::Mutex;
 use crate::export::otlp::client::ExportResult;
 use crate::model::ExportStatus;
 
-/// The state of one export.
+/// Health of one exporter.
 #[derive(Debug, Default)]
 pub struct ExportHealth {
     failing_since: Mutex<Option<Instant>>,
 }
 
 impl ExportHealth {
-    /// The first failure since the last success; `None` while the export works or has not been tried.
+    /// Returns the time of the first failure since the last success; `None` if there is none.
     pub fn failing_since(&self) -> Option<Instant> {
         *self.failing_since.lock()
     }
 
-    /// Takes note of how a try ended. Gives the length of the outage that it ended, if it did.
+    /// Records the result of an attempt. Returns the length of the outage that it ended, if any.
     ///
-    /// A request that is itself at fault says nothing about the way to the collector, in either
-    /// direction: one bad batch must not make the daemon unready until the next event comes.
+    /// A rejection of one request as invalid or too large changes nothing, because one bad batch must
+    /// not make the daemon unready until the next event arrives.
     pub fn record(&self, result: &ExportResult) -> Option<Duration> {
         match result {
             ExportResult::Accepted | ExportResult::PartialSuccess { .. } => {
@@ -43,17 +43,17 @@ impl ExportHealth {
 mod tests {
     use super::*;
 
-    fn refused(code: ExportStatus) -> ExportResult {
+    fn permanent(code: ExportStatus) -> ExportResult {
         ExportResult::Permanent { code, message: String::new() }
     }
 
     #[test]
-    fn the_first_failure_counts_until_a_success() {
+    fn outage_lasts_from_the_first_failure_to_a_success() {
         let health = ExportHealth::default();
-        health.record(&refused(ExportStatus::Unauthenticated));
+        health.record(&permanent(ExportStatus::Unauthenticated));
         let first = health.failing_since();
         assert!(first.is_some());
-        health.record(&refused(ExportStatus::Unavailable));
+        health.record(&permanent(ExportStatus::Unavailable));
         assert_eq!(health.failing_since(), first);
         assert!(health.record(&ExportResult::Accepted).is_some());
         assert_eq!(health.failing_since(), None);
@@ -61,9 +61,9 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_request_is_no_outage() {
+    fn invalid_request_is_no_outage() {
         let health = ExportHealth::default();
-        health.record(&refused(ExportStatus::InvalidArgument));
+        health.record(&permanent(ExportStatus::InvalidArgument));
         assert_eq!(health.failing_since(), None);
     }
 }

@@ -1,24 +1,29 @@
-//! OTLP: what leaves for a collector. Intake encodes every event once and puts the bytes into `memory_queue`,
-//! which closes them into batches (`batch`); what memory is not to hold goes to disk (`spool`). From
-//! both (`buffer`), `logs` takes batches, frames them (`log_request`) and sends them through `client` until each
-//! event has met exactly one outcome (`accounting`). Nothing here ever makes intake wait.
+//! Exporters that send to an OTLP collector. Intake encodes each event once and offers the bytes to
+//! the memory queue, which groups them into batches; batches that memory must not hold are spilled
+//! to the spool. Workers take batches from both, build one request of each and send it through
+//! `client` until each event has exactly one outcome. Intake never waits for any of this.
 //!
 //! <https://opentelemetry.io/docs/specs/otlp/>
 
-pub mod client;
-pub mod error_message;
-pub mod export_health;
-pub mod log_request;
-pub mod logs;
+mod client;
+mod error_message;
+mod export_health;
+mod limits;
+mod logs;
 pub mod metrics;
+mod resource;
 mod retry;
-#[cfg(test)]
-mod testing;
-pub mod traces;
+mod shutdown;
+mod traces;
+
+pub use client::{Client, ClientError, ExportResult, TlsError};
+pub use export_health::ExportHealth;
+pub(crate) use logs::{LogExporter, LogRequestEncoder};
+pub use metrics::{MetricExporter, TemporalityState};
+pub use resource::{build_resource, resource_attributes};
+pub(crate) use retry::RetryPolicy;
+pub(crate) use shutdown::ShutdownSummary;
+pub use traces::{Traces, TracesError};
 
 #[cfg(test)]
-mod client_tests;
-#[cfg(test)]
-mod grpc_tests;
-#[cfg(test)]
-mod tls_tests;
+mod testing;

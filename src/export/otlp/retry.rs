@@ -1,23 +1,24 @@
-//! How long to wait between two tries of a request: exponentially longer, with jitter so that daemons
-//! which failed together do not return together, at least as long as the collector asks for, and no
-//! longer than it takes to begin shutting down.
+//! Delays between two attempts of a request. They grow exponentially, with jitter so that daemons
+//! that failed together do not retry together. The delay that a collector requests is respected,
+//! and the start of shutdown ends every delay. Which failures are retried is decided by the
+//! protocols of `client`.
 
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use http::header::{HeaderMap, RETRY_AFTER};
+use jiff::Timestamp;
+use jiff::fmt::rfc2822;
+use tokio::sync::Notify;
 
-use super::logs::ShutdownDeadlines;
+use crate::export::otlp::shutdown::ShutdownReceiver;
 
-/// The longest delay that a collector is granted. A wrong clock can ask for years.
-const MAX_SERVER_DELAY: Duration = Duration::from_secs(300);
+/// Longest delay that a collector may request. One with a wrong clock may request years.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
 
-/// The bounds of the delays.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::export::otlp) struct RetryPolicy {
-    /// The shortest delay.
-    pub(in crate::export::otlp) initial_backoff: Duration,
-    /// The longest delay.
-    pub(in crate::export::otlp) max_backoff: Duration,
+pub(crate) struct RetryPolicy {
+    pub(crate) initial_backoff: Duration,
+    pub(crate) max_backoff: Duration,
 }
 
 impl Default for RetryPolicy {
@@ -26,59 +27,55 @@ impl Default for RetryPolicy {
     }
 }
 
-/// While shutting down there is little time left, and nothing else to do.
+/// The policy during shutdown, when little time is left.
 const SHUTDOWN_POLICY: RetryPolicy =
     RetryPolicy { initial_backoff: Duration::from_millis(50), max_backoff: Duration::from_secs(1) };
 
 impl RetryPolicy {
-    /// A delay after so many failures before: `initial_backoff` to twice that, then doubling up to
-    /// `max_backoff`, of which the upper half is random; more if the collector asks for more.
-    pub(in crate::export::otlp) fn delay(&self, failures: u32, retry_after: Option<Duration>) -> Duration {
+    /// Returns the delay after this number of earlier failures: first `initial_backoff` to twice that,
+    /// then doubling up to `max_backoff`. The upper half of each is random.
+    pub(crate) fn delay(&self, failures: u32, retry_after: Option<Duration>) -> Duration {
         match retry_after {
-            // The collector knows better, except that asking for nothing must not make a busy loop.
-            Some(retry_after) => retry_after.min(MAX_SERVER_DELAY) + self.jittered(0),
+            // The shortest backoff is added, so that a requested delay of zero makes no busy loop.
+            Some(retry_after) => retry_after.min(MAX_RETRY_AFTER) + self.jittered(0),
             None => self.jittered(failures),
         }
     }
 
     fn jittered(&self, failures: u32) -> Duration {
-        let longest = self
-            .initial_backoff
-            .saturating_mul(2u32.saturating_pow(failures.saturating_add(1)))
-            .min(self.max_backoff);
+        let factor = 2u32.saturating_pow(failures.saturating_add(1));
+        let longest = self.initial_backoff.saturating_mul(factor).min(self.max_backoff);
         longest.mul_f64(0.5 + fastrand::f64() / 2.0)
-    }
-
-    /// The waits of one worker.
-    pub(in crate::export::otlp) fn state(self) -> RetryState {
-        RetryState { policy: self, failures: 0 }
     }
 }
 
-/// The waits of one worker between a failure and the next try.
+/// The failures of one worker since its last success.
 #[derive(Debug)]
-pub(in crate::export::otlp) struct RetryState {
+pub(crate) struct RetryState {
     policy: RetryPolicy,
     failures: u32,
 }
 
 impl RetryState {
-    /// A try has succeeded.
-    pub(in crate::export::otlp) fn reset(&mut self) {
+    pub(crate) fn new(policy: RetryPolicy) -> Self {
+        RetryState { policy, failures: 0 }
+    }
+
+    pub(crate) fn reset(&mut self) {
         self.failures = 0;
     }
 
-    /// Waits before the next try. It is at once when shutdown begins meanwhile, or when another worker
-    /// got through, unless the collector has asked for time.
-    pub(in crate::export::otlp) async fn wait(
+    /// Records a failure and waits before the next attempt. The delay ends early when shutdown begins,
+    /// and, unless the collector requested it, when another worker succeeds (`recovered`).
+    pub(crate) async fn wait(
         &mut self,
         retry_after: Option<Duration>,
         recovered: &Notify,
-        shutdown: &mut watch::Receiver<Option<ShutdownDeadlines>>,
+        shutdown: &mut ShutdownReceiver,
     ) {
         let shutting_down = shutdown.borrow().is_some();
-        let retry_policy = if shutting_down { SHUTDOWN_POLICY } else { self.policy };
-        let sleep = tokio::time::sleep(retry_policy.delay(self.failures, retry_after));
+        let policy = if shutting_down { SHUTDOWN_POLICY } else { self.policy };
+        let sleep = tokio::time::sleep(policy.delay(self.failures, retry_after));
         self.failures = self.failures.saturating_add(1);
         if shutting_down {
             sleep.await;
@@ -92,16 +89,27 @@ impl RetryState {
     }
 }
 
+/// Parses Retry-After, seconds or a date: <https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3>.
+pub(crate) fn parse_retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = rfc2822::DateTimeParser::new().parse_timestamp(value).ok()?;
+    // A date that has passed allows the next attempt at once.
+    Some(Duration::try_from(date.duration_since(now)).unwrap_or_default())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn delays_grow_from_one_second_to_thirty() {
-        let retry_policy = RetryPolicy::default();
+    fn delay_without_retry_after_grows_from_one_second_to_thirty() {
+        let policy = RetryPolicy::default();
         for (failures, longest) in [(0, 2), (1, 4), (2, 8), (3, 16), (4, 30), (5, 30), (u32::MAX, 30)] {
             for _ in 0..100 {
-                let delay = retry_policy.delay(failures, None).as_secs_f64();
+                let delay = policy.delay(failures, None).as_secs_f64();
                 let longest = f64::from(longest);
                 assert!((longest / 2.0..=longest).contains(&delay), "{failures}: {delay}");
             }
@@ -109,11 +117,25 @@ mod tests {
     }
 
     #[test]
-    fn the_collectors_delay_is_kept_and_bounded() {
+    fn delay_of_the_collector_is_kept_and_bounded() {
         let seconds =
             |retry_after| RetryPolicy::default().delay(9, Some(Duration::from_secs(retry_after))).as_secs();
         assert!((6..=7).contains(&seconds(5)));
         assert!((1..=2).contains(&seconds(0)));
         assert!(seconds(u64::MAX) <= 302);
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let after = |value: &str| {
+            let headers = HeaderMap::from_iter([(RETRY_AFTER, value.parse().unwrap())]);
+            parse_retry_after(&headers, "1994-11-06T08:49:30Z".parse().unwrap()).map(|after| after.as_secs())
+        };
+        assert_eq!(after("120"), Some(120));
+        assert_eq!(after("Sun, 06 Nov 1994 08:49:37 GMT"), Some(7));
+        assert_eq!(after("Sun, 06 Nov 1994 08:49:07 GMT"), Some(0));
+        assert_eq!(after("soon"), None);
+        assert_eq!(after("-1"), None);
+        assert_eq!(parse_retry_after(&HeaderMap::new(), Timestamp::UNIX_EPOCH), None);
     }
 }

@@ -1,40 +1,37 @@
 //! OTLP/gRPC: <https://opentelemetry.io/docs/specs/otlp/#otlpgrpc>.
 //!
-//! An export is one unary call with a message that is already encoded: five bytes in front of it, and a
-//! status behind the answer. Written out here it takes the same exchange as OTLP/HTTP, with its bounds
-//! and its errors; statuses and their details are read by tonic.
+//! An export is one unary call with a message that is already encoded: a prefix of five bytes
+//! precedes it, and a status follows the response. It uses the transport of OTLP/HTTP, with its
+//! bounds and errors; tonic decodes statuses and their details.
 
 use std::time::Duration;
 
-use ::http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, TE};
-use ::http::{StatusCode, Uri};
 use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, TE};
+use http::uri::InvalidUri;
+use http::{StatusCode, Uri};
 use jiff::Timestamp;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
+use super::result::ExportResult;
 use super::transport::CollectorResponse;
-use super::{ExportResult, http_protocol, response};
+use super::{http_protocol, response};
 use crate::export::otlp::error_message;
 use crate::model::ExportStatus;
 
-/// The method that takes events.
 pub(super) const LOGS: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
-/// The method that takes metrics.
 pub(super) const METRICS: &str = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
-/// The method that takes traces.
 pub(super) const TRACES: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 
-/// A message's prefix: whether it is compressed, and its length (big-endian).
+/// Length of a message's prefix: whether it is compressed, and its length (big-endian).
 const PREFIX_BYTES: usize = 5;
 
-/// The URL of a method at this base.
-pub(super) fn method_uri(base: &Uri, method: &str) -> Result<Uri, String> {
-    let url = format!("{}{method}", base.to_string().trim_end_matches('/'));
-    url.parse().map_err(|error| format!("{base} cannot carry a gRPC method: {error}"))
+/// Returns the URL of a method below this base.
+pub(super) fn method_uri(base: &Uri, method: &str) -> Result<Uri, InvalidUri> {
+    format!("{}{method}", base.to_string().trim_end_matches('/')).parse()
 }
 
-/// The headers of every request.
 pub(super) fn add_headers(headers: &mut HeaderMap, gzip: bool, timeout: Duration) {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     headers.insert(TE, HeaderValue::from_static("trailers"));
@@ -46,7 +43,7 @@ pub(super) fn add_headers(headers: &mut HeaderMap, gzip: bool, timeout: Duration
     }
 }
 
-/// At most eight digits and a unit.
+/// Formats a timeout as at most eight digits and a unit.
 fn grpc_timeout(timeout: Duration) -> String {
     match timeout.as_millis() {
         millis @ 0..100_000_000 => format!("{millis}m"),
@@ -54,7 +51,7 @@ fn grpc_timeout(timeout: Duration) -> String {
     }
 }
 
-/// The body of a request: one message with its prefix.
+/// Encodes the body of a request: one message with its prefix.
 pub(super) fn encode_body(request: Bytes, gzip: bool) -> Bytes {
     let mut body = Vec::with_capacity(PREFIX_BYTES + request.len());
     body.extend_from_slice(&[0; PREFIX_BYTES]);
@@ -72,13 +69,13 @@ pub(super) fn encode_body(request: Bytes, gzip: bool) -> Bytes {
     body.into()
 }
 
-/// What an answer says, at this moment.
+/// Classifies a response. Dates in it are relative to `now`.
 pub(super) fn classify_response(response: &CollectorResponse, now: Timestamp) -> ExportResult {
-    // A proxy's answer has no gRPC status; HTTP's then speaks for itself.
+    // The response of a proxy has no gRPC status, only one of HTTP.
     if response.status != StatusCode::OK {
         return http_protocol::classify_response(response, now);
     }
-    // In the headers when there is nothing else to say, else in the trailers.
+    // A response without a message has its status in the headers, any other in the trailers.
     let status =
         Status::from_header_map(&response.trailers).or_else(|| Status::from_header_map(&response.headers));
     match status {
@@ -86,16 +83,14 @@ pub(super) fn classify_response(response: &CollectorResponse, now: Timestamp) ->
             response::parse(response.body.get(PREFIX_BYTES..).unwrap_or_default())
         }
         Some(status) => failure(&status),
-        None => ExportResult::Retryable {
-            code: ExportStatus::ConnectionLost,
-            maybe_delivered: true,
-            after: None,
-            message: "the answer has no gRPC status; is this a gRPC endpoint?".to_owned(),
-        },
+        None => {
+            let message = "the response has no gRPC status; is this a gRPC endpoint?".to_owned();
+            ExportResult::retryable(ExportStatus::ConnectionLost, true, message)
+        }
     }
 }
 
-/// <https://opentelemetry.io/docs/specs/otlp/#failures>
+/// Classifies a failure: <https://opentelemetry.io/docs/specs/otlp/#failures>.
 fn failure(status: &Status) -> ExportResult {
     let retry_info = status.get_details_retry_info();
     let retryable = match status.code() {
@@ -105,7 +100,7 @@ fn failure(status: &Status) -> ExportResult {
         | Code::OutOfRange
         | Code::Unavailable
         | Code::DataLoss => true,
-        // Only a collector that says when it will have recovered will recover.
+        // Retryable only with a delay, as the specification requires.
         Code::ResourceExhausted => retry_info.is_some(),
         _ => false,
     };
@@ -113,8 +108,8 @@ fn failure(status: &Status) -> ExportResult {
     if retryable {
         ExportResult::Retryable {
             code,
-            // Who says when to come back has not begun. Proxies answer UNAVAILABLE for a connection that
-            // broke after the request was through.
+            // A collector that requests a delay has not processed the request. Proxies respond UNAVAILABLE
+            // also for a connection that was lost after the request.
             maybe_delivered: retry_info.is_none(),
             after: retry_info.and_then(|info| info.retry_delay),
             message,
@@ -153,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn retries_follow_the_specification() {
+    fn status_is_retried_as_the_specification_requires() {
         for code in 1..=16 {
             let retried = matches!(
                 failure(&Status::new(Code::from_i32(code), "")),
@@ -164,30 +159,30 @@ mod tests {
     }
 
     #[test]
-    fn only_who_says_when_to_come_back_has_surely_not_taken_it() {
+    fn status_with_a_delay_was_not_delivered() {
         use tonic_types::ErrorDetails;
-        let arrived = |status: &Status| match failure(status) {
+        let maybe_delivered = |status: &Status| match failure(status) {
             ExportResult::Retryable { maybe_delivered, .. } => maybe_delivered,
             other => panic!("{other:?}"),
         };
         for code in [Code::Cancelled, Code::DeadlineExceeded, Code::Aborted, Code::Unavailable] {
-            assert!(arrived(&Status::new(code, "")), "{code:?}");
+            assert!(maybe_delivered(&Status::new(code, "")), "{code:?}");
         }
         let busy = ErrorDetails::with_retry_info(Some(Duration::from_secs(1)));
         for code in [Code::Unavailable, Code::ResourceExhausted] {
-            assert!(!arrived(&Status::with_error_details(code, "", busy.clone())), "{code:?}");
+            assert!(!maybe_delivered(&Status::with_error_details(code, "", busy.clone())), "{code:?}");
         }
     }
 
     #[test]
-    fn a_base_url_keeps_its_path() {
+    fn method_uri_keeps_the_path_of_the_base() {
         let uri = |base: &str| method_uri(&base.parse().unwrap(), LOGS).unwrap().to_string();
         assert_eq!(uri("http://h:4317"), format!("http://h:4317{LOGS}"));
         assert_eq!(uri("https://h/otlp/"), format!("https://h/otlp{LOGS}"));
     }
 
     #[test]
-    fn a_timeout_has_at_most_eight_digits() {
+    fn grpc_timeout_has_at_most_eight_digits() {
         assert_eq!(grpc_timeout(Duration::from_secs(10)), "10000m");
         assert_eq!(grpc_timeout(Duration::from_secs(100_000)), "100000S");
         assert_eq!(grpc_timeout(Duration::MAX), "99999999S");

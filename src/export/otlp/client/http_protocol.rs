@@ -1,22 +1,21 @@
 //! OTLP/HTTP with binary Protobuf: <https://opentelemetry.io/docs/specs/otlp/#otlphttp>.
 
 use std::io::Write;
-use std::time::Duration;
 
-use ::http::StatusCode;
-use ::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
 use bytes::Bytes;
 use flate2::write::GzEncoder;
+use http::StatusCode;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
 use jiff::Timestamp;
-use jiff::fmt::rfc2822;
 use prost::Message;
 
+use super::response;
+use super::result::ExportResult;
 use super::transport::CollectorResponse;
-use super::{ExportResult, response};
 use crate::export::otlp::error_message;
+use crate::export::otlp::retry::parse_retry_after;
 use crate::model::ExportStatus;
 
-/// The headers of every request.
 pub(super) fn add_headers(headers: &mut HeaderMap, gzip: bool) {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
     if gzip {
@@ -24,13 +23,13 @@ pub(super) fn add_headers(headers: &mut HeaderMap, gzip: bool) {
     }
 }
 
-/// The body of a request.
 pub(super) fn encode_body(request: Bytes, gzip: bool) -> Bytes {
     if gzip { gzip_into(Vec::new(), &request).into() } else { request }
 }
 
-/// Appends the gzipped request to `out`. The fastest level leaves an eighth of a batch of reports; the
-/// usual one leaves a fourteenth and takes three times as long, which is more than encoding them took.
+/// Appends the gzipped request to `out`. The fastest level shrinks a batch of reports to an eighth;
+/// the default level to a fourteenth, but takes three times as long, which is more than the
+/// encoding took.
 pub(super) fn gzip_into(out: Vec<u8>, request: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(out, flate2::Compression::fast());
     // Writing into a Vec cannot fail.
@@ -38,7 +37,7 @@ pub(super) fn gzip_into(out: Vec<u8>, request: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap_or_default()
 }
 
-/// What an answer says, at this moment.
+/// Classifies a response. Dates in it are relative to `now`.
 pub(super) fn classify_response(response: &CollectorResponse, now: Timestamp) -> ExportResult {
     if response.status.is_success() {
         return response::parse(&response.body);
@@ -47,9 +46,10 @@ pub(super) fn classify_response(response: &CollectorResponse, now: Timestamp) ->
     match response.status.as_u16() {
         status @ (429 | 502..=504) => ExportResult::Retryable {
             code,
-            // Who is too busy has not begun. A gateway without an answer does not know.
+            // A collector that is too busy has not processed the request. A gateway without a response from
+            // the collector may have passed it on.
             maybe_delivered: matches!(status, 502 | 504),
-            after: retry_after(&response.headers, now),
+            after: parse_retry_after(&response.headers, now),
             message,
         },
         _ => ExportResult::Permanent { code, message },
@@ -70,12 +70,12 @@ fn code(status: StatusCode) -> ExportStatus {
     }
 }
 
-/// The status, and what the answer adds to it: a `google.rpc.Status` as the specification wants it, the
-/// text that proxies send instead, or where a redirect, which is not followed, points.
+/// Returns the status and its details: the `google.rpc.Status` that the specification requires, the
+/// text that proxies send instead, or the target of a redirect, which is not followed.
 fn error_message(response: &CollectorResponse) -> String {
     let header = |name| response.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let content_type = header(CONTENT_TYPE);
-    let said = if response.status.is_redirection() {
+    let details = if response.status.is_redirection() {
         format!("redirects to {}", header(LOCATION))
     } else if content_type.starts_with("text/plain") || content_type.starts_with("application/json") {
         String::from_utf8_lossy(&response.body).into_owned()
@@ -84,22 +84,11 @@ fn error_message(response: &CollectorResponse) -> String {
     } else {
         String::new()
     };
-    if said.is_empty() {
+    if details.is_empty() {
         format!("HTTP {}", response.status)
     } else {
-        error_message::sanitize(&format!("HTTP {}: {said}", response.status))
+        error_message::sanitize(&format!("HTTP {}: {details}", response.status))
     }
-}
-
-/// Retry-After, as seconds or as a date: <https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3>.
-fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
-    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = value.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = rfc2822::DateTimeParser::new().parse_timestamp(value).ok()?;
-    // A date that has passed allows to go on at once.
-    Some(Duration::try_from(date.duration_since(now)).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -109,7 +98,7 @@ mod tests {
     fn response(status: u16, headers: &[(&'static str, &str)], body: &[u8]) -> CollectorResponse {
         let headers = headers
             .iter()
-            .map(|(name, value)| (::http::HeaderName::from_static(name), value.parse().unwrap()))
+            .map(|(name, value)| (http::HeaderName::from_static(name), value.parse().unwrap()))
             .collect();
         CollectorResponse {
             status: StatusCode::from_u16(status).unwrap(),
@@ -124,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn only_four_statuses_are_retried() {
+    fn status_is_retried_only_if_it_is_one_of_four() {
         for status in (300..600).filter(|status| StatusCode::from_u16(*status).is_ok()) {
             let retried = matches!(classified(status, &[], b""), ExportResult::Retryable { .. });
             assert_eq!(retried, [429, 502, 503, 504].contains(&status), "{status}");
@@ -132,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gateway_may_have_passed_it_on() {
+    fn gateway_error_is_maybe_delivered() {
         for (status, expected) in [(429, false), (502, true), (503, false), (504, true)] {
             let ExportResult::Retryable { maybe_delivered, .. } = classified(status, &[], b"") else {
                 panic!("{status}")
@@ -142,20 +131,15 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_is_seconds_or_a_date() {
-        let after = |value| match classified(429, &[("retry-after", value)], b"") {
-            ExportResult::Retryable { after, .. } => after.map(|after| after.as_secs()),
-            other => panic!("{other:?}"),
+    fn response_that_throttles_has_the_delay_of_its_header() {
+        let ExportResult::Retryable { after, .. } = classified(429, &[("retry-after", "120")], b"") else {
+            panic!("429")
         };
-        assert_eq!(after("120"), Some(120));
-        assert_eq!(after("Sun, 06 Nov 1994 08:49:37 GMT"), Some(7));
-        assert_eq!(after("Sun, 06 Nov 1994 08:49:07 GMT"), Some(0));
-        assert_eq!(after("soon"), None);
-        assert_eq!(after("-1"), None);
+        assert_eq!(after, Some(std::time::Duration::from_secs(120)));
     }
 
     #[test]
-    fn the_reason_is_found_where_receivers_put_it() {
+    fn error_message_contains_the_reason_of_the_response() {
         let message = |result| match result {
             ExportResult::Permanent { message, .. } => message,
             other => panic!("{other:?}"),

@@ -1,14 +1,13 @@
-//! What a collector says in a successful answer.
+//! Successful responses: whether the collector accepted everything.
 
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceResponse;
 use prost::Message;
 
-use super::ExportResult;
+use super::result::ExportResult;
 use crate::export::otlp::error_message;
 
-/// Reads an `Export*ServiceResponse`. Those of the signals differ in names only, not on the wire, so
-/// one type reads them all. The collector has said that it took the request; an answer that cannot be
-/// read takes nothing of that back.
+/// Decodes an `Export*ServiceResponse`. One type serves all signals, because theirs differ in names
+/// only. A response that cannot be decoded is a success, because its status is one.
 pub(super) fn parse(body: &[u8]) -> ExportResult {
     let partial = ExportLogsServiceResponse::decode(body).unwrap_or_default().partial_success;
     match partial {
@@ -37,7 +36,7 @@ mod tests {
     }
 
     #[test]
-    fn all_signals_read_alike() {
+    fn response_of_any_signal_is_parsed() {
         let partial =
             |rejected, message: &str| ExportResult::PartialSuccess { rejected, message: message.to_owned() };
         assert_eq!(parse(&metrics_response(3, "too\nold")), partial(3, "too\\nold"));

@@ -1,4 +1,4 @@
-//! The client's side of TLS: rustls on ring, the system's roots or the user's, and mTLS.
+//! TLS configuration of the client: rustls on ring, the system's or the configured roots, and mTLS.
 
 use std::sync::Arc;
 
@@ -7,28 +7,41 @@ use rustls::crypto::ring;
 use rustls::{ClientConfig, RootCertStore};
 
 use crate::config::ClientTls;
-use crate::tls_files::{load_certificates, load_identity, load_roots};
+use crate::tls_files::{TlsFileError, load_certificates, load_identity, load_roots};
 
-/// Reads the files. The system's roots are read only for `https`, and only when no file replaces
-/// them: a container without any is fine as long as nobody needs them.
-pub(super) fn config(tls: &ClientTls, https: bool) -> Result<ClientConfig, String> {
+/// Error of [`config`].
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// The TLS library does not support the default protocol versions.
+    #[error("TLS cannot be set up: {0}")]
+    Setup(#[from] rustls::Error),
+    /// The system's root certificates are missing or broken.
+    #[error("the system's root certificates cannot be read: {0}")]
+    NativeRoots(#[from] std::io::Error),
+    /// Only one of `client_certificate` and `client_key` is set.
+    #[error("a client certificate and a client key go together; one of them is missing")]
+    IncompleteIdentity,
+    /// A file cannot be used.
+    #[error(transparent)]
+    File(#[from] TlsFileError),
+}
+
+/// Builds the configuration from the files. The system's roots are loaded only for `https`, and only if no
+/// file replaces them, because a container without any is fine as long as none is needed.
+pub(super) fn config(tls: &ClientTls, https: bool) -> Result<ClientConfig, TlsError> {
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| format!("TLS cannot be set up: {error}"))?;
+        .with_safe_default_protocol_versions()?;
     let builder = match &tls.certificate {
-        Some(path) => builder.with_root_certificates(load_roots(path).map_err(|error| error.to_string())?),
-        None if https => builder
-            .with_native_roots()
-            .map_err(|error| format!("the system's root certificates cannot be read: {error}"))?,
+        Some(file) => builder.with_root_certificates(load_roots(file)?),
+        None if https => builder.with_native_roots()?,
         None => builder.with_root_certificates(RootCertStore::empty()),
     };
     match (&tls.client_certificate, &tls.client_key) {
         (Some(certificate), Some(key)) => {
-            let identity = load_certificates(certificate);
-            let identity = identity.and_then(|certificates| load_identity(certificates, certificate, key));
-            Ok(builder.with_client_cert_resolver(identity.map_err(|error| error.to_string())?))
+            let identity = load_identity(load_certificates(certificate)?, certificate, key)?;
+            Ok(builder.with_client_cert_resolver(identity))
         }
         (None, None) => Ok(builder.with_no_client_auth()),
-        _ => Err("a client certificate and a client key go together; one of them is missing".to_owned()),
+        _ => Err(TlsError::IncompleteIdentity),
     }
 }

@@ -1,7 +1,6 @@
-//! The accounting of events on their way to the collector balances by construction: events are counted
-//! where they wait by a value that cannot be copied, and that value can only end by giving each of
-//! them an outcome, or by leaving them on disk. Forgetting one is not possible, dropping the value is a
-//! outcome too.
+//! Accounting of events on their way to the collector. It balances by construction: events are
+//! counted in their state by a value that cannot be copied. The value ends only when each of them
+//! has an outcome or is on disk, because dropping the value is an outcome too.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,9 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::metrics::SelfMetrics;
 use crate::model::{EventOutcome, ExporterId, PendingState};
 
-/// Events that wait together, and the bytes of the memory budget that they hold.
+/// Events that are pending together, and the bytes that they use of the memory budget.
 #[derive(Debug)]
-pub struct PendingEvents {
+pub(crate) struct PendingEvents {
     self_metrics: Arc<SelfMetrics>,
     bytes_in_use: Arc<AtomicUsize>,
     exporter: ExporterId,
@@ -22,13 +21,12 @@ pub struct PendingEvents {
 }
 
 impl PendingEvents {
-    /// No events yet, in `PendingState::Queued`. `bytes_in_use` is the sum of bytes held, shared with the budget.
-    pub fn new(self_metrics: Arc<SelfMetrics>, bytes_in_use: Arc<AtomicUsize>) -> Self {
-        let exporter = ExporterId::Otlp;
+    /// Creates a value without events, in `PendingState::Queued`. `bytes_in_use` belongs to the budget.
+    pub(crate) fn new(self_metrics: Arc<SelfMetrics>, bytes_in_use: Arc<AtomicUsize>) -> Self {
         PendingEvents {
             self_metrics,
             bytes_in_use,
-            exporter,
+            exporter: ExporterId::Otlp,
             state: PendingState::Queued,
             events: 0,
             bytes: 0,
@@ -36,60 +34,52 @@ impl PendingEvents {
         }
     }
 
-    /// Events of an earlier process that were found on disk.
-    pub fn recovered(self_metrics: Arc<SelfMetrics>, events: u64) -> Self {
+    /// Creates the value of events that an earlier process left on disk.
+    pub(crate) fn recovered(self_metrics: Arc<SelfMetrics>, events: u64) -> Self {
         self_metrics.spool.recovered.inc_by(events);
-        let (exporter, state) = (ExporterId::OtlpRecovered, PendingState::Spooled);
-        let pending = PendingEvents {
-            self_metrics,
-            bytes_in_use: Arc::default(),
-            exporter,
-            state,
-            events,
-            bytes: 0,
-            persisted: true,
-        };
+        let mut pending = PendingEvents::new(self_metrics, Arc::default());
+        pending.exporter = ExporterId::OtlpRecovered;
+        pending.state = PendingState::Spooled;
+        pending.events = events;
+        pending.persisted = true;
         pending.add_pending(signed(events));
         pending
     }
 
-    /// Takes on one event of so many bytes.
-    pub fn add(&mut self, bytes: usize) {
+    pub(crate) fn add(&mut self, bytes: usize) {
         self.bytes_in_use.fetch_add(bytes, Ordering::Relaxed);
         self.bytes += bytes;
         self.add_pending(1);
         self.events += 1;
     }
 
-    /// Events without an outcome.
-    pub fn events(&self) -> u64 {
+    /// Returns the number of events without an outcome.
+    pub(crate) fn events(&self) -> u64 {
         self.events
     }
 
-    /// Bytes of the memory budget that they hold.
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// From one place to another.
-    pub fn transition(&mut self, state: PendingState) {
+    pub(crate) fn transition(&mut self, state: PendingState) {
         self.add_pending(-signed(self.events));
         self.state = state;
         self.add_pending(signed(self.events));
     }
 
-    /// From here on they are on disk as well, and outlive this value and the process.
-    pub fn mark_persisted(&mut self) {
+    /// Records that the events are on disk, so that they outlive this value and the process.
+    pub(crate) fn mark_persisted(&mut self) {
         self.persisted = true;
     }
 
-    /// Gives back the bytes of the memory budget: the events are no longer in memory.
-    pub fn release_memory(&mut self) {
+    /// Releases the bytes of the memory budget, because the events are no longer in memory.
+    pub(crate) fn release_memory(&mut self) {
         self.bytes_in_use.fetch_sub(std::mem::take(&mut self.bytes), Ordering::Relaxed);
     }
 
-    /// Gives an outcome to so many of the events, at most to those without one. Gives their number.
-    pub fn finalize(&mut self, outcome: EventOutcome, events: u64) -> u64 {
+    /// Gives an outcome to `events` events, at most to those without one. Returns their number.
+    pub(crate) fn finalize(&mut self, outcome: EventOutcome, events: u64) -> u64 {
         let events = events.min(self.events);
         self.self_metrics.event(self.exporter, outcome, events);
         self.add_pending(-signed(events));
@@ -107,8 +97,7 @@ fn signed(events: u64) -> i64 {
 }
 
 impl Drop for PendingEvents {
-    /// Whatever has no outcome yet was cut off: by the end of the process, or by a task that was ended.
-    /// What is on disk stays pending there.
+    /// Finalizes events that shutdown or an aborted task cut off. Events on disk stay pending.
     fn drop(&mut self) {
         if self.persisted {
             self.transition(PendingState::Spooled);
@@ -123,14 +112,14 @@ impl Drop for PendingEvents {
 mod tests {
     use super::*;
 
-    /// What is pending in memory, in flight and in the spool.
+    /// Returns the events that are queued, in flight and spooled.
     fn pending_by_state(self_metrics: &SelfMetrics, exporter: ExporterId) -> [i64; 3] {
         [PendingState::Queued, PendingState::InFlight, PendingState::Spooled]
             .map(|state| self_metrics.pending(exporter, state))
     }
 
     #[test]
-    fn every_event_ends_in_one_fate_and_every_byte_is_given_back() {
+    fn every_event_ends_in_one_outcome_and_every_byte_is_released() {
         let (self_metrics, bytes_in_use) = (Arc::new(SelfMetrics::default()), Arc::new(AtomicUsize::new(0)));
         let mut pending = PendingEvents::new(Arc::clone(&self_metrics), Arc::clone(&bytes_in_use));
         for _ in 0..5 {
@@ -154,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_collector_cannot_reject_more_than_it_was_sent() {
+    fn finalize_beyond_the_pending_events_counts_only_those() {
         let self_metrics = Arc::new(SelfMetrics::default());
         let mut pending = PendingEvents::new(Arc::clone(&self_metrics), Arc::default());
         pending.add(1);
@@ -164,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_on_disk_has_no_fate_when_the_process_ends() {
+    fn drop_of_persisted_events_leaves_them_spooled() {
         let (self_metrics, bytes_in_use) = (Arc::new(SelfMetrics::default()), Arc::new(AtomicUsize::new(0)));
         let mut pending = PendingEvents::new(Arc::clone(&self_metrics), Arc::clone(&bytes_in_use));
         pending.add(10);
@@ -179,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn events_of_an_earlier_process_have_books_of_their_own() {
+    fn recovered_events_are_accounted_separately() {
         let self_metrics = Arc::new(SelfMetrics::default());
         let mut pending = PendingEvents::recovered(Arc::clone(&self_metrics), 7);
         assert_eq!(

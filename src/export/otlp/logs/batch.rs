@@ -1,5 +1,5 @@
-//! A batch is one request's worth of events: the same bytes at every try, in memory, on disk or both,
-//! with their accounting. Batches wait in queues, the oldest in front.
+//! Batches: the events of one request, in memory, on disk or both, with their accounting. The
+//! request has the same bytes at every attempt. Batches wait in queues, the oldest in front.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -8,47 +8,53 @@ use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::export::otlp::logs::accounting::PendingEvents;
-use crate::export::otlp::logs::spool::SpoolFile;
 
-/// One request's worth of events.
-#[derive(Debug)]
-pub struct Batch {
-    /// Its place in the order in which events came; of the spool's files too.
-    pub sequence: u64,
-    /// The events' accounting.
-    pub pending: PendingEvents,
-    /// When its first event came, or when it was found on disk.
-    pub enqueued_at: Instant,
-    /// The events.
-    pub payload: Payload,
-    /// Its file, if it is in the spool.
-    pub file: Option<SpoolFile>,
-    /// How often it was sent in vain.
-    pub attempts: u32,
-    /// Not to be sent before.
-    pub not_before: Option<Instant>,
-    /// Whether it was the collector that asked for that.
-    pub server_throttled: bool,
-    /// Whether the spool could not hold it, were it empty.
-    pub exceeds_spool: bool,
-    /// While it is out of the spool to be sent: its turn there.
-    pub spool_permit: Option<OwnedSemaphorePermit>,
+/// Order and identity of a batch. Its file in the spool is named by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct BatchId {
+    /// Place in the order of arrival. Not unique if files of two spools were moved into one directory.
+    pub(crate) sequence: u64,
+    pub(crate) events: u64,
 }
 
-/// The events of a batch.
+/// File of a batch in the spool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SpoolFile {
+    pub(crate) id: BatchId,
+    pub(crate) bytes: u64,
+}
+
+/// The events of one request.
 #[derive(Debug)]
-pub enum Payload {
+pub(crate) struct Batch {
+    pub(crate) sequence: u64,
+    pub(crate) pending: PendingEvents,
+    /// Arrival of the first event, or the time when the batch was found on disk.
+    pub(crate) enqueued_at: Instant,
+    pub(crate) payload: Payload,
+    pub(crate) file: Option<SpoolFile>,
+    pub(crate) attempts: u32,
+    /// Earliest time of the next attempt.
+    pub(crate) not_before: Option<Instant>,
+    /// Whether the collector requested `not_before`.
+    pub(crate) server_throttled: bool,
+    /// Whether the batch is larger than the whole spool.
+    pub(crate) exceeds_spool: bool,
+    /// Permit to read from the spool, held while the batch is in flight.
+    pub(crate) spool_permit: Option<OwnedSemaphorePermit>,
+}
+
+#[derive(Debug)]
+pub(crate) enum Payload {
     /// Records, concatenated, each framed as `ScopeLogs.log_records`.
     Records(Vec<u8>),
-    /// The whole request.
     Request(Bytes),
-    /// The whole request, only on disk.
+    /// The whole request, on disk only.
     Spooled,
 }
 
 impl Batch {
-    /// A batch that has not been tried.
-    pub fn new(sequence: u64, pending: PendingEvents, enqueued_at: Instant, payload: Payload) -> Self {
+    pub(crate) fn new(sequence: u64, pending: PendingEvents, enqueued_at: Instant, payload: Payload) -> Self {
         Batch {
             sequence,
             pending,
@@ -63,16 +69,17 @@ impl Batch {
         }
     }
 
-    /// It is on disk as well, if there is a file.
-    pub fn set_spool_file(&mut self, file: Option<SpoolFile>) {
+    /// Records that the batch is on disk, if there is a file.
+    pub(crate) fn set_spool_file(&mut self, file: Option<SpoolFile>) {
         if file.is_some() {
             self.file = file;
             self.pending.mark_persisted();
         }
     }
 
-    fn key(&self) -> (u64, u64) {
-        (self.sequence, self.pending.events())
+    /// Returns the identity. It is stable until events are finalized.
+    pub(crate) fn id(&self) -> BatchId {
+        BatchId { sequence: self.sequence, events: self.pending.events() }
     }
 
     fn is_ready(&self, now: Instant) -> bool {
@@ -80,75 +87,62 @@ impl Batch {
     }
 }
 
-/// Which of the batches that may be sent goes first.
+/// Which of the ready batches is sent first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
-    /// The oldest.
+pub(crate) enum Order {
     Oldest,
-    /// The one that was tried least, and of several the oldest. For a worker that has just failed: if the
-    /// batch was at fault and not the collector, another will get through.
+    /// The one with the fewest attempts, and of several the oldest. Used after a failure: if the batch
+    /// is at fault and not the collector, another succeeds.
     LeastAttempted,
 }
 
-/// Batches that wait, the oldest in front. By number and events, as files are named: numbers alone may
-/// come twice where somebody has put the files of two directories into one.
+/// Waiting batches, the oldest in front.
 #[derive(Debug, Default)]
-pub struct BatchQueue(BTreeMap<(u64, u64), Batch>);
+pub(crate) struct BatchQueue(BTreeMap<BatchId, Batch>);
 
 impl BatchQueue {
-    /// Puts one to its place.
-    pub fn put(&mut self, batch: Batch) {
-        self.0.insert(batch.key(), batch);
+    pub(crate) fn put(&mut self, batch: Batch) {
+        self.0.insert(batch.id(), batch);
     }
 
-    /// One that may be sent now.
-    pub fn take_ready(&mut self, now: Instant, order: Order) -> Option<Batch> {
+    pub(crate) fn take_ready(&mut self, now: Instant, order: Order) -> Option<Batch> {
         let mut ready = self.0.values().filter(|batch| batch.is_ready(now));
-        let key = match order {
+        let batch = match order {
             Order::Oldest => ready.next(),
             Order::LeastAttempted => ready.min_by_key(|batch| (batch.attempts, batch.sequence)),
-        }?
-        .key();
-        self.0.remove(&key)
+        };
+        let id = batch?.id();
+        self.0.remove(&id)
     }
 
-    /// The oldest that the spool can hold, if it came at this moment or before, and whether or not it may
-    /// be sent.
-    pub fn take_for_spill(&mut self, before: Option<Instant>) -> Option<Batch> {
+    /// Removes the oldest batch that fits the spool, ready or not, unless it arrived after `before`.
+    pub(crate) fn take_for_spill(&mut self, before: Option<Instant>) -> Option<Batch> {
         let batch = self.0.values().find(|batch| !batch.exceeds_spool)?;
-        let key = before.is_none_or(|before| batch.enqueued_at <= before).then(|| batch.key())?;
-        self.0.remove(&key)
+        let id = before.is_none_or(|before| batch.enqueued_at <= before).then(|| batch.id())?;
+        self.0.remove(&id)
     }
 
-    /// The oldest, whether it may be sent or not.
-    pub fn take_first(&mut self) -> Option<Batch> {
+    pub(crate) fn take_first(&mut self) -> Option<Batch> {
         self.0.pop_first().map(|(_, batch)| batch)
     }
 
-    /// When the first may be sent, if none may be now. Batches that were tried are few and in front.
-    pub fn next_ready_at(&self) -> Option<Instant> {
+    /// Returns when the next batch will be ready, if none is. Those with a backoff are few and in front.
+    pub(crate) fn next_ready_at(&self) -> Option<Instant> {
         self.0.values().map_while(|batch| batch.not_before).min()
     }
 
-    /// Has all be sent as soon as possible but those for which the collector has asked for time.
-    pub fn clear_backoff(&mut self) {
+    /// Makes all batches ready whose delay was not requested by the collector.
+    pub(crate) fn clear_backoff(&mut self) {
         for batch in self.0.values_mut().filter(|batch| !batch.server_throttled) {
             batch.not_before = None;
         }
     }
 
-    /// Whether nothing waits.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// How many wait.
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Drops all.
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.0.clear();
     }
 }
@@ -171,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_that_is_ripe_goes_first() {
+    fn take_ready_returns_the_oldest_ready_batch() {
         let now = Instant::now();
         let later = now + Duration::from_secs(9);
         let mut queue = BatchQueue::default();
@@ -186,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_failed_gets_what_was_tried_least() {
+    fn take_ready_by_attempts_returns_the_least_attempted_batch() {
         let now = Instant::now();
         let mut queue = BatchQueue::default();
         for (sequence, attempts) in [(1, 2), (2, 1), (3, 0), (4, 0), (5, 1)] {
@@ -197,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn only_who_was_asked_to_wait_still_waits_after_an_outage() {
+    fn clear_backoff_keeps_the_delay_of_the_collector() {
         let (now, mut queue) = (Instant::now(), BatchQueue::default());
         let later = now + Duration::from_secs(9);
         queue.put(Batch { server_throttled: true, ..batch(1, now, Some(later)) });
@@ -208,13 +202,13 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_is_taken_by_its_age_though_it_is_not_ripe() {
+    fn take_for_spill_returns_the_oldest_batch_that_fits_the_spool() {
         let now = Instant::now();
         let mut queue = BatchQueue::default();
         queue.put(Batch { exceeds_spool: true, ..batch(1, now, None) });
         queue.put(batch(2, now, Some(now + Duration::from_secs(9))));
         assert_eq!(sequence(queue.take_for_spill(Some(now - Duration::from_secs(1)))), None);
         assert_eq!(sequence(queue.take_for_spill(Some(now))), Some(2));
-        assert_eq!(sequence(queue.take_for_spill(None)), None, "what the disk cannot hold holds up nobody");
+        assert_eq!(sequence(queue.take_for_spill(None)), None, "the first exceeds the spool");
     }
 }

@@ -1,5 +1,5 @@
-//! What waits to be sent, wherever it waits: the queue in memory and, if there is one, the spool on disk.
-//! Workers take batches here and bring back those that could not be delivered.
+//! Buffer of batches that wait to be sent: the memory queue and, if there is one, the spool.
+//! Workers take batches from it and requeue those that could not be delivered.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,55 +7,49 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::Notify;
-use tokio::task::JoinHandle;
 
 use crate::config::Delivery;
-use crate::export::otlp::log_request::LogRequestEncoder;
+use crate::export::otlp::limits::MAX_BATCH_BYTES;
 use crate::export::otlp::logs::batch::{Batch, Order, Payload};
-use crate::export::otlp::logs::memory_queue::{MAX_BATCH_BYTES, MemoryQueue, Next};
-use crate::export::otlp::logs::spool::{Spool, SpoolFile};
+use crate::export::otlp::logs::log_request::LogRequestEncoder;
+use crate::export::otlp::logs::memory_queue::{MemoryQueue, Next};
+use crate::export::otlp::logs::spool::{SpillHandle, Spool, SpoolError};
 use crate::metrics::SelfMetrics;
 
-/// When a batch that cannot be read from disk is tried again.
+/// Delay before a batch that could not be read is read again.
 const READ_RETRY_DELAY: Duration = Duration::from_secs(5);
-/// How long one who could not read a batch leaves the disk alone: all may be in that state, and many.
+/// Pause of a worker after a read error, because all files may be affected.
 const READ_ERROR_PAUSE: Duration = Duration::from_millis(250);
 
-/// The queue and the spool. All methods may be called from any thread.
+/// The memory queue and the spool. All methods may be called from any thread.
 #[derive(Debug)]
-pub struct Buffer {
+pub(crate) struct Buffer {
     queue: Arc<MemoryQueue>,
     spool: Option<Arc<Spool>>,
     encoder: LogRequestEncoder,
     wake: Arc<Notify>,
-    /// Where the next batch is looked for first: both sides get on, whichever is longer.
+    /// Whether the next batch comes from the spool. It alternates, so that neither queue starves.
     spool_first: AtomicBool,
 }
 
 impl Buffer {
-    /// A buffer with what the spool's directory holds.
-    ///
-    /// # Errors
-    /// What is wrong with the directory, in words.
-    pub fn open(
+    pub(crate) fn open(
         delivery: &Delivery,
         encoder: LogRequestEncoder,
         self_metrics: &Arc<SelfMetrics>,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, SpoolError> {
         let wake = Arc::new(Notify::new());
-        let (spool, first_sequence) = match &delivery.spool {
-            None => (None, 1),
-            Some(settings) => {
-                let (spool, first_sequence) =
-                    Spool::open(settings, Arc::clone(self_metrics), Arc::clone(&wake))?;
-                (Some(Arc::new(spool)), first_sequence)
-            }
-        };
-        // The requests in flight must leave half of the memory to those that wait, and the spool must
-        // have room for some.
-        let room = delivery.spool.as_ref().map_or(u64::MAX, |spool| spool.max_bytes / 4);
-        let max_batch_bytes =
-            MAX_BATCH_BYTES.min(delivery.memory_bytes / 8).min(usize::try_from(room).unwrap_or(usize::MAX));
+        // Requests in flight must leave half of the memory to waiting ones, and several must fit the spool.
+        let mut max_batch_bytes = MAX_BATCH_BYTES.min(delivery.memory_bytes / 8);
+        let mut first_sequence = 1;
+        let mut spool = None;
+        if let Some(settings) = &delivery.spool {
+            let (opened, next_sequence) = Spool::open(settings, Arc::clone(self_metrics), Arc::clone(&wake))?;
+            spool = Some(Arc::new(opened));
+            first_sequence = next_sequence;
+            max_batch_bytes =
+                max_batch_bytes.min(usize::try_from(settings.max_bytes / 4).unwrap_or(usize::MAX));
+        }
         let queue = MemoryQueue::new(
             delivery.memory_bytes,
             max_batch_bytes,
@@ -63,29 +57,25 @@ impl Buffer {
             Arc::clone(self_metrics),
             Arc::clone(&wake),
         );
-        let spool_first = AtomicBool::new(false);
-        Ok(Buffer { queue: Arc::new(queue), spool, encoder, wake, spool_first })
+        Ok(Buffer { queue: Arc::new(queue), spool, encoder, wake, spool_first: AtomicBool::new(false) })
     }
 
-    /// Where intake puts events.
-    pub fn queue(&self) -> &Arc<MemoryQueue> {
+    pub(crate) fn queue(&self) -> &Arc<MemoryQueue> {
         &self.queue
     }
 
-    /// What has waited too long for memory alone is saved there.
-    pub fn spool(&self) -> Option<&Arc<Spool>> {
+    pub(crate) fn spool(&self) -> Option<&Arc<Spool>> {
         self.spool.as_ref()
     }
 
-    /// The next batch to send; waits for one. `None` once the queue is closed and empty: what is on disk
-    /// may stay there.
-    pub async fn next(&self, order: Order) -> Option<Batch> {
+    /// Waits for the next batch to send. Returns `None` once the memory queue is closed and empty.
+    pub(crate) async fn next(&self, order: Order) -> Option<Batch> {
         loop {
-            // Made before looking, so that it misses nothing that comes meanwhile.
+            // Created before looking, so that no notification in between is lost.
             let woken = self.wake.notified();
             let until = match self.try_next(Instant::now(), order) {
                 Next::Batch(batch) => {
-                    // One call may stand for several batches: whoever takes one passes it on.
+                    // One notification may stand for several batches, so it is passed on.
                     self.wake.notify_one();
                     return Some(*batch);
                 }
@@ -118,9 +108,8 @@ impl Buffer {
         }
     }
 
-    /// The batch with its request in memory. `None` if it has to be read from disk and cannot be: then it
-    /// has been dealt with.
-    pub async fn materialize(&self, mut batch: Batch) -> Option<(Batch, Bytes)> {
+    /// Returns the batch with its request; `None` if it could not be read, and is requeued or lost.
+    pub(crate) async fn materialize(&self, mut batch: Batch) -> Option<(Batch, Bytes)> {
         batch.payload = match batch.payload {
             Payload::Records(records) => Payload::Request(self.encoder.request(&records)),
             payload => payload,
@@ -139,28 +128,28 @@ impl Buffer {
                     None
                 }
             },
-            // Nothing is on disk where there is no spool.
+            // Without a spool, no batch is on disk.
             (_, None) => None,
         }
     }
 
-    /// Begins to save a batch that is on its way, if it is not on disk yet and can be.
-    pub fn spill(&self, batch: &Batch, request: &Bytes) -> Option<JoinHandle<Option<SpoolFile>>> {
+    /// Begins to spill a batch that is in flight, if it is not on disk yet and there is a spool.
+    pub(crate) fn spill(&self, batch: &Batch, request: &Bytes) -> Option<SpillHandle> {
         let spool = self.spool.as_ref().filter(|_| batch.file.is_none())?;
-        spool.spill_in_background(batch, request.clone())
+        let permit = spool.try_write_permit()?;
+        Some(spool.spill(batch, request.clone(), Some(permit)))
     }
 
-    /// The collector is back: what waits only because it was away need not wait longer.
-    pub fn clear_backoff(&self) {
+    /// Clears the backoff of all batches, because the collector has recovered.
+    pub(crate) fn clear_backoff(&self) {
         self.queue.clear_backoff();
         if let Some(spool) = &self.spool {
             spool.clear_backoff();
         }
     }
 
-    /// Takes back a batch that could not be delivered, to be sent again after this delay, which the
-    /// collector may have asked for.
-    pub fn requeue(&self, mut batch: Batch, delay: Duration, server_throttled: bool) {
+    /// Requeues a batch that could not be delivered, to be sent again after `delay`.
+    pub(crate) fn requeue(&self, mut batch: Batch, delay: Duration, server_throttled: bool) {
         batch.server_throttled = server_throttled;
         batch.attempts = batch.attempts.saturating_add(1);
         batch.not_before = Some(Instant::now() + delay);
@@ -170,8 +159,8 @@ impl Buffer {
         }
     }
 
-    /// A batch has met its outcome: nothing of it stays on disk. Nobody need wait for that.
-    pub fn ack(&self, mut batch: Batch) {
+    /// Removes a batch whose events have their outcome; its file is deleted in the background.
+    pub(crate) fn ack(&self, mut batch: Batch) {
         if let (Some(spool), Some(file)) = (&self.spool, batch.file) {
             drop(spool.remove(file, batch.spool_permit.take()));
         }

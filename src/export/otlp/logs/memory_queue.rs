@@ -1,57 +1,46 @@
-//! Where intake puts events down and goes on: a queue bounded in bytes, one short lock a push, nothing
-//! that waits. What does not fit is dropped, newest first, and counted by its outcome.
+//! Queue in which intake leaves events. It is bounded in bytes; a push takes one short lock and
+//! never waits. Events that do not fit are dropped, newest first, and counted by their outcome.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::export::otlp::limits::{MAX_BATCH_AGE, MAX_BATCH_BYTES, MAX_BATCH_RECORDS, SPILL_AFTER};
 use crate::export::otlp::logs::accounting::PendingEvents;
 use crate::export::otlp::logs::batch::{Batch, BatchQueue, Order, Payload};
 use crate::metrics::SelfMetrics;
 use crate::model::{EventOutcome, EventSink, ExporterId, PendingState};
 
-/// Most records of a batch.
-pub const MAX_BATCH_RECORDS: u64 = 512;
-/// Most bytes of a batch's records, and of one record.
-pub const MAX_BATCH_BYTES: usize = 1 << 20;
-/// How long a batch waits for more records after its first.
-pub const MAX_BATCH_AGE: Duration = Duration::from_secs(1);
-/// What has waited for so long is not left to memory alone, if there is a spool.
-pub const SPILL_AFTER: Duration = Duration::from_secs(5);
-
-/// The queue of encoded events. All methods may be called from any thread.
+/// Queue of encoded events. All methods may be called from any thread.
 #[derive(Debug)]
-pub struct MemoryQueue {
-    /// `delivery.memory_bytes`.
+pub(crate) struct MemoryQueue {
     limit: usize,
-    /// Most bytes of a batch.
     max_batch_bytes: usize,
     self_metrics: Arc<SelfMetrics>,
-    /// Bytes of records that have no outcome: open, waiting and in flight. Grows under `state`'s lock only.
+    /// Bytes of open, waiting and in-flight records. Grows under the lock of `state` only.
     bytes_in_use: Arc<AtomicUsize>,
     state: Mutex<State>,
-    /// Wakes one who sends when there is something new.
+    /// Wakes a worker when there is something to send.
     wake: Arc<Notify>,
-    /// Wakes who moves batches to disk when memory gets short.
+    /// Wakes the spill task when memory runs short.
     pressure: Notify,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct State {
     open: Option<OpenBatch>,
     waiting: BatchQueue,
-    /// Bytes of the records in `waiting`.
     waiting_bytes: usize,
     next_sequence: u64,
-    /// The length of the last batch: the next one starts with room for as much.
+    /// Length of the last batch, which is the capacity of the next one.
     last_len: usize,
     closed: bool,
 }
 
-/// Records that will travel together.
+/// Batch that still accepts records.
 #[derive(Debug)]
 struct OpenBatch {
     records: Vec<u8>,
@@ -59,58 +48,49 @@ struct OpenBatch {
     enqueued_at: Instant,
 }
 
-/// What `MemoryQueue::dequeue` found.
 #[derive(Debug)]
-pub enum Next {
-    /// A batch that may be sent, its events in flight from here on.
+pub(crate) enum Next {
+    /// A batch that is ready; its events are in flight now.
     Batch(Box<Batch>),
-    /// Nothing may be sent now; something may then, if something waits.
+    /// No batch is ready; the next one will be then, if one waits.
     Later(Option<Instant>),
-    /// The queue is closed and empty.
     Closed,
 }
 
 impl MemoryQueue {
-    /// An empty queue that holds at most `limit` bytes of records, those in flight included. Its batches hold
-    /// at most `max_batch_bytes` bytes, or one record that is larger, and are numbered from `first_sequence`.
-    /// It rouses `wake` when there is something to send.
-    pub fn new(
+    /// Creates an empty queue of at most `limit` bytes of records, including those in flight. A batch
+    /// holds at most `max_batch_bytes` bytes, or one larger record; `wake` is notified when there is
+    /// one to send.
+    pub(crate) fn new(
         limit: usize,
         max_batch_bytes: usize,
         first_sequence: u64,
         self_metrics: Arc<SelfMetrics>,
         wake: Arc<Notify>,
     ) -> Self {
-        let state = State {
-            open: None,
-            waiting: BatchQueue::default(),
-            waiting_bytes: 0,
-            next_sequence: first_sequence,
-            last_len: 0,
-            closed: false,
-        };
-        let (bytes_in_use, pressure) = (Arc::default(), Notify::new());
+        let state = State { next_sequence: first_sequence, ..State::default() };
         MemoryQueue {
             limit,
             max_batch_bytes,
             self_metrics,
-            bytes_in_use,
+            bytes_in_use: Arc::default(),
             state: Mutex::new(state),
             wake,
-            pressure,
+            pressure: Notify::new(),
         }
     }
 
-    /// Puts down the events of one upload: framed records (`ScopeLogs.log_records`), concatenated;
-    /// `ends[i]` is the offset at which record `i` ends. Each is taken or counted as dropped; a
-    /// record that does not fit does not keep a smaller one behind it out.
-    pub fn offer(&self, records: &[u8], ends: &[u32]) {
+    /// Adds the events of one upload: framed records (`ScopeLogs.log_records`), concatenated, where
+    /// `ends[i]` is the offset at which record `i` ends. Each is queued or counted as dropped. After a
+    /// record that does not fit, a smaller one may still fit.
+    pub(crate) fn offer(&self, records: &[u8], ends: &[u32]) {
         let mut state = self.state.lock();
-        let (idle, mut start) = (state.open.is_none(), 0);
+        let was_idle = state.open.is_none();
         let next_sequence = state.next_sequence;
+        let mut start = 0;
         for end in ends {
             let end = *end as usize;
-            // An offset that points nowhere is a bug of the caller's; its event is counted, not lost.
+            // An offset out of range is a bug of the caller; the event is still counted.
             let record = records.get(start..end).unwrap_or_default();
             if let Some(outcome) = self.drop_reason(&state, record) {
                 self.self_metrics.event(ExporterId::Otlp, outcome, 1);
@@ -120,7 +100,7 @@ impl MemoryQueue {
             start = end;
         }
         let has_closed = state.next_sequence > next_sequence;
-        let wake = has_closed || (idle && state.open.is_some());
+        let wake = has_closed || (was_idle && state.open.is_some());
         let under_pressure = has_closed && self.is_under_pressure(&state);
         drop(state);
         if wake {
@@ -131,7 +111,7 @@ impl MemoryQueue {
         }
     }
 
-    /// The outcome of a record that cannot be taken.
+    /// Returns the outcome of a record that cannot be queued.
     fn drop_reason(&self, state: &State, record: &[u8]) -> Option<EventOutcome> {
         if state.closed {
             Some(EventOutcome::DroppedShutdown)
@@ -148,8 +128,8 @@ impl MemoryQueue {
         if state.open.as_ref().is_some_and(|open| open.records.len() + record.len() > self.max_batch_bytes) {
             state.close_batch();
         }
-        let room = state.last_len;
-        let open = state.open.get_or_insert_with(|| self.open(room));
+        let capacity = state.last_len;
+        let open = state.open.get_or_insert_with(|| self.open_batch(capacity));
         open.records.extend_from_slice(record);
         open.pending.add(record.len());
         if open.pending.events() >= MAX_BATCH_RECORDS || open.records.len() >= self.max_batch_bytes {
@@ -157,18 +137,18 @@ impl MemoryQueue {
         }
     }
 
-    fn open(&self, room: usize) -> OpenBatch {
+    fn open_batch(&self, capacity: usize) -> OpenBatch {
         let pending = PendingEvents::new(Arc::clone(&self.self_metrics), Arc::clone(&self.bytes_in_use));
-        OpenBatch { records: Vec::with_capacity(room), pending, enqueued_at: Instant::now() }
+        OpenBatch { records: Vec::with_capacity(capacity), pending, enqueued_at: Instant::now() }
     }
 
-    /// Whether more waits than the next bursts leave room for.
+    /// Returns whether the waiting batches leave too little memory for the next bursts.
     fn is_under_pressure(&self, state: &State) -> bool {
         state.waiting_bytes > self.limit / 4
     }
 
-    /// A batch that may be sent now. Once the queue is closed, all may be.
-    pub fn dequeue(&self, now: Instant, order: Order) -> Next {
+    /// Removes a batch that is ready. Once the queue is closed, all are.
+    pub(crate) fn dequeue(&self, now: Instant, order: Order) -> Next {
         let mut state = self.state.lock();
         let taken = if state.closed { state.take_any() } else { state.take_ready(now, order) };
         match taken {
@@ -184,8 +164,8 @@ impl MemoryQueue {
         }
     }
 
-    /// The oldest batch, if it has waited for `SPILL_AFTER`, or if memory gets short.
-    pub fn take_for_spill(&self, now: Instant) -> Option<Batch> {
+    /// Removes the oldest batch if it has waited for `SPILL_AFTER`, or if memory runs short.
+    pub(crate) fn take_for_spill(&self, now: Instant) -> Option<Batch> {
         let mut state = self.state.lock();
         let old = now.checked_sub(SPILL_AFTER)?;
         if state.waiting.is_empty() && state.open.as_ref().is_some_and(|open| open.enqueued_at <= old) {
@@ -197,52 +177,47 @@ impl MemoryQueue {
         Some(batch)
     }
 
-    /// The oldest batch, whatever its age, once the queue is closed.
-    pub fn take_any(&self) -> Option<Batch> {
+    /// Removes the oldest batch, of any age. For a closed queue.
+    pub(crate) fn take_any(&self) -> Option<Batch> {
         self.state.lock().take_any()
     }
 
-    /// Takes back a batch that could be neither delivered nor saved.
-    pub fn requeue(&self, mut batch: Batch) {
+    /// Returns a batch to the queue that could be neither delivered nor spilled.
+    pub(crate) fn requeue(&self, mut batch: Batch) {
         batch.pending.transition(PendingState::Queued);
         let mut state = self.state.lock();
         state.waiting_bytes += batch.pending.bytes();
         state.waiting.put(batch);
         drop(state);
-        // One who looked meanwhile has seen nothing, and would sleep.
+        // A worker that looked meanwhile found nothing, and would sleep.
         self.wake.notify_one();
     }
 
-    /// The collector is back (`BatchQueue::clear_backoff`).
-    pub fn clear_backoff(&self) {
+    pub(crate) fn clear_backoff(&self) {
         self.state.lock().waiting.clear_backoff();
     }
 
-    /// Waits until memory gets short.
-    pub async fn pressure(&self) {
+    pub(crate) async fn pressure(&self) {
         self.pressure.notified().await;
     }
 
-    /// Takes no more events: later pushes are `DroppedShutdown`. What is there can still be taken,
-    /// without waiting for more.
-    pub fn close(&self) {
+    /// Closes the queue: later events are `DroppedShutdown`, and the waiting ones are ready at once.
+    pub(crate) fn close(&self) {
         self.state.lock().closed = true;
         self.wake.notify_waiters();
     }
 
-    /// Whether it takes no more events.
-    pub fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.state.lock().closed
     }
 
-    /// Bytes of records that have no outcome.
     #[cfg(test)]
     pub(super) fn bytes_in_use(&self) -> usize {
         self.bytes_in_use.load(Ordering::Relaxed)
     }
 
-    /// Drops what is there: its events are `DroppedShutdown`.
-    pub fn clear(&self) {
+    /// Drops everything; the events are `DroppedShutdown`.
+    pub(crate) fn clear(&self) {
         let mut state = self.state.lock();
         state.open = None;
         state.waiting.clear();
@@ -252,7 +227,7 @@ impl MemoryQueue {
 
 impl EventSink for Arc<MemoryQueue> {
     fn push(&self, events: &[u8], ends: &[u32]) {
-        MemoryQueue::offer(self, events, ends);
+        self.offer(events, ends);
     }
 }
 
@@ -273,7 +248,7 @@ impl State {
 
     fn take_ready(&mut self, now: Instant, order: Order) -> Option<Batch> {
         let batch = self.waiting.take_ready(now, order).or_else(|| {
-            // Until somebody can send it, the open one goes on filling.
+            // The open batch is filled until a worker is ready to send it.
             if self.open.as_ref().is_some_and(|open| open.due() <= now) {
                 self.close_batch();
             }
@@ -292,5 +267,4 @@ impl State {
 }
 
 #[cfg(test)]
-#[path = "memory_queue_tests.rs"]
 mod tests;

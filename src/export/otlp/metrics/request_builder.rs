@@ -10,9 +10,9 @@ use prost::Message;
 
 use crate::clock;
 use crate::encode::unix_nanos;
-use crate::export::otlp::log_request::scope;
 use crate::export::otlp::metrics::data_points;
 use crate::export::otlp::metrics::delta::{Checkpoint, TemporalityState};
+use crate::export::otlp::resource::scope;
 use crate::metrics::Registry;
 
 /// Largest request, in bytes. A default gRPC receiver accepts 4 MiB.

@@ -1,5 +1,5 @@
-//! A collector that does as it is told, for the tests of this directory: OTLP/HTTP by hyper, OTLP/gRPC by
-//! tonic's own server, so that our framing is read by somebody else.
+//! Scripted collector for the tests of this folder: OTLP/HTTP by hyper, OTLP/gRPC by the server of tonic, so
+//! that the framing is checked by foreign code.
 
 use std::convert::Infallible;
 use std::io::Read;
@@ -32,37 +32,37 @@ use tonic::codec::CompressionEncoding;
 
 use crate::config::{ClientTls, Compression, Endpoint, Protocol};
 
-/// A request as it was received.
-pub(in crate::export::otlp) struct ReceivedRequest {
-    pub(in crate::export::otlp) headers: HeaderMap,
+/// A received request.
+pub(crate) struct ReceivedRequest {
+    pub(crate) headers: HeaderMap,
     /// The message, inflated.
-    pub(in crate::export::otlp) message: Bytes,
+    pub(crate) message: Bytes,
 }
 
-/// What the receiver has seen so far.
+/// Requests received so far.
 #[derive(Clone, Default)]
-pub(in crate::export::otlp) struct ReceivedRequests(Arc<Mutex<Vec<ReceivedRequest>>>);
+pub(crate) struct ReceivedRequests(Arc<Mutex<Vec<ReceivedRequest>>>);
 
 impl ReceivedRequests {
-    pub(in crate::export::otlp) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.0.lock().len()
     }
 
-    pub(in crate::export::otlp) fn header(&self, request: usize, name: &str) -> String {
+    pub(crate) fn header(&self, request: usize, name: &str) -> String {
         let seen = self.0.lock();
         seen[request].headers.get(name).map_or("", |value| value.to_str().unwrap()).to_owned()
     }
 
-    pub(in crate::export::otlp) fn decode<M: Message + Default>(&self, request: usize) -> M {
+    pub(crate) fn decode<M: Message + Default>(&self, request: usize) -> M {
         M::decode(self.0.lock()[request].message.clone()).unwrap()
     }
 
     /// The records of all requests.
-    pub(in crate::export::otlp) fn records(&self) -> Vec<LogRecord> {
+    pub(crate) fn records(&self) -> Vec<LogRecord> {
         (0..self.len()).flat_map(|request| records_of(self.decode(request))).collect()
     }
 
-    /// Notes a request and gives its number.
+    /// Records a request and returns its number.
     fn record(&self, headers: HeaderMap, message: Bytes) -> usize {
         let mut seen = self.0.lock();
         seen.push(ReceivedRequest { headers, message });
@@ -75,39 +75,36 @@ fn records_of(request: ExportLogsServiceRequest) -> Vec<LogRecord> {
     scopes.flat_map(|scope| scope.log_records).collect()
 }
 
-/// A running receiver; its port is its own, and it runs as long as the test's runtime.
-pub(in crate::export::otlp) struct FakeCollector {
-    pub(in crate::export::otlp) address: SocketAddr,
-    pub(in crate::export::otlp) log: ReceivedRequests,
+/// A running collector. It has its own port, and runs until the test ends.
+pub(crate) struct FakeCollector {
+    pub(crate) address: SocketAddr,
+    pub(crate) log: ReceivedRequests,
     protocol: Protocol,
 }
 
-/// What an HTTP receiver answers to its n-th request.
-pub(in crate::export::otlp) enum Reply {
+/// Reply of an HTTP collector to one request.
+pub(crate) enum Reply {
     Answer(u16, &'static [(&'static str, &'static str)], Vec<u8>),
-    /// A head that promises more than the body holds when the connection is cut.
+    /// A response whose connection is cut in the middle of the body.
     CutOff,
     Hang,
 }
 
 impl Reply {
-    pub(in crate::export::otlp) fn ok() -> Self {
+    pub(crate) fn ok() -> Self {
         Reply::Answer(200, &[], Vec::new())
     }
 }
 
-/// The answer of a collector that refuses some records.
-pub(in crate::export::otlp) fn partial(
-    rejected_log_records: i64,
-    error_message: &str,
-) -> ExportLogsServiceResponse {
+/// Creates the response of a collector that rejects some records.
+pub(crate) fn partial(rejected_log_records: i64, error_message: &str) -> ExportLogsServiceResponse {
     let error_message = error_message.to_owned();
     let partial_success = Some(ExportLogsPartialSuccess { rejected_log_records, error_message });
     ExportLogsServiceResponse { partial_success }
 }
 
-/// An OTLP/HTTP receiver (HTTP/1.1 and 2).
-pub(in crate::export::otlp) async fn http(
+/// Starts an OTLP/HTTP collector (HTTP/1.1 and 2); the script has the number of each request.
+pub(crate) async fn http(
     tls: Option<TlsAcceptor>,
     script: impl Fn(usize) -> Reply + Clone + Send + Sync + 'static,
 ) -> FakeCollector {
@@ -115,8 +112,8 @@ pub(in crate::export::otlp) async fn http(
     http_at(listener, tls, script)
 }
 
-/// The same on a port that is already bound.
-pub(in crate::export::otlp) fn http_at(
+/// Starts an OTLP/HTTP collector on a bound port.
+pub(crate) fn http_at(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
     script: impl Fn(usize) -> Reply + Clone + Send + Sync + 'static,
@@ -124,8 +121,8 @@ pub(in crate::export::otlp) fn http_at(
     http_with(listener, tls, move |number, _| script(number))
 }
 
-/// The same with a script that reads the message too.
-pub(in crate::export::otlp) fn http_with(
+/// Starts an OTLP/HTTP collector whose script has the message too.
+pub(crate) fn http_with(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
     script: impl Fn(usize, &Bytes) -> Reply + Clone + Send + Sync + 'static,
@@ -189,11 +186,11 @@ impl Body for ScriptedBody {
     }
 }
 
-/// What a gRPC receiver answers to its n-th request; `None` hangs.
+/// Reply of a gRPC collector to one request; `None` hangs.
 type GrpcReply = Option<Result<ExportLogsServiceResponse, Status>>;
 
-/// An OTLP/gRPC receiver of logs.
-pub(in crate::export::otlp) async fn grpc(
+/// Starts an OTLP/gRPC collector of logs.
+pub(crate) async fn grpc(
     tls: Option<TlsAcceptor>,
     script: impl Fn(usize) -> GrpcReply + Send + Sync + 'static,
 ) -> FakeCollector {
@@ -228,12 +225,8 @@ impl<F: Fn(usize) -> GrpcReply + Send + Sync + 'static> LogsService for Scripted
     }
 }
 
-/// Accepts connections for a service, for as long as the test's runtime runs.
-pub(in crate::export::otlp) fn serve<S, B>(
-    listener: TcpListener,
-    tls: Option<TlsAcceptor>,
-    service: S,
-) -> SocketAddr
+/// Accepts connections for a service until the test ends.
+pub(crate) fn serve<S, B>(listener: TcpListener, tls: Option<TlsAcceptor>, service: S) -> SocketAddr
 where
     S: hyper::service::Service<Request<Incoming>, Response = Response<B>> + Clone + Send + Sync + 'static,
     S::Future: Send + 'static,
@@ -269,19 +262,19 @@ where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    // A connection that a test cuts is no failure of the test's.
+    // A connection that a test cuts is no failure.
     let _ = auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
 }
 
 impl FakeCollector {
-    /// How to reach it: no compression, a timeout that tests never wait for.
-    pub(in crate::export::otlp) fn endpoint(&self) -> Endpoint {
+    /// Returns the endpoint: without compression, and with a timeout that tests never wait for.
+    pub(crate) fn endpoint(&self) -> Endpoint {
         endpoint(self.address, self.protocol)
     }
 }
 
-/// How to reach a receiver at this address.
-pub(in crate::export::otlp) fn endpoint(address: SocketAddr, protocol: Protocol) -> Endpoint {
+/// Returns the endpoint of a collector at this address.
+pub(crate) fn endpoint(address: SocketAddr, protocol: Protocol) -> Endpoint {
     let path = if protocol == Protocol::Grpc { "" } else { "/v1/logs" };
     Endpoint {
         url: format!("http://{address}{path}"),
@@ -293,13 +286,13 @@ pub(in crate::export::otlp) fn endpoint(address: SocketAddr, protocol: Protocol)
     }
 }
 
-/// An address where nobody listens.
-pub(in crate::export::otlp) async fn unused_address() -> SocketAddr {
+/// Returns an address without a listener.
+pub(crate) async fn unused_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
 }
 
-/// Records as intake encodes them: framed, concatenated, and where each ends.
-pub(in crate::export::otlp) fn records(count: usize) -> (Vec<u8>, Vec<u32>) {
+/// Encodes records like intake: framed and concatenated, with the offset at which each ends.
+pub(crate) fn records(count: usize) -> (Vec<u8>, Vec<u32>) {
     let (mut bytes, mut ends) = (Vec::new(), Vec::new());
     for number in 0..count {
         let record = LogRecord { event_name: format!("event-{number}"), ..LogRecord::default() };
@@ -309,11 +302,11 @@ pub(in crate::export::otlp) fn records(count: usize) -> (Vec<u8>, Vec<u32>) {
     (bytes, ends)
 }
 
-/// Waits for a condition, and fails when it does not come true.
-pub(in crate::export::otlp) async fn until(what: &str, condition: impl Fn() -> bool) {
+/// Waits for a condition, and fails if it does not become true.
+pub(crate) async fn until(what: &str, condition: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while !condition() {
-        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        assert!(Instant::now() < deadline, "timed out: {what}");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }

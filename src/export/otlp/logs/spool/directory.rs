@@ -1,7 +1,7 @@
-//! The spool's directory: locked for one process, written so that a file is there whole or not at all,
-//! and healed when it is opened. All of it blocks on the disk.
+//! Directory of the spool. It is locked by one process, each file is written as a whole or not at
+//! all, and damage is repaired when it is opened. All methods block on the disk.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -9,197 +9,226 @@ use std::path::{Path, PathBuf};
 
 use parking_lot::Mutex;
 
-use crate::export::otlp::logs::spool::file_name::FileName;
+use crate::export::otlp::logs::batch::{BatchId, SpoolFile};
+use crate::export::otlp::logs::spool::file_name;
 use crate::export::otlp::logs::spool::framing::{self, PREFIX_BYTES};
-use crate::model::QuarantineReason;
+use crate::model::{LabelEnum, QuarantineReason};
 
-/// The folder below it for what is no request.
+/// Folder for corrupt and unrecognized files.
 const QUARANTINE: &str = "quarantine";
-/// No request is nearly as large: records of 1 MiB and the resource.
+/// Former name of that folder, accepted at start for one release.
+const FORMER_QUARANTINE: &str = "set-aside";
+/// Largest file. No request is nearly as large: records of 1 MiB and the resource.
 const MAX_FILE_BYTES: u64 = 16 << 20;
-/// Its name while `open` tries whether the directory takes files.
+/// File that `open` creates to check whether the directory is writable.
 const PROBE: &str = ".probe.tmp";
 
-/// A directory that this process has for itself.
+/// Error of opening the spool, with its directory.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SpoolError {
+    /// The directory cannot be created, locked, read or written.
+    #[error("delivery.spool.directory: cannot use {0} as the spool: {1}")]
+    Io(String, io::Error),
+    /// The directory contains a directory that is not the spool's.
+    #[error(
+        "delivery.spool.directory: cannot use {0} as the spool: it contains the directory {1:?}, which is not \
+         the spool's; name an empty directory"
+    )]
+    UnexpectedDirectory(String, OsString),
+}
+
 #[derive(Debug)]
 pub(super) struct Directory {
-    path: PathBuf,
-    /// The directory itself, open and locked: its files are requests and nothing else.
+    pub(super) path: PathBuf,
+    /// The open directory, which holds the lock.
     locked: Mutex<File>,
 }
 
-/// A file that was found when the directory was opened.
+/// File that was found when the directory was opened.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Found {
-    /// A request, and its size in bytes.
-    Request(FileName, u64),
-    /// Something else, now set aside; with the number of events that it was to hold.
+    Request(SpoolFile),
+    /// Another file, now quarantined, and the number of events in its name.
     Quarantined(QuarantineReason, u64),
 }
 
-/// What became of a file between writing and reading it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum ReadResult {
-    /// The request.
     Request(Vec<u8>),
-    /// There is no such file.
     Missing,
-    /// It is not the whole request that its name says, and was set aside.
+    /// The file was not the whole request that its name promises, and is quarantined.
     Corrupt,
 }
 
 impl Directory {
-    /// Makes the directory if there is none, takes it for this process, and tries whether files can be
-    /// written.
-    ///
-    /// # Errors
-    /// What is wrong with it, in words.
-    pub(super) fn open(path: &Path) -> Result<Directory, String> {
-        let locked = lock(path).map_err(|error| annotate_error(path, &error))?;
+    /// Creates the directory if necessary, locks it, and checks whether it is writable.
+    pub(super) fn open(path: &Path) -> Result<Directory, SpoolError> {
+        let locked = lock(path).map_err(|error| SpoolError::Io(path.display().to_string(), error))?;
         let directory = Directory { path: path.to_owned(), locked: Mutex::new(locked) };
         let probe = directory.path.join(PROBE);
         match create_file(&probe).and_then(|_| fs::remove_file(&probe)) {
-            // It may be full of what waits here to be delivered.
+            // A full disk is no error, because it may be full of events that wait for delivery.
             Err(error) if !matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
-                Err(annotate_error(path, &error))
+                Err(SpoolError::Io(path.display().to_string(), error))
             }
             _ => Ok(directory),
         }
     }
 
-    /// Looks through the directory; what is no whole request is set aside.
+    /// Lists the files, and quarantines those that are no whole requests.
     ///
     /// # Errors
-    /// When it cannot be read, or is obviously another's: a slip of the pen must not clear out `/etc`.
-    pub(super) fn recover(&self) -> io::Result<Vec<Found>> {
-        // All are listed before any is renamed: one that is renamed meanwhile may be listed again.
-        let entries: Vec<_> = fs::read_dir(&self.path)?.collect::<io::Result<_>>()?;
-        let (folders, files): (Vec<_>, Vec<_>) = entries.iter().partition(|it| is_directory(it));
-        if let Some(strange) = folders.iter().find(|it| !is_known(&it.file_name())) {
-            return Err(io::Error::other(format!(
-                "it holds the directory {:?}, so it is not the spool's; name an empty directory",
-                strange.file_name()
-            )));
+    ///
+    /// Returns an error if the directory cannot be read or contains an unknown directory, because a
+    /// mistyped path must not quarantine the files of `/etc`.
+    pub(super) fn recover(&self) -> Result<Vec<Found>, SpoolError> {
+        // Listed before any file is renamed, because a renamed file may be listed again.
+        let entries: Vec<_> =
+            list(&self.path).map_err(|error| SpoolError::Io(self.path.display().to_string(), error))?;
+        let (folders, files): (Vec<_>, Vec<_>) = entries.iter().partition(|entry| is_directory(entry));
+        if let Some(unknown) = folders.iter().find(|folder| !is_known(&folder.file_name())) {
+            return Err(SpoolError::UnexpectedDirectory(
+                self.path.display().to_string(),
+                unknown.file_name(),
+            ));
+        }
+        if folders.iter().any(|folder| folder.file_name() == FORMER_QUARANTINE) {
+            self.rename_former_quarantine();
         }
         Ok(files.into_iter().map(|file| self.inspect(&file.file_name().to_string_lossy(), file)).collect())
     }
 
-    fn inspect(&self, text: &str, entry: &fs::DirEntry) -> Found {
-        let temporary = FileName::parse_temporary(text);
-        let Some(name) = temporary.or_else(|| FileName::parse(text)) else {
-            return self.quarantine(entry, QuarantineReason::Unrecognized, 0);
-        };
-        let place = self.path.join(name.to_string());
-        if temporary.is_some() && place.exists() {
-            // The file itself is there: nothing is lost with what was to replace it.
-            return self.quarantine(entry, QuarantineReason::Corrupt, 0);
-        }
-        // What cannot be read cannot be delivered either.
-        let is_file = entry.file_type().is_ok_and(|it| it.is_file());
-        let size = is_file.then(|| size_if_whole(&entry.path()).ok().flatten()).flatten();
-        // A file that was written and not yet renamed when the process was killed has all it needs.
-        match size.filter(|_| temporary.is_none() || fs::rename(entry.path(), place).is_ok()) {
-            Some(bytes) => Found::Request(name, bytes),
-            None => self.quarantine(entry, QuarantineReason::Corrupt, name.events),
+    /// Moves the files of the former quarantine folder to the present one.
+    fn rename_former_quarantine(&self) {
+        let former = self.path.join(FORMER_QUARANTINE);
+        let moved = list(&former)
+            .and_then(|files| files.iter().try_for_each(|file| self.move_to_quarantine(&file.path())))
+            .and_then(|()| fs::remove_dir(&former));
+        if let Err(error) = moved {
+            let directory = former.display();
+            tracing::warn!(%directory, %error, "the files of the former quarantine folder cannot be moved");
         }
     }
 
-    /// A disk that is full or read-only keeps it where it is; that must not be the end.
+    fn inspect(&self, name: &str, entry: &fs::DirEntry) -> Found {
+        let temporary = file_name::parse_temporary(name);
+        let Some(id) = temporary.or_else(|| file_name::parse(name)) else {
+            return self.quarantine(entry, QuarantineReason::Unrecognized, 0);
+        };
+        let path = self.file_path(id);
+        if temporary.is_some() && path.exists() {
+            // No events are lost, because the file that it was to replace exists.
+            return self.quarantine(entry, QuarantineReason::Corrupt, 0);
+        }
+        // A file that cannot be read cannot be delivered either.
+        let is_file = entry.file_type().is_ok_and(|file_type| file_type.is_file());
+        let size = is_file.then(|| size_if_complete(&entry.path()).ok().flatten()).flatten();
+        // A file is whole if the process was killed after writing it and before renaming it.
+        match size.filter(|_| temporary.is_none() || fs::rename(entry.path(), path).is_ok()) {
+            Some(bytes) => Found::Request(SpoolFile { id, bytes }),
+            None => self.quarantine(entry, QuarantineReason::Corrupt, id.events),
+        }
+    }
+
+    /// Quarantines a file. On a full or read-only disk it stays in place, so that the start succeeds.
     fn quarantine(&self, entry: &fs::DirEntry, reason: QuarantineReason, events: u64) -> Found {
         if let Err(error) = self.move_to_quarantine(&entry.path()) {
             let file = entry.path().display().to_string();
-            tracing::warn!(file, %error, "this is no file of the spool, and cannot be set aside");
+            tracing::warn!(file, reason = reason.as_str(), %error, "quarantine of a spool file failed");
         }
         Found::Quarantined(reason, events)
     }
 
-    /// Writes a request whole or not at all. When it returns, the file outlives a crash of the machine.
+    fn file_path(&self, id: BatchId) -> PathBuf {
+        self.path.join(file_name::format(id))
+    }
+
+    /// Writes a request as a whole or not at all. After that the file survives a crash of the machine.
     ///
     /// # Errors
-    /// What the disk said; nothing is left behind then, as far as the disk lets us.
-    pub(super) fn write(&self, name: FileName, request: &[u8]) -> io::Result<()> {
+    ///
+    /// Returns an error if the disk fails. The file is deleted then, if possible.
+    pub(super) fn write(&self, id: BatchId, request: &[u8]) -> io::Result<()> {
         let mut locked = self.locked.lock();
         if !is_same(&locked, &self.path) {
-            // Somebody removed or replaced it: what was in it is gone, what comes needs a place.
+            // The directory was removed or replaced, and is created again.
             *locked = lock(&self.path)?;
         }
         let directory = locked.try_clone()?;
         drop(locked);
-        let (temporary, place) = (self.path.join(name.temporary()), self.path.join(name.to_string()));
+        let path = self.file_path(id);
+        let temporary = self.path.join(file_name::format_temporary(id));
         let written = write_through(&temporary, request)
-            .and_then(|()| fs::rename(&temporary, &place))
+            .and_then(|()| fs::rename(&temporary, &path))
             .and_then(|()| directory.sync_all());
         if written.is_err() {
-            // They may not be there, or the disk may refuse this too; the next start heals what is left.
-            let _ = (fs::remove_file(&temporary), fs::remove_file(&place));
+            // May fail too; the next start repairs what is left.
+            let _ = (fs::remove_file(&temporary), fs::remove_file(&path));
         }
         written
     }
 
-    /// Reads a request back.
-    ///
-    /// # Errors
-    /// What the disk said.
-    pub(super) fn read(&self, name: FileName) -> io::Result<ReadResult> {
-        let path = self.path.join(name.to_string());
+    /// Reads a request, and quarantines a corrupt file.
+    pub(super) fn read(&self, id: BatchId) -> io::Result<ReadResult> {
+        let path = self.file_path(id);
         let request = match read_bounded(&path) {
             Err(error) if is_absent(&error) => return Ok(ReadResult::Missing),
             request => request?,
         };
-        if framing::count_records(&request) == Some(name.events) {
+        if framing::count_records(&request) == Some(id.events) {
             return Ok(ReadResult::Request(request));
         }
         self.move_to_quarantine(&path)?;
         Ok(ReadResult::Corrupt)
     }
 
-    /// Removes a request that was delivered; one that is not there is no error.
-    ///
-    /// # Errors
-    /// What the disk said.
-    pub(super) fn remove(&self, name: FileName) -> io::Result<()> {
-        match fs::remove_file(self.path.join(name.to_string())) {
+    /// Deletes a file; one that does not exist is no error.
+    pub(super) fn remove(&self, id: BatchId) -> io::Result<()> {
+        match fs::remove_file(self.file_path(id)) {
             Err(error) if is_absent(&error) => Ok(()),
             removed => removed,
         }
     }
 
-    /// Moves a file into the folder for such, under its own name or, if that is taken, with a number
-    /// behind it.
+    /// Moves a file to the quarantine folder. A number is appended to a name that exists there.
     fn move_to_quarantine(&self, path: &Path) -> io::Result<()> {
         let folder = self.path.join(QUARANTINE);
         create_dir(&folder)?;
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let names = std::iter::once(name.clone()).chain((1..).map(|number| format!("{name}.{number}")));
-        let mut places = names.map(|name| folder.join(name));
-        // The names never end, so neither does the search fail.
-        let free = places.find(|place| place.symlink_metadata().is_err()).unwrap_or_default();
+        let mut targets = names.map(|name| folder.join(name));
+        // Always found, because the names never end.
+        let free = targets.find(|target| target.symlink_metadata().is_err()).unwrap_or_default();
         fs::rename(path, free)
     }
 }
 
+fn list(path: &Path) -> io::Result<Vec<fs::DirEntry>> {
+    fs::read_dir(path)?.collect()
+}
+
 fn is_directory(entry: &fs::DirEntry) -> bool {
-    entry.file_type().is_ok_and(|it| it.is_dir())
+    entry.file_type().is_ok_and(|file_type| file_type.is_dir())
 }
 
-/// Whether a directory of this name belongs there: ours, or the one that a file system has at its top.
+/// Returns whether the spool may contain this directory. File systems have `lost+found` at the top.
 fn is_known(name: &OsStr) -> bool {
-    name == QUARANTINE || name == "lost+found"
+    [QUARANTINE, FORMER_QUARANTINE, "lost+found"].into_iter().any(|known| name == known)
 }
 
-/// Somebody else's file may be of any size; one byte more than there may be shows in the framing.
+/// Reads at most one byte more than the largest file; the framing of a larger one is invalid then.
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     let (file, mut request) = (File::open(path)?, Vec::new());
     file.take(MAX_FILE_BYTES + 1).read_to_end(&mut request)?;
     Ok(request)
 }
 
-/// Only its owner may read reports.
+/// Creates a directory that only its owner may read, because it contains reports.
 fn create_dir(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-/// What is there goes first: it may be what a kill left, but also a link to somewhere else.
+/// Creates a new file. Deletes an existing one, which a killed process left, or which is a link.
 fn create_file(path: &Path) -> io::Result<File> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
@@ -214,7 +243,7 @@ fn write_through(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_data()
 }
 
-/// Makes the directory if need be, and takes it; the lock goes with the process, however it ends.
+/// Creates the directory if necessary, and locks it until the process ends.
 fn lock(path: &Path) -> io::Result<File> {
     create_dir(path)?;
     let directory = File::open(path)?;
@@ -222,12 +251,13 @@ fn lock(path: &Path) -> io::Result<File> {
         Ok(()) => Ok(directory),
         Err(TryLockError::WouldBlock) => Err(io::Error::new(
             ErrorKind::ResourceBusy,
-            "another process spools there; give each process a directory of its own",
+            "another process uses it; give each process its own directory",
         )),
         Err(TryLockError::Error(error)) => Err(error),
     }
 }
 
+/// Returns whether `path` is still the locked directory.
 fn is_same(locked: &File, path: &Path) -> bool {
     match (locked.metadata(), fs::metadata(path)) {
         (Ok(locked), Ok(now)) => (locked.dev(), locked.ino()) == (now.dev(), now.ino()),
@@ -235,8 +265,8 @@ fn is_same(locked: &File, path: &Path) -> bool {
     }
 }
 
-/// The file's size in bytes, if it can be a whole request.
-fn size_if_whole(path: &Path) -> io::Result<Option<u64>> {
+/// Returns the size of a file if it can be a whole request.
+fn size_if_complete(path: &Path) -> io::Result<Option<u64>> {
     let file = File::open(path)?;
     let len = file.metadata()?.len();
     let mut head = Vec::with_capacity(PREFIX_BYTES);
@@ -244,15 +274,10 @@ fn size_if_whole(path: &Path) -> io::Result<Option<u64>> {
     Ok((len <= MAX_FILE_BYTES && framing::has_complete_framing(&head, len)).then_some(len))
 }
 
-/// Whether the file, or the directory that it was in, is gone.
+/// Returns whether the file or its directory does not exist.
 fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
-pub(super) fn annotate_error(path: &Path, error: &io::Error) -> String {
-    format!("delivery.spool.directory: cannot use {} as the spool: {error}", path.display())
-}
-
 #[cfg(test)]
-#[path = "directory_tests.rs"]
 mod tests;

@@ -1,48 +1,34 @@
-//! How the spool names its files: by the order in which their events came, which is the order in which
-//! they are sent, and by how many events they hold, so that a start need not read them all.
+//! Names of the spool's files. They sort in the order of sending, and contain the number of events,
+//! so that the start need not read every file.
 
-use std::fmt;
+use crate::export::otlp::logs::batch::BatchId;
 
-/// The name of a file with one `ExportLogsServiceRequest`: `00000000000000000042-512.binpb`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct FileName {
-    /// Its place in the order.
-    pub(super) sequence: u64,
-    /// The log records that it holds.
-    pub(super) events: u64,
-}
-
-/// As Buf and protoc call a file with one binary message.
+/// Suffix of a file with one binary message, as Buf and protoc use it.
 const SUFFIX: &str = ".binpb";
-/// Far more than any spool has counted to, and far enough from the end that counting goes on from there.
+/// Largest sequence: far beyond any real one, and far enough from overflow to continue after it.
 const MAX_SEQUENCE: u64 = u64::MAX / 2;
-/// Far more than a batch holds, and so few that sums of them do not overflow.
+/// Largest number of events: far beyond that of any batch, and small enough to sum without overflow.
 const MAX_EVENTS: u64 = 1 << 32;
 
-impl FileName {
-    /// Reads a name as `Display` writes it, and in no other spelling.
-    pub(super) fn parse(text: &str) -> Option<FileName> {
-        let (sequence, events) = text.strip_suffix(SUFFIX)?.split_once('-')?;
-        let name = FileName { sequence: sequence.parse().ok()?, events: events.parse().ok()? };
-        let is_sane = name.sequence <= MAX_SEQUENCE && name.events <= MAX_EVENTS;
-        (is_sane && name.to_string() == text).then_some(name)
-    }
-
-    /// The name while the file is being written: hidden, and none that `parse` reads.
-    pub(super) fn temporary(self) -> String {
-        format!(".{self}.tmp")
-    }
-
-    /// Reads such a temporary name.
-    pub(super) fn parse_temporary(text: &str) -> Option<FileName> {
-        FileName::parse(text.strip_prefix('.')?.strip_suffix(".tmp")?)
-    }
+/// Formats the name of a batch's file: `00000000000000000042-512.binpb`.
+pub(super) fn format(id: BatchId) -> String {
+    format!("{:020}-{}{SUFFIX}", id.sequence, id.events)
 }
 
-impl fmt::Display for FileName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:020}-{}{SUFFIX}", self.sequence, self.events)
-    }
+/// Parses a name, in the spelling of [`format`] only.
+pub(super) fn parse(name: &str) -> Option<BatchId> {
+    let (sequence, events) = name.strip_suffix(SUFFIX)?.split_once('-')?;
+    let id = BatchId { sequence: sequence.parse().ok()?, events: events.parse().ok()? };
+    (id.sequence <= MAX_SEQUENCE && id.events <= MAX_EVENTS && format(id) == name).then_some(id)
+}
+
+/// Formats the name while the file is being written: hidden, and rejected by [`parse`].
+pub(super) fn format_temporary(id: BatchId) -> String {
+    format!(".{}.tmp", format(id))
+}
+
+pub(super) fn parse_temporary(name: &str) -> Option<BatchId> {
+    parse(name.strip_prefix('.')?.strip_suffix(".tmp")?)
 }
 
 #[cfg(test)]
@@ -50,22 +36,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_sort_as_they_count_and_are_read_back() {
-        let names =
-            [(9, 512), (10, 1), (MAX_SEQUENCE, 0)].map(|(sequence, events)| FileName { sequence, events });
-        let texts = names.map(|name| name.to_string());
-        assert_eq!(texts[0], "00000000000000000009-512.binpb");
-        assert!(texts.is_sorted());
-        for (name, text) in names.into_iter().zip(texts) {
-            assert_eq!(FileName::parse(&text), Some(name));
-            assert_eq!(FileName::parse(&name.temporary()), None);
-            assert_eq!(FileName::parse_temporary(&name.temporary()), Some(name));
+    fn names_sort_by_sequence_and_are_parsed() {
+        let ids =
+            [(9, 512), (10, 1), (MAX_SEQUENCE, 0)].map(|(sequence, events)| BatchId { sequence, events });
+        let names = ids.map(format);
+        assert_eq!(names[0], "00000000000000000009-512.binpb");
+        assert!(names.is_sorted());
+        for (id, name) in ids.into_iter().zip(names) {
+            assert_eq!(parse(&name), Some(id));
+            assert_eq!(parse(&format_temporary(id)), None);
+            assert_eq!(parse_temporary(&format_temporary(id)), Some(id));
         }
     }
 
     #[test]
-    fn other_names_are_foreign() {
-        for text in [
+    fn name_in_another_spelling_is_unrecognized() {
+        for name in [
             "",
             "9-512.binpb",
             "00000000000000000009-512.binpb.bak",
@@ -77,7 +63,7 @@ mod tests {
             "00000000000000000009-18446744073709551615.binpb",
             "README",
         ] {
-            assert_eq!(FileName::parse(text), None, "{text}");
+            assert_eq!(parse(name), None, "{name}");
         }
     }
 }

@@ -1,14 +1,15 @@
-//! The spool: batches on disk, so that an outage may last longer than memory, and that what waits
-//! survives the process. Each file is one valid `ExportLogsServiceRequest`. It is there whole or not at
-//! all (`directory`), is named by its place in the order (`file_name`), and is checked before it is sent
-//! (`framing`).
+//! Spool of batches on disk, so that events survive the process and outages longer than memory lasts.
 //!
-//! Whatever blocks on the disk does so on threads for that: neither intake nor a request waits for it.
+//! # Design
+//!
+//! Each file is one valid `ExportLogsServiceRequest`. It is written as a whole or not at all
+//! (`directory`), is named by its place in the order of sending (`file_name`), and is checked
+//! before it is sent (`framing`). Everything that blocks on the disk runs on blocking threads, so
+//! that neither intake nor a request waits.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -17,9 +18,9 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tracing::{info, warn};
 
 use crate::config;
-use crate::export::otlp::logs::MAX_IN_FLIGHT;
+use crate::export::otlp::limits::{LOG_INTERVAL, MAX_IN_FLIGHT};
 use crate::export::otlp::logs::accounting::PendingEvents;
-use crate::export::otlp::logs::batch::{Batch, BatchQueue, Order, Payload};
+use crate::export::otlp::logs::batch::{Batch, BatchQueue, Order, Payload, SpoolFile};
 use crate::log_throttle::LogThrottle;
 use crate::metrics::SelfMetrics;
 use crate::model::{EventOutcome, LabelEnum, PendingState, QuarantineReason, SpoolOperation};
@@ -28,33 +29,28 @@ mod directory;
 mod file_name;
 mod framing;
 
+pub(crate) use directory::SpoolError;
 use directory::{Directory, Found, ReadResult};
-use file_name::FileName;
 
-/// Most files. Each costs some 200 bytes of memory as long as it waits; at one in five seconds, which is
-/// as often as a trickle of reports makes one, an outage may last for days.
+/// Most files, of 200 bytes of memory each. At one in five seconds, an outage may last for days.
 const MAX_FILES: usize = 100_000;
-/// Most batches of the spool that are being read, sent or removed at a time: fewer than there are workers,
-/// so that a disk that hangs leaves one to serve memory.
+/// Most spooled batches in flight, so that a disk that hangs leaves one worker for memory.
 const MAX_CONCURRENT_READS: usize = MAX_IN_FLIGHT - 1;
-/// Least time between two log lines of one kind.
-const LOG_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Task that writes a batch; its result is the file, if it was written.
+pub(crate) type SpillHandle = JoinHandle<Option<SpoolFile>>;
 
 /// The running spool. All methods may be called from any thread.
 #[derive(Debug)]
-pub struct Spool {
-    path: PathBuf,
+pub(crate) struct Spool {
     directory: Directory,
     max_bytes: u64,
     self_metrics: Arc<SelfMetrics>,
     state: Mutex<State>,
-    /// Wakes one who sends when there is something new.
     wake: Arc<Notify>,
-    /// Batches of the spool that may be taken out now.
     read_permits: Arc<Semaphore>,
-    /// Batches on their way that may be written now: a disk that hangs must not hold any number of them.
+    /// Permits to write batches in flight, so that a disk that hangs keeps only a few of them.
     write_permits: Arc<Semaphore>,
-    /// Whether it took no more at the last try.
     failing: AtomicBool,
     io_errors: LogThrottle,
     full: LogThrottle,
@@ -65,37 +61,25 @@ pub struct Spool {
 #[derive(Debug, Default)]
 struct State {
     queue: BatchQueue,
-    /// Of all files, those of batches in flight and those that are being written included.
+    /// Of all files, including those of batches in flight and those that are being written.
     bytes: u64,
     files: usize,
-    /// What was delivered and could not be removed.
+    /// Files of delivered events that could not be deleted.
     pending_deletes: Vec<SpoolFile>,
 }
 
-/// A batch's file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SpoolFile {
-    name: FileName,
-    bytes: u64,
-}
-
 impl Spool {
-    /// Takes the directory for this process and puts what was left there in the queue. Gives the spool
-    /// and the first free number. It rouses `wake` when there is something to send.
-    ///
-    /// # Errors
-    /// What is wrong with the directory, in words.
-    pub fn open(
+    /// Locks the directory and queues the batches in it. Returns the spool and the first free sequence;
+    /// `wake` is notified when there is something to send.
+    pub(crate) fn open(
         settings: &config::Spool,
         self_metrics: Arc<SelfMetrics>,
         wake: Arc<Notify>,
-    ) -> Result<(Spool, u64), String> {
+    ) -> Result<(Spool, u64), SpoolError> {
         let directory = Directory::open(&settings.directory)?;
-        let found =
-            directory.recover().map_err(|error| directory::annotate_error(&settings.directory, &error))?;
+        let found = directory.recover()?;
         self_metrics.spool.limit.set(i64::try_from(settings.max_bytes).unwrap_or(i64::MAX));
         let spool = Spool {
-            path: settings.directory.clone(),
             directory,
             max_bytes: settings.max_bytes,
             self_metrics,
@@ -106,25 +90,23 @@ impl Spool {
             failing: AtomicBool::new(false),
             io_errors: LogThrottle::new(LOG_INTERVAL, |times| warn!(times, "the spool's disk failed again")),
             full: LogThrottle::new(LOG_INTERVAL, |times| warn!(times, "the spool was full again")),
-            recoveries: LogThrottle::new(LOG_INTERVAL, |times| {
-                info!(times, "the spool could be written again")
-            }),
-            losses: LogThrottle::new(LOG_INTERVAL, |events| {
-                warn!(events, "more files of the spool were gone or damaged; their events are lost");
-            }),
+            recoveries: LogThrottle::new(LOG_INTERVAL, |times| info!(times, "the spool recovered again")),
+            losses: LogThrottle::new(LOG_INTERVAL, |events| warn!(events, "more spooled events are lost")),
         };
-        let first = spool.recover(found);
-        Ok((spool, first))
+        let first_sequence = spool.recover(found);
+        Ok((spool, first_sequence))
     }
 
     fn recover(&self, found: Vec<Found>) -> u64 {
-        let (mut last, mut events, mut quarantined) = (0, 0, 0_u64);
+        let mut last_sequence = 0_u64;
+        let mut events = 0;
+        let mut quarantined = 0;
         for found in found {
             match found {
-                Found::Request(name, bytes) => {
-                    last = last.max(name.sequence);
-                    events += name.events;
-                    self.enqueue_recovered(name, bytes);
+                Found::Request(file) => {
+                    last_sequence = last_sequence.max(file.id.sequence);
+                    events += file.id.events;
+                    self.enqueue_recovered(file);
                 }
                 Found::Quarantined(reason, lost) => {
                     quarantined += 1;
@@ -134,76 +116,67 @@ impl Spool {
                 }
             }
         }
-        let directory = self.path.display();
+        let directory = self.directory.path.display();
         if quarantined > 0 {
-            warn!(%directory, files = quarantined, "files in the spool that are no whole requests are set aside");
+            warn!(%directory, files = quarantined, "spool files that are no whole requests are quarantined");
         }
         if events > 0 {
-            info!(%directory, events, "events of an earlier process are in the spool, and will be sent");
+            info!(%directory, events, "the spool contains events of an earlier process; sending them");
         }
-        last.saturating_add(1)
+        last_sequence.saturating_add(1)
     }
 
-    fn enqueue_recovered(&self, name: FileName, bytes: u64) {
-        let pending = PendingEvents::recovered(Arc::clone(&self.self_metrics), name.events);
-        let batch = Batch::new(name.sequence, pending, Instant::now(), Payload::Spooled);
+    fn enqueue_recovered(&self, file: SpoolFile) {
+        let pending = PendingEvents::recovered(Arc::clone(&self.self_metrics), file.id.events);
+        let batch = Batch::new(file.id.sequence, pending, Instant::now(), Payload::Spooled);
         let mut state = self.state.lock();
-        state.bytes += bytes;
+        state.bytes += file.bytes;
         state.files += 1;
-        state.queue.put(Batch { file: Some(SpoolFile { name, bytes }), ..batch });
+        state.queue.put(Batch { file: Some(file), ..batch });
         self.publish_size(&state);
     }
 
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// Returns a permit to write a batch in flight, unless the disk is behind with others.
+    pub(crate) fn try_write_permit(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.write_permits).try_acquire_owned().ok()
     }
 
-    /// Begins to write a batch's request. The task gives its file; `None` if there is no room for it or
-    /// the disk refused it, which has been counted and said.
-    pub fn spill(self: &Arc<Self>, batch: &Batch, request: Bytes) -> JoinHandle<Option<SpoolFile>> {
-        let name = FileName { sequence: batch.sequence, events: batch.pending.events() };
-        let spool = Arc::clone(self);
-        spawn_blocking(move || spool.write(name, &request))
-    }
-
-    /// The same for a batch on its way, unless the disk is behind with others.
-    pub fn spill_in_background(
+    /// Begins to write a batch. The task returns `None` if the spool is full or the disk fails.
+    pub(crate) fn spill(
         self: &Arc<Self>,
         batch: &Batch,
         request: Bytes,
-    ) -> Option<JoinHandle<Option<SpoolFile>>> {
-        let permit = Arc::clone(&self.write_permits).try_acquire_owned().ok()?;
-        let name = FileName { sequence: batch.sequence, events: batch.pending.events() };
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> SpillHandle {
+        let file = SpoolFile { id: batch.id(), bytes: request.len() as u64 };
         let spool = Arc::clone(self);
-        Some(spawn_blocking(move || {
-            let file = spool.write(name, &request);
+        spawn_blocking(move || {
+            let written = spool.write(file, &request);
             drop(permit);
-            file
-        }))
+            written
+        })
     }
 
-    /// Whether there would be room for it in an empty spool.
-    pub fn could_hold(&self, request: &[u8]) -> bool {
+    /// Returns whether an empty spool could hold a request.
+    pub(crate) fn could_hold(&self, request: &[u8]) -> bool {
         request.len() as u64 <= self.max_bytes
     }
 
-    fn write(&self, name: FileName, request: &[u8]) -> Option<SpoolFile> {
-        let file = SpoolFile { name, bytes: request.len() as u64 };
+    fn write(&self, file: SpoolFile, request: &[u8]) -> Option<SpoolFile> {
         if !self.reserve(file) {
             self.failing.store(true, Ordering::Relaxed);
             if let Some(times) = self.full.record(1) {
-                warn!(directory = %self.path.display(), times, "the spool is full; events wait in memory");
+                warn!(directory = %self.directory.path.display(), times, "the spool is full; events wait in memory");
             }
             return None;
         }
-        match self.directory.write(name, request) {
+        match self.directory.write(file.id, request) {
             Ok(()) => {
-                // A full spool that drains slowly comes and goes every second.
+                // Throttled, because a full spool that drains slowly fails and recovers every second.
                 if self.failing.swap(false, Ordering::Relaxed)
                     && let Some(times) = self.recoveries.record(1)
                 {
-                    info!(directory = %self.path.display(), times, "the spool can be written again");
+                    info!(directory = %self.directory.path.display(), times, "the spool is writable again");
                 }
                 Some(file)
             }
@@ -216,8 +189,7 @@ impl Spool {
         }
     }
 
-    /// Whether it took no more at the last try.
-    pub fn is_failing(&self) -> bool {
+    pub(crate) fn is_failing(&self) -> bool {
         self.failing.load(Ordering::Relaxed)
     }
 
@@ -243,8 +215,8 @@ impl Spool {
         self.self_metrics.spool.bytes.set(i64::try_from(state.bytes).unwrap_or(i64::MAX));
     }
 
-    /// Has a batch that has a file wait there, and nowhere else.
-    pub fn enqueue(&self, mut batch: Batch) {
+    /// Queues a batch that has a file, and releases its memory.
+    pub(crate) fn enqueue(&self, mut batch: Batch) {
         batch.payload = Payload::Spooled;
         batch.spool_permit = None;
         batch.pending.transition(PendingState::Spooled);
@@ -253,8 +225,8 @@ impl Spool {
         self.wake.notify_one();
     }
 
-    /// A batch that may be sent now, its events in flight from here on.
-    pub fn dequeue(&self, now: Instant, order: Order) -> Option<Batch> {
+    /// Removes a batch that is ready to be sent; its events are in flight now.
+    pub(crate) fn dequeue(&self, now: Instant, order: Order) -> Option<Batch> {
         let permit = Arc::clone(&self.read_permits).try_acquire_owned().ok()?;
         let mut batch = self.state.lock().queue.take_ready(now, order)?;
         batch.spool_permit = Some(permit);
@@ -262,27 +234,28 @@ impl Spool {
         Some(batch)
     }
 
-    /// The collector is back (`BatchQueue::clear_backoff`).
-    pub fn clear_backoff(&self) {
+    pub(crate) fn clear_backoff(&self) {
         self.state.lock().queue.clear_backoff();
     }
 
-    /// When the first batch may be sent, if none may be now. While all turns are taken, nobody knows:
-    /// who ends one rouses.
-    pub fn next_ready_at(&self) -> Option<Instant> {
+    /// Returns when the next batch will be ready; `None` while all permits are taken (`wake` follows).
+    pub(crate) fn next_ready_at(&self) -> Option<Instant> {
         (self.read_permits.available_permits() > 0).then(|| self.state.lock().queue.next_ready_at())?
     }
 
-    /// Reads a batch's request back. `Err` gives the batch back to be read later; `Ok(None)` says that
-    /// its file is gone or damaged, which has been counted and said.
-    pub async fn read(self: &Arc<Self>, batch: Batch) -> Result<Option<(Batch, Bytes)>, Batch> {
+    /// Reads the request of a batch. Returns `Ok(None)` if its file is missing or corrupt.
+    ///
+    /// # Errors
+    ///
+    /// Returns the batch if the disk fails, so that it can be read later.
+    pub(crate) async fn read(self: &Arc<Self>, batch: Batch) -> Result<Option<(Batch, Bytes)>, Batch> {
         let Some(file) = batch.file else { return Ok(None) };
         let spool = Arc::clone(self);
-        let read = spawn_blocking(move || spool.directory.read(file.name)).await;
+        let read = spawn_blocking(move || spool.directory.read(file.id)).await;
         match read.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
             Ok(ReadResult::Request(request)) => Ok(Some((batch, request.into()))),
-            Ok(missing) => {
-                if missing == ReadResult::Corrupt {
+            Ok(missing_or_corrupt) => {
+                if missing_or_corrupt == ReadResult::Corrupt {
                     self.self_metrics.spool.quarantined[QuarantineReason::Corrupt].inc();
                 }
                 self.mark_lost(batch, file);
@@ -295,19 +268,21 @@ impl Spool {
         }
     }
 
-    /// The file was removed by somebody else, or is no longer what was written.
     fn mark_lost(&self, mut batch: Batch, file: SpoolFile) {
         self.untrack(file);
         let events = batch.pending.finalize(EventOutcome::DroppedSpoolDamaged, u64::MAX);
         if let Some(events) = self.losses.record(events) {
-            let file = file.name.to_string();
-            warn!(directory = %self.path.display(), file, events, "a file of the spool is gone or damaged; its events are lost");
+            let file = file_name::format(file.id);
+            warn!(directory = %self.directory.path.display(), file, events, "a spool file is missing or corrupt; its events are lost");
         }
     }
 
-    /// Removes the file of a batch that has met its outcome; nobody need wait for that. What cannot be
-    /// removed is tried again.
-    pub fn remove(self: &Arc<Self>, file: SpoolFile, permit: Option<OwnedSemaphorePermit>) -> JoinHandle<()> {
+    /// Deletes a file in the background; a failure is left to [`Spool::retry_pending_deletes`].
+    pub(crate) fn remove(
+        self: &Arc<Self>,
+        file: SpoolFile,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> JoinHandle<()> {
         let spool = Arc::clone(self);
         spawn_blocking(move || {
             spool.delete(vec![file]);
@@ -316,13 +291,12 @@ impl Spool {
         })
     }
 
-    /// Files of delivered events that could not be removed so far.
-    pub fn pending_deletes(&self) -> usize {
+    /// Returns the number of files of delivered events that could not be deleted so far.
+    pub(crate) fn pending_deletes(&self) -> usize {
         self.state.lock().pending_deletes.len()
     }
 
-    /// Tries again to remove what could not be removed.
-    pub async fn retry_pending_deletes(self: &Arc<Self>) {
+    pub(crate) async fn retry_pending_deletes(self: &Arc<Self>) {
         let pending_deletes = std::mem::take(&mut self.state.lock().pending_deletes);
         if !pending_deletes.is_empty() {
             let spool = Arc::clone(self);
@@ -333,10 +307,10 @@ impl Spool {
     fn delete(&self, files: Vec<SpoolFile>) {
         let mut files = files.into_iter();
         while let Some(file) = files.next() {
-            match self.directory.remove(file.name) {
+            match self.directory.remove(file.id) {
                 Ok(()) => self.untrack(file),
                 Err(error) => {
-                    // It goes behind the others, which may fare better; but one failure at a time is enough.
+                    // Stops at the first failure. The file moves behind the others, so that they are tried next.
                     self.state.lock().pending_deletes.extend(files.by_ref().chain([file]));
                     self.record_io_error(SpoolOperation::Remove, &error);
                 }
@@ -348,12 +322,12 @@ impl Spool {
         self.self_metrics.spool.errors[operation].inc();
         let meaning = match operation {
             SpoolOperation::Write => "events wait in memory",
-            SpoolOperation::Read => "events wait there",
-            SpoolOperation::Remove => "delivered events stay there, and are sent again after a restart",
+            SpoolOperation::Read => "events wait on disk",
+            SpoolOperation::Remove => "delivered events stay on disk, and are sent again after a restart",
         };
         if let Some(times) = self.io_errors.record(1) {
-            let (directory, operation) = (self.path.display(), operation.as_str());
-            warn!(%directory, operation, times, %error, meaning, "the spool's disk refuses");
+            let (directory, operation) = (self.directory.path.display(), operation.as_str());
+            warn!(%directory, operation, times, %error, meaning, "the spool's disk failed");
         }
     }
 }

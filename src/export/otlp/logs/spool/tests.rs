@@ -1,12 +1,12 @@
-//! The spool's bounds, its order and its accounting.
+//! Bounds, order and accounting of the spool.
 
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use tempfile::TempDir;
 
 use super::*;
-use crate::export::otlp::log_request::LogRequestEncoder;
+use crate::export::otlp::logs::log_request::LogRequestEncoder;
 use crate::export::otlp::testing::fake_collector;
-use crate::model::{ExporterId, LabelEnum};
+use crate::model::ExporterId;
 
 struct Spooled {
     spool: Arc<Spool>,
@@ -26,25 +26,27 @@ fn request(events: usize) -> Bytes {
 }
 
 impl Spooled {
-    /// A batch as a worker holds it.
+    /// Creates a batch as a worker holds it.
     fn batch(&self, sequence: u64, events: u64) -> Batch {
         let mut pending = PendingEvents::new(Arc::clone(&self.self_metrics), Arc::default());
-        (0..events).for_each(|_| pending.add(1));
+        for _ in 0..events {
+            pending.add(1);
+        }
         pending.transition(PendingState::InFlight);
         Batch::new(sequence, pending, Instant::now(), Payload::Request(request(events as usize)))
     }
 
-    /// Saves one and puts it in the queue; gives whether there was room.
+    /// Spills a batch and queues it. Returns whether it fit.
     async fn put(&self, sequence: u64, events: u64) -> bool {
         let mut batch = self.batch(sequence, events);
         let Payload::Request(request) = &batch.payload else { panic!() };
-        let saving = self.spool.spill(&batch, request.clone());
-        batch.set_spool_file(saving.await.unwrap());
-        let saved = batch.file.is_some();
-        if saved {
+        let spilling = self.spool.spill(&batch, request.clone(), None);
+        batch.set_spool_file(spilling.await.unwrap());
+        let spilled = batch.file.is_some();
+        if spilled {
             self.spool.enqueue(batch);
         }
-        saved
+        spilled
     }
 
     fn pending(&self, exporter: ExporterId) -> [i64; 3] {
@@ -57,7 +59,7 @@ impl Spooled {
     }
 
     fn files(&self) -> Vec<std::path::PathBuf> {
-        let entries = std::fs::read_dir(self.spool.path()).unwrap().map(|it| it.unwrap().path());
+        let entries = std::fs::read_dir(&self.spool.directory.path).unwrap().map(|it| it.unwrap().path());
         let mut files: Vec<_> = entries.filter(|path| path.is_file()).collect();
         files.sort();
         files
@@ -65,7 +67,7 @@ impl Spooled {
 }
 
 #[tokio::test]
-async fn parcels_go_out_oldest_first_and_their_files_with_them() {
+async fn spooled_batches_are_sent_oldest_first_and_deleted() {
     let parent = TempDir::new().unwrap();
     let it = open(&parent, 1 << 20);
     for sequence in [2, 1, 3] {
@@ -86,7 +88,7 @@ async fn parcels_go_out_oldest_first_and_their_files_with_them() {
 }
 
 #[tokio::test]
-async fn it_takes_no_more_than_its_bytes() {
+async fn spill_beyond_the_limit_fails_until_a_file_is_deleted() {
     let parent = TempDir::new().unwrap();
     let size = request(8).len() as u64;
     let it = open(&parent, 2 * size + size / 2);
@@ -95,18 +97,18 @@ async fn it_takes_no_more_than_its_bytes() {
     assert_eq!((it.bytes(), it.files().len()), (2 * size, 2));
     let batch = it.spool.dequeue(Instant::now(), Order::Oldest).unwrap();
     it.spool.remove(batch.file.unwrap(), batch.spool_permit).await.unwrap();
-    assert!(it.put(4, 8).await, "there is room again");
+    assert!(it.put(4, 8).await, "there is space again");
     assert!(!it.spool.is_failing());
 }
 
 #[tokio::test]
-async fn what_an_earlier_process_left_is_found_with_books_of_its_own() {
+async fn files_of_an_earlier_process_are_recovered_and_accounted_separately() {
     let parent = TempDir::new().unwrap();
     let before = open(&parent, 1 << 20);
     assert!(before.put(8, 3).await && before.put(9, 4).await);
     let size = before.bytes();
-    std::fs::write(before.spool.path().join("notes"), "").unwrap();
-    std::fs::write(before.spool.path().join("00000000000000000010-5.binpb"), "corrupt").unwrap();
+    std::fs::write(before.spool.directory.path.join("notes"), "").unwrap();
+    std::fs::write(before.spool.directory.path.join("00000000000000000010-5.binpb"), "corrupt").unwrap();
     drop(before);
 
     let it = open(&parent, 1);
@@ -124,7 +126,7 @@ async fn what_an_earlier_process_left_is_found_with_books_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_file_that_vanished_or_was_damaged_is_a_counted_loss() {
+async fn file_missing_or_corrupt_is_a_counted_loss() {
     let parent = TempDir::new().unwrap();
     let it = open(&parent, 1 << 20);
     for sequence in 1..=3 {
@@ -143,7 +145,7 @@ async fn a_file_that_vanished_or_was_damaged_is_a_counted_loss() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_removed_is_tried_again() {
+async fn delete_that_fails_is_retried() {
     let parent = TempDir::new().unwrap();
     let it = open(&parent, 1 << 20);
     assert!(it.put(1, 2).await);
@@ -162,10 +164,10 @@ async fn what_cannot_be_removed_is_tried_again() {
 }
 
 #[tokio::test]
-async fn a_disk_that_refuses_costs_no_room() {
+async fn write_that_fails_reserves_no_space() {
     let parent = TempDir::new().unwrap();
     let it = open(&parent, 1 << 20);
-    let place = it.spool.path().join("00000000000000000001-2.binpb");
+    let place = it.spool.directory.path.join("00000000000000000001-2.binpb");
     std::fs::create_dir(&place).unwrap();
     assert!(!it.put(1, 2).await);
     assert_eq!(
@@ -178,7 +180,7 @@ async fn a_disk_that_refuses_costs_no_room() {
 }
 
 #[tokio::test]
-async fn a_disk_that_removes_nothing_is_not_asked_about_every_file_each_time() {
+async fn retry_of_deletes_stops_at_the_first_failure() {
     let parent = TempDir::new().unwrap();
     let it = open(&parent, 1 << 20);
     for sequence in 1..=20 {
@@ -192,10 +194,12 @@ async fn a_disk_that_removes_nothing_is_not_asked_about_every_file_each_time() {
     assert_eq!(it.self_metrics.spool.errors[SpoolOperation::Remove].get(), 20);
     it.spool.retry_pending_deletes().await;
     assert_eq!(it.self_metrics.spool.errors[SpoolOperation::Remove].get(), 21);
-    // One that cannot be removed keeps no other: in the end only that one is left.
+    // A file that cannot be deleted blocks no other: in the end only that one is left.
     let mut stuck: Vec<_> =
-        std::fs::read_dir(it.spool.path()).unwrap().map(|it| it.unwrap().path()).collect();
-    stuck.drain(1..).for_each(|path| std::fs::remove_dir(path).unwrap());
+        std::fs::read_dir(&it.spool.directory.path).unwrap().map(|it| it.unwrap().path()).collect();
+    for path in stuck.drain(1..) {
+        std::fs::remove_dir(path).unwrap();
+    }
     for _ in 0..20 {
         it.spool.retry_pending_deletes().await;
     }

@@ -1,38 +1,32 @@
-//! OTLP/gRPC against tonic's server, and against servers that are none.
+//! OTLP/gRPC against the server of tonic, and against servers of HTTP/2 without gRPC.
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceResponse;
-use opentelemetry_proto::tonic::resource::v1::Resource;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use super::client::{Client, ExportResult};
-use super::log_request::LogRequestEncoder;
-use super::testing::fake_collector::{self, Reply, partial};
+use super::request;
 use crate::config::{Compression, Protocol};
+use crate::export::otlp::client::{Client, ExportResult};
+use crate::export::otlp::testing::fake_collector::{self, Reply, partial};
 use crate::model::{ExportSignal, ExportStatus};
 
-fn request(records: usize) -> Bytes {
-    LogRequestEncoder::new(&Resource::default()).request(&fake_collector::records(records).0)
-}
-
-/// What the client makes of one gRPC status.
+/// Returns the result of one gRPC status.
 async fn failed(status: impl Fn() -> Status + Send + Sync + 'static) -> ExportResult {
     let receiver = fake_collector::grpc(None, move |_| Some(Err(status()))).await;
     Client::new(&receiver.endpoint(), ExportSignal::Logs).unwrap().send(request(1)).await
 }
 
-/// What the client makes of a server that speaks HTTP/2 but not gRPC.
-async fn no_grpc(reply: impl Fn(usize) -> Reply + Clone + Send + Sync + 'static) -> ExportResult {
+/// Returns the result of a server of HTTP/2 without gRPC.
+async fn without_grpc(reply: impl Fn(usize) -> Reply + Clone + Send + Sync + 'static) -> ExportResult {
     let receiver = fake_collector::http(None, reply).await;
     let endpoint = fake_collector::endpoint(receiver.address, Protocol::Grpc);
     Client::new(&endpoint, ExportSignal::Logs).unwrap().send(request(1)).await
 }
 
 #[tokio::test]
-async fn a_call_arrives_as_it_was_framed() {
+async fn call_sent_arrives_as_encoded() {
     for compression in [Compression::None, Compression::Gzip] {
         let receiver = fake_collector::grpc(None, |_| Some(Ok(ExportLogsServiceResponse::default()))).await;
         let mut endpoint = receiver.endpoint();
@@ -51,14 +45,14 @@ async fn a_call_arrives_as_it_was_framed() {
 }
 
 #[tokio::test]
-async fn partial_success_is_told() {
+async fn partial_success_is_returned_with_its_message() {
     let receiver = fake_collector::grpc(None, |_| Some(Ok(partial(1, "no")))).await;
     let result = Client::new(&receiver.endpoint(), ExportSignal::Logs).unwrap().send(request(3)).await;
     assert_eq!(result, ExportResult::PartialSuccess { rejected: 1, message: "no".to_owned() });
 }
 
 #[tokio::test]
-async fn unavailable_is_retried_and_keeps_the_message() {
+async fn unavailable_is_retryable_with_its_message() {
     let result = failed(|| Status::unavailable("später\n")).await;
     let message = "gRPC Unavailable: später".to_owned();
     assert_eq!(
@@ -73,7 +67,7 @@ async fn unavailable_is_retried_and_keeps_the_message() {
 }
 
 #[tokio::test]
-async fn exhausted_is_retried_only_with_retry_info() {
+async fn exhausted_is_retryable_only_with_retry_info() {
     let plain = failed(|| Status::resource_exhausted("full")).await;
     let message = "gRPC ResourceExhausted: full".to_owned();
     assert_eq!(
@@ -81,13 +75,13 @@ async fn exhausted_is_retried_only_with_retry_info() {
         ExportResult::Permanent { code: ExportStatus::ResourceExhausted, message: message.clone() }
     );
     let after = Some(Duration::from_millis(2500));
-    let told = failed(move || {
+    let throttled = failed(move || {
         let details = ErrorDetails::with_retry_info(after);
         Status::with_error_details(Code::ResourceExhausted, "full", details)
     })
     .await;
     assert_eq!(
-        told,
+        throttled,
         ExportResult::Retryable {
             code: ExportStatus::ResourceExhausted,
             maybe_delivered: false,
@@ -98,14 +92,14 @@ async fn exhausted_is_retried_only_with_retry_info() {
 }
 
 #[tokio::test]
-async fn invalid_argument_is_refused() {
+async fn invalid_argument_is_permanent() {
     let result = failed(|| Status::invalid_argument("bad")).await;
     let message = "gRPC InvalidArgument: bad".to_owned();
     assert_eq!(result, ExportResult::Permanent { code: ExportStatus::InvalidArgument, message });
 }
 
 #[tokio::test]
-async fn an_unknown_service_is_refused() {
+async fn unknown_service_is_permanent() {
     let receiver = fake_collector::grpc(None, |_| None).await;
     let result = Client::new(&receiver.endpoint(), ExportSignal::Metrics).unwrap().send(request(1)).await;
     assert!(
@@ -115,7 +109,7 @@ async fn an_unknown_service_is_refused() {
 }
 
 #[tokio::test]
-async fn silence_is_a_timeout() {
+async fn collector_without_response_is_a_timeout() {
     let receiver = fake_collector::grpc(None, |_| None).await;
     let mut endpoint = receiver.endpoint();
     endpoint.timeout = Duration::from_millis(50);
@@ -127,8 +121,8 @@ async fn silence_is_a_timeout() {
 }
 
 #[tokio::test]
-async fn a_stream_that_breaks_off_is_broken() {
-    let result = no_grpc(|_| Reply::CutOff).await;
+async fn stream_cut_off_is_a_lost_connection() {
+    let result = without_grpc(|_| Reply::CutOff).await;
     assert!(
         matches!(result, ExportResult::Retryable { code: ExportStatus::ConnectionLost, .. }),
         "{result:?}"
@@ -136,14 +130,14 @@ async fn a_stream_that_breaks_off_is_broken() {
 }
 
 #[tokio::test]
-async fn a_proxys_answer_counts_as_http() {
-    let gone = no_grpc(|_| Reply::Answer(404, &[], Vec::new())).await;
+async fn response_of_a_proxy_is_classified_as_http() {
+    let gone = without_grpc(|_| Reply::Answer(404, &[], Vec::new())).await;
     assert!(matches!(gone, ExportResult::Permanent { code: ExportStatus::Unimplemented, .. }), "{gone:?}");
-    let busy = no_grpc(|_| Reply::Answer(503, &[("retry-after", "3")], Vec::new())).await;
+    let busy = without_grpc(|_| Reply::Answer(503, &[("retry-after", "3")], Vec::new())).await;
     let after = Some(Duration::from_secs(3));
     assert!(
         matches!(busy, ExportResult::Retryable { code: ExportStatus::Unavailable, after: a, .. } if a == after)
     );
-    let odd = no_grpc(|_| Reply::ok()).await;
+    let odd = without_grpc(|_| Reply::ok()).await;
     assert!(matches!(odd, ExportResult::Retryable { code: ExportStatus::ConnectionLost, .. }), "{odd:?}");
 }

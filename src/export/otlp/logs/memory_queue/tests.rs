@@ -1,7 +1,8 @@
-//! The queue's bounds, and its accounting.
+//! Bounds and accounting of the memory queue.
+
+use std::time::Duration;
 
 use super::*;
-use crate::model::PendingState;
 
 fn queue(limit: usize) -> (MemoryQueue, Arc<SelfMetrics>) {
     let self_metrics = Arc::new(SelfMetrics::default());
@@ -27,27 +28,27 @@ fn outcome(self_metrics: &SelfMetrics, outcome: EventOutcome) -> u64 {
     self_metrics.events(ExporterId::Otlp, outcome)
 }
 
-/// The batch that may be sent at this moment.
-fn at(queue: &MemoryQueue, now: Instant) -> Option<Batch> {
+/// Returns the batch that is ready at this moment.
+fn ready_at(queue: &MemoryQueue, now: Instant) -> Option<Batch> {
     match queue.dequeue(now, Order::Oldest) {
         Next::Batch(batch) => Some(*batch),
         Next::Later(_) | Next::Closed => None,
     }
 }
 
-/// The same, now, and there must be one. The length of its records is given too.
-fn at_once(queue: &MemoryQueue) -> (Batch, usize) {
-    let batch = at(queue, Instant::now()).expect("a parcel that is closed");
+/// Returns the batch that is ready now, and the length of its records.
+fn ready_now(queue: &MemoryQueue) -> (Batch, usize) {
+    let batch = ready_at(queue, Instant::now()).expect("a closed batch");
     let Payload::Records(records) = &batch.payload else { panic!("{batch:?}") };
     let len = records.len();
     (batch, len)
 }
 
 #[test]
-fn a_parcel_is_closed_at_512_records() {
+fn batch_is_closed_at_512_records() {
     let (queue, self_metrics) = queue(1 << 20);
     push(&queue, &[1; 513]);
-    let (batch, len) = at_once(&queue);
+    let (batch, len) = ready_now(&queue);
     assert_eq!((len, batch.pending.events()), (512, 512));
     assert_eq!(
         (memory(&self_metrics), self_metrics.pending(ExporterId::Otlp, PendingState::InFlight)),
@@ -56,29 +57,31 @@ fn a_parcel_is_closed_at_512_records() {
 }
 
 #[test]
-fn a_parcel_never_exceeds_its_bytes() {
-    let (queue, _own) = queue(8 << 20);
+fn batch_never_exceeds_its_bytes() {
+    let (queue, _self_metrics) = queue(8 << 20);
     push(&queue, &[MAX_BATCH_BYTES - 10, 11, MAX_BATCH_BYTES]);
     for (sequence, expected) in [(1, MAX_BATCH_BYTES - 10), (2, 11), (3, MAX_BATCH_BYTES)] {
-        let (batch, len) = at_once(&queue);
+        let (batch, len) = ready_now(&queue);
         assert_eq!((batch.sequence, len), (sequence, expected));
     }
 }
 
 #[test]
-fn a_lone_record_leaves_after_a_second() {
-    let (queue, _own) = queue(1 << 20);
+fn lone_record_is_ready_after_a_second() {
+    let (queue, _self_metrics) = queue(1 << 20);
     let start = Instant::now();
     push(&queue, &[5]);
-    let Next::Later(Some(due)) = queue.dequeue(start, Order::Oldest) else { panic!("it waits for more") };
+    let Next::Later(Some(due)) = queue.dequeue(start, Order::Oldest) else {
+        panic!("the batch waits for more")
+    };
     assert!((start + MAX_BATCH_AGE..start + MAX_BATCH_AGE * 2).contains(&due));
-    assert!(at(&queue, due - Duration::from_millis(1)).is_none());
-    assert_eq!(at(&queue, due).unwrap().pending.events(), 1);
+    assert!(ready_at(&queue, due - Duration::from_millis(1)).is_none());
+    assert_eq!(ready_at(&queue, due).unwrap().pending.events(), 1);
 }
 
 #[tokio::test]
-async fn a_waiting_sender_is_woken() {
-    let (queue, _own) = queue(1 << 20);
+async fn push_wakes_a_waiting_worker() {
+    let (queue, _self_metrics) = queue(1 << 20);
     let wake = Arc::clone(&queue.wake);
     let woken = tokio::time::timeout(Duration::from_secs(20), wake.notified());
     let (woken, ()) = tokio::join!(woken, async { push(&queue, &[1]) });
@@ -86,12 +89,12 @@ async fn a_waiting_sender_is_woken() {
 }
 
 #[test]
-fn everything_pending_counts_against_the_limit() {
+fn events_in_every_state_count_against_the_limit() {
     let (queue, self_metrics) = queue(1000);
     push(&queue, &[400, 400, 400, 150]);
     assert_eq!((memory(&self_metrics), outcome(&self_metrics, EventOutcome::DroppedQueueFull)), (3, 1));
     queue.close();
-    let (batch, _) = at_once(&queue);
+    let (batch, _) = ready_now(&queue);
     push(&queue, &[1]);
     assert_eq!(outcome(&self_metrics, EventOutcome::DroppedShutdown), 1);
     assert_eq!(queue.bytes_in_use.load(Ordering::Relaxed), 950);
@@ -103,10 +106,10 @@ fn everything_pending_counts_against_the_limit() {
 }
 
 #[test]
-fn what_comes_back_goes_first_when_it_is_ripe() {
+fn requeued_batch_is_first_when_it_is_ready() {
     let (queue, self_metrics) = queue(1 << 20);
     push(&queue, &[1; 1024]);
-    let (mut first, _) = at_once(&queue);
+    let (mut first, _) = ready_now(&queue);
     let later = Instant::now() + Duration::from_secs(60);
     first.not_before = Some(later);
     queue.requeue(first);
@@ -114,39 +117,39 @@ fn what_comes_back_goes_first_when_it_is_ripe() {
         (memory(&self_metrics), self_metrics.pending(ExporterId::Otlp, PendingState::InFlight)),
         (1024, 0)
     );
-    assert_eq!(at_once(&queue).0.sequence, 2);
+    assert_eq!(ready_now(&queue).0.sequence, 2);
     let Next::Later(Some(due)) = queue.dequeue(Instant::now(), Order::Oldest) else {
-        panic!("it is not ripe")
+        panic!("it is not ready")
     };
-    assert_eq!((due, at(&queue, later).unwrap().sequence), (later, 1));
+    assert_eq!((due, ready_at(&queue, later).unwrap().sequence), (later, 1));
 }
 
 #[test]
-fn only_what_has_waited_long_is_overdue() {
-    let (queue, _own) = queue(1 << 20);
+fn batch_is_spilled_only_after_spill_after() {
+    let (queue, _self_metrics) = queue(1 << 20);
     let start = Instant::now();
     push(&queue, &[1; 513]);
     assert!(queue.take_for_spill(start + SPILL_AFTER - Duration::from_millis(1)).is_none());
     let late = Instant::now() + SPILL_AFTER;
-    let overdue = [queue.take_for_spill(late), queue.take_for_spill(late), queue.take_for_spill(late)];
-    assert_eq!(overdue.map(|batch| batch.map(|it| it.pending.events())), [Some(512), Some(1), None]);
+    let spilled = [queue.take_for_spill(late), queue.take_for_spill(late), queue.take_for_spill(late)];
+    assert_eq!(spilled.map(|batch| batch.map(|it| it.pending.events())), [Some(512), Some(1), None]);
 }
 
 #[tokio::test]
-async fn what_memory_has_no_room_for_is_overdue_at_once() {
-    let (queue, _own) = queue(4000);
+async fn batch_is_spilled_at_once_under_pressure() {
+    let (queue, _self_metrics) = queue(4000);
     push(&queue, &[1; 512]);
     push(&queue, &[1; 400]);
     assert!(queue.take_for_spill(Instant::now()).is_none(), "a quarter of the memory may wait");
     push(&queue, &[1; 700]);
-    tokio::time::timeout(Duration::from_secs(20), queue.pressure()).await.expect("to be told");
+    tokio::time::timeout(Duration::from_secs(20), queue.pressure()).await.expect("the notification");
     assert_eq!(queue.take_for_spill(Instant::now()).unwrap().sequence, 1);
-    assert_eq!(queue.take_for_spill(Instant::now()).unwrap().sequence, 2, "the one being filled is another");
+    assert_eq!(queue.take_for_spill(Instant::now()).unwrap().sequence, 2, "the open batch is another");
     assert!(queue.take_for_spill(Instant::now()).is_none());
 }
 
 #[test]
-fn too_large_is_not_queue_full() {
+fn record_too_large_is_not_counted_as_queue_full() {
     let (small, self_metrics) = queue(100);
     push(&small, &[101, 100]);
     assert_eq!((outcome(&self_metrics, EventOutcome::DroppedTooLarge), memory(&self_metrics)), (1, 1));
@@ -156,14 +159,14 @@ fn too_large_is_not_queue_full() {
 }
 
 #[test]
-fn offsets_that_point_nowhere_are_counted() {
+fn offset_out_of_range_is_counted_as_too_large() {
     let (queue, self_metrics) = queue(100);
     queue.offer(&[1; 4], &[2, 9, 3]);
     assert_eq!((memory(&self_metrics), outcome(&self_metrics, EventOutcome::DroppedTooLarge)), (1, 2));
 }
 
 #[test]
-fn a_queue_that_is_dropped_leaves_balanced_books() {
+fn drop_of_the_queue_finalizes_its_events() {
     let (queue, self_metrics) = queue(1 << 20);
     push(&queue, &[1; 600]);
     drop(queue);

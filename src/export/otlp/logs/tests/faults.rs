@@ -1,15 +1,14 @@
-//! Faults of the spool and its workers that were once there, each as a test that fails without its fix.
+//! Former faults of the spool and its workers, each as a test that fails without its fix.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use opentelemetry_proto::tonic::resource::v1::Resource;
 use tempfile::TempDir;
 
-use super::tests::{FAR, Running};
 use super::*;
-use crate::config::{self, Protocol};
-use crate::export::otlp::testing::fake_collector::{self, Reply};
+use crate::export::otlp::limits::SPILL_AFTER;
+use crate::export::otlp::logs::batch::Order;
+use crate::export::otlp::logs::buffer::Buffer;
 use crate::model::SpoolOperation;
 
 const MEMORY: usize = 1 << 20;
@@ -18,7 +17,7 @@ fn spool(parent: &TempDir, max_bytes: u64) -> Option<config::Spool> {
     Some(config::Spool { directory: parent.path().join("spool"), max_bytes })
 }
 
-/// A directory with these files, each a request of so many events.
+/// Creates a directory with these files, each a request of the given number of events.
 fn left_behind(files: impl Iterator<Item = (String, usize)>) -> (TempDir, PathBuf) {
     let parent = TempDir::new().unwrap();
     let directory = parent.path().join("spool");
@@ -32,7 +31,7 @@ fn left_behind(files: impl Iterator<Item = (String, usize)>) -> (TempDir, PathBu
 
 /// On file systems that list a renamed file again (ext4 does, in a large directory).
 #[tokio::test]
-async fn a_file_that_is_adopted_is_found_once() {
+async fn temporary_file_renamed_at_start_is_found_once() {
     let (parent, _) = left_behind((1..=3000).map(|n| (format!(".{n:020}-1.binpb.tmp"), 1)));
     let receiver = fake_collector::http(None, |_| Reply::Hang).await;
     let running = Running::start_with(&receiver.endpoint(), MEMORY, spool(&parent, 64 << 20));
@@ -40,7 +39,7 @@ async fn a_file_that_is_adopted_is_found_once() {
 }
 
 #[tokio::test]
-async fn files_of_one_number_hide_nothing() {
+async fn files_of_the_same_sequence_are_all_sent() {
     let names = ["00000000000000000001-1.binpb", "00000000000000000001-2.binpb"];
     let (parent, _) = left_behind(names.into_iter().zip(1..).map(|(name, n)| (name.to_owned(), n)));
     let receiver = fake_collector::http(None, |_| Reply::ok()).await;
@@ -51,7 +50,7 @@ async fn files_of_one_number_hide_nothing() {
 }
 
 #[tokio::test]
-async fn numbers_do_not_overflow() {
+async fn sequence_at_its_maximum_does_not_overflow() {
     let name = format!("{}-1.binpb", u64::MAX);
     let (parent, _) = left_behind(std::iter::once((name, 1)));
     let receiver = fake_collector::http(None, |_| Reply::ok()).await;
@@ -61,7 +60,7 @@ async fn numbers_do_not_overflow() {
 }
 
 #[tokio::test]
-async fn the_probe_follows_no_link() {
+async fn probe_at_a_link_does_not_follow_it() {
     let (parent, directory) = left_behind(std::iter::empty());
     let victim = parent.path().join("victim");
     fs::write(&victim, "precious").unwrap();
@@ -73,7 +72,7 @@ async fn the_probe_follows_no_link() {
 
 /// One upload that makes many batches, or batches faster than one worker takes them.
 #[tokio::test]
-async fn all_idle_senders_are_roused_for_several_parcels() {
+async fn idle_workers_are_all_woken_for_several_batches() {
     let parent = TempDir::new().unwrap();
     let receiver = fake_collector::http(None, |_| Reply::Hang).await;
     let running = Running::start_with(&receiver.endpoint(), MEMORY, spool(&parent, 64 << 20));
@@ -84,7 +83,7 @@ async fn all_idle_senders_are_roused_for_several_parcels() {
 }
 
 #[tokio::test]
-async fn what_comes_back_to_memory_rouses_an_idle_sender() {
+async fn batch_requeued_in_memory_wakes_an_idle_worker() {
     let self_metrics = Arc::new(SelfMetrics::default());
     let delivery = Delivery { memory_bytes: MEMORY, shutdown_timeout: FAR, spool: None };
     let buffer = Arc::new(
@@ -92,21 +91,21 @@ async fn what_comes_back_to_memory_rouses_an_idle_sender() {
     );
     let (bytes, ends) = fake_collector::records(512);
     buffer.queue().offer(&bytes, &ends);
-    // As the spill task takes it, and cannot save it.
+    // Like the spill task when the disk fails.
     let batch = buffer.queue().take_for_spill(Instant::now() + SPILL_AFTER).unwrap();
-    let sender = tokio::spawn({
+    let worker = tokio::spawn({
         let buffer = Arc::clone(&buffer);
         async move { buffer.next(Order::Oldest).await }
     });
-    // It consumes the wake-up of the push, finds nothing, and sleeps.
+    // The worker consumes the notification of the push, finds nothing, and sleeps.
     tokio::time::sleep(Duration::from_millis(100)).await;
     buffer.queue().requeue(batch);
-    let next = tokio::time::timeout(Duration::from_secs(3), sender).await;
-    assert!(next.is_ok(), "the sender sleeps though a parcel may be sent");
+    let next = tokio::time::timeout(Duration::from_secs(3), worker).await;
+    assert!(next.is_ok(), "the worker sleeps although a batch is ready");
 }
 
 #[tokio::test]
-async fn a_parcel_that_does_not_fit_keeps_no_other_from_the_disk() {
+async fn batch_larger_than_the_spool_blocks_no_other() {
     let parent = TempDir::new().unwrap();
     let endpoint = fake_collector::endpoint(fake_collector::unused_address().await, Protocol::HttpProtobuf);
     let running = Running::start_with(&endpoint, MEMORY, spool(&parent, 64 << 10));
@@ -117,7 +116,7 @@ async fn a_parcel_that_does_not_fit_keeps_no_other_from_the_disk() {
 }
 
 #[tokio::test]
-async fn a_disk_that_cannot_be_read_is_left_alone_for_a_while() {
+async fn disk_that_cannot_be_read_is_read_again_only_after_a_pause() {
     let (parent, directory) = left_behind((1..=500).map(|n| (format!("{n:020}-1.binpb"), 1)));
     let endpoint = fake_collector::endpoint(fake_collector::unused_address().await, Protocol::HttpProtobuf);
     let running = Running::start_with(&endpoint, MEMORY, spool(&parent, 64 << 20));
@@ -132,19 +131,19 @@ async fn a_disk_that_cannot_be_read_is_left_alone_for_a_while() {
     assert!((1..50).contains(&errors), "{errors}");
 }
 
-/// Whoever opens a pipe to read it waits for one who writes. Made before the start, which sets it aside, and
-/// put in a file's place afterwards.
+/// Creates a pipe, which blocks its reader until it is opened for writing. Created before the start, which
+/// quarantines it, and moved to a file's place afterwards.
 fn pipe(directory: &Path, name: &str) {
     let made = std::process::Command::new("mkfifo").arg(directory.join(name)).status().unwrap();
     assert!(made.success());
 }
 
-/// Lets go who waits at this pipe, or the test would not end.
-fn let_go(pipe: &Path) {
+/// Releases the reader of a pipe, without which the test would not end.
+fn release_reader(pipe: &Path) {
     drop(fs::OpenOptions::new().read(true).write(true).open(pipe).unwrap());
 }
 
-/// Waits until as many events are in flight, and stay there.
+/// Waits until this number of events is in flight and stays there.
 async fn until_stuck(running: &Running, events: i64) {
     let since = parking_lot::Mutex::new(Instant::now());
     running
@@ -158,7 +157,7 @@ async fn until_stuck(running: &Running, events: i64) {
 }
 
 #[tokio::test]
-async fn a_sender_that_hangs_over_one_file_leaves_time_to_save_the_rest() {
+async fn worker_that_hangs_over_one_file_leaves_time_to_spill_the_rest() {
     let name = "00000000000000000001-1.binpb";
     let (parent, directory) = left_behind(std::iter::once((name.to_owned(), 1)));
     let endpoint = fake_collector::endpoint(fake_collector::unused_address().await, Protocol::HttpProtobuf);
@@ -167,31 +166,34 @@ async fn a_sender_that_hangs_over_one_file_leaves_time_to_save_the_rest() {
     fs::rename(directory.join("quarantine/pipe"), directory.join(name)).unwrap();
     until_stuck(&running, 1).await;
     running.push(100);
-    let remainder = running.logs.shutdown(Instant::now() + Duration::from_secs(2)).await;
-    let_go(&directory.join(name));
-    assert_eq!(remainder, ShutdownSummary { dropped: 0, spooled: 101 });
+    let summary = running.logs.shutdown(Instant::now() + Duration::from_secs(2)).await;
+    release_reader(&directory.join(name));
+    assert_eq!(summary, ShutdownSummary { dropped: 0, spooled: 101 });
 }
 
 #[tokio::test]
-async fn a_disk_that_hangs_leaves_a_sender_to_what_is_in_memory() {
+async fn disk_that_hangs_leaves_a_worker_for_memory() {
     let names: Vec<_> = (1..=5).map(|number| format!("{number:020}-1.binpb")).collect();
     let (parent, directory) = left_behind(names.iter().map(|name| (name.clone(), 1)));
     let address = fake_collector::unused_address().await;
     let endpoint = fake_collector::endpoint(address, Protocol::HttpProtobuf);
-    (0..names.len()).for_each(|number| pipe(&directory, &format!("pipe{number}")));
+    for number in 0..names.len() {
+        pipe(&directory, &format!("pipe{number}"));
+    }
     let running = Running::start_with(&endpoint, 1 << 20, spool(&parent, 64 << 20));
     for (number, name) in names.iter().enumerate() {
         fs::rename(directory.join(format!("quarantine/pipe{number}")), directory.join(name)).unwrap();
     }
     until_stuck(&running, MAX_IN_FLIGHT as i64 - 1).await;
-    let _receiver =
-        fake_collector::http_at(tokio::net::TcpListener::bind(address).await.unwrap(), None, |_| Reply::ok());
+    let _receiver = fake_collector::http_at(TcpListener::bind(address).await.unwrap(), None, |_| Reply::ok());
     running.push(1300);
     running.until("delivered", |r| r.outcome(EventOutcome::Delivered) == 1300).await;
-    // Those that are let go make way for the next two.
+    // The released workers read the next two.
     running
-        .until("let go", |r| {
-            names.iter().map(|name| directory.join(name)).filter(|it| it.exists()).for_each(|it| let_go(&it));
+        .until("released", |r| {
+            for pipe in names.iter().map(|name| directory.join(name)).filter(|pipe| pipe.exists()) {
+                release_reader(&pipe);
+            }
             r.self_metrics.events(ExporterId::OtlpRecovered, EventOutcome::DroppedSpoolDamaged) == 5
         })
         .await;

@@ -1,22 +1,16 @@
-//! OTLP/HTTP against a receiver that misbehaves in every way the specification names.
+//! OTLP/HTTP against a collector that fails in every way that the specification names.
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message;
 
-use super::client::{Client, ExportResult};
-use super::log_request::LogRequestEncoder;
-use super::testing::fake_collector::{self, Reply, partial};
+use super::request;
 use crate::config::{Compression, Protocol};
+use crate::export::otlp::client::{Client, ExportResult};
+use crate::export::otlp::testing::fake_collector::{self, Reply, partial};
 use crate::model::{ExportSignal, ExportStatus};
 
-fn request(records: usize) -> Bytes {
-    LogRequestEncoder::new(&Resource::default()).request(&fake_collector::records(records).0)
-}
-
-/// What the client makes of one reply.
+/// Returns the result of one reply.
 async fn result(reply: impl Fn() -> Reply + Clone + Send + Sync + 'static) -> ExportResult {
     let receiver = fake_collector::http(None, move |_| reply()).await;
     let mut endpoint = receiver.endpoint();
@@ -25,7 +19,7 @@ async fn result(reply: impl Fn() -> Reply + Clone + Send + Sync + 'static) -> Ex
 }
 
 #[tokio::test]
-async fn a_request_arrives_as_it_was_framed() {
+async fn request_sent_arrives_as_encoded() {
     for compression in [Compression::None, Compression::Gzip] {
         let receiver = fake_collector::http(None, |_| Reply::ok()).await;
         let mut endpoint = receiver.endpoint();
@@ -45,21 +39,21 @@ async fn a_request_arrives_as_it_was_framed() {
 }
 
 #[tokio::test]
-async fn partial_success_is_told() {
+async fn partial_success_is_returned_with_its_message() {
     let result = result(|| Reply::Answer(200, &[], partial(2, "too old").encode_to_vec())).await;
     assert_eq!(result, ExportResult::PartialSuccess { rejected: 2, message: "too old".to_owned() });
     assert_eq!(result.code(), ExportStatus::PartialSuccess);
 }
 
 #[tokio::test]
-async fn a_bad_request_is_refused() {
+async fn bad_request_is_permanent() {
     let result = result(|| Reply::Answer(400, &[("content-type", "text/plain")], b"what?".to_vec())).await;
     let message = "HTTP 400 Bad Request: what?".to_owned();
     assert_eq!(result, ExportResult::Permanent { code: ExportStatus::InvalidArgument, message });
 }
 
 #[tokio::test]
-async fn throttling_says_for_how_long() {
+async fn throttling_is_retryable_after_its_delay() {
     let result = result(|| Reply::Answer(429, &[("retry-after", "7")], Vec::new())).await;
     let (after, message) = (Some(Duration::from_secs(7)), "HTTP 429 Too Many Requests".to_owned());
     assert_eq!(
@@ -74,7 +68,7 @@ async fn throttling_says_for_how_long() {
 }
 
 #[tokio::test]
-async fn unavailable_is_retried() {
+async fn unavailable_is_retryable() {
     let result = result(|| Reply::Answer(503, &[], Vec::new())).await;
     let message = "HTTP 503 Service Unavailable".to_owned();
     assert_eq!(
@@ -89,7 +83,7 @@ async fn unavailable_is_retried() {
 }
 
 #[tokio::test]
-async fn silence_is_a_timeout() {
+async fn collector_without_response_is_a_timeout() {
     let receiver = fake_collector::http(None, |_| Reply::Hang).await;
     let mut endpoint = receiver.endpoint();
     endpoint.timeout = Duration::from_millis(50);
@@ -101,7 +95,7 @@ async fn silence_is_a_timeout() {
 }
 
 #[tokio::test]
-async fn an_answer_that_breaks_off_is_broken() {
+async fn response_cut_off_is_a_lost_connection() {
     let result = result(|| Reply::CutOff).await;
     assert!(
         matches!(
@@ -113,7 +107,7 @@ async fn an_answer_that_breaks_off_is_broken() {
 }
 
 #[tokio::test]
-async fn nobody_there_is_connect() {
+async fn port_without_listener_is_a_connect_error() {
     for protocol in [Protocol::HttpProtobuf, Protocol::Grpc] {
         let endpoint = fake_collector::endpoint(fake_collector::unused_address().await, protocol);
         let result = Client::new(&endpoint, ExportSignal::Logs).unwrap().send(request(1)).await;
@@ -127,27 +121,27 @@ async fn nobody_there_is_connect() {
 }
 
 #[tokio::test]
-async fn an_endless_answer_is_not_read() {
+async fn response_beyond_the_bound_is_not_read() {
     assert_eq!(result(|| Reply::Answer(200, &[], vec![b'x'; 1 << 20])).await, ExportResult::Accepted);
     let headers = &[("content-type", "text/plain")];
-    let refused = result(|| Reply::Answer(500, headers, vec![b'x'; 1 << 20])).await;
+    let rejected = result(|| Reply::Answer(500, headers, vec![b'x'; 1 << 20])).await;
     let message = "HTTP 500 Internal Server Error".to_owned();
-    assert_eq!(refused, ExportResult::Permanent { code: ExportStatus::Internal, message });
+    assert_eq!(rejected, ExportResult::Permanent { code: ExportStatus::Internal, message });
 }
 
 #[tokio::test]
-async fn what_cannot_work_is_said_at_start() {
+async fn endpoint_that_cannot_work_is_an_error_of_new() {
     let error = |url: &str, header: (&str, &str)| {
         let mut endpoint = fake_collector::endpoint(([127, 0, 0, 1], 1).into(), Protocol::HttpProtobuf);
         endpoint.url = url.to_owned();
         endpoint.headers = vec![(header.0.to_owned(), header.1.to_owned())];
-        Client::new(&endpoint, ExportSignal::Metrics).unwrap_err()
+        Client::new(&endpoint, ExportSignal::Metrics).unwrap_err().to_string()
     };
     let ok = ("x-a", "b");
     assert_eq!(error("ftp://h/", ok), r#""ftp://h/" must begin with http:// or https://"#);
     assert_eq!(error("/v1/logs", ok), r#""/v1/logs" has no host"#);
     assert!(!error("http://user:secret@h/", ok).contains("secret"));
-    assert_eq!(error("http://h/", ("a b", "c")), r#""a b" is not a header's name"#);
+    assert_eq!(error("http://h/", ("a b", "c")), r#""a b" is not a header name"#);
     assert!(error("http://h/", ("x-key", "secret\n")).contains(r#"the value of the header "x-key""#));
     assert!(error("http://h/", ("Content-Type", "c")).contains("belongs to the protocol"));
 }

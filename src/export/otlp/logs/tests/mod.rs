@@ -1,7 +1,12 @@
-//! The sender against collectors that are slow, full, wrong or away: nothing is lost that no counter
-//! shows, and the books balance whenever it is quiet.
+//! The log exporter against collectors that are slow, full, broken or down: no event is lost without being
+//! counted, and the accounting balances at every moment of rest.
 
+mod faults;
+mod spool;
+
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceResponse;
 use opentelemetry_proto::tonic::resource::v1::Resource;
@@ -9,25 +14,29 @@ use prost::Message;
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::config::{self, Endpoint, Protocol};
-use crate::export::otlp::logs::memory_queue::MAX_BATCH_BYTES;
+use crate::config::{self, Delivery, Endpoint, Protocol};
+use crate::export::otlp::client::Client;
+use crate::export::otlp::limits::{MAX_BATCH_AGE, MAX_BATCH_BYTES, MAX_IN_FLIGHT};
+use crate::export::otlp::retry::RetryPolicy;
+use crate::export::otlp::shutdown::ShutdownSummary;
 use crate::export::otlp::testing::fake_collector::{self, Reply, partial, until};
-use crate::model::{ExportStatus, LabelEnum, PendingState};
+use crate::metrics::SelfMetrics;
+use crate::model::{EventOutcome, ExportSignal, ExportStatus, ExporterId, LabelEnum, PendingState};
 
-pub(super) const FAR: Duration = Duration::from_secs(60);
+const FAR: Duration = Duration::from_secs(60);
 
-pub(super) struct Running {
-    pub(super) logs: LogExporter,
-    pub(super) self_metrics: Arc<SelfMetrics>,
+struct Running {
+    logs: LogExporter,
+    self_metrics: Arc<SelfMetrics>,
     taken: AtomicUsize,
 }
 
 impl Running {
-    pub(super) fn start(endpoint: &Endpoint, memory_bytes: usize) -> Self {
+    fn start(endpoint: &Endpoint, memory_bytes: usize) -> Self {
         Self::start_with(endpoint, memory_bytes, None)
     }
 
-    pub(super) fn start_with(endpoint: &Endpoint, memory_bytes: usize, spool: Option<config::Spool>) -> Self {
+    fn start_with(endpoint: &Endpoint, memory_bytes: usize, spool: Option<config::Spool>) -> Self {
         let self_metrics = Arc::new(SelfMetrics::default());
         let client = Client::new(endpoint, ExportSignal::Logs).unwrap();
         let encoder = LogRequestEncoder::new(&Resource::default());
@@ -35,70 +44,69 @@ impl Running {
         let retry_policy =
             RetryPolicy { initial_backoff: Duration::from_millis(5), max_backoff: Duration::from_millis(20) };
         let logs =
-            LogExporter::start_with(client, encoder, &delivery, Arc::clone(&self_metrics), retry_policy)
-                .unwrap();
+            LogExporter::start(client, encoder, &delivery, Arc::clone(&self_metrics), retry_policy).unwrap();
         Running { logs, self_metrics, taken: AtomicUsize::new(0) }
     }
 
-    pub(super) fn push(&self, count: usize) {
+    fn push(&self, count: usize) {
         let (bytes, ends) = fake_collector::records(count);
         self.logs.queue().offer(&bytes, &ends);
         self.taken.fetch_add(count, Ordering::Relaxed);
     }
 
-    /// One event that is as large as this.
+    /// Pushes one event.
     fn push_bytes(&self, record: &[u8]) {
         self.logs.queue().offer(record, &[record.len() as u32]);
         self.taken.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn outcome(&self, outcome: EventOutcome) -> u64 {
+    fn outcome(&self, outcome: EventOutcome) -> u64 {
         self.self_metrics.events(ExporterId::Otlp, outcome)
     }
 
-    pub(super) fn tries(&self, code: ExportStatus) -> u64 {
+    fn attempts(&self, code: ExportStatus) -> u64 {
         self.self_metrics.export_requests(ExportSignal::Logs, code)
     }
 
-    pub(super) async fn until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
+    async fn until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
         until(what, || condition(self)).await;
         self.balance();
     }
 
-    pub(super) fn balance(&self) {
+    fn balance(&self) {
         balance(&self.self_metrics, self.taken.load(Ordering::Relaxed));
     }
 
-    /// Shuts down; nothing may be pending then but on disk.
-    pub(super) async fn shutdown(self, timeout: Duration) -> (ShutdownSummary, Arc<SelfMetrics>) {
-        let remainder = self.logs.shutdown(Instant::now() + timeout).await;
+    /// Shuts down, and checks that only events on disk are pending then.
+    async fn shutdown(self, timeout: Duration) -> (ShutdownSummary, Arc<SelfMetrics>) {
+        let summary = self.logs.shutdown(Instant::now() + timeout).await;
         let spooled = self.self_metrics.pending(ExporterId::Otlp, PendingState::Spooled);
         assert_eq!(balance(&self.self_metrics, self.taken.load(Ordering::Relaxed)), spooled);
-        (remainder, self.self_metrics)
+        (summary, self.self_metrics)
     }
 
     /// Events pushed so far.
-    pub(super) fn taken(&self) -> u64 {
+    fn taken(&self) -> u64 {
         self.taken.load(Ordering::Relaxed) as u64
     }
 
-    /// Bytes of memory that events hold.
-    pub(super) fn held(&self) -> usize {
-        self.logs.buffer.queue().bytes_in_use()
+    /// Bytes of memory that events use.
+    fn held(&self) -> usize {
+        self.logs.queue().bytes_in_use()
     }
 }
 
-/// Pushes until there is no room for more anywhere.
-pub(super) async fn push_until_dropped(running: &Running) {
+/// Pushes until neither memory nor the spool can hold more.
+async fn push_until_dropped(running: &Running) {
     running
-        .until("no room", |running| {
+        .until("all full", |running| {
             running.push(100);
             running.outcome(EventOutcome::DroppedQueueFull) > 100
         })
         .await;
 }
 
-/// Checks that what was taken has an outcome or is pending. Gives what is pending.
+/// Checks that every pushed event has an outcome or is pending. Returns the pending ones.
 fn balance(self_metrics: &SelfMetrics, taken: usize) -> i64 {
     let outcomes: u64 =
         EventOutcome::ALL.iter().map(|outcome| self_metrics.events(ExporterId::Otlp, *outcome)).sum();
@@ -109,61 +117,61 @@ fn balance(self_metrics: &SelfMetrics, taken: usize) -> i64 {
 }
 
 #[tokio::test]
-async fn events_are_delivered_once() {
+async fn events_pushed_are_delivered_once() {
     let receiver = fake_collector::http(None, |_| Reply::ok()).await;
     let running = Running::start(&receiver.endpoint(), 1 << 20);
     running.push(600);
     running.push(500);
     running.until("all delivered", |r| r.outcome(EventOutcome::Delivered) == 1100).await;
     assert_eq!(receiver.log.records().len(), 1100);
-    assert_eq!(running.tries(ExportStatus::Ok), 3);
+    assert_eq!(running.attempts(ExportStatus::Ok), 3);
     assert_eq!(running.shutdown(FAR).await.0, ShutdownSummary { spooled: 0, dropped: 0 });
 }
 
 #[tokio::test]
-async fn what_is_refused_in_part_is_counted_in_part() {
+async fn batch_rejected_in_part_is_counted_in_part() {
     let receiver =
         fake_collector::http(None, |_| Reply::Answer(200, &[], partial(2, "old").encode_to_vec())).await;
     let running = Running::start(&receiver.endpoint(), 1 << 20);
     running.push(512);
     running
-        .until("settled", |r| {
+        .until("all finalized", |r| {
             r.outcome(EventOutcome::Delivered) == 510 && r.outcome(EventOutcome::Rejected) == 2
         })
         .await;
-    assert_eq!(running.tries(ExportStatus::PartialSuccess), 1);
+    assert_eq!(running.attempts(ExportStatus::PartialSuccess), 1);
 }
 
 #[tokio::test]
-async fn a_collector_cannot_refuse_more_than_it_got() {
+async fn collector_that_rejects_more_than_it_got_is_bounded() {
     let receiver = fake_collector::grpc(None, |_| Some(Ok(partial(i64::MAX, "")))).await;
     let running = Running::start(&receiver.endpoint(), 1 << 20);
     running.push(512);
-    running.until("settled", |r| r.outcome(EventOutcome::Rejected) == 512).await;
+    running.until("all finalized", |r| r.outcome(EventOutcome::Rejected) == 512).await;
 }
 
 #[tokio::test]
-async fn what_is_refused_is_not_sent_again() {
+async fn batch_rejected_is_not_sent_again() {
     let receiver = fake_collector::http(None, |_| Reply::Answer(400, &[], Vec::new())).await;
     let running = Running::start(&receiver.endpoint(), 1 << 20);
     running.push(512);
-    running.until("refused", |r| r.outcome(EventOutcome::Rejected) == 512).await;
+    running.until("rejected", |r| r.outcome(EventOutcome::Rejected) == 512).await;
     assert_eq!(running.logs.health().failing_since(), None);
     running.shutdown(FAR).await;
     assert_eq!(receiver.log.len(), 1);
 }
 
 #[tokio::test]
-async fn a_refusal_of_the_daemon_itself_makes_it_unready() {
+async fn credentials_rejected_make_the_exporter_unhealthy() {
     let receiver = fake_collector::http(None, |_| Reply::Answer(401, &[], Vec::new())).await;
     let running = Running::start(&receiver.endpoint(), 1 << 20);
     running.push(512);
-    running.until("refused", |r| r.outcome(EventOutcome::Rejected) == 512).await;
+    running.until("rejected", |r| r.outcome(EventOutcome::Rejected) == 512).await;
     assert!(running.logs.health().failing_since().is_some());
 }
 
 #[tokio::test]
-async fn trouble_of_every_kind_passes_without_loss() {
+async fn failure_of_every_kind_is_retried_without_loss() {
     let receiver = fake_collector::http(None, |number| match number {
         0 => Reply::Answer(503, &[], Vec::new()),
         1 => Reply::Answer(429, &[("retry-after", "0")], Vec::new()),
@@ -178,13 +186,13 @@ async fn trouble_of_every_kind_passes_without_loss() {
     running.until("delivered", |r| r.outcome(EventOutcome::Delivered) == 512).await;
     use ExportStatus::{ConnectionLost, Ok, ResourceExhausted, Timeout, Unavailable};
     for code in [Unavailable, ResourceExhausted, ConnectionLost, Timeout, Ok] {
-        assert_eq!(running.tries(code), 1, "{code:?}");
+        assert_eq!(running.attempts(code), 1, "{code:?}");
     }
     assert_eq!(receiver.log.len(), 5);
 }
 
 #[tokio::test]
-async fn trouble_over_grpc_passes_without_loss() {
+async fn failure_over_grpc_is_retried_without_loss() {
     let receiver = fake_collector::grpc(None, |number| {
         Some(match number {
             0 => Err(tonic::Status::unavailable("")),
@@ -196,18 +204,18 @@ async fn trouble_over_grpc_passes_without_loss() {
     let running = Running::start(&receiver.endpoint(), 1 << 20);
     running.push(512);
     running.until("delivered", |r| r.outcome(EventOutcome::Delivered) == 512).await;
-    assert_eq!((running.tries(ExportStatus::Unavailable), running.tries(ExportStatus::Other)), (1, 1));
+    assert_eq!((running.attempts(ExportStatus::Unavailable), running.attempts(ExportStatus::Other)), (1, 1));
 }
 
 #[tokio::test]
-async fn an_outage_costs_only_what_memory_cannot_hold() {
+async fn outage_costs_only_events_beyond_memory() {
     let address = fake_collector::unused_address().await;
     let (bytes, _) = fake_collector::records(512);
     let running = Running::start(&fake_collector::endpoint(address, Protocol::HttpProtobuf), 3 * bytes.len());
     for _ in 0..4 {
         running.push(512);
     }
-    running.until("tried", |r| r.tries(ExportStatus::Connect) >= 6).await;
+    running.until("attempts", |r| r.attempts(ExportStatus::Connect) >= 6).await;
     assert_eq!(running.outcome(EventOutcome::DroppedQueueFull), 512);
     assert!(running.logs.health().failing_since().is_some());
     let receiver = fake_collector::http_at(TcpListener::bind(address).await.unwrap(), None, |_| Reply::ok());
@@ -219,12 +227,11 @@ async fn an_outage_costs_only_what_memory_cannot_hold() {
 }
 
 #[tokio::test]
-async fn parcels_that_always_fail_hold_up_no_other() {
+async fn batches_that_always_fail_block_no_other() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    // Such a batch is one that a proxy finds too large, say, and more of them than there are workers.
-    let receiver = fake_collector::http_with(listener, None, |_, message| match message.len() > 100_000 {
-        true => Reply::Answer(503, &[], Vec::new()),
-        false => Reply::ok(),
+    // Each such batch is too large for a proxy, say, and there are more of them than workers.
+    let receiver = fake_collector::http_with(listener, None, |_, message| {
+        if message.len() > 100_000 { Reply::Answer(503, &[], Vec::new()) } else { Reply::ok() }
     });
     let running = Running::start(&receiver.endpoint(), 32 << 20);
     for _ in 0..2 * MAX_IN_FLIGHT {
@@ -233,11 +240,11 @@ async fn parcels_that_always_fail_hold_up_no_other() {
     }
     let good = 2 * MAX_IN_FLIGHT as u64 * 512;
     running.until("the others", |r| r.outcome(EventOutcome::Delivered) == good).await;
-    assert!(running.tries(ExportStatus::Unavailable) >= 2 * MAX_IN_FLIGHT as u64);
+    assert!(running.attempts(ExportStatus::Unavailable) >= 2 * MAX_IN_FLIGHT as u64);
 }
 
 #[tokio::test]
-async fn at_most_four_requests_are_in_flight() {
+async fn requests_in_flight_are_at_most_four() {
     let receiver = fake_collector::grpc(None, |_| None).await;
     let running = Running::start(&receiver.endpoint(), 1 << 20);
     for _ in 0..6 {
@@ -248,25 +255,25 @@ async fn at_most_four_requests_are_in_flight() {
     assert_eq!(running.self_metrics.pending(ExporterId::Otlp, PendingState::InFlight), 4 * 512);
     assert_eq!(running.self_metrics.pending(ExporterId::Otlp, PendingState::Queued), 2 * 512);
     let start = Instant::now();
-    let (remainder, _own) = running.shutdown(Duration::from_millis(100)).await;
-    assert_eq!(remainder, ShutdownSummary { spooled: 0, dropped: 6 * 512 });
+    let (summary, _self_metrics) = running.shutdown(Duration::from_millis(100)).await;
+    assert_eq!(summary, ShutdownSummary { spooled: 0, dropped: 6 * 512 });
     assert!(start.elapsed() < Duration::from_secs(5));
     assert_eq!(receiver.log.len(), MAX_IN_FLIGHT);
 }
 
 #[tokio::test]
-async fn shutdown_sends_what_is_there_without_waiting_for_more() {
+async fn shutdown_sends_an_open_batch_at_once() {
     let receiver = fake_collector::http(None, |_| Reply::ok()).await;
     let running = Running::start(&receiver.endpoint(), 1 << 20);
     running.push(3);
     let start = Instant::now();
-    let (remainder, self_metrics) = running.shutdown(FAR).await;
-    assert!(start.elapsed() < crate::export::otlp::logs::memory_queue::MAX_BATCH_AGE);
-    assert_eq!((remainder.dropped, self_metrics.events(ExporterId::Otlp, EventOutcome::Delivered)), (0, 3));
+    let (summary, self_metrics) = running.shutdown(FAR).await;
+    assert!(start.elapsed() < MAX_BATCH_AGE);
+    assert_eq!((summary.dropped, self_metrics.events(ExporterId::Otlp, EventOutcome::Delivered)), (0, 3));
 }
 
 #[tokio::test]
-async fn shutdown_ends_a_long_wait_and_tries_again() {
+async fn shutdown_ends_a_long_delay_and_retries() {
     let receiver = fake_collector::http(None, |number| match number {
         0 => Reply::Answer(503, &[("retry-after", "250")], Vec::new()),
         1 => Reply::Answer(503, &[], Vec::new()),
@@ -275,36 +282,37 @@ async fn shutdown_ends_a_long_wait_and_tries_again() {
     .await;
     let running = Running::start(&receiver.endpoint(), 1 << 20);
     running.push(512);
-    running.until("tried", |r| r.tries(ExportStatus::Unavailable) == 1).await;
-    let (remainder, self_metrics) = running.shutdown(FAR).await;
-    assert_eq!((remainder.dropped, self_metrics.events(ExporterId::Otlp, EventOutcome::Delivered)), (0, 512));
+    running.until("attempts", |r| r.attempts(ExportStatus::Unavailable) == 1).await;
+    let (summary, self_metrics) = running.shutdown(FAR).await;
+    assert_eq!((summary.dropped, self_metrics.events(ExporterId::Otlp, EventOutcome::Delivered)), (0, 512));
     assert_eq!(receiver.log.len(), 3);
 }
 
 #[tokio::test]
-async fn shutdown_gives_up_at_the_deadline() {
+async fn shutdown_ends_at_the_deadline() {
     let endpoint = fake_collector::endpoint(fake_collector::unused_address().await, Protocol::Grpc);
     let running = Running::start(&endpoint, 1 << 20);
     running.push(1000);
     let start = Instant::now();
-    let (remainder, _own) = running.shutdown(Duration::from_millis(300)).await;
-    assert_eq!(remainder, ShutdownSummary { spooled: 0, dropped: 1000 });
+    let (summary, _self_metrics) = running.shutdown(Duration::from_millis(300)).await;
+    assert_eq!(summary, ShutdownSummary { spooled: 0, dropped: 1000 });
     assert!((Duration::from_millis(300)..Duration::from_secs(5)).contains(&start.elapsed()));
 }
 
 #[tokio::test]
-async fn an_owner_that_vanishes_leaves_balanced_books() {
+async fn exporter_dropped_without_shutdown_finalizes_its_events() {
     let endpoint = fake_collector::endpoint(fake_collector::unused_address().await, Protocol::HttpProtobuf);
     let running = Running::start(&endpoint, 1 << 20);
     running.push(600);
     let self_metrics = Arc::clone(&running.self_metrics);
     drop(running);
-    until("settled", || self_metrics.events(ExporterId::Otlp, EventOutcome::DroppedShutdown) == 600).await;
+    until("all finalized", || self_metrics.events(ExporterId::Otlp, EventOutcome::DroppedShutdown) == 600)
+        .await;
     assert_eq!(balance(&self_metrics, 600), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_books_balance_under_load_and_trouble() {
+async fn accounting_balances_under_load_and_failures() {
     let receiver = fake_collector::http(None, |number| match number % 5 {
         0 => Reply::Answer(503, &[], Vec::new()),
         1 => Reply::Answer(400, &[], Vec::new()),
@@ -317,21 +325,25 @@ async fn the_books_balance_under_load_and_trouble() {
     std::thread::scope(|threads| {
         for thread in 0..3 {
             let running = &running;
-            threads.spawn(move || (0..2000).for_each(|upload| running.push((upload + thread) % 7)));
+            threads.spawn(move || {
+                for upload in 0..2000 {
+                    running.push((upload + thread) % 7);
+                }
+            });
         }
     });
-    let (remainder, self_metrics) = running.shutdown(FAR).await;
-    assert_eq!(remainder.dropped, 0);
+    let (summary, self_metrics) = running.shutdown(FAR).await;
+    assert_eq!(summary.dropped, 0);
     let outcome = |outcome| self_metrics.events(ExporterId::Otlp, outcome);
     assert!(outcome(EventOutcome::Delivered) > 0 && outcome(EventOutcome::Rejected) > 0);
-    // The receiver saw each event at least once, and again for every try that it did not answer well.
+    // The collector received each event at least once, and again for every failed attempt.
     assert!(
         receiver.log.records().len() as u64
             >= outcome(EventOutcome::Delivered) + outcome(EventOutcome::Rejected)
     );
 }
 
-/// Collects the lines that are logged on this thread.
+/// Writer that collects the lines logged on this thread.
 #[derive(Clone, Default)]
 struct Lines(Arc<parking_lot::Mutex<Vec<u8>>>);
 
@@ -346,12 +358,12 @@ impl std::io::Write for Lines {
 }
 
 #[tokio::test]
-async fn a_refusal_is_logged_once_with_its_reason() {
+async fn rejection_is_logged_once_with_its_reason() {
     let lines = Lines::default();
     let writer = lines.clone();
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-    // While there is only one subscriber, tracing asks the thread that first meets a line's callsite,
-    // which may be another test's, whether anybody listens. With two it asks the subscribers.
+    // With only one subscriber, tracing caches the interest of the thread that first meets a callsite, which
+    // may be another test's. With two it checks the subscribers.
     let _second = tracing::Dispatch::new(tracing_subscriber::fmt().with_writer(std::io::sink).finish());
     let _guard = tracing::subscriber::set_default(subscriber);
     let headers = &[("content-type", "text/plain")];
@@ -359,9 +371,9 @@ async fn a_refusal_is_logged_once_with_its_reason() {
         fake_collector::http(None, move |_| Reply::Answer(400, headers, b"no\x1b[1m".to_vec())).await;
     let running = Running::start(&receiver.endpoint(), 1 << 20);
     running.push(3 * 512);
-    running.until("refused", |r| r.outcome(EventOutcome::Rejected) == 3 * 512).await;
+    running.until("rejected", |r| r.outcome(EventOutcome::Rejected) == 3 * 512).await;
     let logged = String::from_utf8(lines.0.lock().clone()).unwrap();
-    assert_eq!(logged.matches("the collector refuses events for good").count(), 1, "{logged}");
+    assert_eq!(logged.matches("the collector rejects events permanently").count(), 1, "{logged}");
     assert!(logged.contains("events=512") && logged.contains("HTTP 400 Bad Request: no"), "{logged}");
     assert!(logged.contains("code=\"invalid_argument\"") && !logged.contains('\x1b'), "{logged}");
 }

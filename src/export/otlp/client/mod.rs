@@ -1,0 +1,173 @@
+//! Client that sends encoded OTLP requests to a collector, for both protocols and all signals.
+//! OTLP/HTTP and OTLP/gRPC differ in how a request is encoded and how a response is classified
+//! (`http_protocol`, `grpc_protocol`). The caller retries.
+//!
+//! <https://opentelemetry.io/docs/specs/otlp/>
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use http::uri::{InvalidUri, Scheme};
+use http::{Method, Request, Uri};
+use http_body_util::Full;
+
+use crate::clock;
+use crate::config::{Compression, Endpoint, Protocol};
+use crate::model::{ExportSignal, ExportStatus};
+
+mod grpc_protocol;
+mod http_protocol;
+mod response;
+mod result;
+mod tls;
+mod transport;
+
+pub use result::ExportResult;
+pub use tls::TlsError;
+use transport::Transport;
+
+/// Error of [`Client::new`]. None of the texts contains a header's value or a password.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // the messages describe the variants
+pub enum ClientError {
+    #[error("{0:?} is not a URL: {1}")]
+    InvalidUrl(String, InvalidUri),
+    #[error("{0:?} has no host")]
+    MissingHost(String),
+    #[error("the URL contains credentials; put them into a header instead")]
+    CredentialsInUrl,
+    #[error("{0:?} must begin with http:// or https://")]
+    UnsupportedScheme(String),
+    #[error("{0:?} is not a header name")]
+    InvalidHeaderName(String),
+    #[error("the header {0:?} belongs to the protocol and cannot be set")]
+    ForbiddenHeader(String),
+    #[error("the value of the header {0:?} contains characters that a header must not contain")]
+    InvalidHeaderValue(String),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+/// Client of one endpoint for one signal. It keeps its connections open between requests.
+#[derive(Debug)]
+pub struct Client {
+    transport: Transport,
+    protocol: Protocol,
+    uri: Uri,
+    /// The headers of every request: the configured ones and the protocol's.
+    headers: HeaderMap,
+    gzip: bool,
+    timeout: Duration,
+}
+
+impl Client {
+    /// Creates a client for this signal. Reads the TLS files, and does not connect yet.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the URL, a header or a file cannot be used.
+    pub fn new(endpoint: &Endpoint, signal: ExportSignal) -> Result<Self, ClientError> {
+        match signal {
+            ExportSignal::Logs => Self::build(endpoint, grpc_protocol::LOGS),
+            ExportSignal::Metrics => Self::build(endpoint, grpc_protocol::METRICS),
+        }
+    }
+
+    /// Creates a client for the daemon's own traces.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error under the conditions of [`Client::new`].
+    pub fn for_traces(endpoint: &Endpoint) -> Result<Self, ClientError> {
+        Self::build(endpoint, grpc_protocol::TRACES)
+    }
+
+    fn build(endpoint: &Endpoint, grpc_method: &str) -> Result<Self, ClientError> {
+        let base = parse_url(&endpoint.url)?;
+        let https = base.scheme() == Some(&Scheme::HTTPS);
+        let gzip = endpoint.compression == Compression::Gzip;
+        let mut headers = user_headers(&endpoint.headers)?;
+        headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(CLIENT_USER_AGENT));
+        let uri = match endpoint.protocol {
+            Protocol::Grpc => {
+                grpc_protocol::add_headers(&mut headers, gzip, endpoint.timeout);
+                grpc_protocol::method_uri(&base, grpc_method)
+                    .map_err(|error| ClientError::InvalidUrl(endpoint.url.clone(), error))?
+            }
+            Protocol::HttpProtobuf => {
+                http_protocol::add_headers(&mut headers, gzip);
+                base
+            }
+        };
+        let tls = tls::config(&endpoint.tls, https)?;
+        let transport = Transport::new(tls, endpoint.protocol == Protocol::Grpc);
+        Ok(Client { transport, protocol: endpoint.protocol, uri, headers, gzip, timeout: endpoint.timeout })
+    }
+
+    /// Sends one encoded `Export{Logs,Metrics,Trace}ServiceRequest` once. Takes at most the
+    /// endpoint's timeout. Must be called in a Tokio runtime; dropping the future cancels the request.
+    pub async fn send(&self, request: Bytes) -> ExportResult {
+        tokio::time::timeout(self.timeout, self.round_trip(request)).await.unwrap_or_else(|_| {
+            let message = format!("no response within {:?}", self.timeout);
+            ExportResult::retryable(ExportStatus::Timeout, true, message)
+        })
+    }
+
+    async fn round_trip(&self, request: Bytes) -> ExportResult {
+        let body = match self.protocol {
+            Protocol::Grpc => grpc_protocol::encode_body(request, self.gzip),
+            Protocol::HttpProtobuf => http_protocol::encode_body(request, self.gzip),
+        };
+        let mut call = Request::new(Full::new(body));
+        *call.method_mut() = Method::POST;
+        *call.uri_mut() = self.uri.clone();
+        *call.headers_mut() = self.headers.clone();
+        match self.transport.round_trip(call).await {
+            Err(failure) => failure,
+            Ok(response) => match self.protocol {
+                Protocol::Grpc => grpc_protocol::classify_response(&response, clock::now()),
+                Protocol::HttpProtobuf => http_protocol::classify_response(&response, clock::now()),
+            },
+        }
+    }
+}
+
+/// Parses a URL with scheme http or https and without credentials.
+fn parse_url(url: &str) -> Result<Uri, ClientError> {
+    let uri: Uri = url.parse().map_err(|error| ClientError::InvalidUrl(url.to_owned(), error))?;
+    let authority = uri.authority().ok_or_else(|| ClientError::MissingHost(url.to_owned()))?;
+    if authority.as_str().contains('@') {
+        return Err(ClientError::CredentialsInUrl);
+    }
+    match uri.scheme_str() {
+        Some("http" | "https") => Ok(uri),
+        _ => Err(ClientError::UnsupportedScheme(url.to_owned())),
+    }
+}
+
+const CLIENT_USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
+
+/// Headers that cannot be configured, because the framing of a message depends on them.
+const FORBIDDEN_HEADERS: [&str; 7] =
+    ["content-length", "content-type", "content-encoding", "transfer-encoding", "connection", "te", "host"];
+
+/// Parses the configured headers. Neither errors nor `Debug` contain values, which may be secrets.
+fn user_headers(pairs: &[(String, String)]) -> Result<HeaderMap, ClientError> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in pairs {
+        let parsed =
+            HeaderName::try_from(name.as_str()).map_err(|_| ClientError::InvalidHeaderName(name.clone()))?;
+        if FORBIDDEN_HEADERS.contains(&parsed.as_str()) || parsed.as_str().starts_with("grpc-") {
+            return Err(ClientError::ForbiddenHeader(name.clone()));
+        }
+        let mut value = HeaderValue::try_from(value.as_str())
+            .map_err(|_| ClientError::InvalidHeaderValue(name.clone()))?;
+        value.set_sensitive(true);
+        headers.append(parsed, value);
+    }
+    Ok(headers)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,15 @@
+//! Limits that several files of the OTLP exporters share.
+
+use std::time::Duration;
+
+/// Most requests of events in flight: the number of workers.
+pub(crate) const MAX_IN_FLIGHT: usize = 4;
+pub(crate) const MAX_BATCH_RECORDS: u64 = 512;
+/// Most bytes of a batch's records, and of one record.
+pub(crate) const MAX_BATCH_BYTES: usize = 1 << 20;
+/// Time for which a batch waits for more records after its first.
+pub(crate) const MAX_BATCH_AGE: Duration = Duration::from_secs(1);
+/// Age at which a batch is spilled to the spool, if there is one.
+pub(crate) const SPILL_AFTER: Duration = Duration::from_secs(5);
+/// Shortest time between two log lines of one kind.
+pub(crate) const LOG_INTERVAL: Duration = Duration::from_secs(30);
