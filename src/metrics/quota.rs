@@ -7,7 +7,7 @@
 //! together (`unknown`): it is reserved for them. The other half is shared, first come first served. If a
 //! site's reserved part would hold no series, all of the quota is shared, and no site may use more than half of
 //! it. Without configured sites, an eighth is reserved for `unknown` and `other`, the rest is shared, and no
-//! host may use more than half of the quota; hosts are told apart by hash.
+//! host may use more than half of the quota; hosts are distinguished by hash.
 //!
 //! The last quarter of every capacity is closed to new label sets (see [`Priority`]), so that those that came
 //! first cannot lock out the rest.
