@@ -1,7 +1,6 @@
-//! What one report costs on its way, step by step: `cargo bench`. Bodies are real captures, and one
-//! batch of the kind that a site under a CSP rollout gets.
+//! Time of one report in each step of the path: `cargo bench`. The bodies are captures.
 
-#![allow(clippy::unwrap_used)] // a benchmark of nothing had better stop
+#![allow(clippy::unwrap_used)] // a benchmark may panic
 
 use std::sync::Arc;
 
@@ -14,7 +13,7 @@ use lookoutd::encode::{write_json_line, write_log_record};
 use lookoutd::export::prometheus::PrometheusExporter;
 use lookoutd::kinds::{self, REPORTS};
 use lookoutd::metrics::Registry;
-use lookoutd::model::{Envelope, Event, Label, Observation, UploadContext};
+use lookoutd::model::{Envelope, Event, Label, Observation, SiteLabel, UploadContext};
 use lookoutd::normalize::{Mode, normalize};
 use lookoutd::pipeline::Pipeline;
 
@@ -59,8 +58,10 @@ fn decode_only(bencher: Bencher<'_, '_>, capture: &str) {
 
 #[divan::bench(args = CAPTURES, sample_size = 500)]
 fn decode_normalize_classify(bencher: Bencher<'_, '_>, capture: &str) {
-    let (body, privacy) = (body(capture), config::defaults().privacy);
-    let (sites, rules) = (SiteIndex::default(), Rules::default());
+    let body = body(capture);
+    let privacy = config::defaults().privacy;
+    let sites = SiteIndex::default();
+    let rules = Rules::default();
     bencher.bench_local(|| {
         each(black_box(&body), |envelope| {
             let report = normalize(envelope, &context(), privacy, Mode::Full);
@@ -69,19 +70,21 @@ fn decode_normalize_classify(bencher: Bencher<'_, '_>, capture: &str) {
     });
 }
 
-/// Everything that a counters-only daemon does with a body.
+/// The path of a daemon without exporters of events.
 #[divan::bench(args = CAPTURES, sample_size = 500)]
-fn take(bencher: Bencher<'_, '_>, capture: &str) {
-    let (body, settings) = (body(capture), config::defaults());
+fn process(bencher: Bencher<'_, '_>, capture: &str) {
+    let body = body(capture);
     let registry = Arc::new(Registry::new(kinds::families(), 10_000, 0, Timestamp::UNIX_EPOCH).unwrap());
-    let pipeline = Pipeline::new(&settings, registry, None, None);
+    let pipeline = Pipeline::new(&config::defaults(), registry, None, None);
     bencher.bench_local(|| pipeline.process(black_box(body.as_bytes()), &context()));
 }
 
 #[divan::bench(args = ["console", "otlp"], sample_size = 500)]
 fn encode(bencher: Bencher<'_, '_>, format: &str) {
-    let (body, privacy) = (body(CAPTURES[1]), config::defaults().privacy);
-    let (sites, rules) = (SiteIndex::default(), Rules::default());
+    let body = body(CAPTURES[1]);
+    let privacy = config::defaults().privacy;
+    let sites = SiteIndex::default();
+    let rules = Rules::default();
     let mut bencher = Some(bencher);
     each(&body, |envelope| {
         let report = normalize(envelope, &context(), privacy, Mode::Full);
@@ -95,7 +98,8 @@ fn encode(bencher: Bencher<'_, '_>, format: &str) {
             query: &[],
             client_address: None,
         };
-        let (mut out, mut scratch) = (Vec::new(), Vec::new());
+        let mut out = Vec::new();
+        let mut scratch = Vec::new();
         bencher.take().unwrap().bench_local(|| {
             out.clear();
             match format {
@@ -108,12 +112,7 @@ fn encode(bencher: Bencher<'_, '_>, format: &str) {
 
 fn add(registry: &Registry, site: &str) {
     let labels = [Label::bounded("crash"), Label::bounded("chrome")];
-    registry.add(
-        lookoutd::model::SiteLabel::host(site),
-        &Observation::increment(&REPORTS, labels),
-        Timestamp::UNIX_EPOCH,
-        1,
-    );
+    registry.add(SiteLabel::host(site), &Observation::increment(&REPORTS, labels), Timestamp::UNIX_EPOCH, 1);
 }
 
 #[divan::bench(sample_size = 1000)]
@@ -122,11 +121,13 @@ fn registry_increment(bencher: Bencher<'_, '_>) {
     bencher.bench_local(|| add(&registry, black_box("www.shop.example")));
 }
 
-/// So many series in a scrape, gzipped as Prometheus asks for it.
+/// A gzipped scrape with this number of series.
 #[divan::bench(args = [10_000, 100_000], sample_count = 20)]
 fn scrape(bencher: Bencher<'_, '_>, series: usize) {
     let registry = Arc::new(Registry::new(kinds::families(), 4_000_000, 0, Timestamp::UNIX_EPOCH).unwrap());
-    (0..series).for_each(|site| add(&registry, &format!("www.shop-{site}.example")));
+    for site in 0..series {
+        add(&registry, &format!("www.shop-{site}.example"));
+    }
     let scrape = PrometheusExporter::new(registry);
     bencher.bench_local(|| scrape.gzipped_text().unwrap());
 }

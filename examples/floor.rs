@@ -1,8 +1,8 @@
-//! The floor under the daemon: what a bare axum costs that reads a body and answers. Everything that
-//! `benches/load/run` says about speed is a ratio to it, so that it means the same on every machine.
+//! The baseline of `benches/load/run`: a minimal axum server that reads a body and responds. Results are ratios to
+//! it, so that they are comparable between machines.
 //!
-//! It is also the receiver that answers at once, for measuring the OTLP exports: over HTTP, and over
-//! gRPC on the same port. It prints the address it listens on, alone on the first line.
+//! It is also a collector that responds at once, for benchmarks of the OTLP exporters, over HTTP and gRPC on the
+//! same port. The first line of its output is its address.
 
 use std::convert::Infallible;
 use std::error::Error;

@@ -1,9 +1,9 @@
-"""Writes what fuzzing starts from: the tests' bodies as inputs, and a dictionary of names.
+"""Writes the seeds of fuzzing: the bodies of the tests as inputs, and a dictionary of names.
 
     seeds.py SEEDS DICTIONARY
 
-An input is a body behind the two bytes that fuzz_targets/choices.rs reads. Each body stands in SEEDS
-twice: as sent to a daemon with default settings, and under choices that differ from body to body.
+An input is a body after the two bytes that fuzz_targets/choices.rs reads. SEEDS has each body twice: for a
+daemon with default settings, and with choices that differ from body to body.
 """
 
 import gzip
@@ -15,7 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 GZIP = 1  # of the second byte
-# The names that the path looks for stand in quotes in these files.
+# Files with the names, in quotes, that the path compares with.
 NAMED_IN = ["src/decode", "src/kinds", "src/classify", "src/normalize"]
 NAME = re.compile(r'"([^"\\\n]{2,48})"')
 
@@ -31,14 +31,14 @@ def main(seeds, dictionary):
 
 
 def bodies():
-    """Every distinct body of the captures, and of the samples of what no browser sends any more."""
+    """Every distinct body of the captures, and of the samples."""
     files = [*ROOT.glob("tests/corpus/*/*.json"), *ROOT.glob("tests/samples/*.json")]
     uploads = (json.loads(path.read_bytes()) for path in files)
     return {upload.get("request", upload)["body"].encode() for upload in uploads} - {b""}
 
 
 def varied(body):
-    """Choices that spread over the bodies, and stay with a body from run to run."""
+    """Choices that differ between bodies, and are the same in each run."""
     return zlib.crc32(body).to_bytes(4, "big")[:2]
 
 
@@ -48,7 +48,7 @@ def names():
 
 
 def dictionary_entry(name):
-    """In libFuzzer's spelling, where a byte is \\xXX."""
+    """In the notation of libFuzzer, where a byte is \\xXX."""
     plain = lambda byte: 0x20 <= byte < 0x7F and byte not in b'"\\'
     return "".join(chr(byte) if plain(byte) else f"\\x{byte:02x}" for byte in name.encode())
 

@@ -1,19 +1,18 @@
-//! The only place that asks what time it is. Everything on a report's path is handed the moment of
-//! receipt as a value, so tests, fuzzing and benchmarks set it.
+//! The clock. On the path of a report, the time of receipt is a value, so that tests, fuzzing and benchmarks can
+//! set it.
 
 use std::sync::OnceLock;
 use std::time::Instant;
 
 use jiff::Timestamp;
 
-/// The wall clock. It may jump; use it for what is shown, never for what is waited for.
+/// Returns the wall-clock time. It may jump: it is for display, not for waiting.
 pub fn now() -> Timestamp {
-    #[allow(clippy::disallowed_methods)] // the one allowed place
+    #[allow(clippy::disallowed_methods)] // the only allowed call
     Timestamp::now()
 }
 
-/// Whole seconds between the process' first question and a moment on the monotonic clock: what a
-/// series' last touch is counted in.
+/// Returns the whole seconds from the first call in this process to `moment`: the unit of a series' last update.
 pub fn uptime_seconds(moment: Instant) -> u32 {
     static PROCESS_START: OnceLock<Instant> = OnceLock::new();
     let elapsed = moment.saturating_duration_since(*PROCESS_START.get_or_init(|| moment)).as_secs();

@@ -27,6 +27,7 @@
 //! imports and enforces this.
 
 pub mod admin;
+pub mod background;
 pub mod classify;
 pub mod cli;
 pub mod clock;

@@ -1,12 +1,10 @@
-//! Warnings are needed most when they would come thousands of times a minute, at anybody's will. A
-//! throttle lets one line through per interval and adds up what the lines in between would have said.
-//! What is still unsaid when it goes, at the end of the process, it says then.
+//! Rate limit of log messages that a client or a collector can cause many times a minute.
 
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// Lets one log line through per interval.
+/// Rate-limits a log message to one per interval; the suppressed remainder is logged on drop.
 #[derive(Debug)]
 pub struct LogThrottle {
     interval: Duration,
@@ -21,13 +19,12 @@ struct State {
 }
 
 impl LogThrottle {
-    /// A throttle that has not let anything through yet. `on_drop` writes the line about what is left
-    /// at the end; why it happened is not known then.
+    /// Returns a throttle whose first message is not suppressed. `on_drop` logs the suppressed remainder.
     pub fn new(interval: Duration, on_drop: fn(u64)) -> Self {
         LogThrottle { interval, on_drop, state: Mutex::default() }
     }
 
-    /// Adds `count` to the suppressed ones; returns them all, once per interval, for the caller to log.
+    /// Adds `count` to the suppressed number. Returns the sum, once per interval, for the caller to log.
     pub fn record(&self, count: u64) -> Option<u64> {
         let mut state = self.state.lock();
         state.suppressed += count;
@@ -41,9 +38,9 @@ impl LogThrottle {
 
 impl Drop for LogThrottle {
     fn drop(&mut self) {
-        match self.state.get_mut().suppressed {
-            0 => {}
-            suppressed => (self.on_drop)(suppressed),
+        let suppressed = self.state.get_mut().suppressed;
+        if suppressed > 0 {
+            (self.on_drop)(suppressed);
         }
     }
 }
@@ -55,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_held_back_is_said_with_the_next_line() {
+    fn suppressed_count_is_returned_after_the_interval() {
         let throttle = LogThrottle::new(Duration::from_secs(3600), |_| {});
         assert_eq!(throttle.record(2), Some(2));
         assert_eq!(throttle.record(3), None);
@@ -64,16 +61,18 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unsaid_at_the_end_is_said_then() {
-        static SAID: AtomicU64 = AtomicU64::new(0);
-        let on_drop = |suppressed| _ = SAID.fetch_add(suppressed + 1000, Ordering::Relaxed);
+    fn suppressed_count_is_logged_once_on_drop() {
+        static LOGGED: AtomicU64 = AtomicU64::new(0);
+        let on_drop = |suppressed| _ = LOGGED.fetch_add(suppressed + 1000, Ordering::Relaxed);
         let throttle = LogThrottle::new(Duration::from_secs(3600), on_drop);
         assert_eq!(throttle.record(2), Some(2));
         drop(throttle);
-        assert_eq!(SAID.load(Ordering::Relaxed), 0, "everything was said");
+        assert_eq!(LOGGED.load(Ordering::Relaxed), 0, "nothing was suppressed");
         let throttle = LogThrottle::new(Duration::from_secs(3600), on_drop);
-        (0..4).for_each(|_| _ = throttle.record(1));
+        for _ in 0..4 {
+            throttle.record(1);
+        }
         drop(throttle);
-        assert_eq!(SAID.load(Ordering::Relaxed), 1003, "three were not, and are said once");
+        assert_eq!(LOGGED.load(Ordering::Relaxed), 1003, "three were suppressed");
     }
 }

@@ -1,8 +1,8 @@
-//! The queue between the threads that log and stderr, and the thread that writes.
+//! The queue of log lines, and the thread that writes them to stderr.
 //!
-//! Logging never waits: a full pipe that is not read would otherwise hold up every thread that serves. The
-//! queue is bounded in bytes; lines that do not fit are dropped and counted. `tracing-appender` bounds lines
-//! instead, and prints to stdout if its queue is full at the end.
+//! Logging never waits, because a full pipe would block every thread that serves. The queue is bounded in
+//! bytes; further lines are dropped and counted. `tracing-appender` bounds lines instead, and prints to stdout
+//! if its queue is full at the end.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -12,22 +12,22 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
-/// Most bytes that wait: several hundred lines.
+/// Maximum size of the queue: several hundred lines.
 const MAX_QUEUE_BYTES: usize = 64 * 1024;
-/// Most bytes of one line; a longer one is truncated.
+/// Maximum size of one line; a longer one is truncated.
 const MAX_LINE_BYTES: usize = 16 * 1024;
-/// Least time between two warnings about dropped lines.
+/// Minimum interval of warnings about dropped lines.
 const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Bounded queue of log lines.
-pub(super) struct LogWriter {
+pub(crate) struct LogWriter {
     queue: Mutex<Queue>,
     /// Notified when a line is queued.
     queued: Condvar,
     /// Notified when every line is written.
     drained: Condvar,
-    /// Lines that were dropped.
-    pub(super) dropped: Arc<AtomicU64>,
+    /// Number of dropped lines.
+    pub(crate) dropped: Arc<AtomicU64>,
 }
 
 #[derive(Default)]
@@ -43,7 +43,7 @@ impl LogWriter {
     ///
     /// # Errors
     /// Returns an error if the thread cannot be started.
-    pub(super) fn start(out: impl Write + Send + 'static) -> io::Result<Arc<LogWriter>> {
+    pub(crate) fn start(out: impl Write + Send + 'static) -> io::Result<Arc<LogWriter>> {
         let writer = Arc::new(LogWriter {
             queue: Mutex::default(),
             queued: Condvar::new(),
@@ -56,7 +56,7 @@ impl LogWriter {
     }
 
     /// Waits until every queued line is written, for `timeout` at most. Returns whether all were.
-    pub(super) fn flush(&self, timeout: Duration) -> bool {
+    pub(crate) fn flush(&self, timeout: Duration) -> bool {
         let deadline = Instant::now() + timeout;
         let mut queue = self.queue.lock();
         while queue.writing || !queue.lines.is_empty() {
@@ -115,7 +115,7 @@ impl LogWriter {
     }
 }
 
-/// Queues one line per call, as the formatter of `tracing-subscriber` writes them.
+/// Queues one line per call, because the formatter of `tracing-subscriber` writes whole lines.
 impl Write for &LogWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.push(line);
@@ -127,7 +127,7 @@ impl Write for &LogWriter {
     }
 }
 
-/// Returns the line, cut between two characters if it is too long.
+/// Returns the line, truncated between two characters if it is too long.
 fn truncate(line: &[u8]) -> Box<[u8]> {
     if line.len() <= MAX_LINE_BYTES {
         return line.into();
@@ -145,7 +145,7 @@ mod tests {
 
     const DEADLINE: Duration = Duration::from_secs(20);
 
-    /// Takes one write per permit and passes it on; fails once there are no more permits.
+    /// Output that passes on one write per permit, and fails once no sender of permits is left.
     struct Gate(Receiver<()>, Sender<Vec<u8>>);
 
     impl Write for Gate {
@@ -161,8 +161,9 @@ mod tests {
     }
 
     fn start() -> (Arc<LogWriter>, Sender<()>, Receiver<Vec<u8>>) {
-        let ((permit, gate), (shown, written)) = (channel(), channel());
-        (LogWriter::start(Gate(gate, shown)).unwrap(), permit, written)
+        let (permit, permits) = channel();
+        let (sender, written) = channel();
+        (LogWriter::start(Gate(permits, sender)).unwrap(), permit, written)
     }
 
     fn dropped(writer: &LogWriter) -> u64 {
@@ -170,9 +171,11 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_written_in_order_one_by_one() {
+    fn lines_are_written_one_by_one_in_order() {
         let (writer, permit, written) = start();
-        (0..2).for_each(|_| permit.send(()).unwrap());
+        for _ in 0..2 {
+            permit.send(()).unwrap();
+        }
         for line in ["one\n", "two\n"] {
             (&*writer).write_all(line.as_bytes()).unwrap();
         }
@@ -182,23 +185,27 @@ mod tests {
     }
 
     #[test]
-    fn an_output_that_blocks_costs_lines_but_neither_time_nor_memory() {
+    fn blocked_output_drops_lines_within_the_limit() {
         let (writer, permit, written) = start();
         let line = [b'x'; 1024];
         let sent = 1000;
-        (0..sent).for_each(|_| (&*writer).write_all(&line).unwrap());
+        for _ in 0..sent {
+            (&*writer).write_all(&line).unwrap();
+        }
         assert!(!writer.flush(Duration::from_millis(10)), "nothing was written");
         assert!(writer.queue.lock().bytes <= MAX_QUEUE_BYTES);
         let lost = dropped(&writer);
         assert!(lost >= sent - 65, "{lost} dropped");
-        (lost..sent).for_each(|_| permit.send(()).unwrap());
+        for _ in lost..sent {
+            permit.send(()).unwrap();
+        }
         assert!(writer.flush(DEADLINE));
         assert_eq!(written.try_iter().count() as u64, sent - lost, "every other line is written");
         assert_eq!(writer.queue.lock().bytes, 0);
     }
 
     #[test]
-    fn a_closed_output_drops_and_counts() {
+    fn closed_output_drops_and_counts_lines() {
         let (writer, permit, _written) = start();
         drop(permit);
         (&*writer).write_all(b"one\n").unwrap();
@@ -207,10 +214,10 @@ mod tests {
     }
 
     #[test]
-    fn a_long_line_is_cut_between_characters() {
+    fn long_line_is_truncated_between_characters() {
         assert_eq!(&*truncate(b"one\n"), b"one\n");
-        let cut = truncate("xä".repeat(MAX_LINE_BYTES).as_bytes());
-        let text = std::str::from_utf8(&cut).unwrap();
-        assert!(text.ends_with("…\n") && cut.len() <= MAX_LINE_BYTES + 4, "{}", cut.len());
+        let truncated = truncate("xä".repeat(MAX_LINE_BYTES).as_bytes());
+        let text = std::str::from_utf8(&truncated).unwrap();
+        assert!(text.ends_with("…\n") && truncated.len() <= MAX_LINE_BYTES + 4, "{}", truncated.len());
     }
 }

@@ -1,5 +1,5 @@
-//! The daemon's own diagnostics: lines on stderr, for people or as JSON. No line quotes a request, and
-//! none can be had by the thousands.
+//! Logging: lines on stderr, as text or as JSON. No line quotes a request, and clients cannot cause lines
+//! without a rate limit.
 
 use std::any::Any;
 use std::io;
@@ -18,18 +18,18 @@ use crate::config::{Log, LogFormat, LogLevel};
 use crate::log_throttle::LogThrottle;
 use crate::log_writer::LogWriter;
 
-/// The target of the line that is written at every level.
+/// Target of the startup line, which is written at every level.
 pub const STARTUP_TARGET: &str = "lookoutd::announcement";
 
-/// How long the end of the process waits for the last lines.
+/// Maximum time that the end of the process waits for the last lines.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
 
 static WRITER: OnceLock<Arc<LogWriter>> = OnceLock::new();
 
-/// Starts writing diagnostics. Once per process; a second call changes nothing.
+/// Starts logging. A second call changes nothing.
 ///
 /// # Errors
-/// Returns an error if the thread that writes cannot be started.
+/// Returns an error if the log thread cannot be started.
 pub fn init(log: &Log) -> io::Result<()> {
     let writer = LogWriter::start(io::stderr())?;
     let writer = WRITER.get_or_init(|| writer).clone();
@@ -40,16 +40,15 @@ pub fn init(log: &Log) -> io::Result<()> {
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
     };
-    // Libraries warn about what peers send, a line for each frame: anybody could fill the disk.
+    // Only errors of libraries, because some warn about every frame of a client. Of h2 at every level, because
+    // it quotes what clients send.
     let libraries = if level < LevelFilter::DEBUG { LevelFilter::ERROR } else { level };
-    // Whatever the level, the first line says where it listens; and the library of HTTP/2, which quotes
-    // what clients send, line by line, says errors only.
     let lines_to_write = Targets::new()
         .with_default(libraries)
         .with_target("h2", LevelFilter::ERROR)
         .with_target(env!("CARGO_CRATE_NAME"), level)
         .with_target(STARTUP_TARGET, LevelFilter::INFO);
-    // Errors of the formatter itself would go past the writer.
+    // The formatter would print its own errors to stderr, past the writer.
     let lines =
         tracing_subscriber::fmt::layer().with_target(false).with_writer(writer).log_internal_errors(false);
     let lines: Box<dyn Layer<Registry> + Send + Sync> = match log.format {
@@ -59,13 +58,13 @@ pub fn init(log: &Log) -> io::Result<()> {
         }
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
-    // Fails only when diagnostics are being written already.
+    // Fails only on a second call.
     drop(tracing_subscriber::registry().with(lines.with_filter(lines_to_write)).try_init());
     std::panic::set_hook(Box::new(log_panic));
     Ok(())
 }
 
-/// Waits until the lines so far are written, but not for a reader that is stuck.
+/// Waits until the queued lines are written, for half a second at most.
 pub fn flush() {
     if let Some(writer) = WRITER.get() {
         writer.flush(FLUSH_TIMEOUT);
@@ -77,11 +76,11 @@ pub fn dropped_lines() -> u64 {
     WRITER.get().map_or(0, |writer| writer.dropped.load(Ordering::Relaxed))
 }
 
-/// How often panics are said.
+/// Minimum interval of lines about panics.
 const PANIC_INTERVAL: Duration = Duration::from_secs(60);
 
-/// What happens in place of the standard library's lines, which quote what the code was at work on: there
-/// should be no panic, but if a request can cause one, it can as often as it likes.
+/// Logs a panic, instead of the standard library's message, which may quote a request. Rate-limited, because a
+/// client that can cause one can cause many.
 fn log_panic(info: &PanicHookInfo<'_>) {
     static PANICS: LazyLock<LogThrottle> = LazyLock::new(|| LogThrottle::new(PANIC_INTERVAL, |_| {}));
     if let Some(count) = PANICS.record(1) {
@@ -95,7 +94,7 @@ fn log_panic(info: &PanicHookInfo<'_>) {
     }
 }
 
-/// Why, if the words stand in the source. Others may hold a part of a request.
+/// Returns the message if it is a literal; another may quote a part of a request.
 fn static_panic_message(payload: &dyn Any) -> Option<&'static str> {
     payload.downcast_ref::<&'static str>().copied()
 }
@@ -107,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_panic_quotes_nothing() {
+    fn panic_message_with_values_is_left_out() {
         let reason = |panics: fn()| static_panic_message(&*catch_unwind(panics).unwrap_err());
         assert_eq!(reason(|| panic!("no such thing")), Some("no such thing"));
         // The standard library's own message quotes the text.

@@ -1,4 +1,4 @@
-//! The binary: parse, load, run, exit code.
+//! The binary: parses the command line, loads the configuration, runs the daemon.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -7,13 +7,14 @@ use lookoutd::cli::{self, Action};
 use lookoutd::{daemon, logging};
 
 fn main() -> ExitCode {
-    let (mut stdout, mut stderr) = (std::io::stdout(), std::io::stderr());
+    let mut stdout = std::io::stdout();
+    let mut stderr = std::io::stderr();
     let loaded = match cli::run(std::env::args_os(), cli::environment(), &mut stdout, &mut stderr) {
         Action::Exit(code) => return ExitCode::from(code),
         Action::Serve(loaded) => loaded,
     };
     if let Err(error) = logging::init(&loaded.config.log) {
-        let _ = writeln!(stderr, "lookoutd: cannot start the thread for diagnostics: {error}");
+        let _ = writeln!(stderr, "lookoutd: cannot start the log thread: {error}");
         return ExitCode::FAILURE;
     }
     let code = match daemon::run(&loaded.config) {

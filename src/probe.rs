@@ -1,5 +1,5 @@
-//! `lookoutd health`: asks the daemon that runs with the same settings how it is. A container without a
-//! shell has no other program to ask with.
+//! `lookoutd health`: sends a health or readiness probe to the daemon with the same settings, because a
+//! container without a shell has no other HTTP client.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -13,17 +13,17 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-/// All that an answer may take.
+/// Maximum time of a probe.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// Far above what admin answers.
+/// Maximum size of a response, far above those of admin.
 const MAX_RESPONSE_BYTES: usize = 4096;
 
-/// Which of admin's two questions.
+/// Probe endpoint of admin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Probe {
-    /// `/-/healthy`: does the process run?
+    /// `/-/healthy`: the process runs.
     Healthy,
-    /// `/-/ready`: does intake accept, and does no export fail for too long?
+    /// `/-/ready`: intake accepts, and no export has failed for too long.
     Ready,
 }
 
@@ -36,33 +36,59 @@ impl Probe {
     }
 }
 
-/// Asks the daemon whose `admin_listen` this is. `Err` says what stands against a yes: for a person.
-pub fn run(admin_listen: SocketAddr, probe: Probe) -> Result<(), String> {
+/// Why a probe failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ProbeError {
+    /// The port of the daemon is unknown.
+    #[error("admin_listen has port 0, so where the daemon listens cannot be known; give it a port")]
+    UnknownPort,
+    /// The runtime cannot be started.
+    #[error("cannot start: {0}")]
+    Runtime(io::Error),
+    /// No HTTP response was received.
+    #[error("no answer from {url}: {error}; does a lookoutd with these settings run here?")]
+    NoResponse {
+        /// URL of the probe.
+        url: String,
+        /// What went wrong.
+        error: io::Error,
+    },
+    /// The response is not 200.
+    #[error("{url} answers {status}: {}", text.trim_end())]
+    Status {
+        /// URL of the probe.
+        url: String,
+        /// Status of the response.
+        status: StatusCode,
+        /// Body of the response.
+        text: String,
+    },
+}
+
+/// Sends a probe to the daemon that listens on `admin_listen`.
+///
+/// # Errors
+/// Returns an error if the response is not 200.
+pub fn run(admin_listen: SocketAddr, probe: Probe) -> Result<(), ProbeError> {
     if admin_listen.port() == 0 {
-        return Err("admin_listen has port 0, so where the daemon listens cannot be known; \
-                    give it a port"
-            .to_owned());
+        return Err(ProbeError::UnknownPort);
     }
-    let (address, path) = (loopback_if_unspecified(admin_listen), probe.path());
-    let no_answer = |error: &dyn std::fmt::Display| {
-        format!(
-            "no answer from http://{address}{path}: {error}; does a lookoutd with these settings run here?"
-        )
-    };
+    let address = loopback_if_unspecified(admin_listen);
+    let path = probe.path();
+    let url = format!("http://{address}{path}");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| format!("cannot start: {error}"))?;
-    let answer = runtime.block_on(async { tokio::time::timeout(TIMEOUT, get(address, path)).await });
-    match answer {
-        Ok(Ok((StatusCode::OK, _))) => Ok(()),
-        Ok(Ok((status, text))) => {
-            Err(format!("http://{address}{path} answers {status}: {}", text.trim_end()))
-        }
-        Ok(Err(error)) => Err(no_answer(&error)),
-        Err(_) => Err(no_answer(&format_args!("nothing within {} s", TIMEOUT.as_secs()))),
+    let runtime = runtime.map_err(ProbeError::Runtime)?;
+    let response = runtime.block_on(async { tokio::time::timeout(TIMEOUT, get(address, path)).await });
+    let response =
+        response.unwrap_or_else(|_| Err(io::Error::other(format!("nothing within {} s", TIMEOUT.as_secs()))));
+    match response {
+        Ok((StatusCode::OK, _)) => Ok(()),
+        Ok((status, text)) => Err(ProbeError::Status { url, status, text }),
+        Err(error) => Err(ProbeError::NoResponse { url, error }),
     }
 }
 
-/// An unspecified address is no place to connect to everywhere: this machine's own stands for it.
+/// Returns the loopback address for an unspecified one, which not every system can connect to.
 fn loopback_if_unspecified(mut address: SocketAddr) -> SocketAddr {
     match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
@@ -76,7 +102,7 @@ fn loopback_if_unspecified(mut address: SocketAddr) -> SocketAddr {
 async fn get(address: SocketAddr, path: &str) -> io::Result<(StatusCode, String)> {
     let stream = TcpStream::connect(address).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
-    // It ends with the runtime at the latest, and what ends it early the answer tells.
+    // Its errors are those of the request.
     tokio::spawn(connection);
     let request = Request::get(path).header(HOST, address.to_string()).body(Empty::<Bytes>::new());
     let request = request.map_err(io::Error::other)?;
@@ -92,48 +118,49 @@ mod tests {
 
     use super::*;
 
-    /// What `daemon` says of an admin that gives this answer, and the request line that it got.
-    fn asked(answer: &'static str, probe: Probe) -> (Result<(), String>, String) {
+    /// Returns the result of a probe of an admin with this response, and the request line that admin received.
+    fn run_against(response: &'static str, probe: Probe) -> (Result<(), String>, String) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let admin = std::thread::spawn(move || {
-            let (mut stream, mut head) = (listener.accept().unwrap().0, [0; 1024]);
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut head = [0; 1024];
             let read = stream.read(&mut head).unwrap();
-            stream.write_all(answer.as_bytes()).unwrap();
+            stream.write_all(response.as_bytes()).unwrap();
             String::from_utf8_lossy(&head[..read]).lines().next().unwrap().to_owned()
         });
-        (run(address, probe), admin.join().unwrap())
+        (run(address, probe).map_err(|error| error.to_string()), admin.join().unwrap())
     }
 
     #[test]
-    fn only_200_is_a_yes() {
-        let yes = "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nready\n";
-        assert_eq!(asked(yes, Probe::Ready), (Ok(()), "GET /-/ready HTTP/1.1".to_owned()));
-        assert_eq!(asked(yes, Probe::Healthy).1, "GET /-/healthy HTTP/1.1");
-        let no = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 10\r\n\r\nnot ready\n";
-        let message = asked(no, Probe::Ready).0.unwrap_err();
+    fn response_other_than_200_fails() {
+        let ok = "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nready\n";
+        assert_eq!(run_against(ok, Probe::Ready), (Ok(()), "GET /-/ready HTTP/1.1".to_owned()));
+        assert_eq!(run_against(ok, Probe::Healthy).1, "GET /-/healthy HTTP/1.1");
+        let not_ready = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 10\r\n\r\nnot ready\n";
+        let message = run_against(not_ready, Probe::Ready).0.unwrap_err();
         assert!(message.ends_with("/-/ready answers 503 Service Unavailable: not ready"), "{message}");
-        let message = asked("220 mail.example ESMTP\r\n", Probe::Healthy).0.unwrap_err();
+        let message = run_against("220 mail.example ESMTP\r\n", Probe::Healthy).0.unwrap_err();
         assert!(message.starts_with("no answer from http://127.0.0.1:"), "{message}");
     }
 
     #[test]
-    fn nobody_there_is_a_no() {
+    fn unreachable_daemon_fails() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         drop(listener);
-        let message = run(address, Probe::Healthy).unwrap_err();
+        let message = run(address, Probe::Healthy).unwrap_err().to_string();
         assert!(message.contains("refused") && message.contains("does a lookoutd"), "{message}");
-        let message = run("127.0.0.1:0".parse().unwrap(), Probe::Healthy).unwrap_err();
+        let message = run("127.0.0.1:0".parse().unwrap(), Probe::Healthy).unwrap_err().to_string();
         assert!(message.contains("port 0"), "{message}");
     }
 
     #[test]
-    fn everywhere_is_asked_for_here() {
-        for (listen, asked) in
+    fn unspecified_address_becomes_loopback() {
+        for (listen, address) in
             [("0.0.0.0:1", "127.0.0.1:1"), ("[::]:1", "[::1]:1"), ("10.0.0.5:1", "10.0.0.5:1")]
         {
-            assert_eq!(loopback_if_unspecified(listen.parse().unwrap()).to_string(), asked);
+            assert_eq!(loopback_if_unspecified(listen.parse().unwrap()).to_string(), address);
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Signals. The first SIGTERM or SIGINT requests an orderly shutdown; a second one ends the process at once.
 //! SIGHUP changes nothing: settings are read at the start, and certificates are watched.
 //!
-//! Signals are handled on a thread of its own, so that nothing that blocks elsewhere delays them. The same
-//! thread ends a process whose orderly shutdown is blocked.
+//! Signals have a thread of their own, so that nothing that blocks elsewhere delays them. The same thread ends
+//! a process whose shutdown is blocked.
 
 use std::io;
 use std::time::Duration;
@@ -18,25 +18,25 @@ const GRACE: Duration = Duration::from_secs(3);
 /// Exit code when pending events may be lost.
 const FAILURE: i32 = 1;
 
-/// Takes over the signals. Returns what receives the name of the first one; from then on, the process
-/// ends within `timeout` and a grace period, or at once on a second signal.
+/// Installs the signal handlers. The returned channel receives the name of the first signal; from then on, the
+/// process ends within `timeout` and a grace period, or at once on a second signal.
 ///
 /// # Errors
-/// Returns an error if the signals or the thread cannot be had.
+/// Returns an error if the handlers cannot be installed or the thread cannot be started.
 pub fn listen(timeout: Duration) -> io::Result<oneshot::Receiver<&'static str>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut signals = runtime.block_on(async { Signals::install() })?;
     let (request, requested) = oneshot::channel();
     let watch = async move {
-        let first = signals.shutdown().await;
-        // Without a receiver, the process is about to end.
+        let first = signals.recv_shutdown().await;
+        // Fails only if the process is about to end.
         let _ = request.send(first);
         tokio::select! {
-            signal = signals.shutdown() => {
-                tracing::error!("{signal} again: ended at once, pending events are lost");
+            signal = signals.recv_shutdown() => {
+                tracing::error!("{signal} again: ending at once, pending events are lost");
             }
             () = tokio::time::sleep(timeout.saturating_add(GRACE)) => {
-                tracing::error!(?timeout, "shutdown is blocked: ended, pending events are lost");
+                tracing::error!(?timeout, "shutdown is blocked: ending, pending events are lost");
             }
         }
         logging::flush();
@@ -46,7 +46,7 @@ pub fn listen(timeout: Duration) -> io::Result<oneshot::Receiver<&'static str>> 
     Ok(requested)
 }
 
-/// The signals that lookoutd reacts to.
+/// Signals that lookoutd handles.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -62,8 +62,8 @@ impl Signals {
         })
     }
 
-    /// Waits for a signal that requests shutdown, and returns its name.
-    async fn shutdown(&mut self) -> &'static str {
+    /// Waits for a signal that requests shutdown. Returns its name.
+    async fn recv_shutdown(&mut self) -> &'static str {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return "SIGTERM",

@@ -1,9 +1,9 @@
-//! How much memory is allocated at a time, counted by the allocator itself.
+//! Peak of the allocated memory, counted by the allocator.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicBool, AtomicIsize, Ordering::Relaxed};
 
-/// The system's allocator, which counts.
+/// The system's allocator, with a count of bytes.
 pub struct Counting;
 
 static COUNTS: AtomicBool = AtomicBool::new(false);

@@ -1,5 +1,5 @@
-//! What the first two bytes of an input choose: the daemon's settings, and the head of the upload. All
-//! other bytes are the body. seeds.py writes such inputs.
+//! The choices that the first two bytes of an input make: the daemon's settings, and the head of the upload. All
+//! other bytes are the body. `seeds.py` writes such inputs.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -8,20 +8,20 @@ use jiff::Timestamp;
 use lookoutd::config::{Config, PathSecrets, QueryPrivacy, SiteConfig, UnknownSites};
 use lookoutd::decode::gunzip_within;
 use lookoutd::kinds;
-use lookoutd::model::{UploadContext, Disposition};
 use lookoutd::metrics::Registry;
+use lookoutd::model::{Disposition, UploadContext};
 
 /// A site with an exact host and a suffix; the captures' hosts are among them.
 const SITE: &str = "shop";
 const HOSTS: [&str; 2] = ["site.test", "*.shop.example"];
 /// Enough for any body of `-max_len` bytes inflated, and little enough to stay fast.
 pub const MAX_INFLATED: usize = 1 << 18;
-/// So few that a body soon has too many.
+/// A limit that many bodies exceed.
 const FEW_REPORTS: usize = 4;
-/// So many series that no body fills a share of them.
+/// A number of series that no body reaches.
 pub const ROOMY: usize = 1_000_000;
 
-/// Input → setup, head and body.
+/// Splits an input into setup, head and body.
 pub fn split(input: &[u8]) -> Option<(Setup, Head, &[u8])> {
     let (&[setup, head], body) = input.split_first_chunk()?;
     Some((Setup(setup & SETUPS), Head(head), body))
@@ -31,10 +31,10 @@ pub fn split(input: &[u8]) -> Option<(Setup, Head, &[u8])> {
 static MIN_LIMIT: LazyLock<usize> =
     LazyLock::new(|| Registry::new(kinds::families(), 0, 0, RECEIVED).unwrap().min_limit());
 
-/// The bits of the first byte that mean something.
+/// Bits of the first byte that have a meaning.
 const SETUPS: u8 = 0b111_1111;
 
-/// How the daemon is set up.
+/// Settings of the daemon.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Setup(u8);
 
@@ -43,7 +43,7 @@ impl Setup {
         self.0 & 8 != 0
     }
 
-    /// Writes the choices over the defaults.
+    /// Replaces defaults by the choices.
     pub fn apply(self, config: &mut Config) {
         config.privacy.query = match self.0 & 3 {
             0 => QueryPrivacy::Strip,
@@ -64,21 +64,23 @@ impl Setup {
     }
 }
 
-/// What stands in the upload's head.
+/// Head of the upload.
 #[derive(Clone, Copy)]
 pub struct Head(u8);
 
 impl Head {
-    /// The body as the path gets it; `None` when its coding is broken or it inflates to too much.
+    /// Returns the body for the path; `None` if its encoding is invalid or it inflates to too much.
     pub fn decompress(self, content: &[u8]) -> Option<Cow<'_, [u8]>> {
         match self.0 & 1 {
             0 => Some(Cow::Borrowed(content)),
-            _ => gunzip_within(content, MAX_INFLATED, MAX_INFLATED).ok().flatten().map(|body| Cow::Owned(body.into())),
+            _ => {
+                gunzip_within(content, MAX_INFLATED, MAX_INFLATED).ok().flatten().map(|body| Cow::Owned(body.into()))
+            }
         }
     }
 
-    /// What the head says about all reports. A site is named only where one is configured, since
-    /// intake refuses any other.
+    /// Returns the context of all reports. It has a site only if one is configured, because intake rejects any
+    /// other.
     pub fn context(self, setup: Setup) -> UploadContext<'static> {
         let agent = "Mozilla/5.0 (X11; Linux x86_64; rv:153.0) Gecko/20100101 Firefox/153.0";
         let more = self.0 & 32 != 0;
@@ -98,5 +100,5 @@ impl Head {
     }
 }
 
-/// Always the same moment, so that an input always does the same.
+/// Time of receipt: constant, so that an input always has the same result.
 pub const RECEIVED: Timestamp = Timestamp::constant(1_800_000_000, 0);

@@ -1,21 +1,21 @@
-//! What must hold of a line on stdout: it is one line, and one JSON object.
+//! Checks of a line on stdout: it is one line, and one JSON object.
 
 use serde_json::Value;
 
 use crate::otlp::Essence;
 
-/// Reads a line.
+/// Parses a line.
 pub fn read(line: &[u8]) -> Essence {
     let (end, json) = line.split_last().expect("a line");
     assert!(*end == b'\n' && !json.contains(&b'\n'), "not one line: {:?}", String::from_utf8_lossy(line));
     let line: Value = serde_json::from_slice(json)
         .unwrap_or_else(|error| panic!("not JSON: {error}: {:?}", String::from_utf8_lossy(json)));
     let text = |value: &Value| value.as_str().expect("text").to_owned();
-    let findings = &line["lookout"];
+    let lookout = &line["lookout"];
     Essence {
         report_type: text(&line["type"]),
-        site: text(&findings["site"]),
-        severity: text(&findings["severity"]),
-        summary: text(&findings["summary"]),
+        site: text(&lookout["site"]),
+        severity: text(&lookout["severity"]),
+        summary: text(&lookout["summary"]),
     }
 }

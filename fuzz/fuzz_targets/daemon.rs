@@ -1,5 +1,5 @@
-//! The daemon without its two async ends: pipelines whose events are captured, and a registry that is
-//! fresh for every input, so that a finding needs nothing but its input.
+//! The synchronous path: pipelines whose events are recorded, and a new registry for every input, so that an input
+//! alone reproduces a finding.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
@@ -15,20 +15,20 @@ use lookoutd::pipeline::Pipeline;
 use crate::allocations;
 use crate::choices::{RECEIVED, Setup};
 
-/// Two pipelines of one setup: one with both exports, and one that only counts.
+/// Two pipelines of one setup: one with both exporters of events, and one that only counts.
 pub struct Daemon {
     limit: usize,
     sites: usize,
     exporting: Pipeline,
-    console: Capture,
-    otlp: Capture,
+    console: Recorder,
+    otlp: Recorder,
     counting: Pipeline,
 }
 
-/// What came out for one body.
-pub struct Taken {
+/// Result of one body.
+pub struct Processed {
     pub outcome: UploadOutcome,
-    /// The bytes that it had allocated at its peak, the body itself included.
+    /// Peak of the allocated bytes, with the body.
     pub peak: usize,
     /// `metrics.max_series`
     pub limit: usize,
@@ -37,26 +37,28 @@ pub struct Taken {
     /// The Prometheus text.
     pub scrape: String,
     pub counted: Counted,
-    /// The same by the pipeline that only counts, which leaves out what it needs not look at.
+    /// The same of the pipeline that only counts, which normalizes less.
     pub counted_without_events: Counted,
 }
 
 thread_local! {
-    // A pipeline is built once for each setup: it indexes noise rules, and leaks its sites' names.
+    // Once for each setup, because a pipeline indexes noise rules and leaks the names of its sites.
     static DAEMONS: RefCell<HashMap<Setup, Daemon>> = RefCell::default();
 }
 
 impl Daemon {
-    /// Works with the daemon of this setup.
-    pub fn with(setup: Setup, work: impl FnOnce(&mut Daemon)) {
-        DAEMONS.with_borrow_mut(|daemons| work(daemons.entry(setup).or_insert_with(|| Daemon::new(setup))));
+    /// Calls `run` with the daemon of this setup.
+    pub fn with(setup: Setup, run: impl FnOnce(&mut Daemon)) {
+        DAEMONS.with_borrow_mut(|daemons| run(daemons.entry(setup).or_insert_with(|| Daemon::new(setup))));
     }
 
     fn new(setup: Setup) -> Daemon {
         let mut config = config::defaults();
         setup.apply(&mut config);
-        let (limit, sites) = (config.metrics.max_series, config.sites.len());
-        let (console, otlp) = (Capture::default(), Capture::default());
+        let limit = config.metrics.max_series;
+        let sites = config.sites.len();
+        let console = Recorder::default();
+        let otlp = Recorder::default();
         let sinks = [&console, &otlp].map(|sink| Some(Box::new(sink.clone()) as Box<dyn EventSink>));
         let [to_console, to_otlp] = sinks;
         Daemon {
@@ -69,19 +71,19 @@ impl Daemon {
         }
     }
 
-    /// Takes a body with both pipelines.
-    pub fn process(&mut self, body: &[u8], context: &UploadContext<'_>) -> Taken {
+    /// Processes a body with both pipelines.
+    pub fn process(&mut self, body: &[u8], context: &UploadContext<'_>) -> Processed {
         self.exporting.registry = fresh(self.limit, self.sites);
         self.counting.registry = fresh(self.limit, self.sites);
         let (outcome, peak) = allocations::peak(|| self.exporting.process(body, context));
         assert_eq!(outcome, self.counting.process(body, context));
         let scrape = PrometheusExporter::new(self.exporting.registry.clone());
-        Taken {
+        Processed {
             outcome,
             peak: peak + body.len(),
             limit: self.limit,
-            console: self.console.empty(),
-            otlp: self.otlp.empty(),
+            console: self.console.take(),
+            otlp: self.otlp.take(),
             scrape: String::from_utf8(scrape.text().unwrap()).unwrap(),
             counted: counted(&self.exporting.registry),
             counted_without_events: counted(&self.counting.registry),
@@ -93,7 +95,7 @@ fn fresh(limit: usize, sites: usize) -> Arc<Registry> {
     Arc::new(Registry::new(kinds::families(), limit, sites, RECEIVED).unwrap())
 }
 
-/// Every series that reports count into, by family and label values.
+/// Series of the report families, by family and label values.
 pub type Counted = BTreeMap<(&'static str, Vec<String>), SampleValue>;
 
 fn counted(registry: &Registry) -> Counted {
@@ -102,16 +104,16 @@ fn counted(registry: &Registry) -> Counted {
     registry.visit(&mut |family, sample| {
         if of_reports.contains(&family.name) {
             let labels = sample.labels.iter().map(|label| (*label).to_owned()).collect();
-            let twice = counted.insert((family.name, labels), sample.value);
-            assert_eq!(twice, None, "a series of {} stands twice", family.name);
+            let earlier = counted.insert((family.name, labels), sample.value);
+            assert_eq!(earlier, None, "a series of {} is repeated", family.name);
         }
     });
     counted
 }
 
-/// A sink that keeps what it is given.
+/// A sink that records events.
 #[derive(Clone, Default)]
-struct Capture(Arc<Mutex<Events>>);
+struct Recorder(Arc<Mutex<Events>>);
 
 /// Encoded events of one upload.
 #[derive(Default)]
@@ -120,25 +122,25 @@ pub struct Events {
     ends: Vec<u32>,
 }
 
-impl Capture {
-    fn empty(&self) -> Events {
+impl Recorder {
+    fn take(&self) -> Events {
         std::mem::take(&mut self.0.lock().unwrap())
     }
 }
 
-impl EventSink for Capture {
+impl EventSink for Recorder {
     fn push(&self, events: &[u8], ends: &[u32]) {
         allocations::uncounted(|| {
-            let mut captured = self.0.lock().unwrap();
-            let start = captured.bytes.len() as u32;
-            captured.bytes.extend_from_slice(events);
-            captured.ends.extend(ends.iter().map(|end| start + end));
+            let mut recorded = self.0.lock().unwrap();
+            let start = recorded.bytes.len() as u32;
+            recorded.bytes.extend_from_slice(events);
+            recorded.ends.extend(ends.iter().map(|end| start + end));
         });
     }
 }
 
 impl Events {
-    /// The events, cut where the path says each ends.
+    /// Returns the events, split at their ends.
     pub fn each(&self) -> Vec<&[u8]> {
         assert_eq!(self.ends.last().map_or(0, |end| *end as usize), self.bytes.len());
         let starts = std::iter::once(0).chain(self.ends.iter().copied());

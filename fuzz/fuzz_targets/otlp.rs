@@ -1,5 +1,5 @@
-//! What must hold of an OTLP log record: opentelemetry-proto decodes it, and its attributes' keys are
-//! there and unique, as common.proto demands.
+//! Checks of an OTLP log record: opentelemetry-proto decodes it, and the keys of its attributes are non-empty and
+//! unique, as common.proto requires.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ScopeLogs};
 use prost::Message;
 
-/// What a console line and an OTLP record say alike.
+/// Fields that a console line and an OTLP record share.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Essence {
     pub report_type: String,
@@ -17,7 +17,7 @@ pub struct Essence {
     pub summary: String,
 }
 
-/// Reads a record, framed as it will stand in its `ScopeLogs`.
+/// Decodes a record, framed as in its `ScopeLogs`.
 pub fn read(framed: &[u8]) -> Essence {
     let scope = ScopeLogs::decode(framed).expect("protobuf");
     let [record]: [LogRecord; 1] = scope.log_records.try_into().expect("one record");
@@ -36,7 +36,7 @@ fn attributes(list: &[KeyValue]) -> HashMap<&str, &AnyValue> {
     for KeyValue { key, value, .. } in list {
         assert!(!key.is_empty(), "an attribute without a key: {list:?}");
         let value = value.as_ref().expect("a value");
-        assert!(attributes.insert(&**key, value).is_none(), "the key {key} stands twice: {list:?}");
+        assert!(attributes.insert(&**key, value).is_none(), "the key {key} is repeated: {list:?}");
     }
     attributes
 }
@@ -44,6 +44,6 @@ fn attributes(list: &[KeyValue]) -> HashMap<&str, &AnyValue> {
 fn text(value: &AnyValue) -> String {
     match &value.value {
         Some(Value::StringValue(text)) => text.clone(),
-        other => panic!("no text: {other:?}"),
+        other => panic!("not a text: {other:?}"),
     }
 }

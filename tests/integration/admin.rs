@@ -1,4 +1,4 @@
-//! The private listener: health, readiness, the scrape.
+//! Admin: health, readiness, the scrape, credentials.
 
 use std::io::Read;
 
@@ -14,7 +14,7 @@ use crate::support::http::Request;
 use crate::support::scrape::Scrape;
 
 #[test]
-fn health_and_readiness() {
+fn probes_and_index_get_200() {
     let daemon = Daemon::start();
     for path in ["/-/healthy", "/-/ready", "/"] {
         assert_eq!(daemon.get_admin(path).status, 200, "{path}");
@@ -23,7 +23,7 @@ fn health_and_readiness() {
 }
 
 #[test]
-fn an_export_that_keeps_failing_makes_it_unready_but_not_unhealthy() {
+fn failing_export_makes_unready_but_not_unhealthy() {
     let daemon = Setup::yaml("admin: { unready_after: 1s }\ndelivery: { shutdown_timeout: 500ms }")
         .variable("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
         .start();
@@ -34,20 +34,20 @@ fn an_export_that_keeps_failing_makes_it_unready_but_not_unhealthy() {
     });
     assert_eq!(daemon.get_admin("/-/healthy").status, 200);
     assert_eq!(daemon.post("/report", REPORT).status, 204);
-    assert_eq!(probe::run(daemon.admin, Probe::Healthy), Ok(()));
-    let message = probe::run(daemon.admin, Probe::Ready).unwrap_err();
+    probe::run(daemon.admin, Probe::Healthy).unwrap();
+    let message = probe::run(daemon.admin, Probe::Ready).unwrap_err().to_string();
     assert!(message.contains(" answers 503 Service Unavailable: not ready: the export of "), "{message}");
 }
 
 #[test]
-fn the_daemon_is_asked_by_its_own_binary() {
+fn probe_of_a_protected_admin_succeeds() {
     let daemon = Setup::yaml("admin: { auth: { bearer: t0ken } }").authorized("Bearer t0ken").start();
-    assert_eq!(probe::run(daemon.admin, Probe::Healthy), Ok(()));
-    assert_eq!(probe::run(daemon.admin, Probe::Ready), Ok(()));
+    probe::run(daemon.admin, Probe::Healthy).unwrap();
+    probe::run(daemon.admin, Probe::Ready).unwrap();
 }
 
 #[test]
-fn the_scrape_is_text_and_gzipped_when_asked_for() {
+fn scrape_with_accept_encoding_is_gzipped() {
     let daemon = Daemon::start();
     daemon.post("/report", REPORT);
     let plain = daemon.get_admin("/metrics");
@@ -60,7 +60,7 @@ fn the_scrape_is_text_and_gzipped_when_asked_for() {
     assert_eq!(Scrape::parse(&text).sum("lookout_reports_total", &[]), 1.0);
 }
 
-/// Every path of admin, and whether it asks for credentials.
+/// Paths of admin, and whether they require credentials.
 const PATHS: [(&str, bool); 6] = [
     ("/metrics", true),
     ("/", true),
@@ -71,21 +71,21 @@ const PATHS: [(&str, bool); 6] = [
 ];
 
 #[test]
-fn without_credentials_only_the_probes_are_answered() {
+fn requests_without_credentials_get_401_except_probes() {
     let daemon = Setup::yaml("admin: { auth: { bearer: t0ken, username: scraper, password: pass } }")
         .authorized("Bearer t0ken")
         .start();
-    for (path, asks) in PATHS {
+    for (path, protected) in PATHS {
         for wrong in [None, Some("Bearer t0kem"), Some("Bearer"), Some("Basic t0ken"), Some("t0ken")] {
             let request = Request::new("GET", path);
             let answer = match wrong {
                 None => request.send(daemon.admin),
                 Some(wrong) => request.header("authorization", wrong).send(daemon.admin),
             };
-            assert_eq!(answer.status == 401, asks, "{path} with {wrong:?}: {answer:?}");
+            assert_eq!(answer.status == 401, protected, "{path} with {wrong:?}: {answer:?}");
             let challenges: Vec<_> =
                 answer.headers.iter().filter(|(name, _)| name == "www-authenticate").collect();
-            assert_eq!(challenges.len(), if asks { 2 } else { 0 }, "{challenges:?}");
+            assert_eq!(challenges.len(), if protected { 2 } else { 0 }, "{challenges:?}");
             assert!(!answer.text().contains("lookout_"), "{answer:?}");
         }
         // `scraper:pass`
@@ -104,7 +104,7 @@ fn without_credentials_only_the_probes_are_answered() {
 }
 
 #[test]
-fn secrets_come_from_files_and_from_the_environment_too() {
+fn secrets_from_files_and_variables_are_used() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "t0ken\n").unwrap();
     let named = |variable: &str, value: &str, authorization: &str| {
@@ -125,7 +125,7 @@ fn secrets_come_from_files_and_from_the_environment_too() {
 }
 
 #[test]
-fn a_secret_that_cannot_be_read_stops_the_start() {
+fn unreadable_secret_exits_with_code_1() {
     let output = Setup::yaml("admin: { auth: { bearer_file: absent } }").output();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{stderr}");
@@ -133,7 +133,7 @@ fn a_secret_that_cannot_be_read_stops_the_start() {
 }
 
 #[test]
-fn printed_settings_hold_no_secret() {
+fn printed_settings_mask_secrets() {
     let yaml = "admin: { auth: { bearer: t0ken, username: scraper, password: pass-w0rd } }";
     let output = Setup::yaml(yaml).argument("config").output();
     let printed = String::from_utf8(output.stdout).unwrap();
@@ -142,24 +142,26 @@ fn printed_settings_hold_no_secret() {
     assert_eq!(printed.matches("\"***\"").count(), 2, "{printed}");
 }
 
-/// A dashboard must be able to tell 0 from absent, so everything closed is there from the start.
+/// So that a dashboard can distinguish 0 from absent.
 #[test]
-fn closed_label_sets_are_there_from_the_start() {
+fn bounded_label_sets_are_exported_from_the_start() {
     let scrape = Daemon::start().scrape();
     let is_there = |name: &str, labels: &[(&str, &str)]| {
         assert_eq!(scrape.of(name, labels).count(), 1, "{name} {labels:?}");
     };
-    UploadOutcome::ALL.iter().for_each(|it| is_there("lookout_uploads_total", &[("outcome", it.as_str())]));
-    RejectReason::ALL
-        .iter()
-        .for_each(|it| is_there("lookout_reports_rejected_total", &[("reason", it.as_str())]));
+    for outcome in UploadOutcome::ALL {
+        is_there("lookout_uploads_total", &[("outcome", outcome.as_str())]);
+    }
+    for reason in RejectReason::ALL {
+        is_there("lookout_reports_rejected_total", &[("reason", reason.as_str())]);
+    }
     for exporter in ExporterId::ALL.iter().map(|it| ("exporter", it.as_str())) {
-        EventOutcome::ALL
-            .iter()
-            .for_each(|it| is_there("lookout_events_total", &[exporter, ("outcome", it.as_str())]));
-        PendingState::ALL
-            .iter()
-            .for_each(|it| is_there("lookout_events_pending", &[exporter, ("state", it.as_str())]));
+        for outcome in EventOutcome::ALL {
+            is_there("lookout_events_total", &[exporter, ("outcome", outcome.as_str())]);
+        }
+        for state in PendingState::ALL {
+            is_there("lookout_events_pending", &[exporter, ("state", state.as_str())]);
+        }
     }
     for signal in ExportSignal::ALL.iter().map(|it| ("signal", it.as_str())) {
         for code in ExportStatus::ALL {
@@ -172,9 +174,9 @@ fn closed_label_sets_are_there_from_the_start() {
     is_there("process_resident_memory_bytes", &[]);
 }
 
-/// `metrics.max_series` holds for the scrape as a whole, whatever is sent.
+/// `metrics.max_series` limits the scrape as a whole.
 #[test]
-fn a_flood_of_sites_and_origins_stays_within_the_limit() {
+fn flood_of_sites_and_origins_stays_within_max_series() {
     let limit = 2000;
     let daemon = Setup::yaml(&format!("metrics: {{ max_series: {limit} }}")).start();
     let report = |n: usize| {

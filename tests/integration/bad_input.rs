@@ -1,5 +1,5 @@
-//! What no browser should send and the internet does. For each: the exact answer, the exact counters,
-//! a process that lives, a scrape that Prometheus still reads.
+//! Input that browsers do not send, but other clients do. Each case checks the response, the counters, that the
+//! process still serves, and that the scrape is valid.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use crate::support::daemon::Daemon;
 use crate::support::http::Request;
 use crate::support::in_process::{InProcess, context};
 
-/// What is expected of one upload: the answer, and how its items were counted.
+/// Expected result of one upload: the response, and how its items are counted.
 struct Expected {
     status: u16,
     outcome: &'static str,
@@ -25,11 +25,11 @@ const fn no_report(rejected: &'static [(&'static str, u64)]) -> Expected {
     Expected { status: 400, outcome: "no_reports", reports: 0, rejected }
 }
 
-const fn taken(reports: u64, rejected: &'static [(&'static str, u64)]) -> Expected {
+const fn accepted(reports: u64, rejected: &'static [(&'static str, u64)]) -> Expected {
     Expected { status: 204, outcome: "accepted", reports, rejected }
 }
 
-/// Sends a body to a daemon of its own and gives the event lines.
+/// Sends a body to a new daemon. Returns the event lines.
 fn send(body: impl AsRef<[u8]>, expected: &Expected) -> Vec<Value> {
     let daemon = Daemon::start();
     let items = expected.reports + expected.rejected.iter().map(|(_, items)| items).sum::<u64>();
@@ -42,7 +42,7 @@ fn send(body: impl AsRef<[u8]>, expected: &Expected) -> Vec<Value> {
         let found = scrape.sum("lookout_reports_rejected_total", &[("reason", *reason)]);
         assert_eq!(found, *items as f64, "{reason}");
     }
-    // It goes on: the next report is none the worse.
+    // The next report is accepted as usual.
     assert_eq!(daemon.post("/report", REPORT).status, 204);
     let mut lines = daemon.stop();
     lines.pop();
@@ -50,13 +50,13 @@ fn send(body: impl AsRef<[u8]>, expected: &Expected) -> Vec<Value> {
 }
 
 #[test]
-fn nothing() {
+fn empty_body_is_not_json() {
     send("", &NOT_JSON);
     send(" \n", &NOT_JSON);
 }
 
 #[test]
-fn json_that_is_no_report() {
+fn json_without_reports_is_rejected() {
     send("null", &no_report(&[("not_an_object", 1)]));
     send("\"text\"", &no_report(&[("not_an_object", 1)]));
     send("[]", &no_report(&[]));
@@ -65,62 +65,63 @@ fn json_that_is_no_report() {
 }
 
 #[test]
-fn nesting_without_end() {
-    let (open, close) = ("[".repeat(100_000), "]".repeat(100_000));
+fn deep_nesting_is_unparsable() {
+    let open = "[".repeat(100_000);
+    let close = "]".repeat(100_000);
     send(format!("{open}{close}"), &no_report(&[("unparsable", 1)]));
     send(format!("{{\"type\":\"x\",\"body\":{{\"x\":{open}{close}}}}}"), &no_report(&[("unparsable", 1)]));
     send(&open, &NOT_JSON);
     let objects = format!("{}1{}", "{\"a\":".repeat(100_000), "}".repeat(100_000));
-    send(format!("[{objects},{}]", &REPORT[1..REPORT.len() - 1]), &taken(1, &[("unparsable", 1)]));
+    send(format!("[{objects},{}]", &REPORT[1..REPORT.len() - 1]), &accepted(1, &[("unparsable", 1)]));
 }
 
 #[test]
-fn ten_megabytes() {
+fn body_of_ten_megabytes_is_too_large() {
     send(vec![b'['; 10 << 20], &Expected { status: 413, outcome: "too_large", reports: 0, rejected: &[] });
 }
 
 #[test]
-fn half_a_surrogate_pair() {
-    let lines = send(r#"{"type":"csp-violation","body":{"sample":"a\ud83d"}}"#, &taken(1, &[]));
+fn half_a_surrogate_pair_is_replaced() {
+    let lines = send(r#"{"type":"csp-violation","body":{"sample":"a\ud83d"}}"#, &accepted(1, &[]));
     assert_eq!(lines[0]["body"]["sample"], "a\u{fffd}");
 }
 
 #[test]
-fn a_byte_order_mark() {
-    send(format!("\u{feff}{REPORT}"), &taken(1, &[]));
+fn byte_order_mark_is_ignored() {
+    send(format!("\u{feff}{REPORT}"), &accepted(1, &[]));
 }
 
 #[test]
-fn invalid_utf_8() {
-    let lines = send(b"{\"type\":\"csp-violation\",\"body\":{\"sample\":\"a\xff\"}}", &taken(1, &[]));
+fn invalid_utf_8_is_replaced() {
+    let lines = send(b"{\"type\":\"csp-violation\",\"body\":{\"sample\":\"a\xff\"}}", &accepted(1, &[]));
     assert_eq!(lines[0]["body"]["sample"], "a\u{fffd}");
     send(b"\xff\xfe\x00", &NOT_JSON);
 }
 
 #[test]
-fn members_written_twice() {
+fn duplicate_members_keep_the_last_value() {
     let body = r#"{"type":"a","type":"csp-violation","body":{},"body":{"statusCode":1,"statusCode":404,"status-code":500}}"#;
-    let lines = send(body, &taken(1, &[]));
+    let lines = send(body, &accepted(1, &[]));
     assert_eq!(lines[0]["type"], "csp-violation");
     assert_eq!(lines[0]["body"], serde_json::json!({ "statusCode": 500 }));
 }
 
 #[test]
-fn integers_in_other_clothes() {
+fn integers_in_other_notations_are_parsed() {
     for (number, line) in [("1.0", Some(1)), ("\"1\"", Some(1)), ("-1226665688", None), ("1e999", None)] {
         let body = format!(r#"[{{"type":"csp-violation","age":{number},"body":{{"lineNumber":{number}}}}}]"#);
         if number == "1e999" {
             send(body, &no_report(&[("unparsable", 1)]));
             continue;
         }
-        let lines = send(body, &taken(1, &[]));
+        let lines = send(body, &accepted(1, &[]));
         assert_eq!(lines[0]["age"], line.unwrap_or(0), "{number}");
         assert_eq!(lines[0]["body"].get("lineNumber").and_then(Value::as_u64), line, "{number}");
     }
 }
 
 #[test]
-fn wrong_types_everywhere() {
+fn fields_of_wrong_types_are_accepted() {
     const WRONG: [&str; 6] = ["null", "true", "-7.5", "\"\\u0000\\u202e\"", "[[]]", "{\"a\":{}}"];
     let members = lookoutd::kinds::ALL.iter().flat_map(|kind| kind.fields).map(|field| field.name);
     let members: Vec<_> = members.collect();
@@ -128,27 +129,28 @@ fn wrong_types_everywhere() {
     for wrong in WRONG {
         let body: Vec<_> = members.iter().map(|name| format!("\"{name}\":{wrong}")).collect();
         for kind in lookoutd::kinds::ALL {
-            let (token, body) = (kind.name, body.join(","));
+            let name = kind.name;
+            let body = body.join(",");
             items.push(format!(
-                r#"{{"type":"{token}","age":{wrong},"url":{wrong},"user_agent":{wrong},"body":{{{body}}}}}"#
+                r#"{{"type":"{name}","age":{wrong},"url":{wrong},"user_agent":{wrong},"body":{{{body}}}}}"#
             ));
         }
     }
     let count = items.len() as u64;
-    assert_eq!(send(format!("[{}]", items.join(",")), &taken(count, &[])).len() as u64, count);
+    assert_eq!(send(format!("[{}]", items.join(",")), &accepted(count, &[])).len() as u64, count);
 }
 
 #[test]
-fn every_third_of_300_is_broken() {
+fn invalid_items_of_a_large_body_are_rejected_alone() {
     let good = &REPORT[1..REPORT.len() - 1];
     let items: Vec<_> = (0..300).map(|n| if n % 3 == 2 { "{\"type\":7}" } else { good }).collect();
     let rejected = &[("missing_type", 85), ("over_limit", 44)];
-    assert_eq!(send(format!("[{}]", items.join(",")), &taken(171, rejected)).len(), 171);
+    assert_eq!(send(format!("[{}]", items.join(",")), &accepted(171, rejected)).len(), 171);
 }
 
-/// Control characters, quotes and line breaks where labels come from: the scrape must stand.
+/// Control characters, quotes and line breaks in what becomes labels.
 #[test]
-fn labels_made_to_break_the_scrape() {
+fn labels_with_control_characters_keep_the_scrape_valid() {
     let nasty = r#"a\"b\\c\nd\u0000\u2028é"#;
     let hosts = ["https://x{}.example/", "https://x\\u0000/", "https://{}/", "https://\\\"} 1\\n/"];
     let items: Vec<_> = hosts
@@ -162,32 +164,33 @@ fn labels_made_to_break_the_scrape() {
             )
         })
         .collect();
-    send(format!("[{}]", items.join(",")), &taken(12, &[]));
+    send(format!("[{}]", items.join(",")), &accepted(12, &[]));
 }
 
 #[test]
-fn a_body_of_very_many_members_or_items() {
+fn bodies_of_many_members_or_items_are_limited() {
     let body = |name: &str, count: usize| {
         let members: Vec<_> = (0..count).map(|n| format!("\"{name}{n}\":{n}")).collect();
         format!(r#"{{"type":"novel","body":{{{}}}}}"#, members.join(","))
     };
-    let lines = send(body("member-of-a-report-", 20_000), &taken(1, &[]));
+    let lines = send(body("member-of-a-report-", 20_000), &accepted(1, &[]));
     let kept = lines[0]["body"].as_object().unwrap().len() as u64;
     assert!(kept > 400 && lines[0]["body"].to_string().len() <= 16 * 1024, "{kept}");
     assert_eq!(lines[0]["lookout"]["dropped_members"], 20_000 - kept);
-    let (many, one) = (body("", 60_000), r#"{"type":"novel"}"#);
+    let many = body("", 60_000);
+    let one = r#"{"type":"novel"}"#;
     send(&many, &no_report(&[("too_many_values", 1)]));
-    send(format!("[{one},{many},{one}]"), &taken(2, &[("too_many_values", 1)]));
+    send(format!("[{one},{many},{one}]"), &accepted(2, &[("too_many_values", 1)]));
     send(
         format!("[{}7]", "7,".repeat(99_999)),
         &no_report(&[("not_an_object", 256), ("over_limit", 99_744)]),
     );
 }
 
-/// Patterns that redaction looks at closely, a megabyte of each. The deadline is generous for what takes
-/// time in proportion to the length and far too short for what takes its square.
+/// A megabyte of each pattern that redaction examines. The deadline is generous for linear time and far too
+/// short for quadratic time.
 #[test]
-fn text_made_to_be_slow() {
+fn pathological_text_takes_linear_time() {
     let texts = [
         "?a", "://", "#", "#a=", "blob:", "/a", "/?a", "nonce-", "eyJ", "a://b?", "file:/", "e:\\\"", "%40/",
     ];
@@ -207,7 +210,7 @@ fn text_made_to_be_slow() {
     }
 }
 
-/// The tests beside this one want the processor too.
+/// Returns the shortest time, because other tests use the processor at the same time.
 fn shortest_of_three(path: &InProcess, body: &str) -> Duration {
     let mut shortest = Duration::MAX;
     for _ in 0..3 {
@@ -221,7 +224,7 @@ fn shortest_of_three(path: &InProcess, body: &str) -> Duration {
     shortest
 }
 
-/// The envelope's URL and one member for each way of cleaning; the last is a member's name.
+/// The envelope's URL, and one member for each way of redaction; the last is the name of a member.
 const PLACES: &[(&str, &str)] = &[
     ("csp-violation", "url"),
     ("csp-violation", "blockedURL"),

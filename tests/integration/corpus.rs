@@ -1,5 +1,5 @@
-//! The whole corpus through the real binary: every capture is answered as its browser needs it, none
-//! is lost, and nothing that a URL's query or fragment says comes out again.
+//! The whole corpus through the real binary: every capture gets the response that its browser needs, none is
+//! lost, and no query or fragment of a URL is in the output.
 
 use std::collections::BTreeSet;
 
@@ -9,14 +9,15 @@ use crate::support::capture::{self, Capture};
 use crate::support::daemon::{Daemon, Setup};
 use crate::support::http::{Answer, Request};
 
-/// The capture's request with its own headers, sent to the canonical path.
+/// Returns the capture's request with its headers, to the canonical path.
 fn request(capture: &Capture) -> Request {
     let method = ["POST", "GET", "OPTIONS"].into_iter().find(|known| *known == capture.method).unwrap();
-    let mut request = match capture.is_post() {
-        true => Request::post("/report", &capture.body),
-        false => Request::new(method, "/report"),
+    let mut request = if capture.is_post() {
+        Request::post("/report", &capture.body)
+    } else {
+        Request::new(method, "/report")
     };
-    // The client writes these itself.
+    // Written by the client.
     let own = ["host", "connection", "content-length", "transfer-encoding"];
     for (name, value) in &capture.headers {
         if !own.contains(&name.to_ascii_lowercase().as_str()) {
@@ -34,7 +35,7 @@ fn items(capture: &Capture) -> Vec<Value> {
 }
 
 #[test]
-fn every_upload_is_taken_and_gives_away_nothing() {
+fn uploads_of_the_corpus_are_accepted_and_reveal_no_query() {
     let daemon = Daemon::start();
     let uploads = capture::uploads();
     let mut reports = 0;
@@ -53,42 +54,50 @@ fn every_upload_is_taken_and_gives_away_nothing() {
     let output = lines.join("\n") + &metrics;
     assert!(!output.contains("token=secret"));
     for secret in uploads.iter().flat_map(queries_and_fragments).collect::<BTreeSet<_>>() {
-        assert!(!output.contains(&secret), "{secret} came out");
+        assert!(!output.contains(&secret), "{secret} is in the output");
     }
 }
 
-/// `?…` and `#…` of every URL in a capture, to their end.
+/// Returns `?…` and `#…` of every URL in a capture, to their end.
 fn queries_and_fragments(capture: &Capture) -> Vec<String> {
     let mut texts = vec![capture.page_url.clone()];
-    items(capture).iter().for_each(|item| collect_texts(item, &mut texts));
+    collect_texts(&Value::Array(items(capture)), &mut texts);
     let urls = texts.iter().filter(|text| text.contains("://") && !text.contains(char::is_whitespace));
     let mut found = Vec::new();
     for url in urls {
         found.extend(url.find('?').map(|at| url[at..].split('#').next().unwrap().to_owned()));
         found.extend(url.find('#').map(|at| url[at..].to_owned()));
     }
-    // `?` alone says nothing, and could stand anywhere.
+    // A short one could be in the output by chance.
     found.into_iter().filter(|secret| secret.len() > 2).collect()
 }
 
 fn collect_texts(value: &Value, texts: &mut Vec<String>) {
     match value {
         Value::String(text) => texts.push(text.clone()),
-        Value::Array(items) => items.iter().for_each(|item| collect_texts(item, texts)),
-        Value::Object(members) => members.values().for_each(|member| collect_texts(member, texts)),
+        Value::Array(items) => {
+            for item in items {
+                collect_texts(item, texts);
+            }
+        }
+        Value::Object(members) => {
+            for member in members.values() {
+                collect_texts(member, texts);
+            }
+        }
         _ => {}
     }
 }
 
 #[test]
-fn the_corpus_has_secrets_to_give_away() {
+fn corpus_contains_queries_and_fragments() {
     let secrets: BTreeSet<_> = capture::uploads().iter().flat_map(queries_and_fragments).collect();
     assert!(secrets.iter().any(|secret| secret.contains("token=secret")), "{secrets:?}");
     assert!(secrets.iter().any(|secret| secret.starts_with('#')), "{secrets:?}");
 }
 
 #[test]
-fn preflights_and_redirected_gets_are_answered() {
+fn preflights_and_redirected_gets_of_the_corpus_are_answered() {
     let daemon = Daemon::start();
     let others: Vec<_> = capture::all().into_iter().filter(|capture| !capture.is_post()).collect();
     assert!(others.len() > 5, "the corpus has preflights and redirects");
@@ -115,10 +124,9 @@ fn check_preflight(answer: &Answer) {
     }
 }
 
-/// The same uploads over OTLP with a collector that is not there: events wait, and are counted as
-/// what they are at the end.
+/// The same uploads over OTLP with a collector that cannot be reached.
 #[test]
-fn without_a_collector_every_event_still_has_its_place() {
+fn events_without_a_collector_stay_pending() {
     let daemon = Setup::yaml("delivery: { shutdown_timeout: 500ms }")
         .variable("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
         .start();

@@ -1,21 +1,22 @@
-//! The table of kinds as a whole: what is true of every entry, so that the next one cannot forget it.
+//! The list of kinds: what must hold for every kind.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use lookoutd::config;
 use lookoutd::decode::decode;
 use lookoutd::kinds;
-use lookoutd::model::{Browser, Classification, FieldType, MAX_LABELS, Noise, Report, ReportKind};
+use lookoutd::model::{Browser, Classification, FieldType, Label, MAX_LABELS, Noise, Report, ReportKind};
 use lookoutd::normalize::{Mode, normalize};
 
 use crate::support::capture;
-use crate::support::in_process::context;
+use crate::support::in_process::{InProcess, context};
 
-/// Hands over every report of the corpus and the samples, normalized.
+/// Calls `with` for every report of the corpus and the samples, normalized.
 fn each_report(mut with: impl FnMut(&str, &Report<'_>)) {
+    let config = config::defaults();
     for capture in capture::uploads() {
-        decode(capture.body.as_bytes(), 256, |item| {
-            let report = normalize(item.unwrap(), &context(), config::defaults().privacy, Mode::Full);
+        decode(capture.body.as_bytes(), config.intake.max_reports, |item| {
+            let report = normalize(item.unwrap(), &context(), config.privacy, Mode::Full);
             with(&capture.name, &report);
         })
         .unwrap();
@@ -23,21 +24,21 @@ fn each_report(mut with: impl FnMut(&str, &Report<'_>)) {
 }
 
 #[test]
-fn every_kind_has_a_name_of_its_own_and_a_specification() {
+fn kinds_have_unique_names_and_a_specification() {
     let mut names = HashSet::new();
     for kind in kinds::ALL {
         for name in std::iter::once(&kind.name).chain(kind.aliases) {
-            assert!(names.insert(*name), "{name} stands twice");
+            assert!(names.insert(*name), "{name} is used twice");
         }
         assert!(kind.name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'), "{}", kind.name);
         assert_eq!(kind.event_name, format!("browser.report.{}", kind.name.replace(['-', '.'], "_")));
         assert!(kind.specification.starts_with("https://"), "{}", kind.name);
     }
-    assert_eq!(kinds::ALL.last().unwrap().name, "other", "what no kind takes is the last one's");
+    assert_eq!(kinds::ALL.last().unwrap().name, "other", "the last kind is for reports of no other kind");
 }
 
 #[test]
-fn every_kind_has_been_seen() {
+fn kinds_all_have_a_capture_or_sample() {
     let mut seen: HashSet<&str> = HashSet::new();
     each_report(|_, report| seen.extend([report.kind.name]));
     for kind in kinds::ALL {
@@ -47,23 +48,23 @@ fn every_kind_has_been_seen() {
 }
 
 #[test]
-fn members_are_spelled_once() {
+fn fields_of_a_kind_have_unique_names_and_attributes() {
     for kind in kinds::ALL {
-        let mut spellings = HashSet::new();
-        assert!(kind.fields.len() <= 64, "{}: normalize keeps a bit for each", kind.name);
+        let mut names = HashSet::new();
+        assert!(kind.fields.len() <= 64, "{}: normalize has a bit for each", kind.name);
         for field in kind.fields {
             for name in std::iter::once(&field.name).chain(field.aliases) {
-                assert!(spellings.insert(*name), "{}: {name} stands twice", kind.name);
+                assert!(names.insert(*name), "{}: {name} is used twice", kind.name);
             }
         }
         let attributes: Vec<_> = kind.fields.iter().filter_map(|field| field.attribute).collect();
         let unique: HashSet<_> = attributes.iter().collect();
-        assert_eq!(unique.len(), attributes.len(), "{}: two members share an attribute", kind.name);
+        assert_eq!(unique.len(), attributes.len(), "{}: two fields share an attribute", kind.name);
     }
 }
 
 #[test]
-fn a_member_that_holds_a_url_says_so() {
+fn fields_with_a_url_name_have_a_url_type() {
     for (kind, field) in kinds::ALL.iter().flat_map(|kind| kind.fields.iter().map(move |it| (kind, it))) {
         let name = field.name.to_ascii_lowercase();
         if name.ends_with("url") || name.ends_with("uri") || name == "referrer" || name == "sourcefile" {
@@ -78,7 +79,7 @@ fn a_member_that_holds_a_url_says_so() {
 }
 
 #[test]
-fn families_are_well_named_and_belong_to_one_place() {
+fn families_have_unique_names_a_site_label_and_help() {
     for family in kinds::families() {
         assert!(family.name.starts_with("lookout_"), "{}", family.name);
         assert_eq!(family.labels[0], "site", "{}", family.name);
@@ -90,11 +91,11 @@ fn families_are_well_named_and_belong_to_one_place() {
     assert_eq!(names.len(), kinds::families().count(), "two families of one name");
 }
 
-/// What each kind makes of each report: only labels that the budget knows may come from outside.
+/// Only values of unbounded labels may come from a report.
 #[test]
-fn labels_are_closed_but_for_the_three_that_are_not() {
+fn labels_with_unbounded_values_are_declared() {
     let class = Classification {
-        site: lookoutd::model::Label::bounded("unknown"),
+        site: Label::bounded("unknown"),
         configured: None,
         noise: Noise::None,
         browser: Browser::Other,
@@ -116,30 +117,30 @@ fn labels_are_closed_but_for_the_three_that_are_not() {
     });
 }
 
-/// The same with strangers' values in every member.
+/// The same with an invented value in every field.
 #[test]
-fn a_strangers_word_is_no_label() {
+fn labels_of_invented_values_are_declared_unbounded() {
     for kind in kinds::ALL {
-        let members: Vec<_> = kind.fields.iter().map(|it| format!("\"{}\":\"stranger\"", it.name)).collect();
+        let members: Vec<_> = kind.fields.iter().map(|it| format!("\"{}\":\"invented\"", it.name)).collect();
         let series = series_of(kind, &members.join(","));
-        for line in series.iter().filter(|line| line.contains("\"stranger\"")) {
-            let mut open = kinds::families()
+        for line in series.iter().filter(|line| line.contains("\"invented\"")) {
+            let mut unbounded = kinds::families()
                 .flat_map(|family| family.labels.iter().filter(|label| family.is_unbounded(label)));
-            let open = open.any(|label| line.contains(&format!("{label}=\"stranger\"")));
-            assert!(open, "{}: {line}", kind.name);
+            let declared = unbounded.any(|label| line.contains(&format!("{label}=\"invented\"")));
+            assert!(declared, "{}: {line}", kind.name);
         }
     }
 }
 
 fn series_of(kind: &ReportKind, members: &str) -> Vec<String> {
-    let path = crate::support::in_process::InProcess::default();
+    let path = InProcess::default();
     let body = format!("{{\"type\":\"{}\",\"body\":{{{members}}}}}", kind.name);
     path.process(body.as_bytes(), &context());
     path.series()
 }
 
 #[test]
-fn every_report_has_a_summary_of_one_line() {
+fn summaries_of_every_report_have_one_line() {
     each_report(|name, report| {
         let summary = (report.kind.summary)(report);
         assert!(!summary.is_empty() && !summary.contains('\n'), "{name}: {summary:?}");

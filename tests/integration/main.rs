@@ -1,8 +1,8 @@
-//! The integration tests, in one binary. Some run the real `lookoutd` and talk to it over loopback
-//! as browsers, scrapers and attackers do; others run the synchronous path in this process, where
-//! thousands of inputs cost nothing; one reads the sources and keeps the walls between them standing.
+//! The integration tests, in one binary. Some run the real `lookoutd` and send requests over loopback as
+//! browsers, scrapers and attackers do; others run the synchronous path in this process, where thousands of
+//! inputs are cheap; two check the sources: their imports and their words.
 
-// A test says what it expects by failing; clippy's exception for tests does not reach helpers.
+// Clippy's exception for tests does not cover their support code.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod admin;
@@ -18,3 +18,4 @@ mod properties;
 mod sites;
 mod stalls;
 mod support;
+mod wording;

@@ -1,11 +1,11 @@
-//! The program as whoever starts it sees it: its first line, its exit codes, its signals.
+//! The process: its startup line, its exit codes, its signals.
 
 use crate::support::REPORT;
 use crate::support::daemon::{Daemon, Setup};
 use crate::support::http::Connection;
 
 #[test]
-fn the_first_line_says_where_it_listens_and_what_is_on() {
+fn startup_line_lists_addresses_and_exporters() {
     let daemon = Daemon::start();
     let first = daemon.stderr.at_least(1).remove(0);
     for word in ["lookoutd listens", "logs=console", "metrics=scrape"] {
@@ -16,7 +16,7 @@ fn the_first_line_says_where_it_listens_and_what_is_on() {
 }
 
 #[test]
-fn exports_follow_the_standard_variables() {
+fn exporters_follow_the_standard_variables() {
     let first = |setup: Setup| setup.start().stderr.at_least(1).remove(0);
     let none = Setup::default().variable("OTEL_LOGS_EXPORTER", "none");
     assert!(first(none).contains("logs=none"));
@@ -30,8 +30,8 @@ fn exports_follow_the_standard_variables() {
 }
 
 #[test]
-fn bad_settings_stop_the_start_with_exit_code_2() {
-    let refused = |setup: Setup, words: &[&str]| {
+fn invalid_settings_exit_with_code_2() {
+    let check = |setup: Setup, words: &[&str]| {
         let output = setup.output();
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{stderr}");
@@ -41,27 +41,27 @@ fn bad_settings_stop_the_start_with_exit_code_2() {
         }
     };
     let file = "lookoutd.yaml";
-    refused(
+    check(
         Setup::yaml("\nintake: { max_bodi_bytes: 1 }"),
         &[file, ":2:", "intake.max_bodi_bytes", "max_body_bytes"],
     );
-    refused(Setup::yaml("metrics: { max_series: many }"), &[file, ":1:", "metrics.max_series", "many"]);
-    refused(Setup::yaml("intake: [1"), &[file]);
-    refused(Setup::default().argument("--listen").argument("nowhere"), &["--listen", "nowhere"]);
-    refused(
+    check(Setup::yaml("metrics: { max_series: many }"), &[file, ":1:", "metrics.max_series", "many"]);
+    check(Setup::yaml("intake: [1"), &[file]);
+    check(Setup::default().argument("--listen").argument("nowhere"), &["--listen", "nowhere"]);
+    check(
         Setup::default().variable("LOOKOUT_METRICS_MAX_SERIES", "-1"),
         &["LOOKOUT_METRICS_MAX_SERIES", "-1"],
     );
-    refused(Setup::default().variable("LOOKOUT_LIMIT_SERIES", "2000"), &["LOOKOUT_LIMIT_SERIES"]);
-    refused(
+    check(Setup::default().variable("LOOKOUT_LIMIT_SERIES", "2000"), &["LOOKOUT_LIMIT_SERIES"]);
+    check(
         Setup::default().variable("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"),
         &["OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"],
     );
-    refused(Setup::default().argument("--config").argument("absent.yaml"), &["absent.yaml"]);
+    check(Setup::default().argument("--config").argument("absent.yaml"), &["absent.yaml"]);
 }
 
 #[test]
-fn an_address_in_use_stops_the_start() {
+fn address_in_use_exits_with_code_1() {
     let daemon = Daemon::start();
     let second = Setup::default()
         .argument("--listen")
@@ -75,7 +75,7 @@ fn an_address_in_use_stops_the_start() {
 }
 
 #[test]
-fn check_and_config_end_well_and_agree() {
+fn config_output_is_a_valid_file() {
     let yaml = "metrics: { max_series: 4000 }";
     let check = Setup::yaml(yaml).argument("check").output();
     assert_eq!(check.status.code(), Some(0));
@@ -89,9 +89,9 @@ fn check_and_config_end_well_and_agree() {
     assert_eq!(Setup::yaml("nonsense: 1").argument("check").output().status.code(), Some(2));
 }
 
-/// The harness reads the addresses from that line, so it must come at every level.
+/// Tools read the addresses from this line.
 #[test]
-fn the_first_line_comes_at_every_level_and_no_other_need() {
+fn startup_line_is_the_only_one_at_every_level() {
     for level in ["error", "warn"] {
         let daemon = Setup::default().argument("--log-level").argument(level).start();
         daemon.stderr.containing("lookoutd listens");
@@ -102,7 +102,7 @@ fn the_first_line_comes_at_every_level_and_no_other_need() {
 }
 
 #[test]
-fn diagnostics_can_be_json() {
+fn log_format_json_writes_json() {
     let json = ["--log-format", "json", "--log-level", "error"];
     let setup = json.into_iter().fold(Setup::default(), Setup::argument);
     let daemon = setup.start();
@@ -113,9 +113,9 @@ fn diagnostics_can_be_json() {
     assert_eq!(line["logs"], "console");
 }
 
-/// That SIGTERM ends it with code 0 and all events written, the harness checks for every daemon.
+/// For SIGTERM, the test support checks this for every daemon.
 #[test]
-fn an_interrupt_ends_it_as_well() {
+fn sigint_shuts_down_in_order() {
     let mut daemon = Daemon::start();
     daemon.signal("INT");
     assert_eq!(daemon.wait(), Some(0));
@@ -123,7 +123,7 @@ fn an_interrupt_ends_it_as_well() {
 }
 
 #[test]
-fn a_hangup_changes_nothing() {
+fn sighup_changes_nothing() {
     let daemon = Daemon::start();
     daemon.signal("HUP");
     daemon.stderr.containing("SIGHUP");
@@ -131,7 +131,7 @@ fn a_hangup_changes_nothing() {
 }
 
 #[test]
-fn an_upload_in_hand_at_sigterm_is_finished() {
+fn upload_in_flight_at_sigterm_is_finished() {
     let mut daemon = Daemon::start();
     let mut connection = Connection::open(daemon.intake);
     let head = format!("POST /report HTTP/1.1\r\nhost: r\r\ncontent-length: {}\r\n\r\n", REPORT.len());
@@ -147,7 +147,7 @@ fn an_upload_in_hand_at_sigterm_is_finished() {
 }
 
 #[test]
-fn a_second_sigterm_ends_it_at_once() {
+fn second_sigterm_exits_at_once() {
     let mut daemon = Daemon::start();
     let mut connection = Connection::open(daemon.intake);
     connection.write(b"POST /report HTTP/1.1\r\nhost: r\r\ncontent-length: 9\r\n\r\n").unwrap();

@@ -1,40 +1,41 @@
-//! What holds for any input: nothing panics, every item is counted once, every sink gets every event,
-//! and what has been normalized stays as it is.
+//! Properties of any input: nothing panics, every item is counted once, every sink receives every event, and
+//! normalization is idempotent.
 
 use lookoutd::model::{UploadContext, UploadOutcome};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::support::capture;
-use crate::support::in_process::{InProcess, Taken, context, decode};
+use crate::support::in_process::{InProcess, Processed, context, decode};
 
-/// Takes a body and checks what holds for all.
-fn take(body: &[u8], items: Option<u64>) -> Taken {
+/// Processes a body and checks what must hold for any.
+fn process(body: &[u8], items: Option<u64>) -> Processed {
     let path = InProcess::default();
-    let taken = path.process(body, &context());
-    let (reports, rejected) = (path.reports(), path.rejected());
-    assert_eq!(taken.console.len() as u64, reports, "one line for each report");
-    assert_eq!(taken.otlp.len() as u64, reports, "one record for each report");
-    match taken.outcome {
+    let processed = path.process(body, &context());
+    let reports = path.reports();
+    let rejected = path.rejected();
+    assert_eq!(processed.console.len() as u64, reports, "one line for each report");
+    assert_eq!(processed.otlp.len() as u64, reports, "one record for each report");
+    match processed.outcome {
         UploadOutcome::Accepted => assert!(reports > 0),
         UploadOutcome::NoReports => assert_eq!(reports, 0),
         UploadOutcome::InvalidJson => assert_eq!((reports, rejected), (0, 0)),
-        other => panic!("{other:?} is no outcome of the path"),
+        other => panic!("{other:?} is not an outcome of the path"),
     }
     if let Some(items) = items {
         assert_eq!(reports + rejected, items, "every item is counted once");
     }
-    for line in &taken.console {
+    for line in &processed.console {
         assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1, "one event, one line");
         assert!(serde_json::from_slice::<Value>(line).is_ok());
     }
-    for (line, framed) in taken.console.iter().zip(&taken.otlp) {
+    for (line, framed) in processed.console.iter().zip(&processed.otlp) {
         agree(&serde_json::from_slice(line).unwrap(), framed);
     }
-    taken
+    processed
 }
 
-/// Console and OTLP tell the same story, the latter in valid protobuf.
+/// Checks that the console line and the OTLP record agree, and that the record is valid protobuf.
 fn agree(line: &Value, framed: &[u8]) {
     use opentelemetry_proto::tonic::common::v1::any_value::Value::StringValue;
     let record = decode(framed);
@@ -46,10 +47,10 @@ fn agree(line: &Value, framed: &[u8]) {
     let count = names.len();
     names.sort();
     names.dedup();
-    assert_eq!(names.len(), count, "no attribute stands twice: {line}");
+    assert_eq!(names.len(), count, "an attribute is repeated: {line}");
 }
 
-/// Text as it may stand anywhere: words that mean something to some stage, and anything else.
+/// Any text: words that have a meaning for some step, and others.
 fn text() -> impl Strategy<Value = String> {
     let words = prop::sample::select(vec![
         "",
@@ -91,7 +92,7 @@ fn text() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Any JSON. Fractions are binary ones, which every parser reads exactly.
+/// Any JSON. Fractions are binary, because every parser reads those exactly.
 fn json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         1 => Just(Value::Null),
@@ -113,7 +114,7 @@ fn object(members: Vec<(String, Value)>) -> Value {
     Value::Object(members.into_iter().collect())
 }
 
-/// A member's name: any that some kind knows under any spelling, or anything.
+/// Any member's name: a field's name or alias, or any text.
 fn member() -> impl Strategy<Value = String> {
     let mut known = vec!["violated-directive", "violatedDirective"];
     for member in lookoutd::kinds::ALL.iter().flat_map(|kind| kind.fields) {
@@ -127,7 +128,7 @@ fn body() -> impl Strategy<Value = Value> {
     prop::collection::vec((member(), json()), 0..12).prop_map(object)
 }
 
-/// An object that is a report in one of the shapes, or nearly.
+/// An object that is a report in one of the formats, or nearly.
 fn report() -> impl Strategy<Value = Value> {
     let tokens: Vec<_> = lookoutd::kinds::ALL.iter().map(|kind| kind.name).collect();
     let token = prop_oneof![3 => prop::sample::select(tokens).prop_map(Value::from), 1 => json()];
@@ -144,16 +145,16 @@ fn report() -> impl Strategy<Value = Value> {
     prop_oneof![6 => envelope, 2 => wrapped, 1 => flat]
 }
 
-/// The report as the console shows it, without what lookoutd found out about it.
+/// Returns the report in a console line, without the fields of lookoutd.
 fn normalized(line: &[u8]) -> Value {
     let mut line: Value = serde_json::from_slice(line).unwrap();
-    line.as_object_mut().unwrap().remove("lookout").expect("findings");
+    line.as_object_mut().unwrap().remove("lookout").expect("fields of lookoutd");
     line
 }
 
-/// Feeds what came out in again.
-fn assert_idempotent(taken: &Taken) {
-    for line in &taken.console {
+/// Checks that processing the output again does not change it.
+fn assert_idempotent(processed: &Processed) {
+    for line in &processed.console {
         let once = normalized(line);
         let again = InProcess::default().process(once.to_string().as_bytes(), &context());
         assert_eq!(again.console.len(), 1, "it is still a report: {once}");
@@ -161,9 +162,10 @@ fn assert_idempotent(taken: &Taken) {
     }
 }
 
-/// Without an event export less of a report is looked at, but what is counted is the same.
+/// Checks that the counters are the same without an exporter of events, where less of a report is normalized.
 fn assert_counted_alike(body: &[u8], context: &UploadContext<'_>) {
-    let (whole, counting) = (InProcess::default(), InProcess::counting());
+    let whole = InProcess::default();
+    let counting = InProcess::counting();
     assert_eq!(whole.process(body, context).outcome, counting.process(body, context).outcome);
     assert_eq!(whole.series(), counting.series());
     assert_eq!(whole.rejected(), counting.rejected());
@@ -174,44 +176,44 @@ proptest! {
 
     #[test]
     fn bytes_never_panic(body in prop::collection::vec(any::<u8>(), 0..300)) {
-        take(&body, None);
+        process(&body, None);
     }
 
     #[test]
-    fn bytes_that_look_like_json_never_panic(body in r#"[\[\]{},:"\\a-z0-9u. \-]{0,80}"#) {
-        take(body.as_bytes(), None);
+    fn json_like_bytes_never_panic(body in r#"[\[\]{},:"\\a-z0-9u. \-]{0,80}"#) {
+        process(body.as_bytes(), None);
     }
 
     #[test]
-    fn a_capture_with_a_hole_in_it_never_panics(which in any::<prop::sample::Index>(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+    fn captures_with_one_changed_byte_never_panic(which in any::<prop::sample::Index>(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
         thread_local!(static UPLOADS: Vec<capture::Capture> = capture::uploads());
         UPLOADS.with(|uploads| {
             let mut body = which.get(uploads).body.clone().into_bytes();
             let at = at.index(body.len());
             body[at] = byte;
-            take(&body, None);
+            process(&body, None);
         });
     }
 
     #[test]
-    fn every_item_is_counted_once(items in prop::collection::vec(prop_oneof![4 => report(), 1 => json()], 0..8)) {
+    fn items_are_counted_once(items in prop::collection::vec(prop_oneof![4 => report(), 1 => json()], 0..8)) {
         let count = items.len() as u64;
-        take(Value::from(items).to_string().as_bytes(), Some(count));
+        process(Value::from(items).to_string().as_bytes(), Some(count));
     }
 
     #[test]
-    fn counters_do_not_depend_on_events(report in report()) {
+    fn reports_without_an_exporter_are_counted_alike(report in report()) {
         assert_counted_alike(report.to_string().as_bytes(), &context());
     }
 
     #[test]
-    fn normalising_twice_changes_nothing(report in report()) {
-        assert_idempotent(&take(report.to_string().as_bytes(), None));
+    fn normalizing_twice_changes_nothing(report in report()) {
+        assert_idempotent(&process(report.to_string().as_bytes(), None));
     }
 }
 
 #[test]
-fn captures_are_counted_alike_without_events() {
+fn captures_without_an_exporter_are_counted_alike() {
     for capture in capture::uploads() {
         let context = UploadContext { user_agent: capture.header("user-agent"), ..context() };
         assert_counted_alike(capture.body.as_bytes(), &context);
@@ -219,8 +221,8 @@ fn captures_are_counted_alike_without_events() {
 }
 
 #[test]
-fn normalising_a_capture_twice_changes_nothing() {
+fn normalizing_a_capture_twice_changes_nothing() {
     for capture in capture::uploads() {
-        assert_idempotent(&InProcess::default().take_capture(&capture));
+        assert_idempotent(&InProcess::default().process_capture(&capture));
     }
 }

@@ -1,5 +1,4 @@
-//! Configured sites over the whole way: whose report it is, what happens to strangers', and a site's
-//! cap on events.
+//! Configured sites: the site of a report, reports of unknown sites, and a site's limit of events.
 
 use crate::support::REPORT;
 use crate::support::daemon::{Daemon, Setup};
@@ -10,7 +9,7 @@ fn report_of(host: &str) -> String {
 }
 
 #[test]
-fn hosts_belong_to_their_sites_and_strangers_to_unknown() {
+fn hosts_of_no_site_count_as_unknown() {
     let yaml = "sites: [{ name: shop, hosts: [shop.example, '*.shop.example'] }, { name: pay, hosts: ['*.pay.shop.example'] }]";
     let daemon = Setup::yaml(yaml).start();
     for host in ["shop.example", "www.shop.example", "eu.pay.shop.example", "evilshop.example"] {
@@ -22,7 +21,7 @@ fn hosts_belong_to_their_sites_and_strangers_to_unknown() {
 }
 
 #[test]
-fn without_sites_the_host_is_the_site() {
+fn host_without_configured_sites_is_the_site() {
     let daemon = Daemon::start();
     daemon.post("/report", report_of("a.example"));
     daemon.post("/report", r#"{"type":"novel","body":{}}"#);
@@ -31,11 +30,11 @@ fn without_sites_the_host_is_the_site() {
 }
 
 #[test]
-fn strangers_reports_can_be_rejected() {
+fn reports_of_unknown_sites_are_rejected_if_configured() {
     let yaml = "sites: [{ name: shop, hosts: [shop.example] }]\nintake: { unknown_sites: reject }";
     let daemon = Setup::yaml(yaml).start();
     assert_eq!(daemon.post("/report", REPORT).status, 204);
-    // No failure of the sender's, which would only try again.
+    // Not an error, because a client would repeat the upload.
     assert_eq!(daemon.post("/report", report_of("evil.example")).status, 204);
     assert_eq!(daemon.post("/report/shop", report_of("evil.example")).status, 204);
     daemon.until("lookout_reports_rejected_total", &[("reason", "unknown_site")], 1.0);
@@ -45,21 +44,21 @@ fn strangers_reports_can_be_rejected() {
 }
 
 #[test]
-fn over_its_cap_a_sites_events_are_capped_and_its_counters_exact() {
+fn events_over_the_sites_limit_are_capped_and_counters_stay_exact() {
     let yaml = "sites: [{ name: shop, hosts: [shop.example], events_per_second: 5 }]";
     let daemon = Setup::yaml(yaml).start();
     let body = format!("[{}]", [&REPORT[1..REPORT.len() - 1]; 200].join(","));
     assert_eq!(daemon.post("/report", body).status, 204);
     let scrape = daemon.settle();
     assert_eq!(scrape.sum("lookout_csp_violations_total", &[("site", "shop")]), 200.0);
-    // The moment of an upload is one moment, so exactly one second's budget goes out.
+    // An upload has one time of receipt, so that the limit of exactly one second applies.
     assert_eq!(scrape.sum("lookout_events_total", &[("exporter", "console"), ("outcome", "capped")]), 195.0);
     assert_eq!(daemon.stop().len(), 5);
 }
 
-/// Whoever began uploads in many seconds and ends them in one does not have the budget of many.
+/// Uploads that begin in several seconds and end in one share the limit of that second.
 #[test]
-fn the_second_of_an_upload_is_that_of_its_end() {
+fn events_of_slow_uploads_share_the_second_of_their_end() {
     const UPLOADS: usize = 4;
     let yaml = "sites: [{ name: shop, hosts: [shop.example], events_per_second: 5 }]";
     let daemon = Setup::yaml(yaml).start();
@@ -71,7 +70,7 @@ fn the_second_of_an_upload_is_that_of_its_end() {
         let mut connection = Connection::open(daemon.intake);
         connection.write(most.as_bytes()).unwrap();
         connections.push(connection);
-        // What is waited for is the next second.
+        // Until the next second.
         std::thread::sleep(std::time::Duration::from_millis(1010));
     }
     for connection in &mut connections {
@@ -81,6 +80,6 @@ fn the_second_of_an_upload_is_that_of_its_end() {
     }
     let capped =
         daemon.settle().sum("lookout_events_total", &[("exporter", "console"), ("outcome", "capped")]);
-    // The end may fall into two seconds.
+    // The ends may be in two seconds.
     assert!(capped >= (UPLOADS * 20 - 10) as f64, "{capped}");
 }

@@ -1,5 +1,5 @@
-//! Outputs that are full and not read, and starts that are blocked: they cost lines, but no upload, no probe
-//! and no deadline.
+//! Outputs that are full and not read, and starts that are blocked: log lines are dropped, but uploads, probes
+//! and deadlines are not affected.
 
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
@@ -8,10 +8,10 @@ use crate::support::daemon::{Daemon, Setup, kill};
 use crate::support::http::Connection;
 use crate::support::{REPORT, eventually};
 
-/// Enough for connections on every thread that serves.
+/// Enough for connections on every thread of intake.
 const CONNECTIONS: usize = 32;
 
-/// Has the daemon log, a line per SIGHUP, until lines had to be dropped.
+/// Makes the daemon log, a line per SIGHUP, until it drops lines.
 fn provoke_dropped_lines(daemon: &Daemon) {
     eventually("dropped lines", || {
         daemon.signal_often("HUP");
@@ -22,7 +22,7 @@ fn provoke_dropped_lines(daemon: &Daemon) {
     });
 }
 
-/// Sends what is no TLS handshake, on every thread; each connection is closed.
+/// Sends bytes that are not a TLS handshake, on every thread; each connection is closed.
 fn fail_handshakes(daemon: &Daemon) {
     let open = |_| {
         let mut connection = Connection::open(daemon.intake);
@@ -34,7 +34,7 @@ fn fail_handshakes(daemon: &Daemon) {
     }
 }
 
-/// Ends it with SIGTERM while its outputs are still unread.
+/// Ends the daemon with SIGTERM while its outputs are still unread.
 fn terminate(daemon: &mut Daemon, within: Duration) {
     daemon.signal("TERM");
     let begin = Instant::now();
@@ -43,7 +43,7 @@ fn terminate(daemon: &mut Daemon, within: Duration) {
 }
 
 #[test]
-fn diagnostics_that_are_not_read_hold_up_no_upload() {
+fn uploads_with_unread_stderr_are_answered() {
     let (mut daemon, stalled) = Setup::default().start_unread(false);
     provoke_dropped_lines(&daemon);
     for _ in 0..CONNECTIONS {
@@ -57,7 +57,7 @@ fn diagnostics_that_are_not_read_hold_up_no_upload() {
 }
 
 #[test]
-fn dropped_lines_are_reported_once_stderr_is_read_again() {
+fn dropped_log_lines_are_reported_when_stderr_is_read_again() {
     let (daemon, stalled) = Setup::default().start_unread(false);
     provoke_dropped_lines(&daemon);
     drop(stalled);
@@ -66,7 +66,7 @@ fn dropped_lines_are_reported_once_stderr_is_read_again() {
 }
 
 #[test]
-fn failed_handshakes_that_cannot_be_logged_hold_up_no_thread() {
+fn failed_handshakes_with_unread_stderr_block_no_thread() {
     let key = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let tls = "intake: { tls: { certificate: cert.pem, key: key.pem } }";
     let setup = Setup::yaml(tls).file("cert.pem", &key.cert.pem());
@@ -82,7 +82,7 @@ fn failed_handshakes_that_cannot_be_logged_hold_up_no_thread() {
 }
 
 #[test]
-fn outputs_that_are_not_read_do_not_hold_up_the_shutdown() {
+fn shutdown_with_unread_outputs_ends_in_time() {
     let (mut daemon, stalled) = Setup::yaml("delivery: { shutdown_timeout: 1s }").start_unread(true);
     provoke_dropped_lines(&daemon);
     assert_eq!(daemon.post("/report", REPORT).status, 204);
@@ -92,7 +92,7 @@ fn outputs_that_are_not_read_do_not_hold_up_the_shutdown() {
     daemon.leave();
 }
 
-/// A start that does not end: admin's token is to be read from a pipe that has no writer.
+/// Starts a process that blocks: the token of admin is read from a pipe without a writer.
 fn blocked_start(shutdown_timeout: &str) -> (Child, tempfile::TempDir) {
     let settings = format!(
         "admin: {{ auth: {{ bearer_file: pipe }} }}\ndelivery: {{ shutdown_timeout: {shutdown_timeout} }}"
@@ -116,19 +116,19 @@ fn blocked_start(shutdown_timeout: &str) -> (Child, tempfile::TempDir) {
 fn exit_code(child: &mut Child) -> Option<i32> {
     eventually("the end of the process", || match child.try_wait().unwrap() {
         Some(status) => Ok(status.code()),
-        None => Err("it runs on".to_owned()),
+        None => Err("it is still running".to_owned()),
     })
 }
 
 #[test]
-fn a_blocked_process_ends_after_the_shutdown_timeout() {
+fn sigterm_of_a_blocked_process_ends_it_after_the_timeout() {
     let (mut child, _directory) = blocked_start("100ms");
     kill(&child, "TERM");
     assert_eq!(exit_code(&mut child), Some(1));
 }
 
 #[test]
-fn a_second_sigterm_ends_a_blocked_process_at_once() {
+fn second_signal_of_a_blocked_process_ends_it_at_once() {
     let (mut child, _directory) = blocked_start("1h");
     kill(&child, "TERM");
     kill(&child, "INT");
@@ -136,12 +136,12 @@ fn a_second_sigterm_ends_a_blocked_process_at_once() {
 }
 
 #[test]
-fn connections_up_to_the_limit_make_intake_unready_until_one_is_closed() {
+fn readiness_at_the_connection_limit_is_lost_until_one_closes() {
     let daemon = Setup::yaml("intake: { max_connections: 1, head_timeout: 5m }").start();
-    let readiness = |wanted: u16| {
+    let readiness = |status: u16| {
         eventually("readiness", || {
             let answer = daemon.get_admin("/-/ready");
-            if answer.status == wanted { Ok(answer.text()) } else { Err(answer.text()) }
+            if answer.status == status { Ok(answer.text()) } else { Err(answer.text()) }
         })
     };
     readiness(200);

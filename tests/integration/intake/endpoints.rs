@@ -1,5 +1,5 @@
-//! The URLs of intake: aliases, what path and query say about a report, sites, retirement, and the
-//! wall between intake and admin.
+//! Paths of intake: aliases, what path and query state about a report, sites, retired paths, and the separation
+//! of intake and admin.
 
 use serde_json::Value;
 
@@ -8,7 +8,7 @@ use crate::support::REPORT;
 use crate::support::daemon::{Daemon, Setup};
 use crate::support::http::Request;
 
-/// A legacy report that does not say whether it was enforced.
+/// A legacy report without a disposition.
 const UNDECIDED: &str = r#"{"csp-report":{"document-uri":"https://shop.example/cart","violated-directive":"img-src","blocked-uri":"https://evil.example/p.png"}}"#;
 
 fn event(line: &str) -> Value {
@@ -16,7 +16,7 @@ fn event(line: &str) -> Value {
 }
 
 #[test]
-fn every_alias_takes_every_shape() {
+fn paths_all_accept_every_format() {
     let daemon = Daemon::start();
     let paths =
         ["/report", "/", "/csp", "/csp/report-only", "/reporting-api/csp", "/nel", "/nel/report-only"];
@@ -28,7 +28,7 @@ fn every_alias_takes_every_shape() {
 }
 
 #[test]
-fn the_endpoint_supplies_a_disposition_to_reports_without_one() {
+fn endpoint_sets_a_missing_disposition() {
     let daemon = Daemon::start();
     for (target, body, disposition) in [
         ("/csp", UNDECIDED, "unknown"),
@@ -44,7 +44,7 @@ fn the_endpoint_supplies_a_disposition_to_reports_without_one() {
 }
 
 #[test]
-fn named_query_parameters_become_attributes() {
+fn configured_query_parameters_become_attributes() {
     let daemon = Setup::yaml("intake: { query_attributes: [release, app] }").start();
     check(&daemon.post("/report?release=v1.2%20beta&secret=canary&app=web", REPORT), 204);
     let lines = daemon.stop();
@@ -54,7 +54,7 @@ fn named_query_parameters_become_attributes() {
 }
 
 #[test]
-fn a_path_names_a_configured_site_or_nothing() {
+fn path_with_an_unknown_site_gets_404() {
     let daemon = Setup::yaml("sites: [{ name: shop, hosts: [shop.example] }, { name: pay }]").start();
     check(&daemon.post("/report/pay", REPORT), 204);
     check(&daemon.post("/report/blog", REPORT), 404);
@@ -66,7 +66,7 @@ fn a_path_names_a_configured_site_or_nothing() {
 }
 
 #[test]
-fn what_is_retired_is_gone() {
+fn retired_site_or_path_gets_410() {
     let yaml = "sites: [{ name: shop }, { name: old }]\nintake: { retired: [old, /csp] }";
     let daemon = Setup::yaml(yaml).start();
     check(&daemon.post("/report/old", REPORT), 410);
@@ -77,7 +77,7 @@ fn what_is_retired_is_gone() {
 }
 
 #[test]
-fn intake_and_admin_serve_none_of_each_others_paths() {
+fn paths_of_the_other_listener_get_404() {
     let daemon = Daemon::start();
     for path in ["/metrics", "/-/healthy", "/-/ready"] {
         check(&daemon.send(&Request::new("GET", path), 0), 404);
@@ -92,7 +92,7 @@ fn intake_and_admin_serve_none_of_each_others_paths() {
 }
 
 #[test]
-fn a_404_or_405_comes_with_the_usual_headers() {
+fn responses_to_unknown_paths_have_the_usual_headers() {
     let daemon = Daemon::start();
     check(&daemon.send(&Request::new("GET", "/favicon.ico"), 0), 404);
     check(&daemon.send(&Request::new("OPTIONS", "/nowhere"), 0), 404);

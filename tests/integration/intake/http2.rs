@@ -1,4 +1,4 @@
-//! HTTP/2 frame by frame, as no library would send it.
+//! HTTP/2 frame by frame, in ways that no library sends.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -30,13 +30,13 @@ fn upload(stream: u32) -> Vec<u8> {
     [head, frame(DATA, END_STREAM, stream, REPORT.as_bytes())].concat()
 }
 
-/// A connection on which the preface was exchanged.
+/// A connection after the preface.
 struct Connection {
     stream: TcpStream,
     received: Vec<u8>,
 }
 
-/// What has come.
+/// Result of a read.
 enum Next {
     Frame { kind: u8, flags: u8, payload: Vec<u8> },
     Nothing,
@@ -53,12 +53,12 @@ impl Connection {
         connection
     }
 
-    /// Fails when the other side closed long ago.
+    /// Sends bytes; fails if the connection was closed before.
     fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).expect("the connection is open");
     }
 
-    /// The next frame within a moment.
+    /// Returns the next frame, if it arrives within the read timeout.
     fn read(&mut self) -> Next {
         loop {
             if let [a, b, c, kind, flags, ..] = self.received[..] {
@@ -82,19 +82,19 @@ impl Connection {
     }
 
     /// Reads frames until one is of this kind.
-    fn until(&mut self, wanted: u8) {
+    fn until(&mut self, expected: u8) {
         let end = Instant::now() + DEADLINE;
         while Instant::now() < end {
             match self.read() {
-                Next::Frame { kind, .. } if kind == wanted => return,
+                Next::Frame { kind, .. } if kind == expected => return,
                 Next::End => panic!("the connection ended"),
                 _ => {}
             }
         }
-        panic!("no frame of kind {wanted}");
+        panic!("no frame of kind {expected}");
     }
 
-    /// Answers pings until the connection ends; gives how long that took.
+    /// Responds to pings until the connection ends. Returns the time until then.
     fn idle(&mut self) -> Duration {
         let begin = Instant::now();
         while begin.elapsed() < DEADLINE {
@@ -104,15 +104,15 @@ impl Connection {
                 _ => {}
             }
         }
-        panic!("it may idle for ever");
+        panic!("an idle connection is never closed");
     }
 }
 
 #[test]
-fn a_connection_without_requests_is_closed() {
+fn idle_connection_is_closed_after_both_timeouts() {
     let daemon = Setup::yaml("intake: { head_timeout: 500ms, body_timeout: 500ms }").start();
     let mut connection = Connection::open(&daemon);
-    // With requests it stays for longer than without.
+    // Requests keep it open for longer.
     for request in 0..8 {
         connection.send(&upload(2 * request + 1));
         connection.until(HEADERS);
@@ -128,7 +128,7 @@ fn a_connection_without_requests_is_closed() {
 }
 
 #[test]
-fn a_head_that_never_ends_is_cut_off_on_the_second_request_too() {
+fn endless_head_of_a_second_request_is_closed() {
     let daemon = Setup::yaml("intake: { head_timeout: 500ms, body_timeout: 500ms }").start();
     let mut connection = Connection::open(&daemon);
     connection.send(&upload(1));
@@ -140,9 +140,9 @@ fn a_head_that_never_ends_is_cut_off_on_the_second_request_too() {
     daemon.until("lookout_connections", &[], 0.0);
 }
 
-/// What a library of ours warns of could be written for every frame.
+/// The HTTP/2 library logs a warning for some frames.
 #[test]
-fn frames_write_no_diagnostics() {
+fn frames_of_a_client_are_not_logged() {
     let daemon = Daemon::start();
     let mut connection = Connection::open(&daemon);
     for _ in 0..100 {
@@ -154,7 +154,7 @@ fn frames_write_no_diagnostics() {
     let reset = |stream| {
         [frame(HEADERS, END_HEADERS, stream, REQUEST), frame(RESET, 0, stream, &[0, 0, 0, 8])].concat()
     };
-    // The other side has had enough at some point and goes away.
+    // The daemon closes the connection before the last frame.
     drop(connection.stream.write_all(&(0..500).flat_map(|n| reset(2 * n + 3)).collect::<Vec<_>>()));
     connection.idle();
     assert_eq!(daemon.stderr.all().len(), 1, "{:?}", daemon.stderr.all());

@@ -1,5 +1,4 @@
-//! Bounds on how much at a time: uploads in hand, connections, uploads of one client, reports of one
-//! body.
+//! Limits: uploads in flight, connections, uploads of one client, reports of one body.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +7,7 @@ use crate::support::daemon::{Daemon, Setup};
 use crate::support::http::{Connection, Request};
 use crate::support::{REPORT, eventually};
 
-/// An upload that stays in hand: its last byte is missing.
+/// Begins an upload that stays in flight, because its last byte is missing.
 fn begin_upload(daemon: &Daemon) -> Connection {
     let mut connection = Connection::open(daemon.intake);
     let (head, body) = halves();
@@ -24,13 +23,13 @@ fn halves() -> (String, &'static str) {
 }
 
 #[test]
-fn more_uploads_in_hand_than_allowed_are_told_to_come_back() {
+fn uploads_over_max_in_flight_get_503() {
     let daemon = Setup::yaml("intake: { max_in_flight: 1 }").start();
     let mut first = begin_upload(&daemon);
     daemon.until("lookout_uploads_in_flight", &[], 1.0);
-    let refused = Request::post("/report", REPORT).send(daemon.intake);
-    check(&refused, 503);
-    assert!(refused.header("retry-after").unwrap().parse::<u64>().unwrap() > 0);
+    let rejected = Request::post("/report", REPORT).send(daemon.intake);
+    check(&rejected, 503);
+    assert!(rejected.header("retry-after").unwrap().parse::<u64>().unwrap() > 0);
     daemon.until("lookout_uploads_total", &[("outcome", "overloaded")], 1.0);
     first.write(b"]").unwrap();
     check(&first.answer(), 204);
@@ -39,7 +38,7 @@ fn more_uploads_in_hand_than_allowed_are_told_to_come_back() {
 }
 
 #[test]
-fn an_upload_whose_client_went_away_is_counted() {
+fn upload_of_a_disconnected_client_is_counted() {
     let daemon = Daemon::start();
     drop(begin_upload(&daemon));
     daemon.until("lookout_uploads_total", &[("outcome", "client_disconnected")], 1.0);
@@ -47,7 +46,7 @@ fn an_upload_whose_client_went_away_is_counted() {
 }
 
 #[test]
-fn connections_over_the_cap_wait_and_are_served_later() {
+fn connections_over_the_limit_wait() {
     let daemon = Setup::yaml("intake: { max_connections: 1 }").start();
     let mut first = begin_upload(&daemon);
     daemon.until("lookout_connections", &[], 1.0);
@@ -63,21 +62,22 @@ fn connections_over_the_cap_wait_and_are_served_later() {
 }
 
 #[test]
-fn uploads_over_the_rate_limit_are_dropped_counted_and_not_told() {
+fn uploads_over_the_rate_limit_get_204_and_are_counted() {
     let daemon = Setup::yaml("intake: { rate_limit: { per_second: 1, burst: 3 } }").start();
     let uploads = 10;
     for _ in 0..uploads {
         check(&Request::post("/report", REPORT).send(daemon.intake), 204);
     }
     let outcome = |outcome| daemon.scrape().sum("lookout_uploads_total", &[("outcome", outcome)]);
-    let (accepted, dropped) = (outcome("accepted"), outcome("rate_limited"));
+    let accepted = outcome("accepted");
+    let dropped = outcome("rate_limited");
     assert_eq!(accepted + dropped, f64::from(uploads));
     assert!(accepted >= 3.0 && dropped > 0.0, "{accepted} accepted, {dropped} dropped");
     daemon.count(accepted as u64);
 }
 
 #[test]
-fn forwarded_addresses_count_only_behind_a_trusted_proxy() {
+fn forwarded_address_of_an_untrusted_peer_is_ignored() {
     let accepted = |settings: &str| {
         let daemon =
             Setup::yaml(&format!("intake: {{ rate_limit: {{ per_second: 1, burst: 1 }}{settings} }}"))
@@ -96,8 +96,8 @@ fn forwarded_addresses_count_only_behind_a_trusted_proxy() {
 }
 
 #[test]
-fn a_client_is_the_same_in_every_spelling() {
-    let spellings = [
+fn client_in_every_notation_is_the_same() {
+    let notations = [
         ("x-forwarded-for", "203.0.113.9"),
         ("x-forwarded-for", "203.0.113.9:4711"),
         ("x-forwarded-for", "::ffff:203.0.113.9"),
@@ -111,19 +111,19 @@ fn a_client_is_the_same_in_every_spelling() {
         Setup::yaml("intake: { trusted_proxies: [127.0.0.0/8], rate_limit: { per_second: 1, burst: 1 } }")
             .start();
     let begin = Instant::now();
-    let clients = spellings.into_iter().chain(prefix.map(|address| ("x-forwarded-for", address)));
+    let clients = notations.into_iter().chain(prefix.map(|address| ("x-forwarded-for", address)));
     for (name, value) in clients {
         check(&Request::post("/report", REPORT).header(name, value).send(daemon.intake), 204);
     }
     let accepted = daemon.scrape().sum("lookout_uploads_total", &[("outcome", "accepted")]);
     daemon.count(accepted as u64);
-    // Two clients, and what each gets back in the time that it took.
+    // The burst of two clients, and what their rate allowed in the meantime.
     let most = 2.0 * (1.0 + begin.elapsed().as_secs_f64());
     assert!((2.0..=most).contains(&accepted), "{accepted} accepted");
 }
 
 #[test]
-fn reports_beyond_the_limit_of_a_body_are_rejected() {
+fn reports_over_max_reports_are_rejected() {
     let daemon = Setup::yaml("intake: { max_reports: 3 }").start();
     let body = format!("[{}]", [&REPORT[1..REPORT.len() - 1]; 5].join(","));
     check(&daemon.post("/report", body), 204);
@@ -131,21 +131,21 @@ fn reports_beyond_the_limit_of_a_body_are_rejected() {
     daemon.until("lookout_reports_rejected_total", &[("reason", "over_limit")], 2.0);
 }
 
-/// A body that arrives in one piece needs no room, one that does not takes at least 16 KiB.
+/// A body that arrives in one piece takes no memory of the pool, any other at least 16 KiB.
 #[test]
-fn bodies_that_find_no_room_are_told_to_come_back() {
+fn bodies_over_max_in_flight_bytes_get_503() {
     let daemon = Setup::yaml("intake: { max_body_bytes: 64KiB, max_in_flight_bytes: 64KiB }").start();
     let large = format!("{REPORT}{}", " ".repeat(50 * 1024));
     let mut first = Connection::open(daemon.intake);
     let head = format!("POST /report HTTP/1.1\r\nhost: r\r\ncontent-length: {}\r\n\r\n", large.len());
     first.write(format!("{head}{}", &large[..large.len() - 1]).as_bytes()).unwrap();
-    let refused = |body: &str| Request::post("/report", body).chunked().send(daemon.intake).status == 503;
-    eventually("a full room", || {
-        if refused(&large) {
+    let is_rejected = |body: &str| Request::post("/report", body).chunked().send(daemon.intake).status == 503;
+    eventually("a full body pool", || {
+        if is_rejected(&large) {
             Ok(())
         } else {
             daemon.count(1);
-            Err("taken".to_owned())
+            Err("accepted".to_owned())
         }
     });
     let overloaded = Request::post("/report", &large).send(daemon.intake);

@@ -1,5 +1,4 @@
-//! Behind a load balancer that passes on bytes: the PROXY protocol names the client, from who is trusted
-//! and from nobody else.
+//! The PROXY protocol of load balancers that forward bytes: the header is read from trusted peers only.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -18,7 +17,7 @@ fn daemon(trusted: &str, more: &str) -> Daemon {
     .start()
 }
 
-fn announcement(client: &str) -> Vec<u8> {
+fn proxy_header(client: &str) -> Vec<u8> {
     let client = SocketAddr::new(client.parse().unwrap(), 40_000);
     let to = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 443);
     let to = if client.is_ipv6() { SocketAddr::new("::1".parse().unwrap(), 443) } else { to };
@@ -27,7 +26,7 @@ fn announcement(client: &str) -> Vec<u8> {
     bytes
 }
 
-/// Posts a report after these bytes. `None` when the daemon closes the connection instead of an answer.
+/// Posts a report after these bytes. Returns `None` if the daemon closes the connection without a response.
 fn post_after(daemon: &Daemon, first: &[u8], headers: &str) -> Option<Answer> {
     let mut connection = Connection::open(daemon.intake);
     let head = format!(
@@ -38,7 +37,7 @@ fn post_after(daemon: &Daemon, first: &[u8], headers: &str) -> Option<Answer> {
     connection.answer_or_close()
 }
 
-/// The clients' addresses in the events.
+/// Returns the client addresses in the events.
 fn clients(daemon: Daemon) -> Vec<String> {
     let address = |line: &String| {
         let event: Value = serde_json::from_str(line).unwrap();
@@ -48,17 +47,17 @@ fn clients(daemon: Daemon) -> Vec<String> {
 }
 
 #[test]
-fn the_client_is_who_the_load_balancer_says() {
+fn client_address_is_taken_from_the_header() {
     let daemon = daemon("127.0.0.0/8, 10.0.0.0/8", "");
     for (client, headers) in [
         ("203.0.113.9", ""),
         ("2001:db8::9", ""),
-        // A proxy between the two, which is trusted as well.
+        // A further trusted proxy in between.
         ("10.0.0.7", "x-forwarded-for: 198.51.100.4\r\n"),
-        // A client's own invention.
+        // A header that the client sent.
         ("203.0.113.10", "x-forwarded-for: 198.51.100.4\r\n"),
     ] {
-        assert_eq!(post_after(&daemon, &announcement(client), headers).unwrap().status, 204, "{client}");
+        assert_eq!(post_after(&daemon, &proxy_header(client), headers).unwrap().status, 204, "{client}");
         daemon.count(1);
     }
     let local = [b"\r\n\r\n\0\r\nQUIT\n".as_slice(), &[0x20, 0, 0, 0]].concat();
@@ -69,10 +68,10 @@ fn the_client_is_who_the_load_balancer_says() {
 }
 
 #[test]
-fn the_rate_limit_is_the_clients() {
+fn rate_limit_applies_to_the_client_of_the_header() {
     let daemon = daemon("127.0.0.0/8", ", rate_limit: { per_second: 1, burst: 1 }");
     for client in ["203.0.113.1", "203.0.113.2", "203.0.113.1"] {
-        assert_eq!(post_after(&daemon, &announcement(client), "").unwrap().status, 204);
+        assert_eq!(post_after(&daemon, &proxy_header(client), "").unwrap().status, 204);
     }
     let scrape = daemon.scrape();
     assert_eq!(scrape.sum("lookout_uploads_total", &[("outcome", "accepted")]), 2.0);
@@ -81,7 +80,7 @@ fn the_rate_limit_is_the_clients() {
 }
 
 #[test]
-fn a_trusted_proxy_must_say_it() {
+fn trusted_peer_without_a_header_is_closed() {
     let daemon = daemon("127.0.0.0/8", "");
     for first in
         [b"".as_slice(), b"PROXY TCP4 203.0.113.9 127.0.0.1 40000 443\r\n", b"\r\n\r\n\0\r\nQUIT\nxxxx"]
@@ -94,9 +93,9 @@ fn a_trusted_proxy_must_say_it() {
 }
 
 #[test]
-fn a_stranger_is_not_believed() {
+fn header_of_an_untrusted_peer_is_rejected() {
     let daemon = daemon("10.0.0.0/8", "");
-    let answer = post_after(&daemon, &announcement("203.0.113.9"), "");
+    let answer = post_after(&daemon, &proxy_header("203.0.113.9"), "");
     assert!(answer.is_none_or(|answer| answer.status == 400));
     assert_eq!(post_after(&daemon, b"", "").unwrap().status, 204);
     daemon.count(1);

@@ -1,5 +1,5 @@
-//! Requests over HTTP/1.1 that are not what they seem: lengths that contradict each other, heads and
-//! chunks without end, and what is no HTTP at all. Each has one meaning, and one end.
+//! Ambiguous requests over HTTP/1.1: contradictory lengths, endless heads and chunks, and bytes that are not
+//! HTTP. Each has one interpretation and one result.
 
 use std::net::Shutdown;
 
@@ -16,10 +16,10 @@ fn whole() -> String {
     request(&format!("content-length: {}", REPORT.len()), REPORT)
 }
 
-/// Every answer until the daemon closes the connection.
+/// Returns every response until the daemon closes the connection.
 fn answers(daemon: &Daemon, bytes: &[u8]) -> Vec<Answer> {
     let mut connection = Connection::open(daemon.intake);
-    // It may close before it has read everything.
+    // The daemon may close the connection before it has read everything.
     drop(connection.write(bytes));
     connection.shutdown(Shutdown::Write);
     std::iter::from_fn(|| connection.answer_or_close()).collect()
@@ -30,10 +30,10 @@ fn statuses(daemon: &Daemon, bytes: &[u8]) -> Vec<u16> {
 }
 
 #[test]
-fn uploads_one_after_the_other_are_answered_in_order() {
+fn pipelined_uploads_are_answered_in_order() {
     let daemon = Daemon::start();
-    let (bad, last) =
-        (request("content-length: 2", "{}"), whole().replace("host", "connection: close\r\nhost"));
+    let bad = request("content-length: 2", "{}");
+    let last = whole().replace("host", "connection: close\r\nhost");
     let mut connection = Connection::open(daemon.intake);
     connection.write((whole() + &bad + &last).as_bytes()).unwrap();
     for status in [204, 400, 204] {
@@ -43,13 +43,13 @@ fn uploads_one_after_the_other_are_answered_in_order() {
     daemon.count(3);
 }
 
-/// A proxy in front may have gone by the other length, so what follows may be the second half of what it
-/// took for one request.
+/// A proxy may have used the other length, so that what follows may be the rest of one request.
 #[test]
-fn nothing_follows_a_request_with_two_lengths() {
+fn connection_after_two_lengths_is_closed() {
     let daemon = Daemon::start();
     let chunks = format!("{:x}\r\n{REPORT}\r\n0\r\n\r\n", REPORT.len());
-    let (length, chunked) = (format!("content-length: {}", chunks.len()), "transfer-encoding: chunked");
+    let length = format!("content-length: {}", chunks.len());
+    let chunked = "transfer-encoding: chunked";
     for lengths in [format!("{length}\r\n{chunked}"), format!("{chunked}\r\n{length}"), chunked.to_owned()] {
         let answers = answers(&daemon, (request(&lengths, &chunks) + &whole()).as_bytes());
         assert_eq!(answers.len(), 1, "{lengths}");
@@ -61,7 +61,7 @@ fn nothing_follows_a_request_with_two_lengths() {
 }
 
 #[test]
-fn lengths_that_mean_nothing_are_refused() {
+fn invalid_lengths_get_400() {
     let daemon = Daemon::start();
     for headers in [
         "content-length: 5\r\ncontent-length: 6",
@@ -86,7 +86,7 @@ fn lengths_that_mean_nothing_are_refused() {
 }
 
 #[test]
-fn a_body_shorter_than_announced_is_aborted() {
+fn body_shorter_than_its_length_counts_as_disconnected() {
     let daemon = Daemon::start();
     let short = request(&format!("content-length: {}", REPORT.len() + 1), REPORT);
     for answer in answers(&daemon, short.as_bytes()) {
@@ -96,14 +96,14 @@ fn a_body_shorter_than_announced_is_aborted() {
 }
 
 #[test]
-fn what_comes_after_the_announced_length_is_no_part_of_the_body() {
+fn bytes_after_the_body_are_another_request() {
     let daemon = Daemon::start();
     assert_eq!(statuses(&daemon, (whole() + "]]]\r\n\r\n").as_bytes()), [204, 400]);
     daemon.count(1);
 }
 
 #[test]
-fn who_asks_before_sending_is_answered_before_sending() {
+fn expect_100_continue_is_answered_before_the_body() {
     let daemon = Daemon::start();
     let ask = |length: usize| request(&format!("expect: 100-continue\r\ncontent-length: {length}"), "");
     let mut connection = Connection::open(daemon.intake);
@@ -112,14 +112,14 @@ fn who_asks_before_sending_is_answered_before_sending() {
     connection.write(REPORT.as_bytes()).unwrap();
     check(&connection.answer(), 204);
     daemon.count(1);
-    // Refused at once, not after 2 MiB.
+    // Rejected before the body.
     let mut connection = Connection::open(daemon.intake);
     connection.write(ask(2 << 20).as_bytes()).unwrap();
     check(&connection.answer(), 413);
 }
 
 #[test]
-fn heads_without_end_are_refused() {
+fn heads_over_the_limit_get_431() {
     let daemon = Daemon::start();
     let long = "a".repeat(20_000);
     for (head, status) in [
@@ -133,9 +133,10 @@ fn heads_without_end_are_refused() {
 }
 
 #[test]
-fn chunks_with_more_around_them_than_in_them_are_refused() {
+fn chunks_with_much_overhead_are_rejected() {
     let daemon = Daemon::start();
-    let (long, many) = ("a".repeat(20_000), "a: b\r\n".repeat(200));
+    let long = "a".repeat(20_000);
+    let many = "a: b\r\n".repeat(200);
     for (headers, body) in [
         ("transfer-encoding: chunked", format!("1;{long}\r\n[\r\n0\r\n\r\n")),
         ("transfer-encoding: chunked", format!("{}1\r\n[\r\n0\r\n\r\n", "1;aaaa\r\n[\r\n".repeat(5000))),
@@ -152,7 +153,7 @@ fn chunks_with_more_around_them_than_in_them_are_refused() {
 }
 
 #[test]
-fn what_is_no_http_ends_the_connection() {
+fn bytes_that_are_not_http_end_the_connection() {
     let daemon = Daemon::start();
     let client_hello = [&b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03"[..], &[7; 500]].concat();
     for bytes in [

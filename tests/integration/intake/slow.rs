@@ -1,4 +1,4 @@
-//! Clients that take their time, by accident or in order to hold a connection for ever.
+//! Slow clients, by accident or in order to occupy a connection.
 
 use std::time::{Duration, Instant};
 
@@ -7,14 +7,14 @@ use crate::support::daemon::Setup;
 use crate::support::http::{Answer, Connection};
 use crate::support::{DEADLINE, REPORT};
 
-/// How often a dripping client sends a byte: often enough that no idle timeout would notice.
+/// Interval of the bytes of a dripping client: short enough to avoid any idle timeout.
 const DRIP: Duration = Duration::from_millis(100);
 
-/// Sends byte after byte until the daemon has had enough. `None`: it closed the connection.
+/// Sends byte after byte until the daemon responds. Returns `None` if it closes the connection.
 fn drip(connection: &mut Connection, bytes: &[u8]) -> Option<Answer> {
     let end = Instant::now() + DEADLINE;
     for byte in bytes.iter().cycle() {
-        assert!(Instant::now() < end, "the daemon waits for ever");
+        assert!(Instant::now() < end, "the daemon never times out");
         if connection.write(&[*byte]).is_err() || !connection.is_silent_for(DRIP) {
             break;
         }
@@ -23,7 +23,7 @@ fn drip(connection: &mut Connection, bytes: &[u8]) -> Option<Answer> {
 }
 
 #[test]
-fn a_dripping_body_is_cut_off() {
+fn dripping_body_gets_408() {
     let daemon = Setup::yaml("intake: { body_timeout: 1s }").start();
     for head in ["content-length: 100000", "transfer-encoding: chunked"] {
         let mut connection = Connection::open(daemon.intake);
@@ -36,7 +36,7 @@ fn a_dripping_body_is_cut_off() {
 }
 
 #[test]
-fn a_dripping_head_is_cut_off() {
+fn dripping_head_is_closed() {
     let daemon = Setup::yaml("intake: { head_timeout: 1s }").start();
     let mut connection = Connection::open(daemon.intake);
     connection.write(b"POST /report HTTP/1.1\r\nhost: r\r\nx-long: ").unwrap();
@@ -46,7 +46,7 @@ fn a_dripping_head_is_cut_off() {
 }
 
 #[test]
-fn a_connection_that_says_nothing_is_closed() {
+fn silent_connection_is_closed() {
     let daemon = Setup::yaml("intake: { head_timeout: 1s }").start();
     let mut connection = Connection::open(daemon.intake);
     assert!(connection.answer_or_close().is_none_or(|answer| answer.status == 408));
@@ -54,7 +54,7 @@ fn a_connection_that_says_nothing_is_closed() {
 }
 
 #[test]
-fn a_second_slow_head_on_one_connection_is_cut_off_too() {
+fn second_dripping_head_is_closed() {
     let daemon = Setup::yaml("intake: { head_timeout: 1s }").start();
     let mut connection = Connection::open(daemon.intake);
     let head = format!("POST /report HTTP/1.1\r\nhost: r\r\ncontent-length: {}\r\n\r\n", REPORT.len());
@@ -67,14 +67,14 @@ fn a_second_slow_head_on_one_connection_is_cut_off_too() {
 }
 
 #[test]
-fn a_client_that_reads_no_answers_is_cut_off() {
+fn client_that_reads_no_responses_is_closed() {
     let daemon = Setup::yaml("intake: { head_timeout: 1s, body_timeout: 1s }").start();
     let mut connection = Connection::open(daemon.intake);
     let uploads = "POST /report HTTP/1.1\r\nhost: r\r\ncontent-length: 0\r\n\r\n".repeat(1000);
     let end = Instant::now() + 3 * DEADLINE;
-    // Until the answers fill what the system keeps for the client, it goes on.
+    // The daemon goes on until the responses fill the buffers of the system.
     while connection.write(uploads.as_bytes()).is_ok() {
-        assert!(Instant::now() < end, "the daemon answers for ever");
+        assert!(Instant::now() < end, "the daemon never times out");
     }
     daemon.until("lookout_connections", &[], 0.0);
 }

@@ -1,9 +1,9 @@
-//! Secrets in every place of a URL and in every spelling, drawn at random. What the README says is kept
-//! (hosts, plain paths, words without a URL around them) is not planted.
+//! Random secrets in every part of a URL and in every notation. What is not redacted by design (hosts, plain
+//! paths, words outside of URLs) is not a secret here.
 
 use proptest::prelude::*;
 
-/// A text, and the parts of it that must not come out in any spelling.
+/// A text, and the parts of it that must not be in an output in any notation.
 #[derive(Debug, Clone)]
 pub(super) struct Canary {
     pub(super) text: String,
@@ -15,12 +15,12 @@ impl Canary {
         Canary { text, secrets: secrets.iter().map(|secret| (*secret).to_owned()).collect() }
     }
 
-    /// The same secrets in another text.
+    /// Returns the same secrets in another text.
     pub(super) fn within(&self, text: impl FnOnce(&str) -> String) -> Canary {
         Canary { text: text(&self.text), secrets: self.secrets.clone() }
     }
 
-    /// The first secret that an output gives away, in whatever case, and percent-encoded or not.
+    /// Returns the first secret that an output contains, in any case, percent-encoded or not.
     pub(super) fn found_in(&self, output: &str) -> Option<&str> {
         let mut levels = vec![output.to_lowercase()];
         for _ in 0..3 {
@@ -34,7 +34,8 @@ impl Canary {
 
 fn decoded(text: &str) -> String {
     let bytes = text.as_bytes();
-    let (mut out, mut at) = (Vec::new(), 0);
+    let mut out = Vec::new();
+    let mut at = 0;
     while at < bytes.len() {
         let code = (bytes[at] == b'%').then(|| text.get(at + 1..at + 3)).flatten();
         match code.and_then(|code| u8::from_str_radix(code, 16).ok()) {
@@ -51,17 +52,17 @@ fn decoded(text: &str) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
-/// Long enough not to stand in an output by chance.
+/// Long enough not to be in an output by chance.
 fn token() -> impl Strategy<Value = String> {
     "Kana[a-zA-Z0-9]{6,20}"
 }
 
-/// Two tokens and what may stand between them in a user name or a query.
+/// Two tokens, and what may separate them in a user name or a query.
 fn two_tokens() -> impl Strategy<Value = (String, String, String)> {
     (token(), r"[!$&*+,;=._~()|-]{0,2}|%40|%3A|%2F|%2540", token())
 }
 
-/// What comes behind a host: user and password stand before it and have a function of their own.
+/// What follows a host. User and password precede it: see [`userinfo`].
 pub(super) fn behind_host() -> BoxedStrategy<Canary> {
     prop_oneof![query(), fragment(), path()].boxed()
 }
@@ -93,18 +94,18 @@ fn fragment() -> BoxedStrategy<Canary> {
 pub(super) fn path() -> BoxedStrategy<Canary> {
     let before = prop::sample::select(vec!["/", "/in/", "/a/b.c/", "//"]);
     let after = prop::sample::select(vec!["", "/", "/edit", "/edit?x=1", "?x", ";v=1/y"]);
-    (before, spelled_segment(), after)
+    (before, encoded_segment(), after)
         .prop_map(|(before, secret, after)| secret.within(|text| format!("{before}{text}{after}")))
         .boxed()
 }
 
-fn spelled_segment() -> BoxedStrategy<Canary> {
+fn encoded_segment() -> BoxedStrategy<Canary> {
     let plain = prop_oneof![
         4 => segment(),
         1 => in_reset_place("[a-z]{2}[0-9]{2}[a-z0-9]{4,10}"),
         1 => in_reset_place(UUID),
     ];
-    (plain, spelling()).prop_map(|(secret, spelling)| secret.within(|text| spelling.spell(text))).boxed()
+    (plain, notation()).prop_map(|(secret, notation)| secret.within(|text| notation.apply(text))).boxed()
 }
 
 const UUID: &str = "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-a[0-9a-f]{3}-[0-9a-f]{12}";
@@ -123,7 +124,7 @@ fn segment() -> BoxedStrategy<Canary> {
     .boxed()
 }
 
-/// Short identifiers open something where the place says so.
+/// Short identifiers that are credentials because of the segment before them.
 fn in_reset_place(id: &'static str) -> BoxedStrategy<Canary> {
     const PLACES: [&str; 7] =
         ["reset", "reset-password", "Invite", "verify-email", "magic_link", "activate", "unsubscribe"];
@@ -134,7 +135,7 @@ fn in_reset_place(id: &'static str) -> BoxedStrategy<Canary> {
 
 /// How a segment is written.
 #[derive(Debug, Clone)]
-enum Spelling {
+enum Notation {
     Plain,
     Upper,
     /// Some letters and digits percent-encoded, this many times over.
@@ -143,29 +144,32 @@ enum Spelling {
     Component,
 }
 
-fn spelling() -> BoxedStrategy<Spelling> {
+fn notation() -> BoxedStrategy<Notation> {
     prop_oneof![
-        3 => Just(Spelling::Plain),
-        1 => Just(Spelling::Upper),
-        2 => (prop::collection::vec(any::<bool>(), 8), 1..3_u8).prop_map(|(which, times)| Spelling::Encoded(which, times)),
-        1 => Just(Spelling::Component),
+        3 => Just(Notation::Plain),
+        1 => Just(Notation::Upper),
+        2 => (prop::collection::vec(any::<bool>(), 8), 1..3_u8).prop_map(|(which, times)| Notation::Encoded(which, times)),
+        1 => Just(Notation::Component),
     ].boxed()
 }
 
-impl Spelling {
-    fn spell(&self, text: &str) -> String {
+impl Notation {
+    fn apply(&self, text: &str) -> String {
         match self {
-            Spelling::Plain => text.to_owned(),
-            Spelling::Upper => text.to_ascii_uppercase(),
-            Spelling::Component => component(text),
-            // Encoding a part of an escape would make it none.
-            Spelling::Encoded(..) if text.contains('%') => text.to_owned(),
-            Spelling::Encoded(which, times) => {
+            Notation::Plain => text.to_owned(),
+            Notation::Upper => text.to_ascii_uppercase(),
+            Notation::Component => component(text),
+            // Encoding a part of an escape would break it.
+            Notation::Encoded(..) if text.contains('%') => text.to_owned(),
+            Notation::Encoded(which, times) => {
                 let letters = text.bytes().zip(which.iter().cycle());
                 let once: String = letters
-                    .map(|(byte, encode)| match *encode && byte.is_ascii_alphanumeric() {
-                        true => format!("%{byte:02X}"),
-                        false => char::from(byte).to_string(),
+                    .map(|(byte, encode)| {
+                        if *encode && byte.is_ascii_alphanumeric() {
+                            format!("%{byte:02X}")
+                        } else {
+                            char::from(byte).to_string()
+                        }
                     })
                     .collect();
                 (1..*times).fold(once, |text, _| text.replace('%', "%25"))
@@ -175,9 +179,12 @@ impl Spelling {
 }
 
 fn component(text: &str) -> String {
-    let byte = |byte: u8| match byte.is_ascii_alphanumeric() || b"-_.!~*".contains(&byte) {
-        true => char::from(byte).to_string(),
-        false => format!("%{byte:02x}"),
+    let byte = |byte: u8| {
+        if byte.is_ascii_alphanumeric() || b"-_.!~*".contains(&byte) {
+            char::from(byte).to_string()
+        } else {
+            format!("%{byte:02x}")
+        }
     };
     text.bytes().map(byte).collect()
 }
@@ -232,14 +239,14 @@ pub(super) fn url() -> BoxedStrategy<Canary> {
     absolute.boxed()
 }
 
-/// Of a `file:` URL the path is the secret: it names a home directory.
+/// A `file:` URL, whose path is secret, because it names a home directory.
 fn file() -> BoxedStrategy<Canary> {
     (token(), "file://|FILE:/|file:|view-source:file:///|jar:file:///")
         .prop_map(|(name, start)| Canary::new(format!("{start}/home/{name}/x.js"), &[&name]))
         .boxed()
 }
 
-/// The URL as it is, within a scheme that wraps one, or within the path or the query of another.
+/// A URL alone, within a scheme that wraps one, or within the path or the query of another.
 pub(super) fn nested() -> BoxedStrategy<Canary> {
     const WRAPPERS: [&str; 10] = [
         "blob:",
@@ -264,23 +271,23 @@ pub(super) fn nested() -> BoxedStrategy<Canary> {
     prop_oneof![8 => url(), 4 => wrapped, 2 => encoded, 1 => file()].boxed()
 }
 
-/// A URL without scheme, as scripts, markup and policies write it.
+/// A URL without a scheme, as in scripts, markup and policies.
 pub(super) fn reference() -> BoxedStrategy<Canary> {
     const STARTS: [&str; 7] =
         ["", ".", "..", "/shop.example", "cdn.example", "www.shop.example:8443", "//cdn.example"];
     let starts_well = |text: &str| text.starts_with('/') && !text.starts_with("//");
-    // A query of its own is no path, and what has no scheme is judged up to its first `=`.
+    // A query alone is not a path, and a URL without a scheme is examined up to its first `=`.
     let is_path =
         move |text: &str| starts_well(text) && !decoded(&decoded(text)).to_lowercase().contains("session=");
     let rooted = (prop::sample::select(&STARTS[..]), behind_host())
-        .prop_filter("it is no path", move |(_, secret)| is_path(&secret.text))
+        .prop_filter("it is not a path", move |(_, secret)| is_path(&secret.text))
         .prop_map(|(start, secret)| secret.within(|text| format!("{start}{text}")));
     let with_user =
         (userinfo(), host()).prop_map(|(user, host)| user.within(|text| format!("//{text}{host}/x")));
     prop_oneof![4 => rooted, 1 => with_user].boxed()
 }
 
-/// What quotes a URL.
+/// Texts that quote a URL.
 pub(super) fn around() -> impl Strategy<Value = &'static str> {
     prop::sample::select(vec![
         "{}",
@@ -308,7 +315,7 @@ pub(super) fn around() -> impl Strategy<Value = &'static str> {
     ])
 }
 
-/// Nonces as policies, markup and scripts write them.
+/// Nonces as in policies, markup and scripts.
 pub(super) fn nonce() -> BoxedStrategy<Canary> {
     let around = prop::sample::select(vec![
         "script-src 'nonce-{}' 'self'",

@@ -1,17 +1,17 @@
-//! The client's address in events: absent, truncated or whole, for both families, and behind proxies.
+//! The client address in events: absent, truncated or whole, for IPv4 and IPv6, and behind proxies.
 
 use crate::support::REPORT;
 use crate::support::daemon::{Daemon, Setup};
 use crate::support::http::Request;
 
-/// A header as a trusted proxy writes it; the client's address truncated, and whole.
+/// Name and value of a trusted proxy's header; the client address truncated, and whole.
 const CLIENTS: [(&str, &str, &str, &str); 10] = [
     ("x-forwarded-for", "203.0.113.9", "203.0.113.0", "203.0.113.9"),
     ("x-forwarded-for", "203.0.113.9:4711", "203.0.113.0", "203.0.113.9"),
     ("x-forwarded-for", "198.51.100.1, 203.0.113.9, 10.1.2.3", "203.0.113.0", "203.0.113.9"),
     ("x-forwarded-for", "::ffff:203.0.113.9", "203.0.113.0", "203.0.113.9"),
     ("x-forwarded-for", "2001:db8:1:2:3:4:5:6", "2001:db8:1::", "2001:db8:1:2:3:4:5:6"),
-    // 203.0.113.9 by 6to4: its /48 would tell all of it.
+    // 203.0.113.9 by 6to4: its /48 would reveal all of it.
     ("x-forwarded-for", "2002:cb00:7109:1::2", "2002:cb00:7100::", "2002:cb00:7109:1::2"),
     ("forwarded", "for=203.0.113.9;proto=https", "203.0.113.0", "203.0.113.9"),
     ("forwarded", "for=\"[2001:db8:1:2:3:4:5:6]:4711\"", "2001:db8:1::", "2001:db8:1:2:3:4:5:6"),
@@ -33,8 +33,8 @@ fn daemon(client_address: &str, trusted: &str) -> Daemon {
 
 const PROXIES: &str = "127.0.0.0/8, 10.0.0.0/8, \"fd00::/8\"";
 
-/// The addresses in the events of one upload for each of [`CLIENTS`].
-fn shown(daemon: Daemon) -> (Vec<Option<String>>, String) {
+/// Returns the addresses in the events of one upload for each of [`CLIENTS`], and the whole output.
+fn client_addresses(daemon: Daemon) -> (Vec<Option<String>>, String) {
     for (name, value, ..) in CLIENTS {
         let upload = Request::post("/report", REPORT).header(name, value);
         assert_eq!(daemon.send(&upload, 1).status, 204);
@@ -49,10 +49,10 @@ fn shown(daemon: Daemon) -> (Vec<Option<String>>, String) {
 }
 
 #[test]
-fn by_default_it_is_nowhere() {
+fn client_address_by_default_is_absent() {
     let defaults = Daemon::start();
     for daemon in [defaults, daemon("none", PROXIES)] {
-        let (addresses, everything) = shown(daemon);
+        let (addresses, everything) = client_addresses(daemon);
         assert_eq!(addresses, [const { None }; CLIENTS.len()]);
         for part in ["203.0.113", "2001:db8", "2002:cb00", "198.51.100", "127.0.0.1"] {
             assert!(!everything.contains(part), "{part} in {everything}");
@@ -61,8 +61,8 @@ fn by_default_it_is_nowhere() {
 }
 
 #[test]
-fn truncated_names_a_network() {
-    let (addresses, everything) = shown(daemon("truncated", PROXIES));
+fn client_address_truncated_is_a_network() {
+    let (addresses, everything) = client_addresses(daemon("truncated", PROXIES));
     assert_eq!(addresses, CLIENTS.map(|(_, _, truncated, _)| Some(truncated.to_owned())));
     for rest in ["203.0.113.9", "2001:db8:1:2", "2002:cb00:7109", "::9", "198.51.100"] {
         assert!(!everything.contains(rest), "{rest} in {everything}");
@@ -70,17 +70,17 @@ fn truncated_names_a_network() {
 }
 
 #[test]
-fn full_is_the_whole_address() {
-    let (addresses, _) = shown(daemon("full", PROXIES));
+fn client_address_full_is_whole() {
+    let (addresses, _) = client_addresses(daemon("full", PROXIES));
     assert_eq!(addresses, CLIENTS.map(|(.., full)| Some(full.to_owned())));
 }
 
-/// Whoever is no trusted proxy is the client, whatever its headers say.
+/// A peer that is not a trusted proxy is the client.
 #[test]
-fn a_stranger_cannot_choose_it() {
-    let (addresses, everything) = shown(daemon("full", "10.0.0.0/8"));
+fn client_address_of_an_untrusted_peer_ignores_headers() {
+    let (addresses, everything) = client_addresses(daemon("full", "10.0.0.0/8"));
     assert_eq!(addresses, CLIENTS.map(|_| Some("127.0.0.1".to_owned())));
     assert!(!everything.contains("203.0.113"), "{everything}");
-    let (addresses, _) = shown(daemon("truncated", ""));
+    let (addresses, _) = client_addresses(daemon("truncated", ""));
     assert_eq!(addresses, CLIENTS.map(|_| Some("127.0.0.0".to_owned())));
 }

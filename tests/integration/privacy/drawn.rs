@@ -1,5 +1,5 @@
-//! Random canaries in every place of every shape. Kinds and their members come from the table, shapes
-//! and nested members from the corpus and the samples, so a new kind is covered without being named.
+//! Random canaries everywhere in a report. Kinds and their fields are those of the crate, formats and nested
+//! members those of the corpus and the samples, so that a new kind is covered without being named.
 
 use lookoutd::kinds;
 use lookoutd::model::ReportKind;
@@ -7,10 +7,10 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::canary::{self, Canary};
-use super::{came_out, holds_url, spellings};
+use super::{field_names, holds_url, output_of};
 use crate::support::capture;
 
-/// A canary as it may stand in a text: URLs that something quotes, references, nonces.
+/// A canary in a text: quoted URLs, references, nonces.
 fn in_text() -> BoxedStrategy<Canary> {
     let quoted = |urls: BoxedStrategy<Canary>| {
         (urls, canary::around()).prop_map(|(url, around)| url.within(|text| around.replace("{}", text)))
@@ -26,7 +26,7 @@ fn in_text() -> BoxedStrategy<Canary> {
     .boxed()
 }
 
-/// A canary where a URL belongs: there is nothing around it but blanks.
+/// A canary in the place of a URL, with nothing around it but blanks.
 fn in_url() -> BoxedStrategy<Canary> {
     let around = prop::sample::select(vec!["{}", " {}\t", "\n{}"]);
     let urls = prop_oneof![4 => canary::nested(), 1 => canary::reference()];
@@ -34,30 +34,34 @@ fn in_url() -> BoxedStrategy<Canary> {
 }
 
 fn check(body: &Value, canary: &Canary) -> Result<(), TestCaseError> {
-    let output = came_out(&body.to_string());
+    let output = output_of(&body.to_string());
     let found = canary.found_in(&output);
-    prop_assert!(found.is_none(), "{} came out of\n{body}\nas\n{output}", found.unwrap_or_default());
+    prop_assert!(found.is_none(), "{} of\n{body}\nis in\n{output}", found.unwrap_or_default());
     Ok(())
 }
 
-/// Every text and every name in a document, as pointers to its place.
+/// Collects the paths of every value and every name in a document.
 fn places(value: &Value, path: &mut Vec<String>, found: &mut Vec<Vec<String>>) {
     match value {
-        Value::Object(members) => members.iter().for_each(|(name, value)| {
-            path.push(name.clone());
-            places(value, path, found);
-            path.pop();
-        }),
-        Value::Array(items) => items.iter().enumerate().for_each(|(at, value)| {
-            path.push(at.to_string());
-            places(value, path, found);
-            path.pop();
-        }),
+        Value::Object(members) => {
+            for (name, value) in members {
+                path.push(name.clone());
+                places(value, path, found);
+                path.pop();
+            }
+        }
+        Value::Array(items) => {
+            for (at, value) in items.iter().enumerate() {
+                path.push(at.to_string());
+                places(value, path, found);
+                path.pop();
+            }
+        }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => found.push(path.clone()),
     }
 }
 
-/// The document with a text in one place, or with a name of one place changed.
+/// Returns the document with a text in one place, or as a name there.
 fn planted(mut document: Value, place: &[String], text: &str, as_name: bool) -> Value {
     let (last, above) = place.split_last().unwrap();
     let parent = above.iter().fold(&mut document, |value, step| step_into(value, step));
@@ -76,7 +80,7 @@ fn step_into<'v>(value: &'v mut Value, step: &str) -> &'v mut Value {
 }
 
 thread_local! {
-    /// Every upload that was captured or written by hand, and all places in it.
+    /// Every capture and sample, and all places in it.
     static DOCUMENTS: Vec<(Value, Vec<Vec<String>>)> = capture::uploads()
         .iter()
         .map(|upload| serde_json::from_str(&upload.body).unwrap())
@@ -89,7 +93,7 @@ thread_local! {
         .collect();
 }
 
-/// Whether the place is one where a URL stands: some kind says so, or one stood there.
+/// Returns whether the place is for a URL: by the type of a field, or by its value in the capture.
 fn stands_for_url(document: &Value, place: &[String]) -> bool {
     let value = place.iter().fold(document, |value, step| match value {
         Value::Array(items) => &items[step.parse::<usize>().unwrap()],
@@ -101,9 +105,9 @@ fn stands_for_url(document: &Value, place: &[String]) -> bool {
         || value.as_str().is_some_and(|text| text.starts_with("http") && !text.contains(' '))
 }
 
-/// Every kind with every member that it knows, and one that it does not: those for URLs, or the others.
+/// Every kind with every field, and an unknown one: those for URLs, or the others.
 fn member(for_url: bool) -> BoxedStrategy<(&'static ReportKind, &'static str)> {
-    let of = |kind: &'static ReportKind| spellings(kind).map(move |name| (kind, name));
+    let of = |kind: &'static ReportKind| field_names(kind).map(move |name| (kind, name));
     let all = kinds::ALL.iter().flat_map(|kind| of(kind));
     prop::sample::select(all.filter(|(kind, name)| holds_url(kind, name) == for_url).collect::<Vec<_>>())
         .boxed()
@@ -113,13 +117,13 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases()) })]
 
     #[test]
-    fn no_member_of_any_kind_gives_a_url_away((kind, name) in member(true), url in in_url()) {
+    fn random_secrets_in_url_fields_are_redacted((kind, name) in member(true), url in in_url()) {
         let report = json!({ "type": kind.name, "url": url.text, "body": { name: url.text } });
         check(&report, &url)?;
     }
 
     #[test]
-    fn no_text_of_any_kind_gives_away_what_it_quotes((kind, name) in member(false), text in in_text()) {
+    fn random_secrets_in_text_fields_are_redacted((kind, name) in member(false), text in in_text()) {
         let mut body = Map::new();
         body.insert(name.to_owned(), json!(text.text));
         body.insert(text.text.clone(), json!([text.text, { &text.text: &text.text }]));
@@ -128,12 +132,12 @@ proptest! {
     }
 
     #[test]
-    fn nor_does_an_unknown_type_or_its_name(text in in_text()) {
+    fn random_secrets_in_unknown_types_are_redacted(text in in_text()) {
         check(&json!({ "type": text.text, &text.text: 1, "body": { &text.text: { "a": [text.text] } } }), &text)?;
     }
 
     #[test]
-    fn nor_does_any_place_in_any_shape_that_was_ever_seen(
+    fn random_secrets_anywhere_in_captures_are_redacted(
         which in any::<prop::sample::Index>(), place in any::<prop::sample::Index>(), as_name: bool,
         url in in_url(), text in in_text(),
     ) {
@@ -143,9 +147,9 @@ proptest! {
             let canary = if stands_for_url(document, place) { url } else { text };
             (planted(document.clone(), place, &canary.text, as_name), canary)
         });
-        let output = super::whatever_came_out(&body.to_string());
+        let output = super::any_output_of(&body.to_string());
         let found = canary.found_in(&output);
-        prop_assert!(found.is_none(), "{} came out of\n{body}\nas\n{output}", found.unwrap_or_default());
+        prop_assert!(found.is_none(), "{} of\n{body}\nis in\n{output}", found.unwrap_or_default());
     }
 }
 

@@ -1,14 +1,14 @@
-//! Who keeps queries and paths keeps no user, no password and no fragment with them.
+//! Settings that keep queries and paths: user, password and fragment are redacted nevertheless.
 
 use lookoutd::config::{Config, PathSecrets, QueryPrivacy};
 use proptest::prelude::*;
 use serde_json::json;
 
 use super::canary::{self, Canary};
-use super::out_of;
+use super::output_with;
 use crate::support::in_process::InProcess;
 
-/// URLs whose secret goes whatever is kept.
+/// URLs whose secret is redacted with any setting.
 fn never_kept() -> BoxedStrategy<Canary> {
     let starts =
         prop::sample::select(vec!["https://", "WSS://", "//", "view-source:http://", "android-app://"]);
@@ -33,8 +33,8 @@ fn check(path: &InProcess, canary: &Canary, around: &str) -> Result<(), TestCase
     let quoted = around.replace("{}", &canary.text);
     let body = json!({ "type": "csp-violation", "url": canary.text, "user_agent": quoted,
         "body": { "blockedURL": canary.text, "originalPolicy": quoted, "sample": quoted, "novel": [quoted] } });
-    let output = out_of(path, &body.to_string());
-    prop_assert!(canary.found_in(&output).is_none(), "{body}\nbecame\n{output}");
+    let output = output_with(path, &body.to_string());
+    prop_assert!(canary.found_in(&output).is_none(), "{body}\nresulted in\n{output}");
     Ok(())
 }
 
@@ -42,24 +42,24 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(500) })]
 
     #[test]
-    fn user_password_and_fragment_go_always(canary in never_kept(), around in canary::around()) {
+    fn userinfo_and_fragment_are_always_redacted(canary in never_kept(), around in canary::around()) {
         check(&keeping(QueryPrivacy::Keep, PathSecrets::Keep), &canary, around)?;
         check(&keeping(QueryPrivacy::Names, PathSecrets::Keep), &canary, around)?;
     }
 
     #[test]
-    fn names_are_not_values(a in "Kana[a-zA-Z0-9]{8,20}", b in "Kana[a-zA-Z0-9]{8,20}", around in canary::around()) {
+    fn query_values_are_redacted_where_names_are_kept(a in "Kana[a-zA-Z0-9]{8,20}", b in "Kana[a-zA-Z0-9]{8,20}", around in canary::around()) {
         let text = format!("https://shop.example/cart?token={a}&page=2&q[]={b}");
         let canary = Canary { text, secrets: vec![a, b] };
         check(&keeping(QueryPrivacy::Names, PathSecrets::Redact), &canary, around)?;
     }
 }
 
-/// What the tests above look for would be found if it came out.
+/// The tests above would find a secret that is not redacted.
 #[test]
-fn what_is_kept_can_be_seen() {
+fn kept_query_and_path_are_visible() {
     let path = keeping(QueryPrivacy::Keep, PathSecrets::Keep);
     let body = json!({ "type": "x", "url": "https://shop.example/reset/a81bc81b?q=kanarienvogel" });
-    let output = out_of(&path, &body.to_string());
+    let output = output_with(&path, &body.to_string());
     assert!(output.contains("/reset/a81bc81b?q=kanarienvogel"), "{output}");
 }

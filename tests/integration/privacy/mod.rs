@@ -1,5 +1,5 @@
-//! Canaries: secrets in every shape, planted in every member of every kind under every spelling and
-//! in texts around them. None may come out anywhere: not on the console, not over OTLP, not as a label.
+//! Canaries: secrets in every form, in every field of every kind under every name, and in texts around them.
+//! None may be in an output: not on the console, not over OTLP, not as a label.
 
 mod canary;
 mod client_address;
@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::support::in_process::{InProcess, context};
 
-/// A URL or text, and the part of it that must not come out.
+/// A URL or text, and the part of it that must not be in an output.
 const CANARIES: [(&str, &str); 9] = [
     ("https://user:Kanari3nv0gel@shop.example/cart", "Kanari3nv0gel"),
     ("https://kanarienvogel@shop.example/cart", "kanarienvogel"),
@@ -26,18 +26,18 @@ const CANARIES: [(&str, &str); 9] = [
     ("https://shop.example/reset-password/a81bc81bkv", "a81bc81bkv"),
 ];
 
-/// Texts that quote. Where a URL belongs there is nothing around it but blanks, the first two.
+/// Texts that quote a URL. The first two, with nothing but blanks, are for fields of a URL.
 const AROUND: [&str; 6] =
     ["{}", " {} ", "at f ({}:12:5)", "fetch('{}').then()", "Refused to load '{}' because", "{}, {}"];
 
-/// Every name under which a member of this kind may arrive.
-fn spellings(kind: &ReportKind) -> impl Iterator<Item = &'static str> {
+/// Returns every name that a field of this kind may have, and two unknown ones.
+fn field_names(kind: &ReportKind) -> impl Iterator<Item = &'static str> {
     let known =
         kind.fields.iter().flat_map(|field| std::iter::once(field.name).chain(field.aliases.iter().copied()));
     known.chain(["novel", "documentURL"])
 }
 
-/// Whether a URL belongs there. `documentURL` stands in for a report's own, whatever its kind.
+/// Returns whether the field is for a URL. `documentURL` replaces a missing URL of a report of any kind.
 fn holds_url(kind: &ReportKind, member: &str) -> bool {
     member == "documentURL"
         || kind
@@ -45,33 +45,33 @@ fn holds_url(kind: &ReportKind, member: &str) -> bool {
             .is_some_and(|field| matches!(field.field_type, FieldType::Url | FieldType::PageUrl))
 }
 
-/// What comes out of a body: lines, records as text, series.
-fn came_out(body: &str) -> String {
-    let output = whatever_came_out(body);
-    assert!(!output.is_empty(), "nothing was taken of {body}");
+/// Returns the output for a body: lines, records as text, series.
+fn output_of(body: &str) -> String {
+    let output = any_output_of(body);
+    assert!(!output.is_empty(), "no output for {body}");
     output
 }
 
-/// The same, also where nothing was taken.
-fn whatever_came_out(body: &str) -> String {
-    out_of(&InProcess::default(), body)
+/// Returns the same, also if there is none.
+fn any_output_of(body: &str) -> String {
+    output_with(&InProcess::default(), body)
 }
 
-fn out_of(path: &InProcess, body: &str) -> String {
+fn output_with(path: &InProcess, body: &str) -> String {
     let taken = path.process(body.as_bytes(), &context());
     let bytes = [taken.console.concat(), taken.otlp.concat()].concat();
     String::from_utf8_lossy(&bytes).into_owned() + &path.series().join("\n")
 }
 
 fn assert_silent(body: &str, secret: &str) {
-    let output = came_out(body);
-    assert!(!output.contains(secret), "{secret} came out of\n{body}\nas\n{output}");
+    let output = output_of(body);
+    assert!(!output.contains(secret), "{secret} of\n{body}\nis in\n{output}");
 }
 
 #[test]
-fn no_member_of_any_kind_gives_a_secret_away() {
+fn secrets_in_any_field_are_redacted() {
     for kind in kinds::ALL {
-        for member in spellings(kind) {
+        for member in field_names(kind) {
             for (canary, secret) in CANARIES {
                 let quoting = if holds_url(kind, member) { 2 } else { AROUND.len() };
                 for around in &AROUND[..quoting] {
@@ -85,9 +85,9 @@ fn no_member_of_any_kind_gives_a_secret_away() {
 }
 
 #[test]
-fn neither_do_lists_and_objects_in_a_member() {
+fn secrets_in_nested_values_are_redacted() {
     for kind in kinds::ALL {
-        for member in spellings(kind) {
+        for member in field_names(kind) {
             for (canary, secret) in CANARIES {
                 let nested = json!([canary, { "deep": { canary: [canary] } }]);
                 let report = json!({ "type": kind.name, "body": { member: nested } });
@@ -98,7 +98,7 @@ fn neither_do_lists_and_objects_in_a_member() {
 }
 
 #[test]
-fn neither_does_the_envelope() {
+fn secrets_in_the_envelope_are_redacted() {
     for (canary, secret) in CANARIES {
         for kind in kinds::ALL {
             for (name, around) in
@@ -115,7 +115,7 @@ fn neither_does_the_envelope() {
 }
 
 #[test]
-fn neither_do_legacy_reports() {
+fn secrets_in_legacy_reports_are_redacted() {
     let members = [
         "document-uri",
         "documentURI",
@@ -136,7 +136,7 @@ fn neither_do_legacy_reports() {
 }
 
 #[test]
-fn nonces_are_cut_wherever_source_or_policy_is_quoted() {
+fn nonces_in_any_field_are_redacted() {
     for text in [
         "script-src 'nonce-kanarienvogel' 'self'",
         "default-src 'self'; script-src 'NONCE-kanarienvogel=='; report-uri /r",
@@ -160,8 +160,8 @@ fn nonces_are_cut_wherever_source_or_policy_is_quoted() {
     }
 }
 
-/// What the tests above look for would be found if it came out.
+/// The tests above would find a secret that is not redacted.
 #[test]
-fn canaries_can_be_seen() {
-    assert!(came_out(r#"{"type":"x","body":{"novel":"kanarienvogel"}}"#).contains("kanarienvogel"));
+fn canaries_without_a_url_are_visible() {
+    assert!(output_of(r#"{"type":"x","body":{"novel":"kanarienvogel"}}"#).contains("kanarienvogel"));
 }

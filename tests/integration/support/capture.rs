@@ -1,11 +1,11 @@
-//! The corpus: what real browsers sent (tests/corpus), and hand-written samples of what they no
-//! longer or not yet send (tests/samples).
+//! The corpus: captures of real browsers (tests/corpus), and samples of what they no longer or not yet send
+//! (tests/samples).
 
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-/// One recorded request.
+/// A recorded request.
 pub(crate) struct Capture {
     /// `chromium/001-…`, without the extension.
     pub(crate) name: String,
@@ -31,12 +31,12 @@ impl Capture {
     }
 }
 
-/// A file or directory under `tests`.
+/// Returns a path below `tests`.
 pub(crate) fn tests_path(below: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(below)
 }
 
-/// All captures and samples, by name.
+/// Returns all captures and samples, by name.
 pub(crate) fn all() -> Vec<Capture> {
     let mut captures: Vec<Capture> =
         files_below(&tests_path("corpus")).iter().map(|it| capture(it)).collect();
@@ -46,20 +46,20 @@ pub(crate) fn all() -> Vec<Capture> {
     captures
 }
 
-/// The uploads among them.
+/// Returns the uploads among them.
 pub(crate) fn uploads() -> Vec<Capture> {
     all().into_iter().filter(Capture::is_post).collect()
 }
 
-/// Every JSON file below a directory, which may be absent.
+/// Returns every JSON file below a directory, which may be absent.
 pub(crate) fn files_below(directory: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let Ok(entries) = std::fs::read_dir(directory) else { return found };
     for path in entries.map(|entry| entry.unwrap().path()) {
-        match path.is_dir() {
-            true => found.extend(files_below(&path)),
-            false if path.extension().is_some_and(|extension| extension == "json") => found.push(path),
-            false => {}
+        if path.is_dir() {
+            found.extend(files_below(&path));
+        } else if path.extension().is_some_and(|extension| extension == "json") {
+            found.push(path);
         }
     }
     found.sort();
@@ -90,7 +90,7 @@ fn capture(path: &Path) -> Capture {
     }
 }
 
-/// A sample is a media type and a body.
+/// Reads a sample: a media type and a body.
 fn sample(path: &Path) -> Capture {
     let file: Value = serde_json::from_str(&read(path)).unwrap();
     let text = |name: &str| file[name].as_str().unwrap().to_owned();

@@ -1,5 +1,5 @@
-//! The real binary as a child process, on ports of its own choosing. Whatever a test does with it, at
-//! the end the harness itself checks that the books balance and that SIGTERM ends it in order.
+//! The real binary as a child process, on ports that the system chooses. At the end of every test, the counters
+//! must balance and SIGTERM must end the process in order.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -12,12 +12,12 @@ use std::sync::mpsc::{Sender, channel};
 
 use tempfile::TempDir;
 
+use super::eventually;
 use super::http::{Answer, Request};
 use super::lines::{Lines, Unread, fill};
 use super::scrape::Scrape;
-use super::{DEADLINE, eventually};
 
-/// How a daemon is to be started. Its environment holds nothing but PATH and what is added here.
+/// Setup of a daemon. Its environment has nothing but PATH and what is added here.
 #[derive(Default)]
 pub(crate) struct Setup {
     arguments: Vec<String>,
@@ -28,7 +28,7 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
-    /// With this settings file.
+    /// Returns a setup with this settings file.
     pub(crate) fn yaml(yaml: &str) -> Setup {
         Setup { yaml: Some(yaml.to_owned()), ..Setup::default() }
     }
@@ -43,25 +43,25 @@ impl Setup {
         self
     }
 
-    /// With credentials that the harness shows to admin.
+    /// Adds credentials for requests to admin.
     pub(crate) fn authorized(mut self, authorization: &str) -> Setup {
         self.authorization = Some(authorization.to_owned());
         self
     }
 
-    /// With this file in its working directory.
+    /// Adds a file in the working directory.
     pub(crate) fn file(mut self, name: &'static str, content: &str) -> Setup {
         self.files.push((name, content.to_owned()));
         self
     }
 
-    /// Runs it to its end, for what does not serve.
+    /// Runs a command that does not serve, to its end.
     pub(crate) fn output(self) -> Output {
         let directory = TempDir::new().unwrap();
         self.command(&directory).output().expect("the binary runs")
     }
 
-    /// Starts it and waits until it says where it listens.
+    /// Starts a daemon and waits for its startup line.
     pub(crate) fn start(self) -> Daemon {
         let directory = TempDir::new().unwrap();
         let mut child = self.serving(&directory).spawn().expect("the binary runs");
@@ -70,8 +70,8 @@ impl Setup {
         self.running(child, stdout, stderr, directory)
     }
 
-    /// Starts it with a stderr that is full and not read after its first line, and if `stdout` with such a
-    /// stdout, until the senders are dropped.
+    /// Starts a daemon with a stderr that is full and not read after the first line, and with such a stdout if
+    /// `stdout`, until the senders are dropped.
     pub(crate) fn start_unread(self, stdout: bool) -> (Daemon, Vec<Sender<()>>) {
         let directory = TempDir::new().unwrap();
         let mut command = self.serving(&directory);
@@ -94,7 +94,7 @@ impl Setup {
         (self.running(child, stdout, stderr, directory), senders)
     }
 
-    /// Starts it after `prepare` has put something into its directory, and does not wait for its first line.
+    /// Starts a process after `prepare` in its directory, and does not wait for its startup line.
     pub(crate) fn spawn(self, prepare: impl FnOnce(&Path)) -> (Child, TempDir) {
         let directory = TempDir::new().unwrap();
         prepare(directory.path());
@@ -141,7 +141,7 @@ impl Setup {
     }
 }
 
-/// The first line's fields as the text format writes them.
+/// Returns the fields of the startup line in the text format.
 fn as_text(line: &str) -> String {
     match serde_json::from_str::<BTreeMap<String, String>>(line) {
         Ok(fields) => fields.iter().map(|(name, value)| format!("{name}={value} ")).collect(),
@@ -160,7 +160,7 @@ fn address(line: &str, prefix: &str) -> SocketAddr {
     after.parse().unwrap_or_else(|error| panic!("{error}: {line:?}"))
 }
 
-/// A running daemon. Dropping it ends it, with all checks.
+/// A running daemon. It is ended on drop, with all checks.
 pub(crate) struct Daemon {
     pub(crate) intake: SocketAddr,
     pub(crate) admin: SocketAddr,
@@ -168,7 +168,7 @@ pub(crate) struct Daemon {
     pub(crate) stderr: Lines,
     exporters: Vec<&'static str>,
     child: Child,
-    /// Items of all bodies that came as far as being read.
+    /// Items of all bodies that were read.
     items: AtomicU64,
     ended: bool,
     authorization: Option<String>,
@@ -176,18 +176,18 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    /// With nothing set at all.
+    /// Starts a daemon with default settings.
     pub(crate) fn start() -> Daemon {
         Setup::default().start()
     }
 
-    /// Posts a body and keeps the books of its items.
+    /// Posts a body and counts its items.
     pub(crate) fn post(&self, target: &str, body: impl AsRef<[u8]>) -> Answer {
         self.send(&Request::post(target, &body), items_in(body.as_ref()))
     }
 
-    /// Sends a request whose body holds so many items, counted if the answer says that the body was
-    /// read. (A rate-limited upload is answered like a taken one: send it past the books.)
+    /// Sends a request with this number of items, which are counted if the status shows that the body was read.
+    /// (Not for rate-limited uploads, which get the same status.)
     pub(crate) fn send(&self, request: &Request, items: u64) -> Answer {
         let answer = request.send(self.intake);
         if matches!(answer.status, 204 | 400) {
@@ -196,7 +196,7 @@ impl Daemon {
         answer
     }
 
-    /// Puts items into the books that a test sent on its own.
+    /// Counts items that a test sent without these functions.
     pub(crate) fn count(&self, items: u64) {
         self.items.fetch_add(items, Ordering::Relaxed);
     }
@@ -215,7 +215,7 @@ impl Daemon {
         Scrape::parse(&answer.text())
     }
 
-    /// Waits until the scrape says this.
+    /// Waits until the scrape has this value.
     pub(crate) fn until(&self, name: &str, labels: &[(&str, &str)], value: f64) {
         eventually(name, || {
             let found = self.scrape().sum(name, labels);
@@ -223,36 +223,38 @@ impl Daemon {
         });
     }
 
-    /// Waits until nothing is in hand and the books balance: every item is counted as a report or
-    /// as a rejection, and every report has an outcome or a place at every exporter that is on.
+    /// Waits until no upload is in flight and the counters balance: every item is counted as a report or as
+    /// rejected, and every report has an outcome or is pending at every enabled exporter.
     pub(crate) fn settle(&self) -> Scrape {
-        eventually("the books balance", || {
+        eventually("balanced counters", || {
             let scrape = self.scrape();
             self.balance(&scrape).map(|()| scrape)
         })
     }
 
     fn balance(&self, scrape: &Scrape) -> Result<(), String> {
-        let (items, reports) = (self.items.load(Ordering::Relaxed) as f64, reports(scrape));
+        let items = self.items.load(Ordering::Relaxed) as f64;
+        let reports = reports(scrape);
         let rejected = scrape.sum("lookout_reports_rejected_total", &[]);
         if items != reports + rejected {
             return Err(format!("{items} items, but {reports} reports and {rejected} rejected"));
         }
         if scrape.sum("lookout_uploads_in_flight", &[]) != 0.0 {
-            return Err("an upload is still in hand".to_owned());
+            return Err("an upload is still in flight".to_owned());
         }
         self.exporters.iter().try_for_each(|exporter| {
             let labels = [("exporter", *exporter)];
             let ended = scrape.sum("lookout_events_total", &labels);
             let pending = scrape.sum("lookout_events_pending", &labels);
-            match reports == ended + pending {
-                true => Ok(()),
-                false => Err(format!("{exporter}: {reports} reports, {ended} ended, {pending} pending")),
+            if reports == ended + pending {
+                Ok(())
+            } else {
+                Err(format!("{exporter}: {reports} reports, {ended} ended, {pending} pending"))
             }
         })
     }
 
-    /// The most memory that the process ever took.
+    /// Returns the peak of the process' resident memory.
     pub(crate) fn peak_rss_kib(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
@@ -263,19 +265,19 @@ impl Daemon {
         kill(&self.child, signal);
     }
 
-    /// Sends a signal again and again, each time after a fork's time, so that few of them coincide.
+    /// Sends a signal 200 times, with a fork in between, so that few of them coincide.
     pub(crate) fn signal_often(&self, signal: &str) {
         let signals = format!("for i in $(seq 200); do kill -{signal} {}; : $(:); done", self.child.id());
         assert!(Command::new("sh").args(["-c", &signals]).status().unwrap().success());
     }
 
-    /// Ends it in order and gives the lines of stdout.
+    /// Stops the daemon in order. Returns the lines of stdout.
     pub(crate) fn stop(mut self) -> Vec<String> {
         self.end();
         self.stdout.all()
     }
 
-    /// For tests that ended it themselves: there is nothing left to check.
+    /// Skips the checks, for tests that ended the process themselves.
     pub(crate) fn leave(mut self) {
         self.ended = true;
     }
@@ -299,11 +301,11 @@ impl Daemon {
         }
     }
 
-    /// The exit code, once there is one.
+    /// Waits for the exit code.
     pub(crate) fn wait(&mut self) -> Option<i32> {
         eventually("the end of the process", || match self.child.try_wait().unwrap() {
             Some(status) => Ok(status.code()),
-            None => Err(format!("it runs on; stderr: {:#?}", self.stderr.all())),
+            None => Err(format!("it is still running; stderr: {:#?}", self.stderr.all())),
         })
     }
 }
@@ -313,7 +315,7 @@ impl Drop for Daemon {
         if !self.ended && !std::thread::panicking() {
             self.end();
         }
-        // After a failure nobody is left to end it in order.
+        // Still running only after a failure.
         drop(self.child.kill());
         drop(self.child.wait());
     }
@@ -321,12 +323,12 @@ impl Drop for Daemon {
 
 /// Sends a signal to a process that the test has started.
 pub(crate) fn kill(child: &Child, signal: &str) {
-    // The shell has `kill` built in; the program of that name need not be installed.
+    // The shell's own `kill`, because the program need not be installed.
     let kill = format!("kill -{signal} {}", child.id());
     assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
 }
 
-/// The harness' own idea of how many items a body holds.
+/// Returns the number of items in a body.
 fn items_in(body: &[u8]) -> u64 {
     match serde_json::from_slice(body) {
         Ok(serde_json::Value::Array(items)) => items.len() as u64,
@@ -335,11 +337,8 @@ fn items_in(body: &[u8]) -> u64 {
     }
 }
 
-/// Keeps the constant of the harness and the default of the daemon apart: shutdown takes less.
-const _: () = assert!(DEADLINE.as_secs() > 10);
-
-/// Reports taken, those included whose series went.
+/// Returns the number of accepted reports, with those of removed series.
 fn reports(scrape: &Scrape) -> f64 {
-    let went = [("family", "lookout_reports_total")];
-    scrape.sum("lookout_reports_total", &[]) + scrape.sum("lookout_series_expired_counts_total", &went)
+    let removed = [("family", "lookout_reports_total")];
+    scrape.sum("lookout_reports_total", &[]) + scrape.sum("lookout_series_expired_counts_total", &removed)
 }

@@ -1,5 +1,4 @@
-//! A small blocking HTTP/1.1 client that can also do what no good client does: send half a request,
-//! drip, announce what it does not send.
+//! A small blocking HTTP/1.1 client that can also misbehave: send half a request, drip, or state a wrong length.
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -7,7 +6,7 @@ use std::time::Duration;
 
 use super::DEADLINE;
 
-/// A request, `Connection: close` unless it is written by hand.
+/// A request with `Connection: close`.
 pub(crate) struct Request {
     method: &'static str,
     target: String,
@@ -32,13 +31,13 @@ impl Request {
         self
     }
 
-    /// Sends the body in chunks, so that its length is not known before its end.
+    /// Sends the body in chunks, without a length.
     pub(crate) fn chunked(mut self) -> Request {
         self.chunked = true;
         self
     }
 
-    /// The bytes of the head, and those of the body.
+    /// Returns the bytes of the head, and those of the body.
     fn bytes(&self) -> (Vec<u8>, Vec<u8>) {
         let mut head = format!("{} {} HTTP/1.1\r\nhost: reports.test\r\n", self.method, self.target);
         for (name, value) in &self.headers {
@@ -55,12 +54,12 @@ impl Request {
         (head.into_bytes(), if self.chunked { in_chunks(&body) } else { body })
     }
 
-    /// Sends it over a connection of its own.
+    /// Sends the request over a new connection.
     pub(crate) fn send(&self, to: SocketAddr) -> Answer {
         let mut connection = Connection::open(to);
         let (head, body) = self.bytes();
         connection.write(&head).expect("the head can be sent");
-        // A refused body may be cut off: the answer is on its way then.
+        // Fails if the daemon has rejected the request; the response follows.
         drop(connection.write(&body));
         connection.answer()
     }
@@ -93,12 +92,12 @@ impl Connection {
         self.0.get_mut().write_all(bytes)
     }
 
-    /// Says that no more will be sent, or read. Of no use when the daemon has closed already.
+    /// Shuts down a direction of the connection, if the daemon has not closed it.
     pub(crate) fn shutdown(&self, how: Shutdown) {
         drop(self.0.get_ref().shutdown(how));
     }
 
-    /// Reads to the end of what must not be an answer of success.
+    /// Reads to the end, which must not be a response with success.
     pub(crate) fn ends_without_success(&mut self, sent: &[u8]) {
         let mut received = Vec::new();
         match self.0.read_to_end(&mut received) {
@@ -107,12 +106,12 @@ impl Connection {
         }
     }
 
-    /// The answer; fails when there is none.
+    /// Returns the response; fails if there is none.
     pub(crate) fn answer(&mut self) -> Answer {
         self.answer_or_close().expect("an answer rather than a closed connection")
     }
 
-    /// The answer; `None` when the daemon closed the connection without one.
+    /// Returns the response; `None` if the daemon closed the connection without one.
     pub(crate) fn answer_or_close(&mut self) -> Option<Answer> {
         let mut line = String::new();
         match self.0.read_line(&mut line) {
@@ -140,7 +139,7 @@ impl Connection {
         }
     }
 
-    /// Whether nothing at all comes within this time.
+    /// Returns whether nothing is received within this time.
     pub(crate) fn is_silent_for(&mut self, time: Duration) -> bool {
         self.0.get_ref().set_read_timeout(Some(time)).unwrap();
         let read = self.0.fill_buf().map(<[u8]>::len);
@@ -149,7 +148,7 @@ impl Connection {
     }
 }
 
-/// An answer as it came.
+/// A response.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,

@@ -1,39 +1,37 @@
-//! The path of an upload in this process: the same functions as in the daemon, with sinks that
-//! remember what they were handed.
+//! The path of an upload in this process: the functions of the daemon, with sinks that record events.
 
 use std::sync::{Arc, Mutex};
 
 use lookoutd::config::Config;
 use lookoutd::metrics::{Registry, SampleValue};
-use lookoutd::model::EventSink;
-use lookoutd::model::{LabelEnum, RejectReason, UploadContext, UploadOutcome};
+use lookoutd::model::{EventSink, LabelEnum, RejectReason, UploadContext, UploadOutcome};
 use lookoutd::pipeline::Pipeline;
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ScopeLogs};
 use prost::Message;
 
 use super::capture::Capture;
 
-/// A path with nothing behind it.
+/// The synchronous path, with recording sinks.
 pub(crate) struct InProcess {
     pipeline: Pipeline,
-    console: Remember,
-    otlp: Remember,
+    console: Recorder,
+    otlp: Recorder,
 }
 
-/// What became of one upload.
-pub(crate) struct Taken {
+/// Result of one upload.
+pub(crate) struct Processed {
     pub(crate) outcome: UploadOutcome,
-    /// The lines, newline included.
+    /// Lines, with their newline.
     pub(crate) console: Vec<Vec<u8>>,
-    /// The records, each framed as it stands in a request.
+    /// Records, each framed as in a request.
     pub(crate) otlp: Vec<Vec<u8>>,
 }
 
-/// A sink's memory: one entry an event.
+/// A sink that records events, one entry each.
 #[derive(Clone, Default)]
-struct Remember(Arc<Mutex<Vec<Vec<u8>>>>);
+struct Recorder(Arc<Mutex<Vec<Vec<u8>>>>);
 
-impl EventSink for Remember {
+impl EventSink for Recorder {
     fn push(&self, events: &[u8], ends: &[u32]) {
         let mut start = 0;
         for end in ends.iter().map(|end| *end as usize) {
@@ -44,7 +42,7 @@ impl EventSink for Remember {
     }
 }
 
-/// What an upload says when nobody says anything.
+/// Returns the context of an upload without headers.
 pub(crate) fn context() -> UploadContext<'static> {
     UploadContext {
         received: jiff::Timestamp::from_second(1_795_351_600).unwrap(),
@@ -67,33 +65,34 @@ fn registry(config: &Config) -> Arc<Registry> {
 impl InProcess {
     pub(crate) fn new(config: &Config) -> InProcess {
         let registry = registry(config);
-        let (console, otlp) = (Remember::default(), Remember::default());
+        let console = Recorder::default();
+        let otlp = Recorder::default();
         let pipeline =
             Pipeline::new(config, registry, Some(Box::new(console.clone())), Some(Box::new(otlp.clone())));
         InProcess { pipeline, console, otlp }
     }
 
-    /// With no event export: a path that only counts.
+    /// Returns a path without exporters of events, which only counts.
     pub(crate) fn counting() -> InProcess {
         let config = lookoutd::config::defaults();
         let registry = registry(&config);
         let pipeline = Pipeline::new(&config, registry, None, None);
-        InProcess { pipeline, console: Remember::default(), otlp: Remember::default() }
+        InProcess { pipeline, console: Recorder::default(), otlp: Recorder::default() }
     }
 
-    /// With the settings that hold when nobody sets anything.
+    /// Returns a path with default settings.
     pub(crate) fn default() -> InProcess {
         InProcess::new(&lookoutd::config::defaults())
     }
 
-    pub(crate) fn process(&self, body: &[u8], context: &UploadContext<'_>) -> Taken {
+    pub(crate) fn process(&self, body: &[u8], context: &UploadContext<'_>) -> Processed {
         let outcome = self.pipeline.process(body, context);
-        let events = |of: &Remember| std::mem::take(&mut *of.0.lock().unwrap());
-        Taken { outcome, console: events(&self.console), otlp: events(&self.otlp) }
+        let events = |of: &Recorder| std::mem::take(&mut *of.0.lock().unwrap());
+        Processed { outcome, console: events(&self.console), otlp: events(&self.otlp) }
     }
 
-    /// A capture, as of the moment it was made.
-    pub(crate) fn take_capture(&self, capture: &Capture) -> Taken {
+    /// Processes a capture, as of its time.
+    pub(crate) fn process_capture(&self, capture: &Capture) -> Processed {
         let context = UploadContext {
             received: capture.received(),
             user_agent: capture.header("user-agent"),
@@ -102,11 +101,12 @@ impl InProcess {
         self.process(capture.body.as_bytes(), &context)
     }
 
-    /// Σ `lookout_reports_total`.
+    /// Returns the sum of `lookout_reports_total`.
     pub(crate) fn reports(&self) -> u64 {
         let mut reports = 0;
         self.pipeline.registry.visit(&mut |family, sample| {
-            if let (true, SampleValue::Count(count)) = (family.name == "lookout_reports_total", sample.value)
+            if family.name == "lookout_reports_total"
+                && let SampleValue::Count(count) = sample.value
             {
                 reports += count;
             }
@@ -114,12 +114,12 @@ impl InProcess {
         reports
     }
 
-    /// Σ `lookout_reports_rejected_total`.
+    /// Returns the sum of `lookout_reports_rejected_total`.
     pub(crate) fn rejected(&self) -> u64 {
         RejectReason::ALL.iter().map(|reason| self.pipeline.registry.self_metrics.rejected(*reason)).sum()
     }
 
-    /// Every series of the report families, sorted, as the scrape names it.
+    /// Returns every series of the report families, sorted, in the notation of the scrape.
     pub(crate) fn series(&self) -> Vec<String> {
         let mut series = Vec::new();
         let families: Vec<_> = lookoutd::kinds::families().map(|family| family.name).collect();
@@ -141,7 +141,7 @@ impl InProcess {
     }
 }
 
-/// A record as a receiver reads it.
+/// Decodes a framed record.
 pub(crate) fn decode(framed: &[u8]) -> LogRecord {
     let mut scope = ScopeLogs::decode(framed).expect("a field of ScopeLogs");
     assert_eq!(scope.log_records.len(), 1);

@@ -1,4 +1,4 @@
-//! A child's output as lines, read by a thread so that no pipe ever fills up.
+//! The output of a child as lines, read by a thread, so that no pipe fills up.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 
 use super::eventually;
 
-/// The lines that were written so far.
+/// Lines that were written so far.
 pub(crate) struct Lines {
     read: Arc<Mutex<Vec<String>>>,
     reader: Option<JoinHandle<()>>,
@@ -30,7 +30,7 @@ impl Lines {
         self.read.lock().unwrap().clone()
     }
 
-    /// Waits for as many lines, and gives all that are there then.
+    /// Waits for this number of lines. Returns all.
     pub(crate) fn at_least(&self, count: usize) -> Vec<String> {
         eventually("lines of output", || {
             let lines = self.all();
@@ -42,7 +42,7 @@ impl Lines {
         })
     }
 
-    /// Waits for a line that says this.
+    /// Waits for a line with this text.
     pub(crate) fn containing(&self, text: &str) -> String {
         eventually("a line of output", || {
             let lines = self.all();
@@ -51,7 +51,7 @@ impl Lines {
         })
     }
 
-    /// All lines, once the child has closed its end.
+    /// Waits until the child has closed its end. Returns all lines.
     pub(crate) fn finish(&mut self) -> Vec<String> {
         if let Some(reader) = self.reader.take() {
             reader.join().expect("the output can be read");
@@ -60,8 +60,8 @@ impl Lines {
     }
 }
 
-/// The reading end of a child's output that is not read: at most up to a first line, and the rest when the
-/// test drops its sender.
+/// The reading end of an output that is not read, except for a first line if `first_line`, until the test drops
+/// its sender.
 pub(crate) struct Unread {
     pub(crate) stream: UnixStream,
     pub(crate) first_line: bool,

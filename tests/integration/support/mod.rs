@@ -1,5 +1,5 @@
-//! What the tests stand on: the daemon as a process with its books checked at the end, a client that
-//! can also misbehave, and the path in this process with sinks that remember.
+//! Support of the tests: the daemon as a process with a check of its counters, a client that can also misbehave,
+//! and the path in this process with sinks that record.
 
 pub(crate) mod capture;
 pub(crate) mod daemon;
@@ -10,20 +10,20 @@ pub(crate) mod scrape;
 
 use std::time::{Duration, Instant};
 
-/// Far longer than anything takes, so that reaching it means that something is broken.
+/// Maximum time of any wait: far longer than anything takes that works.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
-/// Asks until there is an answer, and fails with the last objection at the deadline.
-pub(crate) fn eventually<T>(what: &str, mut ask: impl FnMut() -> Result<T, String>) -> T {
+/// Polls until there is a result, and fails with the last error at the deadline.
+pub(crate) fn eventually<T>(what: &str, mut poll: impl FnMut() -> Result<T, String>) -> T {
     let end = Instant::now() + DEADLINE;
     loop {
-        match ask() {
-            Ok(answer) => return answer,
-            Err(objection) if Instant::now() > end => panic!("{what}: {objection}"),
+        match poll() {
+            Ok(result) => return result,
+            Err(error) if Instant::now() > end => panic!("{what}: {error}"),
             Err(_) => std::thread::sleep(Duration::from_millis(5)),
         }
     }
 }
 
-/// A report that every configuration takes.
+/// A report that every configuration accepts.
 pub(crate) const REPORT: &str = r#"[{"type":"csp-violation","age":10,"url":"https://shop.example/cart","user_agent":"Mozilla/5.0 (X11; Linux x86_64; rv:153.0) Gecko/20100101 Firefox/153.0","body":{"documentURL":"https://shop.example/cart","effectiveDirective":"script-src-elem","blockedURL":"https://evil.example/x.js","disposition":"enforce","originalPolicy":"script-src 'self'","statusCode":200}}]"#;

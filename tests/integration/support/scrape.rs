@@ -1,5 +1,4 @@
-//! The scrape, read strictly: one line that Prometheus would refuse makes it refuse the whole target,
-//! so one such line fails the test.
+//! A strict parser of the scrape, because Prometheus rejects a whole scrape for one invalid line.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -7,7 +6,7 @@ use std::collections::{BTreeMap, HashSet};
 #[derive(Debug)]
 pub(crate) struct Scrape(Vec<Sample>);
 
-/// One line of it.
+/// A sample: one line of an exposition.
 #[derive(Debug)]
 pub(crate) struct Sample {
     pub(crate) name: String,
@@ -17,7 +16,9 @@ pub(crate) struct Sample {
 
 impl Scrape {
     pub(crate) fn parse(text: &str) -> Scrape {
-        let (mut samples, mut seen, mut families) = (Vec::new(), HashSet::new(), HashSet::new());
+        let mut samples = Vec::new();
+        let mut seen = HashSet::new();
+        let mut families = HashSet::new();
         for line in text.lines() {
             if let Some(declared) = line.strip_prefix("# TYPE ") {
                 assert!(families.insert(declared.to_owned()), "declared twice: {line}");
@@ -27,8 +28,8 @@ impl Scrape {
                 continue;
             }
             let (series, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("no value: {line:?}"));
-            assert!(seen.insert(series.to_owned()), "the series stands twice: {line}");
-            samples.push(sample(series, value).unwrap_or_else(|| panic!("no sample: {line:?}")));
+            assert!(seen.insert(series.to_owned()), "the series is repeated: {line}");
+            samples.push(sample(series, value).unwrap_or_else(|| panic!("not a sample: {line:?}")));
         }
         Scrape(samples)
     }
@@ -37,12 +38,12 @@ impl Scrape {
         &self.0
     }
 
-    /// The sum over all series of that name that carry these labels; 0 without any.
+    /// Returns the sum over all series with this name and these labels; 0 if there are none.
     pub(crate) fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         self.of(name, labels).map(|sample| sample.value).sum()
     }
 
-    /// The series of that name that carry these labels.
+    /// Returns the series with this name and these labels.
     pub(crate) fn of<'s>(&'s self, name: &str, labels: &[(&str, &str)]) -> impl Iterator<Item = &'s Sample> {
         let carries = |sample: &Sample| {
             sample.name == name && labels.iter().all(|(name, value)| sample.label(name) == *value)
@@ -59,7 +60,7 @@ impl Sample {
 
 fn sample(series: &str, value: &str) -> Option<Sample> {
     let (name, labels) = match series.split_once('{') {
-        Some((name, rest)) => (name, read_labels(rest.strip_suffix('}')?)?),
+        Some((name, rest)) => (name, parse_labels(rest.strip_suffix('}')?)?),
         None => (series, BTreeMap::new()),
     };
     let valid = |name: &str| {
@@ -74,12 +75,12 @@ fn sample(series: &str, value: &str) -> Option<Sample> {
     })
 }
 
-/// `a="b",c="d"` with the escapes of the text format.
-fn read_labels(mut rest: &str) -> Option<BTreeMap<String, String>> {
+/// Parses `a="b",c="d"` with the escapes of the text format.
+fn parse_labels(mut rest: &str) -> Option<BTreeMap<String, String>> {
     let mut labels = BTreeMap::new();
     while !rest.is_empty() {
         let (name, after) = rest.split_once("=\"")?;
-        let (value, after) = read_value(after)?;
+        let (value, after) = parse_value(after)?;
         labels.insert(name.to_owned(), value).is_none().then_some(())?;
         rest = match after.strip_prefix(',') {
             Some(more) => more,
@@ -89,8 +90,8 @@ fn read_labels(mut rest: &str) -> Option<BTreeMap<String, String>> {
     Some(labels)
 }
 
-/// A value up to its closing quote, and what comes after that.
-fn read_value(text: &str) -> Option<(String, &str)> {
+/// Parses a value up to its closing quote. Returns it and the rest.
+fn parse_value(text: &str) -> Option<(String, &str)> {
     let mut value = String::new();
     let mut characters = text.char_indices();
     loop {

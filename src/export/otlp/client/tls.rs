@@ -11,28 +11,26 @@ use crate::tls_files::{TlsFileError, load_certificates, load_identity, load_root
 
 /// Error of [`config`].
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // the messages describe the variants
 pub enum TlsError {
-    /// The TLS library does not support the default protocol versions.
     #[error("TLS cannot be set up: {0}")]
     Setup(#[from] rustls::Error),
-    /// The system's root certificates are missing or broken.
     #[error("the system's root certificates cannot be read: {0}")]
     NativeRoots(#[from] std::io::Error),
-    /// Only one of `client_certificate` and `client_key` is set.
     #[error("a client certificate and a client key go together; one of them is missing")]
     IncompleteIdentity,
-    /// A file cannot be used.
     #[error(transparent)]
     File(#[from] TlsFileError),
 }
 
-/// Builds the configuration from the files. The system's roots are loaded only for `https`, and only if no
-/// file replaces them, because a container without any is fine as long as none is needed.
+/// Builds the configuration from the files. The system's roots are loaded only for `https`, and
+/// only if no file replaces them, because a container without any is fine as long as none is
+/// needed.
 pub(super) fn config(tls: &ClientTls, https: bool) -> Result<ClientConfig, TlsError> {
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()?;
     let builder = match &tls.certificate {
-        Some(file) => builder.with_root_certificates(load_roots(file)?),
+        Some(path) => builder.with_root_certificates(load_roots(path)?),
         None if https => builder.with_native_roots()?,
         None => builder.with_root_certificates(RootCertStore::empty()),
     };

@@ -1,9 +1,9 @@
-//! The README is what people copy from, so it is tested like code: its tables are generated, its
-//! samples are loaded, its names are looked up, and its first report is posted to the real binary.
+//! The README, which people copy from: its tables are generated, its samples are loaded, its names are looked
+//! up, and its first report is posted to the real binary.
 //!
-//! `UPDATE_README=1 cargo test --test readme` writes the tables anew.
+//! `UPDATE_README=1 cargo test --test docs` rewrites the tables.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test is free to stop
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test may panic
 
 mod daemon;
 mod markdown;
@@ -17,18 +17,18 @@ use lookoutd::model::{LabelEnum, UploadOutcome};
 use markdown::Fence;
 use serde_json::Value;
 
-/// A file of the repository.
+/// Returns the path of a file of the repository.
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
 
-/// The README as it was written.
+/// Returns the README as it is.
 fn readme() -> String {
     std::fs::read_to_string(path("README.md")).unwrap()
 }
 
 #[test]
-fn tables_say_what_the_code_says() {
+fn tables_match_the_code() {
     let before = readme();
     let after = tables::ALL.iter().fold(before.clone(), |text, (name, table)| {
         markdown::with_section(&text, name, &table())
@@ -41,13 +41,13 @@ fn tables_say_what_the_code_says() {
     let differing = before.lines().zip(after.lines()).find(|(before, after)| before != after);
     assert!(
         before == after,
-        "README.md is not up to date; run: UPDATE_README=1 cargo test --test readme\n{differing:#?}"
+        "README.md is not up to date; run: UPDATE_README=1 cargo test --test docs\n{differing:#?}"
     );
 }
 
-/// The table of answers is written by hand, for its meanings; its outcomes and statuses are the code's.
+/// The table of responses is written by hand; its outcomes and statuses must be those of the code.
 #[test]
-fn answers_are_complete() {
+fn responses_table_matches_the_outcomes() {
     let text = readme();
     let section = markdown::section(&text, "answers").unwrap();
     let mut written = BTreeSet::new();
@@ -59,10 +59,10 @@ fn answers_are_complete() {
     assert_eq!(written, UploadOutcome::ALL.iter().map(outcome).collect());
 }
 
-/// A YAML sample says in its first line which file it is. Those of other programs are checked by the
-/// end-to-end tests, with the program itself.
+/// The first line of a YAML sample is the name of its file. Those of other programs are checked by the end-to-end
+/// tests, with the program itself.
 #[test]
-fn settings_files_load() {
+fn settings_samples_load() {
     let mut loaded = 0;
     for Fence { text, .. } in markdown::fences(&readme()).iter().filter(|fence| fence.language == "yaml") {
         match text.lines().next().unwrap_or_default() {
@@ -81,7 +81,7 @@ fn settings_files_load() {
 }
 
 #[test]
-fn exported_variables_are_accepted() {
+fn exported_variables_load() {
     let mut loaded = 0;
     for Fence { text, .. } in markdown::fences(&readme()).iter().filter(|fence| fence.language == "sh") {
         let export = |line: &str| {
@@ -97,7 +97,7 @@ fn exported_variables_are_accepted() {
 }
 
 #[test]
-fn metrics_exist() {
+fn named_metrics_exist() {
     let text = readme();
     let mut known = BTreeSet::new();
     for family in tables::families() {
@@ -110,20 +110,21 @@ fn metrics_exist() {
 }
 
 #[test]
-fn variables_exist() {
+fn named_variables_exist() {
     check_names(&readme(), &["LOOKOUT_", "OTEL_"], &config::variables().collect());
 }
 
-/// Every word that starts so is one of these, or with a `*` behind it the beginning of one.
+/// Checks that every word with one of these starts is known, or the start of a known one if `*` follows.
 fn check_names(text: &str, starts: &[&str], known: &BTreeSet<String>) {
     let mut found = 0;
     for (at, word) in markdown::words(text) {
         if !starts.iter().any(|start| word.starts_with(start)) {
             continue;
         }
-        let exists = match text[at + word.len()..].starts_with('*') {
-            true => known.iter().any(|name| name.starts_with(word)),
-            false => known.contains(word),
+        let exists = if text[at + word.len()..].starts_with('*') {
+            known.iter().any(|name| name.starts_with(word))
+        } else {
+            known.contains(word)
         };
         assert!(exists, "README.md names {word}, which does not exist");
         found += 1;
@@ -131,10 +132,9 @@ fn check_names(text: &str, starts: &[&str], known: &BTreeSet<String>) {
     assert!(found > 0);
 }
 
-/// What looks like a setting's key in running text is one, or a section, or one that is refused with a
-/// reason.
+/// What looks like the key of a setting is a setting, a section, or a key that is rejected with a reason.
 #[test]
-fn keys_exist() {
+fn named_settings_exist() {
     let is_section = |word: &str| config::reference().any(|setting| setting.key.starts_with(word));
     let text = readme();
     let spans = markdown::code_spans(&text);
@@ -142,24 +142,24 @@ fn keys_exist() {
         let plain =
             |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
         let (section, rest) = span.split_once('.').unwrap_or_default();
-        // `service.*` are names of resource attributes first.
+        // `service.*` are also names of resource attributes.
         section != "service" && rest.split('.').all(plain) && is_section(&format!("{section}."))
     });
     let mut found = 0;
     for key in keys {
         let flag = Flag { name: "--set".into(), key: (*key).to_owned(), value: "x".into() };
         let flags = Flags { config: None, settings: vec![flag] };
-        let said = config::load(&flags, std::iter::empty()).err().map(|error| error.to_string());
-        let said = said.unwrap_or_default();
-        assert!(!said.contains("unknown key"), "README.md names {key}: {said}");
+        let error = config::load(&flags, std::iter::empty()).err().map(|error| error.to_string());
+        let error = error.unwrap_or_default();
+        assert!(!error.contains("unknown key"), "README.md names {key}: {error}");
         found += 1;
     }
     assert!(found > 0);
 }
 
-/// Every crate is somebody else's code: a new one shows up as a number that somebody changes.
+/// So that a new crate is a visible change, because it is code of others.
 #[test]
-fn the_crates_are_counted() {
+fn number_of_crates_is_up_to_date() {
     let text = readme();
     let fences = markdown::fences(&text);
     let counting = fences.iter().find(|fence| fence.text.starts_with("cargo tree ")).unwrap();
@@ -171,12 +171,12 @@ fn the_crates_are_counted() {
     let counted = String::from_utf8(output.stdout).unwrap();
     assert!(counted.trim() != "0", "{}", String::from_utf8_lossy(&output.stderr));
     let written = text.split_once("is made of ").unwrap().1.split_once(" crates").unwrap().0;
-    assert_eq!(written, counted.trim(), "README.md says how many crates there are in the binary");
+    assert_eq!(written, counted.trim(), "the number of crates in README.md");
 }
 
-/// The first thing that anybody tries. What it makes is compared whole, but for the times.
+/// The example that new users try first. Its output is compared whole, except for times.
 #[test]
-fn the_first_report_is_answered_as_shown() {
+fn first_report_results_in_the_output_shown() {
     let text = readme();
     let fences = markdown::fences(&text);
     let at = fences.iter().position(|fence| fence.text.contains("<<'EOF'")).unwrap();

@@ -1,4 +1,4 @@
-//! The README's tables, written from the tables of the code.
+//! The README's tables, generated from the code.
 
 use std::collections::BTreeMap;
 
@@ -13,10 +13,10 @@ use lookoutd::model::{
 };
 use serde_json::Value;
 
-/// A section's name and what stands in it.
+/// Name and content of a section.
 pub(crate) type Section = (&'static str, fn() -> String);
 
-/// Every generated section.
+/// Generated sections.
 pub(crate) static ALL: &[Section] = &[
     ("browsers", browsers),
     ("kinds", kinds),
@@ -30,7 +30,7 @@ fn table(head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
     let head: Vec<String> = head.iter().map(|cell| (*cell).to_owned()).collect();
     let rule = vec!["---".to_owned(); head.len()];
     rows.fold(line(&head) + &line(&rule), |text, row| {
-        assert!(row.iter().all(|cell| !cell.contains(['|', '\n'])), "a table cannot hold {row:?}");
+        assert!(row.iter().all(|cell| !cell.contains(['|', '\n'])), "a table cannot contain {row:?}");
         text + &line(&row)
     })
 }
@@ -39,7 +39,7 @@ fn code(text: &str) -> String {
     format!("`{text}`")
 }
 
-/// Text in which nothing is markup.
+/// Escapes markup.
 fn plain(text: &str) -> String {
     text.replace('<', "&lt;").replace('*', "\\*")
 }
@@ -65,7 +65,7 @@ fn kinds() -> String {
     table(&head, kinds::ALL.iter().map(row))
 }
 
-/// What the end-to-end tests received from each engine, kind by kind (`tests/e2e/status.py`).
+/// Returns what the end-to-end tests received from each engine, by kind (`tests/e2e/status.py`).
 fn browsers() -> String {
     let status = std::fs::read_to_string(crate::path("tests/e2e/status.json")).unwrap();
     let status: BTreeMap<String, Value> = serde_json::from_str(&status).unwrap();
@@ -79,17 +79,17 @@ fn browsers() -> String {
     table(&head.iter().map(String::as_str).collect::<Vec<_>>(), kinds.map(row))
 }
 
-/// A version without what changes with every fix.
+/// Returns a version without its patch number.
 fn short(version: &Value) -> String {
     version.as_str().unwrap().split('.').take(2).collect::<Vec<_>>().join(".")
 }
 
-/// The headers by which a kind is sent.
+/// Returns the headers by which a kind is sent.
 fn ways(received: &Value) -> String {
     codes(received.as_array().into_iter().flatten().map(|way| way.as_str().unwrap()))
 }
 
-/// Which engines' captures in tests/corpus hold which kinds.
+/// Returns the engines whose captures in tests/corpus contain each kind.
 fn captured() -> BTreeMap<&'static str, Vec<String>> {
     let mut seen: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
     for (engine, name) in [("chromium", "Chromium"), ("firefox", "Firefox"), ("webkit", "WebKit")] {
@@ -97,7 +97,7 @@ fn captured() -> BTreeMap<&'static str, Vec<String>> {
             let capture = std::fs::read_to_string(entry.unwrap().path()).unwrap();
             let capture: Value = serde_json::from_str(&capture).unwrap();
             let body = capture["request"]["body"].as_str().unwrap_or_default();
-            // Preflights have no body, and so no report.
+            // Fails for preflights, which have no body.
             let _ = decode::decode(body.as_bytes(), usize::MAX, |item| {
                 let engines = seen.entry(kinds::lookup(&item.unwrap().report_type).name).or_default();
                 if engines.iter().all(|known| known != name) {
@@ -146,7 +146,7 @@ fn metrics() -> String {
     table(&["family", "type", "labels", "meaning"], families().into_iter().map(row))
 }
 
-/// The values of the labels that have the same closed set wherever they stand.
+/// Returns the values of the bounded labels.
 fn values() -> String {
     macro_rules! all {
         ($set:ident) => {

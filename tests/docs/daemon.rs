@@ -1,20 +1,20 @@
-//! The real binary, on ports that the system picks, spoken to over plain sockets.
+//! The real binary, on ports that the system chooses, with requests over plain sockets.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 
-/// A running lookoutd; it ends with the test.
+/// A running lookoutd, which ends with the test.
 pub(crate) struct Daemon {
     child: Child,
     stdout: BufReader<ChildStdout>,
-    /// Kept open, so that writing diagnostics cannot fail.
+    /// Open, so that writing log lines cannot fail.
     _stderr: BufReader<ChildStderr>,
     intake: String,
     admin: String,
 }
 
-/// Starts lookoutd with nothing but its defaults.
+/// Starts lookoutd with default settings.
 pub(crate) fn start() -> Daemon {
     let mut child = Command::new(env!("CARGO_BIN_EXE_lookoutd"))
         .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
@@ -31,12 +31,13 @@ pub(crate) fn start() -> Daemon {
         let word = first.split_whitespace().find_map(|word| word.strip_prefix(name));
         word.unwrap_or_else(|| panic!("no {name} in {first}")).to_owned()
     };
-    let (intake, admin) = (address("intake=http://"), address("admin=http://"));
+    let intake = address("intake=http://");
+    let admin = address("admin=http://");
     Daemon { child, stdout, _stderr: stderr, intake, admin }
 }
 
 impl Daemon {
-    /// Posts a body; gives the answer's status.
+    /// Posts a body. Returns the status of the response.
     pub(crate) fn post(&self, path: &str, body: &str) -> u16 {
         let length = body.len();
         let head = format!(
@@ -46,14 +47,14 @@ impl Daemon {
         answer.split(' ').nth(1).unwrap().parse().unwrap()
     }
 
-    /// The next line on stdout.
+    /// Returns the next line on stdout.
     pub(crate) fn event(&mut self) -> String {
         let mut line = String::new();
         self.stdout.read_line(&mut line).unwrap();
         line
     }
 
-    /// What a scrape gives, its head included.
+    /// Returns the response to a scrape, with its head.
     pub(crate) fn metrics(&self) -> String {
         exchange(&self.admin, "GET /metrics HTTP/1.1", "")
     }
@@ -61,7 +62,8 @@ impl Daemon {
 
 fn exchange(address: &str, head: &str, body: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
-    let (mut answer, host) = (String::new(), format!("Host: {address}\r\nConnection: close"));
+    let mut answer = String::new();
+    let host = format!("Host: {address}\r\nConnection: close");
     write!(stream, "{head}\r\n{host}\r\n\r\n{body}").unwrap();
     stream.read_to_string(&mut answer).unwrap();
     answer
@@ -69,7 +71,7 @@ fn exchange(address: &str, head: &str, body: &str) -> String {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // It may have ended already; then there is nothing to end.
+        // Fails if it has ended already.
         drop(self.child.kill());
         drop(self.child.wait());
     }

@@ -1,15 +1,15 @@
-//! As much of Markdown as the README uses.
+//! The part of Markdown that the README uses.
 
 /// A fenced block.
 #[derive(Debug)]
 pub(crate) struct Fence<'t> {
-    /// What stands behind the opening fence.
+    /// Text after the opening fence.
     pub(crate) language: &'t str,
-    /// The lines between the fences.
+    /// Lines between the fences.
     pub(crate) text: String,
 }
 
-/// Every fenced block, in order.
+/// Returns every fenced block, in order.
 pub(crate) fn fences(text: &str) -> Vec<Fence<'_>> {
     let mut fences = Vec::new();
     let mut open: Option<Fence<'_>> = None;
@@ -25,7 +25,7 @@ pub(crate) fn fences(text: &str) -> Vec<Fence<'_>> {
     fences
 }
 
-/// What stands in backquotes, outside of fences.
+/// Returns the texts in backquotes, outside of fences.
 pub(crate) fn code_spans(text: &str) -> Vec<&str> {
     let mut fenced = false;
     let outside = text.lines().filter(|line| {
@@ -36,26 +36,26 @@ pub(crate) fn code_spans(text: &str) -> Vec<&str> {
     outside.flat_map(|line| line.split('`').skip(1).step_by(2)).collect()
 }
 
-/// Words of letters, digits and underscores, with their offsets.
+/// Returns the words of letters, digits and underscores, with their offsets.
 pub(crate) fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
         .map(move |word| (word.as_ptr() as usize - text.as_ptr() as usize, word))
 }
 
-/// What stands between `<!-- name -->` and `<!-- /name -->`.
+/// Returns the text between `<!-- name -->` and `<!-- /name -->`.
 pub(crate) fn section<'t>(text: &'t str, name: &str) -> Option<&'t str> {
     let (_, rest) = text.split_once(&format!("<!-- {name} -->\n"))?;
     Some(rest.split_once(&format!("<!-- /{name} -->"))?.0)
 }
 
-/// The text with another content of that section.
+/// Returns the text with another content of that section.
 pub(crate) fn with_section(text: &str, name: &str, content: &str) -> Option<String> {
     let old = section(text, name)?;
     let start = old.as_ptr() as usize - text.as_ptr() as usize;
     Some([&text[..start], "\n", content, "\n", &text[start + old.len()..]].concat())
 }
 
-/// The URL without its scheme, and the body, of a `curl` with a here-document.
+/// Returns the URL without its scheme, and the body, of a `curl` with a here-document.
 pub(crate) fn curl(command: &str) -> (&str, &str) {
     let (command, body) = command.split_once("<<'EOF'\n").unwrap();
     let url = command.split_whitespace().find_map(|word| word.strip_prefix("http://")).unwrap();

@@ -1,0 +1,102 @@
+//! Background tasks: work that no request causes.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::time::MissedTickBehavior;
+
+use crate::clock;
+use crate::config::Config;
+use crate::export::TemporalityState;
+use crate::metrics::Registry;
+
+/// Interval of eviction.
+const EVICTION_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Maximum interval of expiry.
+const MAX_EXPIRY_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Minimum idle time of a series that is evicted, so that a scrape or an export per minute has exported its
+/// last value even if one of them fails.
+const MIN_IDLE_BEFORE_EVICTION: Duration = Duration::from_secs(130);
+
+/// Expiry of idle series, and eviction of series for others.
+#[derive(Clone)]
+pub struct SeriesExpiry {
+    registry: Arc<Registry>,
+    ttl: Duration,
+    min_idle: Duration,
+    temporality: TemporalityState,
+}
+
+impl SeriesExpiry {
+    /// Returns the expiry with the limits and intervals of `config`.
+    pub fn new(config: &Config, registry: Arc<Registry>, temporality: TemporalityState) -> SeriesExpiry {
+        let min_idle = match config.otlp.metrics.otlp {
+            Some(_) => MIN_IDLE_BEFORE_EVICTION.max(config.otlp.metrics.interval * 2),
+            None => MIN_IDLE_BEFORE_EVICTION,
+        };
+        SeriesExpiry { registry, ttl: config.metrics.series_ttl, min_idle, temporality }
+    }
+
+    /// Evicts every second, and expires so often that a series is removed late by a tenth of its time to live
+    /// at most. Ends with the runtime.
+    pub async fn run_series_expiry(self) {
+        let expiry_interval = (self.ttl / 10).clamp(EVICTION_INTERVAL, MAX_EXPIRY_INTERVAL);
+        let mut last_expiry = Instant::now();
+        let mut ticks = tokio::time::interval(EVICTION_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let expires = last_expiry.elapsed() >= expiry_interval;
+            if expires {
+                last_expiry = Instant::now();
+            }
+            let expiry = self.clone();
+            // On a blocking thread, because a pass over a large registry would delay uploads. If it panics, the
+            // next one follows.
+            drop(tokio::task::spawn_blocking(move || expiry.expire_series(expires)).await);
+        }
+    }
+
+    /// Evicts series for others; removes idle series if `expires`.
+    fn expire_series(&self, expires: bool) {
+        let uptime = clock::uptime_seconds(Instant::now());
+        let can_evict = |id, value: &_| self.temporality.is_acknowledged(id, value);
+        self.registry.evict_for_demand(self.min_idle, uptime, &can_evict);
+        if expires {
+            self.registry.expire(self.ttl, uptime, &can_evict);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use crate::kinds::REPORTS;
+    use crate::model::{Label, Observation, SiteLabel};
+
+    fn series(registry: &Registry) -> usize {
+        let mut series = 0;
+        registry.visit(&mut |family, _| series += usize::from(family.name == REPORTS.name));
+        series
+    }
+
+    #[test]
+    fn idle_series_is_removed_by_a_pass_that_expires() {
+        let mut config = config::defaults();
+        config.metrics.series_ttl = Duration::ZERO;
+        let registry = Arc::new(
+            Registry::new(crate::kinds::families(), config.metrics.max_series, 0, clock::now()).unwrap(),
+        );
+        let labels = [Label::bounded("crash"), Label::bounded("chrome")];
+        let report = Observation::increment(&REPORTS, labels);
+        registry.add(SiteLabel::host("shop.example"), &report, clock::now(), 0);
+        let expiry = SeriesExpiry::new(&config, registry.clone(), TemporalityState::Cumulative);
+        expiry.expire_series(false);
+        assert_eq!(series(&registry), 1);
+        expiry.expire_series(true);
+        assert_eq!(series(&registry), 0);
+    }
+}
