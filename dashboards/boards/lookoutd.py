@@ -27,7 +27,7 @@ def of(name, *matchers):
 
 
 def by_instance(expression):
-    """A link to what is behind a number: its series, process by process."""
+    """Links to the series of a number, process by process."""
     apart = SUM.sub(lambda match: f"sum by ({', '.join(filter(None, ('instance', match.group(1))))}) (",
                     expression)
     return (("Process by process", link_to_series(apart.replace(HERE, INSTANCES))),)
@@ -72,17 +72,17 @@ SPOOLED = f"max({of('lookout_spool_bytes')} / ({of('lookout_spool_limit_bytes')}
 NUMBERS = (
     figure("Processes", "How many processes of lookoutd are scraped.",
            f"count({of('lookout_build_info')})", (None, colors.BAD), (1, colors.GOOD)),
-    figure("Youngest start", "How long the process that started last has run. A short time again and again: "
-           "it is being restarted.", f"min(time() - {of('process_start_time_seconds')})",
+    figure("Youngest start", "How long the process that started last has run. If it is short repeatedly, "
+           "the process is being restarted.", f"min(time() - {of('process_start_time_seconds')})",
            (None, colors.WARNING), (600, colors.GOOD), unit="s"),
-    figure("Reports rejected", "Items of uploads that were no reports, or were rejected.",
+    figure("Reports rejected", "Items of uploads that were not accepted as reports.",
            increase("lookout_reports_rejected_total"), (None, colors.GOOD), (1, colors.WARNING)),
     figure("Events lost", "Events with any outcome but delivered, at any exporter.",
            increase("lookout_events_total", LOST), *FEW),
-    figure("Series budget used", "Of the process that used most of it. When a family's quota is used up, "
+    figure("Series budget used", "The maximum of all processes. When a family's quota is used up, "
            "labels become other; no count is lost.", USED, *FULL, unit="percentunit"),
-    figure("Spool used", "Of the process that used most of it; 0 without a spool. When it is full, events "
-           "wait in memory, and then are dropped.", SPOOLED, *FULL, unit="percentunit"),
+    figure("Spool used", "The maximum of all processes; 0 without a spool. When it is full, events "
+           "remain in memory, and are dropped when memory is full.", SPOOLED, *FULL, unit="percentunit"),
 )
 
 UPLOADS = (
@@ -90,8 +90,8 @@ UPLOADS = (
            "README's table of responses explains the others.",
            rate("lookout_uploads_total", by=("outcome",)) + " > 0", "{{outcome}}", unit="reqps", width=8,
            colors=colors.UPLOADS, stacked=True),
-    curves("Rejected items by reason", "Items of uploads that are no valid reports. A jump is a new client, a "
-           "broken one, or a scanner.", rate("lookout_reports_rejected_total", by=("reason",)),
+    curves("Rejected items by reason", "Items of uploads that are not valid reports. The cause of a jump may be a "
+           "new or broken client, or a scanner.", rate("lookout_reports_rejected_total", by=("reason",)),
            "{{reason}}", unit="cps", width=8),
     lines(info("Connections and uploads in flight", "Connections that intake serves, and uploads "
                "without a response yet. Both have limits: intake.max_connections and intake.max_in_flight.",
@@ -110,18 +110,18 @@ UPLOADS = (
 )
 
 DELIVERY = (
-    curves("What became of the events?", "By exporter and outcome: everything but delivered is a loss. "
+    curves("Events by outcome", "By exporter and outcome: every outcome except delivered is a loss. "
            "otlp_recovered: events that an earlier process left in the spool.",
            rate("lookout_events_total", by=("exporter", "outcome")) + " > 0", "{{exporter}} {{outcome}}",
            unit="cps", colors={f"{exporter} {outcome}": color for outcome, color in colors.EVENT_OUTCOMES.items()
                                for exporter in ("console", "otlp", "otlp_recovered")}),
-    curves("Where do events wait?", "Events without an outcome yet: in memory, in a request, in the spool. A "
-           "rising line: the collector accepts less than arrives.",
+    curves("Pending events by state", "Events without an outcome yet: in memory, in a request, in the spool. If a "
+           "line rises, the collector accepts fewer events than arrive.",
            f"sum by (exporter, state) ({of('lookout_events_pending')})", "{{exporter}} {{state}}",
            colors={f"{exporter} {state}": color for state, color in colors.PENDING_STATES.items()
                    for exporter in ("console", "otlp", "otlp_recovered")}),
     listing(PanelInfo("Lost events", "Each way in which events were lost in this time range. capped: over a "
-                      "site's events_per_second. The counters have all of them.", DELIVERED,
+                      "site's events_per_second. The counters include all of them.", DELIVERED,
                       no_data="No event was lost", width=8), ("exporter", "outcome"),
             Column("Events", increase("lookout_events_total", LOST, by=("exporter", "outcome")),
                    steps=((None, colors.GOOD), (1, colors.BAD)))),
@@ -136,13 +136,13 @@ DELIVERY = (
 )
 
 SPOOL = (
-    lines(info("Spool against its limit", "Bytes of events on disk, and the most that there may be, of all "
+    lines(info("Spool against its limit", "Bytes of events on disk and their limit, summed over all "
                "processes. 0 without a spool.", of("lookout_spool_bytes"), unit="bytes", width=8),
           (f"sum({of('lookout_spool_bytes')})", "used"),
           (f"sum({of('lookout_spool_limit_bytes')})", "limit"),
           colors={"used": "blue", "limit": colors.BAD}),
-    curves("Spool I/O errors", "Writes, reads and removals that failed. The daemon's log has the error of "
-           "each.", rate("lookout_spool_errors_total", by=("operation",)),
+    curves("Spool I/O errors", "Writes, reads and removals that failed. The daemon's log contains each "
+           "error.", rate("lookout_spool_errors_total", by=("operation",)),
            "{{operation}}", unit="cps", width=8),
     figure("Recovered events", "Events of earlier processes, recovered from the spool at start.",
            increase("lookout_spool_recovered_events_total")),
@@ -158,7 +158,7 @@ ROOM = (
             f"max by (family) ({of('lookout_series')} / ({of('lookout_series_limit')} > 0)) > 0",
             "{{family}}", *FULL, most=1),
     listing(info("Which labels became other?", "Observations whose label value exceeded the quota. all: "
-                 "every label that is not a configured site. Name your sites, or raise metrics.max_series.",
+                 "every label that is not a configured site. Configure your sites, or raise metrics.max_series.",
                  of("lookout_series_overflow_total"), width=8, height=12), ("family", "label"),
             Column("Observations", increase("lookout_series_overflow_total", by=("family", "label")),
                    steps=((None, colors.GOOD), (1, colors.WARNING)))),
@@ -195,5 +195,5 @@ BOARD = Board("lookoutd-internals", "lookoutd: internals",
               "Intake, delivery, spool, series and process of the daemon.",
               (("Is lookoutd healthy?", NUMBERS), ("Does intake accept uploads?", UPLOADS),
                ("Does it deliver the events?", DELIVERY), ("Is the spool healthy?", SPOOL),
-               ("Is there room for all series?", ROOM), ("Is the process healthy?", PROCESS)),
+               ("Is the series quota sufficient?", ROOM), ("Is the process healthy?", PROCESS)),
               of_processes(), time="now-6h", refresh="1m")

@@ -9,7 +9,7 @@ from lib.promql import (CSP, ENFORCED, REPORTS, REQUESTS, Family, by_kind, count
 from lib.tables import Column, listing
 
 UID = "lookoutd-overview"
-ALL = ("The events behind it", link_to_events())
+ALL = ("Show events", link_to_events())
 OF_SITE = "/d/{uid}?var-site=${{__data.fields.site}}&${{metrics:queryparam}}&${{logs:queryparam}}" \
           "&${{noise:queryparam}}&${{__url_time_range}}"
 
@@ -39,54 +39,54 @@ NEW = " + ".join(f"({or_zero(f'count({new_since_yesterday(family, *by)})')})"
 LOST = 'sum(increase(lookout_events_total{outcome!="delivered"}[$__range]))'
 
 NUMBERS = (
-    number(PanelInfo("Reports taken", "How many reports were accepted in this time range. CSP violations are "
-                     "counted as the variable Noise says, all other kinds in full.", (ALL,), width=4, height=4),
+    number(PanelInfo("Reports taken", "How many reports were accepted in this time range. The variable Noise "
+                     "filters CSP violations only.", (ALL,), width=4, height=4),
            or_zero(f"sum({by_kind(counted)})")),
-    number(PanelInfo("Enforced violations", "CSP violations by which a browser blocked something, so that a "
-                     "user may have missed it.",
-                     (("The events behind it", link_to_events(
+    number(PanelInfo("Enforced violations", "CSP violations in which a browser blocked something. Users may "
+                     "have missed it.",
+                     (("Show events", link_to_events(
                          "csp-violation", where=('csp_disposition="enforce"',))),), width=4, height=4),
            or_zero(total(counted(CSP.where(*ENFORCED)))), (None, colors.GOOD), (1, colors.WARNING)),
-    number(PanelInfo("Crashes", "Pages that crashed, with all that the user had typed in.",
-                     (("The events behind it", link_to_events("crash")),), width=4, height=4),
+    number(PanelInfo("Crashes", "Pages that crashed. The user lost everything typed into them.",
+                     (("Show events", link_to_events("crash")),), width=4, height=4),
            or_zero(total(counted(CRASHES))), (None, colors.GOOD), (1, colors.BAD)),
     number(PanelInfo("Requests that succeed", "The share of successful requests among those that browsers "
-                     "reported on, each weighed by 1/sampling_fraction. It needs a success_fraction above 0 in "
+                     "reported on, each weighted by 1/sampling_fraction. It needs a success_fraction above 0 in "
                      "the site's NEL header.",
-                     (("The failures behind it", link_to_events("network-error", where=('nel_type!="ok"',))),),
+                     (("Show failures", link_to_events("network-error", where=('nel_type!="ok"',))),),
                      unit="percentunit", no_data="No network reports", width=4, height=4),
            SUCCESS, (None, colors.BAD), (0.95, colors.WARNING), (0.99, colors.GOOD)),
     number(PanelInfo("New since yesterday", "Blocked origins, deprecated features and interventions of the last "
-                     "24 hours that the week before had not. The tables on the boards name them.", (ALL,),
+                     "24 hours that did not occur in the week before. The tables on the boards list them.", (ALL,),
                      width=4, height=4),
            NEW, (None, colors.GOOD), (1, colors.WARNING)),
-    number(PanelInfo("Events lost", "Events with any outcome but delivered, at any exporter. The counters "
-                     "above include them.",
-                     (("What became of them", "/d/lookoutd-internals?${metrics:queryparam}&${__url_time_range}"),),
+    number(PanelInfo("Events lost", "Events with an outcome other than delivered, at any exporter. The "
+                     "counters above include them.",
+                     (("Show outcomes", "/d/lookoutd-internals?${metrics:queryparam}&${__url_time_range}"),),
                      width=4, height=4, no_data="lookoutd is not scraped"),
            LOST, (None, colors.GOOD), (1, colors.BAD)),
 )
 
 CHANGED = (
-    bars(PanelInfo("Reports by kind", "What browsers report, in each step of the graph. A new color or a jump "
-                   "is where to look. other: types that have no kind of their own; only all events "
-                   "together show them.",
+    bars(PanelInfo("Reports by kind", "Reports in each step of the graph. Look for a new color or a "
+                   "jump. other: types without a separate kind; its events are only in the list "
+                   "of all events.",
                    (("The events of this kind", link_to_events(
                        where=('browser_report_type=~"${__field.labels.kind}"',))),)),
          (f"{by_kind(in_steps)}", "{{kind}}")),
-    bars(PanelInfo("Reports by site", "Which sites the reports are about.",
+    bars(PanelInfo("Reports by site", "Reports in each step of the graph, by site.",
                    (("The events of this site", link_to_events(site="${__field.labels.site}")),)),
          (f"sum by (site) ({by_kind(in_steps, 'site')})", "{{site}}")),
     listing(PanelInfo("What changed since yesterday?", "Reports of the 24 hours up to the end of the time range, "
                       "against the 24 hours before. Positive: more than the day before.",
-                      (("The events behind it", link_to_events(
+                      (("Show events", link_to_events(
                           site="${__data.fields.site}",
                           where=('browser_report_type=~"${__data.fields.kind}"',))),),
                       no_data="Nothing changed since yesterday"), ("site", "kind"),
             Column("Change", movement(NOW, BEFORE, "site", "kind"),
                    steps=((None, colors.GOOD), (1, colors.WARNING))),
             Column("Last 24 h", NOW, limit=False), Column("24 h before", BEFORE, limit=False)),
-    listing(PanelInfo("Sites", "Each site, with what is worst about it. A site's name leads to the boards.",
+    listing(PanelInfo("Sites", "Each site with its most severe problems. A site's name links to the boards.",
                       (to_board("Its CSP violations", "lookoutd-csp"),
                        to_board("Its network errors", "lookoutd-network"),
                        to_board("Its use of the platform", "lookoutd-platform"),
@@ -100,18 +100,18 @@ CHANGED = (
 )
 
 EVENTS = (
-    ranking(PanelInfo("Browsers", "Which browsers send the reports. A problem of one browser alone is often "
-                      "its own fault.",
+    ranking(PanelInfo("Browsers", "Which browsers send the reports. A problem in only one browser is often "
+                      "caused by that browser.",
                       (("The events of this browser", link_to_events(
                           where=('user_agent_name="${__field.labels.browser}"',))),), width=6, height=10),
             total(counted(REPORTS), "browser"), "{{browser}}"),
-    recent(PanelInfo("Errors, the newest first", "Events of the severity ERROR: an enforced policy, a crash or a "
-                     "key that does not match hit a user, and it is no noise.",
+    recent(PanelInfo("Newest errors", "Events of severity ERROR, without noise: an enforced policy, a crash "
+                     "or a key that does not match affected a user.",
                      (("All events", link_to_events()),), width=18, height=10,
                      no_data="No errors in this time range"),
            events(where=('severity_text="ERROR"',))),
 )
 
-BOARD = Board(UID, "lookoutd: overview", "What browsers report of all sites, and what changed.",
-              (("How are the sites?", NUMBERS), ("What changed?", CHANGED), ("Who, and what?", EVENTS)),
+BOARD = Board(UID, "lookoutd: overview", "What browsers report about all sites, and what changed.",
+              (("How are the sites?", NUMBERS), ("What changed?", CHANGED), ("Which browsers and errors?", EVENTS)),
               of_reports())

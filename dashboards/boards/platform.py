@@ -1,4 +1,4 @@
-"""The web platform: features that go away, pages that crash, and policies other than CSP."""
+"""The web platform: deprecated features, pages that crash, and policies other than CSP."""
 
 from lib import colors
 from lib.board import Board, of_reports
@@ -11,7 +11,7 @@ from lib.tables import Column, listing
 DEPRECATIONS, INTERVENTIONS = Family("deprecations"), Family("interventions")
 CRASHES, HASHES = Family("crashes"), Family("csp_hashes")
 PERMISSIONS = ("permissions-policy-violation", "potential-permissions-policy-violation")
-# A policy's counter, its kinds of reports, its name in a legend, and the labels that tell its rows apart.
+# A policy's counter, its kinds of reports, its name in a legend, and the labels that identify a row.
 POLICIES = {
     "permissions_policy_violations": (PERMISSIONS, "permissions", ("feature", "potential", "disposition")),
     "document_policy_violations": (("document-policy-violation",), "document", ("feature", "disposition")),
@@ -29,7 +29,7 @@ SIGHT, EXACTLY = "30d", "10m"
 
 def row(*kinds, where=()):
     """A link from a row to the events of its site and kinds."""
-    return (("The events behind it", link_to_events(*kinds, site="${__data.fields.site}", where=where)),)
+    return (("Show events", link_to_events(*kinds, site="${__data.fields.site}", where=where)),)
 
 
 def first_seen(family):
@@ -41,7 +41,7 @@ def first_seen(family):
 
 def features(title, description, family, kind, attribute):
     """A table of features by their id, with the time of their first report."""
-    return listing(PanelInfo(title, description + f" First seen is looked for in the last {SIGHT[:-1]} days.",
+    return listing(PanelInfo(title, description + f" First seen covers the last {SIGHT[:-1]} days.",
                              row(kind, where=(f'{attribute}="${{__data.fields.id}}"',))), ("site", "id"),
                    Column("Reports", f"{total(counted(family), 'site', 'id')} > 0"),
                    Column("First seen",
@@ -50,7 +50,7 @@ def features(title, description, family, kind, attribute):
 
 
 def policy(title, description, name, width=8):
-    """A table of what a policy did."""
+    """A table of a policy's violations."""
     kinds, _, labels = POLICIES[name]
     return listing(PanelInfo(title, description, row(*kinds), width=width), ("site", *labels),
                    Column("Violations", total(counted(Family(name)), "site", *labels)))
@@ -58,7 +58,7 @@ def policy(title, description, name, width=8):
 
 def simple(title, description, expression, kinds, *steps):
     """One number about these kinds."""
-    return number(PanelInfo(title, description, (("The events behind it", link_to_events(*kinds)),),
+    return number(PanelInfo(title, description, (("Show events", link_to_events(*kinds)),),
                             width=4, height=4), or_zero(expression), *steps)
 
 
@@ -69,16 +69,16 @@ def policies(*matchers):
 
 
 NUMBERS = (
-    simple("Crashes", "Pages that crashed, with all that the user had typed in.", total(counted(CRASHES)),
+    simple("Crashes", "Pages that crashed. The user lost everything typed into them.", total(counted(CRASHES)),
            ("crash",), (None, colors.GOOD), (1, colors.BAD)),
-    simple("Deprecated features in use", "Features that browsers will remove, and pages still use.",
+    simple("Deprecated features in use", "Features that pages use and browsers will remove.",
            f"count({total(counted(DEPRECATIONS), 'id')} > 0)", ("deprecation",)),
-    simple("New deprecations since yesterday", "Deprecated features of the last 24 hours that the week "
-           "before had not.", f"count({new_since_yesterday(DEPRECATIONS, 'site', 'id')})", ("deprecation",),
+    simple("New deprecations since yesterday", "Deprecated features of the last 24 hours that did not occur "
+           "in the week before.", f"count({new_since_yesterday(DEPRECATIONS, 'site', 'id')})", ("deprecation",),
            (None, colors.GOOD), (1, colors.WARNING)),
-    simple("Interventions", "The browser did not do what a page asked for, for the user's sake.",
+    simple("Interventions", "Requests of pages that the browser did not carry out, to protect the user.",
            total(counted(INTERVENTIONS)), ("intervention",)),
-    simple("Enforced policies hit", "Violations of policies other than CSP by which a browser blocked "
+    simple("Enforced policies hit", "Violations of policies other than CSP in which a browser blocked "
            "something.", total(policies(*ENFORCED)), ALL_POLICIES,
            (None, colors.GOOD), (1, colors.WARNING)),
     simple("Report-only policies hit", "What report-only policies other than CSP would have blocked.",
@@ -86,46 +86,46 @@ NUMBERS = (
 )
 
 FEATURES = (
-    features("Which deprecated features are in use, since when?", "Each will stop working when browsers "
-             "remove it. An event has the line of the script.", DEPRECATIONS, "deprecation",
+    features("Which deprecated features are in use, since when?", "Each feature will stop working when "
+             "browsers remove it. The event contains the line of the script.", DEPRECATIONS, "deprecation",
              "deprecation_id"),
-    features("Where do browsers intervene?", "What browsers refused or changed.", INTERVENTIONS,
+    features("Where do browsers intervene?", "Actions that browsers blocked or changed.", INTERVENTIONS,
              "intervention", "intervention_id"),
-    bars(PanelInfo("Deprecated features over time", "A fix shows as a color that ends.",
-                   (("The events behind it", link_to_events(
+    bars(PanelInfo("Deprecated features over time", "A color that ends shows that the use was removed.",
+                   (("Show events", link_to_events(
                        "deprecation", where=('deprecation_id="${__field.labels.id}"',))),), width=24),
          (total(in_steps(DEPRECATIONS), "id"), "{{id}}")),
 )
 
 CRASHED = (
     bars(PanelInfo("Crashes by reason", "oom: out of memory; unresponsive: the page hung; none: the browser "
-                   "gives no reason.", (("The events behind it", link_to_events("crash")),)),
+                   "sent no reason.", (("Show events", link_to_events("crash")),)),
          (total(in_steps(CRASHES), "reason"), "{{reason}}")),
-    listing(PanelInfo("Where do pages crash?", "A crash in the background (hidden) costs the user less than a "
+    listing(PanelInfo("Where do pages crash?", "A crash in the background (hidden) affects the user less than a "
                       "visible one.", row("crash")), ("site", "reason", "visibility"),
             Column("Crashes", total(counted(CRASHES), "site", "reason", "visibility"))),
 )
 
 OTHERS = (
-    bars(PanelInfo("Violations by policy", "All policies but CSP, enforced and report-only.",
-                   (("The events behind it", link_to_events(*ALL_POLICIES)),), width=24),
+    bars(PanelInfo("Violations by policy", "All policies except CSP, enforced and report-only.",
+                   (("Show events", link_to_events(*ALL_POLICIES)),), width=24),
          *((total(in_steps(Family(name))), legend) for name, (_, legend, _) in POLICIES.items())),
-    policy("Permissions policy", "Features that a page or a frame used without leave. potential: a frame "
-           "asks for what it will not get.", "permissions_policy_violations", 12),
-    policy("Document policy", "Features that the page's own document policy rules out.",
+    policy("Permissions policy", "Features that a page or a frame used without permission. potential: a "
+           "frame requests a feature that it will not get.", "permissions_policy_violations", 12),
+    policy("Document policy", "Features that the page's document policy forbids.",
            "document_policy_violations", 12),
-    policy("Cross-origin embedder policy (COEP)", "Resources of other origins that did not agree to be "
+    policy("Cross-origin embedder policy (COEP)", "Cross-origin resources that do not allow being "
            "embedded.", "coep_violations"),
-    policy("Cross-origin opener policy (COOP)", "Windows that were, or would be, cut off from their opener.",
+    policy("Cross-origin opener policy (COOP)", "Windows that were, or would be, separated from their opener.",
            "coop_violations"),
-    policy("Integrity policy", "Scripts and styles without the integrity that the policy asks for.",
+    policy("Integrity policy", "Scripts and styles without the integrity metadata that the policy requires.",
            "integrity_violations"),
     policy("Document isolation policy", "Resources that an isolated page may not embed.", "dip_violations"),
-    policy("Connection allowlist", "Connections to where the allowlist does not lead.",
+    policy("Connection allowlist", "Connections to destinations outside the allowlist.",
            "connection_allowlist_violations"),
-    ranking(PanelInfo("Script hashes that policies asked for", "With report-sha256 in a policy, browsers report "
-                      "the hash of each script: an inventory, nothing bad. The events name the scripts.",
-                      (("The events behind it", link_to_events("csp-hash")),), width=8),
+    ranking(PanelInfo("Script hashes", "With report-sha256 in a policy, browsers report "
+                      "the hash of each script: an inventory, not a problem. The events name the scripts.",
+                      (("Show events", link_to_events("csp-hash")),), width=8),
             total(counted(HASHES), "site", "destination"), "{{site}}, {{destination}}"),
 )
 

@@ -65,7 +65,7 @@ def counted(family, window="$__range"):
 
 
 def counted_before(family, hours=DAY_HOURS):
-    """How many there were in the window of so many hours before the last such window."""
+    """Count in the window of `hours` before the last such window."""
     counter, window = family.counter, f"{hours}h"
     return (f"(sum_over_time({family.recorded}[{window}] offset {window})"
             f" or (last_over_time({counter}[{window}] offset {window})"

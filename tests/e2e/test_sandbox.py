@@ -155,7 +155,7 @@ def complete(trace, pid):
 
 
 def test_unit(harness):
-    """systemd reads the unit without a complaint, also with the lines that wait for secrets, and finds
+    """systemd reads the unit without a warning, also with the lines that wait for secrets, and finds
     it as little exposed as it was."""
     unit = sandbox.UNIT.read_text().replace("/usr/local/bin/lookoutd", str(harness.binary))
     with_secrets = re.sub(r"^#(?=LoadCredential=|Environment=)", "", unit, flags=re.M)

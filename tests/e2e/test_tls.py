@@ -98,14 +98,14 @@ def test_renewal(harness):
     expect(new.certificate != old.certificate, "The certificate is the same after its renewal",
            expected="another", found="the same", where=daemon.intake)
     new.upload()
-    for break_it, complaint in (
+    for break_it, message in (
             (lambda: authority.certificate.write_text("junk"), "holds no certificate in PEM"),
             (lambda: authority.make_certificate(["localhost"], days=-1), "expired at "),
             (lambda: other_key(authority), "is not the key of the first certificate")):
         break_it()
-        daemon.wait_for(complaint + r".*; keeping the current certificate$", "stderr", 30)
+        daemon.wait_for(message + r".*; keeping the current certificate$", "stderr", 30)
         still = Client(daemon, authority)
-        equal("The certificate that stays in use", new.certificate, still.certificate, complaint)
+        equal("The certificate that stays in use", new.certificate, still.certificate, message)
         still.upload()
         old.upload()
     authority.make_certificate(["localhost"])
@@ -192,13 +192,13 @@ def test_start(harness):
             f"{key} is the key of certificate 2, which has to come first, in {reversed_chain}")
 
 
-def refuses(harness, certificate, key, complaint):
-    """Starts the daemon with these files, and expects it to end with this complaint alone."""
+def refuses(harness, certificate, key, message):
+    """Starts the daemon with these files, and expects it to exit with this message alone."""
     argv = [harness.binary, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]
     process = harness.process("start", argv, {
         "PATH": os.environ["PATH"], "LOOKOUT_INTAKE_TLS_CERTIFICATE": str(certificate),
         "LOOKOUT_INTAKE_TLS_KEY": str(key)})
-    equal("The exit code", 1, process.wait(), complaint)
+    equal("The exit code", 1, process.wait(), message)
     said = process.text("stderr")
-    expect(complaint in said and said.count("\n") == 1, "The message of a start that failed",
-           expected=f"one line with: {complaint}", found=said, where=process.files["stderr"])
+    expect(message in said and said.count("\n") == 1, "The message of a start that failed",
+           expected=f"one line with: {message}", found=said, where=process.files["stderr"])

@@ -1,6 +1,6 @@
 //! The list of kinds: what must hold for every kind.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 
 use lookoutd::config;
 use lookoutd::decode::decode;

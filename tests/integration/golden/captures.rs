@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use lookoutd::model::UploadOutcome;
+use lookoutd::model::{LabelEnum, UploadOutcome};
 use opentelemetry_proto::tonic::common::v1::{AnyValue, any_value};
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use serde_json::{Map, Value, json};

@@ -6,7 +6,7 @@ use std::io::Write;
 use http::StatusCode;
 use lookoutd::config::{self, Flag, Flags};
 use lookoutd::intake::problem_detail;
-use lookoutd::model::UploadOutcome;
+use lookoutd::model::{LabelEnum, UploadOutcome};
 use serde_json::{Value, json};
 
 use super::{check, path, pretty};
