@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What delivery can do, measured on the release binary and a real collector (rotel), on one machine with
+"""The performance of delivery, measured on the release binary and a real collector (rotel), on one machine with
 the load:
 
     target/test-venv/bin/python benches/delivery/run.py [--binary PATH] [--check] [NAME...]
@@ -35,7 +35,7 @@ QUIET_SECONDS = 5
 
 
 def main():
-    """Measures what was asked for; exit code 1 if a limit is missed and that matters."""
+    """Runs the requested measurements; exit code 1 if --check is given and a limit is missed."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0])
     parser.add_argument("--binary", type=lambda text: Path(text).resolve(),
                         default=ROOT / "target/release/lookoutd")
@@ -47,7 +47,7 @@ def main():
 
 
 def measured(name, binary):
-    """Makes one measurement, leaves nothing behind, and says whether its limits hold."""
+    """Makes one measurement, cleans up, and returns whether its limits hold."""
     harness = Harness(f"delivery-{name}", binary)
     try:
         return MEASURES[name](harness)
@@ -70,13 +70,13 @@ def load(harness, lookoutd, rate, seconds):
 
 
 def pending(lookoutd, state=None):
-    """Events that wait now."""
+    """Pending events."""
     labels = {"state": state} if state else {}
     return total(lookoutd.scrape(), "lookout_events_pending", exporter="otlp", **labels)
 
 
 def sustained(harness):
-    """A rate that goes on and on must not build up anything."""
+    """At a constant rate, the number of pending events must not grow."""
     collector = Rotel(harness, "http/protobuf")
     rotel = collector.start()
     lookoutd = daemon(harness, collector)
@@ -100,27 +100,27 @@ def sustained(harness):
 
 
 def quiet(lookoutd):
-    """Nothing waits any more."""
+    """No event is pending."""
     waiting = pending(lookoutd)
     if waiting:
         raise Failure(f"{waiting:.0f} events still wait")
 
 
 def cpu(process):
-    """Seconds of CPU that a process of ours has had."""
+    """CPU seconds of a process of this run."""
     fields = Path(f"/proc/{process.popen.pid}/stat").read_text().rsplit(") ", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 class Reader:
-    """A receiver that reads what it is sent and does nothing with it."""
+    """A receiver that reads requests and discards them."""
 
     def __init__(self, harness):
         self.receiver = harness.closing(HttpReceiver(False))
         self.endpoint = f"http://127.0.0.1:{self.receiver.port}"
 
     def start(self):
-        """From here on it answers."""
+        """Starts to answer."""
         self.receiver.up()
 
 
@@ -130,12 +130,12 @@ def drain(harness):
 
 
 def drain_to_reader(harness):
-    """To one that costs next to nothing."""
+    """To a receiver that costs almost nothing."""
     return drain_to(harness, "a reader", Reader(harness))
 
 
 def drain_to(harness, name, collector):
-    """An outage fills the spool, then the collector comes back while reports go on coming."""
+    """An outage fills the spool, then the collector restarts while reports continue to arrive."""
     lookoutd = daemon(harness, collector, "delivery: { memory_bytes: 32MiB, spool: "
                       f"{{ directory: {harness.directory}/spool, max_bytes: 1GiB }} }}")
     wrk = load(harness, lookoutd, 1e9, 300)

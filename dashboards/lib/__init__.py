@@ -1,1 +1,1 @@
-"""What the boards are made of: queries, links, variables, panels."""
+"""The parts of the boards: queries, links, variables, panels."""

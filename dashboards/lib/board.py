@@ -14,14 +14,14 @@ TAG = "lookoutd"
 SCHEMA_VERSION = 42
 NOISE_CLASSES = ("extension", "injected", "intermediary", "browser", "local", "bot")
 NOISE_CHOICES = {"hidden": "none", "shown": ".*", "alone": "|".join(NOISE_CLASSES)}
-# How Grafana's editor of variables calls this sort of query.
+# The name of this type of query in Grafana's editor of variables.
 LABEL_VALUES = 1
 EVERYTHING = ".*"
 
 
 @dataclass(frozen=True)
 class Board:
-    """What one file holds. `rows` are pairs of a title and panels."""
+    """The content of one file. `rows` are pairs of a title and panels."""
 
     uid: str
     title: str
@@ -32,7 +32,7 @@ class Board:
     refresh: str = "5m"
 
     def model(self):
-        """The board as the SDK has it, its panels numbered in the order in which they are read."""
+        """Returns the SDK's board, with its panels numbered in reading order."""
         builder = (Dashboard(self.title).uid(self.uid).description(self.description).tags([TAG])
                    .time(self.time, "now").refresh(self.refresh).timezone("browser")
                    .tooltip(dashboard.DashboardCursorSync.CROSSHAIR)
@@ -49,13 +49,13 @@ class Board:
 
 
 def other_boards():
-    """The list of all boards, which keeps the time range and what was chosen."""
+    """The list of all boards; its links keep the time range and the variables."""
     return (DashboardLink("lookoutd's boards").type(dashboard.DashboardLinkType.DASHBOARDS).tags([TAG])
             .as_dropdown(True).keep_time(True).include_vars(True))
 
 
 def sources():
-    """Where metrics and events come from."""
+    """The data sources of metrics and events."""
     return (DatasourceVariable("metrics").label("Metrics").type("prometheus")
             .description("The Prometheus that scrapes lookoutd"),
             DatasourceVariable("logs").label("Events").type("loki")
@@ -70,7 +70,7 @@ def of_reports():
 
 def of_processes():
     """The variables of the board about the daemon's own metrics."""
-    # Its everything is a list of names: other programs have metrics of processes too.
+    # `All` is a list of names, because other programs have process metrics too.
     return (*sources(), choice("instance", "Instance", "label_values(lookout_build_info, instance)",
                                "The processes of lookoutd", None))
 

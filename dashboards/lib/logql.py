@@ -7,7 +7,7 @@ only since 3.8, so kinds are selected by the attribute that is always present: t
 import json
 from urllib.parse import quote
 
-# Whatever OTEL_SERVICE_NAME makes of it, as long as it begins like this.
+# Any OTEL_SERVICE_NAME that begins like this.
 EVENTS = '{service_name=~"lookoutd.*"}'
 # The other names under which a kind is sent.
 ALIASES = {"csp-violation": "csp", "network-error": "nel",

@@ -36,7 +36,7 @@ class PanelInfo:
 
 
 def described(panel, info, source=METRICS):
-    """Sets everything of the panel's info but its links."""
+    """Sets the panel's info without its links."""
     return (panel.title(info.title).description(info.description).datasource(source)
             .unit(info.unit).no_value(info.no_data).span(info.width).height(info.height))
 
@@ -64,7 +64,7 @@ def thresholds(*steps):
 
 
 def painted(panel, colors):
-    """Gives series of these names their colors."""
+    """Sets the colors of these series."""
     for name, color in colors.items():
         panel.override_by_name(name, [dashboard.DynamicConfigValue(
             "color", {"mode": "fixed", "fixedColor": color})])
@@ -72,7 +72,7 @@ def painted(panel, colors):
 
 
 def linked(panel, name, *links):
-    """Gives one series links of its own."""
+    """Sets the links of one series."""
     return panel.override_by_name(name, [dashboard.DynamicConfigValue(
         "links", [to(title, url).build() for title, url in links])])
 
@@ -97,7 +97,7 @@ def last():
 
 
 def graph(info, expressions):
-    """Builds what all graphs share. `expressions` are pairs of a query and the name of its series."""
+    """Builds the common part of all graphs. `expressions` are pairs of a query and the name of its series."""
     panel = (timeseries.Panel()
              .color_scheme(FieldColor().mode(dashboard.FieldColorModeId.PALETTE_CLASSIC_BY_NAME))
              .min(0)
@@ -112,7 +112,7 @@ def graph(info, expressions):
 
 
 def bars(info, *expressions, colors=None):
-    """How many in each step, on top of each other."""
+    """Counts of each step, stacked."""
     panel = (graph(info, expressions).interval(STEP).max_data_points(BARS)
              .draw_style(common.GraphDrawStyle.BARS).fill_opacity(80).line_width(0)
              .bar_width_factor(0.9)
@@ -121,7 +121,7 @@ def bars(info, *expressions, colors=None):
 
 
 def lines(info, *expressions, colors=None, steps=None, stacked=False):
-    """What changes steadily."""
+    """Values over time, as lines."""
     panel = (graph(info, expressions).draw_style(common.GraphDrawStyle.LINE)
              .line_width(1).fill_opacity(40 if stacked else 8)
              .show_points(common.VisibilityMode.AUTO).span_nulls(True))
@@ -147,7 +147,7 @@ def ranking(info, expression, legend, *steps, colors=None, most=None):
 
 
 def durations(info, expression):
-    """How long things took, by the buckets of a histogram."""
+    """Durations, by the buckets of a histogram."""
     panel = (heatmap.Panel()
              .with_target(query(expression, legend="{{le}}").range().format(PromQueryFormat.HEATMAP))
              .color(heatmap.HeatmapColorOptions().mode(HeatmapColorMode.SCHEME).scheme("Blues").steps(64))
@@ -164,5 +164,5 @@ def recent(info, expression):
     panel = (logs.Panel().with_target(target).show_time(True).wrap_log_message(True)
              .enable_log_details(True).sort_order(common.LogsSortOrder.DESCENDING)
              .dedup_strategy(common.LogsDedupStrategy.NONE))
-    # Lines of a log have no links to follow, so the panel has them.
+    # Log lines cannot have links, so the panel has them.
     return described(panel, info, LOGS).links([to(title, url) for title, url in info.links])

@@ -7,11 +7,11 @@ before the window counts in full.
 
 from dataclasses import dataclass
 
-# What the site chosen in the dashboard's variable is in every selector of a report counter.
+# The matcher of the selected sites in every selector of a report counter.
 SITE = 'site=~"$site"'
 NOISE = 'noise=~"$noise"'
 RULES_LOADED = "lookout:memory:begin"
-# How long before a window a series is looked for, so that a gap in scraping makes nothing new.
+# How long before a window a series is searched for, so that no series is new because of a gap in scraping.
 BEFORE = "1h"
 DAY_HOURS = 24
 # 0 where lookoutd is scraped, nothing where it is not: so a 0 is never a guess.
@@ -55,7 +55,7 @@ REQUESTS = Family("network_requests_estimated")
 
 
 def counted(family, window="$__range"):
-    """How many there were in the window that ends with the time range: one result for each series."""
+    """The count of each series in the window that ends with the time range."""
     counter = family.counter
     return (f"(sum_over_time({family.recorded}[{window}])"
             f" or (last_over_time({counter}[{window}])"
@@ -75,7 +75,7 @@ def counted_before(family, hours=DAY_HOURS):
 
 
 def in_steps(family):
-    """How many there were in each step of a graph."""
+    """The counts in each step of a graph."""
     return (f"(sum_over_time({family.recorded}[$__interval])"
             f" or increase({family.counter}[$__interval]) unless on () {RULES_LOADED})")
 
@@ -97,20 +97,20 @@ def share(part, whole, *by):
 
 
 def movement(last, before, *by):
-    """One number less the other, by these labels, without what did not move. What one of them lacks is 0."""
+    """The difference of two numbers by these labels, without zeros. A missing number is 0."""
     parts = (f'label_replace({last}, "day", "last", "", "")',
              f'label_replace(-1 * {before}, "day", "before", "", "")')
     return f"{total(' or '.join(parts), *by)} != 0"
 
 
 def new_since_yesterday(family, *by):
-    """What the last day had and the week before it had not, and how often."""
+    """The label sets of the last day that the week before did not have, and their counts."""
     seen = f"last_over_time({family.counter}[7d] offset 1d)"
     return f"{total(counted(family, '24h'), *by)} > 0 unless {total(seen, *by)}"
 
 
 def by_kind(count, *by):
-    """All reports by kind, CSP violations only as the noise variable has them."""
+    """All reports by kind, CSP violations filtered by the noise variable."""
     others = total(count(REPORTS.where('kind!="csp-violation"')), *by, "kind")
     csp = total(f'label_replace({count(CSP)}, "kind", "csp-violation", "", "")', *by, "kind")
     return f"{others} or {csp}"

@@ -28,11 +28,11 @@ class Column:
     expression: str
     unit: str = COUNT
     steps: tuple = ()  # thresholds; without, the first column is drawn as bars
-    limit: bool = True  # whether to ask for the ROWS greatest only: the first column decides on the rows
+    limit: bool = True  # whether to query only the ROWS greatest: the first column decides on the rows
 
 
 def listing(info, by, *columns, ascending=False):
-    """A table. `by` are the labels that tell its rows apart, in the order of its columns."""
+    """A table. `by` are the labels that identify a row, in the order of the columns."""
     panel = (table.Panel().filterable(True).show_header(True)
              .color_scheme(FieldColor().mode(dashboard.FieldColorModeId.THRESHOLDS))
              .thresholds(thresholds((None, "blue")))
@@ -68,7 +68,7 @@ def arrange(panel, by, columns):
 
 
 def appearance(column, at):
-    """How a column of numbers looks."""
+    """The appearance of a column of numbers."""
     yield dashboard.DynamicConfigValue("unit", column.unit)
     if column.unit == COUNT:
         yield dashboard.DynamicConfigValue("decimals", 0)

@@ -1,4 +1,4 @@
-"""How a test says what is wrong, and how it waits.
+"""Failure messages of tests, and waiting.
 
 A failure must let its reader act without opening the test: what was expected, what was found, where
 it was found, and what to do about it. And nothing here sleeps in the hope that it was long enough:
@@ -13,7 +13,7 @@ class Failure(AssertionError):
 
 
 class NotRun(Exception):
-    """A test that needs something which only the reader can give; its text says what. It has not passed."""
+    """A test that needs something only the caller can provide, which its text names. It has not passed."""
 
 
 def fail(what, *, expected, found, where, todo=None):

@@ -30,14 +30,14 @@ def check_event(event, browser):
     about = event["lookout"]
     labels_of(event)
     expected = {"browser": browser, "noise": "none", "severity": severity_of(event)}
-    equal("What an event says about its report", expected, {name: about[name] for name in expected},
+    equal("The fields of an event", expected, {name: about[name] for name in expected},
           json.dumps(event))
     expect(about["summary"], "An event has no summary", expected="a line of text",
            found=about["summary"], where=json.dumps(event))
 
 
 def check_family(daemon, events, family):
-    """The family's counters say what the events said, those of all its kinds together."""
+    """The family's counters equal the counts of the events of all its kinds."""
     name, *labels = family
     expected = Counter((event["lookout"]["site"], *labels_of(event)) for event in events
                        if FAMILIES[event["lookout"]["kind"]][0] == name)

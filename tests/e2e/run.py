@@ -91,7 +91,7 @@ def split(chosen, jobs):
 
 
 def run_all(names, jobs, arguments):
-    """Runs these tests, each in a process of its own, and gives for each how it ended and what it said."""
+    """Runs these tests, each in a process of its own, and returns the result and the output of each."""
     with ProcessPoolExecutor(jobs, max_tasks_per_child=1, mp_context=get_context("spawn")) as pool:
         running = {pool.submit(run, name, arguments): name for name in names}
         try:
@@ -99,20 +99,20 @@ def run_all(names, jobs, arguments):
                 try:
                     yield test.result()
                 except BrokenExecutor as error:
-                    yield "FAILED", f"FAILED  {running[test]}\n{indent(f'its process is gone: {error}')}\n"
+                    yield "FAILED", f"FAILED  {running[test]}\n{indent(f'its process ended: {error}')}\n"
         finally:  # also when the run is broken off
             pool.shutdown(cancel_futures=True)
 
 
 def run(name, arguments):
-    """Runs one test and gives back how it ended, ok, FAILED or NOT RUN, and all that is to be said."""
+    """Runs one test and returns ok, FAILED or NOT RUN, and the report."""
     with contextlib.redirect_stdout(io.StringIO()) as said:
         end = attempt(name, arguments)
     return end, said.getvalue()
 
 
 def attempt(name, arguments):
-    """Runs one test, says how it went, and gives that back."""
+    """Runs one test, prints its result, and returns it."""
     began, end, harness = time.monotonic(), "FAILED", Harness(name, arguments.binary)
     [(_, test)] = choose([name])
     try:

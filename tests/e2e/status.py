@@ -26,9 +26,9 @@ def ways(engine, kind):
 
 
 def settle(engine, version, received):
-    """Writes what was received when asked to, and otherwise compares it. Versions may differ."""
+    """Writes the received kinds if UPDATE_STATUS is set, and otherwise compares them. Versions may differ."""
     if UPDATING:
         whole = {**read(), engine: {"version": version, "received": received}}
         FILE.write_text(json.dumps(whole, indent=2, sort_keys=True) + "\n")
-    equal(f"{engine} {version} sends something else than {FILE.name} says", read()[engine]["received"],
+    equal(f"{engine} {version} sends other kinds than {FILE.name} lists", read()[engine]["received"],
           received, FILE, "if the browser has changed, run UPDATE_STATUS=1 tests/run engines")

@@ -49,7 +49,7 @@ def test_clients_that_read_nothing(harness):
 
 
 def test_large_bodies(harness):
-    """A thousand that lack their last byte: the room for bodies fills up, not the memory."""
+    """A thousand that lack their last byte: the limit for bodies is reached, and memory stays bounded."""
     scripted(harness, "large_bodies", connections=200, seconds=20)
 
 
@@ -77,7 +77,7 @@ def test_bombs(harness):
 
 
 def test_over_tls(harness):
-    """The same through TLS, by ALPN, and those who do not finish the handshake."""
+    """The same through TLS, by ALPN, and clients that do not finish the handshake."""
     authority = Authority(harness.directory, ["localhost"])
     config = SETTINGS.replace("{ ", "{ tls: { certificate: %s, key: %s }, "
                               % (authority.certificate, authority.key))
@@ -146,7 +146,7 @@ def test_more_connections_than_open_files(harness):
 
 
 def test_more_uploads_than_allowed(harness):
-    """A thousand unfinished streams: other clients are asked to retry later."""
+    """A thousand unfinished streams: other clients get 503 with Retry-After."""
     load = AttackLoad(harness, "h2_stalled_streams, all", SETTINGS)
     load.run(lambda daemon: result(attacker(
         harness, daemon, "h2_stalled_streams", connections=12, seconds=20)), refuses=True)

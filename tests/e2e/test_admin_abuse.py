@@ -41,7 +41,7 @@ def report(batch, number):
 
 
 def connect(daemon, opening, number=CONNECTIONS):
-    """Connections that send this, as far as it goes, and read nothing."""
+    """Connections that send this, as much as is accepted, and read nothing."""
     target = connection_flood.Target(urlsplit(daemon.admin).netloc)
     connections = [target.connect(window=4096) for _ in range(number)]
     for connection in connections:
@@ -50,7 +50,7 @@ def connect(daemon, opening, number=CONNECTIONS):
 
 
 def probe(daemon):
-    """Seconds that a probe on a connection of its own takes."""
+    """Seconds that a probe on a separate connection takes."""
     connection, began = http.client.HTTPConnection(urlsplit(daemon.admin).netloc, timeout=30), time.monotonic()
     connection.request("GET", "/-/healthy")
     equal("The answer to a probe", 200, connection.getresponse().status, daemon.admin)
@@ -100,7 +100,7 @@ def came_back(daemon, before):
 
 
 def test_a_scrape_is_read_in_time(harness):
-    """Those who read a little now and then, with more requests behind, lose their turn in the end."""
+    """Clients that read slowly and pipeline more requests are closed in the end."""
     daemon = start(harness)
     crowd = connect(daemon, GET * 100, SCRAPES)
     eventually(lambda: equal("The answer to one scrape too many", 503, get(daemon.admin + "/metrics").status,

@@ -108,7 +108,7 @@ class KnownMetrics:
                    "scraped or recorded", found=metric, where=where)
             every |= labels
             for label, operator, value in matchers:
-                expect(label in labels, f"{where} asks {metric} for a label that it has not",
+                expect(label in labels, f"{where} uses a label that {metric} does not have",
                        expected=sorted(labels), found=label, where=where)
                 self.check_value(where, metric, label, operator, value)
         for label in names.labels if names.selectors else ():
@@ -123,12 +123,12 @@ class KnownMetrics:
         if metric == "up" or closed or (operator == "=" and metric.endswith(":increase") and label != "site"):
             for one in value.split("|") if "~" in operator else [value]:
                 found = self.prometheus.query(f'count(last_over_time({metric}{{{label}=~"{one}"}}[1h]))')
-                expect(found, f"{where} asks for a value that {metric} has not", expected="a label's value",
+                expect(found, f"{where} uses a label value that {metric} does not have", expected="a label's value",
                        found=f"{label}={one}", where=where)
 
 
 def test_reader(_harness):
-    """The reader of PromQL finds what is in an expression, and refuses what is none."""
+    """The PromQL parser finds the parts of an expression, and rejects text that is none."""
     names = Names('sum by (site, "x") (rate(a_total{b="by (c)",d!~"e|f"}[5m] offset 1d)) / on (g) group_left '
                   '(h) (lookout:x:y and vector(1) > bool 2.5e3 * Inf) # comment(z)\n or topk by (i) (3, m)')
     equal("What was found", ({"a_total", "lookout:x:y", "m"}, {"site", "g", "h", "i"},
@@ -142,7 +142,7 @@ def test_reader(_harness):
 
 
 def test_alerts_tell(harness):
-    """Each alert says how grave it is, what is wrong with a number in it, and where to read what to do; the
+    """Each alert has a severity, a summary with a number, and a link to the runbook; the
     runbook has a section for each and no other, the README a line; and promtool tests that it fires."""
     daemon = harness.lookoutd()
     rules = ShippedPrometheus(harness, daemon.admin.removeprefix("http://")).rules()
@@ -161,7 +161,7 @@ def test_alerts_tell(harness):
                found=rule["labels"], where=FOLDER)
         equal(f"The annotations of {name}", {"summary", "description", "runbook"}, set(notes), FOLDER)
         numbers = re.search(r"\$value|\bquery\b", notes["summary"] + notes["description"])
-        expect(numbers, f"{name} tells no number", expected="{{ $value }}",
+        expect(numbers, f"{name} contains no number", expected="{{ $value }}",
                found=notes, where=FOLDER)
         equal(f"The runbook of {name}", f"runbook.md#{name.lower()}", notes["runbook"], FOLDER)
         expect(re.search(rf"alertname: {name}\n +exp_alerts:", tests), f"No test has {name} fire",
@@ -173,4 +173,4 @@ def test_programs_take_them(_harness):
     for argv in (["promtool", "check", "config", FOLDER / "prometheus.yml"],
                  ["amtool", "check-config", DEPLOY / "alertmanager/alertmanager.yml"]):
         tool = subprocess.run(argv, timeout=60, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        equal(f"{argv[0]} refuses it", 0, tool.returncode, tool.stdout.decode())
+        equal(f"{argv[0]} rejects it", 0, tool.returncode, tool.stdout.decode())

@@ -23,7 +23,7 @@ SECONDS = {"s": 1, "m": 60}
 
 class Traffic:
     """What browsers once sent, again and again, in an order without bursts; and between them an origin
-    that comes often enough to be told of, were it new."""
+    that is frequent enough to alert if it were new."""
 
     def __init__(self, daemon):
         self.daemon, self.ending = daemon, threading.Event()
@@ -34,7 +34,7 @@ class Traffic:
         self.thread.start()
 
     def send(self):
-        """Until it is told to end, or the test is over and the daemon gone."""
+        """Until it is stopped, or the test and the daemon have ended."""
         usual = violations(USUAL)
         usual[0]["body"]["disposition"] = "report"
         with contextlib.suppress(OSError):
@@ -111,7 +111,7 @@ def burst(daemon, webhook):
 
 def test_within_two_minutes(_harness):
     """What a burst waits for at the shipped settings, at worst: a scrape, the evaluation that records it,
-    the one that alerts, and Alertmanager. The alert on a jump wants to see it in three scrapes."""
+    the one that alerts, and Alertmanager. The alert on a jump needs three scrapes."""
     prometheus = (DEPLOY / "prometheus/prometheus.yml").read_text()
     alertmanager = (DEPLOY / "alertmanager/alertmanager.yml").read_text()
     scrape, evaluation = (setting(prometheus, name) for name in ("scrape_interval", "evaluation_interval"))

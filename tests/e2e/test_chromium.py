@@ -1,4 +1,4 @@
-"""Chromium's network errors: a site sets a policy, and then loads, fails and goes away. Each report
+"""Chromium's network errors: a site sets a policy, then loads, fails and becomes unreachable. Each report
 must come out as an event and as a count with the right labels, without any query or fragment. What
 else Chromium reports is in `test_engines.py`.
 """
@@ -39,7 +39,7 @@ def test_network_errors(harness):
 
 
 def policy(daemon):
-    """The headers that ask for a report about every request."""
+    """The headers that request a report about every request."""
     url = daemon.intake.replace("127.0.0.1", "reports.test") + "/report/net"
     return {"Report-To": json.dumps({"group": "nel", "max_age": 3600, "endpoints": [{"url": url}]}),
             "NEL": json.dumps({"report_to": "nel", "max_age": 3600, "success_fraction": 1.0,

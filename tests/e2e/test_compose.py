@@ -20,9 +20,9 @@ from checks import equal, expect
 
 ROOT = dockerfile.ROOT
 DEPLOY = ROOT / "deploy"
-# Where the programs listen unless they are told otherwise; the others' settings say where.
+# Default addresses of the programs; the others have theirs in their settings.
 DEFAULT_PORTS = {"prometheus": {9090}, "alertmanager": {9093}, "grafana": {3000}}
-# Who publishes what: intake to all, Grafana to this machine.
+# Published ports: intake to all, Grafana to this machine.
 PUBLISHED = {"lookoutd": ["8480:8480"], "grafana": ["127.0.0.1:3000:3000"]}
 ADDRESS = re.compile(r"\b([a-z]+):(\d{4,5})\b")
 RELEASE = re.compile(r"[\w./-]+:v?\d+\.\d+\.\d+")
@@ -61,7 +61,7 @@ def test_mounts(_harness):
         for path in service.paths():
             mount = service.mounted(path)
             expect(mount and (mount.path is None or service.on_host(path).exists()),
-                   f"{service.name} is told of a path that it does not have", expected="one that is mounted",
+                   f"{service.name} is configured with a path that it does not have", expected="one that is mounted",
                    found=path, where=compose_stack.PATH)
     equal("Volumes are used and not declared, or declared and not used", set(compose_stack.content()["volumes"]),
           volumes, compose_stack.PATH)
@@ -127,7 +127,7 @@ def test_settings(harness):
     """lookoutd accepts its environment and its file. It listens where others look for it, keeps its spool in
     its volume, and sends to the collector's port for the protocol that it speaks."""
     done = lookoutd(harness, "check")
-    equal("lookoutd refuses its settings", 0, done.returncode, done.stderr)
+    equal("lookoutd rejects its settings", 0, done.returncode, done.stderr)
     service, found = compose_stack.services()["lookoutd"], settings(harness)
     exposed = dockerfile.stages()[-1].only("EXPOSE").words
     equal("lookoutd listens elsewhere than its image says, or not for others",
@@ -156,7 +156,7 @@ def test_addresses(harness):
     ports = {**DEFAULT_PORTS, "loki": {loki["server"]["http_listen_port"]},
              "lookoutd": {int(found[name].rpartition(":")[2]) for name in ("listen", "admin_listen")},
              "collector": {int(port) for port in re.findall(r"endpoint: 0\.0\.0\.0:(\d+)", collector)}}
-    equal("There is a service that this test does not know", set(services), set(ports), compose_stack.PATH)
+    equal("A service is missing in this test", set(services), set(ports), compose_stack.PATH)
     told = [word for name in DEFAULT_PORTS for word in services[name].content.get("command", [])
             if "listen-address=" in word and "cluster" not in word]
     equal("A service listens elsewhere than by default", [], told, compose_stack.PATH)
@@ -226,17 +226,17 @@ def test_alertmanager(harness):
 
 
 def accepted(program, *arguments):
-    """What a checker says that finds no fault."""
+    """The output of a checker that succeeds."""
     expect(shutil.which(program), f"{program} is not installed", expected="it", found="nothing", where="PATH",
            todo="run tests/run")
     done = subprocess.run([program, *map(str, arguments)], check=False, timeout=60, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True)
-    equal(f"{program} refuses what is mounted", 0, done.returncode, done.stdout)
+    equal(f"{program} rejects the mounted file", 0, done.returncode, done.stdout)
     return done.stdout
 
 
 def test_grafana(_harness):
-    """Grafana gets a data source of each type that the boards ask, one of them the default, the boards where
+    """Grafana gets a data source of each type that the boards use, one of them the default, the boards where
     its provider looks for them, and a first page that is there."""
     grafana = compose_stack.services()["grafana"]
     provisioned = {kind: [yaml.safe_load(mount.path.read_text()) for mount in grafana.mounts
@@ -245,11 +245,11 @@ def test_grafana(_harness):
     sources = [source for file in provisioned["datasources"] for source in file["datasources"]]
     asked = {panel.content["datasource"]["type"] for panel in dashboard_files.panels()}
     types = [source["type"] for source in sources]
-    equal("The data sources are not those that the boards ask, and Alertmanager",
+    equal("The data sources are not those of the boards, and Alertmanager",
           sorted(asked | {"alertmanager"}), sorted(types), compose_stack.PATH)
     uids = {panel.content["datasource"]["uid"] for panel in dashboard_files.panels()}
     expect(uids <= {"${metrics}", "${logs}"} | {source.get("uid") for source in sources},
-           "A board asks for a data source by a uid that none has", expected="a variable, or a uid of these",
+           "A board uses a data source by an unknown uid", expected="a variable, or a uid of these",
            found=sorted(uids), where=dashboard_files.FOLDER)
     equal("Not one data source is the default", ["prometheus"],
           [source["type"] for source in sources if source.get("isDefault")], compose_stack.PATH)
@@ -261,7 +261,7 @@ def test_grafana(_harness):
 
 
 def test_loki(_harness):
-    """Loki keeps events as the boards ask for them: attributes as structured metadata, the service's name as
+    """Loki stores events as the boards query them: attributes as structured metadata, the service's name as
     a label, and takes reports as old as lookoutd lets them be."""
     loki, path = compose_stack.settings(compose_stack.services()["loki"], "-config.file=")
     limits = loki["limits_config"]
@@ -269,11 +269,11 @@ def test_loki(_harness):
     (index,) = [one["attributes"] for one in resource["attributes_config"] if one["action"] == "index_label"]
     expect("service.name" in index, "The boards choose the stream by a label that it does not have",
            expected="service.name", found=index, where=path)
-    equal("Loki would refuse events over OTLP, or make a stream for each start of lookoutd", (True, True, False),
+    equal("Loki would reject events over OTLP, or make a stream for each start of lookoutd", (True, True, False),
           (limits["allow_structured_metadata"], resource["ignore_defaults"], "service.instance.id" in index),
           path)
     hours = [int(text.removesuffix("h")) for text in (loki["ingester"]["max_chunk_age"], limits["retention_period"])]
-    expect(hours[0] / 2 > 24 and hours[1] > 24, "Loki would refuse a report that is a day old",
+    expect(hours[0] / 2 > 24 and hours[1] > 24, "Loki would reject a report that is a day old",
            expected="half of max_chunk_age over 24 h", found=hours, where=path)
     equal("Loki never deletes what it need not keep", (True, "filesystem"),
           (loki["compactor"]["retention_enabled"], loki["compactor"]["delete_request_store"]), path)

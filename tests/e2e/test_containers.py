@@ -28,7 +28,7 @@ REPORT = [{"type": "csp-violation", "url": PAGE, "body": {
 
 
 def package():
-    """What Cargo.toml says about the crate."""
+    """The crate's metadata in Cargo.toml."""
     return tomllib.loads((dockerfile.ROOT / "Cargo.toml").read_text())["package"]
 
 
@@ -38,7 +38,7 @@ def version(text):
 
 
 def test_lint(_harness):
-    """hadolint finds nothing to say about the Dockerfile."""
+    """hadolint has no finding about the Dockerfile."""
     linter = Path(sysconfig.get_path("scripts")) / "hadolint"
     done = subprocess.run([linter, "--no-color", dockerfile.PATH], check=False, timeout=60,
                           capture_output=True, text=True)
@@ -63,7 +63,7 @@ def test_image(harness):
           dockerfile.PATH)
     labels = dict(re.findall(r'org\.opencontainers\.image\.(\w+)="([^"]*)"', last.only("LABEL").text))
     crate = package()
-    equal("The labels are not what Cargo.toml says",
+    equal("The labels differ from Cargo.toml",
           {"title": crate["name"], "description": crate["description"], "version": crate["version"],
            "licenses": crate["license"], "revision": "${LOOKOUTD_REVISION}"}, labels, dockerfile.PATH)
 
@@ -120,7 +120,7 @@ def test_source_is_whole(harness):
 
 
 def cargo(*arguments, cwd):
-    """What cargo says, without a network and without changing the lock file."""
+    """The output of cargo, without a network and without changing the lock file."""
     done = subprocess.run(
         ["cargo", *arguments, "--locked", "--offline", "--format-version", "1",
          *(() if "--no-deps" in arguments else ("--filter-platform", "x86_64-unknown-linux-gnu"))],
@@ -139,7 +139,7 @@ def test_builder(_harness):
     metadata = json.loads(cargo("metadata", cwd=dockerfile.ROOT))
     newest = max((version(crate["rust_version"]), crate["name"]) for crate in metadata["packages"]
                  if crate["rust_version"])
-    expect(version(found.group(1)) >= newest[0], f"The compiler is older than {newest[1]} asks for",
+    expect(version(found.group(1)) >= newest[0], f"The compiler is older than {newest[1]} requires",
            expected=newest[0], found=found.group(1), where=dockerfile.PATH)
     debian, _ = DEBIANS[found.group(2)]
     equal("The last stage is of another Debian than the build stage", f"gcr.io/distroless/cc-{debian}:nonroot",
@@ -153,7 +153,7 @@ def test_builder(_harness):
 
 
 def test_libraries(harness):
-    """The binary asks for no library that the last stage lacks, and for no symbol newer than there. What it
+    """The binary needs no library that the last stage lacks, and no newer symbol. What it
     was linked with is this machine's; where that is newer than the build stage's, versions say nothing."""
     beyond = [name for name in needed(harness.binary) if name not in LIBRARIES and not name.startswith("ld-linux")]
     equal("The binary needs libraries that the image does not have", [], beyond, harness.binary)
@@ -202,8 +202,8 @@ def check_confined(pid):
 def check_health(done, code, words):
     """Runs a health check; returns its exit code and stderr, and checks that stdout is empty."""
     if (done.returncode, done.stdout) != (code, "") or not re.fullmatch(words, done.stderr):
-        raise Failure(f"The health check should end with {code} and say /{words}/ on stderr\n"
-                      f"  it ended with {done.returncode} and said {done.stderr!r} and {done.stdout!r}")
+        raise Failure(f"The health check should end with {code} and write /{words}/ to stderr\n"
+                      f"  it ended with {done.returncode} and wrote {done.stderr!r} and {done.stdout!r}")
 
 
 def test_spool_volume(harness):

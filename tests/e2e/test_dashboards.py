@@ -29,7 +29,7 @@ PROVISIONING = ("provisioning/dashboards/lookoutd.yaml", "provisioning/datasourc
 
 
 def test_written(harness):
-    """The files are what the sources say, byte by byte, and there is no file beside them."""
+    """The files equal the output of the sources, byte by byte, and there is no file beside them."""
     sys.path.insert(0, str(dashboard_files.FOLDER))
     import generate
     texts = generate.texts()
@@ -37,7 +37,7 @@ def test_written(harness):
     equal("There are other boards than the sources make", sorted(texts), sorted(found),
           dashboard_files.FOLDER, todo="run dashboards/generate.py")
     for name, text in texts.items():
-        expect(found[name] == text, "A board is not what its sources say", expected="the same bytes",
+        expect(found[name] == text, "A board differs from its sources", expected="the same bytes",
                found="others", where=dashboard_files.FOLDER / name, todo="run dashboards/generate.py")
 
 
@@ -53,17 +53,17 @@ def test_form(harness):
 
 
 def test_provisioning(harness):
-    """The files for Grafana's own start are what it reads, and the README says the same paths."""
+    """Grafana's provisioning files are valid, and the README lists the same paths."""
     readme = (dashboard_files.FOLDER / "README.md").read_text()
     (provider,) = provisioned("dashboards")["providers"]
     equal("The provider is none of files", "file", provider["type"], provider)
     for path in (provider["options"]["path"], *PROVISIONING):
-        expect(path in readme, "The README does not say where a file belongs", expected=path,
+        expect(path in readme, "The README does not list a file's destination", expected=path,
                found="no mention", where=dashboard_files.FOLDER / "README.md")
     sources = {source["type"] for source in provisioned("datasources")["datasources"]}
     asked = {source["type"] for panel in dashboard_files.panels()
              for source in [panel.content["datasource"]]}
-    equal("The data sources are not those that the boards ask", asked, sources, dashboard_files.FOLDER)
+    equal("The data sources are not those of the boards", asked, sources, dashboard_files.FOLDER)
 
 
 def provisioned(kind):

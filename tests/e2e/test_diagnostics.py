@@ -32,7 +32,7 @@ SAID = (
 
 
 def say(daemon, words):
-    """Sends this on a connection of its own, and reads until nothing more comes."""
+    """Sends this on a separate connection, and reads until the end."""
     parts = urlsplit(daemon.intake)
     with socket.create_connection((parts.hostname, parts.port), timeout=0.1) as connection:
         try:
@@ -72,7 +72,7 @@ def taken(daemon):
 
 
 def test_every_count_is_said_in_the_end(harness):
-    """Each cause is said once a minute with a count; what came after the last line is said at the end."""
+    """Each cause is logged once a minute with a count; the remainder is logged at the end."""
     authority = Authority(harness.directory, ["localhost"])
     daemon = harness.lookoutd(config=f"intake: {{ tls: {{ certificate: {authority.certificate}, "
                                    f"key: {authority.key} }} }}\n")
@@ -81,6 +81,6 @@ def test_every_count_is_said_in_the_end(harness):
     daemon.wait_for("TLS handshakes failed", "stderr")
     daemon.finish()
     counts = [int(count) for count in re.findall(r"TLS handshakes failed count=(\d+)", daemon.text("stderr"))]
-    equal("The handshakes that the diagnostics tell of", 30, sum(counts), f"the lines' counts {counts}")
+    equal("The handshakes in the diagnostics", 30, sum(counts), f"the lines' counts {counts}")
     expect(len(counts) == 2, "A line per handshake", expected="the first one, and the rest at the end",
            found=counts, where=daemon.files["stderr"])

@@ -42,7 +42,7 @@ def name_gone(harness, protocol):
 
 
 def test_silent_name_server(harness):
-    """The name server does not answer when the daemon is told to end. It ends in time all the same."""
+    """The name server does not answer during shutdown. The daemon still ends in time."""
     server = harness.closing(SilentNameServer())
     names = HostNames(harness.directory / "names", "files dns")
     fixture = OtlpFixture(harness, host=NAME, command_prefix=names.command_prefix)

@@ -12,7 +12,7 @@ from scripted_receiver import (CLOSE, CUT, DISCARD, HANG, RESET, SLOW, always, b
                                refuse)
 
 BATCH = 512
-# A collector that asks for a delay gets it, and what the daemon adds of its own: 1 s to 2 s of jitter.
+# The daemon waits for the delay that a collector requests, plus 1 s to 2 s of jitter.
 ASKED_SECONDS = 3
 LATE_SECONDS = ASKED_SECONDS + 5
 OUTAGE_SECONDS = 30
@@ -92,7 +92,7 @@ def small_memory(fixture):
 
 
 def test_restarts_under_load(harness):
-    """The collector goes and comes back five times, each time with requests in its hands."""
+    """The collector stops and restarts five times, each time with requests in flight."""
     run_on_both_protocols(harness, restarts, env={"OTEL_EXPORTER_OTLP_TIMEOUT": "2000"})
 
 
@@ -126,7 +126,7 @@ def too_busy(fixture):
         again = next(later for later in fixture.receiver.logs() if later.kept and first in later.names())
         seconds = again.at - request.at
         expect(ASKED_SECONDS <= seconds < LATE_SECONDS,
-               f"A collector that answered {request.reply.status} asked for another delay",
+               f"A collector that answered {request.reply.status} requested another delay",
                expected=f"{ASKED_SECONDS} s to {LATE_SECONDS} s", found=f"{seconds:.2f} s",
                where=f"the receiver\n{fixture.daemon.tail()}")
 
@@ -231,7 +231,7 @@ def slow(fixture):
 
 
 def test_expired_certificate(harness):
-    """Nothing goes to a collector whose certificate has expired. Once it has a good one, all of it does."""
+    """Nothing is sent to a collector with an expired certificate. With a valid one, everything is delivered."""
     authority = Authority(harness.directory, ["localhost"])
     authority.make_certificate(["localhost"], ago="3d")
     rigs = [OtlpFixture(harness, protocol, authority=authority,

@@ -67,7 +67,7 @@ def test_configured_site(harness):
 
 
 def test_invented_sites(harness):
-    """Without configured sites every invented host wants to be one. The real one is among them, and from
+    """Without configured sites every invented host is a site. The real one is among them, and from
     its fourth report on it has series of its own."""
     daemon, site = flood(harness, None)
     found = total(daemon.scrape(), "lookout_reports_total", site="www.shop.example")
@@ -76,7 +76,7 @@ def test_invented_sites(harness):
 
 
 def flood(harness, config):
-    """Floods a daemon, checks what must hold in any case, and says what it cost."""
+    """Floods a daemon, checks what must hold in any case, and prints the cost."""
     daemon = harness.lookoutd(config=config, exporters=(), env={"OTEL_LOGS_EXPORTER": "none"})
     prometheus = Prometheus(harness, daemon)
     prometheus.expect('up{job="lookoutd"}', (), {(): 1})
@@ -139,7 +139,7 @@ def peak_rss(daemon):
 
 
 def scrape_cpu(daemon):
-    """CPU seconds of one scrape, gzipped as Prometheus asks for it."""
+    """CPU seconds of one scrape, gzipped as Prometheus requests it."""
     before = cpu_seconds(daemon)
     for _ in range(SCRAPES):
         get(daemon.admin + "/metrics", {"Accept-Encoding": "gzip"})

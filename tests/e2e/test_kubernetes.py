@@ -1,4 +1,4 @@
-"""What deploy/kubernetes says, against what others say: two versions of kubectl, Kubernetes' own schemas, the Pod
+"""deploy/kubernetes, checked against its consumers: two versions of kubectl, Kubernetes' own schemas, the Pod
 Security Standard, and the binary's settings; and whether the parts fit each other.
 """
 
@@ -60,7 +60,7 @@ def identity(document):
 
 
 def test_schemas(harness):
-    """Every document is what Kubernetes' schemas allow, without a member that they do not know."""
+    """Every document is what Kubernetes' schemas allow, without an unknown member."""
     for folder in kustomizations(harness):
         for document in rendered(folder):
             if document["kind"] in OPERATOR:
@@ -71,12 +71,12 @@ def test_schemas(harness):
                     kubernetes_validate.validate(document, version, strict=True)
                 except kubernetes_validate.ValidationError as error:
                     found = f"{'.'.join(map(str, error.path))}: {error.message}"
-                    expect(False, f"Kubernetes {version} refuses {identity(document)}", expected="its schema",
+                    expect(False, f"Kubernetes {version} rejects {identity(document)}", expected="its schema",
                            found=found, where=folder)
 
 
 def check_operator(document):
-    """A document of the Prometheus Operator has members that its reference knows."""
+    """A document of the Prometheus Operator has only members of its reference."""
     kind = document["kind"]
     equal("Its version", "monitoring.coreos.com/v1", document["apiVersion"], kind)
     equal(f"The {kind} has members that are not known to be right", set(),
@@ -104,7 +104,7 @@ def test_pod_security(harness):
                named(documents, "ServiceAccount")["automountServiceAccountToken"], spec["enableServiceLinks"]), folder)
         expect(spec["securityContext"]["runAsUser"] > 0, "The user is not a number other than 0", expected="> 0",
                found=spec["securityContext"], where=folder)
-    equal("The example's namespace does not ask for it", "restricted",
+    equal("The example's namespace does not require it", "restricted",
           named(rendered(EXAMPLE), "Namespace")["metadata"]["labels"]["pod-security.kubernetes.io/enforce"], EXAMPLE)
     bare = {"metadata": {}, "spec": {"hostPID": True, "volumes": [{"name": "x", "hostPath": {"path": "/"}}],
                                      "containers": [{"name": "c", "ports": [{"hostPort": 1}]}]}}
@@ -136,7 +136,7 @@ def test_references(harness):
         equal("The account", named(documents, "ServiceAccount")["metadata"]["name"],
               pod(documents)["spec"]["serviceAccountName"], folder)
         check_services(documents, folder)
-        equal("Who is in which namespace", {named(documents, "Deployment")["metadata"].get("namespace")},
+        equal("The namespaces of the objects", {named(documents, "Deployment")["metadata"].get("namespace")},
               {it["metadata"].get("namespace") for it in documents if it["kind"] != "Namespace"}, folder)
     check_secrets(rendered(EXAMPLE))
 
@@ -159,10 +159,10 @@ def check_services(documents, folder):
         (endpoint,) = monitor["spec"]["endpoints"]
         equal("The ServiceMonitor does not find admin alone", [("lookoutd-admin", [endpoint["port"]])],
               [(it["metadata"]["name"], [port["name"] for port in it["spec"]["ports"]]) for it in found], folder)
-        equal("The job that the rules know", "lookoutd", found[0]["metadata"]["labels"][monitor["spec"]["jobLabel"]],
+        equal("The job of the rules", "lookoutd", found[0]["metadata"]["labels"][monitor["spec"]["jobLabel"]],
               folder)
         guarded = any(it["name"] == "LOOKOUT_ADMIN_AUTH_BEARER_FILE" for it in container(documents)["env"])
-        equal("Prometheus shows a token exactly if admin asks for one", guarded, "authorization" in endpoint, folder)
+        equal("Prometheus sends a token exactly if admin requires one", guarded, "authorization" in endpoint, folder)
 
 
 def check_secrets(documents):
@@ -193,7 +193,7 @@ def effective(harness, folder):
     for command in ("check", "config"):
         done = subprocess.run([harness.binary, command, "--config", path], check=False, timeout=30, env=variables,
                               capture_output=True, text=True)
-        equal(f"lookoutd {command} refuses the settings", 0, done.returncode, done.stderr)
+        equal(f"lookoutd {command} rejects the settings", 0, done.returncode, done.stderr)
     equal("The arguments name another file", ["--config", "/etc/lookoutd/lookoutd.yaml"],
           container(documents)["args"], folder)
     return documents, flat(yaml.safe_load(done.stdout))
@@ -242,7 +242,7 @@ def check_senders(documents, folder):
     """Each port is reached from one namespace only, and not the same one."""
     senders = [[it["namespaceSelector"]["matchLabels"].get("kubernetes.io/metadata.name") for it in rule["from"]]
                for rule in named(documents, "NetworkPolicy")["spec"]["ingress"]]
-    equal("Who may send to intake and to admin", [["ingress"], ["monitoring"]], senders, folder)
+    equal("The allowed peers of intake and admin", [["ingress"], ["monitoring"]], senders, folder)
 
 
 def check_egress(documents, settings, folder):
@@ -274,7 +274,7 @@ def check_resources(resources, settings, folder):
 
 
 def check_spool(documents, settings, folder):
-    """With a spool, it is in a volume of its own that is larger than what the spool takes."""
+    """The spool is in a separate volume that is larger than the spool's limit."""
     directory = settings["delivery.spool.directory"]
     mounts = {it["mountPath"]: it["name"] for it in container(documents)["volumeMounts"] if not it.get("readOnly")}
     equal("What can be written to", [directory] if directory else [], list(mounts), folder)
@@ -283,7 +283,7 @@ def check_spool(documents, settings, folder):
         limit, most = quantity(volume["emptyDir"]["sizeLimit"]), quantity(settings["delivery.spool.max_bytes"])
         expect(limit >= 1.2 * most, "A full spool gets its pod evicted", expected=f"{most} and a fifth more",
                found=limit, where=folder)
-        equal("The node is asked for the room", limit,
+        equal("The requested storage", limit,
               quantity(container(documents)["resources"]["requests"]["ephemeral-storage"]), folder)
         expect(settings["otlp.endpoint"], "There is a spool and nothing to spool for", expected="an endpoint",
                found=None, where=folder)

@@ -65,7 +65,7 @@ def test_probes(harness):
 
 
 def test_ingress_paths(harness):
-    """The Ingress has every path of intake that the README knows, and on each of them a report is taken."""
+    """The Ingress has every path of intake in the README, and on each of them a report is taken."""
     table = KNOWN_README.read_text().split("\n## Intake\n")[1].split("<!-- answers -->")[0]
     known = set(re.findall(r"`(/[^`]*)`", table))
     paths = {it["path"]: it["pathType"] for it in

@@ -48,7 +48,7 @@ def one(harness, collector, name, count):
 
 
 def test_otlp(harness):
-    """Over OTLP each pod is an instance of its own, for events and for metrics."""
+    """Over OTLP each pod is a separate instance, for events and for metrics."""
     collector = harness.closing(HttpCollector())
     daemons = pods(harness, collector)
     eventually(lambda: equal("Events by instance", SENT, events(collector), "the collector"))
@@ -62,7 +62,7 @@ def test_otlp(harness):
 
 
 def instance(resource):
-    """Who sent it."""
+    """The sender."""
     return next(it.value.string_value for it in resource.attributes if it.key == "service.instance.id")
 
 
@@ -77,7 +77,7 @@ def events(collector):
 
 
 def counted(collector):
-    """The last value of the counter of reports that each instance has told."""
+    """The last exported value of each instance's counter of reports."""
     requests = {}
     for _, message in list(collector.received.metrics):
         equal("Resources in a request", 1, len(message.resource_metrics), "the collector")
@@ -129,7 +129,7 @@ def test_scrape_config(harness):
 
 
 class Configured(Prometheus):
-    """A Prometheus with a configuration of its own."""
+    """A Prometheus with a separate configuration."""
 
     def __init__(self, harness, config):
         self.harness, self.name, self.store = harness, "prometheus", harness.directory / "tsdb"
@@ -252,4 +252,4 @@ def test_rules(harness):
 def check_with(*argv):
     """A program accepts it."""
     tool = subprocess.run(argv, timeout=60, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    expect(tool.returncode == 0, f"{argv[0]} refuses it", expected=0, found=tool.stdout, where=argv[-1])
+    expect(tool.returncode == 0, f"{argv[0]} rejects it", expected=0, found=tool.stdout, where=argv[-1])

@@ -1,4 +1,4 @@
-"""The notes for people who come from other collectors, row by row: what used to be sent is posted at the
+"""The migration notes, row by row: what used to be sent is posted at the
 real daemon, and what the notes promise has to be in the event, its attributes and the counters.
 """
 
@@ -76,7 +76,7 @@ def test_go_csp_collector_fields(harness):
 
 
 def test_go_csp_collector_paths(harness):
-    """Every old path takes its reports, with the disposition that the note says."""
+    """Every old path accepts its reports, with the disposition in the note."""
     daemon = harness.lookoutd(config="sites: [{ name: shop, hosts: [www.shop.example] }]\n")
     for path, disposition in (("/", "unknown"), ("/csp", "unknown"), ("/csp/report-only", "report"),
                               ("/csp?disposition=enforce", "enforce")):
@@ -113,7 +113,7 @@ def test_go_csp_collector_filters(harness):
 
 
 def test_go_csp_collector_tables(harness):
-    """The tables have every flag and every metric of its, and the answers are as they say."""
+    """The tables have all of its flags and metrics, and the answers are as documented."""
     flags = [flag for row in table(GO, "flags") for flag in migration_notes.named(row[0])]
     equal("The flags", sorted(f"-{flag}" for flag in FLAGS), sorted(flags), "go-csp-collector.md")
     metrics = [name for row in table(GO, "metrics") for name in migration_notes.named(row[0]) if "csp_" in name]
@@ -218,7 +218,7 @@ def test_names(harness):
 
 
 def test_sentry_and_report_uri(harness):
-    """The settings of the table for people who come from Sentry keep what was in the URL's query."""
+    """The settings of the Sentry table keep what was in the URL's query."""
     text = note("README")
     asked, = (name for row in table(text, "sentry") for name in migration_notes.named(row[1])
               if name.startswith("intake.query_attributes"))
@@ -228,7 +228,7 @@ def test_sentry_and_report_uri(harness):
           event)
     paths = [re.search(r"reports\.shop\.example(/\S+?)`", row[1]) for row in table(text, "report-uri")]
     paths = [found.group(1) for found in paths if found]
-    equal("The paths for people who come from report-uri.com", ["/report", "/csp/report-only", "/report"],
+    equal("The paths of the report-uri.com table", ["/report", "/csp/report-only", "/report"],
           paths, "README.md")
     for path, disposition in zip(paths, (None, "report", None)):
         event = post(daemon, path, {"csp-report": VIOLATION})

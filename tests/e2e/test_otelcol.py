@@ -1,4 +1,4 @@
-"""The OpenTelemetry Collector between lookoutd and a receiver that goes away. It is a large program that
+"""The OpenTelemetry Collector between lookoutd and a receiver that fails. It is a large program that
 Debian does not package, so its path has to be given.
 """
 
@@ -10,7 +10,7 @@ from otlp_fixture import OtlpFixture, run_concurrently
 from processes import free_port
 
 VARIABLE = "TEST_OTELCOL"
-# Without a queue of its own, it answers what the next receiver answers.
+# Without a queue, it returns the answer of the next receiver.
 CONFIG = """
 receivers:
   otlp:

@@ -94,7 +94,7 @@ def check_fields(daemon, collector):
     daemon.post([REPORT], "/report?release=1.2&other=SECRET")
     after = time.time_ns()
     eventually(lambda: equal("The event did not arrive", 1, len(collector.received.records()),
-                             f"the collector; lookoutd said\n{daemon.tail()}"))
+                             f"the collector; lookoutd logged\n{daemon.tail()}"))
     headers, request = collector.received.logs[0]
     equal("A header of OTEL_EXPORTER_OTLP_HEADERS is missing", "a b", headers.get("x-tenant"),
           headers)
@@ -106,7 +106,7 @@ def check_fields(daemon, collector):
 
 
 def check_origin(request):
-    """Resource and scope say who sent it and nothing else."""
+    """Resource and scope identify the sender and contain nothing else."""
     equal("The request should hold one resource with one scope", (1, 1),
           (len(request.resource_logs), len(request.resource_logs[0].scope_logs)), request)
     resource, scope = request.resource_logs[0], request.resource_logs[0].scope_logs[0]
@@ -137,7 +137,7 @@ def check_record(record, before, after):
     equal("Attributes", ATTRIBUTES, attributes(record.attributes), "record")
     equal("Attribute names that occur twice", len(record.attributes),
           len(attributes(record.attributes)), "record")
-    equal("Fields that lookoutd has nothing to say in", (0, 0, b"", b""),
+    equal("Fields that lookoutd leaves empty", (0, 0, b"", b""),
           (record.dropped_attributes_count, record.flags, record.trace_id, record.span_id),
           "dropped_attributes_count, flags, trace_id, span_id of the record")
 

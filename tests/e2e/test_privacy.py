@@ -1,4 +1,4 @@
-"""Secrets everywhere that an upload has room for, and every byte that leaves the real binary: stdout,
+"""Secrets in every part of an upload, and every byte that leaves the real binary: stdout,
 stderr, both OTLP signals, the scrape and the answers. None of them may be found anywhere.
 
 Which secrets are recognized in which spelling is tested inside the process, by the thousands; this is
@@ -52,7 +52,7 @@ def bodies():
 
 
 def test_every_way_out(harness):
-    """The word goes in everywhere and comes out nowhere."""
+    """The secret is in every input and in no output."""
     collector = harness.closing(HttpCollector())
     daemon = harness.lookoutd(config=SETTINGS, exporters=("console", "otlp"), env={
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint, "OTEL_LOGS_EXPORTER": "otlp,console",

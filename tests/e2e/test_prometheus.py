@@ -91,14 +91,14 @@ def test_readme(harness):
         # The files that it names are the reader's.
         tool = subprocess.run(["promtool", "check", "config", "--syntax-only", config], timeout=30,
                               check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        equal("promtool refuses the README's scrape configuration", 0, tool.returncode,
+        equal("promtool rejects the README's scrape configuration", 0, tool.returncode,
               tool.stdout.decode())
     expect('["127.0.0.1:18480"]' in found[0], "The README scrapes another address",
            expected="the default of admin_listen", found=found[0], where=readme)
 
 
 def test_credentials(harness):
-    """A daemon that asks for credentials is scraped with the README's two kinds, and not without."""
+    """A daemon that requires credentials is scraped with the README's two kinds, and not without."""
     token, password = harness.directory / "token", harness.directory / "password"
     token.write_text("t0ken-4711\n")
     password.write_text("pass: wörd\n")
@@ -122,7 +122,7 @@ def lint(daemon, when):
     tool = subprocess.run(["promtool", "check", "metrics"], input=text.encode(), timeout=30,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     said = tool.stdout.decode().strip()
-    equal(f"promtool finds fault with /metrics {when}", (0, ""), (tool.returncode, said),
+    equal(f"promtool reports problems of /metrics {when}", (0, ""), (tool.returncode, said),
           daemon.admin + "/metrics")
 
 

@@ -123,7 +123,7 @@ def test_scrapes_in_flight(harness):
 
 
 def load(check, daemon):
-    """Senders post for some seconds, each to series that they share and to one of its own a second."""
+    """Senders post for some seconds, each to shared series and to a new series each second."""
     end = time.monotonic() + LOAD_SECONDS
 
     def send(number):
@@ -150,7 +150,7 @@ def check_evaluations(prometheus):
     failures = re.findall(r"^prometheus_rule_evaluation_failures_total\S* (\S+)$", text, re.M)
     equal("Rules failed to be evaluated", ["0"] * 2, failures, prometheus.process.files["stderr"])
     said = [line for line in prometheus.process.text("stderr").splitlines() if "level=warn" in line]
-    equal("Prometheus has warned", [], said, prometheus.process.files["stderr"])
+    equal("Warnings of Prometheus", [], said, prometheus.process.files["stderr"])
 
 
 def test_families(_harness):

@@ -67,7 +67,7 @@ def work(authority, collector, daemon):
     eventually(lambda: expect(collector.received.metrics, "No metrics have arrived", expected="some",
                               found="none", where=daemon.tail()))
     expect(total(daemon.scrape_gzip(), "process_start_time_seconds") > 0,
-           "The process does not know when it started", expected="process_start_time_seconds > 0",
+           "The start time of the process is missing", expected="process_start_time_seconds > 0",
            found=0, where="/metrics")
 
 
@@ -107,7 +107,7 @@ ATTEMPTS = {
 
 
 def test_sandbox_holds(harness):
-    """The sandbox stops what it is there to stop, or the test above would say nothing."""
+    """The sandbox blocks forbidden calls; otherwise the test above would prove nothing."""
     wrapper = sandbox.wrapper(harness.directory)
     for what, (code, expected) in ATTEMPTS.items():
         script = f"import ctypes, mmap, os, socket\n{code}\nprint('nothing stopped it')"
@@ -120,7 +120,7 @@ def test_sandbox_holds(harness):
 
 
 def test_system_calls(harness):
-    """What it asks of the kernel, from its first instruction to its last: nothing beyond the unit's
+    """Its system calls, from start to end: nothing beyond the unit's
     filter, no memory that is both written to and run, and no file opened for writing."""
     trace = harness.directory / "calls"
     _, collector, daemon = parts = start(harness, ["strace", "-D", "-f", "-q", "-o", str(trace), "--"])

@@ -23,7 +23,7 @@ SENDERS = 8
 REPORTS_PER_UPLOAD = 3
 WRK_SECONDS = 5
 REPORTS_BEFORE = 3_000
-# Room for all that a run can send: here it is the end that is tested, not the full queue.
+# Enough for everything that a run can send, because this tests the shutdown, not the full queue.
 SETTINGS = "delivery: { memory_bytes: 512MiB }\n"
 PAGE = "https://www.shop.example/page/"
 LUA = """
@@ -76,7 +76,7 @@ def refuses(daemon):
 
 
 class Sender(threading.Thread):
-    """Posts on one connection until the daemon goes away, and remembers what was answered 204."""
+    """Posts on one connection until the daemon closes it, and records what was answered 204."""
 
     def __init__(self, intake, number):
         super().__init__(daemon=True)
@@ -94,7 +94,7 @@ class Sender(threading.Thread):
                     self.acknowledged += urls
                 upload += 1
         except (OSError, http.client.HTTPException):
-            return  # the daemon has gone: what the test is about
+            return  # the daemon has ended, as the test expects
         finally:
             connection.close()
 
@@ -113,7 +113,7 @@ class Sender(threading.Thread):
 
 
 def test_nothing_lost(harness):
-    """Each acknowledged report has a name of its own, so that a loss and a repeat can be told."""
+    """Each acknowledged report has a unique name, so that losses and duplicates can be detected."""
     collector, daemon = start(harness)
     senders = [Sender(daemon.intake, number) for number in range(SENDERS)]
     for sender in senders:

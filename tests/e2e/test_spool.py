@@ -195,7 +195,7 @@ def test_files(harness):
             ["curl", "-sS", "--data-binary", f"@{path}", "-H", "content-type: application/x-protobuf", "-w",
              "%{http_code}", "-o", "/dev/null", f"http://127.0.0.1:{fresh.port}/v1/logs"],
             capture_output=True, text=True, timeout=30, check=False)
-        equal(f"What curl says about {path.name}", (0, "200", ""),
+        equal(f"The result of curl for {path.name}", (0, "200", ""),
               (done.returncode, done.stdout, done.stderr), path)
     found = [name for request in fresh.logs() for name in request.names()]
     same_reports("Reports in the files against those answered 204", generator.acknowledged, found,

@@ -19,7 +19,7 @@ P99_SECONDS = 0.25
 
 
 def on_disk(harness, size):
-    """A fixture whose spool is on a disk of its own; its collector is down."""
+    """A fixture whose spool is on a separate disk; its collector is down."""
     disk = harness.closing(Disk(harness.directory / "disk", size))
     spool = Spool(disk.directory / "spool")
     return OtlpFixture(harness, up=False, delivery=spool.settings()), spool, disk
@@ -91,7 +91,7 @@ def test_read_only_at_start(harness):
 
 
 def test_shared(harness):
-    """A second process does not get the directory; the first one goes on."""
+    """A second process cannot use the directory; the first one continues."""
     fixture, spool = start(harness)
     check_refused(harness, spool, "second")
     fixture.generate(2_000).run_for(3)
@@ -108,7 +108,7 @@ def check_refused(harness, spool, name):
     equal("The exit code of a daemon that cannot have its spool", 1, daemon.wait(), daemon.tail())
     said = daemon.text("stderr")
     for needed in (SETTING, str(spool.directory)):
-        expect(re.search(re.escape(needed), said), "The message does not say what is wrong",
+        expect(re.search(re.escape(needed), said), "The message lacks the cause",
                expected=needed, found=said, where=daemon.files["stderr"])
 
 

@@ -114,7 +114,7 @@ def test_first_report(harness):
     fixture = StackFixture(harness)
     command = compose_stack.command("curl -i http://127.0.0.1:8480/report")
     said = shell(command.replace("http://127.0.0.1:8480", fixture.lookoutd.intake))
-    expect(said.startswith("HTTP/1.1 204"), "The README's report was not taken", expected="204", found=said,
+    expect(said.startswith("HTTP/1.1 204"), "The README's report was not accepted", expected="204", found=said,
            where=command)
     fixture.lookoutd.sent += 1
     eventually(lambda: equal("Events at the collector", 1, len(loki.stored(fixture.collector)),
@@ -138,10 +138,10 @@ def in_container(service, start):
 
 
 def check_loki_query(fixture):
-    """Loki itself is not here; its part is to find the event by what the query asks for."""
+    """Loki itself is not running; the test finds the event by the query."""
     *_, url = shlex.split(in_container("prometheus", "wget"))
     parts = urlsplit(url)
-    equal("The README asks another service", ("loki:3100", "/loki/api/v1/query_range"),
+    equal("The README queries another service", ("loki:3100", "/loki/api/v1/query_range"),
           (parts.netloc, parts.path), url)
     (query,) = parse_qs(parts.query)["query"]
     found = loki.select(query_parser.parse("logql", [query])[query], loki.stored(fixture.collector))
@@ -180,7 +180,7 @@ def test_alerts(harness):
     for process in harness.processes:
         if process.name in ("prometheus", "alertmanager"):
             process.stop()
-    expect(0 not in [run(argv) for argv in checks], "A health check finds a service well that is gone",
+    expect(0 not in [run(argv) for argv in checks], "A health check succeeds for a stopped service",
            expected="no exit code 0", found=0, where=checks)
 
 
@@ -193,7 +193,7 @@ def down_notifications(fixture):
 def health(fixture, service, old, new):
     """A service's health check, asking at another address."""
     argv = fixture.services[service].health
-    expect(any(old in word for word in argv), "A health check asks elsewhere than the service listens",
+    expect(any(old in word for word in argv), "A health check uses another address than the service",
            expected=old, found=argv, where=compose_stack.PATH)
     return [word.replace(old, new) for word in argv]
 
@@ -221,11 +221,11 @@ def test_readme(_harness):
     (password,) = [command for command in commands if command.startswith("echo")]
     expect(password.startswith('echo "GRAFANA_ADMIN_PASSWORD=') and
            password.endswith("> " + str(compose_stack.FOLDER.relative_to(compose_stack.FOLDER.parents[1]) / ".env")),
-           "The password goes where compose does not look", expected="deploy/compose/.env", found=password,
+           "The password is not where compose reads it", expected="deploy/compose/.env", found=password,
            where=compose_stack.README)
     equal("git would take the password", ".env", (compose_stack.FOLDER / ".gitignore").read_text().strip(),
           compose_stack.FOLDER)
     (build,) = [command for command in commands if command.startswith("docker build")]
     expect("-f deploy/Dockerfile " in build and "--build-arg LOOKOUTD_REVISION=" in build and build.endswith(" ."),
-           "The image is built otherwise than its Dockerfile wants", expected="docker build -f deploy/Dockerfile",
+           "The build command differs from the Dockerfile's", expected="docker build -f deploy/Dockerfile",
            found=build, where=compose_stack.README)

@@ -25,7 +25,7 @@ def start(harness, more=""):
 
 
 class Client:
-    """A connection that verifies the certificate, unless it is told not to."""
+    """A connection that verifies the certificate, unless disabled."""
 
     def __init__(self, daemon, authority, version=None, alpn=(), verify=True):
         context = ssl.create_default_context(cafile=authority.ca)
@@ -89,7 +89,7 @@ def test_curl(harness):
 
 
 def test_renewal(harness):
-    """An open connection goes on; new ones get the new certificate; a broken one is not used."""
+    """An open connection continues; new ones get the new certificate; a broken one is not used."""
     daemon, authority = start(harness, ", head_timeout: 100s")
     old = Client(daemon, authority)
     old.upload()
@@ -105,7 +105,7 @@ def test_renewal(harness):
         break_it()
         daemon.wait_for(message + r".*; keeping the current certificate$", "stderr", 30)
         still = Client(daemon, authority)
-        equal("The certificate that stays in use", new.certificate, still.certificate, message)
+        equal("The current certificate", new.certificate, still.certificate, message)
         still.upload()
         old.upload()
     authority.make_certificate(["localhost"])
@@ -145,7 +145,7 @@ def shown(daemon, authority):
 
 
 def fingerprint(der):
-    """What tells certificates apart."""
+    """The identity of a certificate."""
     return hashlib.sha256(der).hexdigest()
 
 
@@ -156,7 +156,7 @@ def other_key(authority):
 
 
 def test_expired(harness):
-    """It starts, since a proxy may not mind, and says loudly why no browser will come; a renewal helps."""
+    """It starts, because a proxy may accept it, and logs why browsers will not connect; a renewal helps."""
     authority = Authority(harness.directory, ["localhost"])
     authority.make_certificate(["localhost"], days=-1)
     daemon = harness.lookoutd(config=f"intake: {{ tls: {{ certificate: {authority.certificate}, "
