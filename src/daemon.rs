@@ -52,15 +52,8 @@ pub enum DaemonError {
     #[error("the thread that listens for signals has ended")]
     SignalThread,
     /// An address cannot be bound.
-    #[error("{setting}: cannot listen on {address}: {error}")]
-    Listen {
-        /// Setting of the address.
-        setting: &'static str,
-        /// The address.
-        address: SocketAddr,
-        /// The system's error.
-        error: io::Error,
-    },
+    #[error("{0}: cannot listen on {1}: {2}")]
+    Listen(&'static str, SocketAddr, io::Error),
     /// The console exporter cannot be started.
     #[error("cannot start the console export: {0}")]
     Console(io::Error),
@@ -223,7 +216,7 @@ impl Daemon {
 }
 
 fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpListener, DaemonError> {
-    intake::bind(address).map_err(|error| DaemonError::Listen { setting, address, error })
+    intake::bind(address).map_err(|error| DaemonError::Listen(setting, address, error))
 }
 
 fn part_error(error: impl Into<Box<dyn Error + Send + Sync>>) -> DaemonError {

@@ -46,23 +46,11 @@ pub enum ProbeError {
     #[error("cannot start: {0}")]
     Runtime(io::Error),
     /// No HTTP response was received.
-    #[error("no answer from {url}: {error}; does a lookoutd with these settings run here?")]
-    NoResponse {
-        /// URL of the probe.
-        url: String,
-        /// What went wrong.
-        error: io::Error,
-    },
+    #[error("no answer from {0}: {1}; does a lookoutd with these settings run here?")]
+    NoResponse(String, io::Error),
     /// The response is not 200.
-    #[error("{url} answers {status}: {}", text.trim_end())]
-    Status {
-        /// URL of the probe.
-        url: String,
-        /// Status of the response.
-        status: StatusCode,
-        /// Body of the response.
-        text: String,
-    },
+    #[error("{0} answers {1}: {body}", body = .2.trim_end())]
+    Status(String, StatusCode, String),
 }
 
 /// Sends a probe to the daemon that listens on `admin_listen`.
@@ -83,8 +71,8 @@ pub fn run(admin_listen: SocketAddr, probe: Probe) -> Result<(), ProbeError> {
         response.unwrap_or_else(|_| Err(io::Error::other(format!("nothing within {} s", TIMEOUT.as_secs()))));
     match response {
         Ok((StatusCode::OK, _)) => Ok(()),
-        Ok((status, text)) => Err(ProbeError::Status { url, status, text }),
-        Err(error) => Err(ProbeError::NoResponse { url, error }),
+        Ok((status, text)) => Err(ProbeError::Status(url, status, text)),
+        Err(error) => Err(ProbeError::NoResponse(url, error)),
     }
 }
 
