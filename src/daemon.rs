@@ -54,6 +54,9 @@ pub enum DaemonError {
     /// An address cannot be bound.
     #[error("{0}: cannot listen on {1}: {2}")]
     Listen(&'static str, SocketAddr, io::Error),
+    /// The threads of a listener cannot be started.
+    #[error("{0}: cannot start its threads: {1}")]
+    Threads(&'static str, io::Error),
     /// The console exporter cannot be started.
     #[error("cannot start the console export: {0}")]
     Console(io::Error),
@@ -134,10 +137,10 @@ impl Daemon {
         let connections =
             MakeConnection::new(intake::router(intake), limits, Some(registry.clone()), Some(health));
         let intake_server = ListenerHandle::start(&intake_listener, threads, tls_config, &connections);
-        let intake_server = intake_server.map_err(part_error)?;
+        let intake_server = intake_server.map_err(|error| DaemonError::Threads("listen", error))?;
         let connections = MakeConnection::new(admin::router(admin.clone()), admin_limits, None, None);
-        let admin_server =
-            ListenerHandle::start(&admin_listener, 1, None, &connections).map_err(part_error)?;
+        let admin_server = ListenerHandle::start(&admin_listener, 1, None, &connections)
+            .map_err(|error| DaemonError::Threads("admin_listen", error))?;
 
         let daemon = Daemon { registry, admin, intake_server, admin_server, exporters };
         daemon.log_startup(config, max_connections);
