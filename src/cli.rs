@@ -109,7 +109,11 @@ pub fn run(
 ) -> Action {
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
-        Err(error) => return report_clap_error(&error, stdout, stderr),
+        Err(error) if error.use_stderr() => {
+            return exit(write!(stderr, "{}", error.render()), EXIT_INVALID_CONFIG);
+        }
+        // The help text, or the version.
+        Err(error) => return exit(write!(stdout, "{}", error.render()), 0),
     };
     let loaded = match config::load(&arguments.options.into_overrides(), environment) {
         Ok(loaded) => loaded,
@@ -126,16 +130,6 @@ pub fn run(
                 Err(message) => exit(writeln!(stderr, "lookoutd: {message}"), EXIT_UNHEALTHY),
             }
         }
-    }
-}
-
-/// Writes clap's message. Help and version go to stdout with exit code 0.
-fn report_clap_error(error: &clap::Error, stdout: &mut dyn Write, stderr: &mut dyn Write) -> Action {
-    let text = error.render();
-    if error.use_stderr() {
-        exit(write!(stderr, "{text}"), EXIT_INVALID_CONFIG)
-    } else {
-        exit(write!(stdout, "{text}"), 0)
     }
 }
 

@@ -10,31 +10,14 @@ use super::yaml::{SpannedValue, SyntaxError};
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read, or is too large.
-    #[error("{}: cannot be read: {error}", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// The reason.
-        error: io::Error,
-    },
+    #[error("{}: cannot be read: {error}", .0.display(), error = .1)]
+    Unreadable(PathBuf, io::Error),
     /// The file is not YAML.
-    #[error("{}{}: {error}", path.display(), line_suffix(error.line))]
-    Syntax {
-        /// The file.
-        path: PathBuf,
-        /// The parser's reason.
-        error: SyntaxError,
-    },
-    /// A key or a value is invalid.
-    #[error("{}{}: {error}", location(key, from, error.line), error.at)]
-    Setting {
-        /// The setting's key, or an unknown key.
-        key: String,
-        /// Source of the value.
-        from: Source,
-        /// What is wrong with it.
-        error: ValueError,
-    },
+    #[error("{}{}: {error}", .0.display(), line_suffix(.1.line), error = .1)]
+    Syntax(PathBuf, SyntaxError),
+    /// A key or a value is invalid. The key is a setting's or an unknown one, the source is the value's.
+    #[error("{}{}: {error}", location(.0, .1, .2.line), .2.at, error = .2)]
+    Setting(String, Source, ValueError),
 }
 
 fn line_suffix(line: Option<usize>) -> String {
@@ -110,7 +93,7 @@ impl ValueError {
 
     /// Adds the key and the source.
     pub(super) fn locate(self, key: &str, from: &Source) -> ConfigError {
-        ConfigError::Setting { key: key.to_owned(), from: from.clone(), error: self }
+        ConfigError::Setting(key.to_owned(), from.clone(), self)
     }
 }
 

@@ -28,6 +28,7 @@ pub use settings::{
     Protocol, QueryPrivacy, RateLimit, Secret, SiteConfig, Spool, Temporality, TlsFiles, UnknownSites,
 };
 pub use sources::{Flag, Flags};
+pub use table::variables;
 use table::{DefaultValue, ResolvedSetting, Setting};
 pub use yaml::SyntaxError;
 use yaml::{SpannedValue, Value};
@@ -159,9 +160,4 @@ pub fn reference() -> impl Iterator<Item = Reference> {
         otel: setting.otel.into_iter().map(table::Otel::name).collect(),
         comment: setting.comment,
     })
-}
-
-/// Returns the name of every environment variable in use.
-pub fn variables() -> impl Iterator<Item = String> {
-    table::variables()
 }

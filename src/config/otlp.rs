@@ -1,7 +1,7 @@
 //! OTLP settings, with the rules of the OpenTelemetry specification: parsers of their values, and the
 //! resolution of each signal's destination, where its own setting takes precedence over the general one.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,13 +9,12 @@ use http::header::{HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
 
 use super::error::{ConflictError, ValueError};
-use super::settings::{ClientTls, Compression, Endpoint, Logs, Metrics, Otlp, Protocol, Temporality};
+use super::settings::{ClientTls, Compression, Endpoint, Logs, Otlp, Protocol, Temporality};
 use super::values;
 use super::yaml::{Key, SpannedValue, Value};
 
 /// `service.name` if no source sets it.
 const SERVICE_NAME: &str = "lookoutd";
-const SERVICE_NAME_KEY: &str = "service.name";
 
 /// Key of the endpoint for all signals.
 const GENERAL_ENDPOINT_KEY: &str = "otlp.endpoint";
@@ -31,10 +30,7 @@ pub(super) struct PartialOtlp {
     pub(super) logs_exporters: Option<Exporters>,
     pub(super) metrics_exporters: Option<Exporters>,
     pub(super) traces_exported: bool,
-    pub(super) interval: Duration,
-    pub(super) temporality: Temporality,
     pub(super) service_name: Option<String>,
-    pub(super) resource_attributes: Vec<(String, String)>,
 }
 
 /// Destination of one signal, or of all. Absent fields are inherited or derived.
@@ -76,10 +72,9 @@ impl EndpointUrl {
             Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
             _ => &self.authority,
         };
-        let v6 = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
         host.eq_ignore_ascii_case("localhost")
             || host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
-            || v6.is_some_and(|v6| v6.parse::<Ipv6Addr>().is_ok_and(|address| address.is_loopback()))
+            || values::bracketed_ipv6(host).is_some_and(|address| address.is_loopback())
     }
 }
 
@@ -109,12 +104,9 @@ pub(super) fn endpoint_url(node: &SpannedValue) -> Result<EndpointUrl, ValueErro
 
 /// Parses a `protocol`.
 pub(super) fn protocol(node: &SpannedValue) -> Result<Protocol, ValueError> {
-    const WORDS: &[(&str, Option<Protocol>)] = &[
-        ("grpc", Some(Protocol::Grpc)),
-        ("http/protobuf", Some(Protocol::HttpProtobuf)),
-        ("http/json", None),
-    ];
-    match values::choice(node, WORDS) {
+    use Protocol::{Grpc, HttpProtobuf};
+    let words = [("grpc", Some(Grpc)), ("http/protobuf", Some(HttpProtobuf)), ("http/json", None)];
+    match values::choice(node, &words) {
         Ok(Some(protocol)) => Ok(protocol),
         Ok(None) => Err(ValueError::expected("grpc or http/protobuf (http/json is not supported)", node)),
         Err(_) => Err(ValueError::expected("grpc or http/protobuf", node)),
@@ -124,12 +116,8 @@ pub(super) fn protocol(node: &SpannedValue) -> Result<Protocol, ValueError> {
 /// Parses `temporality`.
 pub(super) fn temporality(node: &SpannedValue) -> Result<Temporality, ValueError> {
     // `lowmemory` is delta for synchronous counters and histograms, the only instruments here.
-    const WORDS: &[(&str, Temporality)] = &[
-        ("cumulative", Temporality::Cumulative),
-        ("delta", Temporality::Delta),
-        ("lowmemory", Temporality::Delta),
-    ];
-    values::choice(node, WORDS)
+    use Temporality::{Cumulative, Delta};
+    values::choice(node, &[("cumulative", Cumulative), ("delta", Delta), ("lowmemory", Delta)])
 }
 
 /// Parses the exporters for events: `otlp`, `console`, both, or `none`.
@@ -149,9 +137,9 @@ pub(super) fn metrics_exporters(node: &SpannedValue) -> Result<Exporters, ValueE
 }
 
 fn exporters(node: &SpannedValue, what: &str) -> Result<Exporters, ValueError> {
-    let name = |node: &SpannedValue| match values::scalar(node, what)? {
-        name @ ("otlp" | "console" | "none") => Ok(name.to_owned()),
-        _ => Err(ValueError::expected(what, node)),
+    let is_name = |name: &&str| matches!(*name, "otlp" | "console" | "none");
+    let name = |node: &SpannedValue| {
+        values::parsed(node, what, |name| Some(name).filter(is_name).map(str::to_owned))
     };
     // A single exporter may be written without a list.
     let names = match node.value {
@@ -243,7 +231,7 @@ fn percent_decoded(text: &str) -> Option<String> {
 /// # Errors
 ///
 /// Returns an error if an endpoint does not suit its protocol, or for a certificate without a key.
-pub(super) fn resolve(partial: PartialOtlp) -> Result<Otlp, ConflictError> {
+pub(super) fn resolve(partial: PartialOtlp, otlp: &mut Otlp) -> Result<(), ConflictError> {
     let logs_endpoint = endpoint(&partial.general, &partial.logs, "logs")?;
     let metrics_endpoint = endpoint(&partial.general, &partial.metrics, "metrics")?;
     let traces_endpoint = endpoint(&partial.general, &partial.traces, "traces")?;
@@ -252,27 +240,17 @@ pub(super) fn resolve(partial: PartialOtlp) -> Result<Otlp, ConflictError> {
     let default_otlp = on && is_set(&partial.logs);
     let default_logs = Exporters { otlp: default_otlp, console: !default_otlp };
     let logs = partial.logs_exporters.unwrap_or(default_logs);
-    let default_metrics = Exporters { otlp: is_set(&partial.metrics), console: false };
-    let metrics = partial.metrics_exporters.unwrap_or(default_metrics);
-    let (service_name, resource_attributes) = service(partial.service_name, partial.resource_attributes);
-    Ok(Otlp {
-        logs: Logs { console: logs.console, otlp: (on && logs.otlp).then_some(logs_endpoint) },
-        metrics: Metrics {
-            otlp: (on && metrics.otlp).then_some(metrics_endpoint),
-            interval: partial.interval,
-            temporality: partial.temporality,
-        },
-        traces: (on && partial.traces_exported).then_some(traces_endpoint),
-        service_name,
-        resource_attributes,
-    })
-}
-
-fn service(name: Option<String>, attributes: Vec<(String, String)>) -> (String, Vec<(String, String)>) {
+    let metrics_otlp = partial.metrics_exporters.map_or(is_set(&partial.metrics), |chosen| chosen.otlp);
+    otlp.logs = Logs { console: logs.console, otlp: (on && logs.otlp).then_some(logs_endpoint) };
+    otlp.metrics.otlp = (on && metrics_otlp).then_some(metrics_endpoint);
+    otlp.traces = (on && partial.traces_exported).then_some(traces_endpoint);
+    let attributes = std::mem::take(&mut otlp.resource_attributes);
     let (named, others): (Vec<_>, Vec<_>) =
-        attributes.into_iter().partition(|(key, _)| key == SERVICE_NAME_KEY);
+        attributes.into_iter().partition(|(key, _)| key == "service.name");
     let named = named.into_iter().map(|(_, value)| value).find(|value| !value.is_empty());
-    (name.or(named).unwrap_or_else(|| SERVICE_NAME.to_owned()), others)
+    otlp.service_name = partial.service_name.or(named).unwrap_or_else(|| SERVICE_NAME.to_owned());
+    otlp.resource_attributes = others;
+    Ok(())
 }
 
 /// Resolves one signal's destination.

@@ -6,9 +6,6 @@ use super::error::Source;
 use super::table::{DefaultValue, ResolvedSetting, Setting};
 use super::yaml::{Key, SpannedValue, Value};
 
-/// Replacement of a secret.
-const REDACTED: &str = "***";
-
 /// Writes every setting. Secrets are masked, so a file with secrets cannot be loaded unchanged.
 pub(super) fn write(settings: &[ResolvedSetting], out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "# All settings of lookoutd {}, with the values in effect.", env!("CARGO_PKG_VERSION"))?;
@@ -68,7 +65,7 @@ fn provenance(setting: &Setting, source: &Source) -> String {
 fn yaml(node: &SpannedValue, masked: bool) -> String {
     match &node.value {
         Value::Null => "~".to_owned(),
-        Value::Text(_) if masked => quoted(REDACTED),
+        Value::Text(_) if masked => quoted("***"),
         Value::Text(text) => scalar(text),
         Value::List(items) => {
             let items: Vec<String> = items.iter().map(|item| yaml(item, masked)).collect();

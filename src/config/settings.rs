@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use strum::{IntoStaticStr, VariantArray};
 
 /// The whole configuration: flags, environment, file and defaults, merged.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,7 +44,8 @@ pub struct Log {
 }
 
 /// `log.format`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum LogFormat {
     /// Plain text.
     #[default]
@@ -53,7 +55,8 @@ pub enum LogFormat {
 }
 
 /// `log.level`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 #[allow(missing_docs)] // the names are the documentation
 pub enum LogLevel {
     Error,
@@ -76,7 +79,7 @@ pub struct SiteConfig {
 }
 
 /// `intake.*`.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Intake {
     /// Maximum body size in bytes, both as sent and inflated.
     pub max_body_bytes: usize,
@@ -109,9 +112,11 @@ pub struct Intake {
 }
 
 /// `intake.unknown_sites`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum UnknownSites {
     /// Accepted as site `unknown`.
+    #[default]
     Accept,
     /// Rejected and counted.
     Reject,
@@ -147,7 +152,8 @@ pub struct Privacy {
 }
 
 /// `privacy.query`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum QueryPrivacy {
     /// Nothing.
     #[default]
@@ -159,7 +165,8 @@ pub enum QueryPrivacy {
 }
 
 /// `privacy.path_secrets`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum PathSecrets {
     /// Replaced by `:redacted`.
     #[default]
@@ -169,7 +176,8 @@ pub enum PathSecrets {
 }
 
 /// `privacy.client_address`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum ClientAddress {
     /// Absent.
     #[default]
@@ -199,7 +207,8 @@ pub struct NoiseRule {
 }
 
 /// `noise.rules[].field`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum NoiseField {
     /// The blocked URL.
     BlockedUrl,
@@ -214,7 +223,7 @@ pub enum NoiseField {
 }
 
 /// `metrics.*`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MetricsConfig {
     /// Maximum samples in a scrape, self-metrics included.
     pub max_series: usize,
@@ -228,7 +237,7 @@ impl MetricsConfig {
 }
 
 /// OTLP exporter settings, mirroring the standard `OTEL_*` variables.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Otlp {
     /// Exporters for events.
     pub logs: Logs,
@@ -243,7 +252,7 @@ pub struct Otlp {
 }
 
 /// Exporters for events. With both off only counters are kept.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Logs {
     /// JSON lines on stdout.
     pub console: bool,
@@ -252,7 +261,7 @@ pub struct Logs {
 }
 
 /// Exporters for metrics besides the scrape, which is always on.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Metrics {
     /// OTLP metrics.
     pub otlp: Option<Endpoint>,
@@ -299,12 +308,13 @@ pub enum Protocol {
 }
 
 /// `otlp.compression`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum Compression {
-    /// No compression.
-    None,
     /// gzip.
     Gzip,
+    /// No compression.
+    None,
 }
 
 /// PEM files of a TLS client.
@@ -319,7 +329,7 @@ pub struct ClientTls {
 }
 
 /// `delivery.*`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Delivery {
     /// Memory limit in bytes for encoded events per exporter, including requests in flight.
     pub memory_bytes: usize,

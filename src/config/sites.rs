@@ -1,10 +1,10 @@
 //! Parsers of the settings that are lists: sites, noise rules, retired endpoints and query attributes.
 
 use std::collections::HashSet;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::Ipv4Addr;
 
 use super::error::ValueError;
-use super::settings::{NoiseField, NoiseRule, SiteConfig};
+use super::settings::{NoiseRule, SiteConfig};
 use super::values;
 use super::yaml::{SpannedValue, Value};
 use crate::model::{LabelEnum, Noise};
@@ -49,16 +49,15 @@ fn site(node: &SpannedValue) -> Result<SiteConfig, ValueError> {
 }
 
 fn site_name(node: &SpannedValue) -> Result<String, ValueError> {
-    const WHAT: &str = "a name of 1 to 64 of A-Z a-z 0-9 . _ -";
-    let name = values::scalar(node, WHAT)?;
-    if RESERVED_SITE_NAMES.contains(&name) {
-        return Err(ValueError::expected("a name that is not reserved", node));
-    }
     let valid = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
-    if (1..=64).contains(&name.len()) && name.bytes().all(valid) {
-        return Ok(name.to_owned());
+    let is_name = |name: &&str| (1..=64).contains(&name.len()) && name.bytes().all(valid);
+    let what = "a name of 1 to 64 of A-Z a-z 0-9 . _ -";
+    match values::parsed(node, what, |name| Some(name).filter(is_name))? {
+        name if RESERVED_SITE_NAMES.contains(&name) => {
+            Err(ValueError::expected("a name that is not reserved", node))
+        }
+        name => Ok(name.to_owned()),
     }
-    Err(ValueError::expected(WHAT, node))
 }
 
 /// Parses a host or `*.` with a host suffix, in lower case as in reports.
@@ -69,7 +68,7 @@ fn host(node: &SpannedValue) -> Result<String, ValueError> {
         return Err(ValueError::expected("a host in the form browsers send (xn--…)", node));
     }
     let name = host.strip_prefix("*.").unwrap_or(&host);
-    if is_host_name(name) || is_ipv6(&host) {
+    if is_host_name(name) || values::bracketed_ipv6(&host).is_some() {
         return Ok(host);
     }
     Err(ValueError::expected(WHAT, node))
@@ -83,56 +82,36 @@ fn is_host_name(name: &str) -> bool {
     name.len() <= 253 && name.split('.').all(label) && (!numeric || name.parse::<Ipv4Addr>().is_ok())
 }
 
-fn is_ipv6(host: &str) -> bool {
-    let inner = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-    inner.is_some_and(|inner| inner.parse::<Ipv6Addr>().is_ok())
-}
-
 /// Parses `intake.retired`: paths and sites. Validation checks that the sites are configured.
 pub(super) fn retired(node: &SpannedValue) -> Result<Vec<String>, ValueError> {
     values::list(node, |node| {
-        const WHAT: &str = "a site's name or a path that starts with /";
-        let entry = values::scalar(node, WHAT)?;
-        let bad = |c: char| c.is_whitespace() || c == '?' || c == '#';
-        if entry.is_empty() || entry.contains(bad) || (entry.contains('/') && !entry.starts_with('/')) {
-            return Err(ValueError::expected(WHAT, node));
-        }
-        Ok(entry.to_owned())
+        values::parsed(node, "a site's name or a path that starts with /", |entry| {
+            let bad = entry.contains(|c: char| c.is_whitespace() || c == '?' || c == '#');
+            let valid = !entry.is_empty() && !bad && (entry.starts_with('/') || !entry.contains('/'));
+            valid.then(|| entry.to_owned())
+        })
     })
 }
 
 /// Parses `intake.query_attributes`.
 pub(super) fn query_attributes(node: &SpannedValue) -> Result<Vec<String>, ValueError> {
     values::list(node, |node| {
-        const WHAT: &str = "a query parameter's name (1 to 64 visible ASCII characters, none of & = # % +)";
-        let name = values::scalar(node, WHAT)?;
+        let what = "a query parameter's name (1 to 64 visible ASCII characters, none of & = # % +)";
         let valid = |b: u8| b.is_ascii_graphic() && !b"&=#%+".contains(&b);
-        if (1..=64).contains(&name.len()) && name.bytes().all(valid) {
-            return Ok(name.to_owned());
-        }
-        Err(ValueError::expected(WHAT, node))
+        let is_name = |name: &&str| (1..=64).contains(&name.len()) && name.bytes().all(valid);
+        values::parsed(node, what, |name| Some(name).filter(is_name).map(str::to_owned))
     })
 }
 
-const FIELDS: &[(&str, NoiseField)] = &[
-    ("blocked_url", NoiseField::BlockedUrl),
-    ("source_file", NoiseField::SourceFile),
-    ("document_url", NoiseField::DocumentUrl),
-    ("sample", NoiseField::Sample),
-    ("user_agent", NoiseField::UserAgent),
-];
-
 /// Parses `noise.rules`.
 pub(super) fn noise_rules(node: &SpannedValue) -> Result<Vec<NoiseRule>, ValueError> {
-    let classes: Vec<(&str, &str)> =
-        Noise::ALL.iter().map(|class| (class.as_str(), class.as_str())).collect();
     values::list(node, |node| {
         let record =
             values::record(node, "a rule: a map with field, match and class", &["field", "match", "class"])?;
         Ok(NoiseRule {
-            field: record.required("field", |node| values::choice(node, FIELDS))?,
+            field: record.required("field", values::word)?,
             pattern: record.required("match", values::text)?,
-            class: record.required("class", |node| values::choice(node, &classes))?.to_owned(),
+            class: record.required("class", values::word::<Noise>)?.as_str().to_owned(),
         })
     })
 }
@@ -140,6 +119,7 @@ pub(super) fn noise_rules(node: &SpannedValue) -> Result<Vec<NoiseRule>, ValueEr
 #[cfg(test)]
 mod tests {
     use super::super::error::Source;
+    use super::super::settings::NoiseField;
     use super::super::yaml::parse;
     use super::*;
 

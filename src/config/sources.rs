@@ -35,14 +35,14 @@ pub struct Flag {
 /// Returns the overrides of a file. A key without a value counts as absent.
 pub(super) fn from_file(path: &Path) -> Result<Vec<ResolvedSetting>, ConfigError> {
     let text = read_file(path)?;
-    let root = yaml::parse(&text).map_err(|error| ConfigError::Syntax { path: path.to_owned(), error })?;
+    let root = yaml::parse(&text).map_err(|error| ConfigError::Syntax(path.to_owned(), error))?;
     let mut overrides = Vec::new();
     collect("", &root, &|line| Source::File(path.to_owned(), line), &mut overrides)?;
     Ok(overrides)
 }
 
 fn read_file(path: &Path) -> Result<String, ConfigError> {
-    let unreadable = |error| ConfigError::Unreadable { path: path.to_owned(), error };
+    let unreadable = |error| ConfigError::Unreadable(path.to_owned(), error);
     let mut text = String::new();
     let file = File::open(path).map_err(unreadable)?;
     let bytes = file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text).map_err(unreadable)?;

@@ -12,6 +12,7 @@ use super::yaml::SpannedValue;
 use super::{otlp, sites, values};
 use DefaultValue::{Unset, Yaml};
 use Otel::{Milliseconds, Plain};
+use TextFormat::{List, Map, Records};
 
 /// The variable that names the file, if `--config` does not.
 pub(super) const CONFIG_VARIABLE: &str = "LOOKOUT_CONFIG";
@@ -89,20 +90,15 @@ pub(super) struct ResolvedSetting {
 }
 
 impl Setting {
-    const fn new(key: &'static str, default: DefaultValue, set: Setter) -> Setting {
-        let text_format = TextFormat::Scalar;
-        Setting { key, otel: None, default, comment: "", text_format, secret: false, set }
-    }
-
-    const fn comment(self, comment: &'static str) -> Setting {
-        Setting { comment, ..self }
+    const fn new(key: &'static str, default: DefaultValue, comment: &'static str, set: Setter) -> Setting {
+        Setting { key, otel: None, default, comment, text_format: TextFormat::Scalar, secret: false, set }
     }
 
     const fn otel(self, variable: Otel) -> Setting {
         Setting { otel: Some(variable), ..self }
     }
 
-    const fn text_format(self, text_format: TextFormat) -> Setting {
+    const fn text(self, text_format: TextFormat) -> Setting {
         Setting { text_format, ..self }
     }
 
@@ -124,9 +120,7 @@ impl fmt::Debug for Setting {
 
 /// Returns every setting, grouped by section.
 pub(super) fn all() -> impl Iterator<Item = &'static Setting> {
-    let tables =
-        [DAEMON, SERVICE, GENERAL, LOGS_EXPORT, LOGS, METRICS_EXPORT, METRICS, TRACES_EXPORT, TRACES];
-    tables.into_iter().flatten()
+    [DAEMON, GENERAL, LOGS_EXPORT, LOGS, METRICS_EXPORT, METRICS, TRACES_EXPORT, TRACES].into_iter().flatten()
 }
 
 /// Returns the setting of a key.
@@ -140,215 +134,161 @@ pub(super) fn is_section(key: &str) -> bool {
 }
 
 /// Returns the name of every environment variable in use.
-pub(super) fn variables() -> impl Iterator<Item = String> {
+pub fn variables() -> impl Iterator<Item = String> {
     let of = |setting: &Setting| [setting.otel.map(|otel| otel.name().to_owned()), Some(setting.variable())];
     all().flat_map(of).flatten().chain([CONFIG_VARIABLE.to_owned()])
 }
 
-fn assign<T>(slot: &mut T, parsed: Result<T, ValueError>) -> Result<(), ValueError> {
-    *slot = parsed?;
+/// Parses a node and writes the value to its field.
+fn assign<T, F: From<T>>(
+    field: &mut F,
+    node: &SpannedValue,
+    parse: impl Fn(&SpannedValue) -> Result<T, ValueError>,
+) -> Result<(), ValueError> {
+    *field = parse(node)?.into();
     Ok(())
 }
 
-fn assign_some<T>(slot: &mut Option<T>, parsed: Result<T, ValueError>) -> Result<(), ValueError> {
-    assign(slot, parsed.map(Some))
+/// The field named after `=>`, by default the field of the configuration with the key's path.
+macro_rules! field {
+    ($partial:ident, $($key:ident).+ =>) => { $partial.config.$($key).+ };
+    ($partial:ident, $($key:ident).+ => $($field:ident).+) => { $partial.$($field).+ };
 }
 
-static DAEMON: &[Setting] = &[
-    Setting::new("listen", Yaml("0.0.0.0:8480"), |c, n| assign(&mut c.listen, values::address(n)))
-        .comment("Address of the intake listener (public). Port 0 takes a free port."),
-    Setting::new("admin_listen", Yaml("127.0.0.1:18480"), |c, n| {
-        assign(&mut c.admin_listen, values::address(n))
-    })
-    .comment("Address of the admin listener (metrics, health, status; private). Port 0 takes a free port."),
-    Setting::new("log.format", Yaml("text"), |c, n| {
-        let words = [("text", LogFormat::Text), ("json", LogFormat::Json)];
-        assign(&mut c.log.format, values::choice(n, &words))
-    })
-    .comment("Format of diagnostics on stderr: text or json."),
-    Setting::new("log.level", Yaml("info"), |c, n| {
-        let words = [
-            ("error", LogLevel::Error),
-            ("warn", LogLevel::Warn),
-            ("info", LogLevel::Info),
-            ("debug", LogLevel::Debug),
-            ("trace", LogLevel::Trace),
-        ];
-        assign(&mut c.log.level, values::choice(n, &words))
-    })
-    .comment("Minimum log level: error, warn, info, debug or trace. The startup line is always written."),
-    Setting::new("sites", Yaml("[]"), |c, n| assign(&mut c.sites, sites::sites(n)))
-        .text_format(TextFormat::Records)
-        .comment(
-            "Sites, each with name, hosts (exact or *.suffix) and events_per_second, a limit for events (never \
-             counters). Without sites, each report's own host is its site.",
-        ),
-    Setting::new("intake.max_body_bytes", Yaml("1MiB"), |c, n| {
-        assign(&mut c.intake.max_body_bytes, values::size(n, 1, "1B"))
-    })
-    .comment("Maximum body size, both as sent and inflated. Larger bodies are answered 413."),
-    Setting::new("intake.max_reports", Yaml("256"), |c, n| {
-        assign(&mut c.intake.max_reports, values::number(n, 1..=MAX_COUNT))
-    })
-    .comment("Maximum reports per body. The excess is rejected and counted."),
-    Setting::new("intake.max_connections", Yaml("4096"), |c, n| {
-        assign(&mut c.intake.max_connections, values::number(n, 1..=MAX_COUNT))
-    })
-    .comment("Maximum concurrent connections. When full, accept waits."),
-    Setting::new("intake.max_in_flight", Yaml("1024"), |c, n| {
-        assign(&mut c.intake.max_in_flight, values::number(n, 1..=MAX_COUNT))
-    })
-    .comment("Maximum concurrent uploads. Further uploads are answered 503."),
-    Setting::new("intake.max_in_flight_bytes", Yaml("16MiB"), |c, n| {
-        assign(&mut c.intake.max_in_flight_bytes, values::size(n, 1, "1B"))
-    })
-    .comment(
-        "Memory limit for uploads: arriving bodies, inflated bodies and decoded reports. Uploads that get no \
-         memory in time are answered 503. One body of max_body_bytes always fits: if needed, the limit is raised \
-         to 10 times that size.",
-    ),
-    Setting::new("intake.head_timeout", Yaml("10s"), |c, n| {
-        assign(&mut c.intake.head_timeout, values::duration(n))
-    })
-    .comment("Time limit for a request's head."),
-    Setting::new("intake.body_timeout", Yaml("15s"), |c, n| {
-        assign(&mut c.intake.body_timeout, values::duration(n))
-    })
-    .comment("Time limit for a request's whole body."),
-    Setting::new("intake.unknown_sites", Yaml("accept"), |c, n| {
-        let words = [("accept", UnknownSites::Accept), ("reject", UnknownSites::Reject)];
-        assign(&mut c.intake.unknown_sites, values::choice(n, &words))
-    })
-    .comment("Treatment of reports that match no configured site: accept (as site unknown) or reject."),
-    Setting::new("intake.query_attributes", Yaml("[]"), |c, n| {
-        assign(&mut c.intake.query_attributes, sites::query_attributes(n))
-    })
-    .text_format(TextFormat::List)
-    .comment("Query parameters of the endpoint URL that become event attributes lookout.query.<name>."),
-    Setting::new("intake.retired", Yaml("[]"), |c, n| assign(&mut c.intake.retired, sites::retired(n)))
-        .text_format(TextFormat::List)
-        .comment("Sites (by name) and paths (starting with /) that are answered 410, so that browsers forget them."),
-    Setting::new("intake.trusted_proxies", Yaml("[]"), |c, n| {
-        assign(&mut c.intake.trusted_proxies, values::list(n, values::network))
-    })
-    .text_format(TextFormat::List)
-    .comment("Networks whose Forwarded and X-Forwarded-For headers are trusted."),
-    Setting::new("intake.proxy_protocol", Yaml("false"), |c, n| {
-        assign(&mut c.intake.proxy_protocol, values::boolean(n))
-    })
-    .comment(
-        "Whether connections from intake.trusted_proxies start with a PROXY protocol version 2 header, which \
-         names the client.",
-    ),
-    Setting::new("intake.rate_limit.per_second", Unset("no limit"), |c, n| {
-        assign_some(&mut c.rate_per_second, values::number(n, 1..=1_000_000))
-    })
-    .comment("Maximum uploads per second and client (IPv4 address, IPv6 /64). The excess is dropped and counted."),
-    Setting::new("intake.rate_limit.burst", Unset("ten times per_second"), |c, n| {
-        assign_some(&mut c.rate_burst, values::number(n, 1..=10_000_000))
-    })
-    .comment("Maximum uploads at once from a client that was idle before."),
-    Setting::new("intake.tls.certificate", Unset("plain HTTP"), |c, n| {
-        assign_some(&mut c.tls_certificate, values::path(n))
-    })
-    .comment("PEM file with the certificate chain, leaf first. Reloaded when it changes."),
-    Setting::new("intake.tls.key", Unset("plain HTTP"), |c, n| {
-        assign_some(&mut c.tls_key, values::path(n))
-    })
-    .comment("PEM file with the certificate's private key."),
-    Setting::new("privacy.query", Yaml("strip"), |c, n| {
-        let words =
-            [("strip", QueryPrivacy::Strip), ("names", QueryPrivacy::Names), ("keep", QueryPrivacy::Keep)];
-        assign(&mut c.privacy.query, values::choice(n, &words))
-    })
-    .comment("What remains of a URL's query: strip (nothing), names (parameter names) or keep (everything)."),
-    Setting::new("privacy.path_secrets", Yaml("redact"), |c, n| {
-        let words = [("redact", PathSecrets::Redact), ("keep", PathSecrets::Keep)];
-        assign(&mut c.privacy.path_secrets, values::choice(n, &words))
-    })
-    .comment("Treatment of path segments that look like secrets: redact or keep."),
-    Setting::new("privacy.client_address", Yaml("none"), |c, n| {
-        let words = [
-            ("none", ClientAddress::None),
-            ("truncated", ClientAddress::Truncated),
-            ("full", ClientAddress::Full),
-        ];
-        assign(&mut c.privacy.client_address, values::choice(n, &words))
-    })
-    .comment("Client address in events: none, truncated (to /24 or /48) or full."),
-    Setting::new("noise.rules", Yaml("[]"), |c, n| assign(&mut c.noise.rules, sites::noise_rules(n)))
-        .text_format(TextFormat::Records)
-        .comment("Rules applied before the built-in ones, each with field, match (* is a wildcard) and class."),
-    Setting::new("metrics.max_series", Yaml("10000"), |c, n| {
-        assign(&mut c.metrics.max_series, values::number(n, MetricsConfig::MIN_SERIES..=10_000_000))
-    })
-    .comment("Maximum series in a scrape. When a quota of it is used up, unbounded labels become other."),
-    Setting::new("metrics.series_ttl", Yaml("24h"), |c, n| {
-        assign(&mut c.metrics.series_ttl, values::duration(n))
-    })
-    .comment("Time after which an unchanged series expires."),
-    Setting::new("delivery.memory_bytes", Yaml("32MiB"), |c, n| {
-        assign(&mut c.delivery.memory_bytes, values::size(n, 1 << 20, "1MiB"))
-    })
-    .comment("Memory limit for encoded events per exporter, including requests in flight."),
-    Setting::new("delivery.shutdown_timeout", Yaml("10s"), |c, n| {
-        assign(&mut c.delivery.shutdown_timeout, values::duration(n))
-    })
-    .comment("Time limit for flushing pending events at shutdown."),
-    Setting::new(
-        "delivery.spool.directory",
-        Unset("no spool: events that do not fit into memory are dropped and counted"),
-        |c, n| assign_some(&mut c.spool_directory, values::path(n)),
-    )
-    .comment("Directory of the spool for OTLP events, used by this process only. Created if missing."),
-    Setting::new("delivery.spool.max_bytes", Yaml("1GiB"), |c, n| {
-        assign(&mut c.spool_max_bytes, values::size(n, 1 << 16, "64KiB").map(|bytes| bytes as u64))
-    })
-    .comment("Maximum bytes of events in the spool. Further events stay in memory, then are dropped and counted."),
-    Setting::new("admin.unready_after", Yaml("off"), |c, n| {
-        assign(&mut c.admin.unready_after, values::duration_or_off(n))
-    })
-    .comment("Duration of failing exports after which /-/ready answers 503, or off."),
-    Setting::new("admin.auth.bearer", Unset("no token required"), |c, n| {
-        assign_some(&mut c.auth.bearer, values::secret(n))
-    })
-    .secret()
-    .comment("Bearer token required by admin, except for /-/healthy and /-/ready."),
-    Setting::new("admin.auth.bearer_file", Unset("admin.auth.bearer"), |c, n| {
-        assign_some(&mut c.auth.bearer_file, values::path(n))
-    })
-    .comment("File with the bearer token, on one line."),
-    Setting::new("admin.auth.username", Unset("no password required"), |c, n| {
-        assign_some(&mut c.auth.username, values::user_name(n))
-    })
-    .comment("User name required by admin, with the password. A bearer token, if set, is accepted instead."),
-    Setting::new("admin.auth.password", Unset("no password required"), |c, n| {
-        assign_some(&mut c.auth.password, values::secret(n))
-    })
-    .secret()
-    .comment("Password of admin.auth.username."),
-    Setting::new("admin.auth.password_file", Unset("admin.auth.password"), |c, n| {
-        assign_some(&mut c.auth.password_file, values::path(n))
-    })
-    .comment("File with the password, on one line."),
-];
+/// Settings: key, field (if not the key's), default, parser, modifiers and help text of each.
+macro_rules! settings {
+    ($table:ident: $(
+        $key:ident $(.$rest:ident)* $(=> $($field:ident).+)?: $default:expr, $parse:expr
+        $(, $modifier:ident($($argument:expr)?))*; $comment:literal;
+    )*) => {
+        static $table: &[Setting] = &[$(
+            Setting::new(concat!(stringify!($key) $(, ".", stringify!($rest))*), $default, $comment, |c, n| {
+                assign(&mut field!(c, $key $(.$rest)* => $($($field).+)?), n, $parse)
+            })
+            $(.$modifier($($argument)?))*
+        ),*];
+    };
+}
 
-static SERVICE: &[Setting] = &[
-    Setting::new("service.name", Unset("service.name of service.resource_attributes, else lookoutd"), |c, n| {
-        assign_some(&mut c.otlp.service_name, values::text(n))
-    })
-    .otel(Plain("OTEL_SERVICE_NAME"))
-    .comment("Resource attribute service.name."),
-    Setting::new("service.resource_attributes", Yaml("{}"), |c, n| {
-        assign(&mut c.otlp.resource_attributes, otlp::resource_attributes(n))
-    })
-    .otel(Plain("OTEL_RESOURCE_ATTRIBUTES"))
-    .text_format(TextFormat::Map)
-    .comment("Further resource attributes."),
-    Setting::new("otlp.disabled", Yaml("false"), |c, n| assign(&mut c.otlp.disabled, values::boolean(n)))
-        .otel(Plain("OTEL_SDK_DISABLED"))
-        .comment("Whether all OTLP exporters are off. Events then go to the console unless otlp.logs.exporters is set."),
-];
+settings! { DAEMON:
+    listen: Yaml("0.0.0.0:8480"), values::address;
+        "Address of the intake listener (public). Port 0 takes a free port.";
+    admin_listen: Yaml("127.0.0.1:18480"), values::address;
+        "Address of the admin listener (metrics, health, status; private). Port 0 takes a free port.";
+    log.format: Yaml("text"), values::word::<LogFormat>;
+        "Format of diagnostics on stderr: text or json.";
+    log.level: Yaml("info"), values::word::<LogLevel>;
+        "Minimum log level: error, warn, info, debug or trace. The startup line is always written.";
+    sites: Yaml("[]"), sites::sites, text(Records);
+        "Sites, each with name, hosts (exact or *.suffix) and events_per_second, a limit for events (never \
+         counters). Without sites, each report's own host is its site.";
+    intake.max_body_bytes: Yaml("1MiB"), |n| values::size(n, 1, "1B");
+        "Maximum body size, both as sent and inflated. Larger bodies are answered 413.";
+    intake.max_reports: Yaml("256"), |n| values::number(n, 1..=MAX_COUNT);
+        "Maximum reports per body. The excess is rejected and counted.";
+    intake.max_connections: Yaml("4096"), |n| values::number(n, 1..=MAX_COUNT);
+        "Maximum concurrent connections. When full, accept waits.";
+    intake.max_in_flight: Yaml("1024"), |n| values::number(n, 1..=MAX_COUNT);
+        "Maximum concurrent uploads. Further uploads are answered 503.";
+    intake.max_in_flight_bytes: Yaml("16MiB"), |n| values::size(n, 1, "1B");
+        "Memory limit for uploads: arriving bodies, inflated bodies and decoded reports. Uploads that get \
+         no memory in time are answered 503. One body of max_body_bytes always fits: if needed, the limit \
+         is raised to 10 times that size.";
+    intake.head_timeout: Yaml("10s"), values::duration;
+        "Time limit for a request's head.";
+    intake.body_timeout: Yaml("15s"), values::duration;
+        "Time limit for a request's whole body.";
+    intake.unknown_sites: Yaml("accept"), values::word::<UnknownSites>;
+        "Treatment of reports that match no configured site: accept (as site unknown) or reject.";
+    intake.query_attributes: Yaml("[]"), sites::query_attributes, text(List);
+        "Query parameters of the endpoint URL that become event attributes lookout.query.<name>.";
+    intake.retired: Yaml("[]"), sites::retired, text(List);
+        "Sites (by name) and paths (starting with /) that are answered 410, so that browsers forget them.";
+    intake.trusted_proxies: Yaml("[]"), |n| values::list(n, values::network), text(List);
+        "Networks whose Forwarded and X-Forwarded-For headers are trusted.";
+    intake.proxy_protocol: Yaml("false"), values::boolean;
+        "Whether connections from intake.trusted_proxies start with a PROXY protocol version 2 header, \
+         which names the client.";
+    intake.rate_limit.per_second => parts.rate_per_second:
+        Unset("no limit"), |n| values::number(n, 1..=1_000_000_u32);
+        "Maximum uploads per second and client (IPv4 address, IPv6 /64). The excess is dropped and counted.";
+    intake.rate_limit.burst => parts.rate_burst:
+        Unset("ten times per_second"), |n| values::number(n, 1..=10_000_000_u32);
+        "Maximum uploads at once from a client that was idle before.";
+    intake.tls.certificate => parts.tls_certificate: Unset("plain HTTP"), values::path;
+        "PEM file with the certificate chain, leaf first. Reloaded when it changes.";
+    intake.tls.key => parts.tls_key: Unset("plain HTTP"), values::path;
+        "PEM file with the certificate's private key.";
+    privacy.query: Yaml("strip"), values::word::<QueryPrivacy>;
+        "What remains of a URL's query: strip (nothing), names (parameter names) or keep (everything).";
+    privacy.path_secrets: Yaml("redact"), values::word::<PathSecrets>;
+        "Treatment of path segments that look like secrets: redact or keep.";
+    privacy.client_address: Yaml("none"), values::word::<ClientAddress>;
+        "Client address in events: none, truncated (to /24 or /48) or full.";
+    noise.rules: Yaml("[]"), sites::noise_rules, text(Records);
+        "Rules applied before the built-in ones, each with field, match (* is a wildcard) and class.";
+    metrics.max_series: Yaml("10000"), |n| values::number(n, MetricsConfig::MIN_SERIES..=10_000_000);
+        "Maximum series in a scrape. When a quota of it is used up, unbounded labels become other.";
+    metrics.series_ttl: Yaml("24h"), values::duration;
+        "Time after which an unchanged series expires.";
+    delivery.memory_bytes: Yaml("32MiB"), |n| values::size(n, 1 << 20, "1MiB");
+        "Memory limit for encoded events per exporter, including requests in flight.";
+    delivery.shutdown_timeout: Yaml("10s"), values::duration;
+        "Time limit for flushing pending events at shutdown.";
+    delivery.spool.directory => parts.spool_directory:
+        Unset("no spool: events that do not fit into memory are dropped and counted"), values::path;
+        "Directory of the spool for OTLP events, used by this process only. Created if missing.";
+    delivery.spool.max_bytes => parts.spool_max_bytes:
+        Yaml("1GiB"), |n| values::size(n, 1 << 16, "64KiB").map(|bytes| bytes as u64);
+        "Maximum bytes of events in the spool. Further events stay in memory, then are dropped and counted.";
+    admin.unready_after: Yaml("off"), values::duration_or_off;
+        "Duration of failing exports after which /-/ready answers 503, or off.";
+    admin.auth.bearer => parts.bearer: Unset("no token required"), values::secret, secret();
+        "Bearer token required by admin, except for /-/healthy and /-/ready.";
+    admin.auth.bearer_file => parts.bearer_file: Unset("admin.auth.bearer"), values::path;
+        "File with the bearer token, on one line.";
+    admin.auth.username => parts.username: Unset("no password required"), values::user_name;
+        "User name required by admin, with the password. A bearer token, if set, is accepted instead.";
+    admin.auth.password => parts.password: Unset("no password required"), values::secret, secret();
+        "Password of admin.auth.username.";
+    admin.auth.password_file => parts.password_file: Unset("admin.auth.password"), values::path;
+        "File with the password, on one line.";
+    service.name => otlp.service_name:
+        Unset("service.name of service.resource_attributes, else lookoutd"), values::text,
+        otel(Plain("OTEL_SERVICE_NAME"));
+        "Resource attribute service.name.";
+    service.resource_attributes => config.otlp.resource_attributes: Yaml("{}"), otlp::resource_attributes,
+        otel(Plain("OTEL_RESOURCE_ATTRIBUTES")), text(Map);
+        "Further resource attributes.";
+    otlp.disabled => otlp.disabled: Yaml("false"), values::boolean, otel(Plain("OTEL_SDK_DISABLED"));
+        "Whether all OTLP exporters are off. Events then go to the console unless otlp.logs.exporters is \
+         set.";
+}
+
+settings! { LOGS_EXPORT:
+    otlp.logs.exporters => otlp.logs_exporters: Unset("otlp if an endpoint is set, else console"),
+        otlp::logs_exporters, otel(Plain("OTEL_LOGS_EXPORTER")), text(List);
+        "Exporters for events: a list of otlp and console, or none.";
+}
+
+settings! { METRICS_EXPORT:
+    otlp.metrics.exporters => otlp.metrics_exporters: Unset("otlp if an endpoint is set, else none"),
+        otlp::metrics_exporters, otel(Plain("OTEL_METRICS_EXPORTER")), text(List);
+        "Exporters for metrics besides the scrape: a list of otlp, or none.";
+    otlp.metrics.interval: Yaml("60s"), values::duration,
+        otel(Milliseconds("OTEL_METRIC_EXPORT_INTERVAL"));
+        "Time between two OTLP metric exports.";
+    otlp.metrics.temporality: Yaml("cumulative"), otlp::temporality,
+        otel(Plain("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE"));
+        "Start of an OTLP sum: cumulative (the creation of the series) or delta (the last successful \
+         export).";
+}
+
+settings! { TRACES_EXPORT:
+    otlp.traces.exporter => otlp.traces_exported: Yaml("none"),
+        |n| values::choice(n, &[("none", false), ("otlp", true)]), otel(Plain("OTEL_TRACES_EXPORTER"));
+        "Exporter for the daemon's own traces: otlp or none.";
+}
 
 /// Default of a setting for all signals.
 const fn own(default: DefaultValue, _: &'static str) -> DefaultValue {
@@ -362,130 +302,61 @@ const fn inherited(_: DefaultValue, key: &'static str) -> DefaultValue {
 
 /// The nine settings of a destination, for all signals or for one.
 macro_rules! destination {
-    (
-        $table:ident, $slot:ident, $key:literal, $otel:literal, $default:ident,
-        endpoint: $endpoint:literal, $comment:literal
-    ) => {
-        static $table: &[Setting] = &[
-            Setting::new(concat!($key, "endpoint"), Unset($endpoint), |c, n| {
-                assign_some(&mut c.otlp.$slot.endpoint, otlp::endpoint_url(n))
-            })
-            .otel(Plain(concat!($otel, "ENDPOINT")))
-            .comment($comment),
-            Setting::new(
-                concat!($key, "protocol"),
-                $default(Yaml("http/protobuf"), "otlp.protocol"),
-                |c, n| assign_some(&mut c.otlp.$slot.protocol, otlp::protocol(n)),
-            )
-            .otel(Plain(concat!($otel, "PROTOCOL")))
-            .comment("OTLP protocol: http/protobuf or grpc."),
-            Setting::new(concat!($key, "headers"), $default(Yaml("{}"), "otlp.headers"), |c, n| {
-                assign_some(&mut c.otlp.$slot.headers, otlp::headers(n))
-            })
-            .otel(Plain(concat!($otel, "HEADERS")))
-            .text_format(TextFormat::Map)
-            .secret()
-            .comment("Headers (gRPC: metadata) of every request. Printed masked."),
-            Setting::new(concat!($key, "timeout"), $default(Yaml("10s"), "otlp.timeout"), |c, n| {
-                assign_some(&mut c.otlp.$slot.timeout, values::duration(n))
-            })
-            .otel(Milliseconds(concat!($otel, "TIMEOUT")))
-            .comment("Time limit for one request."),
-            Setting::new(
-                concat!($key, "compression"),
+    ($table:ident, $slot:ident, $prefix:literal, $otel:literal, $default:ident, $help:literal) => {
+        destination! { $table, $slot, $prefix, $otel:
+            endpoint Plain "ENDPOINT": $default(
+                Unset("no OTLP export unless an exporter is chosen, then http://localhost:4318 (grpc: 4317)"),
+                "otlp.endpoint, over HTTP with the signal's path"), otlp::endpoint_url;
+                $help;
+            protocol Plain "PROTOCOL": $default(Yaml("http/protobuf"), "otlp.protocol"), otlp::protocol;
+                "OTLP protocol: http/protobuf or grpc.";
+            headers Plain "HEADERS": $default(Yaml("{}"), "otlp.headers"), otlp::headers, text(Map), secret();
+                "Headers (gRPC: metadata) of every request. Printed masked.";
+            timeout Milliseconds "TIMEOUT": $default(Yaml("10s"), "otlp.timeout"), values::duration;
+                "Time limit for one request.";
+            compression Plain "COMPRESSION":
                 $default(Unset("gzip, but none to a loopback address"), "otlp.compression"),
-                |c, n| {
-                    let words = [("gzip", Compression::Gzip), ("none", Compression::None)];
-                    assign_some(&mut c.otlp.$slot.compression, values::choice(n, &words))
-                },
-            )
-            .otel(Plain(concat!($otel, "COMPRESSION")))
-            .comment("Compression of request bodies: gzip or none."),
-            Setting::new(
-                concat!($key, "certificate"),
-                $default(Unset("the system's root certificates"), "otlp.certificate"),
-                |c, n| assign_some(&mut c.otlp.$slot.certificate, values::path(n)),
-            )
-            .otel(Plain(concat!($otel, "CERTIFICATE")))
-            .comment("PEM file with the only trusted root certificates."),
-            Setting::new(
-                concat!($key, "client_certificate"),
-                $default(Unset("no client certificate"), "otlp.client_certificate"),
-                |c, n| assign_some(&mut c.otlp.$slot.client_certificate, values::path(n)),
-            )
-            .otel(Plain(concat!($otel, "CLIENT_CERTIFICATE")))
-            .comment("PEM file with the client's certificate chain (mTLS)."),
-            Setting::new(
-                concat!($key, "client_key"),
-                $default(Unset("no client certificate"), "otlp.client_key"),
-                |c, n| assign_some(&mut c.otlp.$slot.client_key, values::path(n)),
-            )
-            .otel(Plain(concat!($otel, "CLIENT_KEY")))
-            .comment("PEM file with the client's private key (mTLS)."),
-            Setting::new(concat!($key, "insecure"), $default(Yaml("false"), "otlp.insecure"), |c, n| {
-                assign_some(&mut c.otlp.$slot.insecure, values::boolean(n))
+                values::word::<Compression>;
+                "Compression of request bodies: gzip or none.";
+            certificate Plain "CERTIFICATE":
+                $default(Unset("the system's root certificates"), "otlp.certificate"), values::path;
+                "PEM file with the only trusted root certificates.";
+            client_certificate Plain "CLIENT_CERTIFICATE":
+                $default(Unset("no client certificate"), "otlp.client_certificate"), values::path;
+                "PEM file with the client's certificate chain (mTLS).";
+            client_key Plain "CLIENT_KEY":
+                $default(Unset("no client certificate"), "otlp.client_key"), values::path;
+                "PEM file with the client's private key (mTLS).";
+            insecure Plain "INSECURE": $default(Yaml("false"), "otlp.insecure"), values::boolean;
+                "Whether a grpc endpoint without a scheme uses http rather than https.";
+        }
+    };
+    ($table:ident, $slot:ident, $prefix:literal, $otel:literal: $(
+        $name:ident $format:ident $variable:literal: $default:expr, $parse:expr
+        $(, $modifier:ident($($argument:expr)?))*; $comment:literal;
+    )*) => {
+        static $table: &[Setting] = &[$(
+            Setting::new(concat!($prefix, stringify!($name)), $default, $comment, |c, n| {
+                assign(&mut c.otlp.$slot.$name, n, $parse)
             })
-            .otel(Plain(concat!($otel, "INSECURE")))
-            .comment("Whether a grpc endpoint without a scheme uses http rather than https."),
-        ];
+            .otel($format(concat!($otel, $variable)))
+            $(.$modifier($($argument)?))*
+        ),*];
     };
 }
 
-destination! {
-    GENERAL, general, "otlp.", "OTEL_EXPORTER_OTLP_", own,
-    endpoint: "no OTLP export unless an exporter is chosen, then http://localhost:4318 (grpc: 4317)",
+destination! { GENERAL, general, "otlp.", "OTEL_EXPORTER_OTLP_", own,
     "Collector URL for all signals. Over HTTP it is a base URL, to which /v1/logs and so on are added."
 }
-destination! {
-    LOGS, logs, "otlp.logs.", "OTEL_EXPORTER_OTLP_LOGS_", inherited,
-    endpoint: "otlp.endpoint, over HTTP with the signal's path",
+destination! { LOGS, logs, "otlp.logs.", "OTEL_EXPORTER_OTLP_LOGS_", inherited,
     "Collector URL for events, used unchanged."
 }
-destination! {
-    METRICS, metrics, "otlp.metrics.", "OTEL_EXPORTER_OTLP_METRICS_", inherited,
-    endpoint: "otlp.endpoint, over HTTP with the signal's path",
+destination! { METRICS, metrics, "otlp.metrics.", "OTEL_EXPORTER_OTLP_METRICS_", inherited,
     "Collector URL for metrics, used unchanged."
 }
-destination! {
-    TRACES, traces, "otlp.traces.", "OTEL_EXPORTER_OTLP_TRACES_", inherited,
-    endpoint: "otlp.endpoint, over HTTP with the signal's path",
+destination! { TRACES, traces, "otlp.traces.", "OTEL_EXPORTER_OTLP_TRACES_", inherited,
     "Collector URL for the daemon's own traces, used unchanged."
 }
-
-static LOGS_EXPORT: &[Setting] =
-    &[Setting::new("otlp.logs.exporters", Unset("otlp if an endpoint is set, else console"), |c, n| {
-        assign_some(&mut c.otlp.logs_exporters, otlp::logs_exporters(n))
-    })
-    .otel(Plain("OTEL_LOGS_EXPORTER"))
-    .text_format(TextFormat::List)
-    .comment("Exporters for events: a list of otlp and console, or none.")];
-
-static METRICS_EXPORT: &[Setting] = &[
-    Setting::new("otlp.metrics.exporters", Unset("otlp if an endpoint is set, else none"), |c, n| {
-        assign_some(&mut c.otlp.metrics_exporters, otlp::metrics_exporters(n))
-    })
-    .otel(Plain("OTEL_METRICS_EXPORTER"))
-    .text_format(TextFormat::List)
-    .comment("Exporters for metrics besides the scrape: a list of otlp, or none."),
-    Setting::new("otlp.metrics.interval", Yaml("60s"), |c, n| {
-        assign(&mut c.otlp.interval, values::duration(n))
-    })
-    .otel(Milliseconds("OTEL_METRIC_EXPORT_INTERVAL"))
-    .comment("Time between two OTLP metric exports."),
-    Setting::new("otlp.metrics.temporality", Yaml("cumulative"), |c, n| {
-        assign(&mut c.otlp.temporality, otlp::temporality(n))
-    })
-    .otel(Plain("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE"))
-    .comment(
-        "Start of an OTLP sum: cumulative (the creation of the series) or delta (the last successful export).",
-    ),
-];
-
-static TRACES_EXPORT: &[Setting] = &[Setting::new("otlp.traces.exporter", Yaml("none"), |c, n| {
-    assign(&mut c.otlp.traces_exported, values::choice(n, &[("none", false), ("otlp", true)]))
-})
-.otel(Plain("OTEL_TRACES_EXPORTER"))
-.comment("Exporter for the daemon's own traces: otlp or none.")];
 
 #[cfg(test)]
 mod tests {

@@ -4,10 +4,8 @@ use std::path::PathBuf;
 
 use super::error::ConflictError;
 use super::otlp;
-use super::partial::{PartialAuth, PartialConfig};
-use super::settings::{
-    Admin, Auth, Config, Delivery, Intake, RateLimit, Secret, Spool, TlsFiles, UnknownSites,
-};
+use super::partial::{PartialConfig, Parts};
+use super::settings::{Auth, Config, RateLimit, Secret, Spool, TlsFiles, UnknownSites};
 
 /// Builds the configuration.
 ///
@@ -15,72 +13,53 @@ use super::settings::{
 ///
 /// Returns an error if two settings conflict.
 pub(super) fn validate(partial: PartialConfig) -> Result<Config, ConflictError> {
-    check_listeners(&partial)?;
-    check_sites(&partial)?;
-    check_proxies(&partial)?;
-    let intake = Intake { rate_limit: rate_limit(&partial)?, tls: tls(&partial)?, ..partial.intake };
-    let max_bytes = partial.spool_max_bytes;
-    let spool = partial.spool_directory.map(|directory| Spool { directory, max_bytes });
-    Ok(Config {
-        listen: partial.listen,
-        admin_listen: partial.admin_listen,
-        log: partial.log,
-        sites: partial.sites,
-        intake,
-        privacy: partial.privacy,
-        noise: partial.noise,
-        metrics: partial.metrics,
-        otlp: otlp::resolve(partial.otlp)?,
-        delivery: Delivery { spool, ..partial.delivery },
-        admin: Admin { auth: auth(partial.auth)?, ..partial.admin },
-    })
+    let PartialConfig { mut config, otlp, mut parts } = partial;
+    check(&config)?;
+    config.intake.rate_limit = rate_limit(&parts)?;
+    config.intake.tls = tls(&mut parts)?;
+    otlp::resolve(otlp, &mut config.otlp)?;
+    let max_bytes = parts.spool_max_bytes;
+    config.delivery.spool = parts.spool_directory.take().map(|directory| Spool { directory, max_bytes });
+    config.admin.auth = auth(parts)?;
+    Ok(config)
 }
 
-fn check_listeners(partial: &PartialConfig) -> Result<(), ConflictError> {
-    if partial.listen.port() != 0 && partial.listen == partial.admin_listen {
-        let message = format!("listen is {} too; intake and admin need different addresses", partial.listen);
+/// Checks the settings that need no conversion.
+fn check(config: &Config) -> Result<(), ConflictError> {
+    let intake = &config.intake;
+    if config.listen.port() != 0 && config.listen == config.admin_listen {
+        let message = format!("listen is {} too; intake and admin need different addresses", config.listen);
         return Err(ConflictError::at("admin_listen", message));
     }
-    Ok(())
-}
-
-fn check_sites(partial: &PartialConfig) -> Result<(), ConflictError> {
-    let known = |name: &str| partial.sites.iter().any(|site| site.name == name);
-    for entry in &partial.intake.retired {
-        if !entry.starts_with('/') && !known(entry) {
-            let message = format!("{entry:?} is neither a configured site nor a path that starts with /");
-            return Err(ConflictError::at("intake.retired", message));
-        }
+    let is_known =
+        |entry: &String| entry.starts_with('/') || config.sites.iter().any(|site| site.name == *entry);
+    if let Some(entry) = intake.retired.iter().find(|entry| !is_known(entry)) {
+        let message = format!("{entry:?} is neither a configured site nor a path that starts with /");
+        return Err(ConflictError::at("intake.retired", message));
     }
-    if partial.sites.is_empty() && partial.intake.unknown_sites == UnknownSites::Reject {
+    if config.sites.is_empty() && intake.unknown_sites == UnknownSites::Reject {
         let message = "reject requires sites: without sites, each report's own host is its site";
         return Err(ConflictError::at("intake.unknown_sites", message));
     }
-    Ok(())
-}
-
-fn check_proxies(partial: &PartialConfig) -> Result<(), ConflictError> {
-    if partial.intake.proxy_protocol && partial.intake.trusted_proxies.is_empty() {
+    if intake.proxy_protocol && intake.trusted_proxies.is_empty() {
         let message = "requires intake.trusted_proxies: only connections from those have the header";
         return Err(ConflictError::at("intake.proxy_protocol", message));
     }
     Ok(())
 }
 
-fn rate_limit(partial: &PartialConfig) -> Result<Option<RateLimit>, ConflictError> {
-    match (partial.rate_per_second, partial.rate_burst) {
-        (None, None) => Ok(None),
-        (Some(per_second), burst) => {
-            Ok(Some(RateLimit { per_second, burst: burst.unwrap_or(per_second.saturating_mul(10)) }))
-        }
-        (None, Some(_)) => {
-            Err(ConflictError::at("intake.rate_limit.burst", "requires intake.rate_limit.per_second"))
-        }
+fn rate_limit(parts: &Parts) -> Result<Option<RateLimit>, ConflictError> {
+    if parts.rate_burst.is_some() && parts.rate_per_second.is_none() {
+        return Err(ConflictError::at("intake.rate_limit.burst", "requires intake.rate_limit.per_second"));
     }
+    Ok(parts.rate_per_second.map(|per_second| {
+        let burst = parts.rate_burst.unwrap_or(per_second.saturating_mul(10));
+        RateLimit { per_second, burst }
+    }))
 }
 
-fn tls(partial: &PartialConfig) -> Result<Option<TlsFiles>, ConflictError> {
-    match (partial.tls_certificate.clone(), partial.tls_key.clone()) {
+fn tls(parts: &mut Parts) -> Result<Option<TlsFiles>, ConflictError> {
+    match (parts.tls_certificate.take(), parts.tls_key.take()) {
         (None, None) => Ok(None),
         (Some(certificate), Some(key)) => Ok(Some(TlsFiles { certificate, key })),
         (Some(_), None) => Err(ConflictError::at("intake.tls.certificate", "requires intake.tls.key")),
@@ -88,9 +67,9 @@ fn tls(partial: &PartialConfig) -> Result<Option<TlsFiles>, ConflictError> {
     }
 }
 
-fn auth(partial: PartialAuth) -> Result<Option<Auth>, ConflictError> {
-    let bearer = at_most_one("bearer", partial.bearer, partial.bearer_file)?;
-    let basic = match (partial.username, at_most_one("password", partial.password, partial.password_file)?) {
+fn auth(parts: Parts) -> Result<Option<Auth>, ConflictError> {
+    let bearer = at_most_one("bearer", parts.bearer, parts.bearer_file)?;
+    let basic = match (parts.username, at_most_one("password", parts.password, parts.password_file)?) {
         (Some(username), Some(password)) => Some((username, password)),
         (None, None) => None,
         (Some(_), None) => {

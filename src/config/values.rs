@@ -3,12 +3,14 @@
 //! Sizes and durations are parsed by hand, because libraries differ from the documented formats: `bytesize`
 //! saturates on overflow and ignores case, `jiff` needs units in descending order and allows signs and words.
 
-use std::net::{IpAddr, SocketAddr};
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use strum::VariantArray;
 
 use super::error::{ValueError, suggest};
 use super::settings::Secret;
@@ -16,10 +18,20 @@ use super::yaml::{Key, SpannedValue, Value};
 
 /// Returns a scalar's text, or the error that `what` was expected.
 pub(super) fn scalar<'a>(node: &'a SpannedValue, what: &str) -> Result<&'a str, ValueError> {
-    match &node.value {
-        Value::Text(text) => Ok(text),
-        _ => Err(ValueError::expected(what, node)),
-    }
+    parsed(node, what, Some)
+}
+
+/// Returns what `parse` makes of a scalar's text, or the error that `what` was expected.
+pub(super) fn parsed<'a, T>(
+    node: &'a SpannedValue,
+    what: impl fmt::Display,
+    parse: impl FnOnce(&'a str) -> Option<T>,
+) -> Result<T, ValueError> {
+    let value = match &node.value {
+        Value::Text(text) => parse(text),
+        _ => None,
+    };
+    value.ok_or_else(|| ValueError::expected(what, node))
 }
 
 /// Parses a text that is not empty.
@@ -53,10 +65,7 @@ pub(super) fn user_name(node: &SpannedValue) -> Result<String, ValueError> {
 
 /// Parses a path. Whether the file exists is checked when it is opened.
 pub(super) fn path(node: &SpannedValue) -> Result<PathBuf, ValueError> {
-    match scalar(node, "the path of a file")? {
-        "" => Err(ValueError::expected("the path of a file", node)),
-        path => Ok(path.into()),
-    }
+    parsed(node, "the path of a file", |text| (!text.is_empty()).then(|| text.into()))
 }
 
 /// Parses `true` or `false`.
@@ -66,11 +75,16 @@ pub(super) fn boolean(node: &SpannedValue) -> Result<bool, ValueError> {
 
 /// Parses one of these words, ignoring case.
 pub(super) fn choice<T: Copy>(node: &SpannedValue, words: &[(&str, T)]) -> Result<T, ValueError> {
-    let found = match &node.value {
-        Value::Text(text) => words.iter().find(|(word, _)| word.eq_ignore_ascii_case(text)),
-        _ => None,
-    };
-    found.map(|(_, value)| *value).ok_or_else(|| ValueError::expected(one_of(words), node))
+    let find = |text: &str| words.iter().find(|(word, _)| word.eq_ignore_ascii_case(text));
+    parsed(node, one_of(words), find).map(|(_, value)| *value)
+}
+
+/// Parses the name of an enum's value, ignoring case.
+pub(super) fn word<T: Copy + VariantArray + Into<&'static str>>(
+    node: &SpannedValue,
+) -> Result<T, ValueError> {
+    let words: Vec<(&str, T)> = T::VARIANTS.iter().map(|value| ((*value).into(), *value)).collect();
+    choice(node, &words)
 }
 
 fn one_of<T>(words: &[(&str, T)]) -> String {
@@ -85,15 +99,13 @@ fn one_of<T>(words: &[(&str, T)]) -> String {
 /// Parses a whole number within bounds.
 pub(super) fn number<T>(node: &SpannedValue, bounds: RangeInclusive<T>) -> Result<T, ValueError>
 where
-    T: std::str::FromStr + PartialOrd + std::fmt::Display,
+    T: std::str::FromStr + PartialOrd + fmt::Display,
 {
-    let what = || format!("a whole number from {} to {}", bounds.start(), bounds.end());
-    scalar(node, &what())
-        .ok()
-        .filter(|text| text.bytes().all(|b| b.is_ascii_digit()))
-        .and_then(|text| text.parse().ok())
-        .filter(|number| bounds.contains(number))
-        .ok_or_else(|| ValueError::expected(what(), node))
+    let what = format!("a whole number from {} to {}", bounds.start(), bounds.end());
+    parsed(node, what, |text| {
+        let number = text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())??;
+        bounds.contains(&number).then_some(number)
+    })
 }
 
 const SIZE_UNITS: &[(&str, usize)] = &[
@@ -173,17 +185,20 @@ pub(super) fn duration_or_off(node: &SpannedValue) -> Result<Option<Duration>, V
 
 /// Parses an address to listen on.
 pub(super) fn address(node: &SpannedValue) -> Result<SocketAddr, ValueError> {
-    const WHAT: &str = "an address and a port such as 0.0.0.0:8480 or [::]:8480";
-    scalar(node, WHAT)?.parse().map_err(|_| ValueError::expected(WHAT, node))
+    let what = "an address and a port such as 0.0.0.0:8480 or [::]:8480";
+    parsed(node, what, |text| text.parse().ok())
+}
+
+/// Parses an IPv6 address in brackets, as in a URL.
+pub(super) fn bracketed_ipv6(host: &str) -> Option<Ipv6Addr> {
+    host.strip_prefix('[')?.strip_suffix(']')?.parse().ok()
 }
 
 /// Parses a network such as `10.0.0.0/8`, or an address.
 pub(super) fn network(node: &SpannedValue) -> Result<IpNet, ValueError> {
-    const WHAT: &str = "a network such as 10.0.0.0/8 or an address";
-    let text = scalar(node, WHAT)?;
-    text.parse::<IpNet>()
-        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
-        .map_err(|_| ValueError::expected(WHAT, node))
+    parsed(node, "a network such as 10.0.0.0/8 or an address", |text| {
+        text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).ok()
+    })
 }
 
 /// Parses a list, each item by `item`. Errors name the item's index.

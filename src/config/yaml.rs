@@ -122,15 +122,12 @@ fn raw_to_node(raw: Spanned<Raw>, source: &str) -> SpannedValue {
         Raw::Text(text) => Value::Text(text),
         Raw::Typed(text) => Value::Text(source_text(&raw.defined, source).unwrap_or(text)),
         Raw::List(items) => Value::List(items.into_iter().map(|item| raw_to_node(item, source)).collect()),
-        Raw::Map(items) => Value::Map(
-            items
-                .into_iter()
-                .map(|(key, item)| {
-                    let key = Key { line: line(&key.referenced), text: key.value };
-                    (key, raw_to_node(item, source))
-                })
-                .collect(),
-        ),
+        Raw::Map(items) => {
+            let entry = |(key, item): (Spanned<String>, Spanned<Raw>)| {
+                (Key { line: line(&key.referenced), text: key.value }, raw_to_node(item, source))
+            };
+            Value::Map(items.into_iter().map(entry).collect())
+        }
     };
     SpannedValue { line: line_here, value }
 }
