@@ -10,12 +10,8 @@ use crate::config::Config;
 use crate::export::TemporalityState;
 use crate::metrics::Registry;
 
-/// Interval of eviction.
 const EVICTION_INTERVAL: Duration = Duration::from_secs(1);
-
-/// Maximum interval of expiry.
 const MAX_EXPIRY_INTERVAL: Duration = Duration::from_secs(60);
-
 /// Minimum idle time of a series that is evicted, so that a scrape or an export per minute has exported its
 /// last value even if one of them fails.
 const MIN_IDLE_BEFORE_EVICTION: Duration = Duration::from_secs(130);
@@ -32,10 +28,9 @@ pub struct SeriesExpiry {
 impl SeriesExpiry {
     /// Returns the expiry with the limits and intervals of `config`.
     pub fn new(config: &Config, registry: Arc<Registry>, temporality: TemporalityState) -> SeriesExpiry {
-        let min_idle = match config.otlp.metrics.otlp {
-            Some(_) => MIN_IDLE_BEFORE_EVICTION.max(config.otlp.metrics.interval * 2),
-            None => MIN_IDLE_BEFORE_EVICTION,
-        };
+        let metrics = &config.otlp.metrics;
+        let two_exports = metrics.otlp.as_ref().map_or(Duration::ZERO, |_| metrics.interval * 2);
+        let min_idle = MIN_IDLE_BEFORE_EVICTION.max(two_exports);
         SeriesExpiry { registry, ttl: config.metrics.series_ttl, min_idle, temporality }
     }
 

@@ -7,13 +7,12 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ipnet::IpNet;
 use uuid::Uuid;
 
 use crate::admin::{self, Admin, Auth, FailingSince, Readiness, Scrape};
 use crate::background::SeriesExpiry;
 use crate::clock;
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::export::{
     Client, ConsoleExporter, LogExporter, LogRequestEncoder, MetricExporter, PrometheusExporter, RetryPolicy,
     ShutdownSummary, TemporalityState, Traces, build_resource, resource_attributes,
@@ -28,44 +27,29 @@ use crate::signals;
 
 /// Maximum number of admin's connections: a few scrapers and people.
 const ADMIN_CONNECTIONS: usize = 64;
-
 /// File descriptors that are not used for intake's connections: admin's connections, exports, and files.
 const RESERVED_FDS: usize = ADMIN_CONNECTIONS + 64;
-
 /// Time without progress after which a thread of intake, or its accept, counts as stalled: a busy machine
 /// delays them by seconds.
 const STALL_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// Time that admin's connections have to end.
 const ADMIN_GRACE: Duration = Duration::from_millis(500);
 
 /// Why the daemon did not start, or did not stop in order.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
-    /// The runtime cannot be started.
-    #[error("cannot start the runtime: {0}")]
-    Runtime(io::Error),
-    /// Signals cannot be handled.
-    #[error("cannot listen for signals: {0}")]
-    Signals(io::Error),
+    /// An action at the start fails.
+    #[error("cannot {0}: {1}")]
+    Action(&'static str, Box<dyn Error + Send + Sync>),
+    /// A part cannot be started; its error names the setting.
+    #[error(transparent)]
+    Part(Box<dyn Error + Send + Sync>),
+    /// The address of a setting cannot be bound.
+    #[error("{0}: cannot listen on {1}: {2}")]
+    Listen(&'static str, SocketAddr, io::Error),
     /// No signal can arrive.
     #[error("the thread that listens for signals has ended")]
     SignalThread,
-    /// An address cannot be bound.
-    #[error("{0}: cannot listen on {1}: {2}")]
-    Listen(&'static str, SocketAddr, io::Error),
-    /// The threads of a listener cannot be started.
-    #[error("{0}: cannot start its threads: {1}")]
-    Threads(&'static str, io::Error),
-    /// The console exporter cannot be started.
-    #[error("cannot start the console export: {0}")]
-    Console(io::Error),
-    /// The self-metrics cannot be registered.
-    #[error("cannot register the metrics: {0}")]
-    Metrics(prometheus::Error),
-    /// Another part cannot be started; its error names the setting.
-    #[error(transparent)]
-    Part(Box<dyn Error + Send + Sync>),
     /// A thread of intake is blocked.
     #[error("a thread of intake did not end in time; uploads on it are lost")]
     Blocked,
@@ -77,8 +61,9 @@ pub enum DaemonError {
 /// Returns an error if a part cannot be started, or intake does not stop in time.
 pub fn run(config: &Config) -> Result<(), DaemonError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(DaemonError::Runtime)?;
-    let requested = signals::listen(config.delivery.shutdown_timeout).map_err(DaemonError::Signals)?;
+    let runtime = runtime.map_err(|error| DaemonError::Action("start the runtime", error.into()))?;
+    let requested = signals::listen(config.delivery.shutdown_timeout);
+    let requested = requested.map_err(|error| DaemonError::Action("listen for signals", error.into()))?;
     let ended = runtime.block_on(async {
         let daemon = Daemon::start(config).await?;
         let signal = requested.await.map_err(|_| DaemonError::SignalThread)?;
@@ -115,7 +100,8 @@ impl Daemon {
         let tls = config.intake.tls.as_ref().map(Tls::load).transpose().map_err(part_error)?;
         let registry =
             Registry::new(kinds::families(), config.metrics.max_series, config.sites.len(), clock::now());
-        let registry = Arc::new(registry.map_err(DaemonError::Metrics)?);
+        let registry = registry.map_err(|error| DaemonError::Action("register the metrics", error.into()))?;
+        let registry = Arc::new(registry);
         let exporters = Exporters::start(config, &registry)?;
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let health = IntakeHealth::new(threads, STALL_TIMEOUT);
@@ -137,26 +123,42 @@ impl Daemon {
         let connections =
             MakeConnection::new(intake::router(intake), limits, Some(registry.clone()), Some(health));
         let intake_server = ListenerHandle::start(&intake_listener, threads, tls_config, &connections);
-        let intake_server = intake_server.map_err(|error| DaemonError::Threads("listen", error))?;
+        let intake_server = intake_server
+            .map_err(|error| DaemonError::Action("start the threads of listen", error.into()))?;
         let connections = MakeConnection::new(admin::router(admin.clone()), admin_limits, None, None);
         let admin_server = ListenerHandle::start(&admin_listener, 1, None, &connections)
-            .map_err(|error| DaemonError::Threads("admin_listen", error))?;
+            .map_err(|error| DaemonError::Action("start the thread of admin_listen", error.into()))?;
 
         let daemon = Daemon { registry, admin, intake_server, admin_server, exporters };
         daemon.log_startup(config, max_connections);
-        daemon.spawn_background_tasks(config, tls);
+        daemon.admin.readiness.intake.set_listening(true);
+        if let Some(tls) = tls {
+            tokio::spawn(tls.watch());
+        }
+        let temporality = daemon.exporters.temporality.clone();
+        tokio::spawn(SeriesExpiry::new(config, daemon.registry.clone(), temporality).run_series_expiry());
         Ok(daemon)
     }
 
     /// Logs the startup line, which is written at every level, and warnings about the configuration.
     fn log_startup(&self, config: &Config, max_connections: usize) {
         let scheme = if config.intake.tls.is_some() { "https" } else { "http" };
+        let otlp = &config.otlp;
+        let logs = match (otlp.logs.console, &otlp.logs.otlp) {
+            (false, None) => "none".to_owned(),
+            (true, None) => "console".to_owned(),
+            (false, Some(endpoint)) => format!("otlp({})", endpoint.url),
+            (true, Some(endpoint)) => format!("console,otlp({})", endpoint.url),
+        };
+        let metrics = otlp.metrics.otlp.as_ref();
+        let metrics =
+            metrics.map_or("scrape".to_owned(), |endpoint| format!("scrape,otlp({})", endpoint.url));
         tracing::info!(
             target: logging::STARTUP_TARGET,
             intake = %format_args!("{scheme}://{}", self.intake_server.address),
             admin = %format_args!("http://{}", self.admin_server.address),
-            logs = %describe_log_exporters(config),
-            metrics = %describe_metric_exporters(config),
+            %logs,
+            %metrics,
             version = env!("CARGO_PKG_VERSION"),
             "lookoutd listens"
         );
@@ -186,15 +188,6 @@ impl Daemon {
                 "metrics.max_series is small for this number of sites: under a flood they may share series"
             );
         }
-    }
-
-    fn spawn_background_tasks(&self, config: &Config, tls: Option<Tls>) {
-        self.admin.readiness.intake.set_listening(true);
-        if let Some(tls) = tls {
-            tokio::spawn(tls.watch());
-        }
-        let expiry = SeriesExpiry::new(config, self.registry.clone(), self.exporters.temporality.clone());
-        tokio::spawn(expiry.run_series_expiry());
     }
 
     /// Stops in the order of the path: uploads, then events, then the metrics about them.
@@ -235,28 +228,8 @@ fn intake_limits(config: &Config, needs_peer_addr: bool) -> ServerLimits {
         with_peer: needs_peer_addr || intake.proxy_protocol,
         head_timeout: intake.head_timeout,
         body_timeout: intake.body_timeout,
-        proxy_protocol: proxy_protocol_sources(intake),
+        proxy_protocol: intake.proxy_protocol.then(|| intake.trusted_proxies.as_slice().into()),
     }
-}
-
-/// Returns the peers whose connections begin with a PROXY protocol header.
-fn proxy_protocol_sources(intake: &config::Intake) -> Option<Arc<[IpNet]>> {
-    intake.proxy_protocol.then(|| intake.trusted_proxies.as_slice().into())
-}
-
-fn describe_log_exporters(config: &Config) -> String {
-    let logs = &config.otlp.logs;
-    match (logs.console, &logs.otlp) {
-        (false, None) => "none".to_owned(),
-        (true, None) => "console".to_owned(),
-        (false, Some(endpoint)) => format!("otlp({})", endpoint.url),
-        (true, Some(endpoint)) => format!("console,otlp({})", endpoint.url),
-    }
-}
-
-fn describe_metric_exporters(config: &Config) -> String {
-    let otlp = config.otlp.metrics.otlp.as_ref();
-    otlp.map_or("scrape".to_owned(), |endpoint| format!("scrape,otlp({})", endpoint.url))
 }
 
 impl Exporters {
@@ -264,18 +237,15 @@ impl Exporters {
         let otlp = &config.otlp;
         let instance = Uuid::new_v4().to_string();
         let resource = build_resource(otlp, &instance);
-        let mut exporters = Exporters {
-            console: None,
-            logs: None,
-            metrics: None,
-            // Without OTLP metrics, every series can be evicted.
-            temporality: TemporalityState::Cumulative,
-            traces: None,
-        };
+        // Without OTLP metrics, every series can be evicted.
+        let temporality = TemporalityState::Cumulative;
+        let mut exporters = Exporters { console: None, logs: None, metrics: None, temporality, traces: None };
         if otlp.logs.console {
             let console =
-                ConsoleExporter::start(std::io::stdout(), config.delivery.memory_bytes, registry.clone());
-            exporters.console = Some(console.map_err(DaemonError::Console)?);
+                ConsoleExporter::start(io::stdout(), config.delivery.memory_bytes, registry.clone());
+            let console =
+                console.map_err(|error| DaemonError::Action("start the console export", error.into()));
+            exporters.console = Some(console?);
         }
         if let Some(endpoint) = &otlp.logs.otlp {
             let client = Client::new(endpoint, ExportSignal::Logs).map_err(part_error)?;
@@ -312,7 +282,6 @@ impl Exporters {
         registry: &Arc<Registry>,
         intake: Arc<IntakeHealth>,
     ) -> Result<Admin, DaemonError> {
-        let scrape = PrometheusExporter::new(registry.clone());
         let mut exports: Vec<(&'static str, FailingSince)> = Vec::new();
         if let Some(health) = self.logs.as_ref().map(LogExporter::health) {
             exports.push(("the export of logs", Box::new(move || health.failing_since())));
@@ -321,9 +290,9 @@ impl Exporters {
             exports.push(("the export of metrics", Box::new(move || health.failing_since())));
         }
         let auth = config.admin.auth.as_ref().map(Auth::load).transpose().map_err(part_error)?;
-        let unready_after = config.admin.unready_after;
-        let readiness = Readiness { intake, unready_after, exports };
-        Ok(Admin { scrape: Scrape::new(scrape), readiness, auth: auth.map(Arc::new) })
+        let readiness = Readiness { intake, unready_after: config.admin.unready_after, exports };
+        let scrape = Scrape::new(PrometheusExporter::new(registry.clone()));
+        Ok(Admin { scrape, readiness, auth: auth.map(Arc::new) })
     }
 
     /// Flushes every exporter. Returns what was still pending at the deadline.

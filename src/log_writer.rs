@@ -71,7 +71,6 @@ impl LogWriter {
         let line = truncate(line);
         let mut queue = self.queue.lock();
         if queue.bytes + line.len() > MAX_QUEUE_BYTES {
-            drop(queue);
             self.dropped.fetch_add(1, Ordering::Relaxed);
             return;
         }

@@ -2,7 +2,7 @@
 //! without a rate limit.
 
 use std::any::Any;
-use std::io;
+use std::io::{self, IsTerminal};
 use std::panic::PanicHookInfo;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock, OnceLock};
@@ -20,9 +20,10 @@ use crate::log_writer::LogWriter;
 
 /// Target of the startup line, which is written at every level.
 pub const STARTUP_TARGET: &str = "lookoutd::announcement";
-
 /// Maximum time that the end of the process waits for the last lines.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
+/// Minimum interval of lines about panics.
+const PANIC_INTERVAL: Duration = Duration::from_secs(60);
 
 static WRITER: OnceLock<Arc<LogWriter>> = OnceLock::new();
 
@@ -52,10 +53,7 @@ pub fn init(log: &Log) -> io::Result<()> {
     let lines =
         tracing_subscriber::fmt::layer().with_target(false).with_writer(writer).log_internal_errors(false);
     let lines: Box<dyn Layer<Registry> + Send + Sync> = match log.format {
-        LogFormat::Text => {
-            use std::io::IsTerminal;
-            lines.with_ansi(io::stderr().is_terminal()).boxed()
-        }
+        LogFormat::Text => lines.with_ansi(io::stderr().is_terminal()).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
     // Fails only on a second call.
@@ -76,21 +74,14 @@ pub fn dropped_lines() -> u64 {
     WRITER.get().map_or(0, |writer| writer.dropped.load(Ordering::Relaxed))
 }
 
-/// Minimum interval of lines about panics.
-const PANIC_INTERVAL: Duration = Duration::from_secs(60);
-
 /// Logs a panic, instead of the standard library's message, which may quote a request. Rate-limited, because a
 /// client that can cause one can cause many.
 fn log_panic(info: &PanicHookInfo<'_>) {
     static PANICS: LazyLock<LogThrottle> = LazyLock::new(|| LogThrottle::new(PANIC_INTERVAL, |_| {}));
     if let Some(count) = PANICS.record(1) {
         let at = info.location().map(ToString::to_string);
-        tracing::error!(
-            count,
-            at,
-            reason = static_panic_message(info.payload()),
-            "a task of lookoutd panicked"
-        );
+        let reason = static_panic_message(info.payload());
+        tracing::error!(count, at, reason, "a task of lookoutd panicked");
     }
 }
 

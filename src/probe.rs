@@ -19,21 +19,14 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_RESPONSE_BYTES: usize = 4096;
 
 /// Probe endpoint of admin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
 pub enum Probe {
-    /// `/-/healthy`: the process runs.
+    /// The process runs.
+    #[strum(serialize = "/-/healthy")]
     Healthy,
-    /// `/-/ready`: intake accepts, and no export has failed for too long.
+    /// Intake accepts, and no export has failed for too long.
+    #[strum(serialize = "/-/ready")]
     Ready,
-}
-
-impl Probe {
-    fn path(self) -> &'static str {
-        match self {
-            Probe::Healthy => "/-/healthy",
-            Probe::Ready => "/-/ready",
-        }
-    }
 }
 
 /// Why a probe failed.
@@ -45,11 +38,11 @@ pub enum ProbeError {
     /// The runtime cannot be started.
     #[error("cannot start: {0}")]
     Runtime(io::Error),
-    /// No HTTP response was received.
+    /// No HTTP response was received from this URL.
     #[error("no answer from {0}: {1}; does a lookoutd with these settings run here?")]
     NoResponse(String, io::Error),
-    /// The response is not 200.
-    #[error("{0} answers {1}: {body}", body = .2.trim_end())]
+    /// The response from this URL is not 200 but has this status and body.
+    #[error("{0} answers {1}: {text}", text = .2.trim_end())]
     Status(String, StatusCode, String),
 }
 
@@ -62,7 +55,7 @@ pub fn run(admin_listen: SocketAddr, probe: Probe) -> Result<(), ProbeError> {
         return Err(ProbeError::UnknownPort);
     }
     let address = loopback_if_unspecified(admin_listen);
-    let path = probe.path();
+    let path = probe.into();
     let url = format!("http://{address}{path}");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(ProbeError::Runtime)?;

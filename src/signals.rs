@@ -14,7 +14,6 @@ use crate::logging;
 
 /// Time beyond `delivery.shutdown_timeout` after which a shutdown is blocked.
 const GRACE: Duration = Duration::from_secs(3);
-
 /// Exit code when pending events may be lost.
 const FAILURE: i32 = 1;
 
@@ -46,7 +45,6 @@ pub fn listen(timeout: Duration) -> io::Result<oneshot::Receiver<&'static str>> 
     Ok(requested)
 }
 
-/// Signals that lookoutd handles.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,

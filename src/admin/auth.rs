@@ -1,19 +1,18 @@
 //! Credentials of admin: a bearer token, or a user name with a password; without either, none are required.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use data_encoding::BASE64;
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use ring::digest::{Digest, SHA256, digest};
-use subtle::{Choice, ConstantTimeEq};
+use subtle::ConstantTimeEq;
 
-use crate::admin::response::text;
 use crate::config::{self, Secret};
 
 /// Maximum size of a secret in a file, in bytes.
@@ -28,23 +27,15 @@ pub struct AuthError {
     problem: io::Error,
 }
 
-/// The required credentials.
+/// Hashes of the required credentials, so that a comparison takes the same time whatever their length and
+/// their difference.
 pub struct Auth {
-    bearer: Option<CredentialDigest>,
-    basic: Option<CredentialDigest>,
+    bearer: Option<Digest>,
+    basic: Option<Digest>,
 }
 
-/// Hash of credentials, so that a comparison takes the same time whatever their length and their difference.
-struct CredentialDigest(Digest);
-
-impl CredentialDigest {
-    fn of(credentials: &str) -> CredentialDigest {
-        CredentialDigest(digest(&SHA256, credentials.as_bytes()))
-    }
-
-    fn matches(&self, credentials: &str) -> Choice {
-        self.0.as_ref().ct_eq(CredentialDigest::of(credentials).0.as_ref())
-    }
+fn hash(credentials: &str) -> Digest {
+    digest(&SHA256, credentials.as_bytes())
 }
 
 impl Auth {
@@ -59,9 +50,9 @@ impl Auth {
             Some((user, password)) => Some(format!("{user}:{}", load_secret("password", password)?)),
         };
         Ok(Auth {
-            bearer: bearer.map(|token| CredentialDigest::of(&token)),
+            bearer: bearer.map(|token| hash(&token)),
             // As it is sent: base64 has one encoding of each text.
-            basic: basic.map(|pair| CredentialDigest::of(&BASE64.encode(pair.as_bytes()))),
+            basic: basic.map(|pair| hash(&BASE64.encode(pair.as_bytes()))),
         })
     }
 
@@ -73,11 +64,13 @@ impl Auth {
             _ if scheme.eq_ignore_ascii_case("basic") => &self.basic,
             _ => return false,
         };
-        expected.as_ref().is_some_and(|hash| hash.matches(credentials.trim()).into())
+        let sent = hash(credentials.trim());
+        expected.as_ref().is_some_and(|expected| expected.as_ref().ct_eq(sent.as_ref()).into())
     }
 
     fn unauthorized_response(&self) -> Response {
-        let mut response = text(StatusCode::UNAUTHORIZED, "the credentials of admin.auth are required\n");
+        let problem = "the credentials of admin.auth are required\n";
+        let mut response = (StatusCode::UNAUTHORIZED, problem).into_response();
         let challenges = [
             (&self.bearer, "Bearer realm=\"lookoutd admin\""),
             (&self.basic, "Basic realm=\"lookoutd admin\", charset=\"UTF-8\""),
@@ -89,25 +82,21 @@ impl Auth {
     }
 }
 
+/// Returns the secret; of a file, the content without the end of its line.
 fn load_secret(setting: &'static str, secret: &Secret) -> Result<String, AuthError> {
-    match secret {
-        Secret::Given(secret) => Ok(secret.clone()),
-        Secret::File(file) => {
-            read_secret(file).map_err(|problem| AuthError { setting, file: file.clone(), problem })
-        }
-    }
-}
-
-/// Returns the content of the file without the end of its line.
-fn read_secret(file: &Path) -> io::Result<String> {
-    let text = std::fs::read_to_string(file)?;
+    let file = match secret {
+        Secret::Given(secret) => return Ok(secret.clone()),
+        Secret::File(file) => file,
+    };
+    let error = |problem| AuthError { setting, file: file.clone(), problem };
+    let text = std::fs::read_to_string(file).map_err(error)?;
     let problem = match text.trim_end_matches(['\n', '\r']) {
         "" => "it is empty; expected one line with the secret",
         secret if secret.len() > MAX_SECRET_FILE_BYTES => "it is too long for a secret of at most 4096 bytes",
         secret if secret.contains(char::is_control) => "it has more than one line; expected only the secret",
         secret => return Ok(secret.to_owned()),
     };
-    Err(io::Error::new(io::ErrorKind::InvalidData, problem))
+    Err(error(io::Error::new(io::ErrorKind::InvalidData, problem)))
 }
 
 /// Middleware that rejects requests without the required credentials.
@@ -191,7 +180,8 @@ mod tests {
             Auth::load(&config::Auth { bearer, basic: None }).map(|auth| auth.bearer.unwrap())
         };
         for content in ["t0ken", "t0ken\n", "t0ken\r\n"] {
-            assert!(bool::from(load(content).unwrap_or_else(|error| panic!("{error}")).matches("t0ken")));
+            let loaded = load(content).unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(loaded.as_ref(), hash("t0ken").as_ref());
         }
         for (content, why) in
             [("", "empty"), ("\n", "empty"), ("a\nb", "one line"), (&"a".repeat(5000), "too long")]

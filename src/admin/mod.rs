@@ -2,7 +2,6 @@
 
 mod auth;
 mod readiness;
-mod response;
 mod scrape;
 
 use std::net::SocketAddr;
@@ -15,7 +14,6 @@ use axum::middleware;
 use axum::routing::get;
 use http::StatusCode;
 pub use readiness::{FailingSince, Readiness};
-use response::text;
 pub use scrape::Scrape;
 
 /// The endpoints of admin.
@@ -38,11 +36,11 @@ const INDEX: &str = "lookoutd admin\n\n\
 /// Returns the router of admin. Health and readiness require no credentials, because probes often have none.
 pub fn router(admin: Arc<Admin>) -> Router {
     Router::new()
-        .route("/", get(async || text(StatusCode::OK, INDEX)))
+        .route("/", get(async || INDEX))
         .route("/metrics", get(async |State(admin): Shared, headers| admin.scrape.response(headers).await))
-        .fallback(async || text(StatusCode::NOT_FOUND, INDEX))
+        .fallback(async || (StatusCode::NOT_FOUND, INDEX))
         .layer(middleware::from_fn_with_state(admin.auth.clone(), auth::require_auth))
-        .route("/-/healthy", get(async || text(StatusCode::OK, "healthy\n")))
+        .route("/-/healthy", get(async || "healthy\n"))
         .route("/-/ready", get(async |State(admin): Shared| admin.readiness.response()))
         .with_state(admin)
 }

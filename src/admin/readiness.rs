@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 
-use crate::admin::response::text;
 use crate::intake::IntakeHealth;
 
 /// Returns since when an export has failed without a success; `None` if its last request succeeded.
@@ -25,10 +24,8 @@ pub struct Readiness {
 impl Readiness {
     /// Returns the response to a readiness probe.
     pub(super) fn response(&self) -> Response {
-        match self.not_ready_reason() {
-            None => text(StatusCode::OK, "ready\n"),
-            Some(reason) => text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n")),
-        }
+        let Some(reason) = self.not_ready_reason() else { return "ready\n".into_response() };
+        (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n")).into_response()
     }
 
     fn not_ready_reason(&self) -> Option<String> {

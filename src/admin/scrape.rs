@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, StatusCode};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::admin::response::text;
 use crate::export::{PROMETHEUS_CONTENT_TYPE, PrometheusExporter};
 
 /// Maximum number of concurrent scrapes, from their encoding to the last byte that is sent: each takes
@@ -32,7 +31,8 @@ impl Scrape {
     pub(super) async fn response(&self, headers: HeaderMap) -> Response {
         // A request that waited for a permit would hold its connection, which then could not be evicted.
         let Ok(permit) = self.permits.clone().try_acquire_owned() else {
-            return text(StatusCode::SERVICE_UNAVAILABLE, "too many concurrent scrapes; retry later\n");
+            let problem = "too many concurrent scrapes; retry later\n";
+            return (StatusCode::SERVICE_UNAVAILABLE, problem).into_response();
         };
         let gzip = accepts_gzip(&headers);
         let exporter = self.exporter.clone();
@@ -43,18 +43,14 @@ impl Scrape {
         };
         let error = match tokio::task::spawn_blocking(encode).await {
             Ok(Ok(body)) => {
-                let mut response = Response::new(Body::from(body));
-                let headers = response.headers_mut();
-                headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROMETHEUS_CONTENT_TYPE));
-                if gzip {
-                    headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-                }
-                return response;
+                let encoding = gzip.then_some([(CONTENT_ENCODING, "gzip")]);
+                return ([(CONTENT_TYPE, PROMETHEUS_CONTENT_TYPE)], encoding, Body::from(body))
+                    .into_response();
             }
             Ok(Err(error)) => error.to_string(),
             Err(error) => error.to_string(),
         };
-        text(StatusCode::INTERNAL_SERVER_ERROR, format!("cannot encode the metrics: {error}\n"))
+        (StatusCode::INTERNAL_SERVER_ERROR, format!("cannot encode the metrics: {error}\n")).into_response()
     }
 }
 
@@ -82,6 +78,8 @@ fn accepts_gzip(headers: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     #[test]

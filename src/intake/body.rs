@@ -20,9 +20,6 @@ pub(super) enum ContentEncoding {
 }
 
 /// Returns the encoding by Content-Encoding, or by Content-Type: an SMTP TLS report may be a gzip file.
-///
-/// # Errors
-/// Returns `UnsupportedEncoding` for an encoding other than gzip and identity.
 pub(super) fn content_encoding(headers: &HeaderMap) -> Result<ContentEncoding, UploadOutcome> {
     let gzip_by_type = is_type(headers, "application/tlsrpt+gzip");
     let by_type = if gzip_by_type { ContentEncoding::Gzip } else { ContentEncoding::Identity };
@@ -85,10 +82,7 @@ impl Sent {
         }
     }
 
-    /// Returns the body in one piece, inflated; `None` if it is longer than `expected`.
-    ///
-    /// # Errors
-    /// Returns an error if the body does not inflate, or not within the limits.
+    /// Returns the body in one piece, inflated within the limits; `None` if it is longer than `expected`.
     pub(super) fn open(
         &self,
         content_encoding: ContentEncoding,
@@ -103,36 +97,29 @@ impl Sent {
 }
 
 /// Reads the whole body, at most `limit` bytes.
-///
-/// # Errors
-/// Returns an error if it is longer, the client disconnects, or the pool has no block left.
 pub(super) async fn read(
     headers: &HeaderMap,
-    mut body: Body,
+    body: &mut Body,
     limit: usize,
     pool: &Arc<BodyPool>,
 ) -> Result<Sent, UploadOutcome> {
     let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    let too_large = length.is_some_and(|length| length > limit as u64);
-    let mut rejection = too_large.then_some(UploadOutcome::TooLarge);
+    if length.is_some_and(|length| length > limit as u64) {
+        return Err(UploadOutcome::TooLarge);
+    }
     let mut pooled: Option<PooledBody> = None;
-    while rejection.is_none()
-        && let Some(frame) = body.frame().await
-    {
+    while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| UploadOutcome::ClientDisconnected)?.into_data() else { continue };
         let len = pooled.as_ref().map_or(0, PooledBody::len);
         if len + data.len() > limit {
-            rejection = Some(UploadOutcome::TooLarge);
+            return Err(UploadOutcome::TooLarge);
         } else if len == 0 && body.is_end_stream() {
             return Ok(Sent::Frame(data));
         } else if !pooled.get_or_insert_with(|| pool.body()).push(&data) {
-            rejection = Some(UploadOutcome::Overloaded);
+            return Err(UploadOutcome::Overloaded);
         }
     }
-    let Some(rejection) = rejection else { return Ok(pooled.map_or(Sent::Frame(Bytes::new()), Sent::Parts)) };
-    drop(pooled);
-    drain(headers, body).await;
-    Err(rejection)
+    Ok(pooled.map_or(Sent::Frame(Bytes::new()), Sent::Parts))
 }
 
 /// Maximum number of bytes that are read of a rejected body.
@@ -216,9 +203,9 @@ mod tests {
     async fn body_in_frames_is_joined() {
         let frames =
             ["[", "{}", "]"].map(|part| Ok::<_, std::io::Error>(http_body::Frame::data(Bytes::from(part))));
-        let body = Body::new(http_body_util::StreamBody::new(futures_util::stream::iter(frames)));
+        let mut body = Body::new(http_body_util::StreamBody::new(futures_util::stream::iter(frames)));
         assert_eq!(
-            read(&HeaderMap::new(), body, 4, &Arc::new(BodyPool::new(4, 4))).await.unwrap().join(),
+            read(&HeaderMap::new(), &mut body, 4, &Arc::new(BodyPool::new(4, 4))).await.unwrap().join(),
             "[{}]"
         );
     }
@@ -226,7 +213,7 @@ mod tests {
     #[tokio::test]
     async fn body_one_byte_over_the_limit_is_too_large() {
         let pool = Arc::new(BodyPool::new(1, 1));
-        let read_with = async |limit| read(&HeaderMap::new(), Body::from("12345"), limit, &pool).await;
+        let read_with = async |limit| read(&HeaderMap::new(), &mut Body::from("12345"), limit, &pool).await;
         assert_eq!(read_with(4).await.unwrap_err(), UploadOutcome::TooLarge);
         assert_eq!(read_with(5).await.unwrap().join(), "12345");
     }

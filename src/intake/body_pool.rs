@@ -9,11 +9,9 @@ use parking_lot::Mutex;
 
 /// Bytes of a block, the minimum that an arriving body takes.
 const BLOCK_BYTES: usize = 16 * 1024;
-
 /// Bytes of a slab, of which only written pages take memory. After one of less than 32 MiB, glibc would retain
 /// more freed memory in all threads.
 const SLAB_BYTES: usize = 64 << 20;
-
 /// Maximum number of blocks that stay allocated while none is in use.
 const MAX_IDLE_BLOCKS: usize = 64;
 

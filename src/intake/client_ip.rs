@@ -21,28 +21,20 @@ pub(super) fn resolve(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> I
         return peer;
     }
     let client = |header: ForwardingHeader| {
-        header.is_present(headers).then(|| rightmost_untrusted(peer, header.addresses_rtl(headers), trusted))
+        let mut client = peer;
+        let mut hops = header.addresses_rtl(headers);
+        while is_trusted(client, trusted)
+            && let Some(Some(hop)) = hops.next()
+        {
+            client = hop;
+        }
+        header.is_present(headers).then_some(client)
     };
     match (client(ForwardingHeader::Forwarded), client(ForwardingHeader::XForwardedFor)) {
         (Some(one), Some(other)) if one != other => peer,
         (Some(one), _) | (None, Some(one)) => one,
         (None, None) => peer,
     }
-}
-
-fn rightmost_untrusted(
-    mut peer: IpAddr,
-    hops: impl Iterator<Item = Option<IpAddr>>,
-    trusted: &[IpNet],
-) -> IpAddr {
-    for hop in hops {
-        match hop {
-            Some(address) if is_trusted(address, trusted) => peer = address,
-            Some(address) => return address,
-            None => break,
-        }
-    }
-    peer
 }
 
 /// Returns whether a network contains the address. Networks may be IPv4-mapped, too.

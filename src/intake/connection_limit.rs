@@ -36,8 +36,6 @@ impl ConnectionLimiter {
         ConnectionLimiter { semaphore, gauge, health, active: limits.evict_when_full.then(Mutex::default) }
     }
 
-    /// # Errors
-    /// Returns an error if the semaphore is closed.
     pub(super) async fn acquire(&self) -> io::Result<Arc<ConnectionPermit>> {
         let permit = self.permit().await.map_err(io::Error::other)?;
         if let Some(registry) = &self.gauge {

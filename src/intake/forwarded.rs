@@ -7,7 +7,6 @@ use http::{HeaderMap, HeaderName, header};
 
 /// Maximum number of hops that are read.
 const MAX_HOPS: usize = 32;
-
 /// Maximum length of a hop in bytes. One with every parameter of RFC 7239 has about 150.
 const MAX_ELEMENT: usize = 512;
 

@@ -14,7 +14,6 @@ use tokio::net::TcpSocket;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::intake::health::ThreadHealth;
 use crate::intake::server::{MakeConnection, serve};
 
 /// Threads that serve one address.
@@ -33,11 +32,9 @@ struct Worker {
 /// Maximum number of connections that wait for accept, if `net.core.somaxconn` allows it. A flood fills the
 /// standard library's 128 within milliseconds, and a client without a place retries after a second.
 const BACKLOG: u32 = 4096;
-
 /// Polls of ready connections between two checks for new ones. A poll takes up to 2 ms, so that with tokio's
 /// default of 61 a flood of cheap HTTP/2 frames delayed all other clients by half a second.
 const EVENT_INTERVAL: u32 = 16;
-
 /// Time after its grace period in which a thread must end.
 const END_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -69,7 +66,23 @@ impl ListenerHandle {
         let start = |index| {
             let listener = listener.try_clone()?;
             let health = connections.limiter.health.clone().map(|health| health.thread(index));
-            Worker::start(listener, tls.cloned(), connections.clone(), health)
+            let mut runtime = tokio::runtime::Builder::new_current_thread();
+            let runtime = runtime.enable_all().event_interval(EVENT_INTERVAL).build()?;
+            let handle = Handle::new();
+            let (done, ended) = oneshot::channel();
+            let serving = serve(listener, tls.cloned(), connections.clone(), handle.clone());
+            std::thread::Builder::new().name("lookoutd-http".to_owned()).spawn(move || {
+                if let Some(health) = &health {
+                    runtime.spawn(health.beats());
+                }
+                if let Err(error) = runtime.block_on(serving) {
+                    tracing::error!(%error, "stopped listening");
+                }
+                // Ends the uploads in flight, which are counted as `client_disconnected`.
+                drop(runtime);
+                let _ = done.send(());
+            })?;
+            Ok(Worker { handle, ended })
         };
         Ok(ListenerHandle {
             address: listener.local_addr()?,
@@ -90,34 +103,5 @@ impl ListenerHandle {
         };
         // A blocked thread must not delay the export of what the others received.
         timeout(grace + END_TIMEOUT, ends).await.is_ok()
-    }
-}
-
-impl Worker {
-    fn start(
-        listener: TcpListener,
-        tls: Option<RustlsConfig>,
-        connections: MakeConnection,
-        health: Option<ThreadHealth>,
-    ) -> io::Result<Worker> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .event_interval(EVENT_INTERVAL)
-            .build()?;
-        let handle = Handle::new();
-        let (done, ended) = oneshot::channel();
-        let serving = serve(listener, tls, connections, handle.clone());
-        std::thread::Builder::new().name("lookoutd-http".to_owned()).spawn(move || {
-            if let Some(health) = &health {
-                runtime.spawn(health.beats());
-            }
-            if let Err(error) = runtime.block_on(serving) {
-                tracing::error!(%error, "stopped listening");
-            }
-            // Ends the uploads in flight, which are counted as `client_disconnected`.
-            drop(runtime);
-            let _ = done.send(());
-        })?;
-        Ok(Worker { handle, ended })
     }
 }

@@ -13,16 +13,12 @@ use crate::intake::body_pool::BodyPool;
 
 /// Maximum inflated size of a small body, in bytes.
 pub(super) const MAX_SMALL: usize = 64 * 1024;
-
 /// Maximum memory for decoding a body, as a multiple of its inflated size.
 const BYTES_PER_BYTE: usize = 8;
-
 /// Memory for decoding any body, in addition.
 const BASE_BYTES: usize = 64 * 1024;
-
 /// Maximum number of large bodies that are decoded concurrently.
 const MAX_LARGE: usize = 4;
-
 /// Bytes of one permit.
 const UNIT: usize = 1024;
 

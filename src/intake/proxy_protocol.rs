@@ -45,9 +45,6 @@ impl Accept<TcpStream, ConnectionService> for ProxyProtocolAcceptor {
 }
 
 /// Reads the header and nothing after it. `None`: the connection is the proxy's own, as for health checks.
-///
-/// # Errors
-/// Returns an error if the connection does not begin with a valid header of version 2.
 async fn read_header(stream: &mut (impl AsyncRead + Unpin)) -> Result<Option<IpAddr>, ProxyProtocolError> {
     let config = ParseConfig { include_tlvs: false, allow_v1: false, allow_v2: true };
     let mut header = vec![0; FIXED_HEADER_BYTES];

@@ -19,10 +19,8 @@ use crate::intake::client_ip::ClientKey;
 
 /// Entries of a set, which one look-up compares.
 const WAYS: usize = 16;
-
 /// Number of sets, each with its own lock: 131,072 clients in total.
 const SETS: usize = 8192;
-
 /// Bytes of the table, which is allocated at the start.
 const MEMORY_BYTES: usize = SETS * size_of::<Mutex<Set>>();
 const _: () = assert!(MEMORY_BYTES < 4 << 20 && SETS.is_power_of_two());

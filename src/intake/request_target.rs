@@ -33,15 +33,10 @@ impl<'u> RequestTarget<'u> {
     /// Parses a URL. `attributes`: `intake.query_attributes`.
     pub(super) fn parse(uri: &'u Uri, attributes: &'u [String], privacy: Privacy) -> RequestTarget<'u> {
         let path = uri.path();
-        let mut target = RequestTarget {
-            path,
-            site: path.strip_prefix(SITE_PREFIX),
-            disposition: None,
-            query: Vec::new(),
-        };
-        if path.ends_with("/report-only") && target.site.is_none() {
-            target.disposition = Some(Disposition::Report);
-        }
+        let site = path.strip_prefix(SITE_PREFIX);
+        let report_only = site.is_none() && path.ends_with("/report-only");
+        let disposition = report_only.then_some(Disposition::Report);
+        let mut target = RequestTarget { path, site, disposition, query: Vec::new() };
         for (name, value) in form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
             if name == "disposition" {
                 let given = Some(Disposition::parse(Some(&value)));

@@ -2,48 +2,48 @@
 //! response to its POST lacks it. None contains anything of the request.
 
 use axum::body::Body;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_MAX_AGE, ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, RETRY_AFTER,
+    ACCESS_CONTROL_MAX_AGE, ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER,
 };
 use http::{HeaderValue, StatusCode};
+use serde_json::json;
 
 use crate::model::UploadOutcome;
 
 pub(super) fn upload_response(outcome: UploadOutcome) -> Response {
     let status = StatusCode::from_u16(outcome.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = match problem_detail(outcome) {
-        None => empty_response(status),
-        Some(detail) => problem(status, detail),
-    };
-    let (name, value) = match outcome {
-        UploadOutcome::Overloaded => (RETRY_AFTER, "5"),
-        UploadOutcome::MethodNotAllowed => (ALLOW, "POST, OPTIONS"),
+    let allow_origin = [(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"))];
+    // Problem details by RFC 9457.
+    let Some(detail) = problem_detail(outcome) else { return (status, allow_origin, ()).into_response() };
+    let title = status.canonical_reason().unwrap_or_default();
+    let problem = json!({ "title": title, "status": status.as_u16(), "detail": detail });
+    let content_type = [(CONTENT_TYPE, "application/problem+json")];
+    let further = match outcome {
+        UploadOutcome::Overloaded => Some([(RETRY_AFTER, "5")]),
+        UploadOutcome::MethodNotAllowed => Some([(ALLOW, "POST, OPTIONS")]),
         // Otherwise the rest of the body would be read as the next request.
-        UploadOutcome::BodyTimeout | UploadOutcome::TooLarge => (CONNECTION, "close"),
-        _ => return response,
+        UploadOutcome::BodyTimeout | UploadOutcome::TooLarge => Some([(CONNECTION, "close")]),
+        _ => None,
     };
-    set_header(&mut response, name, value);
-    response
+    (status, allow_origin, content_type, further, Body::from(problem.to_string())).into_response()
 }
 
 /// Returns the response to a CORS preflight. <https://fetch.spec.whatwg.org/#cors-preflight-fetch>
 pub(super) fn preflight_response() -> Response {
-    let mut response = empty_response(StatusCode::NO_CONTENT);
-    set_header(&mut response, ACCESS_CONTROL_ALLOW_METHODS, "POST");
-    set_header(&mut response, ACCESS_CONTROL_ALLOW_HEADERS, "content-type");
-    set_header(&mut response, ACCESS_CONTROL_MAX_AGE, "86400");
-    response
+    let headers = [
+        (ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+        (ACCESS_CONTROL_ALLOW_METHODS, "POST"),
+        (ACCESS_CONTROL_ALLOW_HEADERS, "content-type"),
+        (ACCESS_CONTROL_MAX_AGE, "86400"),
+    ];
+    (StatusCode::NO_CONTENT, headers).into_response()
 }
 
 /// Returns why an upload is rejected and what to do about it, if it is rejected.
 pub fn problem_detail(outcome: UploadOutcome) -> Option<&'static str> {
-    use UploadOutcome::{
-        Accepted, BodyTimeout, ClientDisconnected, ExpectCtHostMismatch, ExpectCtUnknownVersion,
-        InflateRatio, InvalidEncoding, InvalidJson, MethodNotAllowed, NoReports, Overloaded, RateLimited,
-        ReportsUnknownSite, Retired, TooLarge, UnknownPath, UnknownSite, UnsupportedEncoding,
-    };
+    use UploadOutcome::*;
     Some(match outcome {
         Accepted | RateLimited | ReportsUnknownSite => return None,
         InvalidJson => {
@@ -74,27 +74,6 @@ pub fn problem_detail(outcome: UploadOutcome) -> Option<&'static str> {
              Send the upload again after the time in Retry-After."
         }
     })
-}
-
-/// Returns a response with problem details, by RFC 9457.
-fn problem(status: StatusCode, detail: &'static str) -> Response {
-    let title = status.canonical_reason().unwrap_or_default();
-    let body = serde_json::json!({ "title": title, "status": status.as_u16(), "detail": detail });
-    let mut response = empty_response(status);
-    *response.body_mut() = Body::from(body.to_string());
-    set_header(&mut response, CONTENT_TYPE, "application/problem+json");
-    response
-}
-
-fn empty_response(status: StatusCode) -> Response {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = status;
-    set_header(&mut response, ACCESS_CONTROL_ALLOW_ORIGIN, "*");
-    response
-}
-
-fn set_header(response: &mut Response, name: HeaderName, value: &'static str) {
-    response.headers_mut().insert(name, HeaderValue::from_static(value));
 }
 
 #[cfg(test)]

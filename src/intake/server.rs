@@ -26,9 +26,6 @@ const MAX_HEADER_BYTES: usize = 16 * 1024;
 const MAX_CONCURRENT_STREAMS: u32 = 128;
 
 /// Serves until the handle is told to stop, then until the requests in flight are answered.
-///
-/// # Errors
-/// Returns an error if the listener cannot be used.
 pub(super) async fn serve(
     listener: TcpListener,
     tls: Option<RustlsConfig>,

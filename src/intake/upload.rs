@@ -60,35 +60,7 @@ impl Intake {
     pub fn needs_peer_addr(&self) -> bool {
         self.rate_limiter.is_some() || self.privacy.client_address != ClientAddress::None
     }
-}
 
-/// Returns the router of intake. Admin has its own.
-pub fn router(intake: Arc<Intake>) -> Router {
-    Router::new().fallback(handle).with_state(intake)
-}
-
-/// Closes the connection after a Transfer-Encoding: a proxy may have used Content-Length (RFC 9112, 6.1).
-async fn handle(State(intake): State<Arc<Intake>>, request: Request) -> Response {
-    let ambiguous = request.headers().contains_key(TRANSFER_ENCODING);
-    let mut response = dispatch(&intake, request).await;
-    if ambiguous {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-    response
-}
-
-async fn dispatch(intake: &Arc<Intake>, request: Request) -> Response {
-    match (is_endpoint(request.uri().path()), request.method()) {
-        (true, &Method::POST) => intake.upload(request).await,
-        (true, &Method::OPTIONS) => response::preflight_response(),
-        (true, _) => InFlightUpload::begin(intake).finish(UploadOutcome::MethodNotAllowed),
-        (false, &Method::POST) => InFlightUpload::begin(intake).finish(UploadOutcome::UnknownPath),
-        // Not an upload, so that it is not counted.
-        (false, _) => response::upload_response(UploadOutcome::UnknownPath),
-    }
-}
-
-impl Intake {
     async fn upload(self: &Arc<Intake>, request: Request) -> Response {
         let upload = InFlightUpload::begin(self);
         let mut span = self.tracer.as_ref().map(|tracer| tracer.start("upload"));
@@ -104,8 +76,6 @@ impl Intake {
         upload.finish(outcome)
     }
 
-    /// # Errors
-    /// Returns the outcome of an upload that did not reach the pipeline.
     async fn read_and_process(self: &Arc<Intake>, request: Request) -> Result<UploadOutcome, UploadOutcome> {
         let deadline = tokio::time::Instant::now() + self.config.body_timeout;
         let limit = self.config.max_body_bytes;
@@ -170,22 +140,23 @@ impl Intake {
         &self,
         head: &Parts,
         client: Option<IpAddr>,
-        incoming: Body,
+        mut incoming: Body,
     ) -> Result<(ContentEncoding, Sent), UploadOutcome> {
-        match self.admit(head, client) {
+        let limit = self.config.max_body_bytes;
+        let read = match self.admit(head, client) {
             Ok(encoding) => {
-                let limit = self.config.max_body_bytes;
-                Ok((encoding, body::read(&head.headers, incoming, limit, &self.memory.arriving).await?))
+                let sent = body::read(&head.headers, &mut incoming, limit, &self.memory.arriving).await;
+                sent.map(|sent| (encoding, sent))
             }
-            Err(rejection) => {
-                body::drain(&head.headers, incoming).await;
-                Err(rejection)
-            }
+            Err(rejection) => Err(rejection),
+        };
+        if read.is_err() {
+            body::drain(&head.headers, incoming).await;
         }
+        read
     }
 
-    /// # Errors
-    /// Returns the outcome of an upload that is rejected for its head.
+    /// Returns the encoding, or the outcome of an upload that is rejected for its head.
     fn admit(&self, head: &Parts, client: Option<IpAddr>) -> Result<ContentEncoding, UploadOutcome> {
         let target = self.target(head);
         let is_retired = |entry: &String| entry == target.path || Some(&**entry) == target.site;
@@ -202,6 +173,28 @@ impl Intake {
         }
         body::content_encoding(&head.headers)
     }
+}
+
+/// Returns the router of intake. Admin has its own.
+pub fn router(intake: Arc<Intake>) -> Router {
+    Router::new().fallback(handle).with_state(intake)
+}
+
+async fn handle(State(intake): State<Arc<Intake>>, request: Request) -> Response {
+    let ambiguous = request.headers().contains_key(TRANSFER_ENCODING);
+    let mut response = match (is_endpoint(request.uri().path()), request.method()) {
+        (true, &Method::POST) => intake.upload(request).await,
+        (true, &Method::OPTIONS) => response::preflight_response(),
+        (true, _) => InFlightUpload::begin(&intake).finish(UploadOutcome::MethodNotAllowed),
+        (false, &Method::POST) => InFlightUpload::begin(&intake).finish(UploadOutcome::UnknownPath),
+        // Not an upload, so that it is not counted.
+        (false, _) => response::upload_response(UploadOutcome::UnknownPath),
+    };
+    // Because a proxy may have used Content-Length (RFC 9112, 6.1).
+    if ambiguous {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 /// An upload in flight, with the outcome that is counted when it is dropped.

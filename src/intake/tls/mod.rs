@@ -18,9 +18,7 @@ use crate::tls_files::{TlsFileError, load_certificates, load_identity};
 
 /// Protocols in order of preference.
 const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
-
 const POLL_INTERVAL: Duration = Duration::from_secs(5);
-
 /// Time between two log lines about a certificate that is not valid.
 const EXPIRY_WARNING_INTERVAL: Duration = Duration::from_secs(6 * 3600);
 
@@ -135,7 +133,13 @@ impl Tls {
             self.fingerprints = now;
             self.reload(changed);
         }
-        self.warn_if_expired();
+        let warned = self.last_warning.is_some_and(|last| last.elapsed() < EXPIRY_WARNING_INTERVAL);
+        if let Err(error) = self.certificate.check_validity(clock::now())
+            && !warned
+        {
+            tracing::error!("{error}: browsers reject it and send no reports; renew the certificate");
+            self.last_warning = Some(Instant::now());
+        }
     }
 
     fn reload(&mut self, changed: bool) {
@@ -155,16 +159,6 @@ impl Tls {
                 self.last_warning = None;
                 tracing::info!(certificate = %self.files.certificate.display(), "certificate reloaded");
             }
-        }
-    }
-
-    fn warn_if_expired(&mut self) {
-        let warned = self.last_warning.is_some_and(|last| last.elapsed() < EXPIRY_WARNING_INTERVAL);
-        if let Err(error) = self.certificate.check_validity(clock::now())
-            && !warned
-        {
-            tracing::error!("{error}: browsers reject it and send no reports; renew the certificate");
-            self.last_warning = Some(Instant::now());
         }
     }
 }
