@@ -17,8 +17,6 @@ use memchr::memmem::Finder;
 use crate::classify::noise::{INDEX, UserAgent};
 use crate::model::Browser;
 
-/// The rank of products that are decisive.
-const TOP_RANK: u8 = 0;
 /// The rank of WebKit, which nearly every browser names.
 const WEBKIT: u8 = 6;
 
@@ -26,7 +24,7 @@ const WEBKIT: u8 = 6;
 fn product_rank(product: &[u8]) -> Option<(u8, Browser)> {
     Some(match product {
         // Other engines: Internet Explorer, Servo, Ladybird.
-        b"Trident" | b"IEMobile" | b"Servo" | b"Ladybird" => (TOP_RANK, Browser::Other),
+        b"Trident" | b"IEMobile" | b"Servo" | b"Ladybird" => (0, Browser::Other),
         b"Edg" | b"EdgA" | b"EdgiOS" | b"Edge" | b"EdgW" | b"HeadlessEdg" => (1, Browser::Edge),
         b"OPR" | b"OPT" | b"OPX" | b"OPiOS" | b"Opera" => (2, Browser::Opera),
         b"SamsungBrowser" => (3, Browser::Samsung),

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use crate::config::SiteConfig;
-use crate::model::{Label, Report, SiteLabel, host_and_port};
+use crate::model::{Label, SiteLabel};
 
 /// The configured sites, indexed by host. Their names are leaked once at start, because labels are
 /// `'static`.
@@ -42,21 +42,14 @@ impl SiteIndex {
         self.names.iter().position(|known| *known == name)
     }
 
-    pub(super) fn resolve<'r>(&self, report: &'r Report<'_>, endpoint_site: Option<&str>) -> SiteLabel<'r> {
-        self.resolve_host(host_and_port(&report.url).0, endpoint_site)
-    }
-
     /// Returns the site of any host in a report.
     pub fn resolve_host<'h>(&self, host: &'h str, endpoint_site: Option<&str>) -> SiteLabel<'h> {
         if !self.configured() {
             return if is_host_label(host) { SiteLabel::host(host) } else { SiteLabel::UNKNOWN };
         }
-        match endpoint_site.and_then(|name| self.by_name(name)).or_else(|| self.by_host(host)) {
-            None => SiteLabel::UNKNOWN,
-            Some(position) => {
-                SiteLabel { label: Label::bounded(self.names[position]), configured: Some(position) }
-            }
-        }
+        let position = endpoint_site.and_then(|name| self.by_name(name)).or_else(|| self.by_host(host));
+        let Some(position) = position else { return SiteLabel::UNKNOWN };
+        SiteLabel { label: Label::bounded(self.names[position]), configured: Some(position) }
     }
 
     fn by_host(&self, host: &str) -> Option<usize> {

@@ -25,19 +25,14 @@ type ItemSink<'e> = &'e mut dyn FnMut(Result<Value<'_>, RejectReason>);
 /// Passes every item to `emit`; items after the first `max` are [`RejectReason::OverLimit`].
 pub(super) fn decode_items(body: &[u8], max: usize, emit: ItemSink<'_>) -> Result<(), DecodeError> {
     // Validating the UTF-8 of the whole body is faster than string by string.
+    let budget = ValueBudget::new(body.len());
     if let Ok(text) = std::str::from_utf8(body)
-        && let Some(document) = decode_at_once(text, max)
+        && let Ok(document) = Document::parse(text, max, &budget, ValueSeed::new(&budget))
     {
         document.emit(Ok, emit);
         return Ok(());
     }
     decode_items_individually(&repair(body), max, emit)
-}
-
-/// Decodes a whole body; `None` if it is not valid JSON or all items together exceed the budget.
-fn decode_at_once(text: &str, max: usize) -> Option<Document<Value<'_>>> {
-    let budget = ValueBudget::new(text.len());
-    Document::parse(text, max, &budget, ValueSeed::new(&budget)).ok()
 }
 
 /// Decodes bodies that are invalid in part, nest deeper than serde_json follows or exceed the budget.

@@ -80,10 +80,8 @@ fn transport<'a>(report_type: &'static str, body: Object<'a>) -> Result<Envelope
 
 /// Decodes an SMTP TLS report (RFC 8460), a summary of a domain's day. The day's end is its time.
 fn smtp_tls(body: Object<'_>) -> Envelope<'_> {
-    let time = match body.get("date-range") {
-        Some(Value::Object(range)) => range.get("end-datetime").cloned().and_then(into_string),
-        _ => None,
-    };
+    let end = body.get_object("date-range").and_then(|range| range.get("end-datetime"));
+    let time = end.cloned().and_then(into_string);
     let domain = first_domain(&body).filter(|domain| is_host(domain));
     let url = domain.map(|domain| Cow::Owned(format!("https://{domain}/")));
     Envelope { report_type: Cow::Borrowed("smtp-tlsrpt"), age: Age::At(time), url, user_agent: None, body }

@@ -14,24 +14,20 @@ const LOG_RECORDS: u32 = 2;
 
 /// Appends the record, framed as a `log_records` field. `scratch` is working space.
 pub fn write_log_record(event: &Event<'_>, out: &mut Vec<u8>, scratch: &mut Vec<u8>) {
-    scratch.clear();
-    write_record(event, scratch);
-    write_bytes(out, LOG_RECORDS, scratch);
-}
-
-fn write_record(event: &Event<'_>, out: &mut Vec<u8>) {
     let Event { report, severity, .. } = event;
-    encoding::fixed64::encode(1, &unix_nanos(report.occurred), out);
-    encoding::uint32::encode(2, &severity.number().into(), out);
-    write_bytes(out, 3, severity.as_str().as_bytes());
-    encode_key(5, WireType::LengthDelimited, out);
-    write_any_value(out, Attribute::Text(event.summary));
-    attributes(event, &mut |name, value| write_key_value(out, 6, name, value));
+    scratch.clear();
+    encoding::fixed64::encode(1, &unix_nanos(report.occurred), scratch);
+    encoding::uint32::encode(2, &severity.number().into(), scratch);
+    write_bytes(scratch, 3, severity.as_str().as_bytes());
+    encode_key(5, WireType::LengthDelimited, scratch);
+    write_any_value(scratch, Attribute::Text(event.summary));
+    attributes(event, &mut |name, value| write_key_value(scratch, 6, name, value));
     if report.dropped_members > 0 {
-        encoding::uint32::encode(7, &report.dropped_members, out);
+        encoding::uint32::encode(7, &report.dropped_members, scratch);
     }
-    encoding::fixed64::encode(11, &unix_nanos(report.received), out);
-    write_bytes(out, 12, report.kind.event_name.as_bytes());
+    encoding::fixed64::encode(11, &unix_nanos(report.received), scratch);
+    write_bytes(scratch, 12, report.kind.event_name.as_bytes());
+    write_bytes(out, LOG_RECORDS, scratch);
 }
 
 /// Returns nanoseconds since the Unix epoch; 0 for a time before it.

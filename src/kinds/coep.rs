@@ -1,19 +1,15 @@
 //! `coep`: a page with a cross-origin embedder policy embeds something that does not allow it. If the
 //! policy is enforced, that frame, worker or resource is missing.
 
-use crate::kinds::support::{DESTINATIONS, field, policy_severity, policy_summary};
-use crate::model::{
-    Classification, Evaluation, Family, FieldType, LabelEnum, LabelValues, MetricType, Observation, Report,
-    ReportKind,
-};
+use crate::kinds::support::{DESTINATIONS, evaluate_policy, field, policy_summary};
+use crate::model::{Classification, Evaluation, Family, FieldType, LabelValues, Report, ReportKind};
 
 static VIOLATIONS: Family = Family {
     name: "lookout_coep_violations_total",
     help: "Cross-origin embedder policy violations.",
-    metric_type: MetricType::Counter,
     labels: &["site", "disposition", "violation", "destination"],
-    unbounded: &[],
     weight: 2,
+    ..Family::COUNTER
 };
 
 /// What violated the policy: a response without Cross-Origin-Resource-Policy, a frame, a worker.
@@ -38,12 +34,9 @@ pub(super) static KIND: ReportKind = ReportKind {
 
 fn evaluate<'r>(report: &'r Report<'_>, classification: &Classification<'_>) -> Evaluation<'r> {
     let body = &report.body;
-    let disposition = report.disposition();
     let violation = TYPES.label(body.get_str("type"));
     let destination = DESTINATIONS.label(body.get_str("destination"));
-    let labels = [disposition.label(), violation, destination];
-    let severity = policy_severity(disposition, classification.noise);
-    Evaluation::new(severity, Observation::increment(&VIOLATIONS, labels))
+    evaluate_policy(report, classification, &VIOLATIONS, |disposition| [disposition, violation, destination])
 }
 
 /// `enforced embedder policy blocked image https://cdn.example/x.png on https://shop.example/`

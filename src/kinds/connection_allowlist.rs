@@ -1,18 +1,14 @@
 //! `connection-allowlist`: a page opened a connection that its allowlist does not contain. Experimental;
 //! Chromium sends it.
 
-use crate::kinds::support::{field, policy_severity, policy_summary};
-use crate::model::{
-    Classification, Evaluation, Family, FieldType, LabelEnum, MetricType, Observation, Report, ReportKind,
-};
+use crate::kinds::support::{evaluate_policy, field, policy_summary};
+use crate::model::{Family, FieldType, Report, ReportKind};
 
 static VIOLATIONS: Family = Family {
     name: "lookout_connection_allowlist_violations_total",
     help: "Connections outside the connection allowlist.",
-    metric_type: MetricType::Counter,
     labels: &["site", "disposition"],
-    unbounded: &[],
-    weight: 1,
+    ..Family::COUNTER
 };
 
 /// `connection` is a URL, or `webrtc`.
@@ -27,17 +23,11 @@ pub(super) static KIND: ReportKind = ReportKind {
         field("allowlist", FieldType::Any, "connection_allowlist.allowlist"),
         field("disposition", FieldType::Token, "connection_allowlist.disposition"),
     ],
-    evaluate,
+    evaluate: |report, classification| evaluate_policy(report, classification, &VIOLATIONS, |label| [label]),
     summary,
     families: &[&VIOLATIONS],
     ..ReportKind::DEFAULT
 };
-
-fn evaluate<'r>(report: &'r Report<'_>, classification: &Classification<'_>) -> Evaluation<'r> {
-    let disposition = report.disposition();
-    let severity = policy_severity(disposition, classification.noise);
-    Evaluation::new(severity, Observation::increment(&VIOLATIONS, [disposition.label()]))
-}
 
 fn summary(report: &Report<'_>) -> String {
     let connection = report.body.get_str("connection").unwrap_or("an unnamed place");

@@ -7,45 +7,34 @@
 use std::borrow::Cow;
 
 use crate::kinds::support::{
-    COLUMN_NUMBER, LINE_NUMBER, SOURCE_FILE, field, page_of, policy_severity, policy_summary, source_suffix,
+    COLUMN_NUMBER, LINE_NUMBER, SOURCE_FILE, evaluate_policy, field, page_of, policy_summary, source_suffix,
 };
 use crate::model::{
-    Classification, Disposition, Evaluation, Family, FieldType, LabelEnum, LabelValues, MetricType, Object,
-    Observation, Report, ReportKind, Value,
+    Classification, Disposition, Evaluation, Family, FieldType, LabelValues, Object, Report, ReportKind,
+    Value,
 };
 
 static VIOLATIONS: Family = Family {
     name: "lookout_coop_violations_total",
     help: "Cross-origin opener policy violations.",
-    metric_type: MetricType::Counter,
     labels: &["site", "disposition", "violation", "policy"],
-    unbounded: &[],
-    weight: 1,
+    ..Family::COUNTER
 };
 
 /// The body's types; the last two are those of older Chromium.
+#[rustfmt::skip]
 static TYPES: LabelValues = LabelValues(&[
-    "navigation-to-response",
-    "navigation-from-response",
-    "access-from-coop-page-to-opener",
-    "access-from-coop-page-to-openee",
-    "access-from-coop-page-to-other",
-    "access-to-coop-page-from-opener",
-    "access-to-coop-page-from-openee",
-    "access-to-coop-page-from-other",
-    "navigation-to-document",
-    "navigation-from-document",
+    "navigation-to-response", "navigation-from-response", "access-from-coop-page-to-opener",
+    "access-from-coop-page-to-openee", "access-from-coop-page-to-other",
+    "access-to-coop-page-from-opener", "access-to-coop-page-from-openee",
+    "access-to-coop-page-from-other", "navigation-to-document", "navigation-from-document",
 ]);
 
 /// <https://html.spec.whatwg.org/multipage/browsers.html#cross-origin-opener-policy-value>
+#[rustfmt::skip]
 static POLICIES: LabelValues = LabelValues(&[
-    "unsafe-none",
-    "same-origin",
-    "same-origin-allow-popups",
-    "same-origin-plus-coep",
-    "noopener-allow-popups",
-    "restrict-properties",
-    "restrict-properties-plus-coep",
+    "unsafe-none", "same-origin", "same-origin-allow-popups", "same-origin-plus-coep",
+    "noopener-allow-popups", "restrict-properties", "restrict-properties-plus-coep",
 ]);
 
 pub(super) static KIND: ReportKind = ReportKind {
@@ -101,11 +90,9 @@ fn upgrade(body: &mut Object<'_>) {
 
 fn evaluate<'r>(report: &'r Report<'_>, classification: &Classification<'_>) -> Evaluation<'r> {
     let body = &report.body;
-    let disposition = report.disposition();
     let violation = TYPES.label(body.get_str("type"));
-    let labels = [disposition.label(), violation, POLICIES.label(body.get_str("effectivePolicy"))];
-    let severity = policy_severity(disposition, classification.noise);
-    Evaluation::new(severity, Observation::increment(&VIOLATIONS, labels))
+    let policy = POLICIES.label(body.get_str("effectivePolicy"));
+    evaluate_policy(report, classification, &VIOLATIONS, |disposition| [disposition, violation, policy])
 }
 
 /// `report-only opener policy same-origin would block postMessage to the page from its opener on …`
@@ -113,13 +100,11 @@ fn summary(report: &Report<'_>) -> String {
     let body = &report.body;
     let opener_policy =
         format!("opener policy {}", body.get_str("effectivePolicy").unwrap_or("of unnamed value"));
-    match body.get_str("type").unwrap_or_default() {
-        violation if violation.starts_with("navigation-") => navigation(report, violation, &opener_policy),
-        violation => {
-            let access = access(report, violation);
-            policy_summary(report, &opener_policy, &access) + &source_suffix(report)
-        }
+    let violation = body.get_str("type").unwrap_or_default();
+    if violation.starts_with("navigation-") {
+        return navigation(report, violation, &opener_policy);
     }
+    policy_summary(report, &opener_policy, &access(report, violation)) + &source_suffix(report)
 }
 
 /// Describes a navigation. It was not blocked: the page lost its `window.opener`, and its opener lost

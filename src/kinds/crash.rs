@@ -4,17 +4,15 @@ use opentelemetry_semantic_conventions::attribute::{ERROR_TYPE, EXCEPTION_STACKT
 
 use crate::kinds::support::{field, page_of, severity_unless_noise};
 use crate::model::{
-    Attribute, AttributeSink, Classification, Evaluation, Family, FieldType, LabelValues, MetricType, Object,
-    Observation, Report, ReportKind, Severity, Value,
+    Attribute, AttributeSink, Classification, Evaluation, Family, FieldType, LabelValues, Object, Report,
+    ReportKind, Severity, Value,
 };
 
 static CRASHES: Family = Family {
     name: "lookout_crashes_total",
     help: "Crashes of pages.",
-    metric_type: MetricType::Counter,
     labels: &["site", "reason", "visibility"],
-    unbounded: &[],
-    weight: 1,
+    ..Family::COUNTER
 };
 
 /// Reasons; a plain crash has none.
@@ -53,7 +51,7 @@ fn evaluate<'r>(report: &'r Report<'_>, classification: &Classification<'_>) -> 
     let reason = REASONS.label(report.body.get_str("reason"));
     let visibility = VISIBILITIES.label(report.body.get_str("visibility_state"));
     let severity = severity_unless_noise(Severity::Error, classification.noise);
-    Evaluation::new(severity, Observation::increment(&CRASHES, [reason, visibility]))
+    Evaluation::new(severity, &CRASHES, [reason, visibility])
 }
 
 /// `visible page crashed, out of memory: https://shop.example/`

@@ -2,17 +2,13 @@
 //! its siblings, usually to compile a list of integrity hashes; nothing was blocked.
 
 use crate::kinds::support::{DESTINATIONS, field, page_of};
-use crate::model::{
-    Classification, Evaluation, Family, FieldType, MetricType, Observation, Report, ReportKind, Severity,
-};
+use crate::model::{Classification, Evaluation, Family, FieldType, Report, ReportKind, Severity};
 
 static HASHES: Family = Family {
     name: "lookout_csp_hashes_total",
     help: "Script hashes that policies asked for.",
-    metric_type: MetricType::Counter,
     labels: &["site", "destination"],
-    unbounded: &[],
-    weight: 1,
+    ..Family::COUNTER
 };
 
 /// The specification's example spells the fields in snake case, engines in camel case.
@@ -35,7 +31,7 @@ pub(super) static KIND: ReportKind = ReportKind {
 
 fn evaluate<'r>(report: &'r Report<'_>, _: &Classification<'_>) -> Evaluation<'r> {
     let destination = DESTINATIONS.label(report.body.get_str("destination"));
-    Evaluation::new(Severity::Info, Observation::increment(&HASHES, [destination]))
+    Evaluation::new(Severity::Info, &HASHES, [destination])
 }
 
 /// `hash of script https://shop.example/m.js on https://shop.example/cart is sha256-AAAA`. Engines

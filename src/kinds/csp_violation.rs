@@ -8,21 +8,20 @@ use std::borrow::Cow;
 use opentelemetry_semantic_conventions::attribute::HTTP_RESPONSE_STATUS_CODE;
 
 use crate::kinds::support::{
-    COLUMN_NUMBER, CSP_DIRECTIVES, LINE_NUMBER, SOURCE_FILE, field, is_extension_scheme, policy_severity,
+    COLUMN_NUMBER, CSP_DIRECTIVES, LINE_NUMBER, SOURCE_FILE, evaluate_policy, field, is_extension_scheme,
     policy_summary,
 };
 use crate::model::{
-    Classification, Evaluation, Family, FieldType, Label, LabelEnum, MetricType, Object, Observation, Report,
-    ReportKind, Value,
+    Classification, Evaluation, Family, FieldType, Label, LabelEnum, Object, Report, ReportKind, Value,
 };
 
 pub(crate) static VIOLATIONS: Family = Family {
     name: "lookout_csp_violations_total",
     help: "Content Security Policy violations.",
-    metric_type: MetricType::Counter,
     labels: &["site", "disposition", "directive", "blocked", "noise"],
     unbounded: &["blocked"],
     weight: 12,
+    ..Family::COUNTER
 };
 
 pub(crate) static KIND: ReportKind = ReportKind {
@@ -92,16 +91,12 @@ fn first_token(text: &mut Cow<'_, str>) {
 
 fn evaluate<'r>(report: &'r Report<'_>, classification: &Classification<'_>) -> Evaluation<'r> {
     let body = &report.body;
-    let disposition = report.disposition();
     let directive = CSP_DIRECTIVES.label(body.get_str("effectiveDirective"));
-    let labels = [
-        disposition.label(),
-        directive,
-        blocked_label(body.get_str("blockedURL")),
-        classification.noise.label(),
-    ];
-    let severity = policy_severity(disposition, classification.noise);
-    Evaluation::new(severity, Observation::increment(&VIOLATIONS, labels))
+    let blocked = blocked_label(body.get_str("blockedURL"));
+    let noise = classification.noise.label();
+    evaluate_policy(report, classification, &VIOLATIONS, |disposition| {
+        [disposition, directive, blocked, noise]
+    })
 }
 
 /// `enforced script-src-elem blocked https://evil.example/x.js on https://shop.example/cart`

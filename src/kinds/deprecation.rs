@@ -8,17 +8,16 @@ use jiff::tz::TimeZone;
 
 use crate::kinds::support::{COLUMN_NUMBER, LINE_NUMBER, SOURCE_FILE, field, page_of, source_suffix};
 use crate::model::{
-    Classification, Evaluation, Family, FieldType, Label, MetricType, OTHER, Object, Observation, Report,
-    ReportKind, Severity, Value,
+    Evaluation, Family, FieldType, Label, OTHER, Object, Report, ReportKind, Severity, Value,
 };
 
 static DEPRECATIONS: Family = Family {
     name: "lookout_deprecations_total",
     help: "Uses of deprecated features.",
-    metric_type: MetricType::Counter,
     labels: &["site", "id"],
     unbounded: &["id"],
     weight: 2,
+    ..Family::COUNTER
 };
 
 /// `anticipatedRemoval` is milliseconds since 1970 in Chromium, a date in the specification
@@ -36,7 +35,7 @@ pub(super) static KIND: ReportKind = ReportKind {
         COLUMN_NUMBER,
     ],
     upgrade,
-    evaluate,
+    evaluate: |report, _| Evaluation::new(Severity::Info, &DEPRECATIONS, [id(report)]),
     summary,
     families: &[&DEPRECATIONS],
     ..ReportKind::DEFAULT
@@ -71,10 +70,6 @@ pub(super) fn id<'r>(report: &'r Report<'_>) -> Label<'r> {
     let Some(id) = report.body.get_str("id") else { return Label::bounded("none") };
     let is_identifier_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     if id.len() <= 100 && id.bytes().all(is_identifier_byte) { Label::unbounded(id) } else { OTHER }
-}
-
-fn evaluate<'r>(report: &'r Report<'_>, _: &Classification<'_>) -> Evaluation<'r> {
-    Evaluation::new(Severity::Info, Observation::increment(&DEPRECATIONS, [id(report)]))
 }
 
 /// `deprecated UnloadHandler used on https://shop.example/ at …/i.js:12, to be removed

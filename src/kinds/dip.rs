@@ -1,18 +1,14 @@
 //! `dip`: a page with a document isolation policy loads something that does not allow it. The same
 //! check as that of an embedder policy, for one document.
 
-use crate::kinds::support::{DESTINATIONS, field, policy_severity, policy_summary};
-use crate::model::{
-    Classification, Evaluation, Family, FieldType, LabelEnum, MetricType, Observation, Report, ReportKind,
-};
+use crate::kinds::support::{DESTINATIONS, blocked_request_summary, evaluate_policy, field};
+use crate::model::{Classification, Evaluation, Family, FieldType, Report, ReportKind};
 
 static VIOLATIONS: Family = Family {
     name: "lookout_dip_violations_total",
     help: "Document isolation policy violations.",
-    metric_type: MetricType::Counter,
     labels: &["site", "disposition", "destination"],
-    unbounded: &[],
-    weight: 1,
+    ..Family::COUNTER
 };
 
 pub(super) static KIND: ReportKind = ReportKind {
@@ -27,22 +23,14 @@ pub(super) static KIND: ReportKind = ReportKind {
         field("disposition", FieldType::Token, "dip.disposition"),
     ],
     evaluate,
-    summary,
+    summary: |report| blocked_request_summary(report, "isolation policy"),
     families: &[&VIOLATIONS],
     ..ReportKind::DEFAULT
 };
 
 fn evaluate<'r>(report: &'r Report<'_>, classification: &Classification<'_>) -> Evaluation<'r> {
-    let disposition = report.disposition();
     let destination = DESTINATIONS.label(report.body.get_str("destination"));
-    let severity = policy_severity(disposition, classification.noise);
-    Evaluation::new(severity, Observation::increment(&VIOLATIONS, [disposition.label(), destination]))
-}
-
-fn summary(report: &Report<'_>) -> String {
-    let what = report.body.get_str("destination").unwrap_or("resource");
-    let url = report.body.get_str("blockedURL").unwrap_or("of unnamed origin");
-    policy_summary(report, "isolation policy", &format!("{what} {url}"))
+    evaluate_policy(report, classification, &VIOLATIONS, |disposition| [disposition, destination])
 }
 
 #[cfg(test)]

@@ -2,20 +2,16 @@
 //! synchronous requests or oversized media. Only Chromium has document policies.
 
 use crate::kinds::support::{
-    COLUMN_NUMBER, DOCUMENT_POLICY_FEATURES, LINE_NUMBER, SOURCE_FILE, field, policy_severity,
+    COLUMN_NUMBER, DOCUMENT_POLICY_FEATURES, LINE_NUMBER, SOURCE_FILE, evaluate_policy, field,
     policy_summary, source_suffix,
 };
-use crate::model::{
-    Classification, Evaluation, Family, FieldType, LabelEnum, MetricType, Observation, Report, ReportKind,
-};
+use crate::model::{Classification, Evaluation, Family, FieldType, Report, ReportKind};
 
 static VIOLATIONS: Family = Family {
     name: "lookout_document_policy_violations_total",
     help: "Document policy violations.",
-    metric_type: MetricType::Counter,
     labels: &["site", "disposition", "feature"],
-    unbounded: &[],
-    weight: 1,
+    ..Family::COUNTER
 };
 
 pub(super) static KIND: ReportKind = ReportKind {
@@ -38,10 +34,8 @@ pub(super) static KIND: ReportKind = ReportKind {
 };
 
 fn evaluate<'r>(report: &'r Report<'_>, classification: &Classification<'_>) -> Evaluation<'r> {
-    let disposition = report.disposition();
     let feature = DOCUMENT_POLICY_FEATURES.label(report.body.get_str("policyId"));
-    let severity = policy_severity(disposition, classification.noise);
-    Evaluation::new(severity, Observation::increment(&VIOLATIONS, [disposition.label(), feature]))
+    evaluate_policy(report, classification, &VIOLATIONS, |disposition| [disposition, feature])
 }
 
 fn summary(report: &Report<'_>) -> String {

@@ -9,17 +9,14 @@ use crate::kinds::support::{
     server_name, severity_unless_noise,
 };
 use crate::model::{
-    Classification, Evaluation, Family, FieldType, LabelEnum, MetricType, Observation, Report, ReportKind,
-    Severity, Value,
+    Classification, Evaluation, Family, FieldType, LabelEnum, Report, ReportKind, Severity, Value,
 };
 
 static VIOLATIONS: Family = Family {
     name: "lookout_expect_ct_violations_total",
     help: "Expect-CT violations.",
-    metric_type: MetricType::Counter,
     labels: &["site", "disposition"],
-    unbounded: &[],
-    weight: 1,
+    ..Family::COUNTER
 };
 
 /// Chrome sent no `failure-mode`, so the endpoint's URL may supply it.
@@ -58,7 +55,7 @@ fn evaluate<'r>(report: &'r Report<'_>, classification: &Classification<'_>) -> 
     }
     let disposition = report.disposition().label();
     let severity = severity_unless_noise(Severity::Warn, classification.noise);
-    Evaluation::new(severity, Observation::increment(&VIOLATIONS, [disposition]))
+    Evaluation::new(severity, &VIOLATIONS, [disposition])
 }
 
 fn summary(report: &Report<'_>) -> String {

@@ -6,28 +6,20 @@ use crate::kinds::support::{
     server_name, severity_unless_noise,
 };
 use crate::model::{
-    Classification, Evaluation, Family, FieldType, LabelValues, MetricType, Observation, Report, ReportKind,
-    Severity,
+    Classification, Evaluation, Family, FieldType, LabelValues, Report, ReportKind, Severity,
 };
 
 static VIOLATIONS: Family = Family {
     name: "lookout_expect_staple_violations_total",
     help: "Expect-Staple violations.",
-    metric_type: MetricType::Counter,
     labels: &["site", "response_status", "cert_status"],
-    unbounded: &[],
-    weight: 1,
+    ..Family::COUNTER
 };
 
+#[rustfmt::skip]
 static RESPONSE_STATUSES: LabelValues = LabelValues(&[
-    "MISSING",
-    "PROVIDED",
-    "ERROR_RESPONSE",
-    "BAD_PRODUCED_AT",
-    "NO_MATCHING_RESPONSE",
-    "INVALID_DATE",
-    "PARSE_RESPONSE_ERROR",
-    "PARSE_RESPONSE_DATA_ERROR",
+    "MISSING", "PROVIDED", "ERROR_RESPONSE", "BAD_PRODUCED_AT", "NO_MATCHING_RESPONSE", "INVALID_DATE",
+    "PARSE_RESPONSE_ERROR", "PARSE_RESPONSE_DATA_ERROR",
 ]);
 
 /// Present only if a response was provided.
@@ -60,7 +52,7 @@ fn evaluate<'r>(report: &'r Report<'_>, classification: &Classification<'_>) -> 
     let response = RESPONSE_STATUSES.label(report.body.get_str("response-status"));
     let cert = CERT_STATUSES.label(report.body.get_str("cert-status"));
     let severity = severity_unless_noise(Severity::Warn, classification.noise);
-    Evaluation::new(severity, Observation::increment(&VIOLATIONS, [response, cert]))
+    Evaluation::new(severity, &VIOLATIONS, [response, cert])
 }
 
 fn summary(report: &Report<'_>) -> String {

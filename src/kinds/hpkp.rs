@@ -6,17 +6,13 @@ use crate::kinds::support::{
     CERTIFICATE, HOSTNAME, PORT, certificate_attributes, describe_certificate, field, replace_chains,
     server_name, severity_unless_noise,
 };
-use crate::model::{
-    Classification, Evaluation, Family, FieldType, MetricType, Observation, Report, ReportKind, Severity,
-};
+use crate::model::{Classification, Evaluation, Family, FieldType, Report, ReportKind, Severity};
 
 static VIOLATIONS: Family = Family {
     name: "lookout_hpkp_violations_total",
     help: "Key pinning violations.",
-    metric_type: MetricType::Counter,
     labels: &["site"],
-    unbounded: &[],
-    weight: 1,
+    ..Family::COUNTER
 };
 
 /// One flat object with hyphenated fields, as in the RFC.
@@ -43,8 +39,7 @@ pub(super) static KIND: ReportKind = ReportKind {
 };
 
 fn evaluate<'r>(_: &'r Report<'_>, classification: &Classification<'_>) -> Evaluation<'r> {
-    let severity = severity_unless_noise(Severity::Error, classification.noise);
-    Evaluation::new(severity, Observation::increment(&VIOLATIONS, []))
+    Evaluation::new(severity_unless_noise(Severity::Error, classification.noise), &VIOLATIONS, [])
 }
 
 fn summary(report: &Report<'_>) -> String {

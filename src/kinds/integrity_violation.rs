@@ -4,19 +4,18 @@
 use std::borrow::Cow;
 
 use crate::kinds::csp_violation;
-use crate::kinds::support::{DESTINATIONS, field, policy_severity, policy_summary};
+use crate::kinds::support::{DESTINATIONS, blocked_request_summary, evaluate_policy, field};
 use crate::model::{
-    Classification, Disposition, Evaluation, Family, FieldType, LabelEnum, MetricType, Object, Observation,
-    Report, ReportKind, Value,
+    Classification, Disposition, Evaluation, Family, FieldType, Object, Report, ReportKind, Value,
 };
 
 static VIOLATIONS: Family = Family {
     name: "lookout_integrity_violations_total",
     help: "Integrity policy violations.",
-    metric_type: MetricType::Counter,
     labels: &["site", "disposition", "destination", "blocked"],
     unbounded: &["blocked"],
     weight: 2,
+    ..Family::COUNTER
 };
 
 const REPORT_ONLY: &str = "reportOnly";
@@ -35,7 +34,7 @@ pub(super) static KIND: ReportKind = ReportKind {
     ],
     upgrade,
     evaluate,
-    summary,
+    summary: |report| blocked_request_summary(report, "integrity policy"),
     families: &[&VIOLATIONS],
     ..ReportKind::DEFAULT
 };
@@ -57,18 +56,9 @@ fn upgrade(body: &mut Object<'_>) {
 
 fn evaluate<'r>(report: &'r Report<'_>, classification: &Classification<'_>) -> Evaluation<'r> {
     let body = &report.body;
-    let disposition = report.disposition();
     let destination = DESTINATIONS.label(body.get_str("destination"));
     let blocked = csp_violation::blocked_label(body.get_str("blockedURL"));
-    let labels = [disposition.label(), destination, blocked];
-    let severity = policy_severity(disposition, classification.noise);
-    Evaluation::new(severity, Observation::increment(&VIOLATIONS, labels))
-}
-
-fn summary(report: &Report<'_>) -> String {
-    let what = report.body.get_str("destination").unwrap_or("resource");
-    let url = report.body.get_str("blockedURL").unwrap_or("of unnamed origin");
-    policy_summary(report, "integrity policy", &format!("{what} {url}"))
+    evaluate_policy(report, classification, &VIOLATIONS, |disposition| [disposition, destination, blocked])
 }
 
 #[cfg(test)]

@@ -3,17 +3,14 @@
 
 use crate::kinds::deprecation;
 use crate::kinds::support::{COLUMN_NUMBER, LINE_NUMBER, SOURCE_FILE, field, page_of, source_suffix};
-use crate::model::{
-    Classification, Evaluation, Family, FieldType, MetricType, Observation, Report, ReportKind, Severity,
-};
+use crate::model::{Evaluation, Family, FieldType, Report, ReportKind, Severity};
 
 static INTERVENTIONS: Family = Family {
     name: "lookout_interventions_total",
     help: "Interventions of the browser.",
-    metric_type: MetricType::Counter,
     labels: &["site", "id"],
     unbounded: &["id"],
-    weight: 1,
+    ..Family::COUNTER
 };
 
 pub(super) static KIND: ReportKind = ReportKind {
@@ -27,15 +24,11 @@ pub(super) static KIND: ReportKind = ReportKind {
         LINE_NUMBER,
         COLUMN_NUMBER,
     ],
-    evaluate,
+    evaluate: |report, _| Evaluation::new(Severity::Info, &INTERVENTIONS, [deprecation::id(report)]),
     summary,
     families: &[&INTERVENTIONS],
     ..ReportKind::DEFAULT
 };
-
-fn evaluate<'r>(report: &'r Report<'_>, _: &Classification<'_>) -> Evaluation<'r> {
-    Evaluation::new(Severity::Info, Observation::increment(&INTERVENTIONS, [deprecation::id(report)]))
-}
 
 /// `browser intervened (PreventDefaultPassive) on https://shop.example/ at …/i.js:12`
 fn summary(report: &Report<'_>) -> String {

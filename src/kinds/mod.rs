@@ -28,7 +28,7 @@ mod testing;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use crate::model::{Family, FieldSpec, MetricType, ReportKind};
+use crate::model::{Family, FieldSpec, ReportKind};
 pub use smtp_tlsrpt::first_domain;
 pub use support::is_extension_scheme;
 
@@ -59,11 +59,10 @@ pub static ALL: &[&ReportKind] = &[
 pub static REPORTS: Family = Family {
     name: "lookout_reports_total",
     help: "Reports taken, of any kind.",
-    metric_type: MetricType::Counter,
     labels: &["site", "kind", "browser"],
-    unbounded: &[],
     // 20 kinds and 7 browsers for each site.
     weight: 8,
+    ..Family::COUNTER
 };
 
 /// Returns every family that reports count into: [`REPORTS`], then the kinds' own, each once.

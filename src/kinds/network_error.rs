@@ -16,10 +16,9 @@ use crate::model::{
 pub(crate) static NETWORK_REPORTS: Family = Family {
     name: "lookout_network_reports_total",
     help: "Network Error Logging reports, successes included.",
-    metric_type: MetricType::Counter,
     labels: &["site", "phase", "outcome", "protocol"],
-    unbounded: &[],
     weight: 6,
+    ..Family::COUNTER
 };
 
 pub(crate) static ESTIMATED: Family = Family {
@@ -73,10 +72,8 @@ const MAX_WEIGHT: f64 = 1e6;
 /// Returns the number of requests that a report represents.
 /// <https://w3c.github.io/network-error-logging/#sampling-rates>
 fn weight(sampling_fraction: Option<f64>) -> f64 {
-    match sampling_fraction {
-        Some(fraction) if fraction > 0.0 && fraction <= 1.0 => (1.0 / fraction).min(MAX_WEIGHT),
-        _ => 1.0,
-    }
+    let valid = sampling_fraction.filter(|fraction| *fraction > 0.0 && *fraction <= 1.0);
+    valid.map_or(1.0, |fraction| (1.0 / fraction).min(MAX_WEIGHT))
 }
 
 /// The longest plausible duration: a day, in milliseconds. A longer one is not observed, because a

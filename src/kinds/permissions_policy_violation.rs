@@ -2,21 +2,17 @@
 //! policy disables. Firefox still sends it as `feature-policy-violation`.
 
 use crate::kinds::support::{
-    COLUMN_NUMBER, LINE_NUMBER, PERMISSIONS_POLICY_FEATURES, SOURCE_FILE, field, policy_severity,
+    COLUMN_NUMBER, LINE_NUMBER, PERMISSIONS_POLICY_FEATURES, SOURCE_FILE, evaluate_policy, field,
     policy_summary, source_suffix,
 };
-use crate::model::{
-    Classification, Evaluation, Family, FieldType, Label, LabelEnum, MetricType, Observation, Report,
-    ReportKind,
-};
+use crate::model::{Classification, Evaluation, Family, FieldType, Label, Report, ReportKind};
 
 pub(super) static VIOLATIONS: Family = Family {
     name: "lookout_permissions_policy_violations_total",
     help: "Permissions policy violations; potential: a frame asks for what it will not get.",
-    metric_type: MetricType::Counter,
     labels: &["site", "disposition", "feature", "potential"],
-    unbounded: &[],
     weight: 2,
+    ..Family::COUNTER
 };
 
 /// The feature is `featureId` in the specification and in Firefox, `policyId` in Chromium.
@@ -45,18 +41,15 @@ pub(super) fn evaluate<'r>(
     classification: &Classification<'_>,
     potential: &'static str,
 ) -> Evaluation<'r> {
-    let disposition = report.disposition();
     let feature = PERMISSIONS_POLICY_FEATURES.label(report.body.get_str("featureId"));
-    let labels = [disposition.label(), feature, Label::bounded(potential)];
-    let severity = policy_severity(disposition, classification.noise);
-    Evaluation::new(severity, Observation::increment(&VIOLATIONS, labels))
+    let potential = Label::bounded(potential);
+    evaluate_policy(report, classification, &VIOLATIONS, |disposition| [disposition, feature, potential])
 }
 
 /// `enforced permissions policy blocked geolocation on https://shop.example/ at …/m.js:4`
 fn summary(report: &Report<'_>) -> String {
     let feature = report.body.get_str("featureId").unwrap_or("an unnamed feature");
-    let line = policy_summary(report, "permissions policy", feature);
-    line + &source_suffix(report)
+    policy_summary(report, "permissions policy", feature) + &source_suffix(report)
 }
 
 #[cfg(test)]

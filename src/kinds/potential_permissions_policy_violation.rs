@@ -30,17 +30,14 @@ fn summary(report: &Report<'_>) -> String {
     let feature = report.body.get_str("featureId").unwrap_or("an unnamed feature");
     let frame = report.body.get_str("srcAttribute").unwrap_or("of unnamed source");
     let page = page_of(report);
-    match report.disposition() {
-        Disposition::Enforce => {
-            format!("enforced permissions policy withholds {feature} from frame {frame} on {page}")
-        }
-        Disposition::Report => {
-            format!("report-only permissions policy would withhold {feature} from frame {frame} on {page}")
-        }
+    let withholds = match report.disposition() {
+        Disposition::Enforce => "enforced permissions policy withholds",
+        Disposition::Report => "report-only permissions policy would withhold",
         Disposition::Unknown => {
-            format!("permissions policy and frame {frame} disagree over {feature} on {page}")
+            return format!("permissions policy and frame {frame} disagree over {feature} on {page}");
         }
-    }
+    };
+    format!("{withholds} {feature} from frame {frame} on {page}")
 }
 
 #[cfg(test)]

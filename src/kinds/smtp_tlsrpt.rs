@@ -10,35 +10,25 @@ use std::borrow::Cow;
 use crate::kinds::support::{field, severity_unless_noise, unmapped};
 use crate::model::{
     Attribute, AttributeSink, Classification, Evaluation, Family, FieldType, Increment, Label, LabelValues,
-    MetricType, OTHER, Object, Observation, Report, ReportKind, Severity, Value,
+    OTHER, Object, Observation, Report, ReportKind, Severity, Value,
 };
 
 static SESSIONS: Family = Family {
     name: "lookout_smtp_tls_sessions_total",
     help: "SMTP sessions that mail senders report on, by the outcome of their TLS.",
-    metric_type: MetricType::Counter,
     labels: &["site", "policy", "result"],
-    unbounded: &[],
-    weight: 1,
+    ..Family::COUNTER
 };
 
 /// <https://www.rfc-editor.org/rfc/rfc8460#section-4.4>
 static POLICIES: LabelValues = LabelValues(&["sts", "tlsa", "no-policy-found"]);
 
-/// Reasons of a failure.
 /// <https://www.rfc-editor.org/rfc/rfc8460#section-4.3>
+#[rustfmt::skip]
 static RESULTS: LabelValues = LabelValues(&[
-    "starttls-not-supported",
-    "certificate-host-mismatch",
-    "certificate-expired",
-    "certificate-not-trusted",
-    "validation-failure",
-    "tlsa-invalid",
-    "dnssec-invalid",
-    "dane-required",
-    "sts-policy-invalid",
-    "sts-webpki-invalid",
-    "sts-policy-fetch-error",
+    "starttls-not-supported", "certificate-host-mismatch", "certificate-expired",
+    "certificate-not-trusted", "validation-failure", "tlsa-invalid", "dnssec-invalid", "dane-required",
+    "sts-policy-invalid", "sts-webpki-invalid", "sts-policy-fetch-error",
 ]);
 
 /// The result of sessions that did not fail.
@@ -79,7 +69,6 @@ const MAX_SESSION_COUNTS: usize = 16;
 /// largest senders are below it.
 const MAX_SESSIONS: u64 = 1_000_000_000;
 
-/// Sessions by result.
 type Results = Vec<(Label<'static>, u64)>;
 
 fn add(results: &mut Results, result: Label<'static>, sessions: u64) {
@@ -101,14 +90,12 @@ struct SessionCounts {
 
 impl SessionCounts {
     fn into_value<'a>(self) -> Value<'a> {
-        let mut members = vec![
-            (Cow::Borrowed(DOMAIN), Value::String(Cow::Owned(self.domain))),
-            (Cow::Borrowed(POLICY), Value::String(Cow::Borrowed(self.policy.as_str()))),
-        ];
-        members.extend(self.results.into_iter().map(|(result, sessions)| {
+        let domain = (Cow::Borrowed(DOMAIN), Value::String(Cow::Owned(self.domain)));
+        let policy = (Cow::Borrowed(POLICY), Value::String(Cow::Borrowed(self.policy.as_str())));
+        let results = self.results.into_iter().map(|(result, sessions)| {
             (Cow::Borrowed(result.as_str()), Value::Integer(i64::try_from(sessions).unwrap_or(i64::MAX)))
-        }));
-        Value::Object(Object(members))
+        });
+        Value::Object(Object([domain, policy].into_iter().chain(results).collect()))
     }
 }
 
@@ -117,13 +104,10 @@ impl SessionCounts {
 fn upgrade(body: &mut Object<'_>) {
     // `sessions?a=b` would become `sessions` when its name is redacted.
     body.0.retain(|(name, _)| !name.starts_with(SESSION_COUNTS));
-    let Some(Value::Array(policies)) = body.get("policies") else { return };
     let mut session_counts = Vec::new();
     let mut remaining = MAX_SESSIONS;
-    for policy in policies {
-        if let Value::Object(entry) = policy {
-            add_policy(entry, &mut session_counts, &mut remaining);
-        }
+    for entry in body.get_objects("policies") {
+        add_policy(entry, &mut session_counts, &mut remaining);
     }
     if !session_counts.is_empty() {
         let session_counts = session_counts.into_iter().map(SessionCounts::into_value).collect();
@@ -134,18 +118,15 @@ fn upgrade(body: &mut Object<'_>) {
 /// Adds one entry of `policies` to the counts of its domain, up to the `remaining` sessions of the
 /// report.
 fn add_policy(entry: &Object<'_>, session_counts: &mut Vec<SessionCounts>, remaining: &mut u64) {
-    let mut results = results(entry);
-    for (_, sessions) in &mut results {
-        *sessions = (*sessions).min(*remaining);
-        *remaining -= *sessions;
-    }
-    results.retain(|(_, sessions)| *sessions > 0);
-    if results.is_empty() {
+    let results = results(entry);
+    if results.is_empty() || *remaining == 0 {
         return;
     }
     let none = Object::default();
     let counts = counts_for(entry.get_object("policy").unwrap_or(&none), session_counts);
     for (result, sessions) in results {
+        let sessions = sessions.min(*remaining);
+        *remaining -= sessions;
         add(&mut counts.results, result, sessions);
     }
 }
@@ -157,13 +138,10 @@ fn results(entry: &Object<'_>) -> Results {
     let mut results = Results::new();
     add(&mut results, SUCCESS, summary.get_u64("total-successful-session-count").unwrap_or(0));
     let mut explained = 0_u64;
-    if let Some(Value::Array(failures)) = entry.get("failure-details") {
-        for failure in failures {
-            let Value::Object(failure) = failure else { continue };
-            let sessions = failure.get_u64("failed-session-count").unwrap_or(0);
-            explained = explained.saturating_add(sessions);
-            add(&mut results, RESULTS.label(failure.get_str("result-type")), sessions);
-        }
+    for failure in entry.get_objects("failure-details") {
+        let sessions = failure.get_u64("failed-session-count").unwrap_or(0);
+        explained = explained.saturating_add(sessions);
+        add(&mut results, RESULTS.label(failure.get_str("result-type")), sessions);
     }
     // Details are optional; the other failures have no result type.
     let failed = summary.get_u64("total-failure-session-count").unwrap_or(0);
@@ -198,11 +176,8 @@ fn domain(policy: &Object<'_>) -> Option<String> {
 
 /// Returns the domain that a report as sent is about: that of its first policy.
 pub fn first_domain(body: &Object<'_>) -> Option<String> {
-    let Value::Array(policies) = body.get("policies")? else { return None };
-    policies.iter().find_map(|entry| match entry {
-        Value::Object(entry) => domain(entry.get_object("policy")?).filter(|domain| !domain.is_empty()),
-        _ => None,
-    })
+    let mut policies = body.get_objects("policies").filter_map(|entry| entry.get_object("policy"));
+    policies.find_map(|policy| domain(policy).filter(|domain| !domain.is_empty()))
 }
 
 /// A number of sessions in a normalized body.
@@ -215,15 +190,7 @@ struct SessionCount<'r> {
 
 /// Returns the session counts of a normalized body, which [`upgrade`] computed and bounded.
 fn session_counts<'r>(report: &'r Report<'_>) -> impl Iterator<Item = SessionCount<'r>> {
-    let entries = match report.body.get(SESSION_COUNTS) {
-        Some(Value::Array(entries)) => entries.as_slice(),
-        _ => &[],
-    };
-    let objects = entries.iter().filter_map(|entry| match entry {
-        Value::Object(entry) => Some(entry),
-        _ => None,
-    });
-    objects.flat_map(|entry| {
+    report.body.get_objects(SESSION_COUNTS).flat_map(|entry| {
         let domain = entry.get_str(DOMAIN).unwrap_or_default();
         let policy = POLICIES.label(entry.get_str(POLICY).filter(|policy| *policy != "none"));
         entry.0.iter().filter_map(move |(name, sessions)| {
@@ -255,10 +222,8 @@ fn evaluate<'r>(report: &'r Report<'_>, classification: &Classification<'_>) -> 
         Observation { host: Some(domain).filter(|domain| !domain.is_empty()), ..observation }
     });
     let severity = if totals(report).1 == 0 { Severity::Info } else { Severity::Warn };
-    Evaluation {
-        severity: severity_unless_noise(severity, classification.noise),
-        observations: observations.collect(),
-    }
+    let severity = severity_unless_noise(severity, classification.noise);
+    Evaluation { severity, observations: observations.collect() }
 }
 
 /// `mail to shop.example: 5 of 5331 TLS sessions failed (certificate-expired 3, …), says Example Mail`
@@ -298,21 +263,19 @@ fn reasons(report: &Report<'_>) -> String {
         "none" => format!("no reason given {sessions}"),
         reason => format!("{reason} {sessions}"),
     });
-    let reasons: Vec<_> = reasons.collect();
-    if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(", ")) }
+    let reasons = reasons.collect::<Vec<_>>().join(", ");
+    if reasons.is_empty() { reasons } else { format!(" ({reasons})") }
 }
 
 fn attributes(report: &Report<'_>, emit: AttributeSink<'_>) {
     let (succeeded, failed) = totals(report);
-    for (name, sessions) in
-        [("smtp_tls.successful_sessions", succeeded), ("smtp_tls.failed_sessions", failed)]
-    {
-        emit(name, Attribute::Integer(i64::try_from(sessions).unwrap_or(i64::MAX)));
-    }
+    let number = |sessions: u64| Attribute::Integer(i64::try_from(sessions).unwrap_or(i64::MAX));
+    emit("smtp_tls.successful_sessions", number(succeeded));
+    emit("smtp_tls.failed_sessions", number(failed));
     let Some(range) = report.body.get_object("date-range") else { return };
-    for (field, name) in
-        [("start-datetime", "smtp_tls.start_datetime"), ("end-datetime", "smtp_tls.end_datetime")]
-    {
+    const TIMES: [(&str, &str); 2] =
+        [("start-datetime", "smtp_tls.start_datetime"), ("end-datetime", "smtp_tls.end_datetime")];
+    for (field, name) in TIMES {
         if let Some(time) = range.get_str(field) {
             emit(name, Attribute::Text(time));
         }

@@ -31,7 +31,7 @@ impl Registry {
         let idle = seconds(idle);
         for shard in &self.shards {
             shard.0.lock().retain(|series| {
-                series.decay();
+                series.hits /= 2;
                 let stays = idle_for(series, uptime) < idle || !can_evict(series.id, &series.value());
                 if !stays {
                     self.release(series);

@@ -48,7 +48,8 @@ pub(super) struct FamilyQuota {
     shared_capacity: usize,
     shared_capacity_per_site: usize,
     shared_used: AtomicUsize,
-    evicted: Mutex<EvictedTotals>,
+    /// What evicted series had counted: an integer, unless the family has sums, so that it is exact.
+    evicted: Mutex<SampleValue>,
     /// `lookout_series`.
     used: IntGauge,
     /// `lookout_series_limit`.
@@ -57,8 +58,8 @@ pub(super) struct FamilyQuota {
     expired: IntCounter,
     /// `lookout_series_overflow_total`, by position of the label; none for a bounded label.
     overflow: Box<[Option<IntCounter>]>,
-    /// The same for observations that lost every label.
-    overflow_all: IntCounter,
+    /// The same for observations that lost every label but a configured site.
+    pub(super) overflow_all: IntCounter,
 }
 
 /// Capacity and use of one site within a family's quota, in samples.
@@ -127,15 +128,6 @@ impl FallbackSlots {
     }
 }
 
-/// What evicted series had counted.
-#[derive(Debug, Default)]
-struct EvictedTotals {
-    /// Of counts and distributions; an integer, so that it is exact.
-    whole: u64,
-    /// Of sums.
-    fractions: f64,
-}
-
 /// Divides the capacity among the families by their weights, and within each among the sites.
 pub(super) fn partition(
     capacity: usize,
@@ -175,7 +167,10 @@ impl FamilyQuota {
             shared_capacity: 0,
             shared_capacity_per_site: 0,
             shared_used: AtomicUsize::default(),
-            evicted: Mutex::default(),
+            evicted: Mutex::new(match family.metric_type {
+                MetricType::Counter | MetricType::Histogram => SampleValue::Count(0),
+                MetricType::FloatCounter => SampleValue::Float(0.0),
+            }),
             used: self_metrics.series.used.get_metric_with_label_values(&name)?,
             limit_gauge: self_metrics.series.limit.get_metric_with_label_values(&name)?,
             expired: self_metrics.series.expired.get_metric_with_label_values(&name)?,
@@ -215,8 +210,8 @@ impl FamilyQuota {
         let index = SiteQuotaIndex::new(owner.quota_index())?;
         let site_quota = self.site_quotas.get(index.index())?;
         let usable = |capacity: usize| match priority {
-            Priority::New => capacity - self.last_part(capacity, 4),
-            Priority::Frequent => capacity - self.last_part(capacity, 8),
+            Priority::New => capacity - self.whole_series(capacity / 4),
+            Priority::Frequent => capacity - self.whole_series(capacity / 8),
             Priority::Bounded => capacity,
         };
         let allocation = if self.try_reserve(&site_quota.reserved_used, usable(site_quota.reserved_capacity))
@@ -234,17 +229,11 @@ impl FamilyQuota {
         Some(allocation)
     }
 
-    /// Returns one `part`-th of a capacity, in whole series.
-    fn last_part(&self, capacity: usize, part: usize) -> usize {
-        capacity / self.samples_per_series() / part * self.samples_per_series()
-    }
-
     fn try_reserve(&self, used: &AtomicUsize, limit: usize) -> bool {
         let more = |used: usize| Some(used + self.samples_per_series()).filter(|used| *used <= limit);
         used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
     }
 
-    /// Takes a fallback slot.
     pub(super) fn take_fallback(&self) -> Allocation {
         self.used.add(self.samples_per_series() as i64);
         Allocation::Fallback
@@ -266,23 +255,19 @@ impl FamilyQuota {
             Allocation::Fallback => {}
         }
         self.expired.inc();
-        let mut evicted = self.evicted.lock();
-        match value {
-            SampleValue::Count(count) => evicted.whole = saturating_sum(evicted.whole, *count),
-            SampleValue::Float(sum) => evicted.fractions += sum,
-            SampleValue::Histogram(histogram) => {
-                evicted.whole = saturating_sum(evicted.whole, histogram.count());
+        match (&mut *self.evicted.lock(), value) {
+            (SampleValue::Float(total), SampleValue::Float(sum)) => *total += sum,
+            (SampleValue::Count(total), SampleValue::Count(count)) => *total = saturating_sum(*total, *count),
+            (SampleValue::Count(total), SampleValue::Histogram(durations)) => {
+                *total = saturating_sum(*total, durations.count());
             }
+            _ => debug_assert!(false, "{} cannot have counted {value:?}", self.family.name),
         }
     }
 
     /// Returns what evicted series had counted.
     pub(super) fn evicted(&self) -> SampleValue {
-        let evicted = self.evicted.lock();
-        match self.family.metric_type {
-            MetricType::Counter | MetricType::Histogram => SampleValue::Count(evicted.whole),
-            MetricType::FloatCounter => SampleValue::Float(evicted.fractions),
-        }
+        self.evicted.lock().clone()
     }
 
     /// Records that a frequent label set found no capacity.
@@ -322,11 +307,6 @@ impl FamilyQuota {
         if let Some(Some(overflow)) = self.overflow.get(position) {
             overflow.inc();
         }
-    }
-
-    /// Counts an observation that lost every label but a configured site.
-    pub(super) fn record_overflow_of_all(&self) {
-        self.overflow_all.inc();
     }
 
     #[cfg(test)]

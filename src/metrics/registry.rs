@@ -144,7 +144,7 @@ impl Registry {
         }
         // A site that still has its name is a configured one, or `unknown`.
         labels[usize::from(self.fallback_slots.by_site())..].fill(OTHER);
-        quota.record_overflow_of_all();
+        quota.overflow_all.inc();
         self.try_add(&insert, labels, |_, _| Some(quota.take_fallback()));
     }
 

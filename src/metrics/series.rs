@@ -48,7 +48,7 @@ pub(super) struct Series {
     start_time: i64,
     /// Uptime in seconds at the last addition.
     pub(super) last_update: u32,
-    /// Recent additions, halved by [`Series::decay`].
+    /// Recent additions, halved by each expiry.
     pub(super) hits: u8,
     pub(super) allocation: Allocation,
 }
@@ -101,11 +101,6 @@ impl Series {
             (Accumulator::Histogram(histogram), Increment::Duration(seconds)) => histogram.observe(seconds),
             _ => debug_assert!(false, "{} cannot hold {amount:?}", self.family.name),
         }
-    }
-
-    /// Halves the recent additions.
-    pub(super) fn decay(&mut self) {
-        self.hits /= 2;
     }
 
     pub(super) fn value(&self) -> SampleValue {

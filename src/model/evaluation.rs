@@ -1,7 +1,10 @@
 //! The evaluation of a report by its kind.
 
 use smallvec::{SmallVec, smallvec};
+use strum::IntoStaticStr;
 
+use crate::model::family::Family;
+use crate::model::label::Label;
 use crate::model::observation::Observation;
 
 /// The evaluation of one report.
@@ -14,39 +17,36 @@ pub struct Evaluation<'a> {
 }
 
 impl<'a> Evaluation<'a> {
-    /// Returns an evaluation with one observation.
-    pub fn new(severity: Severity, observation: Observation<'a>) -> Evaluation<'a> {
-        Evaluation { severity, observations: smallvec![observation] }
+    /// Returns an evaluation that adds 1 to the series with these labels after `site`.
+    pub fn new<const N: usize>(
+        severity: Severity,
+        family: &'static Family,
+        labels: [Label<'a>; N],
+    ) -> Evaluation<'a> {
+        Evaluation { severity, observations: smallvec![Observation::increment(family, labels)] }
     }
 }
 
 /// OTLP severities that reports use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "UPPERCASE")]
 pub enum Severity {
     /// No user was affected.
-    Info,
+    Info = 9,
     /// To be looked at in working hours.
-    Warn,
+    Warn = 13,
     /// A user was affected.
-    Error,
+    Error = 17,
 }
 
 impl Severity {
     /// Returns `SeverityText`, which is also the console's `severity`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Severity::Info => "INFO",
-            Severity::Warn => "WARN",
-            Severity::Error => "ERROR",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 
     /// Returns `SeverityNumber` of the OpenTelemetry log data model.
     pub const fn number(self) -> u8 {
-        match self {
-            Severity::Info => 9,
-            Severity::Warn => 13,
-            Severity::Error => 17,
-        }
+        self as u8
     }
 }

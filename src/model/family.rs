@@ -18,6 +18,16 @@ pub struct Family {
 }
 
 impl Family {
+    /// A counter without unbounded labels; each family overrides what it has.
+    pub const COUNTER: Family = Family {
+        name: "",
+        help: "",
+        metric_type: MetricType::Counter,
+        labels: &[],
+        unbounded: &[],
+        weight: 1,
+    };
+
     /// Returns whether values of this label can become `other` when the quota is used up.
     pub fn is_unbounded(&self, label: &str) -> bool {
         label == "site" || self.unbounded.contains(&label)

@@ -7,10 +7,11 @@ use std::cell::Cell;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use serde::ser::{Serialize, Serializer};
+use serde::{Serialize, Serializer};
 
 /// A JSON value that borrows from its source text.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[serde(untagged)]
 pub enum Value<'a> {
     /// `null`
     #[default]
@@ -77,6 +78,14 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// Returns the object, if it is one.
+    pub fn as_object(&self) -> Option<&Object<'a>> {
+        match self {
+            Value::Object(object) => Some(object),
+            _ => None,
+        }
+    }
+
     /// Returns whether the value is `null` or empty text, both of which mean "unknown".
     pub fn is_null_or_empty(&self) -> bool {
         matches!(self, Value::Null) || matches!(self, Value::String(text) if text.is_empty())
@@ -102,10 +111,16 @@ impl<'a> Object<'a> {
 
     /// Returns the member, if it is an object.
     pub fn get_object(&self, name: &str) -> Option<&Object<'a>> {
-        match self.get(name)? {
-            Value::Object(object) => Some(object),
-            _ => None,
-        }
+        self.get(name)?.as_object()
+    }
+
+    /// Returns the objects in the member, if it is an array.
+    pub fn get_objects(&self, name: &str) -> impl Iterator<Item = &Object<'a>> {
+        let items = match self.get(name) {
+            Some(Value::Array(items)) => items.as_slice(),
+            _ => &[],
+        };
+        items.iter().filter_map(Value::as_object)
     }
 
     /// Returns the member as an unsigned integer.
@@ -139,11 +154,8 @@ impl ValueBudget {
     /// Returns the budget of a JSON text of this length.
     pub fn new(json: usize) -> ValueBudget {
         let bytes = json.saturating_mul(Self::BYTES_PER_BYTE).saturating_add(Self::MIN_BYTES);
-        ValueBudget {
-            bytes: Cell::new(bytes),
-            values: Cell::new(Self::MAX_VALUES),
-            exceeded: Cell::new(false),
-        }
+        let values = Cell::new(Self::MAX_VALUES);
+        ValueBudget { bytes: Cell::new(bytes), values, exceeded: Cell::new(false) }
     }
 
     /// Returns whether a charge failed.
@@ -152,17 +164,14 @@ impl ValueBudget {
     }
 
     fn charge<E: Error>(&self, values: usize, bytes: usize) -> Result<(), E> {
-        match (self.values.get().checked_sub(values), self.bytes.get().checked_sub(bytes)) {
-            (Some(values), Some(bytes)) => {
-                self.values.set(values);
-                self.bytes.set(bytes);
-                Ok(())
-            }
-            _ => {
-                self.exceeded.set(true);
-                Err(E::custom("too many values"))
-            }
-        }
+        let values = self.values.get().checked_sub(values);
+        let (Some(values), Some(bytes)) = (values, self.bytes.get().checked_sub(bytes)) else {
+            self.exceeded.set(true);
+            return Err(E::custom("too many values"));
+        };
+        self.values.set(values);
+        self.bytes.set(bytes);
+        Ok(())
     }
 
     /// Adds to a container, and charges for its capacity: `first` items, then doubled each time.
@@ -262,52 +271,12 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value<'de>, A::Error> {
         let first = if self.depth <= 1 { MEMBERS } else { FEW };
         let mut object = Vec::new();
-        while let Some(key) = members.next_key_seed(KeySeed(self.budget))? {
+        while let Some(name) = members.next_key_seed(self.inner())? {
+            let Value::String(name) = name else { return Err(Error::custom("a name that is not text")) };
             let value = members.next_value_seed(self.inner())?;
-            self.budget.push(&mut object, first, (key, value))?;
+            self.budget.push(&mut object, first, (name, value))?;
         }
         Ok(Value::Object(Object(object)))
-    }
-}
-
-/// Deserializes a member's name, copying only one with escapes.
-struct KeySeed<'b>(&'b ValueBudget);
-
-impl<'de> DeserializeSeed<'de> for KeySeed<'_> {
-    type Value = Cow<'de, str>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Cow<'de, str>, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl<'de> Visitor<'de> for KeySeed<'_> {
-    type Value = Cow<'de, str>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a member's name")
-    }
-
-    fn visit_borrowed_str<E: Error>(self, value: &'de str) -> Result<Cow<'de, str>, E> {
-        Ok(Cow::Borrowed(value))
-    }
-
-    fn visit_str<E: Error>(self, value: &str) -> Result<Cow<'de, str>, E> {
-        self.0.copy(value)
-    }
-}
-
-impl Serialize for Value<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Value::Null => serializer.serialize_unit(),
-            Value::Bool(value) => serializer.serialize_bool(*value),
-            Value::Integer(value) => serializer.serialize_i64(*value),
-            Value::Float(value) => serializer.serialize_f64(*value),
-            Value::String(value) => serializer.serialize_str(value),
-            Value::Array(items) => serializer.collect_seq(items),
-            Value::Object(object) => object.serialize(serializer),
-        }
     }
 }
 

@@ -34,10 +34,8 @@ impl<'a> Label<'a> {
 
     /// Returns the text.
     pub const fn as_str(&self) -> &'a str {
-        match self.0 {
-            Repr::Bounded(text) => text,
-            Repr::Unbounded(text) => text,
-        }
+        let (Repr::Bounded(text) | Repr::Unbounded(text)) = self.0;
+        text
     }
 
     /// Returns the text of a bounded value.

@@ -122,16 +122,6 @@ pub struct FieldSpec {
 }
 
 impl FieldSpec {
-    /// A field that the event carries under `attribute`.
-    pub const fn new(name: &'static str, field_type: FieldType, attribute: &'static str) -> FieldSpec {
-        FieldSpec { attribute: Some(attribute), ..FieldSpec::without_attribute(name, field_type) }
-    }
-
-    /// A field that [`ReportKind::attributes`] emits, if anything does.
-    pub const fn without_attribute(name: &'static str, field_type: FieldType) -> FieldSpec {
-        FieldSpec { name, aliases: &[], field_type, attribute: None }
-    }
-
     /// The same field with these aliases.
     pub const fn aliases(self, aliases: &'static [&'static str]) -> FieldSpec {
         FieldSpec { aliases, ..self }

@@ -130,7 +130,7 @@ impl Redaction {
         let window = &text.as_bytes()[marker..text.len().min(marker + MAX_LOOKAHEAD)];
         let near_end = window.iter().position(|byte| matches!(byte, 0..=b' ' | b'"' | b'`' | b'<' | b'>'));
         let private = window[..near_end.unwrap_or(window.len())].iter().any(|byte| b"@?#".contains(byte));
-        let near = word_end(text, marker);
+        let near = text.as_bytes()[marker..].iter().position(ends_url).map_or(text.len(), |at| marker + at);
         let end = if private { sensitive_end(text, start, marker).max(near) } else { near };
         let quoted = &text[start..end];
         let new = if quoted.contains("\\/") {
@@ -154,7 +154,7 @@ impl Redaction {
         let word = scanner.word_at(bytes, start);
         // `a.b/c?d:e` is code.
         let after_path = if bytes[start] == b'?' { word.is_rooted_path() } else { word.is_path() };
-        let end = || sensitive_end(text, word.start(), start).max(start + 1);
+        let end = || sensitive_end(text, word.start, start).max(start + 1);
         (named || (after_path && next.is_some_and(|byte| !ends_url(byte))))
             .then(|| Redaction::new(start, end(), ""))
     }
@@ -174,7 +174,7 @@ impl Redaction {
         let mut end = bytes[start..].iter().position(ends).map_or(text.len(), |at| start + at);
         let has_user = has_user(&bytes[start..]);
         if has_user {
-            end = sensitive_end(text, word.start(), start).max(end);
+            end = sensitive_end(text, word.start, start).max(end);
         }
         let quoted = &text[start..end];
         let (path, position) = quoted.split_at(line_and_column_start(quoted));
@@ -196,7 +196,7 @@ impl Redaction {
             return None;
         }
         let start = colon + 1 + length;
-        let end = sensitive_end(text, scanner.word_at(text.as_bytes(), colon).start(), start);
+        let end = sensitive_end(text, scanner.word_at(text.as_bytes(), colon).start, start);
         (end > start).then(|| Redaction::new(start, end, ""))
     }
 
@@ -212,12 +212,7 @@ impl Redaction {
         if bytes[at] == b',' && !bytes[at + 1..start].iter().any(|byte| matches!(byte, b'"' | b'\'')) {
             return None;
         }
-        let ends = |byte: &u8| {
-            matches!(
-                byte,
-                0..=b' ' | 0x7f | b'"' | b'\'' | b'`' | b';' | b',' | b'<' | b'>' | b')' | b'}' | b'\\'
-            )
-        };
+        let ends = |byte: &u8| matches!(byte, 0..=b' ' | 0x7f) || b"\"'`;,<>)}\\".contains(byte);
         let rest = &bytes[start..];
         let length = rest.iter().position(ends).unwrap_or(rest.len());
         (length > 0 && &rest[..length] != b"*").then(|| Redaction::new(start, start + length, "*"))
@@ -288,10 +283,6 @@ fn sensitive_end(text: &str, word: usize, from: usize) -> usize {
     };
     let end = bytes[from..].iter().position(ends).map_or(text.len(), |at| from + at);
     from + text[from..end].trim_end_matches([')', ']', '}', ',', ';', '.', '\'']).len()
-}
-
-fn word_end(text: &str, start: usize) -> usize {
-    text.as_bytes()[start..].iter().position(ends_url).map_or(text.len(), |at| start + at)
 }
 
 /// Redacts a quoted URL but for the `:line:column` of a stack trace; `None` if it stays unchanged.

@@ -5,7 +5,7 @@
 #[derive(Default)]
 pub(super) struct WordScanner {
     seen: usize,
-    start: usize,
+    pub(super) start: usize,
     /// Where the part before the first slash begins, after bytes that no host and no path begins with.
     head: usize,
     slash: Option<usize>,
@@ -46,10 +46,6 @@ impl WordScanner {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'~' | b'%' => self.only_dots = false,
             _ => *self = WordScanner { start: self.start, ..WordScanner::new(at + 1) },
         }
-    }
-
-    pub(super) fn start(&self) -> usize {
-        self.start
     }
 
     /// Returns whether a slash at `at` is the first one of a path: `/a`, `../a`, `cdn.example/a`. Words

@@ -23,7 +23,7 @@ const AVOIDED: &[(&str, &str)] = &[
     ("givenattribute", "AttributeSink"), ("giveattribute", "AttributeSink"), ("nothing_to_mend", "nothing_to_upgrade"),
     ("vocabulary", "label values"), ("vocabularies", "label values"), ("assess", "evaluate"), ("assesses", "evaluates"),
     ("assessment", "evaluation"), ("mend", "repair, upgrade"), ("mended", "repaired"), ("mends", "repairs"),
-    ("mending", "repairing"), ("rootless", "strip_root_dot"), ("readvalue", "ValueSeed"), ("readkey", "KeySeed"),
+    ("mending", "repairing"), ("rootless", "strip_root_dot"), ("readvalue", "ValueSeed"), ("readkey", "ValueSeed"),
     ("hand_over", "emit"), ("read_item_by_item", "decode_items_individually"), ("count_capped", "record_capped"),
     ("inhand", "in flight"), ("in_hand", "in_flight"), ("oldest_leaves", "evict_when_full"), ("has_to_leave", "poll_evicted"),
     ("ask_to_leave", "request_eviction"), ("ask_oldest_to_leave", "evict_least_recent"), ("wants_peer", "needs_peer_addr"),

@@ -68,11 +68,10 @@ impl Pattern {
             matches!(field, NoiseField::BlockedUrl | NoiseField::SourceFile | NoiseField::DocumentUrl);
         let host = pattern.strip_prefix("*.").unwrap_or(pattern);
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
-        if is_url && host.contains('.') && host.bytes().all(plain) {
-            let subdomains = host.len() < pattern.len();
-            return Pattern::Host { host: host.to_ascii_lowercase(), subdomains };
+        if !is_url || !host.contains('.') || !host.bytes().all(plain) {
+            return Pattern::Text(pattern.split('*').map(str::to_owned).collect());
         }
-        Pattern::Text(pattern.split('*').map(str::to_owned).collect())
+        Pattern::Host { host: host.to_ascii_lowercase(), subdomains: host.len() < pattern.len() }
     }
 
     fn matches(&self, value: &str) -> bool {

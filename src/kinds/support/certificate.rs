@@ -15,9 +15,7 @@ use x509_parser::pem::parse_x509_pem;
 use crate::kinds::support::fields::{field, unmapped};
 use crate::model::{Attribute, AttributeSink, FieldSpec, FieldType, Object, Report, Value};
 
-/// The server's host.
 pub(crate) const HOSTNAME: FieldSpec = field("hostname", FieldType::Token, SERVER_ADDRESS);
-/// The server's port.
 pub(crate) const PORT: FieldSpec = field("port", FieldType::NonZeroInt, SERVER_PORT);
 /// The description of the server's certificate, which replaces the chains.
 pub(crate) const CERTIFICATE: FieldSpec = unmapped("certificate", FieldType::Any);
@@ -60,13 +58,9 @@ fn leaf_certificate(chain: &Value<'_>) -> Option<[String; ATTRIBUTES.len()]> {
         certificate.subject().to_string(),
         certificate.issuer().to_string(),
         expiry.to_string(),
-        fingerprint(&pem.contents),
+        // In upper case, because the semantic conventions require it.
+        data_encoding::HEXUPPER.encode(digest(&SHA256, &pem.contents).as_ref()),
     ])
-}
-
-/// Returns the SHA-256 in upper case, as the semantic conventions require.
-fn fingerprint(der: &[u8]) -> String {
-    data_encoding::HEXUPPER.encode(digest(&SHA256, der).as_ref())
 }
 
 /// Emits the attributes of the certificate.
@@ -124,7 +118,8 @@ mod tests {
         let found = body.get_object(CERTIFICATE.name).unwrap();
         assert!(found.get_str("subject").is_some_and(|subject| subject.contains("CN=shop.example")));
         assert_eq!(found.get_str("not-after"), Some("2031-05-01T00:00:00Z"));
-        assert_eq!(found.get_str("sha256").unwrap(), fingerprint(certificate.der()));
+        let fingerprint = data_encoding::HEXUPPER.encode(digest(&SHA256, certificate.der()).as_ref());
+        assert_eq!(found.get_str("sha256").unwrap(), fingerprint);
         assert_eq!(body.0.len(), 1);
         let once = body.clone();
         replace_chains(&mut body);

@@ -16,7 +16,5 @@ pub(crate) const fn unmapped(name: &'static str, field_type: FieldType) -> Field
 
 /// The script or style that a report is about.
 pub(crate) const SOURCE_FILE: FieldSpec = field("sourceFile", FieldType::Url, CODE_FILE_PATH);
-/// A line of [`SOURCE_FILE`].
 pub(crate) const LINE_NUMBER: FieldSpec = field("lineNumber", FieldType::NonZeroInt, CODE_LINE_NUMBER);
-/// A column of [`LINE_NUMBER`].
 pub(crate) const COLUMN_NUMBER: FieldSpec = field("columnNumber", FieldType::NonZeroInt, CODE_COLUMN_NUMBER);

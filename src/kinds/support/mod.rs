@@ -16,4 +16,4 @@ pub(super) use label_values::{
     PERMISSIONS_POLICY_FEATURES, PROTOCOLS,
 };
 pub(super) use page::{page_of, source_suffix};
-pub(super) use policy::{policy_severity, policy_summary, severity_unless_noise};
+pub(super) use policy::{blocked_request_summary, evaluate_policy, policy_summary, severity_unless_noise};
