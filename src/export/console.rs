@@ -1,6 +1,5 @@
-//! Exporter of event lines to stdout. Its own thread writes them, so that a stalled pipe blocks
-//! nothing else. Lines wait in a queue bounded in bytes; lines that do not fit are dropped and
-//! counted.
+//! Exporter of event lines to stdout. Its own thread writes them, so that a stalled pipe blocks nothing else.
+//! Lines wait in a queue bounded in bytes; lines that do not fit are dropped and counted.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -64,11 +63,7 @@ impl ConsoleExporter {
         let mut queue = self.0.queue.lock();
         queue.closing = true;
         self.0.work.notify_one();
-        while !queue.closed {
-            if self.0.done.wait_until(&mut queue, deadline).timed_out() {
-                break;
-            }
-        }
+        self.0.done.wait_while_until(&mut queue, |queue| !queue.closed, deadline);
         let left = std::mem::take(&mut queue.events);
         queue.lines = Vec::new();
         self.0.finalize(PendingState::Queued, EventOutcome::DroppedShutdown, left);
@@ -92,11 +87,8 @@ impl EventSink for ConsoleExporter {
             self_metrics.add_pending(ExporterId::Console, PendingState::Queued, fitting as i64);
         }
         drop(queue);
-        self_metrics.event(
-            ExporterId::Console,
-            EventOutcome::DroppedQueueFull,
-            (ends.len() - fitting) as u64,
-        );
+        let dropped = (ends.len() - fitting) as u64;
+        self_metrics.event(ExporterId::Console, EventOutcome::DroppedQueueFull, dropped);
     }
 }
 
@@ -120,11 +112,9 @@ impl Shared {
         lines.clear();
         lines.shrink_to(1 << 20);
         let mut queue = self.queue.lock();
-        while queue.lines.is_empty() {
-            if queue.closing {
-                return None;
-            }
-            self.work.wait_for(&mut queue, Duration::from_secs(60));
+        self.work.wait_while(&mut queue, |queue| queue.lines.is_empty() && !queue.closing);
+        if queue.lines.is_empty() {
+            return None;
         }
         // One write serves many uploads, because waking for each costs more than the write.
         if !queue.closing {

@@ -16,7 +16,7 @@ mod retry;
 mod shutdown;
 mod traces;
 
-pub use client::{Client, ClientError, ExportResult, TlsError};
+pub use client::{Client, ClientError, ExportResult};
 pub use export_health::ExportHealth;
 pub(crate) use logs::{LogExporter, LogRequestEncoder};
 pub use metrics::{MetricExporter, TemporalityState};

@@ -18,12 +18,14 @@ pub(crate) fn scope() -> InstrumentationScope {
 
 /// Returns the resource.
 pub fn build_resource(otlp: &Otlp, instance_id: &str) -> Resource {
-    let attributes = resource_attributes(otlp, instance_id).into_iter().map(|(key, value)| KeyValue {
-        key,
-        value: Some(AnyValue { value: Some(Value::StringValue(value)) }),
-        ..KeyValue::default()
-    });
-    Resource { attributes: attributes.collect(), ..Resource::default() }
+    let attributes = resource_attributes(otlp, instance_id).into_iter();
+    let attributes = attributes.map(|(key, value)| string_attribute(key, value)).collect();
+    Resource { attributes, ..Resource::default() }
+}
+
+pub(crate) fn string_attribute(key: String, value: String) -> KeyValue {
+    let value = Some(AnyValue { value: Some(Value::StringValue(value)) });
+    KeyValue { key, value, ..KeyValue::default() }
 }
 
 /// Returns the resource as pairs with unique keys: first the service's own, then the configured

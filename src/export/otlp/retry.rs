@@ -1,7 +1,6 @@
-//! Delays between two attempts of a request. They grow exponentially, with jitter so that daemons
-//! that failed together do not retry together. The delay that a collector requests is respected,
-//! and the start of shutdown ends every delay. Which failures are retried is decided by the
-//! protocols of `client`.
+//! Delays between two attempts of a request. They grow exponentially, with jitter so that daemons that failed
+//! together do not retry together. The delay that a collector requests is respected, and the start of
+//! shutdown ends every delay. Which failures are retried is decided by the protocols of `client`.
 
 use std::time::Duration;
 

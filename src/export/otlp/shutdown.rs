@@ -6,10 +6,8 @@ use tokio::sync::watch;
 
 /// With a spool, a fourth of the shutdown time is reserved for spilling.
 const SPILL_SHARE: u32 = 4;
-/// Most time reserved for spilling.
 const MAX_SPILL_TIME: Duration = Duration::from_secs(3);
 
-/// The deadlines of a shutdown that has begun.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ShutdownDeadlines {
     /// End of sending.

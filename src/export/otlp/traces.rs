@@ -88,9 +88,8 @@ impl Traces {
     }
 }
 
-/// HTTP client of the SDK's exporter. It passes each message to [`Client`], which uses the protocol
-/// of the endpoint. The URL and headers of the SDK are ignored, because it parses the environment
-/// differently.
+/// HTTP client of the SDK's exporter. It passes each message to [`Client`], which uses the protocol of the
+/// endpoint. The URL and headers of the SDK are ignored, because it parses the environment differently.
 #[derive(Debug)]
 struct SdkHttpClient {
     client: Arc<Client>,

@@ -9,10 +9,6 @@ use std::io::{self, Write};
 use crate::metrics::{BOUNDS, Histogram, Registry, Sample, SampleValue};
 use crate::model::{Family, MetricType};
 
-/// Writes every series of the registry.
-///
-/// # Errors
-/// Returns an error if `out` does.
 pub(super) fn write(registry: &Registry, out: &mut impl Write) -> io::Result<()> {
     let mut families: Vec<(&'static Family, String)> = Vec::new();
     let mut last = 0;
@@ -42,53 +38,35 @@ fn metadata(family: &Family) -> String {
 
 fn write_series(out: &mut String, family: &Family, sample: &Sample<'_>) -> fmt::Result {
     let name = family.name;
-    let labels = Labels { names: family.labels, values: &sample.labels };
+    let labels = Labels { names: family.labels, values: &sample.labels, le: None };
     match &sample.value {
-        SampleValue::Count(count) => writeln!(out, "{name}{} {count}", labels.plain()),
-        SampleValue::Float(number) => writeln!(out, "{name}{} {number}", labels.plain()),
+        SampleValue::Count(count) => writeln!(out, "{name}{labels} {count}"),
+        SampleValue::Float(number) => writeln!(out, "{name}{labels} {number}"),
         SampleValue::Histogram(histogram) => write_histogram(out, name, &labels, histogram),
     }
 }
 
-/// Writes a histogram, with cumulative buckets.
 fn write_histogram(out: &mut String, name: &str, labels: &Labels<'_>, histogram: &Histogram) -> fmt::Result {
     let mut below = 0;
     for (bound, count) in BOUNDS.iter().zip(&histogram.counts) {
         below += count;
-        writeln!(out, "{name}_bucket{} {below}", labels.with_le(Some(*bound)))?;
+        writeln!(out, "{name}_bucket{} {below}", Labels { le: Some(*bound), ..*labels })?;
     }
     let count = histogram.count();
-    writeln!(out, "{name}_bucket{} {count}", labels.with_le(None))?;
-    writeln!(out, "{name}_sum{} {}", labels.plain(), histogram.sum)?;
-    writeln!(out, "{name}_count{} {count}", labels.plain())
+    writeln!(out, "{name}_bucket{} {count}", Labels { le: Some(f64::INFINITY), ..*labels })?;
+    writeln!(out, "{name}_sum{labels} {}", histogram.sum)?;
+    writeln!(out, "{name}_count{labels} {count}")
 }
 
-/// Label names and values of a series.
+/// Labels of a series, or of one bucket, whose upper bound is `le`.
 struct Labels<'s> {
     names: &'static [&'static str],
     values: &'s [&'s str],
+    le: Option<f64>,
 }
 
-impl Labels<'_> {
-    fn plain(&self) -> impl fmt::Display {
-        fmt::from_fn(|f| self.write_braced(f, |_, _| Ok(())))
-    }
-
-    /// The labels and `le`; `None` is infinity.
-    fn with_le(&self, bound: Option<f64>) -> impl fmt::Display {
-        fmt::from_fn(move |f| {
-            self.write_braced(f, |f, separator| match bound {
-                Some(bound) => write!(f, "{separator}le=\"{bound}\""),
-                None => write!(f, "{separator}le=\"+Inf\""),
-            })
-        })
-    }
-
-    fn write_braced(
-        &self,
-        f: &mut fmt::Formatter<'_>,
-        more: impl Fn(&mut fmt::Formatter<'_>, &str) -> fmt::Result,
-    ) -> fmt::Result {
+impl fmt::Display for Labels<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut separator = "{";
         for (name, value) in self.names.iter().zip(self.values) {
             f.write_str(separator)?;
@@ -98,7 +76,11 @@ impl Labels<'_> {
             f.write_str("\"")?;
             separator = ",";
         }
-        more(f, separator)?;
+        match self.le {
+            None => {}
+            Some(f64::INFINITY) => write!(f, "{separator}le=\"+Inf\"")?,
+            Some(bound) => write!(f, "{separator}le=\"{bound}\"")?,
+        }
         f.write_str("}")
     }
 }

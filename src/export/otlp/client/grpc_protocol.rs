@@ -14,9 +14,9 @@ use jiff::Timestamp;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use super::result::ExportResult;
+use super::http_protocol;
+use super::result::{ExportResult, parse_response};
 use super::transport::CollectorResponse;
-use super::{http_protocol, response};
 use crate::export::otlp::error_message;
 use crate::model::ExportStatus;
 
@@ -27,7 +27,6 @@ pub(super) const TRACES: &str = "/opentelemetry.proto.collector.trace.v1.TraceSe
 /// Length of a message's prefix: whether it is compressed, and its length (big-endian).
 const PREFIX_BYTES: usize = 5;
 
-/// Returns the URL of a method below this base.
 pub(super) fn method_uri(base: &Uri, method: &str) -> Result<Uri, InvalidUri> {
     format!("{}{method}", base.to_string().trim_end_matches('/')).parse()
 }
@@ -51,7 +50,6 @@ fn grpc_timeout(timeout: Duration) -> String {
     }
 }
 
-/// Encodes the body of a request: one message with its prefix.
 pub(super) fn encode_body(request: Bytes, gzip: bool) -> Bytes {
     let mut body = Vec::with_capacity(PREFIX_BYTES + request.len());
     body.extend_from_slice(&[0; PREFIX_BYTES]);
@@ -80,7 +78,7 @@ pub(super) fn classify_response(response: &CollectorResponse, now: Timestamp) ->
         Status::from_header_map(&response.trailers).or_else(|| Status::from_header_map(&response.headers));
     match status {
         Some(status) if status.code() == Code::Ok => {
-            response::parse(response.body.get(PREFIX_BYTES..).unwrap_or_default())
+            parse_response(response.body.get(PREFIX_BYTES..).unwrap_or_default())
         }
         Some(status) => failure(&status),
         None => {

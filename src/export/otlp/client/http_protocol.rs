@@ -9,8 +9,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, LOCAT
 use jiff::Timestamp;
 use prost::Message;
 
-use super::response;
-use super::result::ExportResult;
+use super::result::{ExportResult, parse_response};
 use super::transport::CollectorResponse;
 use crate::export::otlp::error_message;
 use crate::export::otlp::retry::parse_retry_after;
@@ -27,9 +26,8 @@ pub(super) fn encode_body(request: Bytes, gzip: bool) -> Bytes {
     if gzip { gzip_into(Vec::new(), &request).into() } else { request }
 }
 
-/// Appends the gzipped request to `out`. The fastest level shrinks a batch of reports to an eighth;
-/// the default level to a fourteenth, but takes three times as long, which is more than the
-/// encoding took.
+/// Appends the gzipped request to `out`. The fastest level shrinks a batch of reports to an eighth; the
+/// default level to a fourteenth, but takes three times as long, which is more than the encoding took.
 pub(super) fn gzip_into(out: Vec<u8>, request: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(out, flate2::Compression::fast());
     // Writing into a Vec cannot fail.
@@ -40,7 +38,7 @@ pub(super) fn gzip_into(out: Vec<u8>, request: &[u8]) -> Vec<u8> {
 /// Classifies a response. Dates in it are relative to `now`.
 pub(super) fn classify_response(response: &CollectorResponse, now: Timestamp) -> ExportResult {
     if response.status.is_success() {
-        return response::parse(&response.body);
+        return parse_response(&response.body);
     }
     let (code, message) = (code(response.status), error_message(response));
     match response.status.as_u16() {

@@ -1,9 +1,8 @@
 //! Client that sends encoded OTLP requests to a collector, for both protocols and all signals.
 //! OTLP/HTTP and OTLP/gRPC differ in how a request is encoded and how a response is classified
 //! (`http_protocol`, `grpc_protocol`). The caller retries.
-//!
-//! <https://opentelemetry.io/docs/specs/otlp/>
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,20 +10,21 @@ use http::header::{HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use http::uri::{InvalidUri, Scheme};
 use http::{Method, Request, Uri};
 use http_body_util::Full;
+use hyper_rustls::ConfigBuilderExt;
+use rustls::crypto::ring;
+use rustls::{ClientConfig, RootCertStore};
 
 use crate::clock;
-use crate::config::{Compression, Endpoint, Protocol};
+use crate::config::{ClientTls, Compression, Endpoint, Protocol};
 use crate::model::{ExportSignal, ExportStatus};
+use crate::tls_files::{TlsFileError, load_certificates, load_identity, load_roots};
 
 mod grpc_protocol;
 mod http_protocol;
-mod response;
 mod result;
-mod tls;
 mod transport;
 
 pub use result::ExportResult;
-pub use tls::TlsError;
 use transport::Transport;
 
 /// Error of [`Client::new`]. None of the texts contains a header's value or a password.
@@ -45,8 +45,14 @@ pub enum ClientError {
     ForbiddenHeader(String),
     #[error("the value of the header {0:?} contains characters that a header must not contain")]
     InvalidHeaderValue(String),
+    #[error("TLS cannot be set up: {0}")]
+    Tls(#[from] rustls::Error),
+    #[error("the system's root certificates cannot be read: {0}")]
+    NativeRoots(#[from] std::io::Error),
+    #[error("a client certificate and a client key go together; one of them is missing")]
+    IncompleteIdentity,
     #[error(transparent)]
-    Tls(#[from] TlsError),
+    File(#[from] TlsFileError),
 }
 
 /// Client of one endpoint for one signal. It keeps its connections open between requests.
@@ -100,7 +106,7 @@ impl Client {
                 base
             }
         };
-        let tls = tls::config(&endpoint.tls, https)?;
+        let tls = tls_config(&endpoint.tls, https)?;
         let transport = Transport::new(tls, endpoint.protocol == Protocol::Grpc);
         Ok(Client { transport, protocol: endpoint.protocol, uri, headers, gzip, timeout: endpoint.timeout })
     }
@@ -143,6 +149,26 @@ fn parse_url(url: &str) -> Result<Uri, ClientError> {
     match uri.scheme_str() {
         Some("http" | "https") => Ok(uri),
         _ => Err(ClientError::UnsupportedScheme(url.to_owned())),
+    }
+}
+
+/// Builds the configuration from the files. The system's roots are loaded only for `https`, and only if no
+/// file replaces them, because a container without any is fine as long as none is needed.
+fn tls_config(tls: &ClientTls, https: bool) -> Result<ClientConfig, ClientError> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?;
+    let builder = match &tls.certificate {
+        Some(path) => builder.with_root_certificates(load_roots(path)?),
+        None if https => builder.with_native_roots()?,
+        None => builder.with_root_certificates(RootCertStore::empty()),
+    };
+    match (&tls.client_certificate, &tls.client_key) {
+        (Some(certificate), Some(key)) => {
+            let identity = load_identity(load_certificates(certificate)?, certificate, key)?;
+            Ok(builder.with_client_cert_resolver(identity))
+        }
+        (None, None) => Ok(builder.with_no_client_auth()),
+        _ => Err(ClientError::IncompleteIdentity),
     }
 }
 

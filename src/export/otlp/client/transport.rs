@@ -18,10 +18,9 @@ use crate::model::ExportStatus;
 
 /// Largest response, in bytes. Responses are tiny; the body of a longer one is discarded.
 const MAX_RESPONSE_BYTES: usize = 64 << 10;
-/// Time for which the peer may leave data unacknowledged. Without it, the HTTP/2 connection to a
-/// peer that vanished would block every request on it for a quarter of an hour. HTTP/2 pings are no
-/// alternative, because grpc-go, and so the OpenTelemetry Collector, closes connections that ping
-/// often.
+/// Time for which the peer may leave data unacknowledged. Without it, the HTTP/2 connection to a peer that
+/// vanished would block every request on it for a quarter of an hour. HTTP/2 pings are no alternative,
+/// because grpc-go, and so the OpenTelemetry Collector, closes connections that ping often.
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Pool of connections to one endpoint.

@@ -17,14 +17,12 @@ pub(crate) struct BatchId {
     pub(crate) events: u64,
 }
 
-/// File of a batch in the spool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SpoolFile {
     pub(crate) id: BatchId,
     pub(crate) bytes: u64,
 }
 
-/// The events of one request.
 #[derive(Debug)]
 pub(crate) struct Batch {
     pub(crate) sequence: u64,
@@ -81,10 +79,6 @@ impl Batch {
     pub(crate) fn id(&self) -> BatchId {
         BatchId { sequence: self.sequence, events: self.pending.events() }
     }
-
-    fn is_ready(&self, now: Instant) -> bool {
-        self.not_before.is_none_or(|not_before| not_before <= now)
-    }
 }
 
 /// Which of the ready batches is sent first.
@@ -106,7 +100,7 @@ impl BatchQueue {
     }
 
     pub(crate) fn take_ready(&mut self, now: Instant, order: Order) -> Option<Batch> {
-        let mut ready = self.0.values().filter(|batch| batch.is_ready(now));
+        let mut ready = self.0.values().filter(|batch| batch.not_before.is_none_or(|at| at <= now));
         let batch = match order {
             Order::Oldest => ready.next(),
             Order::LeastAttempted => ready.min_by_key(|batch| (batch.attempts, batch.sequence)),
@@ -140,10 +134,6 @@ impl BatchQueue {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
-    }
-
-    pub(crate) fn clear(&mut self) {
-        self.0.clear();
     }
 }
 

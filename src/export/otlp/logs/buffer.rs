@@ -21,11 +21,10 @@ const READ_RETRY_DELAY: Duration = Duration::from_secs(5);
 /// Pause of a worker after a read error, because all files may be affected.
 const READ_ERROR_PAUSE: Duration = Duration::from_millis(250);
 
-/// The memory queue and the spool. All methods may be called from any thread.
 #[derive(Debug)]
 pub(crate) struct Buffer {
-    queue: Arc<MemoryQueue>,
-    spool: Option<Arc<Spool>>,
+    pub(super) queue: Arc<MemoryQueue>,
+    pub(super) spool: Option<Arc<Spool>>,
     encoder: LogRequestEncoder,
     wake: Arc<Notify>,
     /// Whether the next batch comes from the spool. It alternates, so that neither queue starves.
@@ -58,14 +57,6 @@ impl Buffer {
             Arc::clone(&wake),
         );
         Ok(Buffer { queue: Arc::new(queue), spool, encoder, wake, spool_first: AtomicBool::new(false) })
-    }
-
-    pub(crate) fn queue(&self) -> &Arc<MemoryQueue> {
-        &self.queue
-    }
-
-    pub(crate) fn spool(&self) -> Option<&Arc<Spool>> {
-        self.spool.as_ref()
     }
 
     /// Waits for the next batch to send. Returns `None` once the memory queue is closed and empty.
@@ -140,7 +131,6 @@ impl Buffer {
         Some(spool.spill(batch, request.clone(), Some(permit)))
     }
 
-    /// Clears the backoff of all batches, because the collector has recovered.
     pub(crate) fn clear_backoff(&self) {
         self.queue.clear_backoff();
         if let Some(spool) = &self.spool {

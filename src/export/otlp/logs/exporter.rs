@@ -8,23 +8,19 @@ use tokio::task::{JoinHandle, JoinSet};
 use tracing::warn;
 
 use crate::config::Delivery;
-use crate::export::otlp::client::Client;
-use crate::export::otlp::export_health::ExportHealth;
-use crate::export::otlp::limits::MAX_IN_FLIGHT;
-use crate::export::otlp::logs::buffer::Buffer;
-use crate::export::otlp::logs::log_request::LogRequestEncoder;
-use crate::export::otlp::logs::memory_queue::MemoryQueue;
-use crate::export::otlp::logs::spill_task;
-use crate::export::otlp::logs::spool::SpoolError;
-use crate::export::otlp::logs::worker::Worker;
-use crate::export::otlp::retry::RetryPolicy;
+use crate::export::otlp::logs::{
+    buffer::Buffer, log_request::LogRequestEncoder, memory_queue::MemoryQueue, spill_task, spool::SpoolError,
+    worker::Worker,
+};
 use crate::export::otlp::shutdown::{
     ShutdownDeadlines, ShutdownReceiver, ShutdownSummary, wait_for_deadline,
+};
+use crate::export::otlp::{
+    client::Client, export_health::ExportHealth, limits::MAX_IN_FLIGHT, retry::RetryPolicy,
 };
 use crate::metrics::SelfMetrics;
 use crate::model::{EventOutcome, ExporterId, PendingState};
 
-/// The running exporter of events.
 #[derive(Debug)]
 pub(crate) struct LogExporter {
     worker: Arc<Worker>,
@@ -48,7 +44,7 @@ impl LogExporter {
     }
 
     pub(crate) fn queue(&self) -> Arc<MemoryQueue> {
-        Arc::clone(self.worker.buffer.queue())
+        Arc::clone(&self.worker.buffer.queue)
     }
 
     pub(crate) fn health(&self) -> Arc<ExportHealth> {
@@ -58,12 +54,12 @@ impl LogExporter {
     /// Sends the waiting events until the deadline. With a spool, those that fail once are spilled.
     pub(crate) async fn shutdown(self, deadline: Instant) -> ShutdownSummary {
         let Worker { buffer, self_metrics, .. } = &*self.worker;
-        buffer.queue().close();
-        self.shutdown.send_replace(Some(ShutdownDeadlines::new(deadline, buffer.spool().is_some())));
+        buffer.queue.close();
+        self.shutdown.send_replace(Some(ShutdownDeadlines::new(deadline, buffer.spool.is_some())));
         // An error is a panic of the task; the events that it held have been counted nevertheless.
         let _ = self.task.await;
-        buffer.queue().clear();
-        if let Some(files @ 1..) = buffer.spool().map(|spool| spool.pending_deletes()) {
+        buffer.queue.clear();
+        if let Some(files @ 1..) = buffer.spool.as_ref().map(|spool| spool.pending_deletes()) {
             warn!(
                 files,
                 "files of delivered events could not be deleted; they are sent again after a restart"
@@ -84,7 +80,8 @@ async fn run(worker: Arc<Worker>, mut shutdown: ShutdownReceiver) {
     let buffer = &worker.buffer;
     let (finish, finished) = watch::channel(false);
     let spill_task = buffer
-        .spool()
+        .spool
+        .as_ref()
         .map(|spool| tokio::spawn(spill_task::run(Arc::clone(buffer), Arc::clone(spool), finished)));
     let mut workers = JoinSet::new();
     for _ in 0..MAX_IN_FLIGHT {

@@ -14,7 +14,6 @@ use crate::export::otlp::logs::batch::{Batch, BatchQueue, Order, Payload};
 use crate::metrics::SelfMetrics;
 use crate::model::{EventOutcome, EventSink, ExporterId, PendingState};
 
-/// Queue of encoded events. All methods may be called from any thread.
 #[derive(Debug)]
 pub(crate) struct MemoryQueue {
     limit: usize,
@@ -26,7 +25,7 @@ pub(crate) struct MemoryQueue {
     /// Wakes a worker when there is something to send.
     wake: Arc<Notify>,
     /// Wakes the spill task when memory runs short.
-    pressure: Notify,
+    pub(super) pressure: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -40,7 +39,6 @@ struct State {
     closed: bool,
 }
 
-/// Batch that still accepts records.
 #[derive(Debug)]
 struct OpenBatch {
     records: Vec<u8>,
@@ -58,9 +56,8 @@ pub(crate) enum Next {
 }
 
 impl MemoryQueue {
-    /// Creates an empty queue of at most `limit` bytes of records, including those in flight. A batch
-    /// holds at most `max_batch_bytes` bytes, or one larger record; `wake` is notified when there is
-    /// one to send.
+    /// Creates an empty queue of at most `limit` bytes of records, including those in flight. A batch holds
+    /// at most `max_batch_bytes` bytes, or one larger record; `wake` is notified when there is one to send.
     pub(crate) fn new(
         limit: usize,
         max_batch_bytes: usize,
@@ -197,10 +194,6 @@ impl MemoryQueue {
         self.state.lock().waiting.clear_backoff();
     }
 
-    pub(crate) async fn pressure(&self) {
-        self.pressure.notified().await;
-    }
-
     /// Closes the queue: later events are `DroppedShutdown`, and the waiting ones are ready at once.
     pub(crate) fn close(&self) {
         self.state.lock().closed = true;
@@ -220,7 +213,7 @@ impl MemoryQueue {
     pub(crate) fn clear(&self) {
         let mut state = self.state.lock();
         state.open = None;
-        state.waiting.clear();
+        state.waiting = BatchQueue::default();
         state.waiting_bytes = 0;
     }
 }

@@ -12,8 +12,7 @@ use crate::export::otlp::client::{Client, ExportResult};
 use crate::export::otlp::export_health::ExportHealth;
 use crate::export::otlp::limits::{LOG_INTERVAL, SPILL_AFTER};
 use crate::export::otlp::logs::batch::{Batch, Order, SpoolFile};
-use crate::export::otlp::logs::buffer::Buffer;
-use crate::export::otlp::logs::spool::SpillHandle;
+use crate::export::otlp::logs::{buffer::Buffer, spool::SpillHandle};
 use crate::export::otlp::retry::{RetryPolicy, RetryState};
 use crate::export::otlp::shutdown::{ShutdownReceiver, wait_for_deadline};
 use crate::log_throttle::LogThrottle;
@@ -25,7 +24,6 @@ const OUTAGE_AFTER: Duration = Duration::from_secs(1);
 /// Shortest outage whose end is logged.
 const LOGGED_OUTAGE: Duration = Duration::from_secs(10);
 
-/// State that all workers share.
 #[derive(Debug)]
 pub(super) struct Worker {
     client: Client,
@@ -41,7 +39,7 @@ pub(super) struct Worker {
 }
 
 /// Result of sending a batch once.
-enum SendOutcome {
+enum Outcome {
     /// Its events have their outcome.
     Done,
     /// The batch is requeued; the collector may have requested a delay.
@@ -88,16 +86,16 @@ impl Worker {
         while let Some(batch) = self.buffer.next(order).await {
             let Some((batch, request)) = self.buffer.materialize(batch).await else { continue };
             match self.send_once(batch, request, &mut shutdown).await {
-                SendOutcome::Done => {
+                Outcome::Done => {
                     order = Order::Oldest;
                     retry_state.reset();
                 }
-                SendOutcome::Canceled => return,
+                Outcome::Canceled => return,
                 // During shutdown, a failing collector gets no further attempt of what can be spilled.
-                SendOutcome::Retry(_) if shutdown.borrow().is_some() && self.buffer.spool().is_some() => {
+                Outcome::Retry(_) if shutdown.borrow().is_some() && self.buffer.spool.is_some() => {
                     return;
                 }
-                SendOutcome::Retry(retry_after) => {
+                Outcome::Retry(retry_after) => {
                     order = Order::LeastAttempted;
                     retry_state.wait(retry_after, &self.recovered, &mut shutdown).await;
                 }
@@ -105,18 +103,13 @@ impl Worker {
         }
     }
 
-    async fn send_once(
-        &self,
-        mut batch: Batch,
-        request: Bytes,
-        shutdown: &mut ShutdownReceiver,
-    ) -> SendOutcome {
+    async fn send_once(&self, mut batch: Batch, request: Bytes, shutdown: &mut ShutdownReceiver) -> Outcome {
         let started = Instant::now();
         let mut spilling = None;
         let Some(result) = self.send(&mut batch, request, &mut spilling, shutdown).await else {
             batch.set_spool_file(await_spill(&mut spilling).await);
             self.buffer.requeue(batch, Duration::ZERO, false);
-            return SendOutcome::Canceled;
+            return Outcome::Canceled;
         };
         self.self_metrics.export_request(ExportSignal::Logs, result.code(), started.elapsed());
         self.record_attempt(&result);
@@ -129,7 +122,7 @@ impl Worker {
                 self.resume_after_spill(batch, spilling, move |buffer, batch| {
                     buffer.requeue(batch, delay, after.is_some());
                 });
-                return SendOutcome::Retry(after);
+                return Outcome::Retry(after);
             }
         };
         let rejected = batch.pending.finalize(EventOutcome::Rejected, rejected);
@@ -137,7 +130,7 @@ impl Worker {
         batch.pending.release_memory();
         self.log_rejection(&result, rejected);
         self.resume_after_spill(batch, spilling, Buffer::ack);
-        SendOutcome::Done
+        Outcome::Done
     }
 
     /// Continues with a batch in the background once its file is known, because the disk may hang.
@@ -194,15 +187,10 @@ impl Worker {
                 info!(seconds = outage.as_secs(), "events are delivered again");
             }
         }
-        if let ExportResult::Retryable { code, message, .. } = result
+        if let ExportResult::Retryable { code, message: reason, .. } = result
             && let Some(attempts) = self.failures.record(1)
         {
-            warn!(
-                code = code.as_str(),
-                attempts,
-                reason = message,
-                "events cannot be delivered now; retrying"
-            );
+            warn!(code = code.as_str(), attempts, reason, "events cannot be delivered now; retrying");
         }
     }
 

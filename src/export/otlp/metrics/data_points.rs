@@ -1,12 +1,11 @@
 //! Series as OTLP data points. <https://opentelemetry.io/docs/specs/otel/metrics/data-model/>
 //!
-//! An OTLP name is the Prometheus name with dots and without `_total` and unit, so that Prometheus' own
-//! translation leads back to it.
-//! <https://opentelemetry.io/docs/specs/otel/compatibility/prometheus_and_openmetrics/>
+//! An OTLP name is the Prometheus name with dots and without `_total` and unit, so that Prometheus translates it
+//! back: <https://opentelemetry.io/docs/specs/otel/compatibility/prometheus_and_openmetrics/>
 
 use std::collections::HashSet;
 
-use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value as Any};
+use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value;
 use opentelemetry_proto::tonic::metrics::v1::{
     Gauge, Histogram, HistogramDataPoint, Metric, NumberDataPoint, Sum, metric::Data,
@@ -16,6 +15,7 @@ use prost::Message;
 
 use crate::encode::unix_nanos;
 use crate::export::otlp::metrics::delta::{Checkpoint, Key, TemporalityState};
+use crate::export::otlp::resource::string_attribute;
 use crate::metrics::{self, BOUNDS, Registry, SampleValue};
 use crate::model::{Family, MetricType};
 
@@ -120,11 +120,11 @@ impl Builder<'_> {
             let full = self.split(chunk);
             self.chunks.push(full);
         }
-        let attributes = labels.map(|(name, value)| attribute(name, value)).collect();
-        let time_range = time_range(start, self.now);
-        chunk.size += add_point(&mut chunk.metric, attributes, delta, time_range);
+        let attributes = labels.map(|(name, value)| string_attribute(name.to_owned(), value.to_owned()));
+        let end = point_end(start, self.now);
+        chunk.size += add_point(&mut chunk.metric, attributes.collect(), delta, start, end);
         if !is_gauge {
-            chunk.checkpoints.extend(self.temporality.checkpoint(key, value, time_range.1));
+            chunk.checkpoints.extend(self.temporality.checkpoint(key, value, end));
         }
     }
 
@@ -174,32 +174,26 @@ fn histogram(from: &proto::Histogram) -> metrics::Histogram {
 /// Returns the OTLP name of a Prometheus one, and the unit that was part of it.
 fn name_and_unit(prometheus: &str) -> (String, &'static str) {
     let name = prometheus.strip_suffix("_total").unwrap_or(prometheus);
-    let (name, unit) = if let Some(name) = name.strip_suffix("_seconds") {
-        (name, "s")
-    } else if let Some(name) = name.strip_suffix("_bytes") {
-        (name, "By")
-    } else {
-        (name, "")
-    };
+    let mut units = [("_seconds", "s"), ("_bytes", "By")].into_iter();
+    let with_unit = units.find_map(|(suffix, unit)| Some((name.strip_suffix(suffix)?, unit)));
+    let (name, unit) = with_unit.unwrap_or((name, ""));
     (name.replace('_', "."), unit)
 }
 
-/// Start and end of a point, in Unix nanoseconds.
-type TimeRange = (u64, u64);
-
-/// Returns the time range of a point. The start may be after `now`, for a new series or because the wall clock
-/// was set back, and is kept, because another start would mean another life of the series. The end is then the
-/// next moment after it, because an end equal to the start means that the start is unknown.
-fn time_range(start: u64, now: u64) -> TimeRange {
-    (start, now.max(start.saturating_add(1)))
+/// Returns the end of a point. Its start may be after `now`, for a new series or because the wall clock was set
+/// back, and is kept, because another start would mean another life of the series. The end is then the next
+/// moment after it, because an end equal to the start means that the start is unknown.
+fn point_end(start: u64, now: u64) -> u64 {
+    now.max(start.saturating_add(1))
 }
 
-/// Adds a data point. Returns its size in bytes.
+/// Adds a data point, with its start and end in Unix nanoseconds. Returns its size in bytes.
 fn add_point(
     metric: &mut Metric,
     attributes: Vec<KeyValue>,
     value: SampleValue,
-    (start_time_unix_nano, time_unix_nano): TimeRange,
+    start_time_unix_nano: u64,
+    time_unix_nano: u64,
 ) -> usize {
     match (&mut metric.data, value) {
         (Some(Data::Histogram(histogram)), SampleValue::Histogram(value)) => {
@@ -213,9 +207,8 @@ fn add_point(
                 explicit_bounds: BOUNDS.to_vec(),
                 ..HistogramDataPoint::default()
             };
-            let size = point.encoded_len();
             histogram.data_points.push(point);
-            size
+            histogram.data_points.last().map_or(0, Message::encoded_len)
         }
         (Some(Data::Sum(Sum { data_points, .. }) | Data::Gauge(Gauge { data_points })), value) => {
             let value = match value {
@@ -230,17 +223,11 @@ fn add_point(
                 value: Some(value),
                 ..NumberDataPoint::default()
             };
-            let size = point.encoded_len();
             data_points.push(point);
-            size
+            data_points.last().map_or(0, Message::encoded_len)
         }
         _ => 0,
     }
-}
-
-fn attribute(name: &str, value: &str) -> KeyValue {
-    let value = Some(AnyValue { value: Some(Any::StringValue(value.to_owned())) });
-    KeyValue { key: name.to_owned(), value, ..KeyValue::default() }
 }
 
 #[cfg(test)]
@@ -248,11 +235,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn time_range_with_a_start_in_the_future_keeps_the_start_and_ends_after_it() {
-        assert_eq!(time_range(100, 200), (100, 200));
-        let first = time_range(200, 100);
-        assert_eq!(first, (200, 201));
-        assert_eq!(time_range(first.1, 100), (201, 202), "the next delta");
+    fn point_with_a_start_in_the_future_ends_after_it() {
+        assert_eq!(point_end(100, 200), 200);
+        let first = point_end(200, 100);
+        assert_eq!(first, 201);
+        assert_eq!(point_end(first, 100), 202, "the next delta");
     }
 
     #[test]

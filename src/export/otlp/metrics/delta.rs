@@ -1,9 +1,5 @@
-//! Delta temporality: what the collector has acknowledged of each series.
-//!
-//! # Design
-//!
-//! A delta is committed when it is acknowledged; otherwise it joins the next export, so that no count is lost or
-//! exported twice, whatever fails.
+//! Delta temporality: what the collector has acknowledged of each series. A delta is committed when it is
+//! acknowledged; otherwise it joins the next export, so that no count is lost or exported twice.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -60,12 +56,8 @@ impl TemporalityState {
     /// Returns whether the series with this id and value may be evicted: with deltas, not before all of it is
     /// acknowledged.
     pub fn is_acknowledged(&self, id: u64, value: &SampleValue) -> bool {
-        match self {
-            TemporalityState::Cumulative => true,
-            TemporalityState::Delta(tracker) => {
-                tracker.series.lock().get(&Key::Registry(id)).is_some_and(|(last, _)| last == value)
-            }
-        }
+        let TemporalityState::Delta(tracker) = self else { return true };
+        tracker.series.lock().get(&Key::Registry(id)).is_some_and(|(last, _)| last == value)
     }
 
     /// Returns the value to export and its start in Unix nanoseconds, for a series that was created at
@@ -89,7 +81,6 @@ impl TemporalityState {
         matches!(self, TemporalityState::Delta(_)).then_some((key, value, at))
     }
 
-    /// Records that these were acknowledged.
     pub(super) fn commit(&self, checkpoints: Vec<Checkpoint>) {
         if let TemporalityState::Delta(tracker) = self {
             tracker.series.lock().extend(checkpoints.into_iter().map(|(key, value, at)| (key, (value, at))));
@@ -107,13 +98,11 @@ impl TemporalityState {
     }
 }
 
-/// Returns the increase since `before`.
 fn difference(now: &SampleValue, before: &SampleValue) -> SampleValue {
+    use SampleValue::{Count, Float};
     match (now, before) {
-        (SampleValue::Count(now), SampleValue::Count(before)) => {
-            SampleValue::Count(now.saturating_sub(*before))
-        }
-        (SampleValue::Float(now), SampleValue::Float(before)) => SampleValue::Float(now - before),
+        (Count(now), Count(before)) => Count(now.saturating_sub(*before)),
+        (Float(now), Float(before)) => Float(now - before),
         (SampleValue::Histogram(now), SampleValue::Histogram(before)) => SampleValue::Histogram(Histogram {
             counts: std::array::from_fn(|i| now.counts[i].saturating_sub(before.counts[i])),
             sum: now.sum - before.sum,

@@ -8,16 +8,13 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
-use crate::export::otlp::client::{Client, ExportResult};
-use crate::export::otlp::export_health::ExportHealth;
+use crate::export::otlp::client::ExportResult::{Accepted, PartialSuccess, Permanent, Retryable};
 use crate::export::otlp::metrics::delta::TemporalityState;
 use crate::export::otlp::metrics::request_builder::{MAX_REQUEST, MetricsRequest, RequestBuilder};
+use crate::export::otlp::{client::Client, export_health::ExportHealth, limits::LOG_INTERVAL};
 use crate::log_throttle::LogThrottle;
 use crate::metrics::Registry;
 use crate::model::{ExportSignal, ExportStatus, LabelEnum};
-
-/// Least time between two log lines of one kind.
-pub(super) const LOG_INTERVAL: Duration = Duration::from_secs(30);
 
 /// The running export of metrics.
 #[derive(Debug)]
@@ -27,7 +24,6 @@ pub struct MetricExporter {
     task: JoinHandle<()>,
 }
 
-/// The state of the task.
 pub(super) struct Worker {
     pub(super) client: Client,
     pub(super) builder: RequestBuilder,
@@ -82,12 +78,9 @@ impl Worker {
         loop {
             tokio::select! {
                 _ = ticks.tick() => self.export().await,
-                _ = stop.changed() => return self.export_last().await,
+                _ = stop.changed() => break,
             }
         }
-    }
-
-    async fn export_last(&mut self) {
         self.export().await;
         if !self.unacknowledged.is_empty() {
             let requests = self.unacknowledged.len();
@@ -120,29 +113,24 @@ impl Worker {
         let self_metrics = &self.builder.registry.self_metrics;
         self_metrics.export_request(ExportSignal::Metrics, result.code(), started.elapsed());
         self.health.record(&result);
-        if let ExportResult::PartialSuccess { message, .. }
-        | ExportResult::Retryable { message, .. }
-        | ExportResult::Permanent { message, .. } = &result
+        if let PartialSuccess { message, .. } | Retryable { message, .. } | Permanent { message, .. } =
+            &result
+            && let Some(attempts) = self.failures.record(1)
         {
-            self.log_failure(&result, message);
+            let code = result.code().as_str();
+            tracing::warn!(code, attempts, reason = message, "metrics are not delivered");
         }
         match result {
             // What the collector rejected of it, it would reject again.
-            ExportResult::Accepted | ExportResult::PartialSuccess { .. } => {
-                self.builder.temporality.commit(request.checkpoints)
-            }
-            ExportResult::Permanent { code: ExportStatus::InvalidArgument, .. } if is_retry => {
-                self.abandon(request)
-            }
-            ExportResult::Retryable { maybe_delivered: true, .. } if !request.checkpoints.is_empty() => {
+            Accepted | PartialSuccess { .. } => self.builder.temporality.commit(request.checkpoints),
+            Permanent { code: ExportStatus::InvalidArgument, .. } if is_retry => self.abandon(request),
+            Retryable { maybe_delivered: true, .. } if !request.checkpoints.is_empty() => {
                 self.unacknowledged.push(request);
             }
             // This response does not show whether the first attempt was delivered.
-            ExportResult::Retryable { .. } | ExportResult::Permanent { .. } if is_retry => {
-                self.unacknowledged.push(request)
-            }
+            Retryable { .. } | Permanent { .. } if is_retry => self.unacknowledged.push(request),
             // What was not delivered becomes part of the next delta.
-            ExportResult::Retryable { .. } | ExportResult::Permanent { .. } => {}
+            Retryable { .. } | Permanent { .. } => {}
         }
     }
 
@@ -156,13 +144,6 @@ impl Worker {
             "deltas of metrics that may have been delivered are now rejected, and are not sent again: the \
              collector has them already, or they are lost"
         );
-    }
-
-    fn log_failure(&self, result: &ExportResult, reason: &str) {
-        if let Some(attempts) = self.failures.record(1) {
-            let code = result.code().as_str();
-            tracing::warn!(code, attempts, reason, "metrics are not delivered");
-        }
     }
 }
 

@@ -24,7 +24,6 @@ pub(super) struct RequestBuilder {
     pub(super) resource: Arc<Resource>,
     pub(super) registry: Arc<Registry>,
     pub(super) temporality: TemporalityState,
-    /// Largest request, in bytes.
     pub(super) max_request: usize,
 }
 
@@ -35,10 +34,12 @@ pub(super) struct MetricsRequest {
 }
 
 impl RequestBuilder {
-    /// Builds the requests of one export.
     pub(super) fn build_requests(&self) -> Vec<MetricsRequest> {
         let now = unix_nanos(clock::now());
-        let budget = metrics_budget(self.max_request, &self.resource);
+        // If the resource takes most of a request, requests are larger, because they would otherwise be as many as
+        // the series.
+        let left = self.max_request.saturating_sub(self.resource.encoded_len() + 1024);
+        let budget = left.max(self.max_request / 4);
         let mut requests = Vec::new();
         let mut metrics = Vec::new();
         let mut checkpoints = Vec::new();
@@ -57,12 +58,6 @@ impl RequestBuilder {
         requests.push(MetricsRequest { bytes: encode(&self.resource, metrics), checkpoints });
         requests
     }
-}
-
-/// Returns the bytes of a request that are left for metrics. If the resource takes most of the request,
-/// requests are larger, because they would otherwise be as many as the series.
-fn metrics_budget(max_request: usize, resource: &Resource) -> usize {
-    max_request.saturating_sub(resource.encoded_len() + 1024).max(max_request / 4)
 }
 
 fn encode(resource: &Resource, metrics: Vec<Metric>) -> Bytes {

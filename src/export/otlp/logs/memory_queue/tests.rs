@@ -142,7 +142,7 @@ async fn batch_is_spilled_at_once_under_pressure() {
     push(&queue, &[1; 400]);
     assert!(queue.take_for_spill(Instant::now()).is_none(), "a quarter of the memory may wait");
     push(&queue, &[1; 700]);
-    tokio::time::timeout(Duration::from_secs(20), queue.pressure()).await.expect("the notification");
+    tokio::time::timeout(Duration::from_secs(20), queue.pressure.notified()).await.expect("the notification");
     assert_eq!(queue.take_for_spill(Instant::now()).unwrap().sequence, 1);
     assert_eq!(queue.take_for_spill(Instant::now()).unwrap().sequence, 2, "the open batch is another");
     assert!(queue.take_for_spill(Instant::now()).is_none());

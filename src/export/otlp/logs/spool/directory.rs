@@ -26,10 +26,8 @@ const PROBE: &str = ".probe.tmp";
 /// Error of opening the spool, with its directory.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SpoolError {
-    /// The directory cannot be created, locked, read or written.
     #[error("delivery.spool.directory: cannot use {0} as the spool: {1}")]
     Io(String, io::Error),
-    /// The directory contains a directory that is not the spool's.
     #[error(
         "delivery.spool.directory: cannot use {0} as the spool: it contains the directory {1:?}, which is not \
          the spool's; name an empty directory"
@@ -63,34 +61,32 @@ pub(super) enum ReadResult {
 impl Directory {
     /// Creates the directory if necessary, locks it, and checks whether it is writable.
     pub(super) fn open(path: &Path) -> Result<Directory, SpoolError> {
-        let locked = lock(path).map_err(|error| SpoolError::Io(path.display().to_string(), error))?;
+        let unusable = |error| SpoolError::Io(path.display().to_string(), error);
+        let locked = lock(path).map_err(unusable)?;
         let directory = Directory { path: path.to_owned(), locked: Mutex::new(locked) };
         let probe = directory.path.join(PROBE);
         match create_file(&probe).and_then(|_| fs::remove_file(&probe)) {
             // A full disk is no error, because it may be full of events that wait for delivery.
             Err(error) if !matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
-                Err(SpoolError::Io(path.display().to_string(), error))
+                Err(unusable(error))
             }
             _ => Ok(directory),
         }
     }
 
-    /// Lists the files, and quarantines those that are no whole requests.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if the directory cannot be read or contains an unknown directory, because a
-    /// mistyped path must not quarantine the files of `/etc`.
+    /// Lists the files, and quarantines those that are no whole requests. Fails if there is an unknown directory,
+    /// because a mistyped path must not quarantine the files of `/etc`.
     pub(super) fn recover(&self) -> Result<Vec<Found>, SpoolError> {
         // Listed before any file is renamed, because a renamed file may be listed again.
         let entries: Vec<_> =
             list(&self.path).map_err(|error| SpoolError::Io(self.path.display().to_string(), error))?;
         let (folders, files): (Vec<_>, Vec<_>) = entries.iter().partition(|entry| is_directory(entry));
+        // File systems have `lost+found` at the top.
+        let is_known =
+            |name: &OsStr| [QUARANTINE, FORMER_QUARANTINE, "lost+found"].iter().any(|known| name == *known);
         if let Some(unknown) = folders.iter().find(|folder| !is_known(&folder.file_name())) {
-            return Err(SpoolError::UnexpectedDirectory(
-                self.path.display().to_string(),
-                unknown.file_name(),
-            ));
+            let path = self.path.display().to_string();
+            return Err(SpoolError::UnexpectedDirectory(path, unknown.file_name()));
         }
         if folders.iter().any(|folder| folder.file_name() == FORMER_QUARANTINE) {
             self.rename_former_quarantine();
@@ -144,10 +140,7 @@ impl Directory {
     }
 
     /// Writes a request as a whole or not at all. After that the file survives a crash of the machine.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if the disk fails. The file is deleted then, if possible.
+    /// If the disk fails, the file is deleted, if possible.
     pub(super) fn write(&self, id: BatchId, request: &[u8]) -> io::Result<()> {
         let mut locked = self.locked.lock();
         if !is_same(&locked, &self.path) {
@@ -158,7 +151,8 @@ impl Directory {
         drop(locked);
         let path = self.file_path(id);
         let temporary = self.path.join(file_name::format_temporary(id));
-        let written = write_through(&temporary, request)
+        let written = create_file(&temporary)
+            .and_then(|mut file| file.write_all(request).and_then(|()| file.sync_data()))
             .and_then(|()| fs::rename(&temporary, &path))
             .and_then(|()| directory.sync_all());
         if written.is_err() {
@@ -195,8 +189,8 @@ impl Directory {
         let folder = self.path.join(QUARANTINE);
         create_dir(&folder)?;
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let names = std::iter::once(name.clone()).chain((1..).map(|number| format!("{name}.{number}")));
-        let mut targets = names.map(|name| folder.join(name));
+        let numbered = (1..).map(|number| folder.join(format!("{name}.{number}")));
+        let mut targets = std::iter::once(folder.join(&name)).chain(numbered);
         // Always found, because the names never end.
         let free = targets.find(|target| target.symlink_metadata().is_err()).unwrap_or_default();
         fs::rename(path, free)
@@ -209,11 +203,6 @@ fn list(path: &Path) -> io::Result<Vec<fs::DirEntry>> {
 
 fn is_directory(entry: &fs::DirEntry) -> bool {
     entry.file_type().is_ok_and(|file_type| file_type.is_dir())
-}
-
-/// Returns whether the spool may contain this directory. File systems have `lost+found` at the top.
-fn is_known(name: &OsStr) -> bool {
-    [QUARANTINE, FORMER_QUARANTINE, "lost+found"].into_iter().any(|known| name == known)
 }
 
 /// Reads at most one byte more than the largest file; the framing of a larger one is invalid then.
@@ -235,12 +224,6 @@ fn create_file(path: &Path) -> io::Result<File> {
         _ => {}
     }
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
-}
-
-fn write_through(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = create_file(path)?;
-    file.write_all(bytes)?;
-    file.sync_data()
 }
 
 /// Creates the directory if necessary, and locks it until the process ends.

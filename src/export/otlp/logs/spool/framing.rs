@@ -1,6 +1,5 @@
-//! Checks of a file's framing: whether it is one whole request with the number of events in its
-//! name. Although writes are atomic, a file may be truncated, overwritten or damaged between two
-//! starts.
+//! Checks of a file's framing: whether it is one whole request with the number of events in its name.
+//! Although writes are atomic, a file may be truncated, overwritten or damaged between two starts.
 
 use bytes::Buf;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
@@ -8,9 +7,8 @@ use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_f
 /// Bytes of a file that `has_complete_framing` needs: a key and a length.
 pub(super) const PREFIX_BYTES: usize = 11;
 
-/// Returns whether a file of `len` bytes that begins with `head` can be a whole request of the
-/// spool: one `ResourceLogs` (field 1) that fills the file. Detects any truncation and any appended
-/// byte.
+/// Returns whether a file of `len` bytes that begins with `head` can be a whole request of the spool: one
+/// `ResourceLogs` (field 1) that fills the file. Detects any truncation and any appended byte.
 pub(super) fn has_complete_framing(mut head: &[u8], len: u64) -> bool {
     let before = head.len();
     let Ok((1, WireType::LengthDelimited)) = decode_key(&mut head) else { return false };

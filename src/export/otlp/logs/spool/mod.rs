@@ -1,11 +1,8 @@
 //! Spool of batches on disk, so that events survive the process and outages longer than memory lasts.
 //!
-//! # Design
-//!
-//! Each file is one valid `ExportLogsServiceRequest`. It is written as a whole or not at all
-//! (`directory`), is named by its place in the order of sending (`file_name`), and is checked
-//! before it is sent (`framing`). Everything that blocks on the disk runs on blocking threads, so
-//! that neither intake nor a request waits.
+//! Each file is one valid `ExportLogsServiceRequest`. It is written as a whole or not at all (`directory`),
+//! is named by its place in the order of sending (`file_name`), and is checked before it is sent (`framing`).
+//! Everything that blocks on the disk runs on blocking threads, so that neither intake nor a request waits.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +10,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit as Permit, Semaphore};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tracing::{info, warn};
 
@@ -40,11 +37,10 @@ const MAX_CONCURRENT_READS: usize = MAX_IN_FLIGHT - 1;
 /// Task that writes a batch; its result is the file, if it was written.
 pub(crate) type SpillHandle = JoinHandle<Option<SpoolFile>>;
 
-/// The running spool. All methods may be called from any thread.
 #[derive(Debug)]
 pub(crate) struct Spool {
     directory: Directory,
-    max_bytes: u64,
+    pub(super) max_bytes: u64,
     self_metrics: Arc<SelfMetrics>,
     state: Mutex<State>,
     wake: Arc<Notify>,
@@ -106,7 +102,11 @@ impl Spool {
                 Found::Request(file) => {
                     last_sequence = last_sequence.max(file.id.sequence);
                     events += file.id.events;
-                    self.enqueue_recovered(file);
+                    let pending = PendingEvents::recovered(Arc::clone(&self.self_metrics), file.id.events);
+                    let batch = Batch::new(file.id.sequence, pending, Instant::now(), Payload::Spooled);
+                    let mut state = self.state.lock();
+                    self.track(&mut state, file);
+                    state.queue.put(Batch { file: Some(file), ..batch });
                 }
                 Found::Quarantined(reason, lost) => {
                     quarantined += 1;
@@ -126,18 +126,8 @@ impl Spool {
         last_sequence.saturating_add(1)
     }
 
-    fn enqueue_recovered(&self, file: SpoolFile) {
-        let pending = PendingEvents::recovered(Arc::clone(&self.self_metrics), file.id.events);
-        let batch = Batch::new(file.id.sequence, pending, Instant::now(), Payload::Spooled);
-        let mut state = self.state.lock();
-        state.bytes += file.bytes;
-        state.files += 1;
-        state.queue.put(Batch { file: Some(file), ..batch });
-        self.publish_size(&state);
-    }
-
     /// Returns a permit to write a batch in flight, unless the disk is behind with others.
-    pub(crate) fn try_write_permit(&self) -> Option<OwnedSemaphorePermit> {
+    pub(crate) fn try_write_permit(&self) -> Option<Permit> {
         Arc::clone(&self.write_permits).try_acquire_owned().ok()
     }
 
@@ -146,7 +136,7 @@ impl Spool {
         self: &Arc<Self>,
         batch: &Batch,
         request: Bytes,
-        permit: Option<OwnedSemaphorePermit>,
+        permit: Option<Permit>,
     ) -> SpillHandle {
         let file = SpoolFile { id: batch.id(), bytes: request.len() as u64 };
         let spool = Arc::clone(self);
@@ -155,11 +145,6 @@ impl Spool {
             drop(permit);
             written
         })
-    }
-
-    /// Returns whether an empty spool could hold a request.
-    pub(crate) fn could_hold(&self, request: &[u8]) -> bool {
-        request.len() as u64 <= self.max_bytes
     }
 
     fn write(&self, file: SpoolFile, request: &[u8]) -> Option<SpoolFile> {
@@ -197,11 +182,15 @@ impl Spool {
         let mut state = self.state.lock();
         let fits = state.bytes.saturating_add(file.bytes) <= self.max_bytes && state.files < MAX_FILES;
         if fits {
-            state.bytes += file.bytes;
-            state.files += 1;
-            self.publish_size(&state);
+            self.track(&mut state, file);
         }
         fits
+    }
+
+    fn track(&self, state: &mut State, file: SpoolFile) {
+        state.bytes += file.bytes;
+        state.files += 1;
+        self.publish_size(state);
     }
 
     fn untrack(&self, file: SpoolFile) {
@@ -244,9 +233,6 @@ impl Spool {
     }
 
     /// Reads the request of a batch. Returns `Ok(None)` if its file is missing or corrupt.
-    ///
-    /// # Errors
-    ///
     /// Returns the batch if the disk fails, so that it can be read later.
     pub(crate) async fn read(self: &Arc<Self>, batch: Batch) -> Result<Option<(Batch, Bytes)>, Batch> {
         let Some(file) = batch.file else { return Ok(None) };
@@ -278,11 +264,7 @@ impl Spool {
     }
 
     /// Deletes a file in the background; a failure is left to [`Spool::retry_pending_deletes`].
-    pub(crate) fn remove(
-        self: &Arc<Self>,
-        file: SpoolFile,
-        permit: Option<OwnedSemaphorePermit>,
-    ) -> JoinHandle<()> {
+    pub(crate) fn remove(self: &Arc<Self>, file: SpoolFile, permit: Option<Permit>) -> JoinHandle<()> {
         let spool = Arc::clone(self);
         spawn_blocking(move || {
             spool.delete(vec![file]);

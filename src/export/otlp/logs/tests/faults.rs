@@ -90,16 +90,16 @@ async fn batch_requeued_in_memory_wakes_an_idle_worker() {
         Buffer::open(&delivery, LogRequestEncoder::new(&Resource::default()), &self_metrics).unwrap(),
     );
     let (bytes, ends) = fake_collector::records(512);
-    buffer.queue().offer(&bytes, &ends);
+    buffer.queue.offer(&bytes, &ends);
     // Like the spill task when the disk fails.
-    let batch = buffer.queue().take_for_spill(Instant::now() + SPILL_AFTER).unwrap();
+    let batch = buffer.queue.take_for_spill(Instant::now() + SPILL_AFTER).unwrap();
     let worker = tokio::spawn({
         let buffer = Arc::clone(&buffer);
         async move { buffer.next(Order::Oldest).await }
     });
     // The worker consumes the notification of the push, finds nothing, and sleeps.
     tokio::time::sleep(Duration::from_millis(100)).await;
-    buffer.queue().requeue(batch);
+    buffer.queue.requeue(batch);
     let next = tokio::time::timeout(Duration::from_secs(3), worker).await;
     assert!(next.is_ok(), "the worker sleeps although a batch is ready");
 }
