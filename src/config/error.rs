@@ -150,7 +150,7 @@ mod tests {
         assert_eq!(suggest("host", known()), Some("hosts"));
         assert_eq!(suggest("nmae", known()), Some("name"));
         assert_eq!(suggest("event_per_seconds", known()), Some("events_per_second"));
-        assert_eq!(suggest("colour", known()), None);
+        assert_eq!(suggest("color", known()), None);
         assert_eq!(suggest("x", ["y", "z"].into_iter()), None);
         assert_eq!(suggest("", known()), None);
     }

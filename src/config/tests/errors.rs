@@ -100,7 +100,7 @@ fn load_invalid_variable_is_named() {
         ("LOOKOUT_SITES", "[", "not valid YAML: "),
         ("LOOKOUT_METRIC_MAX_SERIES", "2000", "unknown variable; did you mean LOOKOUT_METRICS_MAX_SERIES? "),
         (
-            "LOOKOUT_COLOUR",
+            "LOOKOUT_COLOR",
             "red",
             "unknown variable; unset it for this process (lookoutd config prints all settings)",
         ),
