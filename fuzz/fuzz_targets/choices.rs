@@ -73,9 +73,10 @@ impl Head {
     pub fn decompress(self, content: &[u8]) -> Option<Cow<'_, [u8]>> {
         match self.0 & 1 {
             0 => Some(Cow::Borrowed(content)),
-            _ => {
-                gunzip_within(content, MAX_INFLATED, MAX_INFLATED).ok().flatten().map(|body| Cow::Owned(body.into()))
-            }
+            _ => gunzip_within(content, MAX_INFLATED, MAX_INFLATED)
+                .ok()
+                .flatten()
+                .map(|body| Cow::Owned(body.into())),
         }
     }
 
