@@ -1,5 +1,6 @@
 //! The real binary, on ports that the system chooses, with requests over plain sockets.
 
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
@@ -14,9 +15,14 @@ pub(crate) struct Daemon {
     admin: String,
 }
 
+/// Returns the binary under test: that of `LOOKOUTD_BINARY`, else the one that cargo built with the tests.
+fn binary() -> OsString {
+    std::env::var_os("LOOKOUTD_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_lookoutd").into())
+}
+
 /// Starts lookoutd with default settings.
 pub(crate) fn start() -> Daemon {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_lookoutd"))
+    let mut child = Command::new(binary())
         .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
         .env_clear()
         .stdout(Stdio::piped())

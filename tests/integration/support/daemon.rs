@@ -2,6 +2,7 @@
 //! must balance and SIGTERM must end the process in order.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -125,7 +126,7 @@ impl Setup {
     }
 
     fn command(&self, directory: &TempDir) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_lookoutd"));
+        let mut command = Command::new(binary());
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command.args(&self.arguments).current_dir(directory.path());
@@ -139,6 +140,11 @@ impl Setup {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
+}
+
+/// Returns the binary under test: that of `LOOKOUTD_BINARY`, else the one that cargo built with the tests.
+fn binary() -> OsString {
+    std::env::var_os("LOOKOUTD_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_lookoutd").into())
 }
 
 /// Returns the fields of the startup line in the text format.
