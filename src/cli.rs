@@ -5,9 +5,11 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
+use clap_complete::Shell;
 
 use crate::config::{self, Flag, Flags, Loaded};
+use crate::docs;
 use crate::probe::{self, Probe};
 
 /// Exit code for an invalid configuration or command line.
@@ -28,7 +30,7 @@ pub enum Action {
 
 /// Receives every report a browser can send and turns each into one log event and labeled counters.
 #[derive(Debug, Parser)]
-#[command(name = "lookoutd", version)]
+#[command(name = "lookoutd", version, subcommand_value_name = "COMMAND")]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
@@ -48,12 +50,27 @@ enum Command {
         #[arg(long)]
         ready: bool,
     },
+    /// Prints the completions of a shell.
+    Completions {
+        /// The shell that reads them.
+        #[arg(value_name = "SHELL")]
+        shell: CompletedShell,
+    },
+    /// Prints the man page, as roff.
+    Man,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum CompletedShell {
+    Bash,
+    Zsh,
+    Fish,
 }
 
 #[derive(Debug, Args)]
 struct Options {
     /// YAML file with the configuration (also: LOOKOUT_CONFIG).
-    #[arg(long, value_name = "FILE", global = true)]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, global = true)]
     config: Option<PathBuf>,
     #[arg(long, value_name = "ADDRESS", help = help_of("listen"), global = true)]
     listen: Option<String>,
@@ -99,8 +116,8 @@ impl Options {
     }
 }
 
-/// Parses the command line, loads the configuration, and runs every command except serving. `arguments`
-/// start with the program's name. Results go to `stdout`, messages to `stderr`.
+/// Parses the command line, loads the configuration if the command needs it, and runs every command except
+/// serving. `arguments` start with the program's name. Results go to `stdout`, messages to `stderr`.
 pub fn run(
     arguments: impl IntoIterator<Item = OsString>,
     environment: impl Iterator<Item = (String, String)>,
@@ -115,12 +132,18 @@ pub fn run(
         // The help text, or the version.
         Err(error) => return exit(write!(stdout, "{}", error.render()), 0),
     };
+    match arguments.command {
+        Some(Command::Completions { shell }) => return exit(write_completions(shell, stdout), 0),
+        Some(Command::Man) => return exit(docs::write_man_page(Arguments::command(), stdout), 0),
+        _ => {}
+    }
     let loaded = match config::load(&arguments.options.into_overrides(), environment) {
         Ok(loaded) => loaded,
         Err(error) => return exit(writeln!(stderr, "lookoutd: {error}"), EXIT_INVALID_CONFIG),
     };
     match arguments.command {
-        None => Action::Serve(Box::new(loaded)),
+        // The commands that need no configuration have ended above.
+        None | Some(Command::Completions { .. } | Command::Man) => Action::Serve(Box::new(loaded)),
         Some(Command::Check) => exit(writeln!(stdout, "ok: {}", loaded.summary()), 0),
         Some(Command::Config) => exit(loaded.write_yaml(stdout), 0),
         Some(Command::Health { ready }) => {
@@ -131,6 +154,18 @@ pub fn run(
             }
         }
     }
+}
+
+fn write_completions(shell: CompletedShell, out: &mut dyn Write) -> io::Result<()> {
+    let shell = match shell {
+        CompletedShell::Bash => Shell::Bash,
+        CompletedShell::Zsh => Shell::Zsh,
+        CompletedShell::Fish => Shell::Fish,
+    };
+    // The generator panics where the output fails, so it writes to memory.
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "lookoutd", &mut script);
+    out.write_all(&script)
 }
 
 fn exit(written: io::Result<()>, code: u8) -> Action {
@@ -246,6 +281,39 @@ mod tests {
         assert!(stderr.contains("expected KEY=VALUE"), "{stderr}");
         assert_eq!(exit_of(&["--lissten", "x"]).0, 2);
         assert_eq!(exit_of(&["serve-me"]).0, 2);
+    }
+
+    #[test]
+    fn completions_and_man_need_no_valid_configuration() {
+        let broken = [("LOOKOUT_NO_SUCH_SETTING", "1")];
+        for (shell, start) in [("bash", "_lookoutd()"), ("zsh", "#compdef lookoutd"), ("fish", "# Print an")]
+        {
+            let (action, stdout, stderr) = run_with(&["completions", shell], &broken);
+            assert!(matches!(action, Action::Exit(0)) && stderr.is_empty(), "{stderr}");
+            assert!(stdout.starts_with(start), "{stdout}");
+            assert!(stdout.contains("admin-listen") && stdout.contains("health"), "{stdout}");
+        }
+        let (action, page, stderr) = run_with(&["man"], &broken);
+        assert!(matches!(action, Action::Exit(0)) && stderr.is_empty(), "{stderr}");
+        let page = page.replace("\\-", "-").replace("\\*(Aq", "'");
+        for section in
+            ["NAME", "SYNOPSIS", "COMMANDS", "OPTIONS", "ENVIRONMENT", "EXIT STATUS", "SIGNALS", "FILES"]
+        {
+            let quoted = format!("\"{section}\"");
+            let heading = if section.contains(' ') { &quoted } else { section };
+            assert!(page.contains(&format!(".SH {heading}\n")), "{section}: {page}");
+        }
+        let command = Arguments::command();
+        for verb in command.get_subcommands() {
+            assert!(page.contains(&format!("\\fBlookoutd {}\\fR", verb.get_name())), "{verb}");
+        }
+        for flag in command.get_arguments().filter_map(clap::Arg::get_long) {
+            assert!(page.contains(&format!("\\fB--{flag}\\fR")), "{flag}");
+        }
+        for setting in config::reference() {
+            assert!(page.contains(&setting.variable) && page.contains(setting.comment), "{}", setting.key);
+        }
+        assert_eq!(exit_of(&["completions", "elvish"]).0, 2);
     }
 
     #[test]

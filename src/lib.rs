@@ -31,6 +31,7 @@ pub mod clock;
 pub mod config;
 pub mod daemon;
 pub mod decode;
+pub mod docs;
 pub mod encode;
 pub mod export;
 pub mod intake;

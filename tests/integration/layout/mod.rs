@@ -9,7 +9,7 @@ use imports::{Arrow, Source, Sources};
 
 /// Folders and files at the top of `src`, lowest first. Each may import only those before it in this list:
 /// shared types and tools first, then the order in which a report flows.
-const ORDER: [&str; 23] = [
+const ORDER: [&str; 24] = [
     "clock",
     "model",
     "log_throttle",
@@ -29,6 +29,7 @@ const ORDER: [&str; 23] = [
     "intake",
     "export",
     "admin",
+    "docs",
     "cli",
     "background",
     "daemon",
