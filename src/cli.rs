@@ -3,7 +3,7 @@
 
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
@@ -43,7 +43,11 @@ enum Command {
     /// Checks the configuration. Exit code 0: valid; 2: invalid.
     Check,
     /// Prints every setting as YAML, with its effective value, source and default.
-    Config,
+    Config {
+        /// Prints the JSON Schema of the configuration file instead.
+        #[arg(long)]
+        schema: bool,
+    },
     /// Probes the running lookoutd with the same configuration. Exit code 0: healthy; 1: unhealthy.
     Health {
         /// Probes readiness (intake accepts, no export has failed for too long) instead of liveness.
@@ -58,6 +62,12 @@ enum Command {
     },
     /// Prints the man page, as roff.
     Man,
+    /// Rewrites the generated sections and schemas of the documentation pages.
+    Docs {
+        /// The directory of the pages.
+        #[arg(value_name = "DIRECTORY", default_value = "docs", value_hint = ValueHint::DirPath)]
+        directory: PathBuf,
+    },
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -132,9 +142,11 @@ pub fn run(
         // The help text, or the version.
         Err(error) => return exit(write!(stdout, "{}", error.render()), 0),
     };
-    match arguments.command {
-        Some(Command::Completions { shell }) => return exit(write_completions(shell, stdout), 0),
+    match &arguments.command {
+        Some(Command::Completions { shell }) => return exit(write_completions(*shell, stdout), 0),
         Some(Command::Man) => return exit(docs::write_man_page(Arguments::command(), stdout), 0),
+        Some(Command::Docs { directory }) => return write_pages(directory, stderr),
+        Some(Command::Config { schema: true }) => return exit(write!(stdout, "{}", config::schema()), 0),
         _ => {}
     }
     let loaded = match config::load(&arguments.options.into_overrides(), environment) {
@@ -143,9 +155,11 @@ pub fn run(
     };
     match arguments.command {
         // The commands that need no configuration have ended above.
-        None | Some(Command::Completions { .. } | Command::Man) => Action::Serve(Box::new(loaded)),
+        None | Some(Command::Completions { .. } | Command::Man | Command::Docs { .. }) => {
+            Action::Serve(Box::new(loaded))
+        }
         Some(Command::Check) => exit(writeln!(stdout, "ok: {}", loaded.summary()), 0),
-        Some(Command::Config) => exit(loaded.write_yaml(stdout), 0),
+        Some(Command::Config { .. }) => exit(loaded.write_yaml(stdout), 0),
         Some(Command::Health { ready }) => {
             let probe = if ready { Probe::Ready } else { Probe::Healthy };
             match probe::run(loaded.config.admin_listen, probe) {
@@ -166,6 +180,13 @@ fn write_completions(shell: CompletedShell, out: &mut dyn Write) -> io::Result<(
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Arguments::command(), "lookoutd", &mut script);
     out.write_all(&script)
+}
+
+fn write_pages(directory: &Path, stderr: &mut dyn Write) -> Action {
+    match docs::write_pages(directory) {
+        Ok(()) => Action::Exit(0),
+        Err(error) => exit(writeln!(stderr, "lookoutd: {error}"), EXIT_IO_ERROR),
+    }
 }
 
 fn exit(written: io::Result<()>, code: u8) -> Action {

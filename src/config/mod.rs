@@ -3,9 +3,11 @@
 
 mod env;
 mod error;
+mod format;
 mod otlp;
 mod partial;
 mod print;
+mod schema;
 mod settings;
 mod sites;
 mod sources;
@@ -13,6 +15,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod validate;
+mod value_schema;
 mod values;
 mod yaml;
 
@@ -22,6 +25,7 @@ use std::path::PathBuf;
 use env::Environment;
 pub use error::{ConfigError, Source, ValueError};
 use partial::PartialConfig;
+pub use schema::schema;
 pub use settings::{
     Admin, Auth, ClientAddress, ClientTls, Compression, Config, Delivery, Endpoint, Intake, Log, LogFormat,
     LogLevel, Logs, Metrics, MetricsConfig, Noise, NoiseField, NoiseRule, Otlp, PathSecrets, Privacy,

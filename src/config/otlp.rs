@@ -102,23 +102,25 @@ pub(super) fn endpoint_url(node: &SpannedValue) -> Result<EndpointUrl, ValueErro
     Ok(EndpointUrl { scheme, authority: authority.to_owned(), rest: rest.to_owned() })
 }
 
+/// The values of `protocol`.
+pub(super) const PROTOCOLS: [(&str, Protocol); 2] =
+    [("grpc", Protocol::Grpc), ("http/protobuf", Protocol::HttpProtobuf)];
+
 /// Parses a `protocol`.
 pub(super) fn protocol(node: &SpannedValue) -> Result<Protocol, ValueError> {
-    use Protocol::{Grpc, HttpProtobuf};
-    let words = [("grpc", Some(Grpc)), ("http/protobuf", Some(HttpProtobuf)), ("http/json", None)];
-    match values::choice(node, &words) {
-        Ok(Some(protocol)) => Ok(protocol),
-        Ok(None) => Err(ValueError::expected("grpc or http/protobuf (http/json is not supported)", node)),
-        Err(_) => Err(ValueError::expected("grpc or http/protobuf", node)),
-    }
+    values::choice(node, &PROTOCOLS).map_err(|error| match values::choice(node, &[("http/json", ())]) {
+        Ok(()) => ValueError::expected("grpc or http/protobuf (http/json is not supported)", node),
+        Err(_) => error,
+    })
 }
 
-/// Parses `temporality`.
-pub(super) fn temporality(node: &SpannedValue) -> Result<Temporality, ValueError> {
-    // `lowmemory` is delta for synchronous counters and histograms, the only instruments here.
-    use Temporality::{Cumulative, Delta};
-    values::choice(node, &[("cumulative", Cumulative), ("delta", Delta), ("lowmemory", Delta)])
-}
+/// The values of `temporality`. `lowmemory` is delta for synchronous counters and histograms, the only
+/// instruments here.
+pub(super) const TEMPORALITIES: [(&str, Temporality); 3] = [
+    ("cumulative", Temporality::Cumulative),
+    ("delta", Temporality::Delta),
+    ("lowmemory", Temporality::Delta),
+];
 
 /// Parses the exporters for events: `otlp`, `console`, both, or `none`.
 pub(super) fn logs_exporters(node: &SpannedValue) -> Result<Exporters, ValueError> {

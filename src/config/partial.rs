@@ -26,7 +26,7 @@ pub(super) struct Parts {
     pub(super) tls_certificate: Option<PathBuf>,
     pub(super) tls_key: Option<PathBuf>,
     pub(super) spool_directory: Option<PathBuf>,
-    pub(super) spool_max_bytes: u64,
+    pub(super) spool_max_bytes: usize,
     pub(super) bearer: Option<Secret>,
     pub(super) bearer_file: Option<PathBuf>,
     pub(super) username: Option<String>,

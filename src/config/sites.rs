@@ -2,15 +2,59 @@
 
 use std::collections::HashSet;
 use std::net::Ipv4Addr;
+use std::ops::RangeInclusive;
+
+use serde_json::{Value as Json, json};
 
 use super::error::ValueError;
-use super::settings::{NoiseRule, SiteConfig};
+use super::settings::{NoiseField, NoiseRule, SiteConfig};
+use super::value_schema::{list_schema, number_schema, text_schema, word_schema};
 use super::values;
 use super::yaml::{SpannedValue, Value};
 use crate::model::{LabelEnum, Noise};
 
 /// Names that a site cannot have, because they have another meaning in the label or in the path.
 const RESERVED_SITE_NAMES: &[&str] = &["unknown", "other", "report-only", ".", ".."];
+
+/// Bounds of `events_per_second`.
+const EVENT_RATES: RangeInclusive<u32> = 1..=1_000_000;
+
+/// Returns the JSON Schema of `sites`.
+pub(super) fn sites_schema() -> Json {
+    let host = json!({"type": "string", "pattern": "^(\\*\\.)?([A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*|\\[[0-9A-Fa-f:.]+\\])$"});
+    let mut site_name = required(text_schema("^[A-Za-z0-9._-]{1,64}$"));
+    site_name["not"] = word_schema(RESERVED_SITE_NAMES.iter().copied());
+    list_schema(json!({
+        "type": "object",
+        "properties": {
+            "name": site_name,
+            "hosts": list_schema(host),
+            "events_per_second": number_schema(&EVENT_RATES),
+        },
+        "required": ["name"],
+        "additionalProperties": false,
+    }))
+}
+
+/// Returns the schema of a text that must be present.
+fn required(mut text: Json) -> Json {
+    text["type"] = json!("string");
+    text
+}
+
+/// Returns the JSON Schema of `noise.rules`.
+pub(super) fn noise_rules_schema() -> Json {
+    list_schema(json!({
+        "type": "object",
+        "properties": {
+            "field": required(word_schema(NoiseField::ALL.iter().map(|field| field.as_str()))),
+            "match": required(text_schema(".")),
+            "class": required(word_schema(Noise::ALL.iter().map(|class| class.as_str()))),
+        },
+        "required": ["field", "match", "class"],
+        "additionalProperties": false,
+    }))
+}
 
 /// Parses `sites`.
 pub(super) fn sites(node: &SpannedValue) -> Result<Vec<SiteConfig>, ValueError> {
@@ -43,8 +87,7 @@ fn site(node: &SpannedValue) -> Result<SiteConfig, ValueError> {
     Ok(SiteConfig {
         name: record.required("name", site_name)?,
         hosts: record.optional("hosts", |hosts| values::list(hosts, host))?.unwrap_or_default(),
-        events_per_second: record
-            .optional("events_per_second", |node| values::number(node, 1..=1_000_000))?,
+        events_per_second: record.optional("events_per_second", |node| values::number(node, EVENT_RATES))?,
     })
 }
 
@@ -119,7 +162,6 @@ pub(super) fn noise_rules(node: &SpannedValue) -> Result<Vec<NoiseRule>, ValueEr
 #[cfg(test)]
 mod tests {
     use super::super::error::Source;
-    use super::super::settings::NoiseField;
     use super::super::yaml::parse;
     use super::*;
 

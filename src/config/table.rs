@@ -3,13 +3,20 @@
 
 use std::fmt;
 
+use serde_json::Value as Json;
+
 use super::error::{Source, ValueError};
+use super::format::{
+    Format, address, boolean, choice, duration, duration_or_off, endpoint_url, headers, logs_exporters,
+    metrics_exporters, networks, noise_rules, number, path, protocol, query_attributes, resource_attributes,
+    retired, secret, sites, size, text, user_name, word,
+};
+use super::otlp;
 use super::partial::PartialConfig;
 use super::settings::{
     ClientAddress, Compression, LogFormat, LogLevel, MetricsConfig, PathSecrets, QueryPrivacy, UnknownSites,
 };
 use super::yaml::SpannedValue;
-use super::{otlp, sites, values};
 use DefaultValue::{Unset, Yaml};
 use Otel::{Milliseconds, Plain};
 use TextFormat::{List, Map, Records};
@@ -39,6 +46,8 @@ pub(super) struct Setting {
     pub(super) secret: bool,
     /// Writes the value.
     pub(super) set: Setter,
+    /// Returns the JSON Schema of its value in a file.
+    pub(super) schema: fn() -> Json,
 }
 
 /// A standard OpenTelemetry variable.
@@ -90,8 +99,15 @@ pub(super) struct ResolvedSetting {
 }
 
 impl Setting {
-    const fn new(key: &'static str, default: DefaultValue, comment: &'static str, set: Setter) -> Setting {
-        Setting { key, otel: None, default, comment, text_format: TextFormat::Scalar, secret: false, set }
+    const fn new(
+        key: &'static str,
+        default: DefaultValue,
+        comment: &'static str,
+        set: Setter,
+        schema: fn() -> Json,
+    ) -> Setting {
+        let text_format = TextFormat::Scalar;
+        Setting { key, otel: None, default, comment, text_format, secret: false, set, schema }
     }
 
     const fn otel(self, variable: Otel) -> Setting {
@@ -143,9 +159,9 @@ pub fn variables() -> impl Iterator<Item = String> {
 fn assign<T, F: From<T>>(
     field: &mut F,
     node: &SpannedValue,
-    parse: impl Fn(&SpannedValue) -> Result<T, ValueError>,
+    format: Format<impl Fn(&SpannedValue) -> Result<T, ValueError>>,
 ) -> Result<(), ValueError> {
-    *field = parse(node)?.into();
+    *field = (format.parse)(node)?.into();
     Ok(())
 }
 
@@ -155,130 +171,130 @@ macro_rules! field {
     ($partial:ident, $($key:ident).+ => $($field:ident).+) => { $partial.$($field).+ };
 }
 
-/// Settings: key, field (if not the key's), default, parser, modifiers and help text of each.
+/// Settings: key, field (if not the key's), default, format, modifiers and help text of each.
 macro_rules! settings {
     ($table:ident: $(
-        $key:ident $(.$rest:ident)* $(=> $($field:ident).+)?: $default:expr, $parse:expr
+        $key:ident $(.$rest:ident)* $(=> $($field:ident).+)?: $default:expr, $format:expr
         $(, $modifier:ident($($argument:expr)?))*; $comment:literal;
     )*) => {
         static $table: &[Setting] = &[$(
             Setting::new(concat!(stringify!($key) $(, ".", stringify!($rest))*), $default, $comment, |c, n| {
-                assign(&mut field!(c, $key $(.$rest)* => $($($field).+)?), n, $parse)
-            })
+                assign(&mut field!(c, $key $(.$rest)* => $($($field).+)?), n, $format)
+            }, || $format.schema)
             $(.$modifier($($argument)?))*
         ),*];
     };
 }
 
 settings! { DAEMON:
-    listen: Yaml("0.0.0.0:8480"), values::address;
+    listen: Yaml("0.0.0.0:8480"), address();
         "Address of the intake listener (public). Port 0 takes a free port.";
-    admin_listen: Yaml("127.0.0.1:18480"), values::address;
+    admin_listen: Yaml("127.0.0.1:18480"), address();
         "Address of the admin listener (metrics, health, status; private). Port 0 takes a free port.";
-    log.format: Yaml("text"), values::word::<LogFormat>;
+    log.format: Yaml("text"), word::<LogFormat>();
         "Format of diagnostics on stderr: text or json.";
-    log.level: Yaml("info"), values::word::<LogLevel>;
+    log.level: Yaml("info"), word::<LogLevel>();
         "Minimum log level: error, warn, info, debug or trace. The startup line is always written.";
-    sites: Yaml("[]"), sites::sites, text(Records);
+    sites: Yaml("[]"), sites(), text(Records);
         "Sites, each with name, hosts (exact or *.suffix) and events_per_second, a limit for events (never \
          counters). Without sites, each report's own host is its site.";
-    intake.max_body_bytes: Yaml("1MiB"), |n| values::size(n, 1, "1B");
+    intake.max_body_bytes: Yaml("1MiB"), size(1, "1B");
         "Maximum body size, both as sent and inflated. Larger bodies are answered 413.";
-    intake.max_reports: Yaml("256"), |n| values::number(n, 1..=MAX_COUNT);
+    intake.max_reports: Yaml("256"), number(1..=MAX_COUNT);
         "Maximum reports per body. The excess is rejected and counted.";
-    intake.max_connections: Yaml("4096"), |n| values::number(n, 1..=MAX_COUNT);
+    intake.max_connections: Yaml("4096"), number(1..=MAX_COUNT);
         "Maximum concurrent connections. When full, accept waits.";
-    intake.max_in_flight: Yaml("1024"), |n| values::number(n, 1..=MAX_COUNT);
+    intake.max_in_flight: Yaml("1024"), number(1..=MAX_COUNT);
         "Maximum concurrent uploads. Further uploads are answered 503.";
-    intake.max_in_flight_bytes: Yaml("16MiB"), |n| values::size(n, 1, "1B");
+    intake.max_in_flight_bytes: Yaml("16MiB"), size(1, "1B");
         "Memory limit for uploads: arriving bodies, inflated bodies and decoded reports. Uploads that get \
          no memory in time are answered 503. One body of max_body_bytes always fits: if needed, the limit \
          is raised to 10 times that size.";
-    intake.head_timeout: Yaml("10s"), values::duration;
+    intake.head_timeout: Yaml("10s"), duration();
         "Time limit for a request's head.";
-    intake.body_timeout: Yaml("15s"), values::duration;
+    intake.body_timeout: Yaml("15s"), duration();
         "Time limit for a request's whole body.";
-    intake.unknown_sites: Yaml("accept"), values::word::<UnknownSites>;
+    intake.unknown_sites: Yaml("accept"), word::<UnknownSites>();
         "Treatment of reports that match no configured site: accept (as site unknown) or reject.";
-    intake.query_attributes: Yaml("[]"), sites::query_attributes, text(List);
+    intake.query_attributes: Yaml("[]"), query_attributes(), text(List);
         "Query parameters of the endpoint URL that become event attributes lookout.query.<name>.";
-    intake.retired: Yaml("[]"), sites::retired, text(List);
+    intake.retired: Yaml("[]"), retired(), text(List);
         "Sites (by name) and paths (starting with /) that are answered 410, so that browsers forget them.";
-    intake.trusted_proxies: Yaml("[]"), |n| values::list(n, values::network), text(List);
+    intake.trusted_proxies: Yaml("[]"), networks(), text(List);
         "Networks whose Forwarded and X-Forwarded-For headers are trusted.";
-    intake.proxy_protocol: Yaml("false"), values::boolean;
+    intake.proxy_protocol: Yaml("false"), boolean();
         "Whether connections from intake.trusted_proxies start with a PROXY protocol version 2 header, \
          which names the client.";
     intake.rate_limit.per_second => parts.rate_per_second:
-        Unset("no limit"), |n| values::number(n, 1..=1_000_000_u32);
+        Unset("no limit"), number(1..=1_000_000_u32);
         "Maximum uploads per second and client (IPv4 address, IPv6 /64). The excess is dropped and counted.";
     intake.rate_limit.burst => parts.rate_burst:
-        Unset("ten times per_second"), |n| values::number(n, 1..=10_000_000_u32);
+        Unset("ten times per_second"), number(1..=10_000_000_u32);
         "Maximum uploads at once from a client that was idle before.";
-    intake.tls.certificate => parts.tls_certificate: Unset("plain HTTP"), values::path;
+    intake.tls.certificate => parts.tls_certificate: Unset("plain HTTP"), path();
         "PEM file with the certificate chain, leaf first. Reloaded when it changes.";
-    intake.tls.key => parts.tls_key: Unset("plain HTTP"), values::path;
+    intake.tls.key => parts.tls_key: Unset("plain HTTP"), path();
         "PEM file with the certificate's private key.";
-    privacy.query: Yaml("strip"), values::word::<QueryPrivacy>;
+    privacy.query: Yaml("strip"), word::<QueryPrivacy>();
         "What remains of a URL's query: strip (nothing), names (parameter names) or keep (everything).";
-    privacy.path_secrets: Yaml("redact"), values::word::<PathSecrets>;
+    privacy.path_secrets: Yaml("redact"), word::<PathSecrets>();
         "Treatment of path segments that look like secrets: redact or keep.";
-    privacy.client_address: Yaml("none"), values::word::<ClientAddress>;
+    privacy.client_address: Yaml("none"), word::<ClientAddress>();
         "Client address in events: none, truncated (to /24 or /48) or full.";
-    noise.rules: Yaml("[]"), sites::noise_rules, text(Records);
+    noise.rules: Yaml("[]"), noise_rules(), text(Records);
         "Rules applied before the built-in ones, each with field, match (* is a wildcard) and class.";
-    metrics.max_series: Yaml("10000"), |n| values::number(n, MetricsConfig::MIN_SERIES..=10_000_000);
+    metrics.max_series: Yaml("10000"), number(MetricsConfig::MIN_SERIES..=10_000_000);
         "Maximum series in a scrape. When a quota of it is used up, unbounded labels become other.";
-    metrics.series_ttl: Yaml("24h"), values::duration;
+    metrics.series_ttl: Yaml("24h"), duration();
         "Time after which an unchanged series expires.";
-    delivery.memory_bytes: Yaml("32MiB"), |n| values::size(n, 1 << 20, "1MiB");
+    delivery.memory_bytes: Yaml("32MiB"), size(1 << 20, "1MiB");
         "Memory limit for encoded events per exporter, including requests in flight.";
-    delivery.shutdown_timeout: Yaml("10s"), values::duration;
+    delivery.shutdown_timeout: Yaml("10s"), duration();
         "Time limit for flushing pending events at shutdown.";
     delivery.spool.directory => parts.spool_directory:
-        Unset("no spool: events that do not fit into memory are dropped and counted"), values::path;
+        Unset("no spool: events that do not fit into memory are dropped and counted"), path();
         "Directory of the spool for OTLP events, used by this process only. Created if missing.";
     delivery.spool.max_bytes => parts.spool_max_bytes:
-        Yaml("1GiB"), |n| values::size(n, 1 << 16, "64KiB").map(|bytes| bytes as u64);
+        Yaml("1GiB"), size(1 << 16, "64KiB");
         "Maximum bytes of events in the spool. Further events stay in memory, then are dropped and counted.";
-    admin.unready_after: Yaml("off"), values::duration_or_off;
+    admin.unready_after: Yaml("off"), duration_or_off();
         "Duration of failing exports after which /-/ready answers 503, or off.";
-    admin.auth.bearer => parts.bearer: Unset("no token required"), values::secret, secret();
+    admin.auth.bearer => parts.bearer: Unset("no token required"), secret(), secret();
         "Bearer token required by admin, except for /-/healthy and /-/ready.";
-    admin.auth.bearer_file => parts.bearer_file: Unset("admin.auth.bearer"), values::path;
+    admin.auth.bearer_file => parts.bearer_file: Unset("admin.auth.bearer"), path();
         "File with the bearer token, on one line.";
-    admin.auth.username => parts.username: Unset("no password required"), values::user_name;
+    admin.auth.username => parts.username: Unset("no password required"), user_name();
         "User name required by admin, with the password. A bearer token, if set, is accepted instead.";
-    admin.auth.password => parts.password: Unset("no password required"), values::secret, secret();
+    admin.auth.password => parts.password: Unset("no password required"), secret(), secret();
         "Password of admin.auth.username.";
-    admin.auth.password_file => parts.password_file: Unset("admin.auth.password"), values::path;
+    admin.auth.password_file => parts.password_file: Unset("admin.auth.password"), path();
         "File with the password, on one line.";
     service.name => otlp.service_name:
-        Unset("service.name of service.resource_attributes, else lookoutd"), values::text,
+        Unset("service.name of service.resource_attributes, else lookoutd"), text(),
         otel(Plain("OTEL_SERVICE_NAME"));
         "Resource attribute service.name.";
-    service.resource_attributes => config.otlp.resource_attributes: Yaml("{}"), otlp::resource_attributes,
+    service.resource_attributes => config.otlp.resource_attributes: Yaml("{}"), resource_attributes(),
         otel(Plain("OTEL_RESOURCE_ATTRIBUTES")), text(Map);
         "Further resource attributes.";
-    otlp.disabled => otlp.disabled: Yaml("false"), values::boolean, otel(Plain("OTEL_SDK_DISABLED"));
+    otlp.disabled => otlp.disabled: Yaml("false"), boolean(), otel(Plain("OTEL_SDK_DISABLED"));
         "Whether all OTLP exporters are off. Events then go to the console unless otlp.logs.exporters is \
          set.";
 }
 
 settings! { LOGS_EXPORT:
     otlp.logs.exporters => otlp.logs_exporters: Unset("otlp if an endpoint is set, else console"),
-        otlp::logs_exporters, otel(Plain("OTEL_LOGS_EXPORTER")), text(List);
+        logs_exporters(), otel(Plain("OTEL_LOGS_EXPORTER")), text(List);
         "Exporters for events: a list of otlp and console, or none.";
 }
 
 settings! { METRICS_EXPORT:
     otlp.metrics.exporters => otlp.metrics_exporters: Unset("otlp if an endpoint is set, else none"),
-        otlp::metrics_exporters, otel(Plain("OTEL_METRICS_EXPORTER")), text(List);
+        metrics_exporters(), otel(Plain("OTEL_METRICS_EXPORTER")), text(List);
         "Exporters for metrics besides the scrape: a list of otlp, or none.";
-    otlp.metrics.interval: Yaml("60s"), values::duration,
+    otlp.metrics.interval: Yaml("60s"), duration(),
         otel(Milliseconds("OTEL_METRIC_EXPORT_INTERVAL"));
         "Time between two OTLP metric exports.";
-    otlp.metrics.temporality: Yaml("cumulative"), otlp::temporality,
+    otlp.metrics.temporality: Yaml("cumulative"), choice(&otlp::TEMPORALITIES),
         otel(Plain("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE"));
         "Start of an OTLP sum: cumulative (the creation of the series) or delta (the last successful \
          export).";
@@ -286,7 +302,7 @@ settings! { METRICS_EXPORT:
 
 settings! { TRACES_EXPORT:
     otlp.traces.exporter => otlp.traces_exported: Yaml("none"),
-        |n| values::choice(n, &[("none", false), ("otlp", true)]), otel(Plain("OTEL_TRACES_EXPORTER"));
+        choice(&[("none", false), ("otlp", true)]), otel(Plain("OTEL_TRACES_EXPORTER"));
         "Exporter for the daemon's own traces: otlp or none.";
 }
 
@@ -306,40 +322,40 @@ macro_rules! destination {
         destination! { $table, $slot, $prefix, $otel:
             endpoint Plain "ENDPOINT": $default(
                 Unset("no OTLP export unless an exporter is chosen, then http://localhost:4318 (grpc: 4317)"),
-                "otlp.endpoint, over HTTP with the signal's path"), otlp::endpoint_url;
+                "otlp.endpoint, over HTTP with the signal's path"), endpoint_url();
                 $help;
-            protocol Plain "PROTOCOL": $default(Yaml("http/protobuf"), "otlp.protocol"), otlp::protocol;
+            protocol Plain "PROTOCOL": $default(Yaml("http/protobuf"), "otlp.protocol"), protocol();
                 "OTLP protocol: http/protobuf or grpc.";
-            headers Plain "HEADERS": $default(Yaml("{}"), "otlp.headers"), otlp::headers, text(Map), secret();
+            headers Plain "HEADERS": $default(Yaml("{}"), "otlp.headers"), headers(), text(Map), secret();
                 "Headers (gRPC: metadata) of every request. Printed masked.";
-            timeout Milliseconds "TIMEOUT": $default(Yaml("10s"), "otlp.timeout"), values::duration;
+            timeout Milliseconds "TIMEOUT": $default(Yaml("10s"), "otlp.timeout"), duration();
                 "Time limit for one request.";
             compression Plain "COMPRESSION":
                 $default(Unset("gzip, but none to a loopback address"), "otlp.compression"),
-                values::word::<Compression>;
+                word::<Compression>();
                 "Compression of request bodies: gzip or none.";
             certificate Plain "CERTIFICATE":
-                $default(Unset("the system's root certificates"), "otlp.certificate"), values::path;
+                $default(Unset("the system's root certificates"), "otlp.certificate"), path();
                 "PEM file with the only trusted root certificates.";
             client_certificate Plain "CLIENT_CERTIFICATE":
-                $default(Unset("no client certificate"), "otlp.client_certificate"), values::path;
+                $default(Unset("no client certificate"), "otlp.client_certificate"), path();
                 "PEM file with the client's certificate chain (mTLS).";
             client_key Plain "CLIENT_KEY":
-                $default(Unset("no client certificate"), "otlp.client_key"), values::path;
+                $default(Unset("no client certificate"), "otlp.client_key"), path();
                 "PEM file with the client's private key (mTLS).";
-            insecure Plain "INSECURE": $default(Yaml("false"), "otlp.insecure"), values::boolean;
+            insecure Plain "INSECURE": $default(Yaml("false"), "otlp.insecure"), boolean();
                 "Whether a grpc endpoint without a scheme uses http rather than https.";
         }
     };
     ($table:ident, $slot:ident, $prefix:literal, $otel:literal: $(
-        $name:ident $format:ident $variable:literal: $default:expr, $parse:expr
+        $name:ident $otel_format:ident $variable:literal: $default:expr, $format:expr
         $(, $modifier:ident($($argument:expr)?))*; $comment:literal;
     )*) => {
         static $table: &[Setting] = &[$(
             Setting::new(concat!($prefix, stringify!($name)), $default, $comment, |c, n| {
-                assign(&mut c.otlp.$slot.$name, n, $parse)
-            })
-            .otel($format(concat!($otel, $variable)))
+                assign(&mut c.otlp.$slot.$name, n, $format)
+            }, || $format.schema)
+            .otel($otel_format(concat!($otel, $variable)))
             $(.$modifier($($argument)?))*
         ),*];
     };

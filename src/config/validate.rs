@@ -18,7 +18,7 @@ pub(super) fn validate(partial: PartialConfig) -> Result<Config, ConflictError> 
     config.intake.rate_limit = rate_limit(&parts)?;
     config.intake.tls = tls(&mut parts)?;
     otlp::resolve(otlp, &mut config.otlp)?;
-    let max_bytes = parts.spool_max_bytes;
+    let max_bytes = parts.spool_max_bytes as u64;
     config.delivery.spool = parts.spool_directory.take().map(|directory| Spool { directory, max_bytes });
     config.admin.auth = auth(parts)?;
     Ok(config)

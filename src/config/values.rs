@@ -108,7 +108,7 @@ where
     })
 }
 
-const SIZE_UNITS: &[(&str, usize)] = &[
+pub(super) const SIZE_UNITS: &[(&str, usize)] = &[
     ("KiB", 1 << 10),
     ("MiB", 1 << 20),
     ("GiB", 1 << 30),
@@ -137,7 +137,7 @@ pub(super) fn size(node: &SpannedValue, min: usize, min_text: &str) -> Result<us
     }
 }
 
-const TIME_UNITS: &[(&str, u64)] =
+pub(super) const TIME_UNITS: &[(&str, u64)] =
     &[("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
 /// Maximum duration: ten years, so that adding durations to instants cannot overflow.

@@ -46,7 +46,7 @@ const FILES: &[(&str, &str)] = &[
 pub fn write_man_page(command: Command, out: &mut dyn Write) -> io::Result<()> {
     let mut command = command.disable_help_subcommand(true);
     command.build();
-    let man = Man::new(command.clone()).manual("User Commands");
+    let man = Man::new(command.clone()).date("\"\"").manual("User Commands");
     man.render_title(out)?;
     man.render_name_section(out)?;
     man.render_synopsis_section(out)?;

@@ -2,7 +2,7 @@
 
 use opentelemetry_semantic_conventions::attribute::{ERROR_TYPE, EXCEPTION_STACKTRACE};
 
-use crate::kinds::support::{field, page_of, severity_unless_noise};
+use crate::kinds::support::{derived, field, page_of, severity_unless_noise};
 use crate::model::{
     Attribute, AttributeSink, Classification, Evaluation, Family, FieldType, LabelValues, Object, Report,
     ReportKind, Severity, Value,
@@ -35,6 +35,7 @@ pub(super) static KIND: ReportKind = ReportKind {
     evaluate,
     summary,
     attributes,
+    derived_attributes: &[derived(ERROR_TYPE, FieldType::Token, "`reason`")],
     families: &[&CRASHES],
     ..ReportKind::DEFAULT
 };

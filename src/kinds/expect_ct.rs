@@ -5,8 +5,8 @@ use opentelemetry_semantic_conventions::attribute::URL_SCHEME;
 use smallvec::SmallVec;
 
 use crate::kinds::support::{
-    CERTIFICATE, HOSTNAME, PORT, certificate_attributes, describe_certificate, field, replace_chains,
-    server_name, severity_unless_noise,
+    CERTIFICATE, CERTIFICATE_ATTRIBUTES, HOSTNAME, PORT, certificate_attributes, describe_certificate, field,
+    replace_chains, server_name, severity_unless_noise,
 };
 use crate::model::{
     Classification, Evaluation, Family, FieldType, LabelEnum, Report, ReportKind, Severity, Value,
@@ -40,6 +40,7 @@ pub(super) static KIND: ReportKind = ReportKind {
     evaluate,
     summary,
     attributes: certificate_attributes,
+    derived_attributes: CERTIFICATE_ATTRIBUTES,
     families: &[&VIOLATIONS],
     ..ReportKind::DEFAULT
 };

@@ -2,8 +2,8 @@
 //! one. A draft that Chromium tried; there is no RFC.
 
 use crate::kinds::support::{
-    CERTIFICATE, HOSTNAME, PORT, certificate_attributes, describe_certificate, field, replace_chains,
-    server_name, severity_unless_noise,
+    CERTIFICATE, CERTIFICATE_ATTRIBUTES, HOSTNAME, PORT, certificate_attributes, describe_certificate, field,
+    replace_chains, server_name, severity_unless_noise,
 };
 use crate::model::{
     Classification, Evaluation, Family, FieldType, LabelValues, Report, ReportKind, Severity,
@@ -44,6 +44,7 @@ pub(super) static KIND: ReportKind = ReportKind {
     evaluate,
     summary,
     attributes: certificate_attributes,
+    derived_attributes: CERTIFICATE_ATTRIBUTES,
     families: &[&VIOLATIONS],
     ..ReportKind::DEFAULT
 };

@@ -3,8 +3,8 @@
 //! users are locked out, or their connections are intercepted.
 
 use crate::kinds::support::{
-    CERTIFICATE, HOSTNAME, PORT, certificate_attributes, describe_certificate, field, replace_chains,
-    server_name, severity_unless_noise,
+    CERTIFICATE, CERTIFICATE_ATTRIBUTES, HOSTNAME, PORT, certificate_attributes, describe_certificate, field,
+    replace_chains, server_name, severity_unless_noise,
 };
 use crate::model::{Classification, Evaluation, Family, FieldType, Report, ReportKind, Severity};
 
@@ -34,6 +34,7 @@ pub(super) static KIND: ReportKind = ReportKind {
     evaluate,
     summary,
     attributes: certificate_attributes,
+    derived_attributes: CERTIFICATE_ATTRIBUTES,
     families: &[&VIOLATIONS],
     ..ReportKind::DEFAULT
 };

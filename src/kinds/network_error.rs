@@ -7,7 +7,9 @@ use opentelemetry_semantic_conventions::attribute::{
 };
 use smallvec::smallvec;
 
-use crate::kinds::support::{NEL_PHASES, NEL_TYPES, PROTOCOLS, field, severity_unless_noise, unmapped};
+use crate::kinds::support::{
+    NEL_PHASES, NEL_TYPES, PROTOCOLS, derived, field, severity_unless_noise, unmapped,
+};
 use crate::model::{
     Attribute, AttributeSink, Classification, Evaluation, Family, FieldType, Increment, Label, MetricType,
     Observation, Report, ReportKind, Severity, host_and_port,
@@ -61,6 +63,15 @@ pub(crate) static KIND: ReportKind = ReportKind {
     evaluate,
     summary,
     attributes,
+    derived_attributes: &[
+        derived(HTTP_REQUEST_METHOD, FieldType::Token, "`method`, `_OTHER` for an unusual one"),
+        derived(HTTP_REQUEST_METHOD_ORIGINAL, FieldType::Token, "an unusual `method`"),
+        derived(NETWORK_PROTOCOL_NAME, FieldType::Token, "`protocol`"),
+        derived(NETWORK_PROTOCOL_VERSION, FieldType::Token, "`protocol`"),
+        derived(ERROR_TYPE, FieldType::Token, "`type`, unless `ok`"),
+        derived(SERVER_ADDRESS, FieldType::Token, "host of `url`"),
+        derived(SERVER_PORT, FieldType::Int, "port of `url`"),
+    ],
     families: &[&NETWORK_REPORTS, &ESTIMATED, &DURATION],
     ..ReportKind::DEFAULT
 };

@@ -7,7 +7,7 @@
 
 use std::borrow::Cow;
 
-use crate::kinds::support::{field, severity_unless_noise, unmapped};
+use crate::kinds::support::{derived, field, severity_unless_noise, unmapped};
 use crate::model::{
     Attribute, AttributeSink, Classification, Evaluation, Family, FieldType, Increment, Label, LabelValues,
     OTHER, Object, Observation, Report, ReportKind, Severity, Value,
@@ -50,6 +50,12 @@ pub(super) static KIND: ReportKind = ReportKind {
     evaluate,
     summary,
     attributes,
+    derived_attributes: &[
+        derived("smtp_tls.successful_sessions", FieldType::Int, "sum over `policies`"),
+        derived("smtp_tls.failed_sessions", FieldType::Int, "sum over `policies`"),
+        derived("smtp_tls.start_datetime", FieldType::Token, "`start-datetime` of `date-range`"),
+        derived("smtp_tls.end_datetime", FieldType::Token, "`end-datetime` of `date-range`"),
+    ],
     families: &[&SESSIONS],
     ..ReportKind::DEFAULT
 };

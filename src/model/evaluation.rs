@@ -1,7 +1,7 @@
 //! The evaluation of a report by its kind.
 
 use smallvec::{SmallVec, smallvec};
-use strum::IntoStaticStr;
+use strum::{IntoStaticStr, VariantArray};
 
 use crate::model::family::Family;
 use crate::model::label::Label;
@@ -28,7 +28,7 @@ impl<'a> Evaluation<'a> {
 }
 
 /// OTLP severities that reports use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "UPPERCASE")]
 pub enum Severity {
     /// No user was affected.

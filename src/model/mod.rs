@@ -25,4 +25,4 @@ pub use outcome::{
     EventOutcome, ExportSignal, ExportStatus, ExporterId, PendingState, QuarantineReason, RejectReason,
     SpoolOperation, UploadOutcome,
 };
-pub use report::{Attribute, AttributeSink, FieldSpec, FieldType, Report, ReportKind};
+pub use report::{Attribute, AttributeSink, DerivedAttribute, FieldSpec, FieldType, Report, ReportKind};

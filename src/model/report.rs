@@ -70,6 +70,8 @@ pub struct ReportKind {
     pub summary: fn(&Report<'_>) -> String,
     /// Emits event attributes beyond those of [`FieldSpec::attribute`].
     pub attributes: fn(&Report<'_>, AttributeSink<'_>),
+    /// What `attributes` emits.
+    pub derived_attributes: &'static [DerivedAttribute],
     /// The kind's own metric families.
     pub families: &'static [&'static Family],
 }
@@ -87,6 +89,7 @@ impl ReportKind {
         evaluate: |_, _| Evaluation { severity: Severity::Info, observations: SmallVec::new() },
         summary: |_| String::new(),
         attributes: |_, _| {},
+        derived_attributes: &[],
         families: &[],
     };
 
@@ -126,6 +129,16 @@ impl FieldSpec {
     pub const fn aliases(self, aliases: &'static [&'static str]) -> FieldSpec {
         FieldSpec { aliases, ..self }
     }
+}
+
+/// An event attribute that [`ReportKind::attributes`] emits.
+pub struct DerivedAttribute {
+    /// The attribute's name.
+    pub name: &'static str,
+    /// The content of its value.
+    pub field_type: FieldType,
+    /// What it is derived from, in Markdown.
+    pub source: &'static str,
 }
 
 /// The content of a field.

@@ -12,8 +12,8 @@ use opentelemetry_semantic_conventions::attribute::{
 use ring::digest::{SHA256, digest};
 use x509_parser::pem::parse_x509_pem;
 
-use crate::kinds::support::fields::{field, unmapped};
-use crate::model::{Attribute, AttributeSink, FieldSpec, FieldType, Object, Report, Value};
+use crate::kinds::support::fields::{derived, field, unmapped};
+use crate::model::{Attribute, AttributeSink, DerivedAttribute, FieldSpec, FieldType, Object, Report, Value};
 
 pub(crate) const HOSTNAME: FieldSpec = field("hostname", FieldType::Token, SERVER_ADDRESS);
 pub(crate) const PORT: FieldSpec = field("port", FieldType::NonZeroInt, SERVER_PORT);
@@ -33,6 +33,14 @@ const ATTRIBUTES: [(&str, &str); 4] = [
     ("issuer", TLS_SERVER_ISSUER),
     ("not-after", TLS_SERVER_NOT_AFTER),
     ("sha256", TLS_SERVER_HASH_SHA256),
+];
+
+/// What [`certificate_attributes`] emits.
+pub(crate) const CERTIFICATE_ATTRIBUTES: &[DerivedAttribute] = &[
+    derived(TLS_SERVER_SUBJECT, FieldType::Token, "`subject` of `certificate`"),
+    derived(TLS_SERVER_ISSUER, FieldType::Token, "`issuer` of `certificate`"),
+    derived(TLS_SERVER_NOT_AFTER, FieldType::Token, "`not-after` of `certificate`"),
+    derived(TLS_SERVER_HASH_SHA256, FieldType::Token, "`sha256` of `certificate`"),
 ];
 
 /// Replaces the chains by [`CERTIFICATE`].

@@ -2,7 +2,7 @@
 
 use opentelemetry_semantic_conventions::attribute::{CODE_COLUMN_NUMBER, CODE_FILE_PATH, CODE_LINE_NUMBER};
 
-use crate::model::{FieldSpec, FieldType};
+use crate::model::{DerivedAttribute, FieldSpec, FieldType};
 
 /// A field that the event carries under `attribute`.
 pub(crate) const fn field(name: &'static str, field_type: FieldType, attribute: &'static str) -> FieldSpec {
@@ -12,6 +12,15 @@ pub(crate) const fn field(name: &'static str, field_type: FieldType, attribute: 
 /// A field that only the kind's own `attributes` may emit.
 pub(crate) const fn unmapped(name: &'static str, field_type: FieldType) -> FieldSpec {
     FieldSpec { name, aliases: &[], field_type, attribute: None }
+}
+
+/// An attribute that the kind's own `attributes` emits.
+pub(crate) const fn derived(
+    name: &'static str,
+    field_type: FieldType,
+    source: &'static str,
+) -> DerivedAttribute {
+    DerivedAttribute { name, field_type, source }
 }
 
 /// The script or style that a report is about.

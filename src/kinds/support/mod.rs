@@ -7,9 +7,10 @@ mod page;
 mod policy;
 
 pub(super) use certificate::{
-    CERTIFICATE, HOSTNAME, PORT, certificate_attributes, describe_certificate, replace_chains, server_name,
+    CERTIFICATE, CERTIFICATE_ATTRIBUTES, HOSTNAME, PORT, certificate_attributes, describe_certificate,
+    replace_chains, server_name,
 };
-pub(super) use fields::{COLUMN_NUMBER, LINE_NUMBER, SOURCE_FILE, field, unmapped};
+pub(super) use fields::{COLUMN_NUMBER, LINE_NUMBER, SOURCE_FILE, derived, field, unmapped};
 pub use label_values::is_extension_scheme;
 pub(super) use label_values::{
     CSP_DIRECTIVES, DESTINATIONS, DOCUMENT_POLICY_FEATURES, NEL_PHASES, NEL_TYPES,

@@ -1,0 +1,128 @@
+//! Tables of kinds, metric families, label values and settings.
+
+use jiff::Timestamp;
+
+use crate::config::{self, Reference};
+use crate::docs::markdown::{code, codes, plain, table};
+use crate::kinds;
+use crate::metrics::Registry;
+use crate::model::{
+    Browser, Disposition, EventOutcome, ExportSignal, ExportStatus, ExporterId, LabelEnum, MetricType, Noise,
+    PendingState, QuarantineReason, RejectReason, SpoolOperation, UploadOutcome,
+};
+
+pub(super) fn kinds() -> String {
+    let rows = kinds::ALL.iter().map(|kind| {
+        vec![
+            match kind.specification {
+                "" => code(kind.name),
+                specification => format!("[`{}`]({specification})", kind.name),
+            },
+            codes(kind.aliases.iter().copied()),
+            code(kind.event_name),
+            codes(kind.families.iter().map(|family| family.name)),
+        ]
+    });
+    table(&["kind (with its specification)", "also sent as", "event name", "metrics"], rows)
+}
+
+/// A metric family as it is exported.
+#[derive(Debug)]
+pub struct ExportedFamily {
+    /// The Prometheus name.
+    pub name: String,
+    /// `counter`, `gauge` or `histogram`.
+    pub metric_type: String,
+    /// Label names.
+    pub labels: Vec<String>,
+    /// Its description.
+    pub help: String,
+}
+
+/// Returns every metric family: those of reports, then the daemon's own and those of the process.
+pub fn families() -> Vec<ExportedFamily> {
+    let registry =
+        Registry::new(kinds::families(), config::MetricsConfig::MIN_SERIES, 0, Timestamp::UNIX_EPOCH);
+    // Two self-metrics of one name are excluded by a test of the registry.
+    let Ok(registry) = registry else { return Vec::new() };
+    let of_reports = registry.families().map(|family| ExportedFamily {
+        name: family.name.to_owned(),
+        metric_type: match family.metric_type {
+            MetricType::Counter | MetricType::FloatCounter => "counter".to_owned(),
+            MetricType::Histogram => "histogram".to_owned(),
+        },
+        labels: family.labels.iter().map(|label| (*label).to_owned()).collect(),
+        help: family.help.to_owned(),
+    });
+    let own = registry.self_metrics.gather().into_iter().map(|family| {
+        let labels = family.get_metric().first().map(|metric| metric.get_label()).unwrap_or_default();
+        ExportedFamily {
+            name: family.name().to_owned(),
+            metric_type: format!("{:?}", family.get_field_type()).to_lowercase(),
+            labels: labels.iter().map(|label| label.name().to_owned()).collect(),
+            help: family.help().to_owned(),
+        }
+    });
+    of_reports.chain(own).collect()
+}
+
+pub(super) fn metrics() -> String {
+    let row = |family: ExportedFamily| {
+        let labels = codes(family.labels.iter().map(String::as_str));
+        vec![code(&family.name), family.metric_type, labels, plain(&family.help)]
+    };
+    table(&["family", "type", "labels", "meaning"], families().into_iter().map(row))
+}
+
+/// Returns the values of the bounded labels.
+pub(super) fn values() -> String {
+    fn all<T: LabelEnum>() -> String {
+        codes(T::ALL.iter().map(|value| value.as_str()))
+    }
+    let rows = [
+        ("kind", codes(kinds::ALL.iter().map(|kind| kind.name))),
+        ("browser", all::<Browser>()),
+        ("disposition", all::<Disposition>()),
+        ("noise", all::<Noise>()),
+        ("outcome` of `lookout_uploads_total", all::<UploadOutcome>()),
+        ("reason` of `lookout_reports_rejected_total", all::<RejectReason>()),
+        ("exporter", all::<ExporterId>()),
+        ("outcome", all::<EventOutcome>()),
+        ("state", all::<PendingState>()),
+        ("reason` of `lookout_spool_quarantined_files_total", all::<QuarantineReason>()),
+        ("operation", all::<SpoolOperation>()),
+        ("signal", all::<ExportSignal>()),
+        ("code", all::<ExportStatus>()),
+    ];
+    table(&["label", "values"], rows.into_iter().map(|(label, values)| vec![code(label), values]))
+}
+
+/// Returns a table for each section of the settings; the keys without a section come first.
+pub(super) fn settings() -> String {
+    fn section(setting: &Reference) -> &str {
+        setting.key.split_once('.').map_or("", |(section, _)| section)
+    }
+    let mut sections: Vec<(&str, Vec<&Reference>)> = vec![("", Vec::new())];
+    let settings: Vec<Reference> = config::reference().collect();
+    for setting in &settings {
+        match sections.iter_mut().find(|(name, _)| *name == section(setting)) {
+            Some((_, rows)) => rows.push(setting),
+            None => sections.push((section(setting), vec![setting])),
+        }
+    }
+    let row = |setting: &&Reference| {
+        let variables = std::iter::once(&*setting.variable).chain(setting.otel.iter().copied());
+        vec![
+            code(setting.key),
+            setting.default.map_or_else(plain, code),
+            codes(variables),
+            plain(setting.comment),
+        ]
+    };
+    let tables = sections.into_iter().map(|(name, rows)| {
+        let heading = if name.is_empty() { "listeners and sites".to_owned() } else { code(name) };
+        let head = ["setting", "default", "variables", "meaning"];
+        format!("### {heading}\n\n{}", table(&head, rows.iter().map(row)))
+    });
+    tables.collect::<Vec<_>>().join("\n")
+}
