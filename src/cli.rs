@@ -146,7 +146,9 @@ pub fn run(
         Some(Command::Completions { shell }) => return exit(write_completions(*shell, stdout), 0),
         Some(Command::Man) => return exit(docs::write_man_page(Arguments::command(), stdout), 0),
         Some(Command::Docs { directory }) => return write_pages(directory, stderr),
-        Some(Command::Config { schema: true }) => return exit(write!(stdout, "{}", config::schema()), 0),
+        Some(Command::Config { schema: true }) => {
+            return exit(write!(stdout, "{}", config::json_schema()), 0);
+        }
         _ => {}
     }
     let loaded = match config::load(&arguments.options.into_overrides(), environment) {

@@ -133,7 +133,12 @@ pub(super) fn query_attributes() -> Plain<Vec<String>> {
 }
 
 pub(super) fn endpoint_url() -> Plain<EndpointUrl> {
-    plain(otlp::endpoint_url, text_schema("^([Hh][Tt][Tt][Pp][Ss]?://)?[^\\s@#]+$"))
+    const PATTERN: &str = concat!(
+        "^([Hh][Tt][Tt][Pp][Ss]?://)?",
+        "(\\[[0-9A-Fa-f:.]+\\]|[^\\s@#/?:\\[\\]]+)(:[0-9]+)?",
+        "(/[^\\s@#]*)?$",
+    );
+    plain(otlp::endpoint_url, text_schema(PATTERN))
 }
 
 pub(super) fn protocol() -> Plain<Protocol> {

@@ -25,7 +25,7 @@ use std::path::PathBuf;
 use env::Environment;
 pub use error::{ConfigError, Source, ValueError};
 use partial::PartialConfig;
-pub use schema::schema;
+pub use schema::json_schema;
 pub use settings::{
     Admin, Auth, ClientAddress, ClientTls, Compression, Config, Delivery, Endpoint, Intake, Log, LogFormat,
     LogLevel, Logs, Metrics, MetricsConfig, Noise, NoiseField, NoiseRule, Otlp, PathSecrets, Privacy,

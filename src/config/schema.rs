@@ -5,7 +5,7 @@ use serde_json::{Map, Value as Json, json};
 use super::table::{self, DefaultValue, Setting};
 
 /// Returns the JSON Schema (2020-12) of the settings file, derived from the table of settings.
-pub fn schema() -> String {
+pub fn json_schema() -> String {
     let mut root = Map::new();
     for setting in table::all() {
         insert(&mut root, setting.key, setting);

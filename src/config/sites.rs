@@ -23,7 +23,7 @@ const EVENT_RATES: RangeInclusive<u32> = 1..=1_000_000;
 pub(super) fn sites_schema() -> Json {
     let host = json!({"type": "string", "pattern": "^(\\*\\.)?([A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*|\\[[0-9A-Fa-f:.]+\\])$"});
     let mut site_name = required(text_schema("^[A-Za-z0-9._-]{1,64}$"));
-    site_name["not"] = word_schema(RESERVED_SITE_NAMES.iter().copied());
+    site_name["not"] = json!({"enum": RESERVED_SITE_NAMES});
     list_schema(json!({
         "type": "object",
         "properties": {

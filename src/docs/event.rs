@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use crate::docs::markdown::{code, codes, plain, table};
+use crate::docs::markdown::{code, codes, table};
 use crate::kinds;
 use crate::model::{Browser, FieldSpec, FieldType, LabelEnum, Noise, ReportKind, Severity};
 
@@ -16,6 +16,8 @@ struct Member {
     schema: fn() -> Json,
     /// Whether every event has it.
     required: bool,
+    /// In Markdown.
+    /// In Markdown.
     meaning: &'static str,
 }
 
@@ -39,36 +41,36 @@ static MEMBERS: &[Member] = &[
         "url",
         &["url.full", "url.domain"],
         text,
-        "The page or the request; empty if unknown. url.domain is its host.",
+        "The page or the request; empty if unknown. `url.domain` is its host.",
     ),
     member("user_agent", &["user_agent.original"], text, "The user agent; empty if unknown."),
     member("body", &[], || json!({"type": "object"}), "The members of the kind, see below."),
     member("lookout.received", &["ObservedTimestamp"], time, "When lookoutd received the report."),
-    member("lookout.occurred", &["Timestamp"], time, "When the event occurred: received minus age."),
+    member("lookout.occurred", &["Timestamp"], time, "When the event occurred: `received` minus `age`."),
     member(
         "lookout.kind",
         &["EventName"],
         || words(kinds::ALL.iter().map(|kind| kind.name)),
-        "The kind. EventName is browser.report. with the kind's name in snake case.",
+        "The kind. `EventName` is `browser.report.` and the kind's name in snake case.",
     ),
     member(
         "lookout.site",
         &["lookout.site"],
         text,
-        "The configured site, unknown, or without configured sites a host.",
+        "The configured site, `unknown`, or without configured sites a host.",
     ),
     member(
         "lookout.severity",
         &["SeverityText", "SeverityNumber"],
         || words(Severity::ALL.iter().map(|severity| severity.as_str())),
-        "INFO (9), WARN (13) or ERROR (17).",
+        "`INFO` (9), `WARN` (13) or `ERROR` (17).",
     ),
     member("lookout.summary", &["Body"], text, "One line for people."),
     member(
         "lookout.noise",
         &["lookout.noise"],
         || words(Noise::ALL.iter().map(|noise| noise.as_str())),
-        "The noise class; none for what concerns the site.",
+        "The noise class; `none` for what concerns the site.",
     ),
     member(
         "lookout.browser",
@@ -80,13 +82,13 @@ static MEMBERS: &[Member] = &[
         "lookout.client_address",
         &["client.address"],
         text,
-        "The client's address, if privacy.client_address permits.",
+        "The client's address, if `privacy.client_address` permits.",
     )),
     optional(member(
         "lookout.query",
         &["lookout.query.<name>"],
         || json!({"type": "object", "additionalProperties": {"type": "string"}}),
-        "Query parameters of the endpoint's URL that intake.query_attributes names.",
+        "Query parameters of the endpoint's URL that `intake.query_attributes` names.",
     )),
     optional(member(
         "lookout.dropped_members",
@@ -117,7 +119,7 @@ pub(super) fn members() -> String {
     let row = |member: &Member| {
         let schema = (member.schema)();
         let json_type = schema["type"].as_str().unwrap_or_default().to_owned();
-        vec![code(member.path), json_type, codes(member.otlp.iter().copied()), plain(member.meaning)]
+        vec![code(member.path), json_type, codes(member.otlp.iter().copied()), member.meaning.to_owned()]
     };
     table(&["console", "type", "OTLP", "meaning"], MEMBERS.iter().map(row))
 }
@@ -172,7 +174,7 @@ pub(super) fn schema() -> String {
     let mut report_required = vec!["lookout"];
     for member in MEMBERS {
         let mut schema = (member.schema)();
-        schema["description"] = json!(member.meaning);
+        schema["description"] = json!(member.meaning.replace('`', ""));
         let (properties, required, name) = match member.path.strip_prefix("lookout.") {
             Some(name) => (&mut lookout, &mut lookout_required, name),
             None => (&mut report, &mut report_required, member.path),

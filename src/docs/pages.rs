@@ -8,8 +8,10 @@ use thiserror::Error;
 use crate::config;
 use crate::docs::{event, markdown, tables};
 
-/// Page, name and content of each generated section.
-static SECTIONS: &[(&str, &str, fn() -> String)] = &[
+/// Page, name and content of a generated section.
+type Section = (&'static str, &'static str, fn() -> String);
+
+static SECTIONS: &[Section] = &[
     ("kinds.md", "kinds", tables::kinds),
     ("events.md", "members", event::members),
     ("events.md", "events", event::attributes),
@@ -50,7 +52,7 @@ pub fn generate_pages(directory: &Path) -> Result<Vec<(PathBuf, String)>, DocsEr
         files.push((path, text));
     }
     files.push((directory.join("event.schema.json"), event::schema()));
-    files.push((directory.join("schema.json"), config::schema()));
+    files.push((directory.join("schema.json"), config::json_schema()));
     Ok(files)
 }
 

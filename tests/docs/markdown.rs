@@ -1,4 +1,6 @@
-//! The part of Markdown that the README uses.
+//! The part of Markdown that the documents use.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A fenced block.
 #[derive(Debug)]
@@ -25,34 +27,61 @@ pub(crate) fn fences(text: &str) -> Vec<Fence<'_>> {
     fences
 }
 
-/// Returns the texts in backquotes, outside of fences.
-pub(crate) fn code_spans(text: &str) -> Vec<&str> {
+/// Returns the lines outside of fences.
+fn prose(text: &str) -> impl Iterator<Item = &str> {
     let mut fenced = false;
-    let outside = text.lines().filter(|line| {
-        let is_fence = line.starts_with("```");
+    text.lines().filter(move |line| {
+        let is_fence = line.trim_start().starts_with("```");
         fenced ^= is_fence;
         !fenced && !is_fence
+    })
+}
+
+/// Returns the texts in backquotes, outside of fences.
+pub(crate) fn code_spans(text: &str) -> Vec<&str> {
+    prose(text).flat_map(|line| line.split('`').skip(1).step_by(2)).collect()
+}
+
+/// Returns the targets of links and images, outside of fences and backquotes.
+pub(crate) fn links(text: &str) -> Vec<String> {
+    // A link's text may be in backquotes and may be broken over two lines; its target is neither.
+    let plain: Vec<String> =
+        prose(text).map(|line| line.split('`').step_by(2).collect::<Vec<_>>().join("`")).collect();
+    let joined = plain.join("\n");
+    let targets = joined.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
+    targets.filter_map(|(target, _)| target.split_whitespace().next().map(str::to_owned)).collect()
+}
+
+/// Returns the anchors of the headings, as code forges derive them.
+pub(crate) fn anchors(text: &str) -> BTreeSet<String> {
+    let mut seen: BTreeMap<String, u32> = BTreeMap::new();
+    let headings = prose(text).filter_map(|line| {
+        let heading = line.trim_start_matches('#');
+        heading.strip_prefix(' ').filter(|_| line.starts_with('#'))
     });
-    outside.flat_map(|line| line.split('`').skip(1).step_by(2)).collect()
+    let anchor = |heading: &str| {
+        // Of a link only its text remains.
+        let visible: String = heading
+            .split("](")
+            .enumerate()
+            .map(|(index, part)| match index {
+                0 => part,
+                _ => part.split_once(')').map_or("", |(_, rest)| rest),
+            })
+            .collect();
+        let kept = visible.trim().chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+        let slug = kept.collect::<String>().to_lowercase().replace(' ', "-");
+        let count = seen.entry(slug.clone()).or_default();
+        *count += 1;
+        if *count == 1 { slug } else { format!("{slug}-{}", *count - 1) }
+    };
+    headings.map(anchor).collect()
 }
 
 /// Returns the words of letters, digits and underscores, with their offsets.
 pub(crate) fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
         .map(move |word| (word.as_ptr() as usize - text.as_ptr() as usize, word))
-}
-
-/// Returns the text between `<!-- name -->` and `<!-- /name -->`.
-pub(crate) fn section<'t>(text: &'t str, name: &str) -> Option<&'t str> {
-    let (_, rest) = text.split_once(&format!("<!-- {name} -->\n"))?;
-    Some(rest.split_once(&format!("<!-- /{name} -->"))?.0)
-}
-
-/// Returns the text with another content of that section.
-pub(crate) fn with_section(text: &str, name: &str, content: &str) -> Option<String> {
-    let old = section(text, name)?;
-    let start = old.as_ptr() as usize - text.as_ptr() as usize;
-    Some([&text[..start], "\n", content, "\n", &text[start + old.len()..]].concat())
 }
 
 /// Returns the URL without its scheme, and the body, of a `curl` with a here-document.
