@@ -1,6 +1,6 @@
 """What the files of deploy/prometheus and deploy/alertmanager say of each other and of the daemon: every
-metric and label that a rule or the runbook names exists in a real scrape, every alert tells what it must and
-has its section in the runbook and its tests, and the programs take the files.
+metric and label that a rule, the runbook or docs/prometheus.md names exists in a real scrape, every alert tells
+what it must and has its section in the runbook and its tests, and the programs take the files.
 """
 
 import json
@@ -15,7 +15,7 @@ from http_client import get, request
 from promql import Names
 
 FOLDER = DEPLOY / "prometheus"
-RUNBOOK = FOLDER / "runbook.md"
+DOCUMENT, RUNBOOK = (DEPLOY.parent / f"docs/{name}.md" for name in ("prometheus", "runbook"))
 SAMPLES = DEPLOY.parent / "tests/samples"
 SITES = "sites: [{ name: shop, hosts: [site.test, shop.example, '*.shop.example'] }]\n"
 ANY = "what the alert is about"  # stands for the label's value that an annotation puts in
@@ -56,7 +56,7 @@ def expressions(rules):
         for text in rule.get("annotations", {}).values():
             for query in re.findall(r"`([^`]*)`", text):
                 yield f"an annotation of {rule['name']}", query.replace("%q", f'"{ANY}"')
-    for path in (RUNBOOK, FOLDER / "README.md"):
+    for path in (RUNBOOK, DOCUMENT):
         text = path.read_text()
         for block in re.findall(r"^ *```promql\n(.*?)^ *```", text, re.M | re.S):
             yield path.name, block
@@ -143,15 +143,15 @@ def test_reader(_harness):
 
 def test_alerts_tell(harness):
     """Each alert has a severity, a summary with a number, and a link to the runbook; the
-    runbook has a section for each and no other, the README a line; and promtool tests that it fires."""
+    runbook has a section for each and no other, docs/prometheus.md a line; and promtool tests that it fires."""
     daemon = harness.lookoutd()
     rules = ShippedPrometheus(harness, daemon.admin.removeprefix("http://")).rules()
     alerts = [rule for rule in rules if rule["type"] == "alerting"]
     sections = re.findall(r"^## (Look\w+)$", RUNBOOK.read_text(), re.M)
     equal("The sections of the runbook", sorted({rule["name"] for rule in alerts}), sorted(sections), RUNBOOK)
-    table = (FOLDER / "README.md").read_text().split("## The alerts")[1].split("\n- ")[0]
-    equal("The alerts of the README", sorted({rule["name"] for rule in alerts}),
-          sorted(re.findall(r"`(Look\w+)`", table)), FOLDER / "README.md")
+    table = DOCUMENT.read_text().split("## The alerts")[1].split("\n- ")[0]
+    equal("The alerts of docs/prometheus.md", sorted({rule["name"] for rule in alerts}),
+          sorted(re.findall(r"`(Look\w+)`", table)), DOCUMENT)
     tests = "".join(path.read_text() for path in (FOLDER / "tests").glob("*.yml"))
     for rule in alerts:
         name, notes = rule["name"], rule["annotations"]
@@ -163,7 +163,7 @@ def test_alerts_tell(harness):
         numbers = re.search(r"\$value|\bquery\b", notes["summary"] + notes["description"])
         expect(numbers, f"{name} contains no number", expected="{{ $value }}",
                found=notes, where=FOLDER)
-        equal(f"The runbook of {name}", f"runbook.md#{name.lower()}", notes["runbook"], FOLDER)
+        equal(f"The runbook of {name}", f"docs/runbook.md#{name.lower()}", notes["runbook"], FOLDER)
         expect(re.search(rf"alertname: {name}\n +exp_alerts:", tests), f"No test has {name} fire",
                expected="exp_alerts", found="none", where=FOLDER / "tests")
 

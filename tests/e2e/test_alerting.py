@@ -3,6 +3,7 @@ configuration. Durations are shortened (`alerting`); the sum of the shipped ones
 """
 
 import contextlib
+import os
 import random
 import re
 import threading
@@ -11,6 +12,7 @@ import corpus
 from alerting import DEPLOY, Alertmanager, Receivers, ShippedPrometheus
 from checks import equal, expect
 from exposition import total
+from http_client import get
 from test_rules import SITES, violations
 
 USUAL = "https://third-party-since-long.example"
@@ -19,6 +21,7 @@ MOMENT = 0.05
 LEARNING_SECONDS = 60
 MANY = 20
 SECONDS = {"s": 1, "m": 60}
+DOCUMENT = DEPLOY.parent / "docs/prometheus.md"
 
 
 class Traffic:
@@ -174,3 +177,25 @@ def test_bundles(harness):
         ("pager", certificate), ("pager", certificate, ("site", "shop")), ("pager", certificate, ("site", "blog")),
         ("pager", ("alertname", "LookoutdSpoolNearlyFull")), ("tickets", ("alertname", "LookoutSmtpTlsFailing"))},
         webhook.groups, "the webhook")
+
+
+def test_documented_commands(harness):
+    """The commands of docs/prometheus.md start both programs with the shipped files; only ports and directories are
+    replaced."""
+    commands = re.findall(r"^<!-- tested by: tests/e2e/test_alerting.py -->\n```sh\n(.*)\n```$",
+                          DOCUMENT.read_text(), re.M)
+    programs = [command.split()[0] for command in commands]
+    equal("Documented programs", ["prometheus", "prometheus-alertmanager"], programs, DOCUMENT)
+    replaced = (f"--storage.tsdb.path={harness.directory}/tsdb",
+                f"--storage.path={harness.directory}/alerts --cluster.listen-address=")
+    prometheus, alertmanager = (
+        harness.process(program, [
+            "sh", "-c", f"cd {DEPLOY.parent} && exec {command} --web.listen-address=127.0.0.1:0 {directories}"],
+            {"PATH": os.environ["PATH"]})
+        for program, command, directories in zip(programs, commands, replaced))
+    alertmanager.wait_for(r'msg="Listening on" address=(\S+)', "stderr")
+    address = prometheus.wait_for(r'msg="Listening on".* address=(\S+)', "stderr").group(1)
+    prometheus.wait_for("Server is ready", "stderr")
+    groups = get(f"http://{address}/api/v1/rules").json()["data"]["groups"]
+    equal("Loaded files of rules", {path.name for path in (DEPLOY / "prometheus").glob("*.rules.yml")},
+          {group["file"].rpartition("/")[2] for group in groups}, DOCUMENT)

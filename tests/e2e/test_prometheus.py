@@ -14,6 +14,7 @@ from checks import Failure, equal, eventually, expect
 from exposition import difference
 from prometheus import Prometheus
 
+ROOT = Path(__file__).resolve().parents[2]
 SITES = """
 sites:
   - name: shop
@@ -79,26 +80,32 @@ def test_format(harness):
     eventually(lambda: compare_compressed(daemon))
 
 
-def test_readme(harness):
-    """The README's scrape configurations are some, and scrape where the daemon listens by default."""
-    readme = Path(__file__).resolve().parents[2] / "README.md"
-    found = re.findall(r"^```yaml\n(# prometheus\.yml\n.*?)^```", readme.read_text(), re.M | re.S)
-    expect(len(found) == 2, "The README shows other scrape configurations than it did", where=readme,
+def test_documented_scrape(harness):
+    """promtool accepts the scrape configurations of the documents, and that of docs/prometheus.md scrapes where the
+    daemon listens by default."""
+    document = ROOT / "docs/prometheus.md"
+    found = samples(document)
+    expect(len(found) == 2, "The document shows other scrape configurations than it did", where=document,
            expected="one without and one with credentials", found=found)
-    for sample in found:
+    expect('["127.0.0.1:18480"]' in found[0], "The document scrapes another address",
+           expected="the default of admin_listen", found=found[0], where=document)
+    for sample in (*found, *samples(ROOT / "README.md")):
         config = harness.directory / "prometheus.yml"
         config.write_text(sample)
         # The files that it names are the reader's.
         tool = subprocess.run(["promtool", "check", "config", "--syntax-only", config], timeout=30,
                               check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        equal("promtool rejects the README's scrape configuration", 0, tool.returncode,
-              tool.stdout.decode())
-    expect('["127.0.0.1:18480"]' in found[0], "The README scrapes another address",
-           expected="the default of admin_listen", found=found[0], where=readme)
+        equal("promtool rejects a documented scrape configuration", 0, tool.returncode,
+              f"{tool.stdout.decode()}\n{sample}")
+
+
+def samples(document):
+    """The scrape configurations that a document shows."""
+    return re.findall(r"^```yaml\n(# prometheus\.yml\n.*?)^```", document.read_text(), re.M | re.S)
 
 
 def test_credentials(harness):
-    """A daemon that requires credentials is scraped with the README's two kinds, and not without."""
+    """A daemon that requires credentials is scraped with the two kinds of docs/prometheus.md, and not without."""
     token, password = harness.directory / "token", harness.directory / "password"
     token.write_text("t0ken-4711\n")
     password.write_text("pass: wörd\n")
