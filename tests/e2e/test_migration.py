@@ -203,7 +203,7 @@ def test_names(harness):
     for report in ({"csp-report": VIOLATION}, HPKP, network):
         post(daemon, "/report", report)
     families = set(re.findall(r"^# HELP (\S+)", daemon.scrape_text(), re.M))
-    notes = [*FOLDER.glob("*.md"), FOLDER.parent / "web-servers/README.md"]
+    notes = [*FOLDER.glob("*.md"), FOLDER.parents[1] / "deploy/web-servers/README.md"]
     expect(len(notes) == 4, "Notes come and go", expected=4, found=notes, where=FOLDER)
     for path in notes:
         text = path.read_text()

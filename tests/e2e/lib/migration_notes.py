@@ -1,4 +1,4 @@
-"""The notes of deploy/migration as something to check: their tables, their samples, the names in them."""
+"""The notes of docs/migration as something to check: their tables, their samples, the names in them."""
 
 import re
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 from checks import equal, expect
 
-FOLDER = Path(__file__).resolve().parents[3] / "deploy/migration"
+FOLDER = Path(__file__).resolve().parents[3] / "docs/migration"
 NAME = re.compile(r"`([^`]+)`")
 EVENT_PATH = re.compile(r"(body|lookout)\.[\w.-]+|url|age|type")
 NONE = ("none", "–")
