@@ -87,7 +87,7 @@ NUMBERS = (
 
 UPLOADS = (
     curves("Uploads by outcome", "Each POST to intake. accepted: at least one report was accepted. The "
-           "README's table of responses explains the others.",
+           "table of answers in docs/intake.md explains the others.",
            rate("lookout_uploads_total", by=("outcome",)) + " > 0", "{{outcome}}", unit="reqps", width=8,
            colors=colors.UPLOADS, stacked=True),
     curves("Rejected items by reason", "Items of uploads that are not valid reports. The cause of a jump may be a "

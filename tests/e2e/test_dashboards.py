@@ -53,13 +53,13 @@ def test_form(harness):
 
 
 def test_provisioning(harness):
-    """Grafana's provisioning files are valid, and the README lists the same paths."""
-    readme = (dashboard_files.FOLDER / "README.md").read_text()
+    """Grafana's provisioning files are valid, and docs/grafana.md lists the same paths."""
+    document = dashboard_files.FOLDER.parent / "docs/grafana.md"
+    text = document.read_text()
     (provider,) = provisioned("dashboards")["providers"]
     equal("The provider is none of files", "file", provider["type"], provider)
     for path in (provider["options"]["path"], *PROVISIONING):
-        expect(path in readme, "The README does not list a file's destination", expected=path,
-               found="no mention", where=dashboard_files.FOLDER / "README.md")
+        expect(path in text, "A file's destination is not listed", expected=path, found="no mention", where=document)
     sources = {source["type"] for source in provisioned("datasources")["datasources"]}
     asked = {source["type"] for panel in dashboard_files.panels()
              for source in [panel.content["datasource"]]}
