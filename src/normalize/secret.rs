@@ -196,7 +196,7 @@ mod tests {
         (0..TEXTS).filter(|_| is_secret(&text(), previous_segment)).count() * 100 / TEXTS
     }
 
-    /// The README documents these numbers.
+    /// docs/privacy.md documents these numbers.
     #[test]
     fn random_identifier_is_mostly_detected() {
         let characters: Vec<u8> = (b'a'..=b'z').chain(b'A'..=b'Z').chain(b'0'..=b'9').chain(*b"-_").collect();

@@ -16,7 +16,7 @@ from manifests import (BASE, EXAMPLE, FOLDER, NEWEST, OLDEST, container, environ
 
 README = FOLDER / "README.md"
 MIB = 1 << 20
-# Of the top-level README: the most under load ("Speed"), and what a connection takes at most ("Known limits").
+# The most under load (docs/performance.md), and what a connection takes at most (docs/operations.md, "Known limits").
 LOAD_RSS, CONNECTION = 22 * MIB, 20 << 10
 # What a node needs beyond lookoutd's own timeouts, until it finds that a container has ended.
 MARGIN_SECONDS = 5

@@ -154,8 +154,8 @@ def check_evaluations(prometheus):
 
 
 def test_families(_harness):
-    """Each family of report counters in the README has its rules, and there are no others."""
-    table = (ROOT / "README.md").read_text().split("<!-- metrics -->")[1]
+    """Each family of report counters in docs/metrics.md has its rules, and there are no others."""
+    table = (ROOT / "docs/metrics.md").read_text().split("<!-- metrics -->")[1]
     # The families of reports have the label `site`, the daemon's own do not.
     expected = {name if kind == "counter" else name + "_count"
                 for name, kind in re.findall(r"^\| `(lookout_\w+)` \| (counter|histogram) \| `site`", table, re.M)}

@@ -103,11 +103,11 @@ def without_resource(samples):
 
 
 def check_complete(names):
-    """Every family of the README's table had a series to compare."""
-    table = (TESTS.parent / "README.md").read_text().split("<!-- metrics -->")[1]
+    """Every family of the table in docs/metrics.md had a series to compare."""
+    table = (TESTS.parent / "docs/metrics.md").read_text().split("<!-- metrics -->")[1]
     table = table.split("<!-- /metrics -->")[0]
     families = {name + "_count" if kind == "histogram" else name
                 for name, kind in re.findall(r"^\| `(\w+)` \| (\w+) \|", table, re.M)}
     expect(families and families <= names, "Families of which no series was compared", expected="none",
-           found=sorted(families - names), where="the README's table against /metrics",
+           found=sorted(families - names), where="docs/metrics.md against /metrics",
            todo="have the test post something that is counted there")
