@@ -25,6 +25,7 @@ from loki import matchers, select, stored
 # What a family's samples are called beyond its own name.
 PARTS = re.compile(r"_(bucket|sum|count)$")
 RATE_INTERVAL = "1m0s"
+GENERATE = "target/test-venv/bin/python dashboards/generate.py"
 PROVISIONING = ("provisioning/dashboards/lookoutd.yaml", "provisioning/datasources/lookoutd.yaml")
 
 
@@ -35,10 +36,10 @@ def test_written(harness):
     texts = generate.texts()
     found = {path.name: path.read_text() for path in dashboard_files.FOLDER.glob("*.json")}
     equal("There are other boards than the sources make", sorted(texts), sorted(found),
-          dashboard_files.FOLDER, todo="run dashboards/generate.py")
+          dashboard_files.FOLDER, todo=f"run {GENERATE}")
     for name, text in texts.items():
         expect(found[name] == text, "A board differs from its sources", expected="the same bytes",
-               found="others", where=dashboard_files.FOLDER / name, todo="run dashboards/generate.py")
+               found="others", where=dashboard_files.FOLDER / name, todo=f"run {GENERATE}")
 
 
 def test_form(harness):

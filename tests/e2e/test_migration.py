@@ -1,4 +1,4 @@
-"""The migration notes, row by row: what used to be sent is posted at the
+"""The migration notes (docs/migration), row by row: what used to be sent is posted at the
 real daemon, and what the notes promise has to be in the event, its attributes and the counters.
 """
 
