@@ -16,33 +16,57 @@ pub(crate) struct Daemon {
 }
 
 /// Returns the binary under test: that of `LOOKOUTD_BINARY`, else the one that cargo built with the tests.
-fn binary() -> OsString {
+pub(crate) fn binary() -> OsString {
     std::env::var_os("LOOKOUTD_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_lookoutd").into())
 }
 
 /// Starts lookoutd with default settings.
 pub(crate) fn start() -> Daemon {
-    let mut child = Command::new(binary())
-        .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
-        .env_clear()
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut command = Command::new(binary());
+    command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]).env_clear();
+    start_by(&mut command).unwrap()
+}
+
+/// Starts lookoutd by a command that becomes lookoutd, and waits for the addresses of its listeners.
+///
+/// # Errors
+///
+/// Returns what was written to stderr if the process ends instead.
+pub(crate) fn start_by(command: &mut Command) -> Result<Daemon, String> {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let stdout = BufReader::new(child.stdout.take().unwrap());
     let mut stderr = BufReader::new(child.stderr.take().unwrap());
-    let mut first = String::new();
-    stderr.read_line(&mut first).unwrap();
-    let address = |name: &str| {
-        let word = first.split_whitespace().find_map(|word| word.strip_prefix(name));
-        word.unwrap_or_else(|| panic!("no {name} in {first}")).to_owned()
-    };
-    let intake = address("intake=http://");
-    let admin = address("admin=http://");
-    Daemon { child, stdout, _stderr: stderr, intake, admin }
+    let mut written = String::new();
+    loop {
+        let before = written.len();
+        if stderr.read_line(&mut written).unwrap() == 0 {
+            child.wait().unwrap();
+            return Err(written);
+        }
+        let line = &written[before..];
+        if let (Some(intake), Some(admin)) = (address(line, "intake="), address(line, "admin=")) {
+            return Ok(Daemon { child, stdout, _stderr: stderr, intake, admin });
+        }
+    }
+}
+
+/// Returns an address of the startup line, without its scheme.
+fn address(line: &str, name: &str) -> Option<String> {
+    let url = line.split_whitespace().find_map(|word| word.strip_prefix(name))?;
+    Some(url.split_once("://")?.1.to_owned())
 }
 
 impl Daemon {
+    /// Address of the intake listener.
+    pub(crate) fn intake(&self) -> &str {
+        &self.intake
+    }
+
+    /// Address of the admin listener.
+    pub(crate) fn admin(&self) -> &str {
+        &self.admin
+    }
+
     /// Posts a body. Returns the status of the response.
     pub(crate) fn post(&self, path: &str, body: &str) -> u16 {
         let length = body.len();

@@ -7,6 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(crate) struct Fence<'t> {
     /// Text after the opening fence.
     pub(crate) language: &'t str,
+    /// Line before the opening fence.
+    pub(crate) before: &'t str,
+    /// Number of the line of the opening fence.
+    pub(crate) line: usize,
     /// Lines between the fences.
     pub(crate) text: String,
 }
@@ -15,13 +19,17 @@ pub(crate) struct Fence<'t> {
 pub(crate) fn fences(text: &str) -> Vec<Fence<'_>> {
     let mut fences = Vec::new();
     let mut open: Option<Fence<'_>> = None;
-    for line in text.lines() {
+    let mut before = "";
+    for (number, line) in (1..).zip(text.lines()) {
         match (line.strip_prefix("```"), &mut open) {
-            (Some(language), None) => open = Some(Fence { language, text: String::new() }),
+            (Some(language), None) => {
+                open = Some(Fence { language, before, line: number, text: String::new() });
+            }
             (Some(_), Some(_)) => fences.extend(open.take()),
             (None, Some(fence)) => fence.text += &format!("{line}\n"),
             (None, None) => {}
         }
+        before = line;
     }
     assert!(open.is_none(), "a fence is not closed");
     fences

@@ -228,7 +228,8 @@ def test_service_monitor(harness):
 
 
 def test_rules(harness):
-    """Every file of rules becomes a PrometheusRule that says the same, and a ConfigMap by the README's command."""
+    """Every file of rules becomes a PrometheusRule that says the same, and a ConfigMap by the command of
+    deploy/kubernetes/README.md."""
     resources = printed()
     for document in resources:
         equal("The kind", "PrometheusRule", document["kind"], document["metadata"])
