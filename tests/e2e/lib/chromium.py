@@ -12,8 +12,8 @@ FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage",
     "--no-first-run", "--no-default-browser-check", "--no-proxy-server",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    # Names under .test are this machine, and no other name exists.
-    "--host-resolver-rules=MAP *.test 127.0.0.1, MAP * ~NOTFOUND",
+    # Names under .test are this machine, and no other name exists; addresses remain.
+    "--host-resolver-rules=MAP *.test 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
     # Without it, Chromium holds reports back for up to a minute.
     "--short-reporting-delay",
     # A page may open a window without a click.
