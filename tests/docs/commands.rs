@@ -1,4 +1,5 @@
-//! The commands of the documents: each `sh` fence is run, or the comment before it has the reason why not.
+//! What readers copy from the documents: a policy that enforces is announced, and commands work. Each `sh` fence is
+//! run, or the comment before it has the reason why not.
 //!
 //! | line before the fence | treatment |
 //! | --- | --- |
@@ -54,6 +55,33 @@ fn commands_of_documents_succeed() {
     }
     assert!(failures.is_empty(), "{failures}");
     assert!(run > 0, "no command was run");
+}
+
+/// A reader who copies a policy must know whether it blocks anything.
+#[test]
+fn enforcing_policies_are_announced() {
+    const ENFORCING: [&str; 5] = [
+        "Content-Security-Policy:",
+        "Permissions-Policy:",
+        "Integrity-Policy:",
+        "Cross-Origin-Opener-Policy:",
+        "Cross-Origin-Embedder-Policy:",
+    ];
+    let mut checked = 0;
+    for name in documents() {
+        let text = fs::read_to_string(crate::path(&name)).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        for fence in markdown::fences(&text).iter().filter(|fence| fence.language == "http") {
+            checked += 1;
+            if !fence.text.lines().any(|line| ENFORCING.iter().any(|header| line.starts_with(header))) {
+                continue;
+            }
+            let before = lines[..fence.line - 1].iter().rev().skip_while(|line| line.is_empty());
+            let announced = before.take_while(|line| !line.is_empty()).any(|line| line.contains("enforce"));
+            assert!(announced, "{name}:{}: the paragraph before does not say that this enforces", fence.line);
+        }
+    }
+    assert!(checked > 0);
 }
 
 /// Returns the names of all documents with commands, from the root of the repository.
@@ -154,8 +182,8 @@ impl<'d> Page<'d> {
                     return self.run(&fence.text, &needs).map(|()| true);
                 }
                 // Not println!, whose output is hidden when a test passes.
-                writeln!(io::stderr(), "left out: {}:{} needs {}", self.name, fence.line, missing.join(", "))
-                    .unwrap();
+                let line = format!("left out: {}:{} needs {}\n", self.name, fence.line, missing.join(", "));
+                io::stderr().write_all(line.as_bytes()).unwrap();
                 Ok(false)
             }
         }

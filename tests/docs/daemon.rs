@@ -9,8 +9,8 @@ use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 pub(crate) struct Daemon {
     child: Child,
     stdout: BufReader<ChildStdout>,
-    /// Open, so that writing log lines cannot fail.
-    _stderr: BufReader<ChildStderr>,
+    /// Stays open, so that writing log lines cannot fail.
+    stderr: BufReader<ChildStderr>,
     intake: String,
     admin: String,
 }
@@ -35,17 +35,18 @@ pub(crate) fn start() -> Daemon {
 pub(crate) fn start_by(command: &mut Command) -> Result<Daemon, String> {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let stdout = BufReader::new(child.stdout.take().unwrap());
-    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut daemon = Daemon { child, stdout, stderr, intake: String::new(), admin: String::new() };
     let mut written = String::new();
     loop {
         let before = written.len();
-        if stderr.read_line(&mut written).unwrap() == 0 {
-            child.wait().unwrap();
+        if daemon.stderr.read_line(&mut written).unwrap() == 0 {
             return Err(written);
         }
         let line = &written[before..];
         if let (Some(intake), Some(admin)) = (address(line, "intake="), address(line, "admin=")) {
-            return Ok(Daemon { child, stdout, _stderr: stderr, intake, admin });
+            (daemon.intake, daemon.admin) = (intake, admin);
+            return Ok(daemon);
         }
     }
 }
