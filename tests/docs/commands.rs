@@ -357,7 +357,13 @@ fn bash(root: &Path, needs: &[&str]) -> Command {
         Command::new(program("bash").expect("bash is needed to run the commands of the documents"));
     command.args(["-euo", "pipefail"]).current_dir(root).env_clear().stdin(Stdio::null());
     command.env("PATH", &programs).env("HOME", root.join("target"));
-    for (name, default) in [("CARGO_HOME", ".cargo"), ("RUSTUP_HOME", ".rustup"), ("RUSTUP_TOOLCHAIN", "")] {
+    let variables = [
+        ("CARGO_HOME", ".cargo"),
+        ("RUSTUP_HOME", ".rustup"),
+        ("RUSTUP_TOOLCHAIN", ""),
+        ("CARGO_NET_OFFLINE", ""),
+    ];
+    for (name, default) in variables {
         let value =
             std::env::var_os(name).or_else(|| (!default.is_empty()).then(|| home.join(default).into()));
         command.envs(value.map(|value| (name, value)));
