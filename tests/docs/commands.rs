@@ -189,14 +189,21 @@ impl<'d> Page<'d> {
         }
     }
 
-    /// Checks that the named test exists, and either names this document or has one of the commands.
+    /// Checks that the named test exists, and either names this document or has one of the commands: the line, or
+    /// the script of the repository that it runs.
     fn check_evidence(&self, file: &str, commands: &str) -> Result<(), String> {
         let test = fs::read_to_string(crate::path(file))
             .map_err(|error| format!("`tested by` names {file}, which cannot be read: {error}"))?;
-        let names_document = self.name.split('/').all(|part| test.contains(part));
-        let has_command = commands.lines().map(str::trim).any(|line| {
+        let (folder, document) = self.name.rsplit_once('/').unwrap_or(("", self.name));
+        let stem = document.trim_end_matches(".md");
+        let names_document =
+            test.contains(stem) && (stem != "README" || folder.split('/').all(|part| test.contains(part)));
+        let has_command = commands.lines().map(str::trim).filter(|line| !line.starts_with('#')).any(|line| {
             let line = line.trim_end_matches('\\').trim_end();
-            !line.is_empty() && !line.starts_with('#') && test.contains(line)
+            let mut scripts =
+                line.split_whitespace().filter(|word| word.contains('/') && crate::path(word).is_file());
+            !line.is_empty() && test.contains(line)
+                || scripts.any(|script| test.contains(script.rsplit('/').next().unwrap_or_default()))
         });
         if names_document || has_command {
             return Ok(());
