@@ -57,6 +57,23 @@ fn commands_of_documents_succeed() {
     assert!(run > 0, "no command was run");
 }
 
+/// The names are those that `packaging/build` makes, which `tests/e2e/test_packages.py` installs.
+#[test]
+fn readme_names_packages_of_this_version() {
+    let version = env!("CARGO_PKG_VERSION");
+    let text = fs::read_to_string(crate::path("README.md")).unwrap();
+    let words = text.split(|c: char| c.is_whitespace() || c == '`');
+    let named: Vec<&str> =
+        words.filter_map(|word| word.split_once("target/packages/")).map(|(_, name)| name).collect();
+    let made = [
+        format!("lookoutd_{version}-1_amd64.deb"),
+        format!("lookoutd-{version}-1.x86_64.rpm"),
+        format!("lookoutd-{version}-x86_64-linux.tar.gz"),
+        format!("lookoutd-{version}-oci.tar"),
+    ];
+    assert_eq!(named, made);
+}
+
 /// A reader who copies a policy must know whether it blocks anything.
 #[test]
 fn enforcing_policies_are_announced() {
