@@ -1,5 +1,4 @@
-//! What readers copy from the documents: a policy that enforces is announced, and commands work. Each `sh` fence is
-//! run, or the comment before it has the reason why not.
+//! The commands of the documents: each `sh` fence is run, or the comment before it has the reason why not.
 //!
 //! | line before the fence | treatment |
 //! | --- | --- |
@@ -72,33 +71,6 @@ fn readme_names_packages_of_this_version() {
         format!("lookoutd-{version}-oci.tar"),
     ];
     assert_eq!(named, made);
-}
-
-/// A reader who copies a policy must know whether it blocks anything.
-#[test]
-fn enforcing_policies_are_announced() {
-    const ENFORCING: [&str; 5] = [
-        "Content-Security-Policy:",
-        "Permissions-Policy:",
-        "Integrity-Policy:",
-        "Cross-Origin-Opener-Policy:",
-        "Cross-Origin-Embedder-Policy:",
-    ];
-    let mut checked = 0;
-    for name in documents() {
-        let text = fs::read_to_string(crate::path(&name)).unwrap();
-        let lines: Vec<&str> = text.lines().collect();
-        for fence in markdown::fences(&text).iter().filter(|fence| fence.language == "http") {
-            checked += 1;
-            if !fence.text.lines().any(|line| ENFORCING.iter().any(|header| line.starts_with(header))) {
-                continue;
-            }
-            let before = lines[..fence.line - 1].iter().rev().skip_while(|line| line.is_empty());
-            let announced = before.take_while(|line| !line.is_empty()).any(|line| line.contains("enforce"));
-            assert!(announced, "{name}:{}: the paragraph before does not say that this enforces", fence.line);
-        }
-    }
-    assert!(checked > 0);
 }
 
 /// Returns the names of all documents with commands, from the root of the repository.
