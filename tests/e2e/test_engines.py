@@ -2,6 +2,9 @@
 https by itself, in each way in which a site can ask for reports.
 """
 
+from functools import partial
+
+import browser_pages
 from browser_suite import BrowserSuite
 from chromium import Chromium
 from firefox import Firefox
@@ -16,6 +19,19 @@ def test_chromium(harness):
 def test_firefox(harness):
     """Firefox, headless."""
     BrowserSuite(harness, Firefox).run()
+
+
+# Off in releases of Firefox.
+PREFERENCES = {"dom.reporting.crash.enabled": True, "network.http.network_error_logging.enabled": True,
+               "security.waict.enabled": True}
+
+
+def test_firefox_preferences(harness):
+    """Firefox with what docs/standards.md names as off by default."""
+    engine = partial(Firefox, preferences=PREFERENCES)
+    named = set(browser_pages.NAMED)
+    BrowserSuite(harness, engine, browser_pages.BEHIND_PREFERENCES).run_with(
+        {"crash": named, "network-error": named})
 
 
 def test_webkit(harness):

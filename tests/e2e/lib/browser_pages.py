@@ -30,6 +30,7 @@ RESOURCES = {
     "/script.js": Page("", "text/javascript"),
     "/image.svg": Page('<svg xmlns="http://www.w3.org/2000/svg"/>', "image/svg+xml"),
     "/favicon.ico": Page(""),
+    "/manifest.json": Page('{"hashes":{}}', "application/waict-integrity-manifest"),
     "/geolocation.html": Page(HTML + f"<script>{ASK}</script>"),
 }
 
@@ -40,14 +41,14 @@ class Case:
     `labels` are those that count its reports, beside the site and the noise: by engine, and in each
     way in which `status.json` says that the engine sends the kind at all. `act` names what a user
     does there, a method of those browsers that can do it. `frame` is a document of another origin
-    that the page frames, and that reports by itself.
+    that the page frames, and that reports by itself. `endpoint` is the endpoint's name.
     """
 
     def __init__(self, name, kind, headers, html, labels, *, ways=NAMED, **more):
         self.name, self.kind, self.headers, self.html = name, kind, headers, html
         self.labels, self.ways = labels, ways
         self.act, self.frame = more.pop("act", ""), more.pop("frame", None)
-        self.disposition = more.pop("disposition", None)
+        self.disposition, self.endpoint = more.pop("disposition", None), more.pop("endpoint", "default")
         assert not more, f"a case has no {list(more)}"
 
     def host(self, way):
@@ -65,7 +66,7 @@ class Case:
         uri = url + ("?disposition=report" if self.disposition == "report" else "")
         asks = f"report-uri {uri}" if way == REPORT_URI else "report-to default"
         headers = {name: value.replace("{asks}", asks) for name, value in self.headers.items()}
-        endpoint = endpoint_header(way, url)
+        endpoint = endpoint_header(way, url, self.endpoint)
         if self.frame:
             yield f"{self.path(way)}/frame", Page(self.frame, **endpoint)
             endpoint = {}
@@ -90,12 +91,12 @@ def as_webkit_sends(labels, way):
     return labels
 
 
-def endpoint_header(way, url):
+def endpoint_header(way, url, name):
     """The header that gives the endpoint its name."""
     if way == ENDPOINTS:
-        return {ENDPOINTS: f'default="{url}"'}
+        return {ENDPOINTS: f'{name}="{url}"'}
     if way == REPORT_TO:
-        return {REPORT_TO: '{"group":"default","max_age":3600,"endpoints":[{"url":"%s"}]}' % url}
+        return {REPORT_TO: '{"group":"%s","max_age":3600,"endpoints":[{"url":"%s"}]}' % (name, url)}
     return {}
 
 
@@ -115,10 +116,11 @@ def sent_by(engines, *labels):
 
 EVERY = (CHROMIUM, FIREFOX, WEBKIT)
 GEOLOCATION = f"{CDN}/geolocation.html?token=SECRET3"
+NETWORK_HEADERS = {"NEL": '{"report_to":"default","max_age":3600,"success_fraction":1.0,"failure_fraction":1.0}'}
+# No engine sends it. Its manifest lists no script.
+WAICT = Case("waict", "waict-violation", {"Integrity-Policy-WAICT-v1": 'max-age=0, mode=report, '
+             'blocked-destinations=(script), endpoints=(default), manifest="/manifest.json"'}, SCRIPT_HTML, {})
 ALL = [
-    *both("csp", "csp-violation", "Content-Security-Policy", "script-src 'self'; {asks}", CSP_HTML,
-          sent_by(EVERY, ("script-src-elem", "inline"), ("script-src-elem", CDN),
-                  ("script-src", "eval")), ways=tuple(WAYS)),
     Case("hash", "csp-hash",
          {"Content-Security-Policy": "script-src 'self' 'report-sha256'; {asks}"}, SCRIPT_HTML,
          sent_by((CHROMIUM, WEBKIT), ("script",)), ways=tuple(WAYS)),
@@ -154,9 +156,26 @@ ALL = [
     Case("intervention", "intervention", {}, HTML + '<body style="height: 9999px"><script>'
          "addEventListener('wheel', event => event.preventDefault())</script>",
          sent_by((CHROMIUM,), ("PreventDefaultPassive",)), act="scroll"),
-    Case("network", "network-error", {"NEL": '{"report_to":"default","max_age":3600,'
-                                      '"success_fraction":1.0,"failure_fraction":1.0}'}, HTML,
+    Case("network", "network-error", NETWORK_HEADERS, HTML,
          sent_by((CHROMIUM,), ("application", "ok", "http/1.1"))),
     Case("crash", "crash", {}, HTML, sent_by((CHROMIUM,), ("none", "visible")), act="crash"),
+    # Chromium's name for the endpoint of crashes, which it finds in Reporting-Endpoints only.
+    Case("crash-endpoint", "crash", {}, HTML, sent_by((CHROMIUM,), ("none", "visible")), act="crash",
+         endpoint="crash-reporting", ways=(ENDPOINTS,)),
+    Case("crash-group", "crash", {}, HTML, {}, act="crash", endpoint="crash-reporting", ways=(REPORT_TO,)),
+    WAICT,
+    # The last ones: every browser reports them, so what an earlier page caused has come before.
+    *both("csp", "csp-violation", "Content-Security-Policy", "script-src 'self'; {asks}", CSP_HTML,
+          sent_by(EVERY, ("script-src-elem", "inline"), ("script-src-elem", CDN),
+                  ("script-src", "eval")), ways=tuple(WAYS)),
+]
+# What Firefox sends with preferences that are off: crashes to the endpoint `default` of either header.
+BEHIND_PREFERENCES = [
+    Case("crash", "crash", {}, HTML, sent_by((FIREFOX,), ("none", "none")), act="crash"),
+    Case("crash-endpoint", "crash", {}, HTML, {}, act="crash", endpoint="crash-reporting", ways=(ENDPOINTS,)),
+    Case("crash-group", "crash", {}, HTML, {}, act="crash", endpoint="crash-reporting", ways=(REPORT_TO,)),
+    WAICT,
+    Case("network", "network-error", NETWORK_HEADERS, HTML,
+         sent_by((FIREFOX,), ("application", "ok", "http/1.0"))),
 ]
 HOSTS = ["cdn.test", "reports.test", *(case.host(way) for case in ALL for way in case.ways)]

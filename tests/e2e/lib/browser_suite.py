@@ -4,11 +4,12 @@ labels, the kinds sent must match `status.json`, and no query or fragment may ap
 
 import time
 from collections import Counter
+from urllib.parse import urlsplit
 
 import browser_pages
 import status
 from certificates import Authority
-from checks import Failure, eventually, expect
+from checks import Failure, equal, eventually, expect
 from expected_labels import labels_of
 from outcome import check_all
 from website import Website
@@ -25,7 +26,8 @@ intake: {{ tls: {{ certificate: {certificate}, key: {key} }} }}
 class BrowserSuite:
     """One browser's run through every page."""
 
-    def __init__(self, harness, engine):
+    def __init__(self, harness, engine, cases=None):
+        self.cases = cases or browser_pages.ALL
         authority = Authority(harness.directory, browser_pages.HOSTS)
         self.daemon = start_daemon(harness, authority, *browser_pages.WAYS.values())
         self.site = harness.closing(Website(authority))
@@ -35,22 +37,37 @@ class BrowserSuite:
         self.expected = Counter()
 
     def run(self):
-        """All pages, by Report-To first: what a browser does not send for a page would be here when
-        the reports of the next ones are."""
-        for case in browser_pages.ALL:
-            for way in reversed(case.ways):
-                self.visit(case, way)
+        """All pages, and what `status.json` says of the browser."""
+        ways = status.read().get(self.browser.name, {}).get("received", {})
+        self.visit_all(ways)
         if status.UPDATING:
             self.wait_for_quiet()
         status.settle(self.browser.name, self.browser.version, self.received())
         check_all(self.daemon, self.browser.label)
 
-    def visit(self, case, way):
+    def run_with(self, ways):
+        """All pages, with the ways by kind that this test itself expects."""
+        self.visit_all(ways)
+        self.wait_for_quiet()
+        received = {kind: set(ways) for kind, ways in self.received().items()}
+        equal(f"{self.browser.name} {self.browser.version} sends other kinds", ways, received,
+              self.daemon.files["stdout"])
+        check_all(self.daemon, self.browser.label)
+
+    def visit_all(self, ways):
+        """Every page, by Report-To first: what a browser does not send for a page would be here when
+        the reports of the next ones are."""
+        for case in self.cases:
+            for way in reversed(case.ways):
+                self.visit(case, way, ways.get(case.kind, ()))
+        self.check_silence(ways)
+
+    def visit(self, case, way, ways):
         """Opens a page, performs its user action, and waits for the expected events."""
         port = self.site.port
         self.site.pages.update(case.pages(way, self.receiver, port))
         self.browser.visit(f"https://{case.host(way)}:{port}{case.path(way)}?token=SECRET1#SECRET2")
-        if way in status.ways(self.browser.name, case.kind):
+        if way in ways:
             for labels in case.expected(self.browser.name, way, port):
                 self.expected[case.kind, browser_pages.WAYS[way], *labels] += 1
         getattr(self.browser, case.act, lambda: None)()
@@ -67,6 +84,14 @@ class BrowserSuite:
                 f"events are missing\n  expected: {dict(missing)}\n"
                 f"  found:    {dict(found - self.expected)} beside what was expected\n"
                 f"  where:    {self.daemon.files['stdout']}\n{self.daemon.tail()}")
+
+    def check_silence(self, ways):
+        """No event of a page's kind comes from a page that causes none in this browser."""
+        silent = {(case.kind, case.host(way)) for case in self.cases for way in case.ways
+                  if way in ways.get(case.kind, ()) and not case.labels.get(self.browser.name)}
+        came = {(event["lookout"]["kind"], urlsplit(event["url"]).hostname) for event in self.daemon.events()}
+        equal(f"{self.browser.name} {self.browser.version} reports on pages of which none was expected", set(),
+              silent & came, self.daemon.files["stdout"])
 
     def received(self):
         """By kind, the ways in which reports of it came."""

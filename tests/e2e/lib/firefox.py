@@ -2,7 +2,9 @@
 
 import json
 import os
+import signal
 
+from processes import descendants
 from websocket_session import Session
 
 PREFERENCES = {
@@ -24,23 +26,36 @@ class Firefox:
 
     name, label = "Firefox", "firefox"
 
-    def __init__(self, harness, authority):
+    def __init__(self, harness, authority, preferences=None):
         profile = harness.directory / "profile"
         authority.trust_in(profile)
         (profile / "user.js").write_text("".join(
             f"user_pref({json.dumps(name)}, {json.dumps(value)});\n"
-            for name, value in PREFERENCES.items()))
-        process = harness.process(
+            for name, value in {**PREFERENCES, **(preferences or {})}.items()))
+        self.process = harness.process(
             "firefox", ["firefox-esr", "--headless", "--no-remote", "--profile", profile,
                         "--remote-debugging-port=0", "about:blank"],
             {"PATH": os.environ["PATH"], "HOME": str(harness.directory),
              "TMPDIR": str(harness.directory)})
-        found = process.wait_for(r"WebDriver BiDi listening on (ws://\S+)", "stderr", 60)
+        found = self.process.wait_for(r"WebDriver BiDi listening on (ws://\S+)", "stderr", 60)
         self.bidi = harness.closing(Session(self.name, found.group(1) + "/session"))
         self.version = self.bidi.command("session.new", capabilities={})["capabilities"][
             "browserVersion"]
-        self.tab = self.bidi.command("browsingContext.create", type="tab")["context"]
+        self.tab = None
 
     def visit(self, url):
         """Has the tab load a page, to its end."""
+        self.tab = self.tab or self.bidi.command("browsingContext.create", type="tab")["context"]
         self.bidi.command("browsingContext.navigate", context=self.tab, url=url, wait="complete")
+
+    def scroll(self):
+        """Turns the mouse wheel over the page, as a user does."""
+        turn = {"type": "scroll", "x": 50, "y": 50, "deltaX": 0, "deltaY": 50}
+        self.bidi.command("input.performActions", context=self.tab,
+                          actions=[{"type": "wheel", "id": "wheel", "actions": [turn]}])
+
+    def crash(self):
+        """Ends the processes of all pages as a fault would, and leaves the tab."""
+        for pid in descendants(self.process.popen.pid, "Isolated Web"):
+            os.kill(pid, signal.SIGSEGV)
+        self.tab = None

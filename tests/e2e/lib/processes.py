@@ -11,6 +11,7 @@ import re
 import signal
 import socket
 import subprocess
+from pathlib import Path
 
 from checks import Failure, eventually
 
@@ -90,6 +91,22 @@ class Process:
 
 class Ended(Exception):
     """A process exited while a test waited for its output."""
+
+
+def descendants(pid, name):
+    """Returns the processes that this one started, directly or not, whose name begins with `name`."""
+    children = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it may end meanwhile
+            command, _, rest = (folder / "stat").read_text().partition("(")[2].rpartition(")")
+            children.setdefault(int(rest.split()[1]), []).append((int(folder.name), command))
+    found, parents = [], [pid]
+    while parents:
+        for child, command in children.get(parents.pop(), ()):
+            parents.append(child)
+            if command.startswith(name):
+                found.append(child)
+    return found
 
 
 def free_port():

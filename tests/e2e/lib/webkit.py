@@ -7,6 +7,7 @@ every name under .test to this machine, and its session accepts any certificate.
 import contextlib
 import json
 import os
+import signal
 import socket
 import threading
 from glob import glob
@@ -14,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from checks import Failure, equal, eventually
 from http_client import request
-from processes import Process
+from processes import Process, descendants
 
 BROWSERS = "/usr/lib/*/webkit2gtk-4.1/MiniBrowser"
 COPY_BYTES = 65536
@@ -31,17 +32,30 @@ class WebKit:
                "DISPLAY": Display(harness).address, "WEBKIT_DISABLE_SANDBOX_THIS_IS_DANGEROUS": "1",
                # No accessibility bus and no settings of the user's.
                "NO_AT_BRIDGE": "1", "GSETTINGS_BACKEND": "memory"}
-        proxy = harness.closing(Proxy())
-        self.driver = start_driver(harness, env)
-        answer = self.command("", capabilities={"alwaysMatch": capabilities(proxy)})
-        self.session = "/" + answer["sessionId"]
-        self.version = answer["capabilities"]["browserVersion"]
+        self.proxy = harness.closing(Proxy())
+        self.driver, self.process = start_driver(harness, env)
+        self.session = ""
+        self.version = self.open()["browserVersion"]
 
-    session = ""
+    def open(self):
+        """Opens a session, and returns what the browser is."""
+        answer = self.command("", capabilities={"alwaysMatch": capabilities(self.proxy)})
+        self.session = "/" + answer["sessionId"]
+        return answer["capabilities"]
 
     def visit(self, url):
         """Has the tab load a page, to its end."""
+        if not self.session:
+            self.open()
         self.command("/url", url=url)
+
+    def crash(self):
+        """Ends the processes of all pages, and with them the session. It catches other signals."""
+        for pid in descendants(self.process.popen.pid, "WebKitWebProc"):
+            os.kill(pid, signal.SIGKILL)
+        url = f"{self.driver}/session{self.session}/url"
+        eventually(lambda: equal("WebKit's session outlives its page", 404, request("GET", url).status, url))
+        self.session = ""
 
     def command(self, path, **arguments):
         """One WebDriver command."""
@@ -82,7 +96,7 @@ def start_driver(harness, env):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    harness.process("webkitdriver", ["WebKitWebDriver", f"--port={port}", "--host=127.0.0.1"], env)
+    process = harness.process("webkitdriver", ["WebKitWebDriver", f"--port={port}", "--host=127.0.0.1"], env)
     driver = f"http://127.0.0.1:{port}"
 
     def answers():
@@ -92,7 +106,7 @@ def start_driver(harness, env):
         except OSError as error:
             raise Failure(f"WebKitWebDriver does not answer at {driver}: {error}") from None
     eventually(answers)
-    return driver
+    return driver, process
 
 
 class Proxy(ThreadingHTTPServer):
