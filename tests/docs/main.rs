@@ -12,6 +12,7 @@ mod links;
 mod markdown;
 mod names;
 mod pages;
+mod policies;
 mod samples;
 mod schemas;
 mod tour;

@@ -1,5 +1,5 @@
-"""The recipes of docs/standards.md in real browsers: each set of headers, on a page that violates it, causes the reports
-that it is for, in each engine that sends them in one of its ways; and it blocks nothing.
+"""The recipes of docs/standards.md in real browsers: each set of headers, on a page that violates it, causes the
+reports that it is for, in each engine that sends them in one of its ways; and it blocks nothing.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""The files of deploy/web-servers in real web servers: a site's answers ask for reports as the README says,
+"""The files of deploy/web-servers in real web servers: a site's answers ask for reports as docs/standards.md says,
 and what browsers send to the reporting host gets to lookoutd as if nothing stood between.
 """
 
@@ -18,7 +18,7 @@ from chromium import Chromium
 from daemon import CHROME
 from exposition import grouped, total
 from http_client import request
-from reporting_headers import README, readable, shown_in_readme
+from reporting_headers import DOCUMENT, POLICIES, readable, shown_for_start
 from web_servers import EVERY, REPORTS, SITE, Nginx
 
 JSON = {"Content-Type": "application/reports+json", "User-Agent": CHROME}
@@ -47,11 +47,11 @@ def each(harness, more=""):
 
 
 def test_headers(harness):
-    """A page, an error answer and a block with headers of its own carry each header once, as README.md
-    has it, and a browser can read them."""
-    readme = shown_in_readme()
-    expect(len(readme) == 5, "README.md shows other headers than it did", where=README,
-           expected="endpoints, two policies, Report-To and NEL", found=readme)
+    """A page, an error answer and a block with headers of its own carry each header once, as docs/standards.md
+    has it, a browser can read them, and none enforces a policy."""
+    shown = shown_for_start()
+    expect(len(shown) == 4, "docs/standards.md begins with other headers than it did", where=DOCUMENT,
+           expected="endpoints, a policy, Report-To and NEL", found=shown)
     seen = []
     for server, _ in each(harness):
         for path, status in (("/", 200), ("/none", 404), ("/own/", 200), ("/own/none", 404)):
@@ -60,10 +60,26 @@ def test_headers(harness):
             equal("The status", status, answer.status, where)
             equal("A header of the block's own", ["1"] if "own" in path else None,
                   answer.headers.get_all("X-Own"), where)
-            found = {name: answer.headers.get_all(name) for name in readme}
-            equal("The headers of README.md", {name: [value] for name, value in readme.items()}, found, where)
+            found = {name: answer.headers.get_all(name) for name in shown}
+            equal("The headers of docs/standards.md", {name: [value] for name, value in shown.items()}, found, where)
+            equal("Policies that are enforced", [], [name for name in POLICIES if name in answer.headers], where)
             seen.append(readable(answer.headers, where))
     equal("What the web servers' files ask for differs", [seen[0]] * len(seen), seen, EVERY)
+
+
+def test_enforcing(harness):
+    """With the commented lines, each policy is enforced instead, and is the one that only reported before."""
+    authority = Authority(harness.directory, [SITE, REPORTS])
+    for kind in EVERY:
+        daemon = harness.lookoutd(name=f"lookoutd-{kind.name}", config=SETTINGS.replace("MORE", ""))
+        before = kind(harness, authority, daemon.intake).request("GET", "/", host=SITE).headers
+        headers = kind(harness, authority, daemon.intake, enforcing=True).request("GET", "/", host=SITE).headers
+        readable(headers, kind.name, enforcing=True)
+        for name in POLICIES:
+            reported = before[f"{name}-Report-Only"].replace("/csp/report-only", "/report")
+            equal(f"{name} and the policy that only reports", reported, headers[name], kind.name)
+            expect(f"{name}-Report-Only" not in headers, f"{name} is there in both forms", where=kind.name,
+                   expected="one", found=headers.items())
 
 
 def test_corpus(harness):
@@ -97,6 +113,9 @@ ANSWERS = (
     ("POST", "/report", b" " * (MIB + 1), {}, 413), ("POST", "/report", b" " * (8 * MIB), {}, 413),
     ("POST", "/report", gzip.compress(b" " * (2 * MIB)), {"Content-Encoding": "gzip"}, 413),
     ("POST", "/report", b" " * (MIB - len(REPORT)) + REPORT.encode(), {}, 204),
+    # Whatever lookoutd answers: each path gets there with a slash at its end, too.
+    *(("POST", f"{path}/", REPORT, {}, None) for path in
+      ("/report", "/report/shop", "/csp", "/csp/report-only", "/reporting-api/csp", "/nel/report-only")),
     *(("OPTIONS", path, None, {"Origin": "https://www.shop.example", "Access-Control-Request-Method": "POST",
                                "Access-Control-Request-Headers": "content-type"}, 204)
       for path in ("/report", "/csp/report-only", "/report/shop")),
@@ -106,17 +125,19 @@ ANSWERS = (
 def test_answers(harness):
     """Every kind of answer comes through as it is, and is counted by lookoutd."""
     for server, daemon in each(harness):
+        taken = 0
         for method, path, body, more, status in ANSWERS:
             where = f"{server.name}: {method} {path} {more} {(body or '')[:20]!r}"
             headers = {**JSON, **more}
             direct = request(method, daemon.intake + path, body, headers)
             through = server.request(method, path, body, headers)
-            equal("The status", (status, status), (direct.status, through.status), where)
+            expected = status or direct.status
+            equal("The status", (expected, expected), (direct.status, through.status), where)
             equal("The answer by way of the proxy", told(direct), told(through), where)
+            taken += method == "POST" and expected == 204
         outcomes = grouped(daemon.scrape(), "lookout_uploads_total", "outcome")
         odd = {outcome: count for outcome, count in outcomes.items() if count % 2}
         equal("Uploads that were counted on one of both ways only", {}, odd, f"{server.name}: {outcomes}")
-        taken = sum(method == "POST" and status == 204 for method, _, _, _, status in ANSWERS)
         daemon.sent = 2 * (taken + 1)  # `{}` is an item, too
 
 
@@ -265,8 +286,8 @@ def send_too_much(server):
 
 TROUBLE = "<!doctype html><title>shop</title><script>inline()</script><script src=/script.js></script>"
 SCRIPT = "navigator.geolocation.getCurrentPosition(() => 0, () => 0)"
-EXPECTED = {("csp-violation", "enforce"), ("csp-violation", "report"), ("integrity-violation", None),
-            ("permissions-policy-violation", "report"), ("network-error", None)}
+EXPECTED = {("csp-violation", "report"), ("integrity-violation", None), ("permissions-policy-violation", "report"),
+            ("network-error", None)}
 
 
 def test_chromium(harness):

@@ -1,4 +1,4 @@
-"""The headers by which a site asks browsers for reports: what README.md shows, and what an answer has, each
+"""The headers by which a site asks browsers for reports: what docs/standards.md shows, and what an answer has, each
 read by its own syntax.
 """
 
@@ -10,24 +10,23 @@ import http_sfv
 from checks import equal, expect
 from web_servers import REPORTS
 
-README = Path(__file__).resolve().parents[3] / "README.md"
+DOCUMENT = Path(__file__).resolve().parents[3] / "docs/standards.md"
 
 
-def shown_in_readme():
-    """The headers that README.md shows for a site, by name; the last of each name is not another one."""
-    section = README.read_text().split("\n## Headers to set on a site\n")[1].split("\n## ")[0]
-    lines = re.findall(r"^```http\n(.*?)^```", section, re.M | re.S)
-    headers = {}
-    for line in "".join(lines).replace("reports.example", REPORTS).splitlines():
-        name, value = line.split(": ", 1)
-        equal("README.md shows two values of a header", headers.setdefault(name, value), value, README)
+def shown_for_start():
+    """The headers that docs/standards.md shows a site to begin with, by name."""
+    section = DOCUMENT.read_text().split("\n## Start\n")[1].split("\n## ")[0]
+    lines = "".join(re.findall(r"^```http\n(.*?)^```", section, re.M | re.S)).splitlines()
+    headers = dict(line.replace("reports.example", REPORTS).split(": ", 1) for line in lines)
+    equal("How many headers are shown once", len(lines), len(headers), DOCUMENT)
     return headers
 
 
-def readable(headers, where):
-    """All headers that ask for reports, each read by its syntax; every endpoint that one names is there."""
+def readable(headers, where, *, enforcing=False):
+    """All headers that ask for reports, each read by its syntax; every endpoint that one names is there. The policies
+    only report, or all are enforced."""
     read = {}
-    for name, syntax in SYNTAX.items():
+    for name, syntax in syntaxes(enforcing).items():
         values = headers.get_all(name) or []
         equal(f"How often {name} is there", 1, len(values), where)
         read[name] = syntax(values[0])
@@ -58,12 +57,18 @@ def policy(text):
 
 
 SYNTAX = {
-    "Reporting-Endpoints": structured(http_sfv.Dictionary),
-    "Permissions-Policy-Report-Only": structured(http_sfv.Dictionary),
-    "Integrity-Policy-Report-Only": structured(http_sfv.Dictionary),
-    "Document-Policy": structured(http_sfv.Dictionary),
-    "Cross-Origin-Opener-Policy-Report-Only": structured(http_sfv.Item),
-    "Cross-Origin-Embedder-Policy-Report-Only": structured(http_sfv.Item),
-    "Content-Security-Policy": policy, "Content-Security-Policy-Report-Only": policy,
+    "Reporting-Endpoints": structured(http_sfv.Dictionary), "Document-Policy": structured(http_sfv.Dictionary),
     "Report-To": json.loads, "NEL": json.loads,
 }
+# Those that block something without `-Report-Only`.
+POLICIES = {
+    "Content-Security-Policy": policy,
+    "Permissions-Policy": structured(http_sfv.Dictionary), "Integrity-Policy": structured(http_sfv.Dictionary),
+    "Cross-Origin-Opener-Policy": structured(http_sfv.Item), "Cross-Origin-Embedder-Policy": structured(http_sfv.Item),
+}
+
+
+def syntaxes(enforcing):
+    """Every header that must be there, with its reader."""
+    suffix = "" if enforcing else "-Report-Only"
+    return {**SYNTAX, **{name + suffix: syntax for name, syntax in POLICIES.items()}}

@@ -4,6 +4,7 @@ place are the addresses, the certificate and the folder of the logs; everything 
 
 import http.client
 import os
+import re
 import socket
 import ssl
 import subprocess
@@ -19,6 +20,8 @@ DOMAIN = "shop.example"
 SITE, REPORTS = "www.shop.example", "reports.shop.example"
 INTAKE = "127.0.0.1:8480"
 MODULES = ("mpm_event", "authz_core", "alias", "headers", "http2", "proxy", "proxy_http", "reqtimeout", "ssl")
+# A line that only reports, and the commented one that enforces the same policy.
+ENFORCED = re.compile(r"^[^#\n]*-Report-Only [^\n]*\n\s*# Enforces:\n(\s*)#([^\n]*)$", re.M)
 # Debian's; without root, Apache runs as the current user.
 APACHE_USER = "www-data"
 
@@ -28,12 +31,12 @@ class WebServer:
 
     logs = ()  # where it writes beside stdout and stderr
 
-    def __init__(self, harness, authority, intake, site="", domain=DOMAIN):
+    def __init__(self, harness, authority, intake, site="", domain=DOMAIN, enforcing=False):
         """`site`: more lines for the site's block, in nginx. `domain`: for a browser, which asks for the port
-        as well."""
-        self.site, self.domain = site, domain
+        as well. `enforcing`: with the commented lines of policies instead of those that only report."""
+        self.site, self.domain, self.enforcing = site, domain, enforcing
         self.authority, self.port, self.intake = authority, free_port(), urlsplit(intake).netloc
-        self.folder = harness.directory / self.name
+        self.folder = harness.directory / (f"{self.name}-enforcing" if enforcing else self.name)
         self.root = self.folder / "www"
         (self.root / "own").mkdir(parents=True)
         self.folder.chmod(0o755)
@@ -41,13 +44,16 @@ class WebServer:
         for page in ("index.html", "own/index.html"):
             (self.root / page).write_text("<!doctype html><title>shop</title>")
         for path in (FOLDER / self.name).iterdir():
-            (self.folder / path.name).write_text(self.replace(path.read_text()))
+            text = path.read_text()
+            if self.enforcing:
+                text = ENFORCED.sub(r"\1\2", text)
+            (self.folder / path.name).write_text(self.replace(text))
         (self.folder / "main.conf").write_text(self.named(self.main()))
         # Where programs write what does not fit into memory: there is no such place.
         env = {"PATH": os.environ["PATH"] + ":/usr/sbin", "HOME": str(self.folder),
                "TMPDIR": str(self.folder / "none")}
         self.validate(env)
-        self.process = harness.process(self.name, self.argv(), env)
+        self.process = harness.process(self.folder.name, self.argv(), env)
         eventually(self.listening, 20)
 
     def replace(self, text):
