@@ -1,5 +1,6 @@
 """A container without an engine: bubblewrap runs a command in a root file system that holds what the last
-stage of deploy/Dockerfile holds and no more, cannot be written to, as any user, without capabilities.
+stage of deploy/Dockerfile holds and no more, cannot be written to, as any user, without capabilities. The image's
+binary is static; a release binary brings the libraries that the static one contains.
 """
 
 import os
@@ -12,7 +13,7 @@ from pathlib import Path
 import sandbox
 from checks import expect
 
-# Of Debian's libc6 and libgcc-s1, which are in the base image; the loader's name differs by machine.
+# Of Debian's libc6 and libgcc-s1; the loader's name differs by machine.
 LIBRARIES = ("libc.so.6", "libm.so.6", "libgcc_s.so.1")
 LOADER = re.compile(r"Requesting program interpreter: ([^\]]+)\]")
 
@@ -20,12 +21,6 @@ LOADER = re.compile(r"Requesting program interpreter: ([^\]]+)\]")
 def needed(binary):
     """The names of the shared libraries that a program asks for."""
     return re.findall(r"\(NEEDED\)\s+Shared library: \[(.+)\]", readelf("-d", binary))
-
-
-def symbol_versions(binary, library="GLIBC"):
-    """The versions of a library's symbols that a program asks for, as pairs of numbers."""
-    return {tuple(map(int, version.split("."))) for version
-            in re.findall(rf"Name: {library}_([\d.]+)", readelf("-V", binary))}
 
 
 def readelf(option, binary):
@@ -37,15 +32,28 @@ def readelf(option, binary):
 class ImageRoot:
     """The root file system, and how to run something in it."""
 
+    @classmethod
+    def unpacked(cls, harness, directory):
+        """The root file system of an image that another program has unpacked."""
+        image = cls.__new__(cls)
+        image.harness, image.root = harness, directory
+        for folder in ("proc", "dev"):
+            (directory / folder).mkdir(exist_ok=True)
+        return image
+
     def __init__(self, harness, path_in_image):
         self.harness, self.root = harness, harness.directory / "root"
         for folder in ("proc", "dev", "var/lib/lookoutd", "etc/lookoutd"):
             (self.root / folder).mkdir(parents=True)
         self.install(harness.binary, path_in_image)
-        loader = LOADER.search(readelf("-l", harness.binary)).group(1)
-        self.install(loader, loader)
+        if loader := LOADER.search(readelf("-l", harness.binary)):
+            self.install(loader.group(1), loader.group(1))
+            self.install_libraries()
+
+    def install_libraries(self):
+        """Copies the libraries of a binary that is not static."""
         found = dict(re.findall(r"^\s+(\S+) => (\S+)", subprocess.run(
-            ["ldd", str(harness.binary)], check=True, capture_output=True, text=True).stdout, re.M))
+            ["ldd", str(self.harness.binary)], check=True, capture_output=True, text=True).stdout, re.M))
         for name in LIBRARIES:
             if name in found:
                 self.install(found[name], found[name])
