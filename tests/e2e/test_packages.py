@@ -44,7 +44,7 @@ REPORT = {"type": "csp-violation", "url": PAGE, "body": {
 CONFIG = "/etc/lookoutd/lookoutd.yaml"
 STATE = "/var/lib/lookoutd"
 LATER = "99.0.0"
-# What is installed for all, as {path: mode}; `None` stands for what each packager has of its own.
+# What is installed: {path: mode}; by both, and by one of them.
 DIRECTORY, PROGRAM, FILE = "0o40755", "0o100755", "0o100644"
 INSTALLED = {
     "/usr/bin/lookoutd": PROGRAM, "/etc/lookoutd": DIRECTORY, CONFIG: FILE,
@@ -55,11 +55,12 @@ INSTALLED = {
 }
 INSTALLED_DEB = {
     "/usr/share/zsh/vendor-completions/_lookoutd": FILE, "/usr/share/doc/lookoutd/changelog.Debian.gz": FILE,
-    "/usr/share/doc/lookoutd/copyright": FILE, "/usr/share/lintian/overrides/lookoutd": FILE,
+    "/usr/share/doc/lookoutd/copyright": FILE, "/usr/share/doc/lookoutd/THIRD-PARTY-LICENSES.gz": FILE,
+    "/usr/share/lintian/overrides/lookoutd": FILE,
 }
 INSTALLED_RPM = {
     "/usr/share/zsh/site-functions/_lookoutd": FILE, "/usr/share/licenses/lookoutd": DIRECTORY,
-    "/usr/share/licenses/lookoutd/LICENSE": FILE,
+    "/usr/share/licenses/lookoutd/LICENSE": FILE, "/usr/share/licenses/lookoutd/THIRD-PARTY-LICENSES.gz": FILE,
 }
 # Of the packagers and of useradd.
 BOOKKEEPING = re.compile(r"/var/lib/(dpkg|rpm)(/|$)|/var/log/|/etc/(passwd|group|g?shadow|subuid|subgid)-?$|/etc/.pwd.lock$"
@@ -155,7 +156,7 @@ def test_tarball(harness):
         members = tarball.getmembers()
         equal("Files of another owner than root", [], [m.name for m in members if (m.uid, m.gid) != (0, 0)], path)
         equal("The files of the tarball",
-              {"CHANGELOG.md", "LICENSE", "README.md", "lookoutd", "lookoutd.1", "lookoutd.service", "lookoutd.yaml",
+              {"CHANGELOG.md", "LICENSE", "README.md", "THIRD-PARTY-LICENSES", "lookoutd", "lookoutd.1", "lookoutd.service", "lookoutd.yaml",
                "completions/_lookoutd", "completions/lookoutd.bash", "completions/lookoutd.fish"},
               {m.name.removeprefix(top + "/") for m in members if m.isfile()}, path)
         tarball.extractall(harness.directory, filter="data")
@@ -479,7 +480,8 @@ def test_image(_harness):
     equal("The files of the image", {
         "usr/local/bin/lookoutd": (0, 0, "0o755"), "etc/ssl/certs/ca-certificates.crt": (0, 0, "0o644"),
         "etc/passwd": (0, 0, "0o644"), "etc/group": (0, 0, "0o644"),
-        "usr/share/doc/lookoutd/LICENSE": (0, 0, "0o644")}, files, image.path)
+        "usr/share/doc/lookoutd/LICENSE": (0, 0, "0o644"),
+        "usr/share/doc/lookoutd/THIRD-PARTY-LICENSES.gz": (0, 0, "0o644")}, files, image.path)
     [spool] = [entry for entry in image.entries() if entry.name == "var/lib/lookoutd"]
     equal("The directory of the spool is not for the image's user and group 0", (65532, 0, "0o770"),
           (spool.uid, spool.gid, oct(spool.mode)), image.path)
@@ -550,6 +552,16 @@ def crates(edges):
                           timeout=60)
     found = {tuple(re.match(r"(\S+) v(\S+)", line).groups()) for line in done.stdout.splitlines() if line.strip()}
     return {entry for entry in found if entry[0] != "lookoutd"}
+
+
+@needs(BUILT, CARGO)
+def test_licenses(_harness):
+    """The licenses of every crate in the binary go with it."""
+    text = (TREE / "THIRD-PARTY-LICENSES").read_text()
+    listed = set(re.findall(r"^==== (\S+) (\S+): \S", text, re.M))
+    equal("Crates whose license is missing", set(), crates("normal") - listed, TREE / "THIRD-PARTY-LICENSES")
+    for phrase in ("Permission is hereby granted, free of charge", "GNU Lesser General Public License"):
+        expect(phrase in text, "A text is missing", expected=phrase, found="no such text", where=TREE)
 
 
 @needs(BUILT, debian("lintian"))
