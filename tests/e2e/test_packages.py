@@ -25,7 +25,7 @@ from daemon import CHROME, Lookoutd
 from exposition import total
 from http_client import request
 from image_root import ImageRoot, needed, readelf
-from marks import PORT_53, SANDBOX, Need, needs, root, succeeds
+from marks import CHECKOUT, CRATES, PORT_53, SANDBOX, Need, needs, root
 from name_server import NameServer
 from package_root import CLEAN, PackageRoot, run
 from processes import free_port
@@ -63,10 +63,11 @@ INSTALLED_RPM = {
     "/usr/share/licenses/lookoutd/LICENSE": FILE, "/usr/share/licenses/lookoutd/THIRD-PARTY-LICENSES.gz": FILE,
 }
 # Of the packagers and of useradd.
-BOOKKEEPING = re.compile(r"/var/lib/(dpkg|rpm)(/|$)|/var/log/|/etc/(passwd|group|g?shadow|subuid|subgid)-?$|/etc/.pwd.lock$"
-                         r"|/usr/lib/sysimage")
-SHARED_DIRECTORIES = re.compile(
-    r"/usr/(share/((zsh|fish|bash-completion|lintian|man)(/[a-z_.\d-]+)?|licenses)|lib/(systemd|sysusers\.d)(/system)?)$")
+BOOKKEEPING = re.compile(r"/var/lib/(dpkg|rpm)(/|$)|/var/log/|/usr/lib/sysimage"
+                         r"|/etc/(passwd|group|g?shadow|subuid|subgid)-?$|/etc/.pwd.lock$")
+# Of other packages too.
+SHARED_DIRECTORIES = re.compile(r"/usr/(share/((zsh|fish|bash-completion|lintian|man)(/[a-z_.\d-]+)?|licenses)"
+                                r"|lib/(systemd|sysusers\.d)(/system)?)$")
 
 
 def debian(program, package=None):
@@ -76,17 +77,10 @@ def debian(program, package=None):
 
 BUILT = Need("packages (packaging/build makes them)", (PACKAGES / "SHA256SUMS").is_file)
 CHROOT = root("installs packages in a root file system of its own", "chroot", "/", "true")
+UNPACK = root("unpacks an image, whose files have owners", "true")
 CLEAN_ROOT = Need("a minimal Debian in target/test-roots (tests/e2e/clean-root makes it)", CLEAN.is_dir)
 ACTIONLINT = Need("actionlint (packaging/tools installs it)", (TOOLS / "actionlint").is_file)
 NFPM = Need("nfpm (packaging/tools installs it)", (TOOLS / "nfpm").is_file)
-CARGO = Need("cargo, with the crates of Cargo.lock downloaded (cargo fetch)",
-             lambda: succeeds("cargo", "metadata", "--locked", "--offline", "--format-version", "1",
-                              "--manifest-path", str(ROOT / "Cargo.toml")), ("cargo", "rustc"))
-GIT = Need("git (Debian's package git)", lambda: bool(shutil.which("git")), ("git",))
-SYSTEMD = Need("systemd-analyze (Debian's package systemd)", lambda: bool(shutil.which("systemd-analyze")),
-               ("systemd-analyze",))
-OPENSSL = Need("openssl (Debian's package openssl)", lambda: bool(shutil.which("openssl")), ("openssl",))
-READELF = Need("readelf (Debian's package binutils)", lambda: bool(shutil.which("readelf")), ("readelf",))
 
 
 def crate():
@@ -114,11 +108,12 @@ def test_checksums(_harness):
     found = {path.name: sha256(path.read_bytes()) for path in PACKAGES.iterdir()
              if path.name not in ("SHA256SUMS", ".tree")}
     equal("SHA256SUMS does not have the digests of the packages", found, listed, PACKAGES / "SHA256SUMS")
+    run("sha256sum", "--check", "--quiet", "SHA256SUMS", cwd=PACKAGES)
     kinds = {re.sub(r"^lookoutd[-_][\d.]+\d(-1)?", "", name) for name in found}
     equal("Not every kind of package was made", 5, len(kinds), sorted(found))
 
 
-@needs(BUILT, READELF)
+@needs(BUILT, "readelf")
 def test_static_binary(_harness):
     """The binary needs no loader and no library, is stripped, and is small; the tarball, the image and the packages
     contain the same one."""
@@ -156,8 +151,8 @@ def test_tarball(harness):
         members = tarball.getmembers()
         equal("Files of another owner than root", [], [m.name for m in members if (m.uid, m.gid) != (0, 0)], path)
         equal("The files of the tarball",
-              {"CHANGELOG.md", "LICENSE", "README.md", "THIRD-PARTY-LICENSES", "lookoutd", "lookoutd.1", "lookoutd.service", "lookoutd.yaml",
-               "completions/_lookoutd", "completions/lookoutd.bash", "completions/lookoutd.fish"},
+              {"CHANGELOG.md", "LICENSE", "README.md", "THIRD-PARTY-LICENSES", "lookoutd", "lookoutd.1",
+               "lookoutd.service", "lookoutd.yaml", "completions/_lookoutd", "completions/lookoutd.bash", "completions/lookoutd.fish"},
               {m.name.removeprefix(top + "/") for m in members if m.isfile()}, path)
         tarball.extractall(harness.directory, filter="data")
     unpacked = harness.directory / top
@@ -189,7 +184,7 @@ def test_completions(_harness):
             equal(f"{shell} cannot read its completions", "", run(shell, "-n", TREE / file), TREE / file)
 
 
-@needs(BUILT, SYSTEMD)
+@needs(BUILT, "systemd-analyze")
 def test_unit(harness):
     """The unit of the packages is that of deploy/systemd, with the user and the path of a package, and systemd has no
     fault to find with it."""
@@ -211,7 +206,7 @@ def test_unit(harness):
           run("systemd-analyze", "--no-pager", "verify", unit, env={"PATH": os.environ["PATH"]}), unit)
 
 
-@needs(BUILT, CHROOT, PORT_53, OPENSSL)
+@needs(BUILT, CHROOT, PORT_53, "openssl")
 def test_empty_root(harness):
     """In a root file system with nothing but the binary, /etc/resolv.conf, /etc/hosts and a file of authorities, it
     resolves names both ways and verifies the collector's certificate."""
@@ -235,6 +230,8 @@ def test_empty_root(harness):
         daemon.post([REPORT])
         eventually(lambda: equal(f"The event has not arrived at {name}", before + 1, len(collector.received.records()),
                                  daemon.tail()))
+        equal("A certificate was rejected that is right", [], re.findall("(?i).*certificate.*", daemon.text("stderr")),
+              daemon.tail())
     expect(dns_name in server.asked, "The name server was not asked", expected=dns_name, found=server.asked,
            where="the queries")
     for name, target in ((other_name, collector), (hosts_name, unknown_collector)):
@@ -276,8 +273,8 @@ def start_empty(harness, empty, endpoint):
 
 @needs(BUILT, CHROOT, CLEAN_ROOT, NFPM)
 def test_deb(harness):
-    """The .deb: what it installs, a run, an upgrade that keeps changed settings, the removal, and the purge, after which
-    nothing is left."""
+    """The .deb: what it installs, a run, an upgrade that keeps changed settings, the removal, and the purge, after
+    which nothing is left."""
     system = PackageRoot(harness)
     before = system.files()
     said = dpkg(system, "-i", package("lookoutd_VERSION-1_*.deb"))
@@ -336,7 +333,30 @@ def test_rpm(harness):
 def rpm(system, *arguments):
     """Runs this machine's rpm on the root, without the dependencies, which are Debian's here."""
     installs = arguments[0] in ("-i", "-U", "-e", "--verify")
-    return run("rpm", "--root", system.path, "--dbpath", "/var/lib/rpm", *arguments, *(["--nodeps"] if installs else []))
+    return run("rpm", "--root", system.path, "--dbpath", "/var/lib/rpm", *arguments,
+               *(["--nodeps"] if installs else []))
+
+
+@needs(BUILT, CHROOT, CLEAN_ROOT, debian("rpm"), debian("skopeo"))
+def test_readme(harness):
+    """The commands of README.md install each package, here into root file systems and directories of this test."""
+    shown = re.findall(r"^(?:sudo )?(\w+ [^#\n]*target/packages/[^#\n]*)", (ROOT / "README.md").read_text(), re.M)
+    commands = {line.split()[0]: line.split() for line in shown}
+    equal("What README.md installs packages with", {"dpkg", "rpm", "tar", "skopeo"}, set(commands), "README.md")
+    system = PackageRoot(harness)
+    run(commands["dpkg"][0], "--root", system.path, *commands["dpkg"][1:], cwd=ROOT)
+    dpkg(system, "-P", "lookoutd")
+    # In the same root file system, without the dependencies, which are Debian's here.
+    rpm(system, *(ROOT / word if "/" in word else word for word in commands["rpm"][1:]))
+    run(commands["tar"][0], "-C", harness.directory, *(str(ROOT / word) if "/" in word else word
+                                                       for word in commands["tar"][1:]))
+    [unpacked] = harness.directory.glob("lookoutd-*-linux/lookoutd")
+    for binary in (system.inside("/usr/bin/lookoutd"), unpacked):
+        equal("The version", f"lookoutd {crate()['version']}\n", run(binary, "--version"), binary)
+    image = harness.directory / "image"
+    run(*(re.sub("^docker-daemon:.*", f"dir:{image}", word) for word in commands["skopeo"]), cwd=ROOT)
+    expect((image / "manifest.json").is_file(), "The image was not copied", expected="a manifest", found="none",
+           where=image)
 
 
 def check_installed(system, before, said, expected):
@@ -486,18 +506,19 @@ def test_image(_harness):
            where=image.path)
 
 
-@needs(BUILT, SANDBOX, debian("umoci"), debian("skopeo"))
+@needs(BUILT, SANDBOX, UNPACK, debian("umoci"), debian("skopeo"))
 def test_image_runs(harness):
     """Two other implementations read the image; unpacked by one of them, it runs as its user with a root file system
     that cannot be written to."""
     path, version = package("lookoutd-VERSION-oci.tar"), crate()["version"]
     said = json.loads(run("skopeo", "inspect", f"oci-archive:{path}:{version}"))
-    equal("What skopeo reads", ("linux", version), (said["Os"], said["Labels"]["org.opencontainers.image.version"]), path)
+    equal("What skopeo reads", ("linux", version),
+          (said["Os"], said["Labels"]["org.opencontainers.image.version"]), path)
     layout = harness.directory / "layout"
     with tarfile.open(path) as archive:
         archive.extractall(layout, filter="data")
     bundle = harness.directory / "bundle"
-    run("umoci", "unpack", "--rootless", "--image", f"{layout}:{version}", bundle)
+    run("umoci", "unpack", "--image", f"{layout}:{version}", bundle)
     process = json.loads((bundle / "config.json").read_text())["process"]
     equal("What a runtime would start", ((65532, 65532), ["/usr/local/bin/lookoutd"]),
           ((process["user"]["uid"], process["user"]["gid"]), process["args"]), bundle / "config.json")
@@ -516,9 +537,10 @@ def test_image_runs(harness):
     equal("SIGTERM did not end it in order", 0, container.wait(15), container.tail())
 
 
-@needs(BUILT, CARGO)
+@needs(BUILT, CRATES)
 def test_sbom(_harness):
-    """The SBOM is valid CycloneDX and lists every crate in the binary with its version, and none that only tests use."""
+    """The SBOM is valid CycloneDX and lists every crate in the binary with its version, and none that only tests
+    use."""
     path = package("lookoutd-VERSION-*-linux.cdx.json")
     bom = json.loads(path.read_text())
     schemas = Path(find_spec("cyclonedx").submodule_search_locations[0]) / "schema/_res"
@@ -550,7 +572,7 @@ def crates(edges):
     return {entry for entry in found if entry[0] != "lookoutd"}
 
 
-@needs(BUILT, CARGO)
+@needs(BUILT, CRATES)
 def test_licenses(_harness):
     """The licenses of every crate in the binary go with it."""
     text = (TREE / "THIRD-PARTY-LICENSES").read_text()
@@ -589,7 +611,7 @@ def test_workflows(_harness):
                    expected="owner/name@v1.2.3", where=workflow)
 
 
-@needs(CARGO, GIT)
+@needs(CHECKOUT, CRATES)
 def test_crate(_harness):
     """The package for crates.io contains what builds the program, and nothing else; cargo accepts its metadata."""
     done = subprocess.run(["cargo", "package", "--list", "--allow-dirty", "--locked", "--offline"], cwd=ROOT,
