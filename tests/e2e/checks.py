@@ -12,10 +12,6 @@ class Failure(AssertionError):
     """A check that did not hold; its text is for a person."""
 
 
-class NotRun(Exception):
-    """A test that needs something only the caller can provide, which its text names. It has not passed."""
-
-
 def fail(what, *, expected, found, where, todo=None):
     """Fails with the four things a reader needs."""
     lines = [what, f"  expected: {expected}", f"  found:    {found}", f"  where:    {where}"]

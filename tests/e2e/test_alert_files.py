@@ -12,6 +12,7 @@ import corpus
 from alerting import DEPLOY, ShippedPrometheus
 from checks import equal, eventually, expect
 from http_client import get, request
+from marks import needs
 from promql import Names
 
 FOLDER = DEPLOY / "prometheus"
@@ -22,6 +23,7 @@ ANY = "what the alert is about"  # stands for the label's value that an annotati
 SEVERITIES = {"critical", "warning", "info"}
 
 
+@needs("prometheus")
 def test_names(harness):
     """After reports of all kinds, a real Prometheus has each metric that is named, with each label."""
     daemon = harness.lookoutd(config=SITES)
@@ -141,6 +143,7 @@ def test_reader(_harness):
     expect(False, "`a ? b` was read", expected="an error", found="none", where="promql.py")
 
 
+@needs("prometheus")
 def test_alerts_tell(harness):
     """Each alert has a severity, a summary with a number, and a link to the runbook; the
     runbook has a section for each and no other, docs/prometheus.md a line; and promtool tests that it fires."""
@@ -168,6 +171,7 @@ def test_alerts_tell(harness):
                expected="exp_alerts", found="none", where=FOLDER / "tests")
 
 
+@needs("amtool", "promtool")
 def test_programs_take_them(_harness):
     """promtool and amtool accept what is shipped."""
     for argv in (["promtool", "check", "config", FOLDER / "prometheus.yml"],

@@ -10,9 +10,10 @@ import threading
 
 import corpus
 from alerting import DEPLOY, Alertmanager, Receivers, ShippedPrometheus
-from checks import equal, expect
+from checks import equal, eventually, expect
 from exposition import total
 from http_client import get
+from marks import ALERTMANAGER, needs
 from test_rules import SITES, violations
 
 USUAL = "https://third-party-since-long.example"
@@ -55,6 +56,7 @@ class Traffic:
         self.thread.join()
 
 
+@needs("prometheus", ALERTMANAGER)
 def test_end_to_end(harness):
     """Ordinary traffic raises no alert. A burst from a new origin does, and resolves after it; so does the end of
     lookoutd."""
@@ -65,11 +67,8 @@ def test_end_to_end(harness):
     traffic = Traffic(daemon)
     prometheus.expect('count(lookout:site:known{site="shop"})', (), {(): 1}, LEARNING_SECONDS)
     prometheus.expect("lookout:memory:learned", (), {(): 1})
-    rounds = traffic.rounds
+    eventually(lambda: whole_round(daemon, traffic), LEARNING_SECONDS)
     prometheus.expect("count(count_over_time(lookout:site:known[10s]) > 3)", (), {(): 1})
-    expect(rounds and total(daemon.scrape(), "lookout_reports_total") >= corpus.Expected(traffic.captures).items,
-           "Little traffic came", expected="the whole corpus, once at least", found=f"{rounds} times",
-           where="lookoutd's counters")
     # A Prometheus knows its targets after five seconds, however short its intervals: more than `2m` is here.
     equal("Ordinary traffic has raised an alert", (set(), {}), (webhook.notified(), prometheus.query(
         'max_over_time(ALERTS{alertname!="LookoutdDown",alertstate="firing"}[10m])', "alertname")), prometheus.url)
@@ -87,6 +86,13 @@ def test_end_to_end(harness):
     expect("1 instances have not answered" in alert["annotations"]["description"],
            "The alert lacks the numbers", expected="how many instances are down",
            found=alert["annotations"], where="the webhook")
+
+
+def whole_round(daemon, traffic):
+    """The whole corpus was sent once at least, and counted."""
+    expect(traffic.rounds and total(daemon.scrape(), "lookout_reports_total")
+           >= corpus.Expected(traffic.captures).items, "Little traffic came",
+           expected="the whole corpus, once at least", found=f"{traffic.rounds} times", where="lookoutd's counters")
 
 
 def burst(daemon, webhook):
@@ -134,6 +140,7 @@ def setting(text, name):
     return int(number) * SECONDS[unit]
 
 
+@needs(ALERTMANAGER)
 def test_routing(harness):
     """Routing by severity and site, and inhibition while lookoutd is down."""
     webhook = harness.closing(Receivers())
@@ -157,6 +164,7 @@ def test_routing(harness):
     equal("A spike was notified beside the jump at the same site", {"another"}, spikes, "the webhook")
 
 
+@needs(ALERTMANAGER)
 def test_bundles(harness):
     """Alerts of any number of invented sites or processes are grouped into one message; known sites get one each."""
     webhook = harness.closing(Receivers())

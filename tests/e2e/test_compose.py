@@ -17,6 +17,7 @@ import dockerfile
 import jsonschema_rs
 import yaml
 from checks import equal, expect
+from marks import CHECKOUT, needs
 
 ROOT = dockerfile.ROOT
 DEPLOY = ROOT / "deploy"
@@ -44,6 +45,7 @@ def test_schema(_harness):
            "Grafana could start without a password", expected=":?", found="none", where=compose_stack.PATH)
 
 
+@needs(CHECKOUT)
 def test_mounts(_harness):
     """What is mounted from the host is in the repository and cannot be written to; the rest are volumes that
     are declared and used; and every path that a command or a variable names is on one."""
@@ -192,6 +194,7 @@ def test_collector(_harness):
     equal("The events do not go to Loki's endpoint for OTLP", "http://loki:3100/otlp", exporter["endpoint"], path)
 
 
+@needs("promtool")
 def test_prometheus(harness):
     """promtool accepts what is mounted, where it is mounted, and finds all rules that are shipped. Beside
     addresses and the rules' place, the settings are those of deploy/prometheus."""
@@ -208,6 +211,7 @@ def test_prometheus(harness):
     equal("Prometheus is set otherwise than in deploy/prometheus", theirs, ours, compose_stack.FOLDER)
 
 
+@needs("amtool")
 def test_alertmanager(harness):
     """amtool accepts the mounted settings, which are those of deploy/alertmanager, and every receiver is the
     collector's webhook."""

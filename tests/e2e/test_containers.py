@@ -18,8 +18,10 @@ from checks import Failure, equal, eventually, expect
 from daemon import CHROME
 from http_client import request
 from image_root import LIBRARIES, ImageRoot
+from marks import CHECKOUT, CRATES, SANDBOX, needs
 from processes import free_port
 
+PATIENCE_SECONDS = 300
 PAGE = "https://www.shop.example/cart"
 REPORT = [{"type": "csp-violation", "url": PAGE, "body": {
     "documentURL": PAGE, "blockedURL": "inline", "effectiveDirective": "script-src-elem",
@@ -79,6 +81,7 @@ def port_of(address):
     return address.rsplit(":", 1)[1]
 
 
+@needs(CHECKOUT)
 def test_context(_harness):
     """A build finds every file that it copies, and is shown no other."""
     sources = [source for stage in dockerfile.stages() for source, _ in dockerfile.copies(stage)]
@@ -96,6 +99,7 @@ def test_context(_harness):
                expected="hidden", found=path, where=dockerfile.IGNORE)
 
 
+@needs(CHECKOUT, CRATES)
 def test_source_is_whole(harness):
     """Of what the build stage copies alone, cargo reads the manifest and its lock file, and the compiler
     finds every file that another one names."""
@@ -110,7 +114,7 @@ def test_source_is_whole(harness):
         # Without the crates that it uses it complains of much; of a file that is missing by this name.
         done = subprocess.run(
             ["rustc", "--edition", package()["edition"], "--emit=dep-info", "--cfg", "test", "-o", "dep-info", root],
-            cwd=source, check=False, timeout=60, capture_output=True, text=True)
+            cwd=source, check=False, timeout=PATIENCE_SECONDS, capture_output=True, text=True)
         missing = re.findall(r"^error(?:\[E0583\])?: (file not found for module.*|couldn't read.*)$",
                              done.stderr, re.M)
         equal("A file that the source names is not copied", [], missing, source / root)
@@ -123,11 +127,12 @@ def cargo(*arguments, cwd):
     done = subprocess.run(
         ["cargo", *arguments, "--locked", "--offline", "--format-version", "1",
          *(() if "--no-deps" in arguments else ("--filter-platform", "x86_64-unknown-linux-gnu"))],
-        cwd=cwd, check=False, timeout=120, capture_output=True, text=True)
+        cwd=cwd, check=False, timeout=PATIENCE_SECONDS, capture_output=True, text=True)
     equal("Cargo cannot read what it is given", 0, done.returncode, f"{cwd}\n{done.stderr[-2000:]}")
     return done.stdout
 
 
+@needs(CRATES)
 def test_builder(_harness):
     """The compiler of the build stage is as new as the crate and every crate that it uses ask for, and is pinned. The
     last stage is empty, so the binary is built as packaging/build builds it: static."""
@@ -154,6 +159,7 @@ def test_builder(_harness):
            found="no mention", where="build.rs")
 
 
+@needs(SANDBOX, "readelf")
 def test_runs(harness):
     """In the image's root file system, which cannot be written to, without capabilities, as its own user and
     as an unknown user: it takes a report, its health check says so, SIGTERM ends it in order, and then
@@ -193,6 +199,7 @@ def check_health(done, code, words):
                       f"  it ended with {done.returncode} and wrote {done.stderr!r} and {done.stdout!r}")
 
 
+@needs(SANDBOX, "readelf")
 def test_spool_volume(harness):
     """The spool's volume is enough for it to keep what the collector does not take."""
     (build, last), volume = dockerfile.stages(), harness.directory / "volume"

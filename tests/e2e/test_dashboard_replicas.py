@@ -9,6 +9,7 @@ import dashboard_files
 from checks import equal, expect
 from dashboard_counts import THING, show
 from dashboard_fixture import KNOWS, RULES, DashboardFixture
+from marks import needs
 from prometheus import Prometheus
 from test_rules import SITES, violations
 
@@ -47,6 +48,7 @@ class Replicas(DashboardFixture):
         self.ruled.expect("sum(sum_over_time(lookout:reports:increase[1h]))", (), {(): self.taken})
 
 
+@needs("prometheus")
 def test_replaced(harness):
     """Four panels have the sum of what was posted; no panel has a number below 0."""
     fixture, end = Replicas(harness), time.time()

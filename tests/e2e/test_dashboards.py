@@ -21,6 +21,7 @@ from exposition import grouped
 from grafana_variables import Values
 from http_client import get
 from loki import matchers, select, stored
+from marks import GRAMMARS, needs
 
 # What a family's samples are called beyond its own name.
 PARTS = re.compile(r"_(bucket|sum|count)$")
@@ -74,11 +75,12 @@ def provisioned(kind):
     return content
 
 
+@needs("prometheus", "promtool", GRAMMARS)
 def test_data(harness):
     """Every query gives data, with the recording rules and without, for all sites and for two; every
     name was scraped, every family is shown, every link finds something."""
     fixture, end = DashboardFixture(harness), time.time()
-    followed = dashboard_links.Links(fixture)
+    followed = dashboard_links.Links(fixture, end)
     for prometheus in (fixture.plain, fixture.ruled):
         for panel in dashboard_files.panels():
             for query in panel.queries:
@@ -198,6 +200,7 @@ def check_variables(fixture):
                       expected[variable["name"]], answer.json()["data"], fixture.plain.api)
 
 
+@needs(GRAMMARS)
 def test_origins(_harness):
     """The link from a blocked origin or keyword leads to its events, not to those of a longer name."""
     wanted = {"https://evil.example": {"https://evil.example", "https://evil.example/x.js",

@@ -12,6 +12,7 @@ from certificates import Authority
 from checks import equal, eventually, expect
 from exposition import total
 from http_client import get
+from marks import needs
 
 CANARY, ROUNDS = b"kanarienvogel", 6
 REPORT = (b'[{"type":"csp-violation","url":"https://kanarienvogel.example/","body":{"blockedURL":'
@@ -71,6 +72,7 @@ def taken(daemon):
           total(daemon.scrape(), "lookout_uploads_total", outcome="accepted"), daemon.intake)
 
 
+@needs("openssl")
 def test_every_count_is_said_in_the_end(harness):
     """Each cause is logged once a minute with a count; the remainder is logged at the end."""
     authority = Authority(harness.directory, ["localhost"])

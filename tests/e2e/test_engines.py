@@ -8,14 +8,17 @@ import browser_pages
 from browser_suite import BrowserSuite
 from chromium import Chromium
 from firefox import Firefox
+from marks import WEBKIT, needs
 from webkit import WebKit
 
 
+@needs("chromium", "certutil", "openssl")
 def test_chromium(harness):
     """Chromium, headless."""
     BrowserSuite(harness, Chromium).run()
 
 
+@needs("firefox-esr", "certutil", "openssl")
 def test_firefox(harness):
     """Firefox, headless."""
     BrowserSuite(harness, Firefox).run()
@@ -26,6 +29,7 @@ PREFERENCES = {"dom.reporting.crash.enabled": True, "network.http.network_error_
                "security.waict.enabled": True}
 
 
+@needs("firefox-esr", "certutil", "openssl")
 def test_firefox_preferences(harness):
     """Firefox with what docs/standards.md names as off by default."""
     engine = partial(Firefox, preferences=PREFERENCES)
@@ -34,6 +38,7 @@ def test_firefox_preferences(harness):
         {"crash": named, "network-error": named})
 
 
+@needs(WEBKIT, "Xvfb", "openssl")
 def test_webkit(harness):
     """WebKitGTK, on a display without a screen."""
     BrowserSuite(harness, WebKit).run()

@@ -9,6 +9,7 @@ from checks import equal, eventually, expect
 from delivery_accounting import Delivery, event_outcomes, pending
 from exposition import total
 from fault_env import Clock, HostNames, SilentNameServer, StdoutPipe
+from marks import BIND_MOUNTS, CLOCK, PORT_53, alone, needs
 from otlp_fixture import OtlpFixture, run_concurrently
 from otlp_metrics import compare, series_of
 from report_generator import PAGE
@@ -24,6 +25,7 @@ DAY_NANOSECONDS = 86_400 * 10**9
 TIMES, NOISE_SECONDS = 2, 0.025
 
 
+@needs(BIND_MOUNTS)
 def test_name_gone(harness):
     """The collector's name does not resolve; when it does again, all arrives."""
     run_concurrently(lambda: name_gone(harness, "http"), lambda: name_gone(harness, "grpc"))
@@ -41,6 +43,7 @@ def name_gone(harness, protocol):
     equal("Outcomes", ["delivered"], list(fixture.check_delivery()), "/metrics")
 
 
+@needs(PORT_53, BIND_MOUNTS)
 def test_silent_name_server(harness):
     """The name server does not answer during shutdown. The daemon still ends in time."""
     server = harness.closing(SilentNameServer())
@@ -97,6 +100,7 @@ def test_console_stalls_at_the_end(harness):
           total(last, "lookout_reports_total"), "the receiver")
 
 
+@alone
 def test_latency(harness):
     """While one collector hangs and one stdout is stalled, with full queues, uploads are answered about
     as fast as where all is well."""
@@ -123,6 +127,7 @@ def test_latency(harness):
     stalled.daemon.sent = len(generators[2].acknowledged)
 
 
+@needs(CLOCK)
 def test_clock_jumps(harness):
     """The wall clock goes back by a day and then two forward, under load: nothing is lost, and neither
     export pauses."""

@@ -11,9 +11,10 @@ from pathlib import Path
 from checks import equal, eventually, expect
 from exposition import series, total
 from http_client import get, request
+from marks import alone
 from prometheus import Prometheus
 
-ALONE = True  # it measures
+NEEDS = ("prometheus", "wrk")
 REPORTS, DISTINCT = 2_000_000, 1_000_000
 SERIES = 10_000  # the default of metrics.max_series
 MIB = 1 << 20
@@ -60,12 +61,14 @@ def violation(blocked):
             f'"script-src-elem","blocked-uri":"{blocked}/x.js","disposition":"enforce"}}}}')
 
 
+@alone
 def test_configured_site(harness):
     """A configured site's quota is reserved: every report of it is counted under its own labels."""
     daemon, site = flood(harness, SITES)
     check_site(daemon, site)
 
 
+@alone
 def test_invented_sites(harness):
     """Without configured sites every invented host is a site. The real one is among them, and from
     its fourth report on it has series of its own."""

@@ -14,6 +14,7 @@ from collector import HttpCollector
 from exposition import total
 from http_client import get, request
 from manifests import EXAMPLE, container, kustomizations, named, quantity, rendered
+from marks import SANDBOX, needs
 from processes import free_port
 from test_kubernetes import CONNECTION, MIB, effective
 from test_sigterm import refuses
@@ -40,6 +41,7 @@ def probe(daemon, which):
     return get(daemon.admin + container(rendered(EXAMPLE))[which]["httpGet"]["path"]).status
 
 
+@needs(SANDBOX)
 def test_probes(harness):
     """A pod is alive and ready, admin requires the token of every other client; at SIGTERM it is not ready and refuses
     uploads, but lives until the collector has what it took."""
@@ -64,6 +66,7 @@ def test_probes(harness):
     equal("The header of the Secret", "Bearer of-otlp", collector.received.logs[0][0].get("authorization"), "a request")
 
 
+@needs(SANDBOX)
 def test_ingress_paths(harness):
     """The Ingress has every path of docs/intake.md, and on each of them a report is taken."""
     section = INTAKE.read_text().split("\n## Paths\n")[1].split("\n## ")[0]
@@ -78,6 +81,7 @@ def test_ingress_paths(harness):
     equal("A path that is not intake's", 404, request("POST", daemon.intake + "/other", "[]").status, daemon.intake)
 
 
+@needs(SANDBOX)
 def test_spool_outlives_the_container(harness):
     """What a killed container had in its emptyDir is delivered by the next one in the same pod."""
     collector = harness.closing(HttpCollector())
@@ -92,6 +96,7 @@ def test_spool_outlives_the_container(harness):
     eventually(lambda: equal("Events that arrived", 3, len(collector.received.records()), second.tail()))
 
 
+@needs(SANDBOX)
 def test_memory(harness):
     """With all the events that it may hold waiting for a collector, it leaves as much below the pod's limit as
     connections and bodies could take besides."""

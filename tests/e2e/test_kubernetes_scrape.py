@@ -14,6 +14,7 @@ from collector import HttpCollector
 from fake_cluster import Api, Scraper, running, scrape_config
 from http_client import get
 from manifests import EXAMPLE, FOLDER, NAME, NEWEST, named, rendered, run_kubectl
+from marks import SANDBOX, VICTORIA_METRICS, needs
 from otlp_metrics import series_of
 from prometheus import Prometheus
 from test_kubernetes import README, check_operator
@@ -47,6 +48,7 @@ def one(harness, collector, name, count):
     return daemon
 
 
+@needs(SANDBOX)
 def test_otlp(harness):
     """Over OTLP each pod is a separate instance, for events and for metrics."""
     collector = harness.closing(HttpCollector())
@@ -86,6 +88,7 @@ def counted(collector):
                       if family == "lookout_reports_total") for name, messages in requests.items()}
 
 
+@needs(SANDBOX, VICTORIA_METRICS)
 def test_discovery(harness):
     """By the shipped scrape configuration, a scraper finds the pods that run, with their names as instances."""
     daemons = pods(harness, harness.closing(HttpCollector()))
@@ -103,6 +106,7 @@ def test_discovery(harness):
     scraper.expect("count(up)", (), {(): len(SENT)})
 
 
+@needs(VICTORIA_METRICS, "prometheus", "promtool")
 def test_scrape_config(harness):
     """A strict reader takes the file as it is. promtool and Prometheus take it without the discovery, which Debian's
     have not; of what that would find, admin of the pods that run is left."""
@@ -204,6 +208,7 @@ def write_rules(harness):
     return paths
 
 
+@needs(SANDBOX, "prometheus")
 def test_service_monitor(harness):
     """Through the ServiceMonitor and with the rules, the sum over the pods is what was sent, also when a pod has
     gone and another one has come."""
@@ -227,6 +232,7 @@ def test_service_monitor(harness):
     prometheus.expect('up{job="lookoutd"}', ("instance",), {(name,): 1 for name in daemons})
 
 
+@needs("promtool")
 def test_rules(harness):
     """Every file of rules becomes a PrometheusRule that says the same, and a ConfigMap by the command of
     deploy/kubernetes/README.md."""

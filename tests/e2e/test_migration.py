@@ -13,6 +13,7 @@ from collector import HttpCollector
 from daemon import CHROME
 from exposition import grouped
 from http_client import request
+from marks import needs
 from migration_notes import ANY, FOLDER, accepts, check_fields, note, samples, table
 from test_otlp import attributes
 from web_servers import REPORTS, SITE, Nginx
@@ -146,6 +147,7 @@ def check_answers(daemon, text, uploads):
         daemon.post(body, items=taken, status=status)
 
 
+@needs("openssl")
 def test_django_lookout(harness):
     """What it kept of a report is in the event, under the note's names; the answers are as it says."""
     daemon = harness.lookoutd(config="privacy: { query: keep }\n")
@@ -176,6 +178,7 @@ def test_django_lookout(harness):
           grouped(daemon.scrape(), "lookout_reports_rejected_total", "reason"), daemon.admin)
 
 
+@needs("nginx", "openssl")
 def test_django_lookout_path(harness):
     """The note's lines for nginx keep the old URL working, in the middle of the site."""
     lines, = samples(DJANGO, "nginx")

@@ -5,11 +5,11 @@ Debian does not package, so its path has to be given.
 import os
 from pathlib import Path
 
-from checks import NotRun, equal
+from checks import equal
+from marks import OTELCOL, OTELCOL_VARIABLE, needs
 from otlp_fixture import OtlpFixture, run_concurrently
 from processes import free_port
 
-VARIABLE = "TEST_OTELCOL"
 # Without a queue, it returns the answer of the next receiver.
 CONFIG = """
 receivers:
@@ -30,12 +30,11 @@ service:
 """
 
 
+@needs(OTELCOL)
 def test_through_the_collector(harness):
     """Both protocols, both signals, and an outage behind the collector: all of it arrives."""
-    binary = os.environ.get(VARIABLE)
-    if not binary:
-        raise NotRun(f"name a collector's binary: {VARIABLE}=/path/to/otelcol tests/run otelcol")
-    run_concurrently(lambda: through(harness, Path(binary), "http"), lambda: through(harness, Path(binary), "grpc"))
+    binary = Path(os.environ[OTELCOL_VARIABLE])
+    run_concurrently(lambda: through(harness, binary, "http"), lambda: through(harness, binary, "grpc"))
 
 
 def through(harness, binary, protocol):

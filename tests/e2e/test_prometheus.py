@@ -12,6 +12,7 @@ from pathlib import Path
 import corpus
 from checks import Failure, equal, eventually, expect
 from exposition import difference
+from marks import needs
 from prometheus import Prometheus
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,6 +29,7 @@ KNOWN = {
 }
 
 
+@needs("prometheus")
 def test_values(harness):
     """Every capture of the corpus, and then one report with known labels."""
     daemon = harness.lookoutd(config=SITES)
@@ -69,6 +71,7 @@ def check_known_report(daemon, prometheus):
     prometheus.expect(expression, labels, {values: 1})
 
 
+@needs("promtool")
 def test_format(harness):
     """promtool lints a full scrape, empty and filled, and the compressed one is the same."""
     daemon = harness.lookoutd(config=SITES)
@@ -80,6 +83,7 @@ def test_format(harness):
     eventually(lambda: compare_compressed(daemon))
 
 
+@needs("promtool")
 def test_documented_scrape(harness):
     """promtool accepts the scrape configurations of the documents, and that of docs/prometheus.md scrapes where the
     daemon listens by default."""
@@ -104,6 +108,7 @@ def samples(document):
     return re.findall(r"^```yaml\n(# prometheus\.yml\n.*?)^```", document.read_text(), re.M | re.S)
 
 
+@needs("prometheus")
 def test_credentials(harness):
     """A daemon that requires credentials is scraped with the two kinds of docs/prometheus.md, and not without."""
     token, password = harness.directory / "token", harness.directory / "password"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from checks import equal
 from http_client import get
+from marks import needs
 from prometheus import Prometheus
 from slow_scrape import SlowScrape
 
@@ -64,6 +65,7 @@ def increases(family, label):
     return f"sum by ({label}) (sum_over_time(lookout:{family}:increase[1h]))"
 
 
+@needs("prometheus")
 def test_exact(harness):
     """One violation, many, a restart of the daemon, one of Prometheus, one of both."""
     daemon = harness.lookoutd(config=SITES)
@@ -100,6 +102,7 @@ def test_exact(harness):
     check_evaluations(prometheus)
 
 
+@needs("prometheus")
 def test_scrapes_in_flight(harness):
     """Scrapes that began before an evaluation end in the midst of it, between any two of its rules."""
     daemon = harness.lookoutd(config=SITES)

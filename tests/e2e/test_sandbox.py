@@ -19,6 +19,7 @@ from checks import Failure, equal, eventually, expect
 from collector import HttpCollector
 from daemon import CHROME
 from exposition import total
+from marks import SANDBOX, SECCOMP, STRACE, needs
 from processes import free_port
 
 # Out of ten; systemd itself calls less than 5 fine.
@@ -71,6 +72,7 @@ def work(authority, collector, daemon):
            found=0, where="/metrics")
 
 
+@needs(SANDBOX, SECCOMP, "systemd-analyze", "openssl")
 def test_sandbox(harness):
     """Everything works where nothing but the network and its own output can be changed."""
     authority, collector, daemon = start(harness, sandbox.wrapper(harness.directory))
@@ -81,6 +83,7 @@ def test_sandbox(harness):
     work(authority, collector, daemon)
 
 
+@needs(SANDBOX, SECCOMP, "systemd-analyze")
 def test_sandbox_with_spool(harness):
     """The one directory that the daemon writes to is enough for it."""
     directory = harness.directory / "spool"
@@ -106,6 +109,7 @@ ATTEMPTS = {
 }
 
 
+@needs(SANDBOX, SECCOMP, "systemd-analyze")
 def test_sandbox_holds(harness):
     """The sandbox blocks forbidden calls; otherwise the test above would prove nothing."""
     wrapper = sandbox.wrapper(harness.directory)
@@ -119,6 +123,7 @@ def test_sandbox_holds(harness):
                where=code)
 
 
+@needs(STRACE, "systemd-analyze", "openssl")
 def test_system_calls(harness):
     """Its system calls, from start to end: nothing beyond the unit's
     filter, no memory that is both written to and run, and no file opened for writing."""
@@ -154,6 +159,7 @@ def complete(trace, pid):
     return lines
 
 
+@needs("systemd-analyze")
 def test_unit(harness):
     """systemd reads the unit without a warning, also with the lines that wait for secrets, and finds
     it as little exposed as it was."""

@@ -18,6 +18,7 @@ from checks import Failure, equal, eventually
 from collector import HttpCollector
 from daemon import SHUTDOWN_SECONDS
 from exposition import total
+from marks import needs
 
 SENDERS = 8
 REPORTS_PER_UPLOAD = 3
@@ -142,6 +143,7 @@ def compare(acknowledged, received, daemon):
             f"  lost:    {list(lost)[:5]}\n  surplus: {list(surplus)[:5]}\n{daemon.tail()}")
 
 
+@needs("wrk")
 def test_under_wrk(harness):
     """The same by number, at the highest rate that this machine can send."""
     collector, daemon = start(harness)

@@ -9,6 +9,7 @@ import time
 from checks import equal, eventually, expect
 from delivery_accounting import Delivery, event_outcomes, pending, same_reports
 from exposition import total
+from marks import needs
 from otlp_fixture import OtlpFixture, run_concurrently
 from scripted_http import HttpReceiver
 from scripted_receiver import HANG, SLOW, TAKE, always
@@ -37,7 +38,7 @@ def down(harness, protocol):
     generator = fixture.generate(2_000)
     fixture.wait_for_requests(4)
     fixture.receiver.down()
-    generator.run_for(OUTAGE_SECONDS)
+    generator.run_for(OUTAGE_SECONDS, reports=55_000)
     spool.has(50_000, fixture)
     spool.check_modes()
     spool.check_quiet(fixture)
@@ -184,6 +185,7 @@ def test_recovered_events_are_accounted_separately(harness):
     delivered_once(fixture)
 
 
+@needs("curl")
 def test_files(harness):
     """Each file is a request: curl delivers it to any collector."""
     fixture, spool = start(harness)

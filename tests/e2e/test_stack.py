@@ -17,6 +17,7 @@ from alerting import shorten
 from checks import equal, eventually, expect
 from collector import HttpCollector
 from http_client import get
+from marks import ALERTMANAGER, GRAMMARS, needs
 from prometheus import Prometheus
 from webhook import Webhook
 
@@ -108,6 +109,7 @@ def shell(command):
     return done.stdout
 
 
+@needs("prometheus", "promtool", "curl", GRAMMARS)
 def test_first_report(harness):
     """The README's report is taken, reaches the collector, is in Prometheus by the README's query, and would
     be in Loki by the README's query. All rules are loaded, and none fails."""
@@ -162,6 +164,7 @@ def check_rules(fixture):
     eventually(look, 30)
 
 
+@needs("prometheus", ALERTMANAGER)
 def test_alerts(harness):
     """When lookoutd is down, Prometheus alerts through Alertmanager to the collector's webhook. The health checks of
     both succeed while they run and fail once they are stopped."""

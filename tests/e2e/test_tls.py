@@ -13,7 +13,9 @@ from urllib.parse import urlsplit
 from attacks import REPORT
 from certificates import Authority, run
 from checks import Failure, equal, eventually, expect
+from marks import needs
 
+NEEDS = ("openssl",)
 HEADERS = {"Content-Type": "application/reports+json"}
 
 
@@ -73,6 +75,7 @@ def test_versions(harness):
     raise Failure("TLS 1.1 was accepted")
 
 
+@needs("curl")
 def test_curl(harness):
     """curl verifies the certificate, and speaks HTTP/2 where it may."""
     daemon, authority = start(harness)

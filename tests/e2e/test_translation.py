@@ -10,6 +10,7 @@ from pathlib import Path
 import corpus
 from checks import Failure, equal, eventually, expect
 from exposition import difference, show
+from marks import VICTORIA_METRICS, needs
 from victoria_metrics import Translator
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -23,6 +24,7 @@ PAGE = "https://xn--bcher-kva.example:8443/"
 IPV6 = "https://[2001:db8::1]:8443"
 
 
+@needs(VICTORIA_METRICS)
 def test_values(harness):
     """After every capture and sample, labels and numbers that are hard to write, and refusals."""
     translator = Translator(harness)

@@ -1,6 +1,7 @@
 """Attack load against one daemon, with a reference client beside it: latency of normal uploads during and after
 the attack, memory, and the volume of the log."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -73,6 +74,15 @@ def memory(daemon, field="VmRSS"):
     return int(line.split()[1]) * 1024
 
 
+def queue_seconds(daemon):
+    """Returns how long this process and the daemon's threads have waited for a processor that was busy with others."""
+    nanoseconds = 0
+    for task in [Path("/proc/thread-self"), *Path(f"/proc/{daemon.popen.pid}/task").iterdir()]:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a thread that has ended
+            nanoseconds += int((task / "schedstat").read_text().split()[1])
+    return nanoseconds / 1e9
+
+
 def attacker(harness, daemon, name, tls=None, **given):
     """Starts the scripted attacker (`attacks.py`)."""
     argv = [sys.executable, Path(__file__).parent / "attacks.py", name, urlsplit(daemon.intake).netloc]
@@ -123,11 +133,14 @@ class AttackLoad:
         return after
 
     def is_quick(self):
-        """Checks that normal uploads are answered within ANSWER_SECONDS."""
-        uploads = [timed_upload(self.daemon) for _ in range(20)]
-        equal("Answers to normal uploads after the attack", {204}, {answer for answer, _ in uploads},
-              self.name)
-        slowest = max(seconds for _, seconds in uploads)
+        """Checks that normal uploads are answered within ANSWER_SECONDS, less the time that other programs take."""
+        uploads, slowest = [], 0.0
+        for _ in range(20):
+            queued = queue_seconds(self.daemon)
+            answer, seconds = timed_upload(self.daemon)
+            uploads.append(answer)
+            slowest = max(slowest, seconds - (queue_seconds(self.daemon) - queued))
+        equal("Answers to normal uploads after the attack", {204}, set(uploads), self.name)
         expect(slowest < ANSWER_SECONDS, "A normal upload after the attack took too long",
                expected=f"less than {ANSWER_SECONDS} s", found=f"{slowest:.3f} s", where=self.name)
 

@@ -1,7 +1,8 @@
--- Uploads through a trusted proxy, each for another client: CLIENTS of them, every third by IPv6. When all
--- are answered, the thread stops.
+-- Uploads through a trusted proxy, each for another client: CLIENTS of them, every third by IPv6, several of them
+-- pipelined. When all are answered, the thread stops.
 
 local CLIENTS = tonumber(os.getenv("CLIENTS"))
+local PIPELINED = 16
 local BODY = '{"csp-report":{"document-uri":"https://shop.example/","violated-directive":"img-src",'
   .. '"blocked-uri":"inline"}}'
 local serial, answered, refused = 0, 0, 0
@@ -12,9 +13,20 @@ local function client(n)
   return ("unknown, 20.%d.%d.%d"):format(a, b, c)
 end
 
+-- Formatted once, because a million calls of wrk.format would take longer than the daemon does.
+local before, after
+
+function init()
+  before, after = wrk.format("POST", "/report", { ["X-Forwarded-For"] = "CLIENT" }, BODY):match("^(.*)CLIENT(.*)$")
+end
+
 function request()
-  serial = serial + 1
-  return wrk.format("POST", "/report", { ["X-Forwarded-For"] = client(serial) }, BODY)
+  local parts = {}
+  for at = 1, 3 * PIPELINED, 3 do
+    serial = serial + 1
+    parts[at], parts[at + 1], parts[at + 2] = before, client(serial), after
+  end
+  return table.concat(parts)
 end
 
 function response(status)

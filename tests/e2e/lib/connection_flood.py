@@ -96,11 +96,12 @@ def hold(target, connections, seconds, opening, drip=b"", every=0.2, answers_pin
 
 
 def flood(target, connections, seconds, opening, payload, reads=True):
-    """Sends the opening and then the payload over and over, on new connections where one is closed."""
+    """Sends the opening and then the payload over and over, on new connections where one is closed. Without
+    reading, it ends early, when as many were closed as it holds."""
     end = time.monotonic() + seconds
     tried, sent = 0, 0
     active = {}
-    while time.monotonic() < end:
+    while time.monotonic() < end and (reads or tried < 2 * connections):
         while len(active) < connections:
             active[target.connect(None if reads else 2048)] = memoryview(opening + payload)
             tried += 1
@@ -121,23 +122,28 @@ def flood(target, connections, seconds, opening, payload, reads=True):
 def request_repeatedly(target, connections, count, request):
     """Sends requests, each on a new connection; counts the responses by status."""
     answers = collections.Counter()
-    active, begun = {}, 0
+    active, begun, poll = {}, 0, select.epoll()
     while begun < count or active:
         while len(active) < connections and begun < count:
             begun += 1
-            active[target.connect()] = memoryview(request)
-        readable, writable, _ = select.select(list(active), [c for c, left in active.items() if left], [], 0.1)
-        for connection in {*readable, *writable}:
+            connection = target.connect()
+            left = request[send(connection, request):]
+            poll.register(connection, select.EPOLLIN | (select.EPOLLOUT if left else 0))
+            active[connection.fileno()] = connection, left
+        for number, _ in poll.poll(0.1):
+            connection, left = active[number]
             answer = None
             try:
                 answer = receive(connection)
                 if not answer:
-                    active[connection] = active[connection][send(connection, active[connection]):]
+                    left = left[send(connection, left):] if left else left
+                    poll.modify(connection, select.EPOLLIN | (select.EPOLLOUT if left else 0))
+                    active[number] = connection, left
                     continue
             except OSError:
                 pass
             answers[status(answer)] += 1
-            del active[connection]
+            del active[number]
             connection.close()
     return {"tried": begun, "answers": dict(answers)}
 

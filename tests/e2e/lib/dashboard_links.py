@@ -18,10 +18,10 @@ IN_NO_EVENT = {("kind", "other"), ("blocked", "other"), ("blocked", "other-schem
 
 
 class Links:
-    """What was found so far; it is checked in one go, since starting a parser takes a while."""
+    """The links so far, checked together because starting a parser takes a while. `end`: when the numbers were read."""
 
-    def __init__(self, fixture):
-        self.fixture = fixture
+    def __init__(self, fixture, end):
+        self.fixture, self.end = fixture, end
         self.logs, self.series, self.boards = {}, {}, {}
 
     def add(self, panel, query, results):
@@ -72,7 +72,7 @@ class Links:
         empty = [f"{self.logs[text]}: {text}" for text in trees if not select(trees[text], events)]
         equal(f"Links that find none of {len(events)} events", [], empty, "the collector's events")
         for text, where in self.series.items():
-            if not self.fixture.plain.query(self.fixture.values().in_query(text)):
+            if not self.fixture.plain.query(self.fixture.values().in_query(text), at=self.end):
                 raise Failure(f"A link finds no series: {where}\n  {text}")
         variables = {board.content["uid"]: set(board.variables) for board in dashboard_files.boards()}
         for (uid, parameters), where in self.boards.items():

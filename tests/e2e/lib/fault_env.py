@@ -8,9 +8,9 @@ import subprocess
 import threading
 
 from checks import Failure, eventually
+from marks import NAMESPACE
 
 CHUNK = 1 << 16
-NAMESPACE = ["unshare", "--mount"]
 # Its own /etc/hosts, /etc/nsswitch.conf and /etc/resolv.conf.
 BIND_MOUNT_SCRIPT = """
 for name in hosts nsswitch.conf resolv.conf; do mount --bind "$1/$name" "/etc/$name" || exit; done
@@ -31,9 +31,7 @@ class HostNames:
         self.hosts.write_text("127.0.0.1 localhost\n")
         (directory / "nsswitch.conf").write_text(f"hosts: {sources}\n")
         (directory / "resolv.conf").write_text(f"nameserver {NAME_SERVER}\n")
-        # Without root, a user namespace grants that right.
-        namespace = NAMESPACE if os.geteuid() == 0 else [*NAMESPACE, "--map-root-user"]
-        self.command_prefix = [*namespace, "sh", "-c", BIND_MOUNT_SCRIPT, "sh", directory]
+        self.command_prefix = [*NAMESPACE, "sh", "-c", BIND_MOUNT_SCRIPT, "sh", directory]
 
     def add(self, name):
         """Adds a name for this host. Appends to the file, because a replaced one would not be mounted."""
@@ -46,11 +44,7 @@ class SilentNameServer:
 
     def __init__(self):
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        try:
-            self.socket.bind((NAME_SERVER, 53))
-        except PermissionError:
-            raise Failure(f"This test listens on port 53 of {NAME_SERVER} and may not. Run it as root, or: "
-                          "sysctl net.ipv4.ip_unprivileged_port_start=53") from None
+        self.socket.bind((NAME_SERVER, 53))
 
     def asked(self):
         """Waits for a query."""
@@ -75,9 +69,7 @@ class Disk:
         done = subprocess.run(["mount", *arguments, self.directory], capture_output=True, text=True,
                               timeout=30, check=False)
         if done.returncode:
-            raise Failure(f"This test mounts a file system of its own at {self.directory}, and cannot: "
-                          f"{done.stderr.strip()}\n  to do:    run it as root, in a container with "
-                          "--cap-add SYS_ADMIN")
+            raise Failure(f"{' '.join(done.args[:-1])} {self.directory}: {done.stderr.strip()}")
 
     def read_only(self):
         """Remounts it read-only, once no file is being written."""

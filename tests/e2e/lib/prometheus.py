@@ -47,14 +47,14 @@ class Prometheus:
         """Ends it in order."""
         equal("SIGTERM did not end Prometheus well", 0, self.process.stop(), "its exit code")
 
-    def query(self, expression, *labels):
-        """The value of each resulting series, by these labels."""
-        answer = get(self.url, query=expression)
+    def query(self, expression, *labels, at=None):
+        """The value of each resulting series, by these labels, now or at a time."""
+        answer = get(self.url, query=expression, **({"time": at} if at else {}))
         equal(f"Prometheus refused the query {expression}", 200, answer.status, answer.text)
         return {tuple(result["metric"].get(label, "") for label in labels):
                 float(result["value"][1]) for result in answer.json()["data"]["result"]}
 
-    def expect(self, expression, labels, expected, seconds=15):
+    def expect(self, expression, labels, expected, seconds=30):
         """Waits until the next scrapes brought these values."""
         eventually(lambda: equal(f"Prometheus does not have what was posted: {expression}",
                                  expected, self.query(expression, *labels), self.url), seconds)

@@ -10,10 +10,13 @@ import time
 from collections import Counter
 from urllib.parse import urlsplit
 
+from checks import eventually, expect
+
 PAGE = "https://www.shop.example/page/"
 PER_UPLOAD = 20
 CONNECTIONS = 4
 TIMEOUT_SECONDS = 10
+SLOW_MACHINE_SECONDS = 120
 # Names are unique within a run, also across generators and daemons.
 NUMBERS = itertools.count(1)
 TEMPLATE = json.dumps({"age": 0, "type": "csp-violation", "url": "URL", "body": {
@@ -46,10 +49,16 @@ class ReportGenerator:
             sender.join()
         return self
 
-    def run_for(self, seconds):
-        """Runs for this long since its start, then stops."""
+    def run_for(self, seconds, reports=0):
+        """Runs for this long since its start, and on a slow machine until this many are answered 204; then stops."""
         self.stopping.wait(max(0.0, self.started + seconds - time.monotonic()))
+        eventually(lambda: self.has_sent(reports), SLOW_MACHINE_SECONDS)
         return self.stop()
+
+    def has_sent(self, reports):
+        """Fails unless this many were answered 204."""
+        sent = self.per_upload * sum(len(sender.acknowledged) for sender in self.senders)
+        expect(sent >= reports, "Too few reports were sent", expected=reports, found=sent, where="this machine is slow")
 
     @property
     def acknowledged(self):

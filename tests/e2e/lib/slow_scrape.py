@@ -1,5 +1,6 @@
 """A proxy for scrapes that answers late, so that scrapes are under way when rules are evaluated."""
 
+import contextlib
 import http.server
 import random
 import threading
@@ -28,10 +29,11 @@ class SlowScrape:
                     self.send_error(502)
                     return
                 time.sleep(random.uniform(*SECONDS))
-                self.send_response(answer.status)
-                self.send_header("Content-Type", answer.headers["Content-Type"])
-                self.end_headers()
-                self.wfile.write(answer.body)
+                with contextlib.suppress(BrokenPipeError):  # the scrape has timed out
+                    self.send_response(answer.status)
+                    self.send_header("Content-Type", answer.headers["Content-Type"])
+                    self.end_headers()
+                    self.wfile.write(answer.body)
 
             def log_message(self, *_arguments):
                 """Disables the server's own log."""
