@@ -11,7 +11,7 @@ from certificates import Authority
 from checks import equal, eventually
 from chromium import Chromium
 
-NEEDS = ("chromium", "certutil")
+NEEDS = ("chromium", "certutil", "openssl")
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs/getting-started.md"
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 

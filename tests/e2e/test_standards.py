@@ -14,6 +14,7 @@ from certificates import Authority
 from checks import equal, eventually, expect
 from chromium import Chromium
 from firefox import Firefox
+from marks import WEBKIT, needs
 from outcome import check_secrets
 from webkit import WebKit
 from website import Page, Website
@@ -70,16 +71,19 @@ def test_every_kind(harness):
                    expected=f"a recipe with one of {ways}", found=sorted(asked), where=DOCUMENT)
 
 
+@needs("chromium", "certutil", "openssl")
 def test_chromium(harness):
     """Chromium."""
     follow(harness, Chromium)
 
 
+@needs("firefox-esr", "certutil", "openssl")
 def test_firefox(harness):
     """Firefox."""
     follow(harness, Firefox)
 
 
+@needs(WEBKIT, "Xvfb", "openssl")
 def test_webkit(harness):
     """WebKitGTK."""
     follow(harness, WebKit)
