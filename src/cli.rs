@@ -3,9 +3,9 @@
 
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
 use crate::config::{self, Flag, Flags, Loaded};
@@ -57,8 +57,8 @@ enum Command {
     /// Prints the completions of a shell.
     Completions {
         /// The shell that reads them.
-        #[arg(value_name = "SHELL")]
-        shell: CompletedShell,
+        #[arg(value_name = "bash|zsh|fish", value_parser = ["bash", "zsh", "fish"], hide_possible_values = true)]
+        shell: String,
     },
     /// Prints the man page, as roff.
     Man,
@@ -68,13 +68,6 @@ enum Command {
         #[arg(value_name = "DIRECTORY", default_value = "docs", value_hint = ValueHint::DirPath)]
         directory: PathBuf,
     },
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum CompletedShell {
-    Bash,
-    Zsh,
-    Fish,
 }
 
 #[derive(Debug, Args)]
@@ -143,9 +136,12 @@ pub fn run(
         Err(error) => return exit(write!(stdout, "{}", error.render()), 0),
     };
     match &arguments.command {
-        Some(Command::Completions { shell }) => return exit(write_completions(*shell, stdout), 0),
+        Some(Command::Completions { shell }) => return exit(write_completions(shell, stdout), 0),
         Some(Command::Man) => return exit(docs::write_man_page(Arguments::command(), stdout), 0),
-        Some(Command::Docs { directory }) => return write_pages(directory, stderr),
+        Some(Command::Docs { directory }) => {
+            let written = docs::write_pages(directory);
+            return written.map_or_else(|error| fail(error, EXIT_IO_ERROR, stderr), |()| Action::Exit(0));
+        }
         Some(Command::Config { schema: true }) => {
             return exit(write!(stdout, "{}", config::json_schema()), 0);
         }
@@ -153,7 +149,7 @@ pub fn run(
     }
     let loaded = match config::load(&arguments.options.into_overrides(), environment) {
         Ok(loaded) => loaded,
-        Err(error) => return exit(writeln!(stderr, "lookoutd: {error}"), EXIT_INVALID_CONFIG),
+        Err(error) => return fail(error, EXIT_INVALID_CONFIG, stderr),
     };
     match arguments.command {
         // The commands that need no configuration have ended above.
@@ -166,29 +162,22 @@ pub fn run(
             let probe = if ready { Probe::Ready } else { Probe::Healthy };
             match probe::run(loaded.config.admin_listen, probe) {
                 Ok(()) => Action::Exit(0),
-                Err(message) => exit(writeln!(stderr, "lookoutd: {message}"), EXIT_UNHEALTHY),
+                Err(message) => fail(message, EXIT_UNHEALTHY, stderr),
             }
         }
     }
 }
 
-fn write_completions(shell: CompletedShell, out: &mut dyn Write) -> io::Result<()> {
-    let shell = match shell {
-        CompletedShell::Bash => Shell::Bash,
-        CompletedShell::Zsh => Shell::Zsh,
-        CompletedShell::Fish => Shell::Fish,
-    };
+fn write_completions(shell: &str, out: &mut dyn Write) -> io::Result<()> {
+    let shell: Shell = shell.parse().map_err(io::Error::other)?;
     // The generator panics where the output fails, so it writes to memory.
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Arguments::command(), "lookoutd", &mut script);
     out.write_all(&script)
 }
 
-fn write_pages(directory: &Path, stderr: &mut dyn Write) -> Action {
-    match docs::write_pages(directory) {
-        Ok(()) => Action::Exit(0),
-        Err(error) => exit(writeln!(stderr, "lookoutd: {error}"), EXIT_IO_ERROR),
-    }
+fn fail(message: impl std::fmt::Display, code: u8, stderr: &mut dyn Write) -> Action {
+    exit(writeln!(stderr, "lookoutd: {message}"), code)
 }
 
 fn exit(written: io::Result<()>, code: u8) -> Action {

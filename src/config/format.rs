@@ -32,35 +32,52 @@ pub(super) struct Format<P> {
 /// A format whose parser has no parameters.
 type Plain<T> = Format<fn(&SpannedValue) -> Parsed<T>>;
 
-fn plain<T>(parse: fn(&SpannedValue) -> Parsed<T>, schema: Json) -> Plain<T> {
-    Format { parse, schema }
+/// Formats whose parser has no parameters: name, type, parser and schema of each.
+macro_rules! plain {
+    ($($name:ident: $type:ty = $parse:expr, $schema:expr;)*) => { $(
+        pub(super) fn $name() -> Plain<$type> {
+            Format { parse: $parse, schema: $schema }
+        }
+    )* };
+}
+
+plain! {
+    text: String = values::text, text_schema(NOT_EMPTY);
+    secret: Secret = values::secret, text_schema(NOT_EMPTY);
+    user_name: String = values::user_name, text_schema("^[^:]+$");
+    path: PathBuf = values::path, text_schema(NOT_EMPTY);
+    boolean: bool = values::boolean, json!({"type": ["boolean", "null"]});
+    duration: Duration = values::duration, text_schema(&format!("^{}$", duration_pattern()));
+    duration_or_off: Option<Duration> =
+        values::duration_or_off, text_schema(&format!("^(off|{})$", duration_pattern()));
+    address: SocketAddr = values::address, text_schema("^([0-9.]+|\\[[0-9A-Fa-f:.]+\\]):[0-9]{1,5}$");
+    networks: Vec<IpNet> = |node| values::list(node, values::network),
+        list_schema(json!({"type": "string", "pattern": "^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$"}));
+    sites: Vec<SiteConfig> = sites::sites, sites::sites_schema();
+    noise_rules: Vec<NoiseRule> = sites::noise_rules, sites::noise_rules_schema();
+    retired: Vec<String> = sites::retired,
+        list_schema(json!({"type": "string", "pattern": "^(/[^\\s?#]*|[^/\\s?#]+)$"}));
+    query_attributes: Vec<String> = sites::query_attributes,
+        list_schema(json!({"type": "string", "pattern": "^[!-~]{1,64}$"}));
+    endpoint_url: EndpointUrl = otlp::endpoint_url, text_schema(ENDPOINT);
+    protocol: Protocol = otlp::protocol, word_schema(otlp::PROTOCOLS.iter().map(|(word, _)| *word));
+    headers: Vec<(String, String)> = otlp::headers, map_schema();
+    resource_attributes: Vec<(String, String)> = otlp::resource_attributes, map_schema();
+    logs_exporters: Exporters = otlp::logs_exporters, exporters_schema(&["otlp", "console"]);
+    metrics_exporters: Exporters = otlp::metrics_exporters, exporters_schema(&["otlp"]);
 }
 
 const NOT_EMPTY: &str = ".";
 
-pub(super) fn text() -> Plain<String> {
-    plain(values::text, text_schema(NOT_EMPTY))
-}
-
-pub(super) fn secret() -> Plain<Secret> {
-    plain(values::secret, text_schema(NOT_EMPTY))
-}
-
-pub(super) fn user_name() -> Plain<String> {
-    plain(values::user_name, text_schema("^[^:]+$"))
-}
-
-pub(super) fn path() -> Plain<PathBuf> {
-    plain(values::path, text_schema(NOT_EMPTY))
-}
-
-pub(super) fn boolean() -> Plain<bool> {
-    plain(values::boolean, json!({"type": ["boolean", "null"]}))
-}
+const ENDPOINT: &str = concat!(
+    "^([Hh][Tt][Tt][Pp][Ss]?://)?",
+    "(\\[[0-9A-Fa-f:.]+\\]|[^\\s@#/?:\\[\\]]+)(:[0-9]+)?",
+    "(/[^\\s@#]*)?$",
+);
 
 /// The name of an enum's value.
 pub(super) fn word<T: Copy + VariantArray + Into<&'static str>>() -> Plain<T> {
-    plain(values::word, word_schema(T::VARIANTS.iter().map(|value| (*value).into())))
+    Format { parse: values::word, schema: word_schema(T::VARIANTS.iter().map(|value| (*value).into())) }
 }
 
 /// One of these words.
@@ -94,71 +111,6 @@ pub(super) fn size(min: usize, min_text: &'static str) -> Format<impl Fn(&Spanne
 fn duration_pattern() -> String {
     let units: Vec<&str> = values::TIME_UNITS.iter().map(|(unit, _)| *unit).collect();
     format!("([0-9]+({}))+", units.join("|"))
-}
-
-pub(super) fn duration() -> Plain<Duration> {
-    plain(values::duration, text_schema(&format!("^{}$", duration_pattern())))
-}
-
-pub(super) fn duration_or_off() -> Plain<Option<Duration>> {
-    plain(values::duration_or_off, text_schema(&format!("^(off|{})$", duration_pattern())))
-}
-
-pub(super) fn address() -> Plain<SocketAddr> {
-    plain(values::address, text_schema("^([0-9.]+|\\[[0-9A-Fa-f:.]+\\]):[0-9]{1,5}$"))
-}
-
-pub(super) fn networks() -> Plain<Vec<IpNet>> {
-    plain(
-        |node| values::list(node, values::network),
-        list_schema(json!({"type": "string", "pattern": "^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$"})),
-    )
-}
-
-pub(super) fn sites() -> Plain<Vec<SiteConfig>> {
-    plain(sites::sites, sites::sites_schema())
-}
-
-pub(super) fn noise_rules() -> Plain<Vec<NoiseRule>> {
-    plain(sites::noise_rules, sites::noise_rules_schema())
-}
-
-pub(super) fn retired() -> Plain<Vec<String>> {
-    plain(sites::retired, list_schema(json!({"type": "string", "pattern": "^(/[^\\s?#]*|[^/\\s?#]+)$"})))
-}
-
-pub(super) fn query_attributes() -> Plain<Vec<String>> {
-    let name = json!({"type": "string", "pattern": "^[!-~]{1,64}$"});
-    plain(sites::query_attributes, list_schema(name))
-}
-
-pub(super) fn endpoint_url() -> Plain<EndpointUrl> {
-    const PATTERN: &str = concat!(
-        "^([Hh][Tt][Tt][Pp][Ss]?://)?",
-        "(\\[[0-9A-Fa-f:.]+\\]|[^\\s@#/?:\\[\\]]+)(:[0-9]+)?",
-        "(/[^\\s@#]*)?$",
-    );
-    plain(otlp::endpoint_url, text_schema(PATTERN))
-}
-
-pub(super) fn protocol() -> Plain<Protocol> {
-    plain(otlp::protocol, word_schema(otlp::PROTOCOLS.iter().map(|(word, _)| *word)))
-}
-
-pub(super) fn headers() -> Plain<Vec<(String, String)>> {
-    plain(otlp::headers, map_schema())
-}
-
-pub(super) fn resource_attributes() -> Plain<Vec<(String, String)>> {
-    plain(otlp::resource_attributes, map_schema())
-}
-
-pub(super) fn logs_exporters() -> Plain<Exporters> {
-    plain(otlp::logs_exporters, exporters_schema(&["otlp", "console"]))
-}
-
-pub(super) fn metrics_exporters() -> Plain<Exporters> {
-    plain(otlp::metrics_exporters, exporters_schema(&["otlp"]))
 }
 
 /// Returns the schema of one exporter, a list of them, or `none`, which is an exporter's name in a list too.

@@ -11,91 +11,55 @@ struct Member {
     /// Its path on the console.
     path: &'static str,
     /// Fields and attributes of the log record that carry it.
-    otlp: &'static [&'static str],
+    otlp: Texts,
     /// Its JSON Schema.
     schema: fn() -> Json,
+    /// In Markdown.
+    meaning: &'static str,
     /// Whether every event has it.
     required: bool,
-    /// In Markdown.
-    /// In Markdown.
-    meaning: &'static str,
 }
 
-const fn member(
-    path: &'static str,
-    otlp: &'static [&'static str],
-    schema: fn() -> Json,
-    meaning: &'static str,
-) -> Member {
-    Member { path, otlp, schema, required: true, meaning }
+/// Start of the paths in the member `lookout`.
+const LOOKOUT: &str = "lookout.";
+
+type Texts = &'static [&'static str];
+
+const fn always(path: &'static str, otlp: Texts, schema: fn() -> Json, meaning: &'static str) -> Member {
+    Member { path, otlp, schema, meaning, required: true }
 }
 
-const fn optional(member: Member) -> Member {
-    Member { required: false, ..member }
+const fn sometimes(path: &'static str, otlp: Texts, schema: fn() -> Json, meaning: &'static str) -> Member {
+    Member { required: false, ..always(path, otlp, schema, meaning) }
 }
 
+#[rustfmt::skip]
 static MEMBERS: &[Member] = &[
-    member("age", &[], count, "Milliseconds between the event and its receipt, as sent; at most 24 h."),
-    member("type", &["browser.report.type"], text, "The report type as sent."),
-    member(
-        "url",
-        &["url.full", "url.domain"],
-        text,
-        "The page or the request; empty if unknown. `url.domain` is its host.",
-    ),
-    member("user_agent", &["user_agent.original"], text, "The user agent; empty if unknown."),
-    member("body", &[], || json!({"type": "object"}), "The members of the kind, see below."),
-    member("lookout.received", &["ObservedTimestamp"], time, "When lookoutd received the report."),
-    member("lookout.occurred", &["Timestamp"], time, "When the event occurred: `received` minus `age`."),
-    member(
-        "lookout.kind",
-        &["EventName"],
-        || words(kinds::ALL.iter().map(|kind| kind.name)),
-        "The kind. `EventName` is `browser.report.` and the kind's name in snake case.",
-    ),
-    member(
-        "lookout.site",
-        &["lookout.site"],
-        text,
-        "The configured site, `unknown`, or without configured sites a host.",
-    ),
-    member(
-        "lookout.severity",
-        &["SeverityText", "SeverityNumber"],
-        || words(Severity::ALL.iter().map(|severity| severity.as_str())),
-        "`INFO` (9), `WARN` (13) or `ERROR` (17).",
-    ),
-    member("lookout.summary", &["Body"], text, "One line for people."),
-    member(
-        "lookout.noise",
-        &["lookout.noise"],
-        || words(Noise::ALL.iter().map(|noise| noise.as_str())),
-        "The noise class; `none` for what concerns the site.",
-    ),
-    member(
-        "lookout.browser",
-        &["user_agent.name"],
-        || words(Browser::ALL.iter().map(|browser| browser.as_str())),
-        "The browser, from the user agent.",
-    ),
-    optional(member(
-        "lookout.client_address",
-        &["client.address"],
-        text,
-        "The client's address, if `privacy.client_address` permits.",
-    )),
-    optional(member(
-        "lookout.query",
-        &["lookout.query.<name>"],
-        || json!({"type": "object", "additionalProperties": {"type": "string"}}),
-        "Query parameters of the endpoint's URL that `intake.query_attributes` names.",
-    )),
-    optional(member(
-        "lookout.dropped_members",
-        &["DroppedAttributesCount"],
-        count,
-        "Members of the body that exceeded its limits.",
-    )),
+    always("age", &[], count, "Milliseconds between the event and its receipt, as sent; at most 24 h."),
+    always("type", &["browser.report.type"], text, "The report type as sent."),
+    always("url", &["url.full", "url.domain"], text,
+        "The page or the request; empty if unknown. `url.domain` is its host."),
+    always("user_agent", &["user_agent.original"], text, "The user agent; empty if unknown."),
+    always("body", &[], || json!({"type": "object"}), "The members of the kind, see below."),
+    always("lookout", &[], || json!({"type": "object"}), "What lookoutd derived."),
+    always("lookout.received", &["ObservedTimestamp"], time, "When lookoutd received the report."),
+    always("lookout.occurred", &["Timestamp"], time, "When the event occurred: `received` minus `age`."),
+    always("lookout.kind", &["EventName"], || words(kinds::ALL.iter().map(|kind| kind.name)),
+        "The kind. `EventName` is `browser.report.` and the kind's name in snake case."),
+    always("lookout.site", &["lookout.site"], text,
+        "The configured site, `unknown`, or without configured sites a host."),
+    always("lookout.severity", &["SeverityText", "SeverityNumber"], values::<Severity>,
+        "`INFO` (9), `WARN` (13) or `ERROR` (17)."),
+    always("lookout.summary", &["Body"], text, "One line for people."),
+    always("lookout.noise", &["lookout.noise"], values::<Noise>,
+        "The noise class; `none` for what concerns the site."),
+    always("lookout.browser", &["user_agent.name"], values::<Browser>, "The browser, from the user agent."),
+    sometimes("lookout.client_address", &["client.address"], text,
+        "The client's address, if `privacy.client_address` permits."),
+    sometimes("lookout.query", &["lookout.query.<name>"], || json!({"type": "object", "additionalProperties": text()}),
+        "Query parameters of the endpoint's URL that `intake.query_attributes` names."),
+    sometimes("lookout.dropped_members", &["DroppedAttributesCount"], count,
+        "Number of members of the body that were dropped, because it exceeded its limits."),
 ];
 
 fn text() -> Json {
@@ -112,6 +76,10 @@ fn time() -> Json {
 
 fn words<'w>(words: impl Iterator<Item = &'w str>) -> Json {
     json!({"type": "string", "enum": words.collect::<Vec<_>>()})
+}
+
+fn values<T: LabelEnum>() -> Json {
+    words(T::ALL.iter().map(|value| value.as_str()))
 }
 
 /// Returns the table of the members that every kind has.
@@ -152,54 +120,45 @@ fn field_row(field: &FieldSpec) -> Vec<String> {
 /// Returns the JSON type of a field, if it has only one, and the type of its attribute.
 fn types(field_type: FieldType) -> (Option<&'static str>, &'static str) {
     match field_type {
-        FieldType::Url
-        | FieldType::PageUrl
-        | FieldType::Token
-        | FieldType::Sample
-        | FieldType::Message
-        | FieldType::Stack
-        | FieldType::Policy => (Some("string"), "string"),
         FieldType::NonZeroInt | FieldType::Int => (Some("integer"), "int"),
         FieldType::Number => (Some("number"), "double"),
         FieldType::Bool => (Some("boolean"), "bool"),
         FieldType::MetricSource | FieldType::Any => (None, "string; a list or an object as JSON"),
+        _ => (Some("string"), "string"),
     }
 }
 
 /// Returns the JSON Schema of the event on the console.
 pub(super) fn schema() -> String {
-    let mut lookout = Map::new();
-    let mut lookout_required = Vec::new();
-    let mut report = Map::new();
-    let mut report_required = vec!["lookout"];
-    for member in MEMBERS {
-        let mut schema = (member.schema)();
-        schema["description"] = json!(member.meaning.replace('`', ""));
-        let (properties, required, name) = match member.path.strip_prefix("lookout.") {
-            Some(name) => (&mut lookout, &mut lookout_required, name),
-            None => (&mut report, &mut report_required, member.path),
-        };
-        properties.insert(name.to_owned(), schema);
-        if member.required {
-            required.push(name);
-        }
-    }
-    report.insert("lookout".to_owned(), object(lookout, lookout_required));
-    let mut schema = object(report, report_required);
+    let (lookout, report): (Vec<&Member>, Vec<&Member>) =
+        MEMBERS.iter().partition(|member| member.path.starts_with(LOOKOUT));
+    let mut schema = object(&report);
+    schema["properties"]["lookout"] = object(&lookout);
     let definitions: Map<String, Json> =
         kinds::ALL.iter().map(|kind| (kind.name.to_owned(), body(kind))).collect();
     schema["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
     schema["title"] = json!("Event of lookoutd");
-    schema["description"] = json!(
-        "One line of the console export: a report as the Reporting API defines it, and what lookoutd derived from it."
-    );
+    schema["description"] =
+        json!("A line of the console export: a report, and what lookoutd derived from it.");
     schema["allOf"] = kinds::ALL.iter().map(|kind| variant(kind)).collect();
     schema["$defs"] = definitions.into();
     format!("{schema:#}\n")
 }
 
-fn object(properties: Map<String, Json>, required: Vec<&str>) -> Json {
-    json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
+fn object(members: &[&Member]) -> Json {
+    let name = |member: &Member| member.path.trim_start_matches(LOOKOUT).to_owned();
+    let property = |member: &&Member| {
+        let mut schema = (member.schema)();
+        schema["description"] = json!(member.meaning.replace('`', ""));
+        (name(member), schema)
+    };
+    let required = members.iter().filter(|member| member.required).map(|member| name(member));
+    json!({
+        "type": "object",
+        "properties": members.iter().map(property).collect::<Map<_, _>>(),
+        "required": required.collect::<Vec<_>>(),
+        "additionalProperties": false,
+    })
 }
 
 /// Returns the rule for the events of one kind.

@@ -8,34 +8,24 @@ use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 
 use crate::config;
 
-const EXIT_CODES: &[(&str, &str)] = &[
-    ("0", "Success, or an orderly shutdown."),
-    (
-        "1",
-        "health: unhealthy. Serving: an address cannot be bound, the certificate is unusable, or a shutdown lost \
-         pending events. Other commands: the output cannot be written.",
-    ),
-    ("2", "The command line or a setting is invalid. The message names its place and what is valid."),
-];
-
-const SIGNALS: &[(&str, &str)] = &[
-    (
-        "SIGTERM, SIGINT",
-        "Orderly shutdown: uploads in flight are answered, pending events and the last metrics are exported, within \
-         delivery.shutdown_timeout. A second one ends the process at once; pending events are lost.",
-    ),
-    (
-        "SIGHUP",
-        "Only a log line. Settings are read at the start; certificates are reloaded when they change.",
-    ),
-];
-
-const FILES: &[(&str, &str)] = &[
-    (
-        "/etc/lookoutd/lookoutd.yaml",
-        "Settings, where a package installed lookoutd. Without --config, no file is read.",
-    ),
-    ("/var/lib/lookoutd", "Home of the service's user, for the spool (delivery.spool.directory)."),
+/// Sections with a term and a text in each item.
+#[rustfmt::skip]
+const LISTS: &[(&str, &[(&str, &str)])] = &[
+    ("EXIT STATUS", &[
+        ("0", "Success, or an orderly shutdown."),
+        ("1", "health: unhealthy. Serving: an address cannot be bound, the certificate is unusable, or a shutdown lost \
+            pending events. Other commands: a file cannot be read, or the output cannot be written."),
+        ("2", "The command line or a setting is invalid. The message names its place and what is valid."),
+    ]),
+    ("SIGNALS", &[
+        ("SIGTERM, SIGINT", "Orderly shutdown: uploads in flight are answered, pending events and the last metrics are \
+            exported, within delivery.shutdown_timeout. A second one ends the process; pending events are lost."),
+        ("SIGHUP", "Only a log line: settings are read at the start, certificates when they change."),
+    ]),
+    ("FILES", &[
+        ("/etc/lookoutd/lookoutd.yaml", "Settings, read by the service of a package through --config."),
+        ("/var/lib/lookoutd", "Home of the service's user, for the spool (delivery.spool.directory)."),
+    ]),
 ];
 
 /// Writes the page as roff.
@@ -64,43 +54,29 @@ pub fn write_man_page(command: Command, out: &mut dyn Write) -> io::Result<()> {
     man.render_options_section(out)?;
     let mut page = Roff::new();
     write_environment(&mut page);
-    write_list("EXIT STATUS", EXIT_CODES, &mut page);
-    write_list("SIGNALS", SIGNALS, &mut page);
-    write_list("FILES", FILES, &mut page);
-    page.control("SH", ["SEE ALSO"]);
-    page.text([roman("/usr/share/doc/lookoutd, where a package installed it.")]);
+    for (head, items) in LISTS {
+        page.control("SH", [*head]);
+        for (term, text) in *items {
+            write_item(vec![bold(*term)], text, &mut page);
+        }
+    }
     page.to_writer(out)
 }
 
 fn write_verb(verb: &Command, page: &mut Roff) {
-    let own: Vec<&Arg> =
-        verb.get_arguments().filter(|arg| !arg.is_global_set() && arg.get_id() != "help").collect();
+    let is_own = |arg: &&Arg| !arg.is_global_set() && arg.get_id() != "help";
     let mut line = vec![bold(format!("lookoutd {}", verb.get_name()))];
-    for arg in &own {
-        line.extend([roman(" "), if arg.is_positional() { value(arg) } else { italic(format!("[{arg}]")) }]);
+    for arg in verb.get_arguments().filter(is_own) {
+        let arg = if arg.is_positional() { format!(" {arg}") } else { format!(" [{arg}]") };
+        line.push(italic(arg));
     }
     write_item(line, &verb.get_about().map(ToString::to_string).unwrap_or_default(), page);
-    for arg in own {
-        let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
-        let words: Vec<String> =
-            arg.get_possible_values().iter().map(|word| word.get_name().to_owned()).collect();
-        let words = if words.is_empty() || !arg.is_positional() {
-            String::new()
-        } else {
-            format!(": {}", words.join(", "))
-        };
+    for arg in verb.get_arguments().filter(is_own) {
         page.control("RS", []);
-        write_item(
-            vec![if arg.is_positional() { value(arg) } else { bold(arg.to_string()) }],
-            &(help + &words),
-            page,
-        );
+        let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+        write_item(vec![italic(arg.to_string())], &help, page);
         page.control("RE", []);
     }
-}
-
-fn value(arg: &Arg) -> Inline {
-    italic(arg.to_string())
 }
 
 fn write_environment(page: &mut Roff) {
@@ -117,13 +93,6 @@ fn write_environment(page: &mut Roff) {
             .default
             .map_or_else(|effect| format!("Not set: {effect}."), |yaml| format!("Default: {yaml}."));
         write_item(vec![bold(names)], &format!("{}: {} {default}", setting.key, setting.comment), page);
-    }
-}
-
-fn write_list(head: &str, items: &[(&str, &str)], page: &mut Roff) {
-    page.control("SH", [head]);
-    for (term, text) in items {
-        write_item(vec![bold(*term)], text, page);
     }
 }
 

@@ -23,7 +23,7 @@ static SECTIONS: &[Section] = &[
 /// Why the pages cannot be generated.
 #[derive(Debug, Error)]
 pub enum DocsError {
-    /// A page is missing.
+    /// A page is missing or unreadable.
     #[error("cannot read {path}: {1}; expected the directory of the pages: lookoutd docs DIRECTORY", path = .0.display())]
     Unreadable(PathBuf, io::Error),
     /// A page lacks a section's comments.

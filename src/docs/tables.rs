@@ -102,15 +102,9 @@ pub(super) fn settings() -> String {
     fn section(setting: &Reference) -> &str {
         setting.key.split_once('.').map_or("", |(section, _)| section)
     }
-    let mut sections: Vec<(&str, Vec<&Reference>)> = vec![("", Vec::new())];
-    let settings: Vec<Reference> = config::reference().collect();
-    for setting in &settings {
-        match sections.iter_mut().find(|(name, _)| *name == section(setting)) {
-            Some((_, rows)) => rows.push(setting),
-            None => sections.push((section(setting), vec![setting])),
-        }
-    }
-    let row = |setting: &&Reference| {
+    let mut settings: Vec<Reference> = config::reference().collect();
+    settings.sort_by_key(|setting| setting.key.contains('.'));
+    let row = |setting: &Reference| {
         let variables = std::iter::once(&*setting.variable).chain(setting.otel.iter().copied());
         vec![
             code(setting.key),
@@ -119,7 +113,8 @@ pub(super) fn settings() -> String {
             plain(setting.comment),
         ]
     };
-    let tables = sections.into_iter().map(|(name, rows)| {
+    let tables = settings.chunk_by(|a, b| section(a) == section(b)).map(|rows| {
+        let name = rows.first().map(section).unwrap_or_default();
         let heading = if name.is_empty() { "listeners and sites".to_owned() } else { code(name) };
         let head = ["setting", "default", "variables", "meaning"];
         format!("### {heading}\n\n{}", table(&head, rows.iter().map(row)))
