@@ -54,11 +54,12 @@ fn generated_parts_match_the_code() {
     }
 }
 
-/// A section whose comments stand in a second document would never be rewritten there.
+/// A section whose comments stand in a second document would never be rewritten there. The pages on migration have
+/// sections of their own.
 #[test]
 fn generated_sections_stand_in_one_document() {
     let mut found = BTreeMap::new();
-    for page in pages::all() {
+    for page in pages::all().into_iter().filter(|page| !page.name.starts_with("docs/migration/")) {
         for name in
             ["kinds", "members", "events", "metrics", "values", "settings", "browsers", "example", "answers"]
         {
