@@ -1,8 +1,8 @@
 """Which browser sends what, as the end-to-end tests saw it: `status.json`.
 
-The table of docs/standards.md is made from that file, so it holds what was really received and nothing else.
+The README's table is made from that file, so it holds what was really received and nothing else.
 A test fails when a browser sends more or less than the file says; `UPDATE_STATUS=1` writes what was
-received instead, and `UPDATE_DOCS=1 cargo test --test docs` then brings the table up to date.
+received instead, and `UPDATE_README=1 cargo test --test docs` then brings the README up to date.
 """
 
 import json
