@@ -12,13 +12,14 @@
 //! such as `lookoutd --config lookoutd.yaml`, else one with default settings. The addresses in a page are those of the
 //! default ports, which are replaced by the daemon's.
 
-use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io::{self, Write};
 use std::os::unix::fs::symlink;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::Mutex;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -37,23 +38,34 @@ const SYSTEM_PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbi
 const OTHER_SHELLS: [&str; 5] = ["bash", "shell", "console", "shell-session", "zsh"];
 /// Time limit for the commands of one fence: far above what any takes.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
+/// Number of pages whose commands run at a time.
+const WORKERS: usize = 4;
 
 #[test]
 fn commands_of_documents_succeed() {
-    let mut failures = String::new();
-    let mut run = 0;
-    for name in documents() {
-        let text = fs::read_to_string(crate::path(&name)).unwrap();
-        let mut page = Page::new(&name);
-        for fence in markdown::fences(&text) {
-            match page.treat(&fence) {
-                Ok(was_run) => run += usize::from(was_run),
-                Err(error) => writeln!(failures, "{name}:{}: {error}", fence.line).unwrap(),
+    let next = Mutex::new(documents().into_iter());
+    // Pages share nothing, and mostly wait for processes.
+    let worker = || {
+        let (mut failures, mut run) = (Vec::new(), 0);
+        loop {
+            let Some(name) = next.lock().unwrap().next() else { return (failures, run) };
+            let text = fs::read_to_string(crate::path(&name)).unwrap();
+            let mut page = Page::new(&name);
+            for fence in markdown::fences(&text) {
+                match page.treat(&fence) {
+                    Ok(was_run) => run += usize::from(was_run),
+                    Err(error) => failures.push(format!("{name}:{}: {error}", fence.line)),
+                }
             }
         }
-    }
-    assert!(failures.is_empty(), "{failures}");
-    assert!(run > 0, "no command was run");
+    };
+    let ended: Vec<_> = thread::scope(|scope| {
+        let workers: Vec<_> = (0..WORKERS).map(|_| scope.spawn(worker)).collect();
+        workers.into_iter().map(|worker| worker.join().unwrap()).collect()
+    });
+    let failures: Vec<String> = ended.iter().flat_map(|(failures, _)| failures.clone()).collect();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    assert!(ended.iter().any(|(_, run)| *run > 0), "no command was run");
 }
 
 /// The names are those that `packaging/build` makes, which `tests/e2e/test_packages.py` installs.
@@ -242,7 +254,7 @@ impl<'d> Page<'d> {
         let started = Instant::now();
         let status: Option<ExitStatus> = loop {
             match child.try_wait().unwrap() {
-                None if started.elapsed() < TIME_LIMIT => std::thread::sleep(Duration::from_millis(5)),
+                None if started.elapsed() < TIME_LIMIT => thread::sleep(Duration::from_millis(5)),
                 status => break status,
             }
         };
