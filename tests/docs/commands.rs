@@ -50,9 +50,10 @@ fn commands_of_documents_succeed() {
         loop {
             let Some(name) = next.lock().unwrap().next() else { return (failures, run) };
             let text = fs::read_to_string(crate::path(&name)).unwrap();
-            let mut page = Page::new(&name);
-            for fence in markdown::fences(&text) {
-                match page.treat(&fence) {
+            let fences = markdown::fences(&text);
+            let mut page = Page::new(&name, &fences);
+            for fence in &fences {
+                match page.treat(fence) {
                     Ok(was_run) => run += usize::from(was_run),
                     Err(error) => failures.push(format!("{name}:{}: {error}", fence.line)),
                 }
@@ -143,6 +144,8 @@ fn treatment(before: &str) -> Result<Treatment<'_>, String> {
 /// A document whose commands are run.
 struct Page<'d> {
     name: &'d str,
+    /// All its commands, and the names of all files that it shows.
+    commands: String,
     /// Files that the fences so far show, each with its text.
     files: Vec<(String, String)>,
     /// Copy of the repository; made for the first command.
@@ -153,8 +156,12 @@ struct Page<'d> {
 }
 
 impl<'d> Page<'d> {
-    fn new(name: &'d str) -> Self {
-        Self { name, files: Vec::new(), copy: None, daemon: None, groups: Vec::new() }
+    fn new<'f>(name: &'d str, fences: &'f [Fence<'_>]) -> Self {
+        let used = |fence: &'f Fence<'_>| {
+            if fence.language == "sh" { Some(fence.text.as_str()) } else { shown_file(&fence.text) }
+        };
+        let commands = fences.iter().filter_map(used).collect::<Vec<_>>().join("\n");
+        Self { name, commands, files: Vec::new(), copy: None, daemon: None, groups: Vec::new() }
     }
 
     /// Runs a fence of commands, or remembers a file that a fence shows. Returns whether commands were run.
@@ -216,7 +223,7 @@ impl<'d> Page<'d> {
 
     fn run(&mut self, commands: &str, needs: &[&str]) -> Result<(), String> {
         if self.copy.is_none() {
-            self.copy = Some(copy_of_repository());
+            self.copy = Some(copy_of_repository(&self.commands));
         }
         let serving = serving_command(commands);
         if serving.is_some() {
@@ -386,28 +393,31 @@ fn program(name: &str) -> Option<PathBuf> {
     directories.find_map(|directory| Some(Path::new(directory).join(name)).filter(|path| path.is_file()))
 }
 
-/// Copies the repository, so that no command changes it. Large folders that commands only read are links.
-fn copy_of_repository() -> TempDir {
-    const LINKED: [&str; 4] = ["benches", "examples", "src", "tests"];
+/// Copies the repository, so that no command changes it. A folder that no command uses is a link.
+fn copy_of_repository(commands: &str) -> TempDir {
     let copy = TempDir::new().unwrap();
-    copy_folder(Path::new(env!("CARGO_MANIFEST_DIR")), copy.path(), &LINKED);
+    for entry in fs::read_dir(env!("CARGO_MANIFEST_DIR")).unwrap().map(|entry| entry.unwrap()) {
+        let name = entry.file_name().into_string().unwrap();
+        let (from, to) = (entry.path(), copy.path().join(&name));
+        if ["target", ".git"].contains(&name.as_str()) {
+            // Large, and no input of a command.
+        } else if from.is_dir() && !commands.contains(&format!("{name}/")) {
+            symlink(from, to).unwrap();
+        } else {
+            copy_all(&from, &to);
+        }
+    }
     copy
 }
 
-fn copy_folder(from: &Path, to: &Path, linked: &[&str]) {
+fn copy_all(from: &Path, to: &Path) {
+    if !from.is_dir() {
+        fs::copy(from, to).unwrap();
+        return;
+    }
+    fs::create_dir(to).unwrap();
     for entry in fs::read_dir(from).unwrap().map(|entry| entry.unwrap()) {
-        let (path, copy) = (entry.path(), to.join(entry.file_name()));
-        let is_any = |names: &[&str]| names.iter().any(|name| entry.file_name() == *name);
-        if is_any(&["target", ".git", "fuzz"]) {
-            // May be large, and belongs to other programs.
-        } else if is_any(linked) {
-            symlink(&path, &copy).unwrap();
-        } else if path.is_dir() {
-            fs::create_dir(&copy).unwrap();
-            copy_folder(&path, &copy, &[]);
-        } else {
-            fs::copy(&path, &copy).unwrap();
-        }
+        copy_all(&entry.path(), &to.join(entry.file_name()));
     }
 }
 
