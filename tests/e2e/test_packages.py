@@ -207,6 +207,18 @@ def test_unit(harness):
           run("systemd-analyze", "--no-pager", "verify", unit, env={"PATH": os.environ["PATH"]}), unit)
 
 
+@needs(BUILT, "systemd-analyze")
+def test_sysusers(harness):
+    """systemd makes the user from the packaged file; the tests of the packages run without systemd."""
+    system = harness.directory / "system"
+    (system / "etc").mkdir(parents=True)
+    run("systemd-sysusers", f"--root={system}", TREE / "sysusers.conf")
+    [user] = [line.split(":") for line in (system / "etc/passwd").read_text().splitlines()]
+    equal("The user", ["lookoutd", STATE, "/usr/sbin/nologin"], [user[0], *user[5:]], system / "etc/passwd")
+    expect(0 < int(user[2]) < 1000, "The user is not a system user", expected="a number below 1000", found=user[2],
+           where=system / "etc/passwd")
+
+
 @needs(BUILT, CHROOT, PORT_53, "openssl")
 def test_empty_root(harness):
     """In a root file system with nothing but the binary, /etc/resolv.conf, /etc/hosts and a file of authorities, it
