@@ -292,8 +292,8 @@ def test_deb(harness):
     before = system.files()
     said = dpkg(system, "-i", package("lookoutd_VERSION-1_*.deb"))
     check_installed(system, before, said, {**INSTALLED, **INSTALLED_DEB})
-    equal("The settings are not a configuration file of dpkg", CONFIG,
-          system.run("dpkg-query", "-W", "-f", "${Conffiles}", "lookoutd").split()[0], CONFIG)
+    equal("The settings are not a configuration file of dpkg", [CONFIG],
+          system.run("dpkg-query", "-W", "-f", "${Conffiles}", "lookoutd").split()[:1], CONFIG)
     check_use(system)
 
     changed = change_settings(system)
