@@ -1,6 +1,9 @@
 """The packages of target/packages, which packaging/build makes: each is checked, installed in a clean root file
-system, used, upgraded and removed. The .rpm is installed by Debian's rpm in a Debian, because no other root file system
-can be had here.
+system, used, upgraded and removed. The .rpm is installed by Debian's rpm in a Debian, because no other root file
+system can be had here.
+
+All tests need the Debian packages lintian, mandoc, mmdebstrap, rpm, rpmlint, skopeo and umoci, and what packaging/build,
+packaging/tools and tests/e2e/clean-root make.
 """
 
 import gzip
