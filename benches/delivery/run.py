@@ -8,7 +8,7 @@
   drain      a spool of 200 MiB after an outage: how fast does it go, and what does intake pay meanwhile?
              To rotel, and to a receiver that only reads, which shows which of the two is the limit.
 
-`tests/run` has installed what this needs. --check ends with 1 when a limit is missed.
+`tests/run --all` has installed what this needs. --check ends with 1 when a limit is missed.
 """
 
 import argparse

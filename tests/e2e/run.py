@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """The entry point of the end-to-end tests: the real binary against real browsers, Prometheus and
-collectors. `tests/run` calls it with everything installed; on its own:
+collectors. `tests/run --all` calls it with everything installed; on its own:
 
     target/test-venv/bin/python tests/e2e/run.py [--binary PATH] [--jobs N] [--keep] [--list] [NAME...]
 

@@ -31,4 +31,4 @@ def settle(engine, version, received):
         whole = {**read(), engine: {"version": version, "received": received}}
         FILE.write_text(json.dumps(whole, indent=2, sort_keys=True) + "\n")
     equal(f"{engine} {version} sends other kinds than {FILE.name} lists", read()[engine]["received"],
-          received, FILE, "if the browser has changed, run UPDATE_STATUS=1 tests/run engines")
+          received, FILE, "if the browser has changed, run UPDATE_STATUS=1 tests/run --all engines")

@@ -27,7 +27,7 @@ PROGRAMS = {
     "wrk": "wrk", "Xvfb": "xvfb",
 }
 ROOT = Path(__file__).resolve().parents[3]
-# Where tests/run puts a newer one than the installed one.
+# Where tests/run --all puts a newer one than the installed one.
 TRANSLATOR = ROOT / "target/test-translator/victoria-metrics"
 MINI_BROWSER = "/usr/lib/*/webkit2gtk-4.1/MiniBrowser"
 FAKETIME = "/usr/lib/*/faketime/libfaketime.so.1"
@@ -144,7 +144,7 @@ CRATES = Need("cargo and rustc, with the crates of Cargo.lock downloaded (cargo 
 WEBKIT = Need("WebKitGTK's MiniBrowser and driver (Debian's package webkit2gtk-driver)",
               lambda: bool(glob(MINI_BROWSER)) and present(program("WebKitWebDriver")), ("WebKitWebDriver",))
 ALERTMANAGER = program("prometheus-alertmanager", "alertmanager")
-VICTORIA_METRICS = Need(f"victoria-metrics ({TRANSLATOR.parent.relative_to(ROOT)}, which tests/run fills)",
+VICTORIA_METRICS = Need(f"victoria-metrics ({TRANSLATOR.parent.relative_to(ROOT)}, which tests/run --all fills)",
                         lambda: TRANSLATOR.is_file() or present(program("victoria-metrics")), ("victoria-metrics",))
-GRAMMARS = Need("the grammars of PromQL and LogQL (target/test-grammars, which tests/run fills)",
+GRAMMARS = Need("the grammars of PromQL and LogQL (target/test-grammars, which tests/run --all fills)",
                 (ROOT / "target/test-grammars/installed").is_file)

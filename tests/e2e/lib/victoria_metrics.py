@@ -10,7 +10,7 @@ from exposition import series
 from http_client import get
 from processes import free_port
 
-# Where tests/run puts one if the installed one is none or too old.
+# Where tests/run --all puts one if the installed one is none or too old.
 FETCHED = Path(__file__).resolve().parents[3] / "target/test-translator/victoria-metrics"
 FLAGS = ("-opentelemetry.usePrometheusNaming", "-search.latencyOffset=0s", "-search.disableCache",
          "-memory.allowedBytes=128MB")
