@@ -187,6 +187,7 @@ def test_bundles(harness):
         webhook.groups, "the webhook")
 
 
+@needs("prometheus", ALERTMANAGER)
 def test_documented_commands(harness):
     """The commands of docs/prometheus.md start both programs with the shipped files; only ports and directories are
     replaced."""
