@@ -8,7 +8,6 @@ import os
 import re
 import signal
 import subprocess
-import sysconfig
 import tomllib
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from checks import Failure, equal, eventually, expect
 from daemon import CHROME
 from http_client import request
 from image_root import LIBRARIES, ImageRoot
-from marks import CHECKOUT, CRATES, SANDBOX, needs
+from marks import CHECKOUT, CRATES, HADOLINT, HADOLINT_PROGRAM, SANDBOX, needs
 from processes import free_port
 
 TOOL_SECONDS = 300
@@ -38,10 +37,10 @@ def version(text):
     return tuple(map(int, text.split(".")))
 
 
+@needs(HADOLINT)
 def test_lint(_harness):
     """hadolint has no finding about the Dockerfile."""
-    linter = Path(sysconfig.get_path("scripts")) / "hadolint"
-    done = subprocess.run([linter, "--no-color", dockerfile.PATH], check=False, timeout=60,
+    done = subprocess.run([HADOLINT_PROGRAM, "--no-color", dockerfile.PATH], check=False, timeout=60,
                           capture_output=True, text=True)
     equal("hadolint finds fault with the Dockerfile", (0, ""), (done.returncode, done.stdout + done.stderr),
           dockerfile.PATH)

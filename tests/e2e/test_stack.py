@@ -109,7 +109,7 @@ def shell(command):
     return done.stdout
 
 
-@needs("prometheus", "promtool", "curl", GRAMMARS)
+@needs("prometheus", "promtool", "curl", ALERTMANAGER, GRAMMARS)
 def test_first_report(harness):
     """The README's report is taken, reaches the collector, is in Prometheus by the README's query, and would
     be in Loki by the README's query. All rules are loaded, and none fails."""
@@ -164,7 +164,7 @@ def check_rules(fixture):
     eventually(look, 30)
 
 
-@needs("prometheus", ALERTMANAGER)
+@needs("prometheus", "promtool", "amtool", ALERTMANAGER)
 def test_alerts(harness):
     """When lookoutd is down, Prometheus alerts through Alertmanager to the collector's webhook. The health checks of
     both succeed while they run and fail once they are stopped."""

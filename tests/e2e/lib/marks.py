@@ -11,6 +11,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import sysconfig
 from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
@@ -19,10 +20,12 @@ from typing import Callable
 # Programs that are not part of every Linux system, with their Debian packages.
 PROGRAMS = {
     "alertmanager": "prometheus-alertmanager", "amtool": "prometheus-alertmanager", "apache2": "apache2",
-    "bwrap": "bubblewrap", "caddy": "caddy", "cargo": "cargo", "certutil": "libnss3-tools", "chromium": "chromium", "curl": "curl",
+    "bwrap": "bubblewrap", "caddy": "caddy", "cargo": "cargo", "certutil": "libnss3-tools", "chromium": "chromium",
+    "curl": "curl",
     "faketime": "faketime", "firefox-esr": "firefox-esr", "git": "git", "nginx": "nginx", "openssl": "openssl",
     "prometheus": "prometheus", "prometheus-alertmanager": "prometheus-alertmanager", "promtool": "prometheus",
-    "readelf": "binutils", "rustc": "rustc", "slowhttptest": "slowhttptest", "strace": "strace", "systemd-analyze": "systemd",
+    "readelf": "binutils", "rustc": "rustc", "slowhttptest": "slowhttptest", "strace": "strace",
+    "systemd-analyze": "systemd",
     "unshare": "util-linux", "victoria-metrics": "victoria-metrics", "WebKitWebDriver": "webkit2gtk-driver",
     "wrk": "wrk", "Xvfb": "xvfb",
 }
@@ -141,6 +144,8 @@ CRATES = Need("cargo and rustc, with the crates of Cargo.lock downloaded (cargo 
               lambda: succeeds("cargo", "metadata", "--locked", "--offline", "--format-version", "1",
                                "--manifest-path", str(ROOT / "Cargo.toml")) and present(program("rustc")),
               ("cargo", "rustc"))
+HADOLINT_PROGRAM = Path(sysconfig.get_path("scripts")) / "hadolint"
+HADOLINT = Need("hadolint (tests/e2e/requirements.txt)", HADOLINT_PROGRAM.is_file)
 WEBKIT = Need("WebKitGTK's MiniBrowser and driver (Debian's package webkit2gtk-driver)",
               lambda: bool(glob(MINI_BROWSER)) and present(program("WebKitWebDriver")), ("WebKitWebDriver",))
 ALERTMANAGER = program("prometheus-alertmanager", "alertmanager")
