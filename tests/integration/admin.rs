@@ -126,7 +126,8 @@ fn secrets_from_files_and_variables_are_used() {
 
 #[test]
 fn unreadable_secret_exits_with_code_1() {
-    let output = Setup::yaml("admin: { auth: { bearer_file: absent } }").output();
+    let yaml = "{ listen: 127.0.0.1:0, admin_listen: 127.0.0.1:0, admin: { auth: { bearer_file: absent } } }";
+    let output = Setup::yaml(yaml).output();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{stderr}");
     assert!(stderr.contains("admin.auth.bearer_file: absent: "), "{stderr}");
