@@ -30,28 +30,28 @@ def test_clients_that_take_their_time(harness):
     """Every slow client is disconnected."""
     for name in ("silent", "slow_head", "stalled_body", "dripping_body", "idle", "half_a_preface",
                  "h2_slow_head", "h2_slow_second_head", "h2_idle"):
-        tried = scripted(harness, name, connections=MANY, seconds=20)
+        tried = scripted(harness, name, connections=MANY, seconds=60)
         equal("Connections that lookoutd closed", MANY, tried["closed"], name)
 
 
 def test_streams_that_take_their_time(harness):
     """The same on the streams of a few connections."""
     for name in ("h2_stalled_streams", "h2_zero_window"):
-        tried = scripted(harness, name, connections=9, seconds=20)
+        tried = scripted(harness, name, connections=9, seconds=60)
         equal("Connections that lookoutd closed", 9, tried["closed"], name)
 
 
 def test_clients_that_read_nothing(harness):
     """They are cut off, so that they come back with new connections."""
     for name in ("unread_answers", "unread_problems", "h2_unread_pings"):
-        tried = scripted(harness, name, connections=9, seconds=40)
+        tried = scripted(harness, name, connections=9, seconds=60)
         expect(tried["tried"] == 18, "lookoutd keeps connections whose client does not read",
                expected="a new connection in place of each", found=tried, where=name)
 
 
 def test_large_bodies(harness):
     """A thousand that lack their last byte: the limit for bodies is reached, and memory stays bounded."""
-    scripted(harness, "large_bodies", connections=200, seconds=20)
+    scripted(harness, "large_bodies", connections=200, seconds=60)
 
 
 def test_heads_and_bodies_without_end(harness):
@@ -86,11 +86,11 @@ def test_over_tls(harness):
     config = SETTINGS.replace("{ ", "{ tls: { certificate: %s, key: %s }, "
                               % (authority.certificate, authority.key))
     for name, tls in (("slow_head", "http/1.1"), ("stalled_body", "http/1.1"), ("h2_idle", "h2")):
-        tried = scripted(harness, name, config=config, tls=tls, connections=200, seconds=20)
+        tried = scripted(harness, name, config=config, tls=tls, connections=200, seconds=60)
         equal("Connections that lookoutd closed", 200, tried["closed"], name)
     for name in ("h2_rapid_reset", "h2_continuations", "h2_settings", "h2_pings", "h2_small_streams"):
         scripted(harness, name, config=config, tls="h2", connections=4)
-    tried = scripted(harness, "silent", config=config, connections=MANY, seconds=20)
+    tried = scripted(harness, "silent", config=config, connections=MANY, seconds=60)
     equal("Connections that never begin a handshake and were closed", MANY, tried["closed"], "silent")
     for name in ("no_tls", "no_http", "no_json"):
         scripted(harness, name, config=config, count=2000)
@@ -133,7 +133,7 @@ def test_more_connections_than_allowed(harness):
     """Connections over the limit wait at accept, for no longer than head_timeout."""
     load = AttackLoad(harness, "silent, over the cap", "intake: { max_connections: 100, head_timeout: 2s }\n")
     tried = load.run(lambda daemon: result(attacker(
-        harness, daemon, "silent", connections=MANY, seconds=30)), refuses=True)
+        harness, daemon, "silent", connections=MANY, seconds=60)), refuses=True)
     equal("Connections that lookoutd closed", MANY, tried["closed"], "silent")
 
 
@@ -142,7 +142,7 @@ def test_more_connections_than_open_files(harness):
     load = AttackLoad(harness, "silent, few open files", SETTINGS, open_files=256)
 
     def act(daemon):
-        process = attacker(harness, daemon, "silent", connections=MANY, seconds=30)
+        process = attacker(harness, daemon, "silent", connections=MANY, seconds=60)
         # Of 256 files, 128 are for everything else.
         eventually(lambda: connections(daemon, lambda now: now == 128))
         return result(process)
@@ -154,7 +154,7 @@ def test_more_uploads_than_allowed(harness):
     """A thousand unfinished streams: other clients get 503 with Retry-After."""
     load = AttackLoad(harness, "h2_stalled_streams, all", SETTINGS)
     load.run(lambda daemon: result(attacker(
-        harness, daemon, "h2_stalled_streams", connections=12, seconds=20)), refuses=True)
+        harness, daemon, "h2_stalled_streams", connections=12, seconds=60)), refuses=True)
 
 
 def test_end_under_attack(harness):

@@ -143,7 +143,7 @@ def clock_jumps(harness, protocol):
     for offset in ("-1d", "+1d", "+0"):
         clock.set(offset)
         for exported in ("logs", "metrics"):
-            fixture.wait_for_requests(len(fixture.receiver.of(exported)) + 2, exported, seconds=5)
+            fixture.wait_for_requests(len(fixture.receiver.of(exported)) + 2, exported, seconds=20)
     generator.stop()
     equal("Outcomes", ["delivered"], list(fixture.check_delivery()), "/metrics")
     seen = observed(fixture)

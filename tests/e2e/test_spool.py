@@ -53,7 +53,7 @@ def test_old_events(harness):
     """Events that have waited for 5 s are spilled even if memory could hold them, and survive kill -9."""
     fixture, spool = start(harness, settings={"memory": "32MiB"})
     fixture.send(100)
-    spool.has(100, fixture, seconds=10)
+    spool.has(100, fixture)
     fixture.kill()
     fixture.receiver.up()
     fixture.start()

@@ -9,7 +9,7 @@ import shutil
 import time
 from pathlib import Path
 
-from checks import equal, eventually, expect
+from checks import DEADLINE_SECONDS, equal, eventually, expect
 from http_client import get, request
 from prometheus import Prometheus
 from webhook import Webhook
@@ -68,7 +68,7 @@ class Receivers(Webhook):
         return {(receiver, alert["labels"]["alertname"])
                 for _, receiver, alert in list(self.calls) if alert["status"] == status}
 
-    def wait(self, receiver, name, status="firing", seconds=30, **labels):
+    def wait(self, receiver, name, status="firing", seconds=DEADLINE_SECONDS, **labels):
         """Waits for the first alert of this name, status and labels at this receiver; returns it with its time."""
         def look():
             found = [(at, alert) for at, to, alert in list(self.calls)

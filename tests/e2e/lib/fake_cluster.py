@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 import yaml
-from checks import equal, eventually
+from checks import DEADLINE_SECONDS, equal, eventually
 from http_client import get
 from manifests import NAME, container, pod
 from processes import free_port
@@ -112,7 +112,7 @@ class Scraper:
         argv = [program(), "-dryRun", f"-promscrape.config={path}"]
         return subprocess.run(argv, check=False, timeout=30, capture_output=True).returncode == 0
 
-    def expect(self, expression, labels, expected, seconds=30):
+    def expect(self, expression, labels, expected, seconds=DEADLINE_SECONDS):
         """Waits until it answers so."""
         def look():
             get(self.root + "/internal/force_flush")

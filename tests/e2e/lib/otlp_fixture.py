@@ -5,7 +5,7 @@
 import threading
 
 import delivery_accounting
-from checks import Failure, eventually
+from checks import DEADLINE_SECONDS, Failure, eventually
 from report_generator import ReportGenerator
 from scripted_grpc import GrpcReceiver
 from scripted_http import HttpReceiver
@@ -61,7 +61,7 @@ class OtlpFixture:
         """Checks the accounting of all reports sent (`delivery_accounting.check_delivery`)."""
         return delivery_accounting.check_delivery(self.daemon, self.receiver, *self.generators, **options)
 
-    def wait_for_requests(self, count, signal="logs", seconds=20):
+    def wait_for_requests(self, count, signal="logs", seconds=DEADLINE_SECONDS):
         """Waits until the receiver has this many requests of a signal, and returns them."""
         def enough():
             requests = self.receiver.of(signal)
@@ -71,7 +71,7 @@ class OtlpFixture:
             return requests
         return eventually(enough, seconds)
 
-    def wait_for_log(self, pattern, seconds=20):
+    def wait_for_log(self, pattern, seconds=DEADLINE_SECONDS):
         """Waits for a line of the daemon's log."""
         return self.daemon.wait_for(pattern, "stderr", seconds)
 

@@ -13,7 +13,7 @@ import socket
 import subprocess
 from pathlib import Path
 
-from checks import Failure, eventually
+from checks import DEADLINE_SECONDS, Failure, eventually
 
 TAIL_LINES = {"stdout": 3, "stderr": 15}
 
@@ -48,7 +48,7 @@ class Process:
             parts += [f"  {self.name} {stream} | {line[:200]}" for line in lines]
         return "\n".join(parts) or f"  {self.name} has no output"
 
-    def wait_for(self, pattern, stream, seconds=20):
+    def wait_for(self, pattern, stream, seconds=DEADLINE_SECONDS):
         """Waits for the first match of `pattern` in its output."""
         def look():
             match = re.search(pattern, self.text(stream), re.MULTILINE)

@@ -2,7 +2,7 @@
 
 import os
 
-from checks import equal, eventually
+from checks import DEADLINE_SECONDS, equal, eventually
 from http_client import get
 
 CONFIG = """
@@ -54,7 +54,7 @@ class Prometheus:
         return {tuple(result["metric"].get(label, "") for label in labels):
                 float(result["value"][1]) for result in answer.json()["data"]["result"]}
 
-    def expect(self, expression, labels, expected, seconds=30):
+    def expect(self, expression, labels, expected, seconds=DEADLINE_SECONDS):
         """Waits until the next scrapes brought these values."""
         eventually(lambda: equal(f"Prometheus does not have what was posted: {expression}",
                                  expected, self.query(expression, *labels), self.url), seconds)

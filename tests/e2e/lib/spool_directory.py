@@ -5,7 +5,7 @@ import re
 import stat
 from collections import Counter
 
-from checks import equal, eventually, expect
+from checks import DEADLINE_SECONDS, equal, eventually, expect
 from delivery_accounting import event_outcomes, pending
 from exposition import grouped, total
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
@@ -55,7 +55,7 @@ class Spool:
         """Returns the names of quarantined files."""
         return sorted(path.name for path in (self.directory / "quarantine").glob("*"))
 
-    def has(self, events, fixture, seconds=20):
+    def has(self, events, fixture, seconds=DEADLINE_SECONDS):
         """Waits until it holds at least this many events."""
         eventually(lambda: expect(self.events() >= events, "Too few events are in the spool",
                                   expected=f"at least {events}", found=self.events(),
