@@ -25,5 +25,11 @@ pub(crate) fn eventually<T>(what: &str, mut poll: impl FnMut() -> Result<T, Stri
     }
 }
 
+/// Returns the CPU time of this thread so far: unlike the time of day, it does not depend on what else runs.
+pub(crate) fn cpu_time() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
+}
+
 /// A report that every configuration accepts.
 pub(crate) const REPORT: &str = r#"[{"type":"csp-violation","age":10,"url":"https://shop.example/cart","user_agent":"Mozilla/5.0 (X11; Linux x86_64; rv:153.0) Gecko/20100101 Firefox/153.0","body":{"documentURL":"https://shop.example/cart","effectiveDirective":"script-src-elem","blockedURL":"https://evil.example/x.js","disposition":"enforce","originalPolicy":"script-src 'self'","statusCode":200}}]"#;
