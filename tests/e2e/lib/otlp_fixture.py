@@ -14,6 +14,8 @@ FAST = 1e9
 RECEIVERS = {"http": HttpReceiver, "grpc": GrpcReceiver}
 # Short, because at the end of a test the receiver may stay down.
 DELIVERY = {"shutdown_timeout": "3s"}
+# Longer than the default, because a request that a busy machine answers too late is sent again.
+TIMEOUT_MILLISECONDS = "60000"
 
 
 class OtlpFixture:
@@ -28,7 +30,7 @@ class OtlpFixture:
         settings = {**DELIVERY, **(delivery or {})}.items()
         self.config = "delivery:\n" + "".join(f"  {key}: {value}\n" for key, value in settings)
         endpoint = f"{self.receiver.scheme}://{host}:{behind(self.receiver.port)}"
-        self.env = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
+        self.env = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_EXPORTER_OTLP_TIMEOUT": TIMEOUT_MILLISECONDS,
                     "OTEL_EXPORTER_OTLP_PROTOCOL": self.receiver.protocol,
                     "OTEL_METRICS_EXPORTER": "none", **(env or {})}
         self.generators, self.starts = [], 0
