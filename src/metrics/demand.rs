@@ -69,7 +69,9 @@ impl FamilyDemand {
     pub(super) fn record_eviction(&mut self, allocation: Allocation, beneficiary: usize) {
         self.sites[beneficiary].series -= 1;
         if let Allocation::Shared(holder) = allocation {
-            self.sites[holder.index()].shared_used -= self.samples_per_series;
+            // Saturating, because the holder may have got series since the demand was taken.
+            let holder = &mut self.sites[holder.index()];
+            holder.shared_used = holder.shared_used.saturating_sub(self.samples_per_series);
             self.sites[beneficiary].shared_used += self.samples_per_series;
         }
     }
@@ -120,5 +122,12 @@ mod tests {
         demand.record_eviction(Allocation::Shared(at(1)), 0);
         assert_eq!((demand.sites[0].shared_used, demand.sites[1].shared_used), (4, 8));
         assert_eq!(demand.beneficiary(Allocation::Reserved(at(0))), None);
+    }
+
+    #[test]
+    fn evicted_series_that_is_newer_than_the_demand_does_not_underflow() {
+        let mut demand = demand(true, [3, 0]);
+        demand.record_eviction(Allocation::Shared(at(1)), 0);
+        assert_eq!((demand.sites[0].shared_used, demand.sites[1].shared_used), (4, 0));
     }
 }

@@ -7,6 +7,7 @@ mod demand;
 mod eviction;
 mod frequency_sketch;
 mod histogram;
+mod process;
 mod quota;
 mod registry;
 mod sample;

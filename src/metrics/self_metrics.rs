@@ -13,7 +13,6 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use prometheus::core::{Collector, Desc};
-use prometheus::process_collector::ProcessCollector;
 use prometheus::proto::{self, MetricFamily, MetricType};
 use prometheus::{
     Error, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
@@ -22,6 +21,7 @@ use prometheus::{
 
 use crate::logging;
 use crate::metrics::histogram::{BOUNDS, SAMPLES};
+use crate::metrics::process::ProcessMetrics;
 use crate::model::{
     EventOutcome, ExportSignal, ExportStatus, ExporterId, LabelEnum, PendingState, QuarantineReason,
     RejectReason, SpoolOperation, UploadOutcome,
@@ -148,7 +148,7 @@ impl SelfMetrics {
             ])?
             .set(1);
         registry.register(Box::new(LogLinesDropped::new()?))?;
-        registry.register(Box::new(ProcessCollector::for_self()))?;
+        registry.register(Box::new(ProcessMetrics::new()?))?;
         Ok(SelfMetrics {
             intake: IntakeMetrics::register(&registry)?,
             uploads_in_flight,

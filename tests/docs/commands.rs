@@ -289,7 +289,7 @@ impl Drop for Page<'_> {
 
 fn end_group(group: rustix::process::Pid) {
     // Fails if all its processes have ended.
-    rustix::process::kill_process_group(group, rustix::process::Signal::Kill).ok();
+    rustix::process::kill_process_group(group, rustix::process::Signal::KILL).ok();
 }
 
 /// Returns the name of the file that a fence shows: its first line is a comment, and nothing but a relative path.
