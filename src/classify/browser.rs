@@ -10,9 +10,6 @@
 
 use std::cell::RefCell;
 use std::hash::BuildHasher;
-use std::sync::LazyLock;
-
-use memchr::memmem::Finder;
 
 use crate::classify::noise::{INDEX, UserAgent};
 use crate::model::Browser;
@@ -67,30 +64,65 @@ pub(super) fn parse(user_agent: &str) -> UserAgent {
 fn parse_products(user_agent: &str) -> UserAgent {
     let index = &*INDEX;
     let mut best = (u8::MAX, Browser::Other);
-    let mut bot = false;
-    let mut headless = false;
-    for name in products(user_agent) {
-        bot |= index.is_bot(name);
-        headless |= name.starts_with("Headless") && index.is_headless(name);
-        if let Some(found) = product_rank(name.as_bytes()) {
-            best = best.min(found);
-        }
+    for found in products(user_agent).filter_map(|name| product_rank(name.as_bytes())) {
+        best = best.min(found);
     }
-    let bytes = user_agent.as_bytes();
+    let mut headless = false;
+    for name in words(user_agent).filter(|word| word.starts_with("Headless") && index.is_headless(word)) {
+        // The name may have no version.
+        headless = true;
+        best = product_rank(name.as_bytes()).map_or(best, |found| best.min(found));
+    }
     let family = match best {
         // WebKit on Android without Chrome: Android's browser before 4.4, and UC's older engine.
-        (WEBKIT, _) if memchr::memmem::find(bytes, b"Android").is_some() => Browser::Other,
+        (WEBKIT, _) if memchr::memmem::find(user_agent.as_bytes(), b"Android").is_some() => Browser::Other,
         (_, family) => family,
     };
-    UserAgent {
-        family,
-        bot: bot || (URL_FINDER.find(bytes).is_some() && words(user_agent).any(|word| index.is_bot(word))),
-        headless,
-    }
+    UserAgent { family, bot: is_bot(user_agent), headless }
 }
 
-/// Finds links, because crawlers without a version link to a page about themselves; browsers never do.
-static URL_FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("http"));
+/// Returns whether a user agent is that of a crawler, a monitor or another program. Most have a name that
+/// ends in `bot`, `crawler` or `spider`, a link to a page about themselves, or `compatible;` before
+/// their name; of browsers, only some that send no reports do. The others are listed.
+fn is_bot(user_agent: &str) -> bool {
+    let has = |text: &str| memchr::memmem::find(user_agent.as_bytes(), text.as_bytes()).is_some();
+    let named = || around_device(user_agent).iter().any(|part| names(part).any(is_bot_name));
+    let listed = || words(user_agent).any(|word| INDEX.is_bot(word)) || INDEX.contains_bot(user_agent);
+    if named() || listed() || has("+http") {
+        return true;
+    }
+    // Toolbars of Internet Explorer add links.
+    let is_old = ["MSIE", "Trident", "Konqueror", "NetFront"].iter().any(|name| has(name));
+    !is_old && (has("http://") || has("https://") || is_compatible(user_agent))
+}
+
+/// Returns the parts before and after the version and device of Android, because models of phones are
+/// called `M bot 51` and `Spider 8`.
+fn around_device(user_agent: &str) -> [&str; 2] {
+    let Some(start) = memchr::memmem::find(user_agent.as_bytes(), b"Android") else {
+        return [user_agent, ""];
+    };
+    let (before, device) = user_agent.split_at(start);
+    [before, &device[memchr::memchr(b')', device.as_bytes()).unwrap_or(device.len())..]]
+}
+
+/// Returns whether a name follows `compatible;`. Televisions continue with a platform instead.
+fn is_compatible(user_agent: &str) -> bool {
+    let Some((_, name)) = user_agent.split_once("compatible;") else { return false };
+    let name = name.trim_start();
+    !["U;", "Linux", "Windows", ")"].iter().any(|platform| name.starts_with(platform))
+}
+
+/// Returns whether a name ends like those of crawlers. Cubot is a brand of phones.
+fn is_bot_name(name: &str) -> bool {
+    let name = name.strip_suffix(['s', 'S']).unwrap_or(name).as_bytes();
+    let ends_with = |end: &[u8]| {
+        name.len().checked_sub(end.len()).is_some_and(|from| name[from..].eq_ignore_ascii_case(end))
+    };
+    (ends_with(b"bot") && !name.eq_ignore_ascii_case(b"cubot"))
+        || ends_with(b"crawler")
+        || ends_with(b"spider")
+}
 
 /// Returns the names of `product/version`, each between a blank or bracket and a slash, and the last
 /// word, because `Chrome-Lighthouse` has no version.
@@ -107,8 +139,15 @@ fn products(user_agent: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-fn words(user_agent: &str) -> impl Iterator<Item = &str> {
-    user_agent.split(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_' | '.'))
+/// Returns the words that a product's name can consist of.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_' | '.'));
+    words.map(|word| word.trim_end_matches('.'))
+}
+
+/// Returns the parts of names: `Googlebot-Mobile` and `archive.org_bot` have one that ends in `bot`.
+fn names(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_ascii_alphanumeric())
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ mod browser;
 mod noise;
 mod site;
 
-use crate::model::{Classification, Report, SiteLabel, UploadContext, host_and_port};
+use crate::model::{Classification, Report, SiteLabel, UploadContext};
 
 pub use noise::Rules;
 pub use site::SiteIndex;
@@ -16,8 +16,7 @@ pub fn classify<'r>(
     sites: &'r SiteIndex,
     rules: &Rules,
 ) -> Classification<'r> {
-    let host = host_and_port(&report.url).0;
-    let SiteLabel { label: site, configured } = sites.resolve_host(host, context.site);
+    let SiteLabel { label: site, configured } = sites.resolve(report, context.site);
     let agent = browser::parse(&report.user_agent);
-    Classification { site, configured, noise: rules.noise(report, agent), browser: agent.family }
+    Classification { site, configured, noise: rules.noise(report, agent, sites), browser: agent.family }
 }

@@ -1,10 +1,11 @@
 //! Resolves the site of a report: the one in its endpoint's path, else the configured one of its host,
-//! else `unknown`. Without configured sites, every host is a site.
+//! else `unknown`. Without configured sites, the host of every http document is a site. A frame without
+//! an address of its own belongs to the site that its referrer or source file names.
 
 use std::collections::HashMap;
 
 use crate::config::SiteConfig;
-use crate::model::{Label, SiteLabel};
+use crate::model::{Label, Report, SiteLabel, has_no_address, host_and_port};
 
 /// The configured sites, indexed by host. Their names are leaked once at start, because labels are
 /// `'static`.
@@ -25,7 +26,8 @@ impl SiteIndex {
             for host in &site.hosts {
                 match host.strip_prefix("*.") {
                     Some(suffix) => index.suffixes.insert(suffix.to_owned(), position),
-                    None => index.exact.insert(host.clone(), position),
+                    // The host of a URL has no brackets.
+                    None => index.exact.insert(host.trim_matches(['[', ']']).to_owned(), position),
                 };
             }
         }
@@ -40,6 +42,25 @@ impl SiteIndex {
     /// Returns the position of the site of this name.
     pub fn by_name(&self, name: &str) -> Option<usize> {
         self.names.iter().position(|known| *known == name)
+    }
+
+    /// Returns whether the settings name this host.
+    pub(crate) fn names_host(&self, host: &str) -> bool {
+        self.configured() && self.by_host(host).is_some()
+    }
+
+    /// Returns the site of a report.
+    pub(crate) fn resolve<'r>(&self, report: &'r Report<'_>, endpoint_site: Option<&str>) -> SiteLabel<'r> {
+        let resolve = |url: &'r str| {
+            let host = if self.configured() { host_and_port(url).0 } else { http_host(url) };
+            self.resolve_host(host, endpoint_site)
+        };
+        let site = resolve(&report.url);
+        if site != SiteLabel::UNKNOWN || !has_no_address(&report.url) {
+            return site;
+        }
+        let embedders = ["referrer", "sourceFile"].into_iter().filter_map(|name| report.body.get_str(name));
+        embedders.map(resolve).find(|site| *site != SiteLabel::UNKNOWN).unwrap_or(site)
     }
 
     /// Returns the site of any host in a report.
@@ -59,6 +80,14 @@ impl SiteIndex {
         // The longest suffix is the most specific.
         host.match_indices('.').find_map(|(dot, _)| self.suffixes.get(&host[dot + 1..]).copied())
     }
+}
+
+/// Returns the host of an http URL, or of the origin in a blob's; other schemes have no site, because what
+/// stands in the place of their host is no host.
+fn http_host(url: &str) -> &str {
+    let origin = url.strip_prefix("blob:").or_else(|| url.strip_prefix("filesystem:")).unwrap_or(url);
+    let is_http = origin.starts_with("https://") || origin.starts_with("http://");
+    if is_http { host_and_port(origin).0 } else { "" }
 }
 
 /// Returns whether a host may be a label: DNS names and address literals of at most 253 bytes.

@@ -23,6 +23,12 @@ pub fn host_and_port(url: &str) -> (&str, Option<u16>) {
     }
 }
 
+/// Returns whether a normalized document URL is that of a frame without an address of its own, such as
+/// `about:srcdoc`. It has the policy of the page that embeds it.
+pub fn has_no_address(url: &str) -> bool {
+    matches!(url, "about:srcdoc" | "about:blank" | "about" | "blob" | "filesystem" | "data")
+}
+
 /// Removes the dot of the DNS root, with which a host is the same host.
 fn strip_root_dot(host: &str) -> &str {
     host.strip_suffix('.').unwrap_or(host)

@@ -17,7 +17,7 @@ pub use envelope::{Age, Disposition, Envelope, UploadContext};
 pub use evaluation::{Evaluation, Severity};
 pub use event::{Event, EventSink};
 pub use family::{Family, MetricType};
-pub use hostname::{host_and_port, is_host, port, server_url};
+pub use hostname::{has_no_address, host_and_port, is_host, port, server_url};
 pub use json::{Object, Value, ValueBudget, ValueSeed};
 pub use label::{Label, LabelEnum, LabelValues, OTHER, SiteLabel};
 pub use observation::{Increment, MAX_LABELS, Observation};

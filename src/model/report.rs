@@ -28,6 +28,8 @@ pub struct Report<'a> {
     /// The fields under their specification's names, redacted and truncated. A known field whose value
     /// means "unknown" (null, empty, line 0) is absent.
     pub body: Object<'a>,
+    /// Whether a URL, before its redaction, was a file in a browser's folder of extensions.
+    pub in_extensions_folder: bool,
     /// Fields that were dropped because the body had too many.
     pub dropped_members: u32,
     /// When it was received.
@@ -153,7 +155,8 @@ pub enum FieldType {
     /// A sentence for people: 1 KiB.
     Message,
     /// The URL of the page, or of its referrer: redacted like all URLs. Neither a label nor a noise
-    /// signal comes from it, because a report has a `url` of its own.
+    /// signal comes from it, because a report has a `url` of its own; only a frame without an address is
+    /// of its referrer's site.
     PageUrl,
     /// A stack trace: 8 KiB.
     Stack,

@@ -7,7 +7,7 @@ use std::collections::hash_map::Entry;
 
 use crate::config::Privacy;
 use crate::kinds;
-use crate::model::{Disposition, FieldType, LabelEnum, Object, ReportKind, Value};
+use crate::model::{Disposition, FieldSpec, FieldType, LabelEnum, Object, ReportKind, Value};
 use crate::normalize::limits::MAX_FIELDS;
 use crate::normalize::text_redact;
 use crate::normalize::unknown_fields::UnknownFieldSanitizer;
@@ -23,12 +23,28 @@ pub enum Mode {
     MetricsOnly,
 }
 
+/// Which fields are kept.
+#[derive(Clone, Copy)]
+pub(super) struct Keep {
+    pub(super) mode: Mode,
+    /// Whether the site comes from the referrer, so that it is kept in every mode.
+    pub(super) referrer: bool,
+}
+
+impl Keep {
+    fn drops(self, field: &FieldSpec) -> bool {
+        self.mode == Mode::MetricsOnly
+            && !field.field_type.is_metric_relevant()
+            && !(self.referrer && field.name == "referrer")
+    }
+}
+
 /// Normalizes a body in place; returns it and the number of dropped fields.
 pub(super) fn normalize_fields<'a>(
     kind: &ReportKind,
     mut body: Object<'a>,
     privacy: Privacy,
-    mode: Mode,
+    keep: Keep,
     urls: &mut UrlRedactor<'a>,
 ) -> (Object<'a>, u32) {
     // The fields of an unknown type are bounded by the budget alone.
@@ -41,7 +57,7 @@ pub(super) fn normalize_fields<'a>(
     let mut repeated = false;
     let field_index = kinds::field_index(kind);
     body.0.retain_mut(|(name, value)| match field_index.get(&**name) {
-        Some((_, field)) if mode == Mode::MetricsOnly && !field.field_type.is_metric_relevant() => false,
+        Some((_, field)) if keep.drops(field) => false,
         Some(&(at, field)) => {
             *name = Cow::Borrowed(field.name);
             let kept = sanitize(field.field_type, value, &mut unknown, urls);
@@ -51,7 +67,7 @@ pub(super) fn normalize_fields<'a>(
             }
             kept
         }
-        None if mode == Mode::MetricsOnly => false,
+        None if keep.mode == Mode::MetricsOnly => false,
         None => {
             repeated = true;
             *name = unknown.name(std::mem::take(name));

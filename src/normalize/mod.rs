@@ -16,7 +16,9 @@ use std::borrow::Cow;
 
 use crate::config::Privacy;
 use crate::kinds;
-use crate::model::{Envelope, FieldType, Object, Report, ReportKind, UploadContext, Value, server_url};
+use crate::model::{
+    Envelope, FieldType, Object, Report, ReportKind, UploadContext, Value, has_no_address, server_url,
+};
 
 pub use fields::Mode;
 
@@ -43,7 +45,8 @@ pub fn normalize<'a>(
         // `Mode::MetricsOnly` drops it if it is not a field of the kind.
         url = document_url(kind, &envelope.body).map(|url| urls.redact(url)).unwrap_or_default();
     }
-    let (mut body, dropped_members) = fields::normalize_fields(kind, envelope.body, privacy, mode, &mut urls);
+    let keep = fields::Keep { mode, referrer: has_no_address(&url) };
+    let (mut body, dropped_members) = fields::normalize_fields(kind, envelope.body, privacy, keep, &mut urls);
     if let Some(disposition) = context.disposition {
         fields::set_default_disposition(kind, &mut body, disposition);
     }
@@ -63,6 +66,7 @@ pub fn normalize<'a>(
         url,
         user_agent: text_redact::sanitize(user_agent, FieldType::Token, privacy),
         body,
+        in_extensions_folder: urls.in_extensions_folder(),
         dropped_members,
         received: context.received,
         occurred,

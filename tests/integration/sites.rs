@@ -43,6 +43,42 @@ fn reports_of_unknown_sites_are_rejected_if_configured() {
     assert_eq!(daemon.stop().len(), 2);
 }
 
+/// A report of an `about:srcdoc` frame in the site.
+const FRAME: &str = r#"[{"type":"csp-violation","age":1,"url":"about:srcdoc","body":{"documentURL":"about:srcdoc","referrer":"https://shop.example/cart","sourceFile":"https://shop.example/app.js","blockedURL":"inline","effectiveDirective":"script-src","disposition":"enforce"}}]"#;
+
+#[test]
+fn frame_without_an_address_is_of_the_site_that_embeds_it() {
+    let yaml = "sites: [{ name: shop, hosts: [shop.example] }]\nintake: { unknown_sites: reject }";
+    let daemon = Setup::yaml(yaml).start();
+    assert_eq!(daemon.post("/report", FRAME).status, 204);
+    assert_eq!(daemon.post("/report", FRAME.replace("shop.example", "evil.example")).status, 204);
+    daemon.until("lookout_reports_total", &[("site", "shop")], 1.0);
+    daemon.until("lookout_reports_rejected_total", &[("reason", "unknown_site")], 1.0);
+    let events = daemon.stop();
+    assert_eq!(events.len(), 1);
+    assert!(events[0].contains(r#""severity":"ERROR""#), "{}", events[0]);
+}
+
+#[test]
+fn intranet_in_the_settings_has_errors() {
+    let yaml = "sites: [{ name: intranet, hosts: [portal.corp.local] }]";
+    let daemon = Setup::yaml(yaml).start();
+    assert_eq!(daemon.post("/report", report_of("portal.corp.local")).status, 204);
+    daemon.until("lookout_csp_violations_total", &[("site", "intranet"), ("noise", "none")], 1.0);
+    let events = daemon.stop();
+    assert!(events[0].contains(r#""severity":"ERROR""#), "{}", events[0]);
+}
+
+#[test]
+fn page_of_an_extension_is_of_no_site() {
+    let daemon = Daemon::start();
+    let report = FRAME.replace("about:srcdoc", "chrome-extension://abcdefghijklmnop/popup.html");
+    daemon.post("/report", report);
+    daemon.until("lookout_csp_violations_total", &[("site", "unknown"), ("noise", "extension")], 1.0);
+    let events = daemon.stop();
+    assert!(events[0].contains(r#""severity":"INFO""#), "{}", events[0]);
+}
+
 #[test]
 fn events_over_the_sites_limit_are_capped_and_counters_stay_exact() {
     let yaml = "sites: [{ name: shop, hosts: [shop.example], events_per_second: 5 }]";

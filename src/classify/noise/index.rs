@@ -1,6 +1,7 @@
 //! The built-in rules, indexed: a few hash lookups per report, without allocation.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
@@ -8,26 +9,32 @@ use memchr::memmem::Finder;
 use crate::classify::noise::rules::{Field, RULES};
 use crate::model::Noise;
 
-/// Classes by text. Most texts are absent, which the filter mostly detects without hashing.
-struct Map {
-    classes: HashMap<&'static str, Noise, foldhash::fast::RandomState>,
+/// Values by text. Most texts are absent, which the filter mostly detects without hashing.
+struct Map<V = Noise> {
+    values: HashMap<&'static str, V, foldhash::fast::RandomState>,
     /// By first byte, the set of lengths as bits.
     lengths: [u64; 256],
 }
 
-impl Map {
-    fn new() -> Map {
-        Map { classes: HashMap::default(), lengths: [0; 256] }
+impl<V> Map<V> {
+    fn new() -> Map<V> {
+        Map { values: HashMap::default(), lengths: [0; 256] }
     }
 
-    fn insert(&mut self, text: &'static str, class: Noise) {
+    fn entry(&mut self, text: &'static str) -> Entry<'_, &'static str, V> {
         self.lengths[usize::from(first(text))] |= length_bit(text);
-        self.classes.insert(text, class);
+        self.values.entry(text)
     }
 
-    fn get(&self, text: &str) -> Option<Noise> {
+    fn find(&self, text: &str) -> Option<&V> {
         let possible = self.lengths[usize::from(first(text))] & length_bit(text) != 0;
-        if possible { self.classes.get(text).copied() } else { None }
+        if possible { self.values.get(text) } else { None }
+    }
+}
+
+impl Map {
+    fn get(&self, text: &str) -> Option<Noise> {
+        self.find(text).copied()
     }
 
     /// Returns the class of a host or of the nearest domain above it.
@@ -57,36 +64,67 @@ pub(crate) static INDEX: LazyLock<Index> = LazyLock::new(Index::new);
 pub(crate) struct Index {
     /// By [`Field`], the rules that compare whole texts.
     maps: [Map; Field::HeadlessAgent as usize + 1],
-    paths: Vec<(&'static str, &'static str, Noise)>,
+    /// By host.
+    paths: Map<Vec<PathRule>>,
     same_origin_path_ends: Vec<(&'static str, Noise)>,
     scripts: SamplePrefixes,
     styles: SamplePrefixes,
     in_style: Vec<(Finder<'static>, Noise)>,
+    agent_texts: Vec<Finder<'static>>,
+}
+
+/// The start of a path on a host. A `*` stands for one segment.
+struct PathRule {
+    start: &'static str,
+    after_segment: Option<&'static str>,
+    class: Noise,
+}
+
+impl PathRule {
+    fn new(pattern: &'static str, class: Noise) -> PathRule {
+        match pattern.split_once('*') {
+            Some((start, after)) => PathRule { start, after_segment: Some(after), class },
+            None => PathRule { start: pattern, after_segment: None, class },
+        }
+    }
+
+    fn matches(&self, path: &str) -> bool {
+        match (path.strip_prefix(self.start), self.after_segment) {
+            (Some(rest), Some(after)) => {
+                memchr::memchr(b'/', rest.as_bytes()).is_some_and(|end| rest[end..].starts_with(after))
+            }
+            (rest, _) => rest.is_some(),
+        }
+    }
 }
 
 impl Index {
     fn new() -> Index {
         let mut index = Index {
             maps: std::array::from_fn(|_| Map::new()),
-            paths: Vec::new(),
+            paths: Map::new(),
             same_origin_path_ends: Vec::new(),
             scripts: SamplePrefixes::new(b"\"'`/"),
             styles: SamplePrefixes::new(b"\"'"),
             in_style: Vec::new(),
+            agent_texts: Vec::new(),
         };
         for rule in RULES {
             match rule.field {
                 Field::Path => {
                     if let Some(slash) = rule.pattern.find('/') {
                         let (host, path) = rule.pattern.split_at(slash);
-                        index.paths.push((host, path, rule.class));
+                        index.paths.entry(host).or_default().push(PathRule::new(path, rule.class));
                     }
                 }
                 Field::OwnPathEnd => index.same_origin_path_ends.push((rule.pattern, rule.class)),
                 Field::Script => index.scripts.push(rule.pattern, rule.class),
                 Field::Style => index.styles.push(rule.pattern, rule.class),
                 Field::InStyle => index.in_style.push((Finder::new(rule.pattern), rule.class)),
-                field => index.maps[field as usize].insert(rule.pattern, rule.class),
+                Field::AgentText => index.agent_texts.push(Finder::new(rule.pattern)),
+                field => {
+                    index.maps[field as usize].entry(rule.pattern).or_insert(rule.class);
+                }
             }
         }
         index
@@ -111,18 +149,28 @@ impl Index {
         self.map(Field::Scheme).get(scheme).or_else(by_source).or_else(whole)
     }
 
+    /// Returns the class of a source file by its host.
+    pub(super) fn source_server(&self, host: &str) -> Option<Noise> {
+        self.map(Field::SourceDomain).get_domain(host)
+    }
+
     /// Returns the class of a blocked URL or a source file by its host and path.
     pub(super) fn server<'u>(&self, host: &str, path: impl Fn() -> &'u str) -> Option<Noise> {
         let by_host = || self.map(Field::Host).get(host);
         let by_path = || {
-            let mut rules = self.paths.iter().filter(|(known, ..)| *known == host);
-            rules.find(|(_, start, _)| path().starts_with(start)).map(|(.., class)| *class)
+            let rules = self.paths.find(host)?;
+            rules.iter().find(|rule| rule.matches(path())).map(|rule| rule.class)
         };
         self.map(Field::Domain).get_domain(host).or_else(by_host).or_else(by_path)
     }
 
     pub(super) fn document(&self, host: &str) -> Option<Noise> {
         self.map(Field::Document).get_domain(host)
+    }
+
+    /// Returns the class of a document by a scheme other than that of a site.
+    pub(super) fn document_scheme(&self, scheme: &str) -> Option<Noise> {
+        self.map(Field::Scheme).get(scheme).or_else(|| self.map(Field::DocumentScheme).get(scheme))
     }
 
     /// Returns the class of a source file's path on the document's own host.
@@ -143,15 +191,14 @@ impl Index {
         self.map(Field::HeadlessAgent).get(name).is_some()
     }
 
-    /// Returns whether a product name is a crawler's or a monitor's.
-    pub(crate) fn is_bot(&self, name: &str) -> bool {
-        let by_ending = match name.as_bytes() {
-            // Cubot is a brand of phones.
-            [.., b'b' | b'B', b'o', b't'] => !name.eq_ignore_ascii_case("cubot"),
-            [.., b'e', b'r'] => name.ends_with("rawler") || name.ends_with("pider"),
-            _ => false,
-        };
-        by_ending || self.map(Field::Agent).get(name).is_some()
+    /// Returns whether a word of a user agent names a crawler or a monitor.
+    pub(crate) fn is_bot(&self, word: &str) -> bool {
+        self.map(Field::Agent).get(word).is_some()
+    }
+
+    /// Returns whether a user agent contains a name of several words.
+    pub(crate) fn contains_bot(&self, user_agent: &str) -> bool {
+        self.agent_texts.iter().any(|text| text.find(user_agent.as_bytes()).is_some())
     }
 }
 

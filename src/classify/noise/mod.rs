@@ -8,11 +8,12 @@ mod index;
 mod rules;
 mod signals;
 
+use crate::classify::site::SiteIndex;
 use crate::config::{NoiseField, NoiseRule};
 use crate::kinds::is_extension_scheme;
-use crate::model::{Browser, LabelEnum, Noise, Report, host_and_port};
+use crate::model::{Browser, LabelEnum, Noise, Report, has_no_address, host_and_port};
 use index::Index;
-use signals::{Signals, is_local, path, scheme};
+use signals::{Signals, is_local, is_loopback, path, scheme};
 
 pub(crate) use index::INDEX;
 pub(crate) use signals::UserAgent;
@@ -42,12 +43,12 @@ impl Rules {
         Rules { user_rules: rules.iter().filter_map(parse).collect() }
     }
 
-    pub(super) fn noise(&self, report: &Report<'_>, agent: UserAgent) -> Noise {
+    pub(super) fn noise(&self, report: &Report<'_>, agent: UserAgent, sites: &SiteIndex) -> Noise {
         let user_rule = self.user_rules.iter().find(|(field, pattern, _)| {
             let value = self::field(report, *field);
             !value.is_empty() && pattern.matches(value)
         });
-        user_rule.map_or_else(|| built_in(report, agent), |(_, _, noise)| *noise)
+        user_rule.map_or_else(|| built_in(report, agent, sites), |(_, _, noise)| *noise)
     }
 }
 
@@ -97,17 +98,18 @@ fn matches_wildcards(parts: &[String], text: &str) -> bool {
 }
 
 /// Returns the class by the built-in rules. Of several matches the first in the order of [`Noise`]
-/// counts; `bot` only if there is no other.
-fn built_in(report: &Report<'_>, agent: UserAgent) -> Noise {
+/// counts; `bot` only if there is no other. A host that the settings name is never noise: a built-in
+/// guess does not override a setting.
+fn built_in(report: &Report<'_>, agent: UserAgent, sites: &SiteIndex) -> Noise {
     let signals = Signals::extract(report);
-    let index = &*INDEX;
+    let rules = BuiltIn { index: &INDEX, sites };
     let matches = [
-        blocked(index, &signals),
-        source(index, &signals, agent.family),
-        sample(index, &signals),
-        index.document(signals.document_host),
+        report.in_extensions_folder.then_some(Noise::Extension),
+        rules.blocked(&signals),
+        rules.source(&signals, agent.family),
+        sample(rules.index, &signals),
+        rules.document(&signals),
         signals.is_implicit_favicon(agent.family).then_some(Noise::Browser),
-        is_local(signals.document_host).then_some(Noise::Local),
     ];
     let automated = agent.bot || (agent.headless && !is_test_site(signals.document_host));
     let default = if automated { Noise::Bot } else { Noise::None };
@@ -120,46 +122,86 @@ fn is_test_site(host: &str) -> bool {
     host.is_empty() || host.ends_with(".test")
 }
 
-fn blocked(index: &Index, signals: &Signals<'_>) -> Option<Noise> {
-    let scheme = scheme(signals.blocked);
-    match scheme {
-        "" | "inline" | "eval" | "data" | "blob" => None,
-        "http" | "https" | "ws" | "wss" => foreign_server(index, signals.blocked, signals),
-        _ => index
-            .blocked(signals.blocked, scheme)
-            .or_else(|| is_extension_scheme(scheme).then_some(Noise::Extension))
-            .or_else(|| foreign_server(index, signals.blocked, signals)),
-    }
+struct BuiltIn<'i> {
+    index: &'i Index,
+    sites: &'i SiteIndex,
 }
 
-fn source(index: &Index, signals: &Signals<'_>, browser: Browser) -> Option<Noise> {
-    // Most reports come from the document's own code.
-    if signals.source.is_empty() || signals.source == signals.document {
-        return None;
+impl BuiltIn<'_> {
+    fn blocked(&self, signals: &Signals<'_>) -> Option<Noise> {
+        let scheme = scheme(signals.blocked);
+        match scheme {
+            "" | "inline" | "eval" | "data" | "blob" => None,
+            "http" | "https" | "ws" | "wss" => self.foreign_server(signals.blocked, signals),
+            _ => self
+                .index
+                .blocked(signals.blocked, scheme)
+                .or_else(|| is_extension_scheme(scheme).then_some(Noise::Extension))
+                .or_else(|| self.foreign_server(signals.blocked, signals)),
+        }
     }
-    let scheme = scheme(signals.source);
-    if !matches!(scheme, "http" | "https") {
-        // Only Firefox writes `<anonymous code>`; in other browsers a page may have made it up.
-        let may_be_gecko = matches!(browser, Browser::Firefox | Browser::Other);
-        return index
-            .source(signals.source, scheme, may_be_gecko)
-            .or_else(|| is_extension_scheme(scheme).then_some(Noise::Extension))
-            .filter(|_| !(matches!(scheme, "resource" | "chrome") && signals.is_foreign_icon()));
-    }
-    if host_and_port(signals.source).0 == signals.document_host {
-        return index.same_origin_path(path(signals.source));
-    }
-    foreign_server(index, signals.source, signals)
-}
 
-/// Returns the class by a foreign server. A document's own host is skipped, because its operator needs
-/// these reports.
-fn foreign_server(index: &Index, url: &str, signals: &Signals<'_>) -> Option<Noise> {
-    let host = host_and_port(url).0;
-    if host.is_empty() || host == signals.document_host {
-        return None;
+    fn source(&self, signals: &Signals<'_>, browser: Browser) -> Option<Noise> {
+        // Most reports come from the document's own code.
+        if signals.source.is_empty() || signals.source == signals.document {
+            return None;
+        }
+        let scheme = scheme(signals.source);
+        if !matches!(scheme, "http" | "https") {
+            // Only Firefox writes `<anonymous code>`; in other browsers a page may have made it up.
+            let may_be_gecko = matches!(browser, Browser::Firefox | Browser::Other);
+            return self
+                .index
+                .source(signals.source, scheme, may_be_gecko)
+                .or_else(|| is_extension_scheme(scheme).then_some(Noise::Extension))
+                .filter(|_| !(matches!(scheme, "resource" | "chrome") && signals.is_foreign_icon()));
+        }
+        let host = host_and_port(signals.source).0;
+        if host == signals.document_host {
+            return self.index.same_origin_path(path(signals.source));
+        }
+        let by_host = || self.index.source_server(host).filter(|_| !self.sites.names_host(host));
+        self.foreign_server(signals.source, signals).or_else(by_host)
     }
-    index.server(host, || path(url)).or_else(|| is_local(host).then_some(Noise::Local))
+
+    /// Returns the class by the document: by its host, or by a scheme that no site's document has.
+    fn document(&self, signals: &Signals<'_>) -> Option<Noise> {
+        let host = signals.document_host;
+        let scheme = scheme(signals.document);
+        let by_scheme = match scheme {
+            "" | "http" | "https" | "blob" => None,
+            _ if has_no_address(signals.document) => None,
+            _ => self
+                .index
+                .document_scheme(scheme)
+                .or_else(|| is_extension_scheme(scheme).then_some(Noise::Extension)),
+        };
+        let by_host = || self.index.document(host).or_else(|| is_local(host).then_some(Noise::Local));
+        by_scheme.or_else(|| by_host().filter(|_| !self.sites.names_host(host)))
+    }
+
+    /// Returns the class by a foreign server. A document's own host is skipped, because its operator
+    /// needs these reports.
+    fn foreign_server(&self, url: &str, signals: &Signals<'_>) -> Option<Noise> {
+        let host = host_and_port(url).0;
+        if host.is_empty() || host == signals.document_host {
+            return None;
+        }
+        let known = self.index.server(host, || path(url));
+        let class = known.or_else(|| self.is_local_server(host, signals).then_some(Noise::Local))?;
+        (!self.sites.names_host(host)).then_some(class)
+    }
+
+    /// Returns whether a server is on the visitor's machine or network. Within an intranet that the
+    /// settings name, other private hosts are part of it, but the visitor's own machine is not.
+    fn is_local_server(&self, host: &str, signals: &Signals<'_>) -> bool {
+        if !is_local(host) {
+            return false;
+        }
+        let document = signals.document_host;
+        let in_intranet = is_local(document) && self.sites.names_host(document);
+        !in_intranet || (is_loopback(host) && !is_loopback(document))
+    }
 }
 
 /// Returns the class by the sample of inline or evaluated code. Loaded code is classified by its URL.

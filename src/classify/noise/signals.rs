@@ -88,20 +88,29 @@ pub(super) fn path(url: &str) -> &str {
 /// Returns whether a host is localhost or has an address that no public site has. Hosts under reserved
 /// names such as `.test` count as sites, because test environments collect reports too.
 pub(super) fn is_local(host: &str) -> bool {
-    if host == "localhost" || host.ends_with(".localhost") || host.ends_with(".local") {
+    if host.ends_with(".local") || is_loopback(host) {
         return true;
     }
+    match address(host) {
+        Some(IpAddr::V4(v4)) => v4.is_private() || v4.is_link_local() || v4.is_unspecified(),
+        Some(IpAddr::V6(v6)) => v6.is_unique_local() || v6.is_unicast_link_local() || v6.is_unspecified(),
+        None => false,
+    }
+}
+
+/// Returns whether a host is the machine of the browser.
+pub(super) fn is_loopback(host: &str) -> bool {
+    matches!(host, "localhost" | "localhost.localdomain")
+        || host.ends_with(".localhost")
+        || address(host).is_some_and(|address| address.is_loopback())
+}
+
+fn address(host: &str) -> Option<IpAddr> {
     // Addresses have a colon or begin with a digit; most hosts do neither.
     if !host.starts_with(|c: char| c.is_ascii_digit()) && !host.contains(':') {
-        return host == "localhost.localdomain";
+        return None;
     }
-    let Ok(address) = host.parse::<IpAddr>() else { return false };
-    let address = address.to_canonical();
-    let is_local = match address {
-        IpAddr::V4(v4) => v4.is_private() || v4.is_link_local(),
-        IpAddr::V6(v6) => v6.is_unique_local() || v6.is_unicast_link_local(),
-    };
-    is_local || address.is_loopback() || address.is_unspecified()
+    host.parse::<IpAddr>().ok().map(|address| address.to_canonical())
 }
 
 #[cfg(test)]
