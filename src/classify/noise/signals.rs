@@ -85,10 +85,11 @@ pub(super) fn path(url: &str) -> &str {
     &path[..memchr::memchr(b'?', path.as_bytes()).unwrap_or(path.len())]
 }
 
-/// Returns whether a host is localhost or has an address that no public site has. Hosts under reserved
-/// names such as `.test` count as sites, because test environments collect reports too.
+/// Returns whether a host is localhost, or has an address or a name (RFC 6762, RFC 8375) that no public
+/// site has. Hosts under reserved names such as `.test` count as sites, because test environments collect
+/// reports too.
 pub(super) fn is_local(host: &str) -> bool {
-    if host.ends_with(".local") || is_loopback(host) {
+    if host.ends_with(".local") || host.ends_with(".home.arpa") || is_loopback(host) {
         return true;
     }
     match address(host) {
@@ -131,6 +132,7 @@ mod tests {
             "::ffff:10.0.0.1",
             "169.254.169.254",
             "localhost.localdomain",
+            "hub.home.arpa",
         ] {
             assert!(is_local(host), "{host}");
         }
