@@ -23,10 +23,10 @@ pub fn host_and_port(url: &str) -> (&str, Option<u16>) {
     }
 }
 
-/// Returns whether a normalized document URL is that of a frame without an address of its own, such as
-/// `about:srcdoc`. It has the policy of the page that embeds it.
+/// Returns whether a normalized document URL is that of a frame without an address of its own, which has
+/// the policy of the page that made it. Browsers shorten `about:srcdoc` to `about` in legacy reports.
 pub fn has_no_address(url: &str) -> bool {
-    matches!(url, "about:srcdoc" | "about:blank" | "about" | "blob" | "filesystem" | "data")
+    matches!(url, "about:srcdoc" | "about" | "blob" | "filesystem")
 }
 
 /// Removes the dot of the DNS root, with which a host is the same host.

@@ -170,7 +170,7 @@ impl BuiltIn<'_> {
         let scheme = scheme(signals.document);
         let by_scheme = match scheme {
             "" | "http" | "https" | "blob" => None,
-            _ if has_no_address(signals.document) => None,
+            _ if has_no_address(signals.document) || signals.document == "about:blank" => None,
             _ => self
                 .index
                 .document_scheme(scheme)

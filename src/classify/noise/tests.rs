@@ -275,6 +275,8 @@ fn document_of_another_scheme_has_no_site() {
             ("file:///home/jane/cart.html", Noise::Local),
             ("capacitor://localhost/", Noise::Local),
             ("about:srcdoc", Noise::None),
+            ("about:blank", Noise::None),
+            ("data:text/html,x", Noise::None),
             ("blob:null/1-2", Noise::None),
         ] {
             assert_eq!(class(url, &none, &[]), expect("unknown", noise), "{url}");
@@ -288,7 +290,7 @@ fn document_of_another_scheme_has_no_site() {
             assert_eq!(class(url, &none, &[]), expect("shop.example", Noise::None), "{url}");
         }
         let page = "https://shop.example/cart";
-        for url in ["about:srcdoc", "about:blank", "about", "blob", "data:text/html,x"] {
+        for url in ["about:srcdoc", "about", "blob:null/1-2", "blob"] {
             for more in [[("referrer", page)], [("sourceFile", page)]] {
                 assert_eq!(class(url, &none, &more), expect("shop.example", Noise::None), "{url} {more:?}");
                 assert_eq!(class(url, &shop, &more), expect("intranet", Noise::None), "{url} {more:?}");
@@ -297,6 +299,7 @@ fn document_of_another_scheme_has_no_site() {
             assert_eq!(class(url, &shop, &more), expect("intranet", Noise::None), "{url}");
             assert_eq!(class(url, &shop, &[("referrer", "https://evil.example/")]).0, "unknown");
         }
+        assert_eq!(class("about:blank", &none, &[("referrer", page)]).0, "unknown");
         // A page with an address is of its own site only.
         assert_eq!(class("https://other.example/", &shop, &[("referrer", page)]).0, "unknown");
     }
