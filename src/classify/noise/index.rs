@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 
+use crate::classify::noise::agents::AGENTS;
 use crate::classify::noise::rules::{Field, RULES};
 use crate::model::Noise;
 
@@ -109,7 +110,7 @@ impl Index {
             in_style: Vec::new(),
             agent_texts: Vec::new(),
         };
-        for rule in RULES {
+        for rule in RULES.iter().chain(AGENTS) {
             match rule.field {
                 Field::Path => {
                     if let Some(slash) = rule.pattern.find('/') {

@@ -4,6 +4,7 @@
 //! Noise is a label and never a reason to drop a report, because reports can be forged, and a page's
 //! script determines how its samples start.
 
+mod agents;
 mod index;
 mod rules;
 mod signals;

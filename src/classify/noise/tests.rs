@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::Pattern;
+use super::agents::AGENTS;
 use super::rules::RULES;
 use crate::classify::{Rules, SiteIndex, classify};
 use crate::config::{ClientAddress, NoiseField, NoiseRule, PathSecrets, Privacy, QueryPrivacy, SiteConfig};
@@ -172,7 +173,6 @@ fn labeled_set_has_full_precision_and_high_recall() {
         }
     }
     let wrong = wrong.join("\n");
-    println!("{of_class:?}\n{wrong}");
     assert_eq!(of_class.len(), Noise::ALL.len(), "every class has cases");
     let (real_right, real) = of_class["none"];
     assert!(real >= 150 && cases.len() - real >= 150, "{of_class:?}");
@@ -423,11 +423,12 @@ fn report_of_another_kind_gets_a_class_by_the_same_rules() {
 
 #[test]
 fn rule_has_a_source_and_a_pattern_of_its_own() {
-    for (at, rule) in RULES.iter().enumerate() {
+    let rules: Vec<_> = RULES.iter().chain(AGENTS).collect();
+    for (at, rule) in rules.iter().enumerate() {
         assert!(!rule.source.is_empty() && !rule.pattern.is_empty(), "{rule:?}");
         assert_ne!(rule.class, Noise::None);
         let again =
-            RULES[..at].iter().find(|other| (other.field, other.pattern) == (rule.field, rule.pattern));
+            rules[..at].iter().find(|other| (other.field, other.pattern) == (rule.field, rule.pattern));
         assert!(again.is_none(), "twice: {rule:?}");
     }
 }
