@@ -114,8 +114,10 @@ def check_kill(fixture, written, order):
     firsts = [request.names()[0] for request in fixture.receiver.logs()]
     came = [firsts.index(name) for name in order]
     late = max(place - min(came[at:]) for at, place in enumerate(came))
-    expect(late <= 2 * IN_FLIGHT, "Files were not sent oldest first", where=came,
-           expected=f"no request before one that is older by more than {2 * IN_FLIGHT}", found=late)
+    # A request may be overtaken several times by the others in flight; without an order it would be by dozens.
+    most = 4 * IN_FLIGHT
+    expect(late <= most, "Files were not sent oldest first", where=came,
+           expected=f"no request before one that is older by more than {most}", found=late)
 
 
 def test_kill_while_up(harness):
