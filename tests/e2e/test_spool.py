@@ -33,8 +33,8 @@ def test_down(harness):
 
 
 def down(harness, protocol):
-    """An outage in the middle of the load."""
-    fixture, spool = start(harness, protocol, up=True)
+    """An outage in the middle of the load. Memory holds the events of three seconds, in which a busy disk may not write."""
+    fixture, spool = start(harness, protocol, up=True, settings={"memory": "4MiB"})
     generator = fixture.generate(2_000)
     fixture.wait_for_requests(4)
     fixture.receiver.down()
