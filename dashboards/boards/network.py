@@ -4,13 +4,13 @@ from lib import colors
 from lib.board import Board, of_reports
 from lib.logql import events, link_to_events
 from lib.panels import PanelInfo, bars, durations, lines, number, ranking, recent
-from lib.promql import SITE, REQUESTS, Family, counted, in_steps, or_zero, share, total
+from lib.promql import SITE, REQUESTS, counted, filtered, in_steps, or_zero, share, total
 from lib.tables import Column, listing
 
 KIND = "network-error"
 FAILED = REQUESTS.where('outcome!="ok"')
 SUCCEEDED = REQUESTS.where('outcome="ok"')
-RECEIVED = Family("network_reports")
+RECEIVED = filtered("network_reports")
 FAILURE = 'nel_type!="ok"'
 FAILURES = (("Show failures", link_to_events(KIND, where=(FAILURE,))),)
 ALL = (("Show events", link_to_events(KIND)),)
@@ -74,8 +74,8 @@ WHAT = (
 
 SLOW = (
     durations(PanelInfo("How long did the reported requests take?", "A darker cell means more requests. "
-                        "Reports are not weighted here, so failures are overrepresented. The first report of a "
-                        "site and phase is not included.", ALL,
+                        "Reports are not weighted here, so failures are overrepresented. Noise and the first report of a "
+                        "site and phase are not included.", ALL,
                         no_data=NOT_SAMPLED),
               f"sum by (le) (increase({BUCKETS}[$__rate_interval]))"),
     lines(PanelInfo("Durations by phase", "Half of the reported requests were faster than the median, all but "

@@ -4,8 +4,8 @@ from lib import colors
 from lib.board import Board, of_reports
 from lib.logql import events, link_to_events
 from lib.panels import PanelInfo, bars, number, ranking, recent
-from lib.promql import (CSP, ENFORCED, REPORTS, REQUESTS, Family, by_kind, counted, counted_before,
-                        in_steps, movement, new_since_yesterday, or_zero, share, total)
+from lib.promql import (CSP, ENFORCED, REPORTS, REQUESTS, by_kind, counted, counted_before,
+                        filtered, in_steps, movement, new_since_yesterday, or_zero, share, total)
 from lib.tables import Column, listing
 
 UID = "lookoutd-overview"
@@ -30,17 +30,17 @@ def day(family):
 
 
 NOW, BEFORE = changes(day), changes(counted_before)
-CRASHES = Family("crashes")
+CRASHES = filtered("crashes")
 SUCCESS = share(counted(REQUESTS.where('outcome="ok"')), counted(REQUESTS))
 NEW = " + ".join(f"({or_zero(f'count({new_since_yesterday(family, *by)})')})"
                  for family, by in ((CSP, ("site", "directive", "blocked")),
-                                    (Family("deprecations"), ("site", "id")),
-                                    (Family("interventions"), ("site", "id"))))
+                                    (filtered("deprecations"), ("site", "id")),
+                                    (filtered("interventions"), ("site", "id"))))
 LOST = 'sum(increase(lookout_events_total{outcome!="delivered"}[$__range]))'
 
 NUMBERS = (
     number(PanelInfo("Reports taken", "How many reports were accepted in this time range. The variable Noise "
-                     "filters CSP violations only.", (ALL,), width=4, height=4),
+                     "filters all but those about certificates, mail, and of the kinds test and other.", (ALL,), width=4, height=4),
            or_zero(f"sum({by_kind(counted)})")),
     number(PanelInfo("Enforced violations", "CSP violations in which a browser blocked something. Users may "
                      "have missed it.",
@@ -101,7 +101,7 @@ CHANGED = (
 
 EVENTS = (
     ranking(PanelInfo("Browsers", "Which browsers send the reports. A problem in only one browser is often "
-                      "caused by that browser.",
+                      "caused by that browser. The variable Noise does not affect it.",
                       (("The events of this browser", link_to_events(
                           where=('user_agent_name="${__field.labels.browser}"',))),), width=6, height=10),
             total(counted(REPORTS), "browser"), "{{browser}}"),

@@ -4,23 +4,24 @@ from lib import colors
 from lib.board import Board, of_reports
 from lib.logql import events, link_to_events
 from lib.panels import PanelInfo, bars, number, ranking, recent
-from lib.promql import (ENFORCED, REPORT_ONLY, Family, counted, in_steps, new_since_yesterday,
+from lib.promql import (ENFORCED, REPORT_ONLY, counted, filtered, in_steps, new_since_yesterday,
                         or_zero, total)
 from lib.tables import Column, listing
 
-DEPRECATIONS, INTERVENTIONS = Family("deprecations"), Family("interventions")
-CRASHES, HASHES = Family("crashes"), Family("csp_hashes")
+DEPRECATIONS, INTERVENTIONS = filtered("deprecations"), filtered("interventions")
+CRASHES, HASHES = filtered("crashes"), filtered("csp_hashes")
 PERMISSIONS = ("permissions-policy-violation", "potential-permissions-policy-violation")
 # A policy's counter, its kinds of reports, its name in a legend, and the labels that identify a row.
 POLICIES = {
     "permissions_policy_violations": (PERMISSIONS, "permissions", ("feature", "potential", "disposition")),
     "document_policy_violations": (("document-policy-violation",), "document", ("feature", "disposition")),
-    "coep_violations": (("coep",), "COEP", ("violation", "destination", "disposition")),
+    "coep_violations": (("coep",), "COEP", ("violation", "destination", "blocked", "disposition")),
     "coop_violations": (("coop",), "COOP", ("violation", "policy", "disposition")),
     "integrity_violations": (("integrity-violation",), "integrity",
                              ("destination", "blocked", "disposition")),
-    "dip_violations": (("dip",), "isolation", ("destination", "disposition")),
-    "connection_allowlist_violations": (("connection-allowlist",), "allowlist", ("disposition",)),
+    "dip_violations": (("dip",), "isolation", ("destination", "blocked", "disposition")),
+    "connection_allowlist_violations": (("connection-allowlist",), "allowlist", ("blocked", "disposition")),
+    "waict_violations": (("waict-violation",), "WAICT", ("reason", "disposition")),
 }
 ALL_POLICIES = [kind for kinds, _, _ in POLICIES.values() for kind in kinds]
 # How far back a first report is searched for, and in which steps.
@@ -53,7 +54,7 @@ def policy(title, description, name, width=8):
     """A table of a policy's violations."""
     kinds, _, labels = POLICIES[name]
     return listing(PanelInfo(title, description, row(*kinds), width=width), ("site", *labels),
-                   Column("Violations", total(counted(Family(name)), "site", *labels)))
+                   Column("Violations", total(counted(filtered(name)), "site", *labels)))
 
 
 def simple(title, description, expression, kinds, *steps):
@@ -64,7 +65,7 @@ def simple(title, description, expression, kinds, *steps):
 
 def policies(*matchers):
     """All violations of these policies."""
-    return " or ".join(f'label_replace({counted(Family(name, matchers))}, "family", "{name}", "", "")'
+    return " or ".join(f'label_replace({counted(filtered(name).where(*matchers))}, "family", "{name}", "", "")'
                        for name in POLICIES)
 
 
@@ -109,20 +110,22 @@ CRASHED = (
 OTHERS = (
     bars(PanelInfo("Violations by policy", "All policies except CSP, enforced and report-only.",
                    (("Show events", link_to_events(*ALL_POLICIES)),), width=24),
-         *((total(in_steps(Family(name))), legend) for name, (_, legend, _) in POLICIES.items())),
+         *((total(in_steps(filtered(name))), legend) for name, (_, legend, _) in POLICIES.items())),
     policy("Permissions policy", "Features that a page or a frame used without permission. potential: a "
            "frame requests a feature that it will not get.", "permissions_policy_violations", 12),
     policy("Document policy", "Features that the page's document policy forbids.",
            "document_policy_violations", 12),
     policy("Cross-origin embedder policy (COEP)", "Cross-origin resources that do not allow being "
-           "embedded.", "coep_violations"),
+           "embedded.", "coep_violations", 12),
+    policy("Document isolation policy", "Resources that an isolated page may not embed.", "dip_violations", 12),
     policy("Cross-origin opener policy (COOP)", "Windows that were, or would be, separated from their opener.",
-           "coop_violations"),
+           "coop_violations", 12),
     policy("Integrity policy", "Scripts and styles without the integrity metadata that the policy requires.",
-           "integrity_violations"),
-    policy("Document isolation policy", "Resources that an isolated page may not embed.", "dip_violations"),
-    policy("Connection allowlist", "Connections to destinations outside the allowlist.",
-           "connection_allowlist_violations"),
+           "integrity_violations", 12),
+    policy("Connection allowlist", "Connections to destinations outside the allowlist: where data went, or would "
+           "have gone.", "connection_allowlist_violations"),
+    policy("Web application integrity (WAICT)", "Resources that the page's manifest does not cover, and manifests "
+           "that could not be used.", "waict_violations"),
     ranking(PanelInfo("Script hashes", "With report-sha256 in a policy, browsers report "
                       "the hash of each script: an inventory, not a problem. The events name the scripts.",
                       (("Show events", link_to_events("csp-hash")),), width=8),

@@ -91,8 +91,8 @@ def noise():
     """The variable that hides or shows noise."""
     text, value = next(iter(NOISE_CHOICES.items()))
     return (CustomVariable("noise").label("Noise")
-            .description("Violations caused by browser add-ons, proxies, bots and the like: of CSP "
-                         "violations in numbers, of all kinds in events")
+            .description("Reports caused by browser add-ons, proxies, bots and the like. Numbers about "
+                         "certificates, mail and browsers always include them, durations of requests never")
             .values(",".join(f"{name} : {pattern}" for name, pattern in NOISE_CHOICES.items()))
             .options([dashboard.VariableOption(selected=name == text, text=name, value=pattern)
                       for name, pattern in NOISE_CHOICES.items()])

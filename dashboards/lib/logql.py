@@ -10,7 +10,7 @@ from urllib.parse import quote
 # Any OTEL_SERVICE_NAME that begins like this.
 EVENTS = '{service_name=~"lookoutd.*"}'
 # The other names under which a kind is sent.
-ALIASES = {"csp-violation": "csp", "network-error": "nel",
+ALIASES = {"csp-violation": "csp", "network-error": "nel", "coop": "coop-access-violation",
            "permissions-policy-violation": "feature-policy-violation"}
 
 

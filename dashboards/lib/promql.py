@@ -47,11 +47,36 @@ class Family:
         return f"lookout:{self.name}{count}:increase{self.braces}"
 
 
+def filtered(name):
+    """A counter that the variable Noise filters."""
+    return Family(name, (NOISE,))
+
+
 REPORTS = Family("reports")
-CSP = Family("csp_violations", (NOISE,))
+CSP = filtered("csp_violations")
 ENFORCED = ('disposition="enforce"',)
 REPORT_ONLY = ('disposition="report"',)
-REQUESTS = Family("network_requests_estimated")
+REQUESTS = filtered("network_requests_estimated")
+# The counters whose reports have a class of noise, by kind. The two kinds of permissions share one; a report that
+# lost its labels, because a quota was used up, is of the first.
+PERMISSIONS = filtered("permissions_policy_violations")
+OF_KIND = {
+    "csp-violation": CSP,
+    "network-error": filtered("network_reports"),
+    "csp-hash": filtered("csp_hashes"),
+    "permissions-policy-violation": PERMISSIONS.where('potential!="true"'),
+    "potential-permissions-policy-violation": PERMISSIONS.where('potential="true"'),
+    "document-policy-violation": filtered("document_policy_violations"),
+    "coep": filtered("coep_violations"),
+    "coop": filtered("coop_violations"),
+    "dip": filtered("dip_violations"),
+    "integrity-violation": filtered("integrity_violations"),
+    "waict-violation": filtered("waict_violations"),
+    "connection-allowlist": filtered("connection_allowlist_violations"),
+    "deprecation": filtered("deprecations"),
+    "intervention": filtered("interventions"),
+    "crash": filtered("crashes"),
+}
 
 
 def counted(family, window="$__range"):
@@ -110,7 +135,8 @@ def new_since_yesterday(family, *by):
 
 
 def by_kind(count, *by):
-    """All reports by kind, CSP violations filtered by the noise variable."""
-    others = total(count(REPORTS.where('kind!="csp-violation"')), *by, "kind")
-    csp = total(f'label_replace({count(CSP)}, "kind", "csp-violation", "", "")', *by, "kind")
-    return f"{others} or {csp}"
+    """All reports by kind, filtered by the variable Noise where they have a class of noise."""
+    others = total(count(REPORTS.where(f'kind!~"{"|".join(OF_KIND)}"')), *by, "kind")
+    own = (total(f'label_replace({count(family)}, "kind", "{kind}", "", "")', *by, "kind")
+           for kind, family in OF_KIND.items())
+    return " or ".join((others, *own))

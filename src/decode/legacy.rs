@@ -19,7 +19,7 @@ const TRANSPORT_WRAPPERS: [(&str, &str); 2] =
 pub(super) fn decode_legacy(
     mut object: Object<'_>,
 ) -> Result<Result<Envelope<'_>, RejectReason>, Object<'_>> {
-    if let Some(wrapped) = object.remove("csp-report") {
+    if let Some(wrapped) = object.remove("csp-report").or_else(|| object.remove("csp_report")) {
         // WebKit puts `url` beside the wrapper.
         let outer_url = object.remove("url").and_then(into_string);
         return Ok(expect_object(wrapped).map(|body| {
@@ -32,12 +32,15 @@ pub(super) fn decode_legacy(
             return Ok(expect_object(wrapped).and_then(|body| transport(report_type, body)));
         }
     }
-    // A report with a type may have any of the fields below.
-    if object.get_str("type").is_some() {
+    // A report with a type may have any of the fields below. The event's type is not that of a report.
+    let is_event = object.get_str("type") == Some("securitypolicyviolation") && object.get("body").is_none();
+    if object.get_str("type").is_some() && !is_event {
         return Err(object);
     }
     let has = |name: &str| object.get(name).is_some();
-    if has("violated-directive") && (has("document-uri") || has("blocked-uri")) {
+    let has_any = |names: &[&str]| names.iter().any(|name| has(name));
+    if has_any(&DIRECTIVE_FIELDS) && (has_any(&DOCUMENT_URL_FIELDS) || has_any(&BLOCKED_URL_FIELDS)) {
+        object.remove("type");
         return Ok(Ok(csp(object)));
     }
     if has("known-pins") && has("hostname") {
@@ -59,12 +62,33 @@ fn expect_object(wrapped: Value<'_>) -> Result<Object<'_>, RejectReason> {
     }
 }
 
+/// The fields of a CSP report: as the specification has them, of the event, and in snake case.
+#[rustfmt::skip]
+const DIRECTIVE_FIELDS: [&str; 6] = [
+    "violated-directive", "violatedDirective", "violated_directive",
+    "effective-directive", "effectiveDirective", "effective_directive",
+];
+const DOCUMENT_URL_FIELDS: [&str; 5] =
+    ["document-uri", "documentURI", "documentURL", "document_uri", "document_url"];
+const BLOCKED_URL_FIELDS: [&str; 5] =
+    ["blocked-uri", "blockedURI", "blockedURL", "blocked_uri", "blocked_url"];
+
 /// <https://w3c.github.io/webappsec-csp/#deprecated-serialize-violation>
-fn csp(body: Object<'_>) -> Envelope<'_> {
-    const DOCUMENT_URL_FIELDS: [&str; 3] = ["document-uri", "documentURI", "documentURL"];
+fn csp(mut body: Object<'_>) -> Envelope<'_> {
     let url = DOCUMENT_URL_FIELDS.iter().find_map(|name| into_string(body.get(name)?.clone()));
+    let url = url.or_else(|| requested_url(&mut body));
     let report_type = Cow::Borrowed("csp-violation");
     Envelope { report_type, age: Age::Milliseconds(None), url, user_agent: None, body }
+}
+
+/// Replaces `request`, the request line of the document (`GET https://shop.example/ HTTP/1.1`), by the
+/// document's URL. Firefox 4 to 13 sent it instead.
+fn requested_url<'a>(body: &mut Object<'a>) -> Option<Cow<'a, str>> {
+    let mut line = body.get_str("request")?.split(' ').skip(1);
+    let url = line.next().filter(|url| url.starts_with("http"))?.to_owned();
+    body.remove("request");
+    body.0.push((Cow::Borrowed(DOCUMENT_URL_FIELDS[0]), Value::String(Cow::Owned(url.clone()))));
+    Some(Cow::Owned(url))
 }
 
 /// Decodes HPKP (RFC 7469), Expect-CT (RFC 9163) and Expect-Staple: all have a host, a port and a time.

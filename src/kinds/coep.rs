@@ -1,14 +1,16 @@
 //! `coep`: a page with a cross-origin embedder policy embeds something that does not allow it. If the
 //! policy is enforced, that frame, worker or resource is missing.
 
+use crate::kinds::csp_violation;
 use crate::kinds::support::{DESTINATIONS, evaluate_policy, field, policy_summary};
 use crate::model::{Classification, Evaluation, Family, FieldType, LabelValues, Report, ReportKind};
 
 static VIOLATIONS: Family = Family {
     name: "lookout_coep_violations_total",
     help: "Cross-origin embedder policy violations.",
-    labels: &["site", "disposition", "violation", "destination"],
-    weight: 2,
+    labels: &["site", "disposition", "violation", "destination", "blocked", "noise"],
+    unbounded: &["blocked"],
+    weight: 3,
     ..Family::COUNTER
 };
 
@@ -36,7 +38,10 @@ fn evaluate<'r>(report: &'r Report<'_>, classification: &Classification<'_>) -> 
     let body = &report.body;
     let violation = TYPES.label(body.get_str("type"));
     let destination = DESTINATIONS.label(body.get_str("destination"));
-    evaluate_policy(report, classification, &VIOLATIONS, |disposition| [disposition, violation, destination])
+    let blocked = csp_violation::blocked_label(body.get_str("blockedURL"));
+    evaluate_policy(report, classification, &VIOLATIONS, |disposition, noise| {
+        [disposition, violation, destination, blocked, noise]
+    })
 }
 
 /// `enforced embedder policy blocked image https://cdn.example/x.png on https://shop.example/`
@@ -59,17 +64,22 @@ mod tests {
     fn each_violation_type_of_chromium_has_a_summary_and_labels() {
         let processed = captured("chromium/525-coep-report-only-POST-coep-x5");
         let page = "https://site.test/p/coep-report-only/index.html";
-        for (violation, destination, what) in [
-            ("navigation", "none", "frame https://frames.test/s/frame.html"),
-            ("corp", "image", "image https://site.test/redir"),
-            ("worker initialization", "none", "worker https://site.test/p/coep-report-only/w.js"),
+        for (violation, destination, blocked, what) in [
+            ("navigation", "none", "https://frames.test", "frame https://frames.test/s/frame.html"),
+            ("corp", "image", "https://site.test", "image https://site.test/redir"),
+            (
+                "worker initialization",
+                "none",
+                "https://site.test",
+                "worker https://site.test/p/coep-report-only/w.js",
+            ),
         ] {
             let summary = format!("report-only embedder policy would block {what} on {page}");
             let processed = processed.iter().find(|processed| processed.summary == summary).expect(what);
             assert_eq!((processed.kind, processed.severity), ("coep", "WARN"));
             let counted = format!(
                 "lookout_coep_violations_total{{disposition=\"report\",violation=\"{violation}\",\
-                 destination=\"{destination}\"}} 1"
+                 destination=\"{destination}\",blocked=\"{blocked}\",noise=\"none\"}} 1"
             );
             assert_eq!(processed.counted, [counted]);
             assert_eq!(processed.attribute("coep.type"), Some(violation));

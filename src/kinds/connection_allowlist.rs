@@ -1,13 +1,16 @@
 //! `connection-allowlist`: a page opened a connection that its allowlist does not contain. Experimental;
 //! Chromium sends it.
 
+use crate::kinds::csp_violation;
 use crate::kinds::support::{evaluate_policy, field, policy_summary};
-use crate::model::{Family, FieldType, Report, ReportKind};
+use crate::model::{Classification, Evaluation, Family, FieldType, Report, ReportKind};
 
 static VIOLATIONS: Family = Family {
     name: "lookout_connection_allowlist_violations_total",
     help: "Connections outside the connection allowlist.",
-    labels: &["site", "disposition"],
+    labels: &["site", "disposition", "blocked", "noise"],
+    unbounded: &["blocked"],
+    weight: 2,
     ..Family::COUNTER
 };
 
@@ -23,11 +26,16 @@ pub(super) static KIND: ReportKind = ReportKind {
         field("allowlist", FieldType::Any, "connection_allowlist.allowlist"),
         field("disposition", FieldType::Token, "connection_allowlist.disposition"),
     ],
-    evaluate: |report, classification| evaluate_policy(report, classification, &VIOLATIONS, |label| [label]),
+    evaluate,
     summary,
     families: &[&VIOLATIONS],
     ..ReportKind::DEFAULT
 };
+
+fn evaluate<'r>(report: &'r Report<'_>, classification: &Classification<'_>) -> Evaluation<'r> {
+    let blocked = csp_violation::blocked_label(report.body.get_str("connection"));
+    evaluate_policy(report, classification, &VIOLATIONS, |disposition, noise| [disposition, blocked, noise])
+}
 
 fn summary(report: &Report<'_>) -> String {
     let connection = report.body.get_str("connection").unwrap_or("an unnamed place");
@@ -43,10 +51,9 @@ mod tests {
     fn report_of_chromium_is_evaluated() {
         let processed = &captured("chromium/584-ca-report-only-POST-connection-allowlist-x2")[0];
         assert_eq!((processed.kind, processed.severity), ("connection-allowlist", "WARN"));
-        assert_eq!(
-            processed.counted,
-            ["lookout_connection_allowlist_violations_total{disposition=\"report\"} 1"]
-        );
+        let counted = "lookout_connection_allowlist_violations_total\
+            {disposition=\"report\",blocked=\"https://cdn.test\",noise=\"none\"} 1";
+        assert_eq!(processed.counted, [counted]);
         assert!(
             processed
                 .summary
@@ -61,6 +68,9 @@ mod tests {
             "allowlist":["https://shop.example/*"]}"#;
         let processed = process(&envelope("connection-allowlist", body));
         assert_eq!(processed.severity, "ERROR");
+        let counted = "lookout_connection_allowlist_violations_total\
+            {disposition=\"enforce\",blocked=\"webrtc\",noise=\"none\"} 1";
+        assert_eq!(processed.counted, [counted]);
         assert_eq!(
             processed.summary,
             "enforced connection allowlist blocked a connection to webrtc on https://shop.example/cart"

@@ -17,7 +17,7 @@ use crate::model::{
 static VIOLATIONS: Family = Family {
     name: "lookout_coop_violations_total",
     help: "Cross-origin opener policy violations.",
-    labels: &["site", "disposition", "violation", "policy"],
+    labels: &["site", "disposition", "violation", "policy", "noise"],
     ..Family::COUNTER
 };
 
@@ -40,6 +40,8 @@ static POLICIES: LabelValues = LabelValues(&[
 pub(super) static KIND: ReportKind = ReportKind {
     name: "coop",
     event_name: "browser.report.coop",
+    // Observers in Chromium receive accesses under this type.
+    aliases: &["coop-access-violation"],
     specification: "https://html.spec.whatwg.org/multipage/browsers.html#coop-reporting",
     disposition: Some("disposition"),
     fields: &[
@@ -92,7 +94,9 @@ fn evaluate<'r>(report: &'r Report<'_>, classification: &Classification<'_>) -> 
     let body = &report.body;
     let violation = TYPES.label(body.get_str("type"));
     let policy = POLICIES.label(body.get_str("effectivePolicy"));
-    evaluate_policy(report, classification, &VIOLATIONS, |disposition| [disposition, violation, policy])
+    evaluate_policy(report, classification, &VIOLATIONS, |disposition, noise| {
+        [disposition, violation, policy, noise]
+    })
 }
 
 /// `report-only opener policy same-origin would block postMessage to the page from its opener on …`
@@ -146,7 +150,7 @@ mod tests {
     fn counted(disposition: &str, violation: &str) -> Vec<String> {
         vec![format!(
             "lookout_coop_violations_total{{disposition=\"{disposition}\",violation=\"{violation}\",\
-             policy=\"same-origin\"}} 1"
+             policy=\"same-origin\",noise=\"none\"}} 1"
         )]
     }
 
@@ -197,6 +201,15 @@ mod tests {
             assert_eq!(processed.body[member], "https://pay.example/p");
             assert_eq!(processed.attribute("coop.property"), Some("postMessage"));
         }
+    }
+
+    #[test]
+    fn type_of_observers_is_the_same_kind() {
+        let body = r#"{"type":"access-from-coop-page-to-opener","disposition":"enforce",
+            "effectivePolicy":"same-origin","property":"postMessage"}"#;
+        let processed = process(&envelope("coop-access-violation", body));
+        assert_eq!((processed.kind, processed.severity), ("coop", "ERROR"));
+        assert_eq!(processed.counted, counted("enforce", "access-from-coop-page-to-opener"));
     }
 
     #[test]

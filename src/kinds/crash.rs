@@ -4,14 +4,14 @@ use opentelemetry_semantic_conventions::attribute::{ERROR_TYPE, EXCEPTION_STACKT
 
 use crate::kinds::support::{derived, field, page_of, severity_unless_noise};
 use crate::model::{
-    Attribute, AttributeSink, Classification, Evaluation, Family, FieldType, LabelValues, Object, Report,
-    ReportKind, Severity, Value,
+    Attribute, AttributeSink, Classification, Evaluation, Family, FieldType, LabelEnum, LabelValues, Object,
+    Report, ReportKind, Severity, Value,
 };
 
 static CRASHES: Family = Family {
     name: "lookout_crashes_total",
     help: "Crashes of pages.",
-    labels: &["site", "reason", "visibility"],
+    labels: &["site", "reason", "visibility", "noise"],
     ..Family::COUNTER
 };
 
@@ -52,7 +52,7 @@ fn evaluate<'r>(report: &'r Report<'_>, classification: &Classification<'_>) -> 
     let reason = REASONS.label(report.body.get_str("reason"));
     let visibility = VISIBILITIES.label(report.body.get_str("visibility_state"));
     let severity = severity_unless_noise(Severity::Error, classification.noise);
-    Evaluation::new(severity, &CRASHES, [reason, visibility])
+    Evaluation::new(severity, &CRASHES, [reason, visibility, classification.noise.label()])
 }
 
 /// `visible page crashed, out of memory: https://shop.example/`
@@ -84,7 +84,10 @@ mod tests {
     fn plain_crash_has_no_reason() {
         let processed = &captured("chromium/643-crash-sigsegv-POST-crash")[0];
         assert_eq!((processed.kind, processed.severity), ("crash", "ERROR"));
-        assert_eq!(processed.counted, ["lookout_crashes_total{reason=\"none\",visibility=\"visible\"} 1"]);
+        assert_eq!(
+            processed.counted,
+            ["lookout_crashes_total{reason=\"none\",visibility=\"visible\",noise=\"none\"} 1"]
+        );
         assert_eq!(
             processed.summary,
             "visible page crashed: https://crash1.site.test/p/crash-sigsegv/index.html"
@@ -97,7 +100,10 @@ mod tests {
     #[test]
     fn crash_out_of_memory_has_reason_oom() {
         let processed = &captured("chromium/647-crash-oom-POST-crash")[0];
-        assert_eq!(processed.counted, ["lookout_crashes_total{reason=\"oom\",visibility=\"visible\"} 1"]);
+        assert_eq!(
+            processed.counted,
+            ["lookout_crashes_total{reason=\"oom\",visibility=\"visible\",noise=\"none\"} 1"]
+        );
         assert!(processed.summary.starts_with("visible page crashed, out of memory: https://"));
         assert_eq!(processed.attribute("error.type"), Some("oom"));
         assert_eq!(processed.attribute("crash.reason"), Some("oom"));
@@ -111,7 +117,7 @@ mod tests {
         assert_eq!(processed.summary, "hidden frame was killed, unresponsive: https://shop.example/cart");
         assert_eq!(
             processed.counted,
-            ["lookout_crashes_total{reason=\"unresponsive\",visibility=\"hidden\"} 1"]
+            ["lookout_crashes_total{reason=\"unresponsive\",visibility=\"hidden\",noise=\"none\"} 1"]
         );
         let stack = processed.attribute("exception.stacktrace").unwrap();
         assert!(stack.contains("at spin (https://shop.example/a.js") && !stack.contains("k=1"), "{stack}");

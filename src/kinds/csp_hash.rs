@@ -2,23 +2,22 @@
 //! its siblings, usually to compile a list of integrity hashes; nothing was blocked.
 
 use crate::kinds::support::{DESTINATIONS, field, page_of};
-use crate::model::{Classification, Evaluation, Family, FieldType, Report, ReportKind, Severity};
+use crate::model::{Classification, Evaluation, Family, FieldType, LabelEnum, Report, ReportKind, Severity};
 
 static HASHES: Family = Family {
     name: "lookout_csp_hashes_total",
     help: "Script hashes that policies asked for.",
-    labels: &["site", "destination"],
+    labels: &["site", "destination", "noise"],
     ..Family::COUNTER
 };
 
-/// The specification's example spells the fields in snake case, engines in camel case.
 pub(super) static KIND: ReportKind = ReportKind {
     name: "csp-hash",
     event_name: "browser.report.csp_hash",
     specification: "https://w3c.github.io/webappsec-csp/#report-hash",
     fields: &[
-        field("documentURL", FieldType::PageUrl, "csp_hash.document_url").aliases(&["document_url"]),
-        field("subresourceURL", FieldType::Url, "csp_hash.subresource_url").aliases(&["subresource_url"]),
+        field("documentURL", FieldType::PageUrl, "csp_hash.document_url"),
+        field("subresourceURL", FieldType::Url, "csp_hash.subresource_url"),
         field("hash", FieldType::Token, "csp_hash.hash"),
         field("type", FieldType::Token, "csp_hash.type"),
         field("destination", FieldType::Token, "csp_hash.destination"),
@@ -29,9 +28,9 @@ pub(super) static KIND: ReportKind = ReportKind {
     ..ReportKind::DEFAULT
 };
 
-fn evaluate<'r>(report: &'r Report<'_>, _: &Classification<'_>) -> Evaluation<'r> {
+fn evaluate<'r>(report: &'r Report<'_>, classification: &Classification<'_>) -> Evaluation<'r> {
     let destination = DESTINATIONS.label(report.body.get_str("destination"));
-    Evaluation::new(Severity::Info, &HASHES, [destination])
+    Evaluation::new(Severity::Info, &HASHES, [destination, classification.noise.label()])
 }
 
 /// `hash of script https://shop.example/m.js on https://shop.example/cart is sha256-AAAA`. Engines
@@ -57,7 +56,10 @@ mod tests {
         for body in [camel, &snake] {
             let processed = process(&envelope("csp-hash", body));
             assert_eq!((processed.kind, processed.severity), ("csp-hash", "INFO"));
-            assert_eq!(processed.counted, ["lookout_csp_hashes_total{destination=\"script\"} 1"]);
+            assert_eq!(
+                processed.counted,
+                ["lookout_csp_hashes_total{destination=\"script\",noise=\"none\"} 1"]
+            );
             assert_eq!(
                 processed.summary,
                 "hash of script https://shop.example/m.js on https://shop.example/cart is sha256-AAAA"

@@ -1,7 +1,8 @@
 //! `csp-violation`: a page did something that its Content Security Policy forbids.
 //!
 //! Three shapes become one: the Reporting API's body, WebKit's bare object, and the deprecated
-//! `csp-report` with hyphenated keys (or, from script shims, camelCase event keys).
+//! `csp-report` with hyphenated keys (or, from script shims, camelCase event keys). Scripts also send the
+//! event itself, without a wrapper.
 
 use std::borrow::Cow;
 
@@ -62,8 +63,9 @@ pub(crate) static KIND: ReportKind = ReportKind {
 /// Replaces a missing effective directive by `violated-directive`. Before CSP3 that held the directive
 /// with its source list, so only the first token is kept.
 fn upgrade(body: &mut Object<'_>) {
-    const EFFECTIVE: [&str; 3] = ["effectiveDirective", "effective-directive", "directive"];
-    const VIOLATED: [&str; 2] = ["violated-directive", "violatedDirective"];
+    const EFFECTIVE: [&str; 4] =
+        ["effectiveDirective", "effective-directive", "effective_directive", "directive"];
+    const VIOLATED: [&str; 3] = ["violated-directive", "violatedDirective", "violated_directive"];
     let violated = VIOLATED.into_iter().fold(None, |found, name| body.remove(name).or(found));
     if EFFECTIVE.iter().all(|name| body.get_str(name).is_none())
         && let Some(violated) = violated
@@ -93,8 +95,7 @@ fn evaluate<'r>(report: &'r Report<'_>, classification: &Classification<'_>) -> 
     let body = &report.body;
     let directive = CSP_DIRECTIVES.label(body.get_str("effectiveDirective"));
     let blocked = blocked_label(body.get_str("blockedURL"));
-    let noise = classification.noise.label();
-    evaluate_policy(report, classification, &VIOLATIONS, |disposition| {
+    evaluate_policy(report, classification, &VIOLATIONS, |disposition, noise| {
         [disposition, directive, blocked, noise]
     })
 }
@@ -108,8 +109,11 @@ fn summary(report: &Report<'_>) -> String {
 
 /// Returns the label `blocked`: a keyword, or the origin, which is unbounded.
 pub(super) fn blocked_label(url: Option<&str>) -> Label<'_> {
-    const BLOCKED_KEYWORDS: [&str; 8] =
-        ["inline", "eval", "wasm-eval", "trusted-types-policy", "trusted-types-sink", "self", "data", "blob"];
+    #[rustfmt::skip]
+    const BLOCKED_KEYWORDS: [&str; 9] = [
+        "inline", "eval", "wasm-eval", "trusted-types-policy", "trusted-types-sink", "self", "data", "blob",
+        "webrtc",
+    ];
     let Some(url) = url else { return Label::bounded("none") };
     if let Some(keyword) = BLOCKED_KEYWORDS.iter().find(|keyword| **keyword == url) {
         return Label::bounded(keyword);
@@ -149,6 +153,7 @@ mod tests {
             (None, "none"),
             (Some("inline"), "inline"),
             (Some("data"), "data"),
+            (Some("webrtc"), "webrtc"),
             (Some("blob:https://a.example"), "blob"),
             (Some("moz-extension"), "extension"),
             (Some("chrome-extension://abc/x.js"), "extension"),
@@ -183,6 +188,71 @@ mod tests {
         );
         assert_eq!(processed.body["originalPolicy"], "script-src 'self'");
         assert_eq!(processed.attribute("browser.report.type"), Some("csp"));
+    }
+
+    const COUNTED: &str = "lookout_csp_violations_total{disposition=\"report\",directive=\"script-src-elem\",\
+        blocked=\"https://cdn.example\",noise=\"none\"} 1";
+
+    #[test]
+    fn legacy_report_in_snake_case_is_read() {
+        let processed = process(
+            r#"{"csp-report":{"effective_directive":"script-src-elem",
+                "blocked_uri":"https://cdn.example/a.js","document_uri":"https://shop.example/x",
+                "violated_directive":"script-src-elem","disposition":"report","line_number":3,
+                "script_sample":"a()","original_policy":"script-src 'self'"}}"#,
+        );
+        assert_eq!(processed.counted, [COUNTED]);
+        assert_eq!(processed.attribute("url.domain"), Some("shop.example"));
+        let names: Vec<_> = processed.body.as_object().unwrap().keys().map(String::as_str).collect();
+        for name in [
+            "blockedURL",
+            "disposition",
+            "documentURL",
+            "effectiveDirective",
+            "lineNumber",
+            "originalPolicy",
+            "sample",
+        ] {
+            assert!(names.contains(&name), "{name}: {names:?}");
+        }
+        assert_eq!(names.len(), 7, "{names:?}");
+    }
+
+    #[test]
+    fn event_without_a_wrapper_is_read() {
+        for directive in ["violatedDirective", "effectiveDirective", "violated_directive"] {
+            for event_type in ["", r#""type":"securitypolicyviolation","#] {
+                let processed = process(&format!(
+                    r#"{{{event_type}"blockedURI":"https://cdn.example/a.js","disposition":"report",
+                        "documentURI":"https://shop.example/","{directive}":"script-src-elem"}}"#
+                ));
+                assert_eq!(
+                    (processed.kind, &*processed.counted),
+                    ("csp-violation", &[COUNTED.to_owned()][..])
+                );
+                assert_eq!(processed.attribute("url.domain"), Some("shop.example"));
+                assert!(processed.body.get("type").is_none(), "{processed:?}");
+            }
+        }
+    }
+
+    /// Firefox 4 to 13 sent the request of the document instead of its URL.
+    #[test]
+    fn request_line_is_the_document_and_request_headers_are_dropped() {
+        for spelling in ["request-headers", "request_headers", "requestHeaders"] {
+            let processed = process(&format!(
+                r#"{{"csp-report":{{"request":"GET https://shop.example/csp?id=7 HTTP/1.1",
+                    "{spelling}":"Host: shop.example\nCookie: session=abc\n",
+                    "blocked-uri":"http://cdn.example/","violated-directive":"default-src https:"}}}}"#
+            ));
+            assert_eq!(processed.attribute("url.full"), Some("https://shop.example/csp"));
+            assert_eq!(processed.body["documentURL"], "https://shop.example/csp");
+            let event = format!("{processed:?}");
+            assert!(
+                !event.contains("Cookie") && !event.contains("abc") && !event.contains("id=7"),
+                "{event}"
+            );
+        }
     }
 
     #[test]

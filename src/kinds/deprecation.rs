@@ -8,13 +8,13 @@ use jiff::tz::TimeZone;
 
 use crate::kinds::support::{COLUMN_NUMBER, LINE_NUMBER, SOURCE_FILE, field, page_of, source_suffix};
 use crate::model::{
-    Evaluation, Family, FieldType, Label, OTHER, Object, Report, ReportKind, Severity, Value,
+    Evaluation, Family, FieldType, Label, LabelEnum, OTHER, Object, Report, ReportKind, Severity, Value,
 };
 
 static DEPRECATIONS: Family = Family {
     name: "lookout_deprecations_total",
     help: "Uses of deprecated features.",
-    labels: &["site", "id"],
+    labels: &["site", "id", "noise"],
     unbounded: &["id"],
     weight: 2,
     ..Family::COUNTER
@@ -35,7 +35,9 @@ pub(super) static KIND: ReportKind = ReportKind {
         COLUMN_NUMBER,
     ],
     upgrade,
-    evaluate: |report, _| Evaluation::new(Severity::Info, &DEPRECATIONS, [id(report)]),
+    evaluate: |report, classification| {
+        Evaluation::new(Severity::Info, &DEPRECATIONS, [id(report), classification.noise.label()])
+    },
     summary,
     families: &[&DEPRECATIONS],
     ..ReportKind::DEFAULT
@@ -44,7 +46,8 @@ pub(super) static KIND: ReportKind = ReportKind {
 /// Converts the removal date to RFC 3339. Text that cannot be parsed is kept.
 fn upgrade(body: &mut Object<'_>) {
     const FIELD: &str = "anticipatedRemoval";
-    let Some(removal) = body.remove(FIELD) else { return };
+    let removal = [FIELD, "anticipated_removal"].into_iter().find_map(|name| body.remove(name));
+    let Some(removal) = removal else { return };
     let removal = match parse_removal_date(&removal) {
         Some(time) => Value::String(Cow::Owned(time.to_string())),
         // 0 means "unknown", and so does a number outside the range of time.
@@ -104,6 +107,8 @@ mod tests {
         ] {
             assert_eq!(removal(value).as_deref(), Some("2026-01-01T00:00:00Z"), "{value}");
         }
+        let snake_case = process(&envelope("deprecation", r#"{"anticipated_removal":1767225600000}"#));
+        assert_eq!(snake_case.attribute("deprecation.anticipated_removal"), Some("2026-01-01T00:00:00Z"));
         for unknown in ["null", "0", "\"\"", "-1", "1e300"] {
             assert_eq!(removal(unknown), None, "{unknown}");
         }
@@ -114,7 +119,8 @@ mod tests {
     fn reports_of_two_engines_are_evaluated() {
         let chromium = &captured("chromium/522-deprecation-frame-POST-deprecation")[0];
         assert_eq!((chromium.kind, chromium.severity), ("deprecation", "INFO"));
-        assert_eq!(chromium.counted, ["lookout_deprecations_total{id=\"CrossOriginWindowAlert\"} 1"]);
+        let counted = "lookout_deprecations_total{id=\"CrossOriginWindowAlert\",noise=\"none\"} 1";
+        assert_eq!(chromium.counted, [counted]);
         assert_eq!(
             chromium.summary,
             "deprecated CrossOriginWindowAlert used on https://frames.test/p/deprecation-frame/child.html \
@@ -135,7 +141,10 @@ mod tests {
             [("\"Fledge\"", "Fledge"), ("\"a b\"", "other"), ("null", "none"), ("\"{}\"", "other")]
         {
             let processed = process(&envelope("deprecation", &format!("{{\"id\":{id}}}")));
-            assert_eq!(processed.counted, [format!("lookout_deprecations_total{{id=\"{label}\"}} 1")]);
+            assert_eq!(
+                processed.counted,
+                [format!("lookout_deprecations_total{{id=\"{label}\",noise=\"none\"}} 1")]
+            );
         }
         let long = format!("{{\"id\":\"{}\"}}", "a".repeat(101));
         assert!(process(&envelope("deprecation", &long)).counted[0].contains("id=\"other\""));

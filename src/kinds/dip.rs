@@ -1,13 +1,16 @@
 //! `dip`: a page with a document isolation policy loads something that does not allow it. The same
 //! check as that of an embedder policy, for one document.
 
+use crate::kinds::csp_violation;
 use crate::kinds::support::{DESTINATIONS, blocked_request_summary, evaluate_policy, field};
 use crate::model::{Classification, Evaluation, Family, FieldType, Report, ReportKind};
 
 static VIOLATIONS: Family = Family {
     name: "lookout_dip_violations_total",
     help: "Document isolation policy violations.",
-    labels: &["site", "disposition", "destination"],
+    labels: &["site", "disposition", "destination", "blocked", "noise"],
+    unbounded: &["blocked"],
+    weight: 2,
     ..Family::COUNTER
 };
 
@@ -29,8 +32,12 @@ pub(super) static KIND: ReportKind = ReportKind {
 };
 
 fn evaluate<'r>(report: &'r Report<'_>, classification: &Classification<'_>) -> Evaluation<'r> {
-    let destination = DESTINATIONS.label(report.body.get_str("destination"));
-    evaluate_policy(report, classification, &VIOLATIONS, |disposition| [disposition, destination])
+    let body = &report.body;
+    let destination = DESTINATIONS.label(body.get_str("destination"));
+    let blocked = csp_violation::blocked_label(body.get_str("blockedURL"));
+    evaluate_policy(report, classification, &VIOLATIONS, |disposition, noise| {
+        [disposition, destination, blocked, noise]
+    })
 }
 
 #[cfg(test)]
@@ -43,7 +50,8 @@ mod tests {
         assert_eq!((processed.kind, processed.severity), ("dip", "ERROR"));
         assert_eq!(
             processed.counted,
-            ["lookout_dip_violations_total{disposition=\"enforce\",destination=\"image\"} 1"]
+            ["lookout_dip_violations_total\
+                {disposition=\"enforce\",destination=\"image\",blocked=\"https://cdn.test\",noise=\"none\"} 1"]
         );
         assert_eq!(
             processed.summary,
@@ -59,7 +67,7 @@ mod tests {
             process(&envelope("dip", r#"{"type":"corp","disposition":"reporting","destination":""}"#));
         assert_eq!(processed.severity, "WARN");
         assert!(
-            processed.counted[0].contains("{disposition=\"report\",destination=\"none\"}"),
+            processed.counted[0].contains("{disposition=\"report\",destination=\"none\",blocked=\"none\","),
             "{processed:?}"
         );
     }

@@ -10,7 +10,7 @@ use crate::model::{Classification, Evaluation, Family, FieldType, Report, Report
 static VIOLATIONS: Family = Family {
     name: "lookout_document_policy_violations_total",
     help: "Document policy violations.",
-    labels: &["site", "disposition", "feature"],
+    labels: &["site", "disposition", "feature", "noise"],
     ..Family::COUNTER
 };
 
@@ -35,7 +35,7 @@ pub(super) static KIND: ReportKind = ReportKind {
 
 fn evaluate<'r>(report: &'r Report<'_>, classification: &Classification<'_>) -> Evaluation<'r> {
     let feature = DOCUMENT_POLICY_FEATURES.label(report.body.get_str("policyId"));
-    evaluate_policy(report, classification, &VIOLATIONS, |disposition| [disposition, feature])
+    evaluate_policy(report, classification, &VIOLATIONS, |disposition, noise| [disposition, feature, noise])
 }
 
 fn summary(report: &Report<'_>) -> String {
@@ -57,7 +57,8 @@ mod tests {
         assert_eq!((xhr.kind, xhr.severity), ("document-policy-violation", "WARN"));
         assert_eq!(
             xhr.counted,
-            ["lookout_document_policy_violations_total{disposition=\"report\",feature=\"sync-xhr\"} 1"]
+            ["lookout_document_policy_violations_total\
+                {disposition=\"report\",feature=\"sync-xhr\",noise=\"none\"} 1"]
         );
         assert_eq!(
             xhr.summary,

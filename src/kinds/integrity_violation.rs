@@ -1,24 +1,20 @@
 //! `integrity-violation`: a page with an integrity policy loads a script or style without integrity
 //! metadata. If the policy is enforced, it was blocked.
 
-use std::borrow::Cow;
-
 use crate::kinds::csp_violation;
-use crate::kinds::support::{DESTINATIONS, blocked_request_summary, evaluate_policy, field};
-use crate::model::{
-    Classification, Disposition, Evaluation, Family, FieldType, Object, Report, ReportKind, Value,
+use crate::kinds::support::{
+    DESTINATIONS, REPORT_ONLY, blocked_request_summary, disposition_to_flag, evaluate_policy, field,
 };
+use crate::model::{Classification, Evaluation, Family, FieldType, Report, ReportKind};
 
 static VIOLATIONS: Family = Family {
     name: "lookout_integrity_violations_total",
     help: "Integrity policy violations.",
-    labels: &["site", "disposition", "destination", "blocked"],
+    labels: &["site", "disposition", "destination", "blocked", "noise"],
     unbounded: &["blocked"],
     weight: 2,
     ..Family::COUNTER
 };
-
-const REPORT_ONLY: &str = "reportOnly";
 
 /// A flag takes the place of a disposition.
 pub(super) static KIND: ReportKind = ReportKind {
@@ -32,33 +28,20 @@ pub(super) static KIND: ReportKind = ReportKind {
         field("destination", FieldType::Token, "integrity.destination"),
         field(REPORT_ONLY, FieldType::Bool, "integrity.report_only"),
     ],
-    upgrade,
+    upgrade: disposition_to_flag,
     evaluate,
     summary: |report| blocked_request_summary(report, "integrity policy"),
     families: &[&VIOLATIONS],
     ..ReportKind::DEFAULT
 };
 
-/// Converts a disposition, as other policies have it, to the flag if that is missing.
-fn upgrade(body: &mut Object<'_>) {
-    const DISPOSITION: &str = "disposition";
-    if body.get(REPORT_ONLY).and_then(Value::as_bool).is_some() {
-        return;
-    }
-    let report_only = match Disposition::parse(body.get_str(DISPOSITION)) {
-        Disposition::Report => true,
-        Disposition::Enforce => false,
-        Disposition::Unknown => return,
-    };
-    body.remove(DISPOSITION);
-    body.0.push((Cow::Borrowed(REPORT_ONLY), Value::Bool(report_only)));
-}
-
 fn evaluate<'r>(report: &'r Report<'_>, classification: &Classification<'_>) -> Evaluation<'r> {
     let body = &report.body;
     let destination = DESTINATIONS.label(body.get_str("destination"));
     let blocked = csp_violation::blocked_label(body.get_str("blockedURL"));
-    evaluate_policy(report, classification, &VIOLATIONS, |disposition| [disposition, destination, blocked])
+    evaluate_policy(report, classification, &VIOLATIONS, |disposition, noise| {
+        [disposition, destination, blocked, noise]
+    })
 }
 
 #[cfg(test)]
@@ -81,7 +64,7 @@ mod tests {
             assert_eq!((processed.kind, processed.severity), ("integrity-violation", "ERROR"));
             let counted = format!(
                 "lookout_integrity_violations_total{{disposition=\"enforce\",destination=\"script\",\
-                 blocked=\"{}\"}} 1",
+                 blocked=\"{}\",noise=\"none\"}} 1",
                 script.trim_end_matches("/s/a.js")
             );
             assert_eq!(processed.counted, [counted]);
@@ -103,6 +86,7 @@ mod tests {
     fn flag_is_the_disposition() {
         for (body, expected) in [
             (r#"{"reportOnly":true}"#, "report WARN"),
+            (r#"{"report_only":true,"disposition":"enforce"}"#, "report WARN"),
             (r#"{"reportOnly":"true"}"#, "report WARN"),
             (r#"{"reportOnly":false}"#, "enforce ERROR"),
             (r#"{"reportOnly":"false"}"#, "enforce ERROR"),

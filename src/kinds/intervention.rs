@@ -3,12 +3,12 @@
 
 use crate::kinds::deprecation;
 use crate::kinds::support::{COLUMN_NUMBER, LINE_NUMBER, SOURCE_FILE, field, page_of, source_suffix};
-use crate::model::{Evaluation, Family, FieldType, Report, ReportKind, Severity};
+use crate::model::{Evaluation, Family, FieldType, LabelEnum, Report, ReportKind, Severity};
 
 static INTERVENTIONS: Family = Family {
     name: "lookout_interventions_total",
     help: "Interventions of the browser.",
-    labels: &["site", "id"],
+    labels: &["site", "id", "noise"],
     unbounded: &["id"],
     ..Family::COUNTER
 };
@@ -24,7 +24,10 @@ pub(super) static KIND: ReportKind = ReportKind {
         LINE_NUMBER,
         COLUMN_NUMBER,
     ],
-    evaluate: |report, _| Evaluation::new(Severity::Info, &INTERVENTIONS, [deprecation::id(report)]),
+    evaluate: |report, classification| {
+        let labels = [deprecation::id(report), classification.noise.label()];
+        Evaluation::new(Severity::Info, &INTERVENTIONS, labels)
+    },
     summary,
     families: &[&INTERVENTIONS],
     ..ReportKind::DEFAULT
@@ -44,7 +47,10 @@ mod tests {
     fn report_of_chromium_is_evaluated() {
         let processed = &captured("chromium/837-intervention-passive-POST-intervention")[0];
         assert_eq!((processed.kind, processed.severity), ("intervention", "INFO"));
-        assert_eq!(processed.counted, ["lookout_interventions_total{id=\"PreventDefaultPassive\"} 1"]);
+        assert_eq!(
+            processed.counted,
+            ["lookout_interventions_total{id=\"PreventDefaultPassive\",noise=\"none\"} 1"]
+        );
         let page = "https://site.test/p/intervention-passive/index.html";
         assert_eq!(
             processed.summary,

@@ -22,9 +22,12 @@ mod permissions_policy_violation;
 mod potential_permissions_policy_violation;
 mod smtp_tlsrpt;
 mod support;
+mod test;
 #[cfg(test)]
 mod testing;
+mod waict_violation;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
@@ -43,6 +46,7 @@ pub static ALL: &[&ReportKind] = &[
     &coep::KIND,
     &dip::KIND,
     &integrity_violation::KIND,
+    &waict_violation::KIND,
     &connection_allowlist::KIND,
     &coop::KIND,
     &deprecation::KIND,
@@ -52,6 +56,7 @@ pub static ALL: &[&ReportKind] = &[
     &expect_ct::KIND,
     &expect_staple::KIND,
     &smtp_tlsrpt::KIND,
+    &test::KIND,
     &other::KIND,
 ];
 
@@ -60,7 +65,7 @@ pub static REPORTS: Family = Family {
     name: "lookout_reports_total",
     help: "Reports taken, of any kind.",
     labels: &["site", "kind", "browser"],
-    // 20 kinds and 7 browsers for each site.
+    // 21 kinds and 7 browsers for each site.
     weight: 8,
     ..Family::COUNTER
 };
@@ -75,16 +80,20 @@ pub fn families() -> impl Iterator<Item = &'static Family> {
     std::iter::once(&REPORTS).chain(own)
 }
 
-type NameMap<V> = HashMap<&'static str, V, foldhash::fast::RandomState>;
+type NameMap<V> = HashMap<Cow<'static, str>, V, foldhash::fast::RandomState>;
 
-/// A kind's fields by name and alias, with their index in [`ReportKind::fields`].
+/// A kind's fields by name and alias, and by each of these in snake case, with their index in
+/// [`ReportKind::fields`].
 pub type FieldIndex = NameMap<(usize, &'static FieldSpec)>;
 
 /// Every kind and its fields, by each report type that names it.
 static KINDS: LazyLock<NameMap<(&'static ReportKind, FieldIndex)>> = LazyLock::new(|| {
     let types = |kind: &&'static ReportKind| {
         let kind = *kind;
-        kind.aliases.iter().chain([&kind.name]).map(move |name| (*name, (kind, index_fields(kind))))
+        kind.aliases
+            .iter()
+            .chain([&kind.name])
+            .map(move |name| (Cow::Borrowed(*name), (kind, index_fields(kind))))
     };
     ALL.iter().flat_map(types).collect()
 });
@@ -94,7 +103,23 @@ fn index_fields(kind: &'static ReportKind) -> FieldIndex {
     let names = fields.flat_map(|(index, field)| {
         field.aliases.iter().chain([&field.name]).map(move |name| (*name, (index, field)))
     });
-    names.collect()
+    let in_snake_case = names.clone().map(|(name, field)| (Cow::Owned(snake_case(name)), field));
+    // The declared names are last, so that they replace an equal one of another field.
+    in_snake_case.chain(names.map(|(name, field)| (Cow::Borrowed(name), field))).collect()
+}
+
+/// Returns `document_url` for `documentURL` and `blocked_uri` for `blocked-uri`.
+fn snake_case(name: &str) -> String {
+    let mut snake = String::with_capacity(name.len() + 4);
+    let mut after_lowercase = false;
+    for c in name.chars() {
+        if c.is_ascii_uppercase() && after_lowercase {
+            snake.push('_');
+        }
+        after_lowercase = !c.is_ascii_uppercase() && c != '-';
+        snake.push(if c == '-' { '_' } else { c.to_ascii_lowercase() });
+    }
+    snake
 }
 
 /// Returns the kind that a report type names, `other` for an unknown one.
@@ -106,4 +131,25 @@ pub fn lookup(report_type: &str) -> &'static ReportKind {
 pub fn field_index(kind: &ReportKind) -> &'static FieldIndex {
     static NO_FIELDS: LazyLock<FieldIndex> = LazyLock::new(FieldIndex::default);
     KINDS.get(kind.name).map_or(&NO_FIELDS, |(_, fields)| fields)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn field_in_snake_case_is_the_same_field() {
+        for (report_type, name, field) in [
+            ("csp-violation", "document_uri", "documentURL"),
+            ("csp-violation", "blocked_url", "blockedURL"),
+            ("csp-violation", "script_sample", "sample"),
+            ("csp-hash", "subresource_url", "subresourceURL"),
+            ("coop", "initial_popup_url", "initialPopupURL"),
+            ("permissions-policy-violation", "policy_id", "featureId"),
+            ("crash", "is_top_level", "is_top_level"),
+        ] {
+            let found = field_index(lookup(report_type)).get(name);
+            assert_eq!(found.map(|(_, found)| found.name), Some(field), "{report_type} {name}");
+        }
+    }
 }

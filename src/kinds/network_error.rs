@@ -11,14 +11,14 @@ use crate::kinds::support::{
     NEL_PHASES, NEL_TYPES, PROTOCOLS, derived, field, severity_unless_noise, unmapped,
 };
 use crate::model::{
-    Attribute, AttributeSink, Classification, Evaluation, Family, FieldType, Increment, Label, MetricType,
-    Observation, Report, ReportKind, Severity, host_and_port,
+    Attribute, AttributeSink, Classification, Evaluation, Family, FieldType, Increment, Label, LabelEnum,
+    MetricType, Noise, Observation, Report, ReportKind, Severity, host_and_port,
 };
 
 pub(crate) static NETWORK_REPORTS: Family = Family {
     name: "lookout_network_reports_total",
     help: "Network Error Logging reports, successes included.",
-    labels: &["site", "phase", "outcome", "protocol"],
+    labels: &["site", "phase", "outcome", "protocol", "noise"],
     weight: 6,
     ..Family::COUNTER
 };
@@ -27,14 +27,14 @@ pub(crate) static ESTIMATED: Family = Family {
     name: "lookout_network_requests_estimated_total",
     help: "Requests that the network reports stand for: each counts 1/sampling_fraction.",
     metric_type: MetricType::FloatCounter,
-    labels: &["site", "phase", "outcome"],
+    labels: &["site", "phase", "outcome", "noise"],
     unbounded: &[],
     weight: 4,
 };
 
 pub(crate) static DURATION: Family = Family {
     name: "lookout_network_request_duration_seconds",
-    help: "How long the reported requests took, unweighted.",
+    help: "How long the reported requests took, unweighted, without noise.",
     metric_type: MetricType::Histogram,
     labels: &["site", "phase"],
     unbounded: &[],
@@ -96,12 +96,15 @@ fn evaluate<'r>(report: &'r Report<'_>, classification: &Classification<'_>) -> 
     let outcome = body.get_str("type");
     let phase = NEL_PHASES.label(body.get_str("phase"));
     let outcome_label = NEL_TYPES.label(outcome);
-    let labels = [phase, outcome_label, protocol(body.get_str("protocol"))];
+    let noise = classification.noise.label();
+    let labels = [phase, outcome_label, protocol(body.get_str("protocol")), noise];
     let mut observations = smallvec![Observation::increment(&NETWORK_REPORTS, labels)];
     let estimate = Increment::Sum(weight(body.get_f64("sampling_fraction")));
-    observations.push(Observation::new(&ESTIMATED, [phase, outcome_label], estimate));
-    // A downgraded report has the duration 0 instead of a measurement.
+    observations.push(Observation::new(&ESTIMATED, [phase, outcome_label, noise], estimate));
+    // A downgraded report has the duration 0 instead of a measurement. Noise has no series of its own here,
+    // because each one takes a sample for every bucket.
     if outcome != Some("dns.address_changed")
+        && classification.noise == Noise::None
         && let Some(elapsed) = body.get_u64("elapsed_time").filter(|elapsed| *elapsed <= MAX_ELAPSED)
     {
         let seconds = Increment::Duration(elapsed as f64 / 1e3);
@@ -198,7 +201,8 @@ mod tests {
         let processed = process(&envelope("nel", body));
         assert_eq!((processed.kind, processed.severity), ("network-error", "WARN"));
         assert_eq!(processed.attribute("network.peer.address"), Some("203.0.113.7"));
-        let estimated = "lookout_network_requests_estimated_total{phase=\"none\",outcome=\"tcp.refused\"} 2";
+        let estimated = "lookout_network_requests_estimated_total\
+            {phase=\"none\",outcome=\"tcp.refused\",noise=\"none\"} 2";
         assert!(processed.counted.iter().any(|line| line == estimated), "{processed:?}");
     }
 

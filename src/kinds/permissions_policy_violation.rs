@@ -10,7 +10,7 @@ use crate::model::{Classification, Evaluation, Family, FieldType, Label, Report,
 pub(super) static VIOLATIONS: Family = Family {
     name: "lookout_permissions_policy_violations_total",
     help: "Permissions policy violations; potential: a frame asks for what it will not get.",
-    labels: &["site", "disposition", "feature", "potential"],
+    labels: &["site", "disposition", "feature", "potential", "noise"],
     weight: 2,
     ..Family::COUNTER
 };
@@ -43,7 +43,9 @@ pub(super) fn evaluate<'r>(
 ) -> Evaluation<'r> {
     let feature = PERMISSIONS_POLICY_FEATURES.label(report.body.get_str("featureId"));
     let potential = Label::bounded(potential);
-    evaluate_policy(report, classification, &VIOLATIONS, |disposition| [disposition, feature, potential])
+    evaluate_policy(report, classification, &VIOLATIONS, |disposition, noise| {
+        [disposition, feature, potential, noise]
+    })
 }
 
 /// `enforced permissions policy blocked geolocation on https://shop.example/ at …/m.js:4`
@@ -58,7 +60,7 @@ mod tests {
     use crate::model::{Disposition, Noise};
 
     const COUNTED: &str = "lookout_permissions_policy_violations_total\
-        {disposition=\"enforce\",feature=\"geolocation\",potential=\"false\"} 1";
+        {disposition=\"enforce\",feature=\"geolocation\",potential=\"false\",noise=\"none\"} 1";
 
     #[test]
     fn names_of_type_and_feature_are_equivalent() {
@@ -91,6 +93,15 @@ mod tests {
             "firefox/647-ff-fp-header-POST-feature-policy-violation-x4",
         ] {
             assert!(captured(name).iter().any(|processed| processed.counted == [COUNTED]), "{name}");
+        }
+    }
+
+    #[test]
+    fn features_of_2026_are_labels() {
+        for feature in ["tools", "mediasession", "autofill", "manual-text"] {
+            let body = format!(r#"{{"policyId":"{feature}","disposition":"enforce"}}"#);
+            let processed = process(&envelope("permissions-policy-violation", &body));
+            assert!(processed.counted[0].contains(&format!("feature=\"{feature}\"")), "{processed:?}");
         }
     }
 

@@ -51,7 +51,7 @@ mod tests {
         assert_eq!(
             processed.counted,
             ["lookout_permissions_policy_violations_total\
-                {disposition=\"enforce\",feature=\"geolocation\",potential=\"true\"} 1"]
+                {disposition=\"enforce\",feature=\"geolocation\",potential=\"true\",noise=\"none\"} 1"]
         );
         assert_eq!(
             processed.summary,

@@ -4,7 +4,7 @@ use crate::model::family::Family;
 use crate::model::label::{Label, OTHER};
 
 /// The most labels a family has.
-pub const MAX_LABELS: usize = 5;
+pub const MAX_LABELS: usize = 6;
 
 /// One addition to one series, without its site.
 #[derive(Debug, Clone, Copy)]

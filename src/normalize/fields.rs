@@ -38,6 +38,9 @@ impl Keep {
             && !(self.referrer && field.name == "referrer")
     }
 }
+/// The headers of the page's own request, which Firefox 4 to 13 sent. They contain cookies, so they are
+/// dropped from every report.
+const REQUEST_HEADERS: [&str; 3] = ["request-headers", "request_headers", "requestHeaders"];
 
 /// Normalizes a body in place; returns it and the number of dropped fields.
 pub(super) fn normalize_fields<'a>(
@@ -67,7 +70,7 @@ pub(super) fn normalize_fields<'a>(
             }
             kept
         }
-        None if keep.mode == Mode::MetricsOnly => false,
+        None if keep.mode == Mode::MetricsOnly || REQUEST_HEADERS.contains(&&**name) => false,
         None => {
             repeated = true;
             *name = unknown.name(std::mem::take(name));

@@ -77,8 +77,10 @@ pub fn normalize<'a>(
 /// kind, because in other kinds they have another meaning.
 fn document_url<'a>(kind: &ReportKind, body: &Object<'a>) -> Option<Cow<'a, str>> {
     const NAMES: [&str; 3] = ["documentURL", "uri", "url"];
-    let is_document =
-        |name: &str| name == NAMES[0] || kind.field(name).is_some_and(|field| NAMES.contains(&field.name));
+    let fields = kinds::field_index(kind);
+    let is_document = |name: &str| {
+        name == NAMES[0] || fields.get(name).is_some_and(|(_, field)| NAMES.contains(&field.name))
+    };
     body.0.iter().rev().find_map(|(name, value)| match value {
         Value::String(text) if !text.is_empty() && is_document(name) => Some(text.clone()),
         _ => None,

@@ -39,9 +39,9 @@ def check_event(event, browser):
 def check_family(daemon, events, family):
     """The family's counters equal the counts of the events of all its kinds."""
     name, *labels = family
-    expected = Counter((event["lookout"]["site"], *labels_of(event)) for event in events
-                       if FAMILIES[event["lookout"]["kind"]][0] == name)
-    counted(daemon, name, expected, "site", *(label for label, _ in labels))
+    expected = Counter((about["site"], *labels_of(event), about["noise"]) for event in events
+                       for about in [event["lookout"]] if FAMILIES[about["kind"]][0] == name)
+    counted(daemon, name, expected, "site", *(label for label, _ in labels), "noise")
 
 
 def counted(daemon, family, expected, *labels):

@@ -106,6 +106,40 @@ fn duplicate_members_keep_the_last_value() {
     assert_eq!(lines[0]["body"], serde_json::json!({ "statusCode": 500 }));
 }
 
+/// Bodies of scripts that rename members or post the event itself, and of Firefox 4 to 13.
+#[test]
+fn reports_of_scripts_and_old_browsers_have_a_site_and_a_directive() {
+    for (body, blocked, directive) in [
+        (
+            r#"{"csp-report":{"effective_directive":"script-src-elem","blocked_uri":"https://cdn.example/a.js",
+                "document_uri":"https://shop.example/x","violated_directive":"script-src-elem",
+                "disposition":"report"}}"#,
+            "https://cdn.example/a.js",
+            "script-src-elem",
+        ),
+        (
+            r#"{"blockedURI":"inline","documentURI":"https://shop.example/","violatedDirective":"script-src-elem",
+                "effectiveDirective":"script-src-elem","disposition":"enforce"}"#,
+            "inline",
+            "script-src-elem",
+        ),
+        (
+            r#"{"csp-report":{"request":"GET https://shop.example/csp HTTP/1.1",
+                "request-headers":"Host: shop.example\nCookie: session=abc\n",
+                "blocked-uri":"http://cdn.example/","violated-directive":"default-src https:"}}"#,
+            "http://cdn.example/",
+            "default-src",
+        ),
+    ] {
+        let lines = send(body, &accepted(1, &[]));
+        assert_eq!(lines[0]["lookout"]["kind"], "csp-violation", "{body}");
+        assert_eq!(lines[0]["lookout"]["site"], "shop.example", "{body}");
+        assert_eq!(lines[0]["body"]["blockedURL"], blocked, "{body}");
+        assert_eq!(lines[0]["body"]["effectiveDirective"], directive, "{body}");
+        assert!(!lines[0].to_string().contains("session"), "{}", lines[0]);
+    }
+}
+
 #[test]
 fn integers_in_other_notations_are_parsed() {
     for (number, line) in [("1.0", Some(1)), ("\"1\"", Some(1)), ("-1226665688", None), ("1e999", None)] {

@@ -139,6 +139,51 @@ fn series_of(kind: &ReportKind, members: &str) -> Vec<String> {
     path.series()
 }
 
+/// Families about certificates and mail have no pages that a bot could visit, and a histogram would have a sample
+/// for each bucket and class.
+#[test]
+fn noise_is_the_last_label_of_every_family_about_pages() {
+    let without = [
+        "lookout_reports_total",
+        "lookout_network_request_duration_seconds",
+        "lookout_hpkp_violations_total",
+        "lookout_expect_ct_violations_total",
+        "lookout_expect_staple_violations_total",
+        "lookout_smtp_tls_sessions_total",
+    ];
+    for family in kinds::families() {
+        let has_noise = family.labels.last() == Some(&"noise");
+        assert_eq!(has_noise, !without.contains(&family.name), "{}", family.name);
+    }
+}
+
+#[test]
+fn reports_of_a_bot_are_counted_as_noise() {
+    let mut seen = HashSet::new();
+    for kind in kinds::ALL {
+        let path = InProcess::default();
+        let agent = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)";
+        let body = format!(
+            r#"{{"type":"{}","user_agent":"{agent}","body":{{"type":"ok","elapsed_time":7}}}}"#,
+            kind.name
+        );
+        path.process(body.as_bytes(), &context());
+        for series in path.series() {
+            let family = kinds::families().find(|family| series.starts_with(&format!("{}{{", family.name)));
+            let family = family.unwrap();
+            seen.insert(family.name);
+            if family.labels.contains(&"noise") {
+                assert!(series.contains("noise=\"bot\""), "{series}");
+            }
+        }
+    }
+    assert!(seen.contains("lookout_network_requests_estimated_total"), "{seen:?}");
+    assert!(
+        !seen.contains("lookout_network_request_duration_seconds"),
+        "durations are of requests without noise"
+    );
+}
+
 #[test]
 fn summaries_of_every_report_have_one_line() {
     each_report(|name, report| {

@@ -17,4 +17,7 @@ pub(super) use label_values::{
     PERMISSIONS_POLICY_FEATURES, PROTOCOLS,
 };
 pub(super) use page::{page_of, source_suffix};
-pub(super) use policy::{blocked_request_summary, evaluate_policy, policy_summary, severity_unless_noise};
+pub(super) use policy::{
+    REPORT_ONLY, blocked_request_summary, disposition_to_flag, evaluate_policy, policy_summary,
+    severity_unless_noise,
+};

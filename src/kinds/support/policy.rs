@@ -1,8 +1,10 @@
 //! Severities, and the evaluation and the summary of a policy violation.
 
+use std::borrow::Cow;
+
 use crate::kinds::support::page::page_of;
 use crate::model::{
-    Classification, Disposition, Evaluation, Family, Label, LabelEnum, Noise, Report, Severity,
+    Classification, Disposition, Evaluation, Family, Label, LabelEnum, Noise, Object, Report, Severity, Value,
 };
 
 /// Returns the severity, or [`Severity::Info`] for noise.
@@ -10,18 +12,18 @@ pub(crate) fn severity_unless_noise(severity: Severity, noise: Noise) -> Severit
     if noise == Noise::None { severity } else { Severity::Info }
 }
 
-/// Evaluates a policy violation: an error if something was blocked. `labels` receives the label
-/// `disposition` and returns all labels after `site`.
+/// Evaluates a policy violation: an error if something was blocked. `labels` receives the labels
+/// `disposition` and `noise`, and returns all labels after `site`.
 pub(crate) fn evaluate_policy<'r, const N: usize>(
     report: &Report<'_>,
     classification: &Classification<'_>,
     family: &'static Family,
-    labels: impl FnOnce(Label<'static>) -> [Label<'r>; N],
+    labels: impl FnOnce(Label<'static>, Label<'static>) -> [Label<'r>; N],
 ) -> Evaluation<'r> {
     let disposition = report.disposition();
     let severity = if disposition == Disposition::Enforce { Severity::Error } else { Severity::Warn };
     let severity = severity_unless_noise(severity, classification.noise);
-    Evaluation::new(severity, family, labels(disposition.label()))
+    Evaluation::new(severity, family, labels(disposition.label(), classification.noise.label()))
 }
 
 /// Returns the summary of a policy violation: "would block" for a report-only policy, and neither for a
@@ -33,6 +35,24 @@ pub(crate) fn policy_summary(report: &Report<'_>, policy: &str, what: &str) -> S
         Disposition::Report => format!("report-only {policy} would block {what} on {page}"),
         Disposition::Unknown => format!("{policy} violated by {what} on {page}"),
     }
+}
+
+/// The flag that some policies have in the place of a disposition.
+pub(crate) const REPORT_ONLY: &str = "reportOnly";
+
+/// Converts a disposition, as other policies have it, to the flag if that is missing.
+pub(crate) fn disposition_to_flag(body: &mut Object<'_>) {
+    const DISPOSITION: &str = "disposition";
+    if [REPORT_ONLY, "report_only"].iter().any(|name| body.get(name).and_then(Value::as_bool).is_some()) {
+        return;
+    }
+    let report_only = match Disposition::parse(body.get_str(DISPOSITION)) {
+        Disposition::Report => true,
+        Disposition::Enforce => false,
+        Disposition::Unknown => return,
+    };
+    body.remove(DISPOSITION);
+    body.0.push((Cow::Borrowed(REPORT_ONLY), Value::Bool(report_only)));
 }
 
 /// Returns the summary of a violation by a request: its destination and URL.

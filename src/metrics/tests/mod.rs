@@ -69,7 +69,7 @@ fn add_to(registry: &Registry, site: SiteLabel<'_>, seen: Seen, uptime: u32) {
         1 => csp(Label::unbounded(&blocked)),
         2 => Observation::new(
             &network_error::ESTIMATED,
-            [bounded("dns"), bounded("ok")],
+            [bounded("dns"), bounded("ok"), bounded("none")],
             // A power of two, so that the sum is exact in any order.
             Increment::Sum(0.25),
         ),

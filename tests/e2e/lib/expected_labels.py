@@ -19,9 +19,9 @@ def disposition(body):
     return REPORTING.get(said, said)
 
 
-def blocked(body):
+def blocked(member):
     """The origin that was blocked; keywords have no slash."""
-    return "/".join(body["blockedURL"].split("/")[:3])
+    return lambda body: "/".join(body[member].split("/")[:3])
 
 
 def text(*names):
@@ -31,7 +31,7 @@ def text(*names):
 
 DISPOSITION = ("disposition", disposition)
 DESTINATION = ("destination", text("destination"))
-BLOCKED = ("blocked", blocked)
+BLOCKED = ("blocked", blocked("blockedURL"))
 FEATURE = ("feature", text("featureId", "policyId"))
 TYPE = ("violation", text("type"))
 ID = ("id", text("id"))
@@ -43,7 +43,7 @@ def permissions(potential):
             ("potential", lambda _: potential))
 
 
-# The family of a kind and its labels, after the site.
+# The family of a kind and its labels, between the site and the noise.
 FAMILIES = {
     "csp-violation": ("lookout_csp_violations_total", DISPOSITION,
                       ("directive", text("effectiveDirective")), BLOCKED),
@@ -53,11 +53,13 @@ FAMILIES = {
     "permissions-policy-violation": permissions("false"),
     "potential-permissions-policy-violation": permissions("true"),
     "document-policy-violation": ("lookout_document_policy_violations_total", DISPOSITION, FEATURE),
-    "coep": ("lookout_coep_violations_total", DISPOSITION, TYPE, DESTINATION),
+    "coep": ("lookout_coep_violations_total", DISPOSITION, TYPE, DESTINATION, BLOCKED),
     "coop": ("lookout_coop_violations_total", DISPOSITION, TYPE, ("policy", text("effectivePolicy"))),
-    "dip": ("lookout_dip_violations_total", DISPOSITION, DESTINATION),
+    "dip": ("lookout_dip_violations_total", DISPOSITION, DESTINATION, BLOCKED),
     "integrity-violation": ("lookout_integrity_violations_total", DISPOSITION, DESTINATION, BLOCKED),
-    "connection-allowlist": ("lookout_connection_allowlist_violations_total", DISPOSITION),
+    "waict-violation": ("lookout_waict_violations_total", DISPOSITION, ("reason", text("reason"))),
+    "connection-allowlist": ("lookout_connection_allowlist_violations_total", DISPOSITION,
+                             ("blocked", blocked("connection"))),
     "deprecation": ("lookout_deprecations_total", ID),
     "intervention": ("lookout_interventions_total", ID),
     "crash": ("lookout_crashes_total", ("reason", text("reason")),
@@ -66,7 +68,7 @@ FAMILIES = {
 
 
 def labels_of(event):
-    """The labels that an event has to be counted with, after the site."""
+    """The labels that an event has to be counted with, between the site and the noise."""
     kind = event["lookout"]["kind"]
     expect(kind in FAMILIES, "An event has a kind that the tests do not know", found=kind,
            expected=f"one of {sorted(FAMILIES)}", where=json.dumps(event),
