@@ -12,9 +12,7 @@ use crate::kinds::support::{
     COLUMN_NUMBER, CSP_DIRECTIVES, LINE_NUMBER, SOURCE_FILE, evaluate_policy, field, is_extension_scheme,
     policy_summary,
 };
-use crate::model::{
-    Classification, Evaluation, Family, FieldType, Label, LabelEnum, Object, Report, ReportKind, Value,
-};
+use crate::model::{Classification, Evaluation, Family, FieldType, Label, Object, Report, ReportKind, Value};
 
 pub(crate) static VIOLATIONS: Family = Family {
     name: "lookout_csp_violations_total",

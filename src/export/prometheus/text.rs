@@ -185,10 +185,11 @@ mod tests {
             let bounded = Label::bounded;
             for (site, blocked, amount) in &seen {
                 let violation = [bounded("enforce"), bounded("img-src"), Label::unbounded(blocked), bounded("none")];
+                let requests = [bounded("dns"), bounded("ok"), bounded("none")];
                 for observation in [
                     Observation::increment(&REPORTS, [bounded("crash"), bounded("chrome")]),
                     Observation::increment(&csp_violation::VIOLATIONS, violation),
-                    Observation::new(&network_error::ESTIMATED, [bounded("dns"), bounded("ok")], Increment::Sum(*amount)),
+                    Observation::new(&network_error::ESTIMATED, requests, Increment::Sum(*amount)),
                     Observation::new(&network_error::DURATION, [bounded("dns")], Increment::Duration(*amount)),
                 ] {
                     registry.add(SiteLabel::host(site), &observation, now, 0);

@@ -172,7 +172,7 @@ impl World {
             Observation::increment(&csp_violation::VIOLATIONS, labels),
             Observation::new(
                 &network_error::ESTIMATED,
-                [bounded("dns"), bounded("ok")],
+                [bounded("dns"), bounded("ok"), bounded("none")],
                 Increment::Sum(1.0 / 3.0),
             ),
             Observation::new(&network_error::DURATION, [bounded("dns")], Increment::Duration(seconds)),
