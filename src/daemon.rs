@@ -225,7 +225,7 @@ fn intake_limits(config: &Config, needs_peer_addr: bool) -> ServerLimits {
         connections: intake::max_connections(intake.max_connections, RESERVED_FDS),
         evict_when_full: false,
         http2: true,
-        with_peer: needs_peer_addr || intake.proxy_protocol,
+        with_peer: needs_peer_addr,
         head_timeout: intake.head_timeout,
         body_timeout: intake.body_timeout,
         proxy_protocol: intake.proxy_protocol.then(|| intake.trusted_proxies.as_slice().into()),
@@ -241,8 +241,7 @@ impl Exporters {
         let temporality = TemporalityState::Cumulative;
         let mut exporters = Exporters { console: None, logs: None, metrics: None, temporality, traces: None };
         if otlp.logs.console {
-            let console =
-                ConsoleExporter::start(io::stdout(), config.delivery.memory_bytes, registry.clone());
+            let console = ConsoleExporter::to_stdout(config.delivery.memory_bytes, registry.clone());
             let console =
                 console.map_err(|error| DaemonError::Action("start the console export", error.into()));
             exporters.console = Some(console?);

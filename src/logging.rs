@@ -1,5 +1,5 @@
-//! Logging: lines on stderr, as text or as JSON. No line quotes a request, and clients cannot cause lines
-//! without a rate limit.
+//! Logging: lines on stderr, as text or as JSON. No line quotes a request, except the redacted path of reports to a
+//! path that intake does not serve, and clients cannot cause lines without a rate limit.
 
 use std::any::Any;
 use std::io::{self, IsTerminal};

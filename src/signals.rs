@@ -1,5 +1,6 @@
 //! Signals. The first SIGTERM or SIGINT requests an orderly shutdown; a second one ends the process at once.
-//! SIGHUP changes nothing: settings are read at the start, and certificates are watched.
+//! SIGHUP changes nothing: settings are read at the start, and certificates are watched. SIGXFSZ has a handler,
+//! so that a write beyond the limit of file sizes (`ulimit -f`) is an error of the disk instead of the end.
 //!
 //! Signals have a thread of their own, so that nothing that blocks elsewhere delays them. The same thread ends
 //! a process whose shutdown is blocked.
@@ -7,6 +8,7 @@
 use std::io;
 use std::time::Duration;
 
+use rustix::process::Signal as SystemSignal;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
@@ -49,6 +51,7 @@ struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+    _file_size: Signal,
 }
 
 impl Signals {
@@ -57,6 +60,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
+            _file_size: signal(SignalKind::from_raw(SystemSignal::XFSZ.as_raw()))?,
         })
     }
 

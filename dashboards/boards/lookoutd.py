@@ -100,13 +100,16 @@ UPLOADS = (
           (f"sum({of('lookout_uploads_in_flight')})", "uploads in flight")),
     durations(info("How long do uploads take?", "From the request's head to the response, the client's "
                    "network included. The darker, the more uploads.",
-                   of("lookout_upload_duration_seconds_bucket")),
+                   of("lookout_upload_duration_seconds_bucket"), width=10),
               f"sum by (le) (increase({of('lookout_upload_duration_seconds_bucket')}[{RATE}]))"),
     lines(info("Upload latency", "Half of the uploads were faster than the median, all but one in a hundred "
-               "faster than the 99 % line.", of("lookout_upload_duration_seconds_bucket"), unit="s"),
+               "faster than the 99 % line.", of("lookout_upload_duration_seconds_bucket"), unit="s", width=10),
           (quantile(0.5, "lookout_upload_duration_seconds"), "median"),
           (quantile(0.99, "lookout_upload_duration_seconds"), "99 %"),
           steps=((None, colors.GOOD), (1, colors.BAD))),
+    figure("Clients with a wrong path", "Clients that sent reports to a path that intake does not serve, each counted "
+           "once an hour. Their reports are lost; the log has the path.",
+           increase("lookout_unknown_path_clients_total"), *FEW),
 )
 
 DELIVERY = (

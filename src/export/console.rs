@@ -1,17 +1,22 @@
 //! Exporter of event lines to stdout. Its own thread writes them, so that a stalled pipe blocks nothing else.
 //! Lines wait in a queue bounded in bytes; lines that do not fit are dropped and counted.
 
-use std::io::Write;
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
+use rustix::fs::{OFlags, fcntl_getfl, fstat};
 
+use crate::log_throttle::LogThrottle;
 use crate::metrics::Registry;
 use crate::model::{EventOutcome, EventSink, ExporterId, PendingState};
 
 /// Time for which the writer collects more lines after the first.
 const BATCH_WINDOW: Duration = Duration::from_millis(5);
+/// Minimum interval of log lines about failed writes.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Exporter of event lines; its clones share one queue.
 #[derive(Clone)]
@@ -36,6 +41,19 @@ struct Queue {
 }
 
 impl ConsoleExporter {
+    /// Starts the writer to stdout. If stdout was closed when the process began, every event is rejected.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the thread cannot be started.
+    pub fn to_stdout(max_bytes: usize, registry: Arc<Registry>) -> io::Result<ConsoleExporter> {
+        if is_stdout_closed() {
+            ConsoleExporter::start(Closed, max_bytes, registry)
+        } else {
+            ConsoleExporter::start(io::stdout(), max_bytes, registry)
+        }
+    }
+
     /// Starts the writer to `out`. At most `max_bytes` bytes wait, and as many may be in flight.
     ///
     /// # Errors
@@ -45,7 +63,7 @@ impl ConsoleExporter {
         out: impl Write + Send + 'static,
         max_bytes: usize,
         registry: Arc<Registry>,
-    ) -> std::io::Result<ConsoleExporter> {
+    ) -> io::Result<ConsoleExporter> {
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
             work: Condvar::new(),
@@ -68,6 +86,28 @@ impl ConsoleExporter {
         queue.lines = Vec::new();
         self.0.finalize(PendingState::Queued, EventOutcome::DroppedShutdown, left);
         left
+    }
+}
+
+/// Returns whether stdout was closed. In its place, the standard library opens the null device for reading and
+/// writing; redirections of shells and service managers open it for writing only.
+fn is_stdout_closed() -> bool {
+    let stdout = io::stdout();
+    let Ok(null) = std::fs::metadata("/dev/null") else { return false };
+    fcntl_getfl(&stdout).is_ok_and(|flags| flags.contains(OFlags::RDWR))
+        && fstat(&stdout).is_ok_and(|stat| stat.st_rdev == null.rdev())
+}
+
+/// Writer in place of a closed stdout.
+struct Closed;
+
+impl Write for Closed {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        Err(io::Error::new(ErrorKind::BrokenPipe, "stdout was closed when lookoutd was started"))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -95,11 +135,19 @@ impl EventSink for ConsoleExporter {
 impl Shared {
     fn write_all(&self, mut out: impl Write) {
         let mut lines = Vec::new();
+        let failures = LogThrottle::new(LOG_INTERVAL, |events| {
+            tracing::warn!(events, "more events could not be written to stdout");
+        });
         while let Some(events) = self.wait_for_lines(&mut lines) {
             // A reader that has closed the pipe does not come back, but events are still counted.
             let outcome = match out.write_all(&lines).and_then(|()| out.flush()) {
                 Ok(()) => EventOutcome::Delivered,
-                Err(_) => EventOutcome::Rejected,
+                Err(error) => {
+                    if let Some(events) = failures.record(events) {
+                        tracing::warn!(events, %error, "events cannot be written to stdout, and are lost");
+                    }
+                    EventOutcome::Rejected
+                }
             };
             self.finalize(PendingState::InFlight, outcome, events);
         }

@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use tower_service::Service;
 
 use crate::intake::connection_limit::ConnectionPermit;
+use crate::intake::request_target::is_endpoint;
 
 /// The address of a connection's peer, as a request extension.
 #[derive(Debug, Clone, Copy)]
@@ -22,7 +23,9 @@ pub(super) struct PeerAddr(pub(super) IpAddr);
 #[derive(Clone)]
 pub struct ConnectionService {
     pub(super) router: Router,
-    pub(super) peer: Option<PeerAddr>,
+    pub(super) peer: PeerAddr,
+    /// Whether every request carries `peer`.
+    pub(super) with_peer: bool,
     pub(super) permit: Arc<ConnectionPermit>,
 }
 
@@ -38,8 +41,9 @@ impl Service<Request<Incoming>> for ConnectionService {
 
     fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
         self.permit.begin_request();
-        if let Some(peer) = self.peer {
-            request.extensions_mut().insert(peer);
+        // Not always, because it takes an allocation. Reports to an unknown path are counted by client.
+        if self.with_peer || !is_endpoint(request.uri().path()) {
+            request.extensions_mut().insert(self.peer);
         }
         self.router.call(request)
     }

@@ -14,7 +14,7 @@ pub struct ServerLimits {
     pub evict_when_full: bool,
     /// Whether HTTP/2 is offered, which allows many concurrent requests on one connection.
     pub http2: bool,
-    /// Whether requests carry the address of their peer, which is a client or a proxy.
+    /// Whether every request carries the address of its peer, which is a client or a proxy.
     pub with_peer: bool,
     /// Maximum time for the head of a request, and for a TLS handshake.
     pub head_timeout: Duration,

@@ -15,6 +15,7 @@ mod io_timeout;
 mod limits;
 mod listener;
 mod memory;
+mod misdirected;
 mod proxy_protocol;
 mod rate_limit;
 mod request_target;

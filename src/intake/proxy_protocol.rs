@@ -32,12 +32,13 @@ impl Accept<TcpStream, ConnectionService> for ProxyProtocolAcceptor {
     fn accept(&self, mut stream: TcpStream, mut service: ConnectionService) -> Self::Future {
         let limits = self.0.clone();
         Box::pin(async move {
-            if let (Some(proxies), Some(PeerAddr(peer))) = (&limits.proxy_protocol, service.peer)
+            let PeerAddr(peer) = service.peer;
+            if let Some(proxies) = &limits.proxy_protocol
                 && is_trusted(peer.to_canonical(), proxies)
             {
                 let client = tokio::time::timeout(limits.head_timeout, read_header(&mut stream)).await;
                 let client = client.unwrap_or(Err(ProxyProtocolError::Timeout)).map_err(io::Error::other)?;
-                service.peer = Some(PeerAddr(client.unwrap_or(peer)));
+                service.peer = PeerAddr(client.unwrap_or(peer));
             }
             Ok((TimeoutStream::new(stream, service.permit.clone(), &limits), service))
         })

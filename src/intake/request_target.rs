@@ -14,13 +14,21 @@ const PATHS: [&str; 7] =
 
 const SITE_PREFIX: &str = "/report/";
 
+/// Returns whether intake serves the path, with or without a trailing slash.
 pub(super) fn is_endpoint(path: &str) -> bool {
+    let path = trim_slash(path);
     let names_site = |site: &str| !site.is_empty() && !site.contains('/');
     PATHS.contains(&path) || path.strip_prefix(SITE_PREFIX).is_some_and(names_site)
 }
 
+/// Returns the path without a trailing slash, except `/` itself.
+pub(super) fn trim_slash(path: &str) -> &str {
+    path.strip_suffix('/').filter(|path| !path.is_empty()).unwrap_or(path)
+}
+
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct RequestTarget<'u> {
+    /// Without a trailing slash.
     pub(super) path: &'u str,
     /// The last segment of `/report/{site}`.
     pub(super) site: Option<&'u str>,
@@ -32,7 +40,7 @@ pub(super) struct RequestTarget<'u> {
 impl<'u> RequestTarget<'u> {
     /// Parses a URL. `attributes`: `intake.query_attributes`.
     pub(super) fn parse(uri: &'u Uri, attributes: &'u [String], privacy: Privacy) -> RequestTarget<'u> {
-        let path = uri.path();
+        let path = trim_slash(uri.path());
         let site = path.strip_prefix(SITE_PREFIX);
         let report_only = site.is_none() && path.ends_with("/report-only");
         let disposition = report_only.then_some(Disposition::Report);
@@ -62,11 +70,12 @@ mod tests {
     }
 
     #[test]
-    fn is_endpoint_of_a_path_is_exact() {
+    fn is_endpoint_of_a_path_is_exact_but_for_a_trailing_slash() {
         for path in PATHS.into_iter().chain(["/report/shop", "/report/report-only"]) {
             assert!(is_endpoint(path), "{path}");
+            assert!(is_endpoint(&format!("{path}/")), "{path}/");
         }
-        for path in ["", "/report/", "/report/a/b", "/csp/", "/CSP", "/metrics", "//report", "*"] {
+        for path in ["", "/report//", "/report/a/b", "/csp//", "/CSP", "/metrics/", "//report", "*"] {
             assert!(!is_endpoint(path), "{path}");
         }
     }
@@ -77,6 +86,7 @@ mod tests {
             ("/report", None),
             ("/csp/report-only", Some(Disposition::Report)),
             ("/nel/report-only", Some(Disposition::Report)),
+            ("/csp/report-only/", Some(Disposition::Report)),
             ("/report?disposition=report", Some(Disposition::Report)),
             ("/csp/report-only?disposition=enforce", Some(Disposition::Enforce)),
             ("/report?disposition=whatever", None),
@@ -93,5 +103,7 @@ mod tests {
         let target = parse(&uri, &attributes);
         assert_eq!(target.query, vec![("release", Cow::Borrowed("v1.2"))]);
         assert_eq!(target.site, Some("shop"));
+        assert_eq!(parse(&Uri::from_static("/report/shop/?a"), &[]).site, Some("shop"));
+        assert_eq!(parse(&Uri::from_static("/report/"), &[]).site, None);
     }
 }

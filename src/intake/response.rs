@@ -12,6 +12,10 @@ use serde_json::json;
 
 use crate::model::UploadOutcome;
 
+/// Methods of every path, and of `/`, which load balancers probe by GET or HEAD.
+const METHODS: &str = "POST, OPTIONS";
+const ROOT_METHODS: &str = "GET, HEAD, POST, OPTIONS";
+
 pub(super) fn upload_response(outcome: UploadOutcome) -> Response {
     let status = StatusCode::from_u16(outcome.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let allow_origin = [(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"))];
@@ -22,12 +26,24 @@ pub(super) fn upload_response(outcome: UploadOutcome) -> Response {
     let content_type = [(CONTENT_TYPE, "application/problem+json")];
     let further = match outcome {
         UploadOutcome::Overloaded => Some([(RETRY_AFTER, "5")]),
-        UploadOutcome::MethodNotAllowed => Some([(ALLOW, "POST, OPTIONS")]),
+        UploadOutcome::MethodNotAllowed => Some([(ALLOW, METHODS)]),
         // Otherwise the rest of the body would be read as the next request.
-        UploadOutcome::BodyTimeout | UploadOutcome::TooLarge => Some([(CONNECTION, "close")]),
+        UploadOutcome::BodyTimeout | UploadOutcome::TooLarge | UploadOutcome::InvalidHost => Some([(CONNECTION, "close")]),
         _ => None,
     };
     (status, allow_origin, content_type, further, Body::from(problem.to_string())).into_response()
+}
+
+/// Adds the methods that `/` allows beside those of the other paths.
+pub(super) fn allow_root_methods(mut response: Response) -> Response {
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(ROOT_METHODS));
+    response
+}
+
+/// Returns the response to GET and HEAD on `/`.
+pub(super) fn root_response() -> Response {
+    let headers = [(ACCESS_CONTROL_ALLOW_ORIGIN, "*"), (CONTENT_TYPE, "text/plain; charset=utf-8")];
+    (headers, "This endpoint takes reports of browsers, by POST.\n").into_response()
 }
 
 /// Returns the response to a CORS preflight. <https://fetch.spec.whatwg.org/#cors-preflight-fetch>
@@ -63,6 +79,7 @@ pub fn problem_detail(outcome: UploadOutcome) -> Option<&'static str> {
             "Expected one of the paths of intake: /report, /report/{site}, /csp, /csp/report-only, \
              /reporting-api/csp, /nel, /nel/report-only or /. Correct the path."
         }
+        InvalidHost => "Expected exactly one Host header, as HTTP/1.1 requires. Send the host of the URL.",
         MethodNotAllowed => "Expected POST with reports, or OPTIONS for a CORS preflight. Use POST.",
         BodyTimeout => "Expected the whole body within intake.body_timeout. Send fewer reports at once.",
         Retired => "Expected an endpoint in use. This one is retired: remove it from the site's headers.",

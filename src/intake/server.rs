@@ -92,12 +92,12 @@ impl Service<SocketAddr> for MakeConnection {
     fn call(&mut self, peer: SocketAddr) -> Self::Future {
         let router = self.router.clone();
         let limiter = self.limiter.clone();
-        let peer = self.limits.with_peer.then_some(PeerAddr(peer.ip()));
+        let with_peer = self.limits.with_peer;
         Box::pin(async move {
             // Open connections run first, so that clients that connect as fast as they can do not pile up.
             tokio::task::yield_now().await;
             let permit = limiter.acquire().await?;
-            Ok(ConnectionService { router, peer, permit })
+            Ok(ConnectionService { router, peer: PeerAddr(peer.ip()), with_peer, permit })
         })
     }
 }

@@ -8,9 +8,9 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use http::header::{CONNECTION, TRANSFER_ENCODING, USER_AGENT};
+use http::header::{CONNECTION, HOST, TRANSFER_ENCODING, USER_AGENT};
 use http::request::Parts;
-use http::{HeaderValue, Method};
+use http::{Extensions, HeaderMap, HeaderValue, Method, Version};
 use ipnet::IpNet;
 use opentelemetry::KeyValue;
 use opentelemetry::trace::{Span, Tracer};
@@ -23,8 +23,9 @@ use crate::config::{self, ClientAddress, Config, Privacy};
 use crate::intake::body::{ContentEncoding, Sent};
 use crate::intake::connection::PeerAddr;
 use crate::intake::memory::{MAX_SMALL, Memory};
+use crate::intake::misdirected::MisdirectedReports;
 use crate::intake::rate_limit::RateLimiter;
-use crate::intake::request_target::{RequestTarget, is_endpoint};
+use crate::intake::request_target::{RequestTarget, is_endpoint, trim_slash};
 use crate::intake::{body, client_ip, expect_ct, response};
 use crate::metrics::Registry;
 use crate::model::{LabelEnum, UploadContext, UploadOutcome};
@@ -39,6 +40,7 @@ pub struct Intake {
     /// The runtime on whose threads large bodies are decoded.
     runtime: Handle,
     rate_limiter: Option<RateLimiter>,
+    misdirected: MisdirectedReports,
     tracer: Option<SdkTracer>,
 }
 
@@ -52,6 +54,7 @@ impl Intake {
             memory: Memory::new(config.intake.max_in_flight_bytes, config.intake.max_body_bytes),
             runtime: Handle::current(),
             rate_limiter: config.intake.rate_limit.map(RateLimiter::new),
+            misdirected: MisdirectedReports::new(),
             tracer,
         }
     }
@@ -80,9 +83,7 @@ impl Intake {
         let deadline = tokio::time::Instant::now() + self.config.body_timeout;
         let limit = self.config.max_body_bytes;
         let (head, incoming) = request.into_parts();
-        let trusted: &[IpNet] = &self.config.trusted_proxies;
-        let peer = head.extensions.get::<PeerAddr>();
-        let client = peer.map(|PeerAddr(peer)| client_ip::resolve(*peer, &head.headers, trusted));
+        let client = self.client(&head.extensions, &head.headers);
         let reading = timeout_at(deadline, self.read_body(&head, client, incoming)).await;
         let (encoding, sent) = reading.unwrap_or(Err(UploadOutcome::BodyTimeout))?;
         let mut size = sent.expected_size(encoding, limit);
@@ -136,6 +137,21 @@ impl Intake {
         RequestTarget::parse(&head.uri, &self.config.query_attributes, self.privacy)
     }
 
+    /// Returns the client's address, if the request carries the address of its peer.
+    fn client(&self, extensions: &Extensions, headers: &HeaderMap) -> Option<IpAddr> {
+        let trusted: &[IpNet] = &self.config.trusted_proxies;
+        let peer = extensions.get::<PeerAddr>();
+        peer.map(|PeerAddr(peer)| client_ip::resolve(*peer, headers, trusted))
+    }
+
+    /// Logs and counts reports to a path that intake does not serve.
+    fn record_unknown_path(&self, request: &Request) {
+        let client = self.client(request.extensions(), request.headers());
+        if self.misdirected.record(request.uri().path(), request.headers(), client) {
+            self.pipeline.registry.self_metrics.intake.unknown_path_clients.inc();
+        }
+    }
+
     async fn read_body(
         &self,
         head: &Parts,
@@ -159,7 +175,7 @@ impl Intake {
     /// Returns the encoding, or the outcome of an upload that is rejected for its head.
     fn admit(&self, head: &Parts, client: Option<IpAddr>) -> Result<ContentEncoding, UploadOutcome> {
         let target = self.target(head);
-        let is_retired = |entry: &String| entry == target.path || Some(&**entry) == target.site;
+        let is_retired = |entry: &String| trim_slash(entry) == target.path || Some(&**entry) == target.site;
         if self.config.retired.iter().any(is_retired) {
             return Err(UploadOutcome::Retired);
         }
@@ -182,12 +198,25 @@ pub fn router(intake: Arc<Intake>) -> Router {
 
 async fn handle(State(intake): State<Arc<Intake>>, request: Request) -> Response {
     let ambiguous = request.headers().contains_key(TRANSFER_ENCODING);
-    let mut response = match (is_endpoint(request.uri().path()), request.method()) {
+    let path = request.uri().path();
+    let is_root = trim_slash(path) == "/";
+    let mut response = match (is_endpoint(path), request.method()) {
+        (_, &Method::POST) if !has_valid_host(&request) => {
+            InFlightUpload::begin(&intake).finish(UploadOutcome::InvalidHost)
+        }
+        _ if !has_valid_host(&request) => response::upload_response(UploadOutcome::InvalidHost),
         (true, &Method::POST) => intake.upload(request).await,
+        // None of these is an upload, so that it is not counted.
         (true, &Method::OPTIONS) => response::preflight_response(),
-        (true, _) => InFlightUpload::begin(&intake).finish(UploadOutcome::MethodNotAllowed),
-        (false, &Method::POST) => InFlightUpload::begin(&intake).finish(UploadOutcome::UnknownPath),
-        // Not an upload, so that it is not counted.
+        (true, &Method::GET | &Method::HEAD) if is_root => response::root_response(),
+        (true, _) => {
+            let response = InFlightUpload::begin(&intake).finish(UploadOutcome::MethodNotAllowed);
+            if is_root { response::allow_root_methods(response) } else { response }
+        }
+        (false, &Method::POST) => {
+            intake.record_unknown_path(&request);
+            InFlightUpload::begin(&intake).finish(UploadOutcome::UnknownPath)
+        }
         (false, _) => response::upload_response(UploadOutcome::UnknownPath),
     };
     // Because a proxy may have used Content-Length (RFC 9112, 6.1).
@@ -195,6 +224,12 @@ async fn handle(State(intake): State<Arc<Intake>>, request: Request) -> Response
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
+}
+
+/// Returns whether the request has one Host header, or none over HTTP/1.0 or HTTP/2 (RFC 9112, 3.2).
+fn has_valid_host(request: &Request) -> bool {
+    let hosts = request.headers().get_all(HOST).iter().count();
+    hosts == 1 || hosts == 0 && request.version() != Version::HTTP_11
 }
 
 /// An upload in flight, with the outcome that is counted when it is dropped.

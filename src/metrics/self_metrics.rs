@@ -56,6 +56,8 @@ self_metrics! {
         uploads: Children<UploadOutcome, IntCounter> = "lookout_uploads_total" ["outcome"],
         /// Duration of uploads, from the head of the request to the response.
         upload_duration: Histogram = "lookout_upload_duration_seconds" [],
+        /// Clients that sent reports to a path that intake does not serve, each counted once an hour.
+        pub unknown_path_clients: IntCounter = "lookout_unknown_path_clients_total" [],
         /// Items of uploads that were rejected, by reason.
         rejected: Children<RejectReason, IntCounter> = "lookout_reports_rejected_total" ["reason"],
     }

@@ -43,7 +43,9 @@ pub enum UploadOutcome {
     UnknownSite,
     /// A POST to a path that intake does not serve: 404.
     UnknownPath,
-    /// A method other than POST, OPTIONS, GET and HEAD: 405.
+    /// HTTP/1.1 without exactly one Host header, or two over another version: 400.
+    InvalidHost,
+    /// A method that the path does not allow: 405.
     MethodNotAllowed,
 }
 
@@ -56,6 +58,7 @@ impl UploadOutcome {
             | UploadOutcome::NoReports
             | UploadOutcome::ExpectCtHostMismatch
             | UploadOutcome::InvalidEncoding
+            | UploadOutcome::InvalidHost
             | UploadOutcome::ClientDisconnected => 400,
             UploadOutcome::UnknownSite | UploadOutcome::UnknownPath => 404,
             UploadOutcome::MethodNotAllowed => 405,
@@ -182,6 +185,8 @@ pub enum ExportStatus {
     Timeout,
     /// The connection closed before the response was complete, or the response was malformed.
     ConnectionLost,
+    /// A success by its HTTP status, but no OTLP response: most likely of another service, at a wrong URL.
+    InvalidResponse,
     /// The request is at fault: HTTP 400, gRPC INVALID_ARGUMENT and similar.
     InvalidArgument,
     /// HTTP 401, gRPC UNAUTHENTICATED.

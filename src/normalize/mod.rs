@@ -14,7 +14,7 @@ mod word_scanner;
 
 use std::borrow::Cow;
 
-use crate::config::Privacy;
+use crate::config::{ClientAddress, PathSecrets, Privacy, QueryPrivacy};
 use crate::kinds;
 use crate::model::{
     Envelope, FieldType, Object, Report, ReportKind, UploadContext, Value, has_no_address, server_url,
@@ -27,6 +27,16 @@ pub fn attribute(text: Cow<'_, str>, privacy: Privacy) -> Cow<'_, str> {
     let text =
         if text.contains(char::is_control) { text.replace(char::is_control, " ").into() } else { text };
     text_redact::sanitize(text, FieldType::Token, privacy)
+}
+
+/// Returns the path of a URL without secrets, whatever `privacy` allows in events.
+pub fn path(path: &str) -> Cow<'_, str> {
+    let privacy = Privacy {
+        query: QueryPrivacy::Strip,
+        path_secrets: PathSecrets::Redact,
+        client_address: ClientAddress::None,
+    };
+    url_redact::redact(Cow::Borrowed(path), privacy)
 }
 
 /// Normalizes one report.

@@ -113,6 +113,38 @@ fn log_format_json_writes_json() {
     assert_eq!(line["logs"], "console");
 }
 
+#[test]
+fn events_with_a_closed_stdout_are_rejected() {
+    let daemon = Setup::default().shell(r#"exec "$0" "$@" >&-"#).start();
+    assert_eq!(daemon.post("/report", REPORT).status, 204);
+    daemon.until("lookout_events_total", &[("exporter", "console"), ("outcome", "rejected")], 1.0);
+    daemon.until("lookout_events_total", &[("outcome", "delivered")], 0.0);
+    daemon.stderr.containing("events cannot be written to stdout");
+    daemon.leave();
+}
+
+#[test]
+fn events_with_a_stdout_that_is_discarded_are_delivered() {
+    let daemon = Setup::default().shell(r#"exec "$0" "$@" > /dev/null"#).start();
+    assert_eq!(daemon.post("/report", REPORT).status, 204);
+    daemon.until("lookout_events_total", &[("exporter", "console"), ("outcome", "delivered")], 1.0);
+    daemon.leave();
+}
+
+/// The system sends SIGXFSZ for such a write, which ends a process without a handler.
+#[test]
+fn write_beyond_the_limit_of_file_sizes_is_an_error_of_the_disk() {
+    let yaml = "otlp: { endpoint: http://127.0.0.1:9 }\ndelivery: { spool: { directory: spool } }";
+    let mut daemon = Setup::yaml(yaml).shell(r#"ulimit -f 0; exec "$0" "$@""#).start();
+    assert_eq!(daemon.post("/report", REPORT).status, 204);
+    daemon.until("lookout_events_pending", &[("exporter", "otlp")], 1.0);
+    daemon.signal("TERM");
+    assert_eq!(daemon.wait(), Some(0));
+    let stderr = daemon.stderr.finish().join("\n");
+    assert!(stderr.contains("the spool's disk failed") && stderr.contains("dropped=1 spooled=0"), "{stderr}");
+    daemon.leave();
+}
+
 /// For SIGTERM, the test support checks this for every daemon.
 #[test]
 fn sigint_shuts_down_in_order() {

@@ -22,7 +22,7 @@ pub(crate) type ShutdownReceiver = watch::Receiver<Option<ShutdownDeadlines>>;
 /// Events that a shutdown could not deliver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ShutdownSummary {
-    /// Events counted as `EventOutcome::DroppedShutdown`.
+    /// Events counted as `EventOutcome::DroppedShutdown`, or whose spool files were lost during the shutdown.
     pub(crate) dropped: u64,
     /// Events on disk, for the next start.
     pub(crate) spooled: u64,

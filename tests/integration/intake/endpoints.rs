@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::check;
 use crate::support::REPORT;
 use crate::support::daemon::{Daemon, Setup};
-use crate::support::http::Request;
+use crate::support::http::{Connection, Request};
 
 /// A legacy report without a disposition.
 const UNDECIDED: &str = r#"{"csp-report":{"document-uri":"https://shop.example/cart","violated-directive":"img-src","blocked-uri":"https://evil.example/p.png"}}"#;
@@ -58,22 +58,77 @@ fn path_with_an_unknown_site_gets_404() {
     let daemon = Setup::yaml("sites: [{ name: shop, hosts: [shop.example] }, { name: pay }]").start();
     check(&daemon.post("/report/pay", REPORT), 204);
     check(&daemon.post("/report/blog", REPORT), 404);
-    check(&daemon.post("/report/", REPORT), 404);
+    check(&daemon.post("/report/blog/", REPORT), 404);
+    check(&daemon.post("/report//", REPORT), 404);
     check(&daemon.post("/report/pay/more", REPORT), 404);
     daemon.until("lookout_reports_total", &[("site", "pay")], 1.0);
-    daemon.until("lookout_uploads_total", &[("outcome", "unknown_site")], 1.0);
+    daemon.until("lookout_uploads_total", &[("outcome", "unknown_site")], 2.0);
     daemon.until("lookout_uploads_total", &[("outcome", "unknown_path")], 2.0);
 }
 
 #[test]
 fn retired_site_or_path_gets_410() {
-    let yaml = "sites: [{ name: shop }, { name: old }]\nintake: { retired: [old, /csp] }";
+    let yaml = "sites: [{ name: shop }, { name: old }]\nintake: { retired: [old, /csp, /nel/] }";
     let daemon = Setup::yaml(yaml).start();
     check(&daemon.post("/report/old", REPORT), 410);
+    check(&daemon.post("/report/old/", REPORT), 410);
     check(&daemon.post("/csp", REPORT), 410);
+    check(&daemon.post("/csp/", REPORT), 410);
+    check(&daemon.post("/nel", REPORT), 410);
     check(&daemon.post("/report/shop", REPORT), 204);
     check(&daemon.post("/csp/report-only", REPORT), 204);
-    daemon.until("lookout_uploads_total", &[("outcome", "retired")], 2.0);
+    daemon.until("lookout_uploads_total", &[("outcome", "retired")], 5.0);
+}
+
+/// A slash at the end of an endpoint, as many configurations have it.
+#[test]
+fn trailing_slash_changes_nothing() {
+    let daemon = Setup::yaml("sites: [{ name: shop }]").start();
+    for path in ["/report/", "/report/shop/", "/csp/", "/csp/report-only/", "/reporting-api/csp/", "/nel/"] {
+        check(&daemon.post(path, UNDECIDED), 204);
+        check(&daemon.send(&Request::new("OPTIONS", path), 0), 204);
+    }
+    daemon.until("lookout_reports_total", &[("site", "shop")], 1.0);
+    daemon.until("lookout_csp_violations_total", &[("disposition", "report")], 1.0);
+}
+
+#[test]
+fn reports_to_an_unknown_path_are_logged_and_counted_by_client() {
+    let daemon = Setup::yaml("intake: { trusted_proxies: [127.0.0.1] }").start();
+    let clients = "lookout_unknown_path_clients_total";
+    let post = |target: &str, content_type: &str, client: &str| {
+        let request = Request::post(target, REPORT).header("content-type", content_type);
+        check(&daemon.send(&request.header("x-forwarded-for", client), 0), 404);
+    };
+    post("/wp-login.php", "application/x-www-form-urlencoded", "192.0.2.1");
+    daemon.until(clients, &[], 0.0);
+    for content_type in ["application/reports+json", "application/csp-report; charset=utf-8"] {
+        post("/csp-reports?token=canary", content_type, "192.0.2.1");
+    }
+    let line = daemon.stderr.containing("path that intake does not serve");
+    assert!(line.contains("/csp-reports") && !line.contains("canary") && !line.contains("192.0.2.1"), "{line}");
+    for content_type in ["application/expect-ct-report+json", "application/tlsrpt+gzip"] {
+        post("/elsewhere", content_type, "192.0.2.2");
+    }
+    daemon.until(clients, &[], 2.0);
+    daemon.until("lookout_uploads_total", &[("outcome", "unknown_path")], 5.0);
+    let lines = daemon.stderr.all();
+    assert_eq!(lines.iter().filter(|line| line.contains("that intake does not serve")).count(), 1, "{lines:#?}");
+}
+
+#[test]
+fn get_and_head_of_the_root_are_answered_200_and_are_no_uploads() {
+    let daemon = Daemon::start();
+    let get = daemon.send(&Request::new("GET", "/"), 0);
+    check(&get, 200);
+    assert!(get.text().ends_with('\n') && get.text().lines().count() == 1, "{}", get.text());
+    let mut connection = Connection::open(daemon.intake);
+    connection.write(b"HEAD / HTTP/1.1\r\nhost: r\r\nconnection: close\r\n\r\n").unwrap();
+    assert_eq!(connection.head_to_the_end(), 200);
+    daemon.until("lookout_uploads_total", &[], 0.0);
+    let put = daemon.send(&Request::new("PUT", "/"), 0);
+    check(&put, 405);
+    assert_eq!(put.header("allow"), Some("GET, HEAD, POST, OPTIONS"));
 }
 
 #[test]

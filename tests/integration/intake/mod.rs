@@ -39,6 +39,8 @@ fn check(answer: &Answer, status: u16) {
     }
     if status == 204 {
         return assert!(answer.body.is_empty());
+    } else if status == 200 {
+        return assert_eq!(answer.header("content-type"), Some("text/plain; charset=utf-8"));
     }
     assert_eq!(answer.header("content-type"), Some("application/problem+json"));
     let problem = answer.json();

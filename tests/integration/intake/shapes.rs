@@ -153,6 +153,28 @@ fn chunks_with_much_overhead_are_rejected() {
 }
 
 #[test]
+fn http_1_1_without_exactly_one_host_gets_400() {
+    let daemon = Daemon::start();
+    let answer = |line: &str, hosts: &str| {
+        let mut connection = Connection::open(daemon.intake);
+        let length = REPORT.len();
+        let request = format!("{line}\r\n{hosts}content-length: {length}\r\n\r\n{REPORT}");
+        connection.write(request.as_bytes()).unwrap();
+        connection.answer().status
+    };
+    for hosts in ["", "host: a\r\nhost: a\r\n", "host: a\r\nHost: b\r\n"] {
+        assert_eq!(answer("POST /report HTTP/1.1", hosts), 400, "{hosts:?}");
+        assert_eq!(answer("GET / HTTP/1.1", hosts), 400, "{hosts:?}");
+    }
+    assert_eq!(answer("POST /report HTTP/1.0", "host: a\r\nhost: a\r\n"), 400);
+    daemon.until("lookout_uploads_total", &[("outcome", "invalid_host")], 4.0);
+    for (line, hosts) in [("POST /report HTTP/1.1", "host:\r\n"), ("POST /report HTTP/1.0", "")] {
+        assert_eq!(answer(line, hosts), 204, "{line}");
+        daemon.count(1);
+    }
+}
+
+#[test]
 fn bytes_that_are_not_http_end_the_connection() {
     let daemon = Daemon::start();
     let client_hello = [&b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03"[..], &[7; 500]].concat();

@@ -26,6 +26,8 @@ pub(crate) struct Setup {
     variables: Vec<(String, String)>,
     authorization: Option<String>,
     files: Vec<(&'static str, String)>,
+    /// The command of a shell that starts the binary.
+    shell: Option<&'static str>,
 }
 
 impl Setup {
@@ -53,6 +55,12 @@ impl Setup {
     /// Adds a file in the working directory.
     pub(crate) fn file(mut self, name: &'static str, content: &str) -> Setup {
         self.files.push((name, content.to_owned()));
+        self
+    }
+
+    /// Starts the binary through this command of a shell, as `"$0" "$@"`.
+    pub(crate) fn shell(mut self, command: &'static str) -> Setup {
+        self.shell = Some(command);
         self
     }
 
@@ -126,7 +134,9 @@ impl Setup {
     }
 
     fn command(&self, directory: &TempDir) -> Command {
-        let mut command = Command::new(binary());
+        let mut command = Command::new(self.shell.map_or_else(binary, |_| "sh".into()));
+        command.args(self.shell.map(|shell| ["-c", shell]).iter().flatten());
+        command.args(self.shell.map(|_| binary()));
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command.args(&self.arguments).current_dir(directory.path());

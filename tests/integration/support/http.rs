@@ -129,6 +129,14 @@ impl Connection {
         Some(Answer { status, headers, body })
     }
 
+    /// Returns the status of a response that ends with its head and with the connection.
+    pub(crate) fn head_to_the_end(&mut self) -> u16 {
+        let mut response = String::new();
+        self.0.read_to_string(&mut response).expect("the end of the connection");
+        assert!(response.ends_with("\r\n\r\n"), "{response:?}");
+        response.split(' ').nth(1).unwrap().parse().unwrap()
+    }
+
     fn headers(&mut self) -> Vec<(String, String)> {
         let mut headers = Vec::new();
         loop {

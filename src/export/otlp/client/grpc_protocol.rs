@@ -78,13 +78,22 @@ pub(super) fn classify_response(response: &CollectorResponse, now: Timestamp) ->
         Status::from_header_map(&response.trailers).or_else(|| Status::from_header_map(&response.headers));
     match status {
         Some(status) if status.code() == Code::Ok => {
-            parse_response(response.body.get(PREFIX_BYTES..).unwrap_or_default())
+            let parsed = message(&response.body).and_then(|message| parse_response(&message, true));
+            parsed.unwrap_or_else(|| http_protocol::invalid_response(response))
         }
         Some(status) => failure(&status),
-        None => {
-            let message = "the response has no gRPC status; is this a gRPC endpoint?".to_owned();
-            ExportResult::retryable(ExportStatus::ConnectionLost, true, message)
-        }
+        None => http_protocol::invalid_response(response),
+    }
+}
+
+/// Returns the message of a body that has exactly one. gRPC for Go compresses it if the request was compressed.
+fn message(body: &Bytes) -> Option<Bytes> {
+    let [compressed, length @ ..] = *body.first_chunk::<PREFIX_BYTES>()?;
+    let message = body.slice(PREFIX_BYTES..);
+    match compressed {
+        _ if u32::from_be_bytes(length) as usize != message.len() => None,
+        0 => Some(message),
+        _ => http_protocol::gunzip(&message),
     }
 }
 
@@ -143,6 +152,8 @@ fn error_message(status: &Status) -> String {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderName;
+
     use super::*;
 
     #[test]
@@ -170,6 +181,27 @@ mod tests {
         for code in [Code::Unavailable, Code::ResourceExhausted] {
             assert!(!maybe_delivered(&Status::with_error_details(code, "", busy.clone())), "{code:?}");
         }
+    }
+
+    #[test]
+    fn body_that_is_not_one_message_is_invalid() {
+        let classified = |body: &[u8]| {
+            let trailers = HeaderMap::from_iter([(HeaderName::from_static("grpc-status"), "0".parse().unwrap())]);
+            let (status, headers) = (StatusCode::OK, HeaderMap::new());
+            let body = Bytes::copy_from_slice(body);
+            let response = CollectorResponse { status, headers, body, truncated: false, trailers };
+            classify_response(&response, Timestamp::UNIX_EPOCH)
+        };
+        for body in [&b""[..], b"\0\0\0\0", b"\0\0\0\0\x02\x0a", b"\0\0\0\0\0\0\0\0\0\0", b"\0\0\0\0\x01\xff", b"\x01\0\0\0\x01x"] {
+            let result = classified(body);
+            assert_eq!(result.code(), ExportStatus::InvalidResponse, "{body:?}: {result:?}");
+        }
+        assert_eq!(classified(b"\0\0\0\0\0"), ExportResult::Accepted);
+        let mut compressed = encode_body(Bytes::from_static(&[0x0a, 2, 8, 3]), true);
+        let partial = ExportResult::PartialSuccess { rejected: 3, message: String::new() };
+        assert_eq!(classified(&compressed), partial);
+        compressed.truncate(compressed.len() - 1);
+        assert_eq!(classified(&compressed).code(), ExportStatus::InvalidResponse);
     }
 
     #[test]

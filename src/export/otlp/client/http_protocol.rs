@@ -1,19 +1,23 @@
 //! OTLP/HTTP with binary Protobuf: <https://opentelemetry.io/docs/specs/otlp/#otlphttp>.
 
-use std::io::Write;
+use std::io::{Read, Write};
 
 use bytes::Bytes;
+use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use http::StatusCode;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use jiff::Timestamp;
 use prost::Message;
 
-use super::result::{ExportResult, parse_response};
-use super::transport::CollectorResponse;
+use super::result::{ExportResult, parse_beginning, parse_json, parse_response};
+use super::transport::{CollectorResponse, MAX_RESPONSE_BYTES};
 use crate::export::otlp::error_message;
 use crate::export::otlp::retry::parse_retry_after;
 use crate::model::ExportStatus;
+
+/// Maximum number of bytes that a log line quotes of what is no OTLP response.
+const MAX_QUOTED_BYTES: usize = 200;
 
 pub(super) fn add_headers(headers: &mut HeaderMap, gzip: bool) {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
@@ -35,10 +39,46 @@ pub(super) fn gzip_into(out: Vec<u8>, request: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap_or_default()
 }
 
+/// Inflates a message within the bound of responses.
+pub(super) fn gunzip(message: &[u8]) -> Option<Bytes> {
+    let mut inflated = Vec::new();
+    let read = GzDecoder::new(message).take(MAX_RESPONSE_BYTES as u64 + 1).read_to_end(&mut inflated).ok()?;
+    (read <= MAX_RESPONSE_BYTES).then(|| inflated.into())
+}
+
+/// Parses the response to a successful request, in either encoding of OTLP. The specification requires that of
+/// the request; an empty body is a complete success. `None`: it is of something else.
+fn parse_success(response: &CollectorResponse) -> Option<ExportResult> {
+    let is_gzip = header(response, CONTENT_ENCODING) == "gzip";
+    let body = if is_gzip { gunzip(&response.body)? } else { response.body.clone() };
+    match body.first() {
+        None => Some(ExportResult::Accepted),
+        Some(b'{') => parse_json(&body),
+        Some(_) if response.truncated => parse_beginning(&body),
+        Some(_) => parse_response(&body, header(response, CONTENT_TYPE).starts_with("application/x-protobuf")),
+    }
+}
+
+/// Returns the result of a success that is no OTLP response, with the beginning of what came.
+pub(super) fn invalid_response(response: &CollectorResponse) -> ExportResult {
+    let content_type = header(response, CONTENT_TYPE);
+    let content_type = if content_type.is_empty() { "no Content-Type" } else { content_type };
+    let beginning = String::from_utf8_lossy(&response.body[..response.body.len().min(MAX_QUOTED_BYTES)]);
+    let message = format!(
+        "not an OTLP response; is it the URL of an OTLP receiver? HTTP {}, {content_type}: {beginning}",
+        response.status
+    );
+    ExportResult::retryable(ExportStatus::InvalidResponse, true, error_message::sanitize(&message))
+}
+
+fn header(response: &CollectorResponse, name: HeaderName) -> &str {
+    response.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
 /// Classifies a response. Dates in it are relative to `now`.
 pub(super) fn classify_response(response: &CollectorResponse, now: Timestamp) -> ExportResult {
     if response.status.is_success() {
-        return parse_response(&response.body);
+        return parse_success(response).unwrap_or_else(|| invalid_response(response));
     }
     let (code, message) = (code(response.status), error_message(response));
     match response.status.as_u16() {
@@ -71,10 +111,9 @@ fn code(status: StatusCode) -> ExportStatus {
 /// Returns the status and its details: the `google.rpc.Status` that the specification requires, the
 /// text that proxies send instead, or the target of a redirect, which is not followed.
 fn error_message(response: &CollectorResponse) -> String {
-    let header = |name| response.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let content_type = header(CONTENT_TYPE);
+    let content_type = header(response, CONTENT_TYPE);
     let details = if response.status.is_redirection() {
-        format!("redirects to {}", header(LOCATION))
+        format!("redirects to {}", header(response, LOCATION))
     } else if content_type.starts_with("text/plain") || content_type.starts_with("application/json") {
         String::from_utf8_lossy(&response.body).into_owned()
     } else if content_type.starts_with("application/x-protobuf") {
@@ -102,6 +141,7 @@ mod tests {
             status: StatusCode::from_u16(status).unwrap(),
             headers,
             body: Bytes::copy_from_slice(body),
+            truncated: false,
             trailers: HeaderMap::new(),
         }
     }
@@ -115,6 +155,39 @@ mod tests {
         for status in (300..600).filter(|status| StatusCode::from_u16(*status).is_ok()) {
             let retried = matches!(classified(status, &[], b""), ExportResult::Retryable { .. });
             assert_eq!(retried, [429, 502, 503, 504].contains(&status), "{status}");
+        }
+    }
+
+    #[test]
+    fn success_that_is_no_otlp_response_is_invalid() {
+        for (headers, body) in [
+            (&[("content-type", "text/html")], &b"<!doctype html><title>Welcome</title>"[..]),
+            (&[("content-type", "text/plain")], b"OK"),
+            (&[("content-type", "application/json")], br#"{"status":"ok"}"#),
+            (&[("content-type", "application/x-protobuf")], b"\xff\xff\xff"),
+            (&[("content-encoding", "gzip")], b"no gzip"),
+        ] {
+            let ExportResult::Retryable { code, message, .. } = classified(200, headers, body) else {
+                panic!("{headers:?}")
+            };
+            assert_eq!(code, ExportStatus::InvalidResponse, "{headers:?}");
+            assert!(message.contains("is it the URL of an OTLP receiver?"), "{message}");
+        }
+        let headers = &[("content-type", "text/html")];
+        let ExportResult::Retryable { message, .. } = classified(200, headers, &[b'\n'; 9999]) else { panic!() };
+        assert!(message.contains("HTTP 200 OK, text/html: \\n"), "{message}");
+        assert!(message.chars().count() <= 513, "{message}");
+    }
+
+    #[test]
+    fn success_that_is_an_otlp_response_in_another_form_is_accepted() {
+        for (status, headers, body) in [
+            (204, &[("content-type", "text/html")], vec![]),
+            (200, &[("content-type", "text/plain")], vec![0x0a, 0]),
+            (202, &[("content-type", "application/json")], b"{}".to_vec()),
+            (200, &[("content-encoding", "gzip")], gzip_into(Vec::new(), &[0x0a, 0])),
+        ] {
+            assert_eq!(classified(status, headers, &body), ExportResult::Accepted, "{headers:?}");
         }
     }
 

@@ -21,6 +21,7 @@ use crate::tls_files::{TlsFileError, load_certificates, load_identity, load_root
 
 mod grpc_protocol;
 mod http_protocol;
+mod read_limit;
 mod result;
 mod transport;
 

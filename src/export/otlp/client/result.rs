@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceResponse;
+use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsPartialSuccess, ExportLogsServiceResponse};
 use prost::Message;
+use prost::encoding::{WireType, decode_key, decode_varint};
+use serde::Deserialize;
+use serde_json::Value;
 
 use crate::export::otlp::error_message;
 use crate::model::ExportStatus;
@@ -56,18 +59,65 @@ impl ExportResult {
     }
 }
 
-/// Decodes an `Export*ServiceResponse`. One type serves all signals, because theirs differ in names
-/// only. A response that cannot be decoded is a success, because its status is one.
-pub(super) fn parse_response(body: &[u8]) -> ExportResult {
-    let partial = ExportLogsServiceResponse::decode(body).unwrap_or_default().partial_success;
-    match partial {
-        Some(partial) if partial.rejected_log_records > 0 || !partial.error_message.is_empty() => {
-            ExportResult::PartialSuccess {
-                rejected: u64::try_from(partial.rejected_log_records).unwrap_or(0),
-                message: error_message::sanitize(&partial.error_message),
-            }
+/// Parses an `Export*ServiceResponse`; `None` if the message is none. One type serves all signals, because theirs
+/// differ in names only. `allow_unknown`: whether it may have fields that OTLP does not define, or not yet.
+pub(super) fn parse_response(message: &[u8], allow_unknown: bool) -> Option<ExportResult> {
+    let response = ExportLogsServiceResponse::decode(message).ok()?;
+    let is_known = response.encoded_len() == message.len();
+    (is_known || allow_unknown).then(|| response.partial_success.into())
+}
+
+/// Parses the beginning of a response that is longer than what was read of it: the number comes first.
+pub(super) fn parse_beginning(mut message: &[u8]) -> Option<ExportResult> {
+    let (1, WireType::LengthDelimited) = decode_key(&mut message).ok()? else { return None };
+    let is_cut = decode_varint(&mut message).ok()? > message.len() as u64;
+    let first = decode_key(&mut &*message).ok()?;
+    let mut partial = ExportLogsPartialSuccess::default();
+    // Fails where the rest is missing.
+    drop(partial.merge(message));
+    let is_partial = is_cut && matches!(first, (1, WireType::Varint) | (2, WireType::LengthDelimited));
+    is_partial.then(|| Some(partial).into())
+}
+
+/// Parses a response in JSON, which some collectors send whatever the request is encoded in.
+pub(super) fn parse_json(text: &[u8]) -> Option<ExportResult> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase", deny_unknown_fields)]
+    struct Response {
+        partial_success: Option<PartialSuccess>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase", deny_unknown_fields)]
+    struct PartialSuccess {
+        #[serde(default, alias = "rejectedDataPoints", alias = "rejectedSpans")]
+        rejected_log_records: Value,
+        #[serde(default)]
+        error_message: String,
+    }
+    let response: Response = serde_json::from_slice(text).ok()?;
+    let partial = response.partial_success.map(|partial| {
+        let rejected = partial.rejected_log_records;
+        // Protobuf writes 64-bit integers as strings.
+        let rejected = rejected.as_i64().or_else(|| rejected.as_str()?.parse().ok());
+        ExportLogsPartialSuccess {
+            rejected_log_records: rejected.unwrap_or(0),
+            error_message: partial.error_message,
         }
-        _ => ExportResult::Accepted,
+    });
+    Some(partial.into())
+}
+
+impl From<Option<ExportLogsPartialSuccess>> for ExportResult {
+    fn from(partial: Option<ExportLogsPartialSuccess>) -> Self {
+        match partial {
+            Some(partial) if partial.rejected_log_records > 0 || !partial.error_message.is_empty() => {
+                ExportResult::PartialSuccess {
+                    rejected: u64::try_from(partial.rejected_log_records).unwrap_or(0),
+                    message: error_message::sanitize(&partial.error_message),
+                }
+            }
+            _ => ExportResult::Accepted,
+        }
     }
 }
 
@@ -89,11 +139,49 @@ mod tests {
     fn response_of_any_signal_is_parsed() {
         let partial =
             |rejected, message: &str| ExportResult::PartialSuccess { rejected, message: message.to_owned() };
-        assert_eq!(parse_response(&metrics_response(3, "too\nold")), partial(3, "too\\nold"));
-        assert_eq!(parse_response(&metrics_response(0, "slow down")), partial(0, "slow down"));
-        assert_eq!(parse_response(&metrics_response(-1, "odd")), partial(0, "odd"));
-        assert_eq!(parse_response(&metrics_response(0, "")), ExportResult::Accepted);
-        assert_eq!(parse_response(b""), ExportResult::Accepted);
-        assert_eq!(parse_response(b"\xff<html>"), ExportResult::Accepted);
+        let parse = |rejected, message| parse_response(&metrics_response(rejected, message), false);
+        assert_eq!(parse(3, "too\nold"), Some(partial(3, "too\\nold")));
+        assert_eq!(parse(0, "slow down"), Some(partial(0, "slow down")));
+        assert_eq!(parse(-1, "odd"), Some(partial(0, "odd")));
+        assert_eq!(parse(0, ""), Some(ExportResult::Accepted));
+        assert_eq!(parse_response(b"", false), Some(ExportResult::Accepted));
+    }
+
+    #[test]
+    fn response_of_something_else_is_none() {
+        for text in ["<html>", "OK", "ok\n", "\n", "1\n", "{}", "\u{1f}\u{8b}", "2xx", "123456789"] {
+            assert_eq!(parse_response(text.as_bytes(), false), None, "{text:?}");
+        }
+        // As an unknown field of a fixed size.
+        assert_eq!(parse_response(b"123456789", true), Some(ExportResult::Accepted));
+    }
+
+    #[test]
+    fn response_that_is_too_long_has_its_number() {
+        let long = metrics_response(3, &"x".repeat(100_000));
+        let partial = ExportResult::PartialSuccess { rejected: 3, message: String::new() };
+        assert_eq!(parse_beginning(&long[..64 << 10]), Some(partial));
+        assert_eq!(
+            parse_beginning(&metrics_response(0, &"x".repeat(9999))[..99]),
+            Some(ExportResult::Accepted)
+        );
+        for text in ["<html>".repeat(9999), "\n".repeat(9999), String::new()] {
+            assert_eq!(parse_beginning(text.as_bytes()), None);
+        }
+    }
+
+    #[test]
+    fn response_in_json_is_parsed() {
+        let partial = |rejected| ExportResult::PartialSuccess { rejected, message: "no".to_owned() };
+        let text = br#"{"partialSuccess":{"rejectedLogRecords":"2","errorMessage":"no"}}"#;
+        assert_eq!(parse_json(text), Some(partial(2)));
+        let text = br#"{"partialSuccess":{"rejectedDataPoints":3,"errorMessage":"no"}}"#;
+        assert_eq!(parse_json(text), Some(partial(3)));
+        for text in ["{}", r#"{"partialSuccess":null}"#, r#"{"partialSuccess":{}}"#] {
+            assert_eq!(parse_json(text.as_bytes()), Some(ExportResult::Accepted), "{text}");
+        }
+        for text in [r#"{"status":"ok"}"#, "[]", r#"{"partialSuccess":{"a":1}}"#, "{"] {
+            assert_eq!(parse_json(text.as_bytes()), None, "{text}");
+        }
     }
 }

@@ -12,12 +12,13 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
+use super::read_limit::LimitedConnector;
 use super::result::ExportResult;
 use crate::export::otlp::error_message;
 use crate::model::ExportStatus;
 
-/// Largest response, in bytes. Responses are tiny; the body of a longer one is discarded.
-const MAX_RESPONSE_BYTES: usize = 64 << 10;
+/// Largest response, in bytes. Responses are tiny; the rest of a longer one is not read.
+pub(super) const MAX_RESPONSE_BYTES: usize = 64 << 10;
 /// Time for which the peer may leave data unacknowledged. Without it, the HTTP/2 connection to a peer that
 /// vanished would block every request on it for a quarter of an hour. HTTP/2 pings are no alternative,
 /// because grpc-go, and so the OpenTelemetry Collector, closes connections that ping often.
@@ -26,7 +27,7 @@ const TCP_USER_TIMEOUT: Duration = Duration::from_secs(20);
 /// Pool of connections to one endpoint.
 #[derive(Debug)]
 pub(super) struct Transport {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: Client<HttpsConnector<LimitedConnector>, Full<Bytes>>,
 }
 
 /// Response that has been read to its end, or up to the bound.
@@ -34,8 +35,9 @@ pub(super) struct Transport {
 pub(super) struct CollectorResponse {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
-    /// Empty if the body was longer than the bound.
     pub(super) body: Bytes,
+    /// Whether the body was longer than the bound.
+    pub(super) truncated: bool,
     pub(super) trailers: HeaderMap,
 }
 
@@ -50,9 +52,9 @@ impl Transport {
         tcp.set_tcp_user_timeout(Some(TCP_USER_TIMEOUT));
         let builder = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
         let connector = if http2_only {
-            builder.enable_http2().wrap_connector(tcp)
+            builder.enable_http2().wrap_connector(LimitedConnector(tcp))
         } else {
-            builder.enable_all_versions().wrap_connector(tcp)
+            builder.enable_all_versions().wrap_connector(LimitedConnector(tcp))
         };
         let client = Client::builder(TokioExecutor::new())
             .http2_only(http2_only)
@@ -81,16 +83,19 @@ impl Transport {
 async fn read_response(response: Response<Incoming>) -> Result<CollectorResponse, hyper::Error> {
     let (head, mut incoming) = response.into_parts();
     let mut body = BytesMut::new();
+    let mut truncated = false;
     let mut trailers = HeaderMap::new();
     while let Some(frame) = incoming.frame().await {
         match frame?.into_data() {
             Ok(data) if body.len() + data.len() > MAX_RESPONSE_BYTES => {
-                body.clear();
+                body.extend_from_slice(&data[..MAX_RESPONSE_BYTES - body.len()]);
+                truncated = true;
                 break;
             }
             Ok(data) => body.extend_from_slice(&data),
             Err(frame) => trailers = frame.into_trailers().unwrap_or_default(),
         }
     }
-    Ok(CollectorResponse { status: head.status, headers: head.headers, body: body.freeze(), trailers })
+    let body = body.freeze();
+    Ok(CollectorResponse { status: head.status, headers: head.headers, body, truncated, trailers })
 }

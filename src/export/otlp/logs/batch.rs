@@ -132,6 +132,10 @@ impl BatchQueue {
         }
     }
 
+    pub(crate) fn into_batches(self) -> impl Iterator<Item = Batch> {
+        self.0.into_values()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

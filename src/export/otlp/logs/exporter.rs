@@ -21,6 +21,8 @@ use crate::export::otlp::{
 use crate::metrics::SelfMetrics;
 use crate::model::{EventOutcome, ExporterId, PendingState};
 
+const EXPORTERS: [ExporterId; 2] = [ExporterId::Otlp, ExporterId::OtlpRecovered];
+
 #[derive(Debug)]
 pub(crate) struct LogExporter {
     worker: Arc<Worker>,
@@ -54,6 +56,11 @@ impl LogExporter {
     /// Sends the waiting events until the deadline. With a spool, those that fail once are spilled.
     pub(crate) async fn shutdown(self, deadline: Instant) -> ShutdownSummary {
         let Worker { buffer, self_metrics, .. } = &*self.worker;
+        let lost = || {
+            let lost = |exporter| self_metrics.events(exporter, EventOutcome::DroppedSpoolDamaged);
+            EXPORTERS.map(lost).iter().sum::<u64>()
+        };
+        let lost_before = lost();
         buffer.queue.close();
         self.shutdown.send_replace(Some(ShutdownDeadlines::new(deadline, buffer.spool.is_some())));
         // An error is a panic of the task; the events that it held have been counted nevertheless.
@@ -65,11 +72,11 @@ impl LogExporter {
                 "files of delivered events could not be deleted; they are sent again after a restart"
             );
         }
-        let spooled = [ExporterId::Otlp, ExporterId::OtlpRecovered].map(|exporter| {
+        let spooled = EXPORTERS.map(|exporter| {
             u64::try_from(self_metrics.pending(exporter, PendingState::Spooled)).unwrap_or(0)
         });
         ShutdownSummary {
-            dropped: self_metrics.events(ExporterId::Otlp, EventOutcome::DroppedShutdown),
+            dropped: self_metrics.events(ExporterId::Otlp, EventOutcome::DroppedShutdown) + lost() - lost_before,
             spooled: spooled.iter().sum(),
         }
     }

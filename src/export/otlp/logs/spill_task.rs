@@ -13,7 +13,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(250);
 /// Pause after a failed write, or while the spool is full.
 const DISK_RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// Spills batches until sending has ended (`finish`), then spills the rest, and ends.
+/// Spills batches until sending has ended (`finish`), then spills the rest, checks the files, and ends.
 pub(super) async fn run(buffer: Arc<Buffer>, spool: Arc<Spool>, mut finish: watch::Receiver<bool>) {
     while !*finish.borrow_and_update() {
         if let Some(batch) = buffer.queue.take_for_spill(Instant::now()) {
@@ -35,6 +35,7 @@ pub(super) async fn run(buffer: Arc<Buffer>, spool: Arc<Spool>, mut finish: watc
     while let Some(batch) = buffer.queue.take_any() {
         remaining.extend(spill(&buffer, &spool, batch).await);
     }
+    spool.drop_missing().await;
 }
 
 /// Moves a batch to disk. Returns the batch if that fails.

@@ -139,5 +139,5 @@ async fn response_of_a_proxy_is_classified_as_http() {
         matches!(busy, ExportResult::Retryable { code: ExportStatus::Unavailable, after: a, .. } if a == after)
     );
     let odd = without_grpc(|_| Reply::ok()).await;
-    assert!(matches!(odd, ExportResult::Retryable { code: ExportStatus::ConnectionLost, .. }), "{odd:?}");
+    assert!(matches!(odd, ExportResult::Retryable { code: ExportStatus::InvalidResponse, .. }), "{odd:?}");
 }

@@ -122,11 +122,16 @@ async fn port_without_listener_is_a_connect_error() {
 
 #[tokio::test]
 async fn response_beyond_the_bound_is_not_read() {
-    assert_eq!(result(|| Reply::Answer(200, &[], vec![b'x'; 1 << 20])).await, ExportResult::Accepted);
+    let page = result(|| Reply::Answer(200, &[], vec![b'x'; 1 << 20])).await;
+    assert_eq!(page.code(), ExportStatus::InvalidResponse, "{page:?}");
+    let long = partial(2, &"x".repeat(1 << 20)).encode_to_vec();
+    let long = result(move || Reply::Answer(200, &[], long.clone())).await;
+    assert_eq!(long, ExportResult::PartialSuccess { rejected: 2, message: String::new() });
     let headers = &[("content-type", "text/plain")];
     let rejected = result(|| Reply::Answer(500, headers, vec![b'x'; 1 << 20])).await;
-    let message = "HTTP 500 Internal Server Error".to_owned();
-    assert_eq!(rejected, ExportResult::Permanent { code: ExportStatus::Internal, message });
+    let ExportResult::Permanent { code: ExportStatus::Internal, message } = rejected else { panic!() };
+    assert!(message.starts_with("HTTP 500 Internal Server Error: xxx"), "{message}");
+    assert_eq!(message.chars().count(), 513);
 }
 
 #[tokio::test]

@@ -176,6 +176,11 @@ impl Directory {
         Ok(ReadResult::Corrupt)
     }
 
+    /// Returns whether the next start will not find the file.
+    pub(super) fn is_missing(&self, id: BatchId) -> bool {
+        fs::symlink_metadata(self.file_path(id)).is_err_and(|error| is_absent(&error))
+    }
+
     /// Deletes a file; one that does not exist is no error.
     pub(super) fn remove(&self, id: BatchId) -> io::Result<()> {
         match fs::remove_file(self.file_path(id)) {

@@ -263,6 +263,22 @@ impl Spool {
         }
     }
 
+    /// Gives an outcome to the events whose files disappeared, which the next start will not find. After the end of
+    /// sending, because it takes the batches out of the queue meanwhile.
+    pub(crate) async fn drop_missing(self: &Arc<Self>) {
+        let spool = Arc::clone(self);
+        let check = spawn_blocking(move || {
+            let waiting = std::mem::take(&mut spool.state.lock().queue);
+            for batch in waiting.into_batches() {
+                match batch.file.filter(|file| spool.directory.is_missing(file.id)) {
+                    Some(file) => spool.mark_lost(batch, file),
+                    None => spool.state.lock().queue.put(batch),
+                }
+            }
+        });
+        drop(check.await);
+    }
+
     /// Deletes a file in the background; a failure is left to [`Spool::retry_pending_deletes`].
     pub(crate) fn remove(self: &Arc<Self>, file: SpoolFile, permit: Option<Permit>) -> JoinHandle<()> {
         let spool = Arc::clone(self);

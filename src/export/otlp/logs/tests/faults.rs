@@ -59,6 +59,21 @@ async fn sequence_at_its_maximum_does_not_overflow() {
     running.until("delivered", |r| r.outcome(EventOutcome::Delivered) == 1300).await;
 }
 
+/// A wrong URL, whose server answers 200 with a page.
+#[tokio::test]
+async fn response_that_is_not_otlp_delivers_nothing_and_is_retried() {
+    let page = |number| match number {
+        0..5 => Reply::Answer(200, &[("content-type", "text/html")], b"<!doctype html>".to_vec()),
+        _ => Reply::ok(),
+    };
+    let receiver = fake_collector::http(None, page).await;
+    let running = Running::start(&receiver.endpoint(), MEMORY);
+    running.push(3);
+    running.until("retried", |r| r.attempts(ExportStatus::InvalidResponse) == 5).await;
+    running.until("delivered", |r| r.outcome(EventOutcome::Delivered) == 3).await;
+    assert_eq!((running.attempts(ExportStatus::Ok), receiver.log.records().len()), (1, 18));
+}
+
 #[tokio::test]
 async fn probe_at_a_link_does_not_follow_it() {
     let (parent, directory) = left_behind(std::iter::empty());

@@ -144,6 +144,21 @@ async fn batch_rejected_does_not_stay_on_disk() {
 }
 
 #[tokio::test]
+async fn spooled_events_whose_directory_is_replaced_are_dropped_at_shutdown() {
+    let parent = TempDir::new().unwrap();
+    // Collectors that hang take no batch of the spool while the directory is replaced.
+    let receiver = fake_collector::http(None, |_| Reply::Hang).await;
+    let running = Running::start_with(&receiver.endpoint(), 1 << 20, spool(&parent, 64 << 20));
+    running.push(3000);
+    running.until("spooled", |r| files(&parent) == 6 && r.spooled() == 3000 - 4 * 512).await;
+    std::fs::rename(parent.path().join("spool"), parent.path().join("elsewhere")).unwrap();
+    std::fs::write(parent.path().join("spool"), "").unwrap();
+    let (summary, self_metrics) = running.shutdown(Duration::from_secs(2)).await;
+    assert_eq!(summary, ShutdownSummary { dropped: 3000, spooled: 0 });
+    assert_eq!(self_metrics.events(ExporterId::Otlp, EventOutcome::DroppedSpoolDamaged), 3000);
+}
+
+#[tokio::test]
 async fn disk_that_fails_leaves_events_in_memory() {
     let parent = TempDir::new().unwrap();
     let address = fake_collector::unused_address().await;
