@@ -241,7 +241,7 @@ impl Exporters {
         let temporality = TemporalityState::Cumulative;
         let mut exporters = Exporters { console: None, logs: None, metrics: None, temporality, traces: None };
         if otlp.logs.console {
-            let console = ConsoleExporter::to_stdout(config.delivery.memory_bytes, registry.clone());
+            let console = ConsoleExporter::start_stdout(config.delivery.memory_bytes, registry.clone());
             let console =
                 console.map_err(|error| DaemonError::Action("start the console export", error.into()));
             exporters.console = Some(console?);

@@ -46,7 +46,7 @@ impl ConsoleExporter {
     /// # Errors
     ///
     /// Returns an error if the thread cannot be started.
-    pub fn to_stdout(max_bytes: usize, registry: Arc<Registry>) -> io::Result<ConsoleExporter> {
+    pub fn start_stdout(max_bytes: usize, registry: Arc<Registry>) -> io::Result<ConsoleExporter> {
         if is_stdout_closed() {
             ConsoleExporter::start(Closed, max_bytes, registry)
         } else {

@@ -28,7 +28,9 @@ pub(super) fn upload_response(outcome: UploadOutcome) -> Response {
         UploadOutcome::Overloaded => Some([(RETRY_AFTER, "5")]),
         UploadOutcome::MethodNotAllowed => Some([(ALLOW, METHODS)]),
         // Otherwise the rest of the body would be read as the next request.
-        UploadOutcome::BodyTimeout | UploadOutcome::TooLarge | UploadOutcome::InvalidHost => Some([(CONNECTION, "close")]),
+        UploadOutcome::BodyTimeout | UploadOutcome::TooLarge | UploadOutcome::InvalidHost => {
+            Some([(CONNECTION, "close")])
+        }
         _ => None,
     };
     (status, allow_origin, content_type, further, Body::from(problem.to_string())).into_response()

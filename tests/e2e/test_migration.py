@@ -127,7 +127,7 @@ def test_go_csp_collector_tables(harness):
         "of any size": " " * (2 << 20)})
     equal("The kinds", {("csp-violation",): 2, ("other",): 1},
           grouped(daemon.scrape(), "lookout_reports_total", "kind"), daemon.admin)
-    for path, method, status in (("/_healthcheck", "GET", 404), ("/", "GET", 405)):
+    for path, method, status in (("/_healthcheck", "GET", 404), ("/", "GET", 200)):
         equal("The answer to a health check", status, request(method, daemon.intake + path).status, path)
     for path in ("/-/healthy", "/-/ready"):
         equal("The answer to a health check", 200, request("GET", daemon.admin + path).status, path)

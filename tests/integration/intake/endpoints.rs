@@ -106,14 +106,21 @@ fn reports_to_an_unknown_path_are_logged_and_counted_by_client() {
         post("/csp-reports?token=canary", content_type, "192.0.2.1");
     }
     let line = daemon.stderr.containing("path that intake does not serve");
-    assert!(line.contains("/csp-reports") && !line.contains("canary") && !line.contains("192.0.2.1"), "{line}");
+    assert!(
+        line.contains("/csp-reports") && !line.contains("canary") && !line.contains("192.0.2.1"),
+        "{line}"
+    );
     for content_type in ["application/expect-ct-report+json", "application/tlsrpt+gzip"] {
         post("/elsewhere", content_type, "192.0.2.2");
     }
     daemon.until(clients, &[], 2.0);
     daemon.until("lookout_uploads_total", &[("outcome", "unknown_path")], 5.0);
     let lines = daemon.stderr.all();
-    assert_eq!(lines.iter().filter(|line| line.contains("that intake does not serve")).count(), 1, "{lines:#?}");
+    assert_eq!(
+        lines.iter().filter(|line| line.contains("that intake does not serve")).count(),
+        1,
+        "{lines:#?}"
+    );
 }
 
 #[test]

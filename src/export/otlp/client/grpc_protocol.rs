@@ -186,13 +186,21 @@ mod tests {
     #[test]
     fn body_that_is_not_one_message_is_invalid() {
         let classified = |body: &[u8]| {
-            let trailers = HeaderMap::from_iter([(HeaderName::from_static("grpc-status"), "0".parse().unwrap())]);
+            let trailers =
+                HeaderMap::from_iter([(HeaderName::from_static("grpc-status"), "0".parse().unwrap())]);
             let (status, headers) = (StatusCode::OK, HeaderMap::new());
             let body = Bytes::copy_from_slice(body);
             let response = CollectorResponse { status, headers, body, truncated: false, trailers };
             classify_response(&response, Timestamp::UNIX_EPOCH)
         };
-        for body in [&b""[..], b"\0\0\0\0", b"\0\0\0\0\x02\x0a", b"\0\0\0\0\0\0\0\0\0\0", b"\0\0\0\0\x01\xff", b"\x01\0\0\0\x01x"] {
+        for body in [
+            &b""[..],
+            b"\0\0\0\0",
+            b"\0\0\0\0\x02\x0a",
+            b"\0\0\0\0\0\0\0\0\0\0",
+            b"\0\0\0\0\x01\xff",
+            b"\x01\0\0\0\x01x",
+        ] {
             let result = classified(body);
             assert_eq!(result.code(), ExportStatus::InvalidResponse, "{body:?}: {result:?}");
         }

@@ -55,7 +55,9 @@ fn parse_success(response: &CollectorResponse) -> Option<ExportResult> {
         None => Some(ExportResult::Accepted),
         Some(b'{') => parse_json(&body),
         Some(_) if response.truncated => parse_beginning(&body),
-        Some(_) => parse_response(&body, header(response, CONTENT_TYPE).starts_with("application/x-protobuf")),
+        Some(_) => {
+            parse_response(&body, header(response, CONTENT_TYPE).starts_with("application/x-protobuf"))
+        }
     }
 }
 
@@ -162,10 +164,10 @@ mod tests {
     fn success_that_is_no_otlp_response_is_invalid() {
         for (headers, body) in [
             (&[("content-type", "text/html")], &b"<!doctype html><title>Welcome</title>"[..]),
-            (&[("content-type", "text/plain")], b"OK"),
-            (&[("content-type", "application/json")], br#"{"status":"ok"}"#),
-            (&[("content-type", "application/x-protobuf")], b"\xff\xff\xff"),
-            (&[("content-encoding", "gzip")], b"no gzip"),
+            (&[("content-type", "text/plain")], &b"OK"[..]),
+            (&[("content-type", "application/json")], &br#"{"status":"ok"}"#[..]),
+            (&[("content-type", "application/x-protobuf")], &b"\xff\xff\xff"[..]),
+            (&[("content-encoding", "gzip")], &b"no gzip"[..]),
         ] {
             let ExportResult::Retryable { code, message, .. } = classified(200, headers, body) else {
                 panic!("{headers:?}")
@@ -174,7 +176,9 @@ mod tests {
             assert!(message.contains("is it the URL of an OTLP receiver?"), "{message}");
         }
         let headers = &[("content-type", "text/html")];
-        let ExportResult::Retryable { message, .. } = classified(200, headers, &[b'\n'; 9999]) else { panic!() };
+        let ExportResult::Retryable { message, .. } = classified(200, headers, &[b'\n'; 9999]) else {
+            panic!()
+        };
         assert!(message.contains("HTTP 200 OK, text/html: \\n"), "{message}");
         assert!(message.chars().count() <= 513, "{message}");
     }

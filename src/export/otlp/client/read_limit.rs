@@ -52,7 +52,8 @@ impl<S> LimitedStream<S> {
     }
 
     fn record(&mut self, bytes: usize) {
-        let (now, time) = (Instant::now(), |bytes| Duration::from_secs(1) * bytes / BYTES_PER_SECOND);
+        let now = Instant::now();
+        let time = |bytes: u32| Duration::from_secs(1) * bytes / BYTES_PER_SECOND;
         self.within_rate_at = self.within_rate_at.max(now) + time(u32::try_from(bytes).unwrap_or(u32::MAX));
         if self.within_rate_at > now + time(BURST_BYTES) {
             self.pause = Some(Box::pin(sleep_until(self.within_rate_at - time(BURST_BYTES))));

@@ -56,9 +56,11 @@ impl LogExporter {
     /// Sends the waiting events until the deadline. With a spool, those that fail once are spilled.
     pub(crate) async fn shutdown(self, deadline: Instant) -> ShutdownSummary {
         let Worker { buffer, self_metrics, .. } = &*self.worker;
-        let lost = || {
-            let lost = |exporter| self_metrics.events(exporter, EventOutcome::DroppedSpoolDamaged);
-            EXPORTERS.map(lost).iter().sum::<u64>()
+        let lost = || -> u64 {
+            EXPORTERS
+                .map(|exporter| self_metrics.events(exporter, EventOutcome::DroppedSpoolDamaged))
+                .iter()
+                .sum()
         };
         let lost_before = lost();
         buffer.queue.close();
@@ -76,7 +78,8 @@ impl LogExporter {
             u64::try_from(self_metrics.pending(exporter, PendingState::Spooled)).unwrap_or(0)
         });
         ShutdownSummary {
-            dropped: self_metrics.events(ExporterId::Otlp, EventOutcome::DroppedShutdown) + lost() - lost_before,
+            dropped: self_metrics.events(ExporterId::Otlp, EventOutcome::DroppedShutdown) + lost()
+                - lost_before,
             spooled: spooled.iter().sum(),
         }
     }
