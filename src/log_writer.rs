@@ -4,6 +4,7 @@
 //! bytes; further lines are dropped and counted. `tracing-appender` bounds lines instead, and prints to stdout
 //! if its queue is full at the end.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -11,6 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
+
+use crate::model::escape_hidden;
 
 /// Maximum size of the queue: several hundred lines.
 const MAX_QUEUE_BYTES: usize = 64 * 1024;
@@ -68,7 +71,7 @@ impl LogWriter {
     }
 
     fn push(&self, line: &[u8]) {
-        let line = truncate(line);
+        let line = truncate(printable(line).as_bytes());
         let mut queue = self.queue.lock();
         if queue.bytes + line.len() > MAX_QUEUE_BYTES {
             self.dropped.fetch_add(1, Ordering::Relaxed);
@@ -124,6 +127,12 @@ impl Write for &LogWriter {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// Returns the line with hidden characters escaped. A line with colors goes to a terminal as it is.
+fn printable(line: &[u8]) -> Cow<'_, str> {
+    let line = String::from_utf8_lossy(line);
+    if line.contains('\u{1b}') { line } else { escape_hidden(line, true) }
 }
 
 /// Returns the line, truncated between two characters if it is too long.

@@ -58,6 +58,9 @@ static MEMBERS: &[Member] = &[
         "The client's address, if `privacy.client_address` permits."),
     sometimes("lookout.query", &["lookout.query.<name>"], || json!({"type": "object", "additionalProperties": text()}),
         "Query parameters of the endpoint's URL that `intake.query_attributes` names."),
+    sometimes("lookout.unknown_members", &["browser.report.body"], || json!({"type": "string", "maxLength": 4096}),
+        "The members that the kind does not have, and all of an unknown type's, as compact JSON: at most 32 and 4 KiB, \
+         the rest replaced by `…`."),
     sometimes("lookout.dropped_members", &["DroppedAttributesCount"], count,
         "Number of members of the body that were dropped, because it exceeded its limits."),
 ];
@@ -173,7 +176,7 @@ fn variant(kind: &ReportKind) -> Json {
     })
 }
 
-/// Returns the schema of a kind's body. Members that the kind does not declare are kept, so any are allowed.
+/// Returns the schema of a kind's body. Members that the kind does not declare are in `lookout.unknown_members`.
 fn body(kind: &ReportKind) -> Json {
     let property = |field: &FieldSpec| {
         let schema = match (field.field_type, types(field.field_type).0) {
@@ -184,5 +187,9 @@ fn body(kind: &ReportKind) -> Json {
         };
         (field.name.to_owned(), schema)
     };
-    json!({"type": "object", "properties": kind.fields.iter().map(property).collect::<Map<_, _>>()})
+    json!({
+        "type": "object",
+        "properties": kind.fields.iter().map(property).collect::<Map<_, _>>(),
+        "additionalProperties": false,
+    })
 }

@@ -42,13 +42,11 @@ fn emit_body(report: &Report<'_>, emit: AttributeSink<'_>) {
             Value::Bool(flag) => Attribute::Bool(*flag),
             Value::Array(_) | Value::Object(_) => Attribute::Json(value),
         };
-        match fields.get(&**name) {
-            Some((_, field)) => {
-                if let Some(name) = field.attribute {
-                    emit(name, attribute);
-                }
-            }
-            None => emit(&format!("browser.report.body.{name}"), attribute),
+        if let Some(name) = fields.get(&**name).and_then(|(_, field)| field.attribute) {
+            emit(name, attribute);
         }
+    }
+    if !report.unknown_members.is_empty() {
+        emit("browser.report.body", Attribute::Text(&report.unknown_members));
     }
 }

@@ -52,6 +52,9 @@ impl Serialize for LookoutFields<'_, '_> {
         if !query.is_empty() {
             fields.serialize_entry("query", &Query(query))?;
         }
+        if !report.unknown_members.is_empty() {
+            fields.serialize_entry("unknown_members", &report.unknown_members)?;
+        }
         if report.dropped_members > 0 {
             fields.serialize_entry("dropped_members", &report.dropped_members)?;
         }

@@ -30,6 +30,9 @@ pub struct Report<'a> {
     pub body: Object<'a>,
     /// Whether a URL, before its redaction, was a file in a browser's folder of extensions.
     pub in_extensions_folder: bool,
+    /// The fields that the kind does not have, redacted and bounded: a JSON object, empty if there are none.
+    /// As one text, so that a client does not determine the members of events.
+    pub unknown_members: String,
     /// Fields that were dropped because the body had too many.
     pub dropped_members: u32,
     /// When it was received.
@@ -170,10 +173,10 @@ pub enum FieldType {
     Number,
     /// A boolean.
     Bool,
-    /// Sums that the kind's `upgrade` computes and its metrics come from; normalized like an unknown
-    /// field.
+    /// Sums that the kind's `upgrade` computes and its metrics come from; within the budget of nested
+    /// values.
     MetricSource,
-    /// Anything else, such as a list; normalized like an unknown field.
+    /// Anything else, such as a list; within the budget of nested values.
     Any,
 }
 

@@ -1,16 +1,14 @@
 //! Normalizes the fields of a body: renamed to their specification's names, sanitized by their type,
-//! bounded in number and size. Unknown fields are kept within a budget.
+//! bounded in number and size. Fields that the kind does not have are set apart, as one text.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 
 use crate::config::Privacy;
 use crate::kinds;
 use crate::model::{Disposition, FieldSpec, FieldType, LabelEnum, Object, ReportKind, Value};
-use crate::normalize::limits::MAX_FIELDS;
+use crate::normalize::limits::{MAX_FIELDS, MAX_NESTED};
+use crate::normalize::nested::{NestedSanitizer, merge_repeated, unknown_members};
 use crate::normalize::text_redact;
-use crate::normalize::unknown_fields::UnknownFieldSanitizer;
 use crate::normalize::url_redact::UrlRedactor;
 
 /// How much of a report is needed.
@@ -38,24 +36,33 @@ impl Keep {
             && !(self.referrer && field.name == "referrer")
     }
 }
+
 /// The headers of the page's own request, which Firefox 4 to 13 sent. They contain cookies, so they are
 /// dropped from every report.
 const REQUEST_HEADERS: [&str; 3] = ["request-headers", "request_headers", "requestHeaders"];
 
-/// Normalizes a body in place; returns it and the number of dropped fields.
+/// A body after [`normalize_fields`].
+pub(super) struct Normalized<'a> {
+    pub(super) body: Object<'a>,
+    /// The fields that the kind does not have, as JSON; empty if there are none.
+    pub(super) unknown: String,
+    /// Number of dropped fields.
+    pub(super) dropped: u32,
+}
+
+/// Normalizes a body in place.
 pub(super) fn normalize_fields<'a>(
     kind: &ReportKind,
     mut body: Object<'a>,
     privacy: Privacy,
     keep: Keep,
     urls: &mut UrlRedactor<'a>,
-) -> (Object<'a>, u32) {
-    // The fields of an unknown type are bounded by the budget alone.
-    let keep_all = kind.fields.is_empty();
-    let excess = if keep_all { 0 } else { body.0.len().saturating_sub(MAX_FIELDS) };
+) -> Normalized<'a> {
+    let excess = if kind.fields.is_empty() { 0 } else { body.0.len().saturating_sub(MAX_FIELDS) };
     body.0.truncate(body.0.len() - excess);
     (kind.upgrade)(&mut body);
-    let mut unknown = UnknownFieldSanitizer::new(keep_all, privacy);
+    let mut nested = NestedSanitizer::new(MAX_NESTED, privacy);
+    let mut unknown = Object::default();
     let mut seen = 0_u64;
     let mut repeated = false;
     let field_index = kinds::field_index(kind);
@@ -63,7 +70,7 @@ pub(super) fn normalize_fields<'a>(
         Some((_, field)) if keep.drops(field) => false,
         Some(&(at, field)) => {
             *name = Cow::Borrowed(field.name);
-            let kept = sanitize(field.field_type, value, &mut unknown, urls);
+            let kept = sanitize(field.field_type, value, &mut nested, urls);
             if kept {
                 repeated |= seen & (1 << at) != 0;
                 seen |= 1 << at;
@@ -72,31 +79,16 @@ pub(super) fn normalize_fields<'a>(
         }
         None if keep.mode == Mode::MetricsOnly || REQUEST_HEADERS.contains(&&**name) => false,
         None => {
-            repeated = true;
-            *name = unknown.name(std::mem::take(name));
-            replace(value, |value| unknown.sanitize(value))
+            unknown.0.push((std::mem::take(name), std::mem::take(value)));
+            false
         }
     });
     if repeated {
         merge_repeated(&mut body);
     }
-    (body, u32::try_from(excess).unwrap_or(u32::MAX).saturating_add(unknown.dropped))
-}
-
-/// Merges fields of the same name: the last value counts, in the position of the first.
-fn merge_repeated(body: &mut Object<'_>) {
-    let mut positions: HashMap<_, usize, _> = HashMap::with_hasher(foldhash::quality::RandomState::default());
-    let all = std::mem::take(&mut body.0);
-    body.0.reserve(all.len());
-    for (name, value) in all {
-        match positions.entry(name.clone()) {
-            Entry::Occupied(position) => body.0[*position.get()].1 = value,
-            Entry::Vacant(position) => {
-                position.insert(body.0.len());
-                body.0.push((name, value));
-            }
-        }
-    }
+    let (unknown, dropped) = unknown_members(unknown, privacy);
+    let excess = u32::try_from(excess).unwrap_or(u32::MAX);
+    Normalized { body, unknown, dropped: excess.saturating_add(nested.dropped).saturating_add(dropped) }
 }
 
 /// Replaces a value by the result of `make`; returns whether there was a result.
@@ -125,7 +117,7 @@ pub(super) fn set_default_disposition(kind: &ReportKind, body: &mut Object<'_>, 
 fn sanitize<'a>(
     field_type: FieldType,
     value: &mut Value<'a>,
-    unknown: &mut UnknownFieldSanitizer,
+    nested: &mut NestedSanitizer,
     urls: &mut UrlRedactor<'a>,
 ) -> bool {
     let number = |number: u64| i64::try_from(number).map_or(Value::Float(number as f64), Value::Integer);
@@ -135,22 +127,19 @@ fn sanitize<'a>(
         }
         (FieldType::Int, value) => replace(value, |value| value.as_u64().map(number)),
         (FieldType::Number, value) => replace(value, |value| value.as_f64().map(Value::Float)),
-        (FieldType::Bool, value) if let Some(flag) = value.as_bool() => {
-            *value = Value::Bool(flag);
-            true
-        }
-        (FieldType::Bool | FieldType::MetricSource | FieldType::Any, value) => {
-            replace(value, |value| unknown.sanitize(value).filter(|value| !value.is_null_or_empty()))
+        (FieldType::Bool, value) => replace(value, |value| value.as_bool().map(Value::Bool)),
+        (FieldType::MetricSource | FieldType::Any, value) => {
+            replace(value, |value| nested.sanitize(value).filter(|value| !value.is_null_or_empty()))
         }
         (_, Value::String(text)) => {
             let raw = std::mem::take(text);
             *text = match field_type {
                 FieldType::Url | FieldType::PageUrl => urls.redact(raw),
-                _ => text_redact::sanitize(raw, field_type, unknown.privacy),
+                _ => text_redact::sanitize(raw, field_type, nested.privacy),
             };
             !text.is_empty()
         }
-        // Where text is expected, another value is kept like that of an unknown field.
-        (_, other) => replace(other, |other| unknown.sanitize(other)),
+        // A text is a text or absent, so that a client does not determine the types of events.
+        (_, _) => false,
     }
 }

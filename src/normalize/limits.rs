@@ -10,5 +10,9 @@ pub(super) const MAX_SAMPLE: usize = 256;
 pub(super) const MAX_TOKEN: usize = 512;
 /// Fields of a known kind's body; more are dropped and counted.
 pub(super) const MAX_FIELDS: usize = 128;
-/// All unknown fields of a body together, as JSON.
-pub(super) const MAX_UNKNOWN: usize = 16 * 1024;
+/// All lists and objects in a body's known fields together, as JSON.
+pub(super) const MAX_NESTED: usize = 16 * 1024;
+/// Fields that the kind does not have; more are dropped and counted.
+pub(super) const MAX_UNKNOWN_FIELDS: usize = 32;
+/// All of them together, as JSON.
+pub(super) const MAX_UNKNOWN: usize = 4 * 1024;

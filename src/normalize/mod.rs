@@ -4,11 +4,12 @@
 
 mod fields;
 mod limits;
+mod nested;
 mod secret;
 mod text_redact;
 mod timestamp;
 mod truncate;
-mod unknown_fields;
+mod unescape;
 mod url_redact;
 mod word_scanner;
 
@@ -24,8 +25,6 @@ pub use fields::Mode;
 
 /// Normalizes a text from the endpoint's own URL like a report's tokens.
 pub fn attribute(text: Cow<'_, str>, privacy: Privacy) -> Cow<'_, str> {
-    let text =
-        if text.contains(char::is_control) { text.replace(char::is_control, " ").into() } else { text };
     text_redact::sanitize(text, FieldType::Token, privacy)
 }
 
@@ -56,7 +55,8 @@ pub fn normalize<'a>(
         url = document_url(kind, &envelope.body).map(|url| urls.redact(url)).unwrap_or_default();
     }
     let keep = fields::Keep { mode, referrer: has_no_address(&url) };
-    let (mut body, dropped_members) = fields::normalize_fields(kind, envelope.body, privacy, keep, &mut urls);
+    let fields::Normalized { mut body, unknown, dropped } =
+        fields::normalize_fields(kind, envelope.body, privacy, keep, &mut urls);
     if let Some(disposition) = context.disposition {
         fields::set_default_disposition(kind, &mut body, disposition);
     }
@@ -77,7 +77,8 @@ pub fn normalize<'a>(
         user_agent: text_redact::sanitize(user_agent, FieldType::Token, privacy),
         body,
         in_extensions_folder: urls.in_extensions_folder(),
-        dropped_members,
+        unknown_members: unknown,
+        dropped_members: dropped,
         received: context.received,
         occurred,
     }

@@ -120,41 +120,58 @@ fn field_in_two_spellings_has_its_last_value() {
 }
 
 #[test]
-fn unknown_fields_are_kept_within_limits() {
-    let members = [
-        ("zeroes", Value::Integer(0)),
-        ("list", Value::Array(vec![Value::Null, text("https://a.example/?q")])),
-    ];
-    let report = normal(envelope("csp-violation", &members));
-    let list = Value::Array(vec![Value::Null, text("https://a.example/")]);
-    assert_eq!(report.body.0, [("zeroes".into(), Value::Integer(0)), ("list".into(), list)]);
-    let many: Vec<_> = (0..200).map(|n| (Cow::Owned(format!("m{n}")), Value::Integer(n))).collect();
-    let of = |kind| normal(Envelope { body: Object(many.clone()), ..envelope(kind, &[]) });
-    let known = of("csp-violation");
-    let novel = of("novel");
-    assert_eq!((known.body.0.len(), known.dropped_members), (128, 72));
-    assert_eq!((novel.body.0.len(), novel.dropped_members), (200, 0));
+fn text_field_of_another_type_is_dropped() {
+    let object = Value::Object(Object(vec![("x".into(), Value::Integer(1))]));
+    for value in [object, Value::Integer(7), Value::Bool(true), Value::Array(vec![text("a")])] {
+        let members = [("blockedURL", value.clone()), ("sample", value), ("disposition", text("report"))];
+        let report = normal(envelope("csp-violation", &members));
+        assert_eq!(report.body.0, [("disposition".into(), text("report"))]);
+    }
+    let crash = normal(envelope("crash", &[("is_top_level", text("perhaps"))]));
+    assert_eq!(crash.body, Object::default());
 }
 
 #[test]
-fn body_of_unknown_type_is_kept_up_to_16_kib() {
-    let long = Value::String("word ".repeat(300).into());
-    let of = |count: usize| {
-        let members: Vec<_> = (0..count).map(|n| (Cow::Owned(format!("m{n}")), long.clone())).collect();
-        (members.clone(), normal(Envelope { body: Object(members), ..envelope("novel", &[]) }))
-    };
-    let (members, report) = of(10);
-    assert_eq!((report.body, report.dropped_members), (Object(members), 0));
-    let (_, report) = of(100);
-    let written = serde_json::to_string(&report.body).unwrap();
-    assert!((15 * 1024..=16 * 1024).contains(&written.len()), "{}", written.len());
-    assert!(written.ends_with("…\"}"));
-    assert_eq!(report.body.0.len() + report.dropped_members as usize, 100);
+fn unknown_fields_are_one_bounded_text() {
+    let members = [
+        ("zeroes", Value::Integer(0)),
+        ("disposition", text("enforce")),
+        ("list", Value::Array(vec![Value::Null, text("https://a.example/?q")])),
+    ];
+    let report = normal(envelope("csp-violation", &members));
+    assert_eq!(report.body.0, [("disposition".into(), text("enforce"))]);
+    assert_eq!(report.unknown_members, r#"{"zeroes":0,"list":[null,"https://a.example/"]}"#);
+    let many: Vec<_> = (0..200).map(|n| (Cow::Owned(format!("m{n}")), Value::Integer(n))).collect();
+    let of = |kind| normal(Envelope { body: Object(many.clone()), ..envelope(kind, &[]) });
+    for (report, dropped) in [(of("csp-violation"), 169), (of("novel"), 169)] {
+        assert_eq!((report.body.0.len(), report.dropped_members), (0, dropped));
+        assert!(report.unknown_members.ends_with(r#""m30":30,"…":"…"}"#), "{}", report.unknown_members);
+    }
 }
 
 #[test]
 fn repeated_field_of_unknown_type_has_its_last_value() {
     let members = [("a?k=1", Value::Integer(1)), ("b", Value::Integer(2)), ("a?k=2", Value::Integer(3))];
-    let expected = [("a".into(), Value::Integer(3)), ("b".into(), Value::Integer(2))];
-    assert_eq!(normal(envelope("novel", &members)).body.0, expected);
+    assert_eq!(normal(envelope("novel", &members)).unknown_members, r#"{"a":3,"b":2}"#);
+}
+
+#[test]
+fn hidden_characters_are_escaped_in_every_text() {
+    let members = [
+        ("blockedURL", text("https://evil.example/\u{202e}fdp.exe")),
+        ("effectiveDirective", text("script\u{2028}src")),
+        ("sample", text("a\nb\u{85}")),
+        ("originalPolicy", text("x\r\ny")),
+        ("novel\u{7}", text("\u{2066}")),
+    ];
+    let report = normal(envelope("csp-violation", &members));
+    let expected = [
+        ("blockedURL", r"https://evil.example/\u{202E}fdp.exe"),
+        ("effectiveDirective", r"script\u{2028}src"),
+        ("sample", "a\nb\\u{85}"),
+        ("originalPolicy", r"x\u{D}\u{A}y"),
+    ];
+    assert_eq!(report.body.0, expected.map(|(name, value)| (name.into(), text(value))));
+    assert_eq!(report.unknown_members, r#"{"novel\\u{7}":"\\u{2066}"}"#);
+    assert_eq!(normal(envelope("a\rb", &[])).report_type, r"a\u{D}b");
 }

@@ -3,29 +3,52 @@
 use std::borrow::Cow;
 
 use crate::config::{Privacy, QueryPrivacy};
-use crate::model::FieldType;
+use crate::model::{FieldType, escape_hidden};
 use crate::normalize::limits::{MAX_MESSAGE, MAX_POLICY, MAX_SAMPLE, MAX_STACK, MAX_TOKEN};
 use crate::normalize::secret::REDACTED;
 use crate::normalize::truncate::{truncate, truncate_chars};
+use crate::normalize::unescape::unescape;
 use crate::normalize::url_redact;
 use crate::normalize::word_scanner::{WordScanner, byte_set, ends_url};
 
-/// Redacts and truncates a text by its type.
+/// Redacts, escapes and truncates a text by its type. Source text and stack traces keep their lines.
 pub(super) fn sanitize<'a>(text: Cow<'a, str>, field_type: FieldType, privacy: Privacy) -> Cow<'a, str> {
     let max = match field_type {
         FieldType::Url | FieldType::PageUrl => return url_redact::redact(text, privacy),
-        FieldType::Sample => return truncate_chars(redact(text, privacy), MAX_SAMPLE),
+        FieldType::Sample => {
+            return truncate_chars(escape_hidden(redact(text, privacy), true), MAX_SAMPLE);
+        }
         FieldType::Stack => MAX_STACK,
         FieldType::Policy => MAX_POLICY,
         FieldType::Token => MAX_TOKEN,
         _ => MAX_MESSAGE,
     };
-    truncate(redact(text, privacy), max)
+    truncate(escape_hidden(redact(text, privacy), field_type == FieldType::Stack), max)
+}
+
+/// The largest number of escapes around one another that are decoded.
+const MAX_ESCAPES: usize = 3;
+
+/// Redacts what a text quotes, also behind escapes: a text that hides something private is shown decoded.
+pub(super) fn redact(text: Cow<'_, str>, privacy: Privacy) -> Cow<'_, str> {
+    let mut shown = redact_quotes(text, privacy);
+    let mut decoded = unescape(&shown);
+    for _ in 0..MAX_ESCAPES {
+        let Some(plain) = decoded else { break };
+        let redacted = redact_quotes(Cow::Borrowed(&plain), privacy);
+        if redacted == plain {
+            decoded = unescape(&plain);
+        } else {
+            shown = Cow::Owned(redacted.into_owned());
+            decoded = unescape(&shown);
+        }
+    }
+    shown
 }
 
 /// Redacts what a text quotes: the private parts of absolute and relative URLs, nonces, JWTs. One pass
 /// stops only at bytes that can be part of these; unchanged text is not copied.
-pub(super) fn redact(text: Cow<'_, str>, privacy: Privacy) -> Cow<'_, str> {
+fn redact_quotes(text: Cow<'_, str>, privacy: Privacy) -> Cow<'_, str> {
     let mut out = String::new();
     let mut done = 0;
     let mut at = 0;
@@ -60,8 +83,10 @@ fn next_trigger(bytes: &[u8], from: usize) -> Option<usize> {
         b':' if matches!(bytes.get(at + 1), Some(b'/' | b'\\')) || follows_data(bytes, at) => true,
         b'?' | b'#' | b'/' => true,
         b'-' => at > 0 && matches!(bytes[at - 1], b'e' | b'E'),
-        b':' | b'=' => at > 0 && matches!(bytes[at - 1], b'e' | b'E' | b' ' | b'"' | b'\'' | b'\\'),
-        b',' => at > 0 && matches!(bytes[at - 1], b'"' | b'\''),
+        b':' | b'=' => {
+            at > 0 && matches!(bytes[at - 1], b'e' | b'E') || at > 0 && is_around_name(&bytes[at - 1])
+        }
+        b',' => at > 0 && is_quote(&bytes[at - 1]),
         _ => at > 0 && matches!(bytes[at - 1], b'y' | b'Y'),
     };
     let mut at = from;
@@ -203,13 +228,13 @@ impl Redaction {
     /// Redacts the value of a nonce: `'nonce-…'` of a policy, `nonce="…"` of markup, `nonce: "…"` and
     /// `"nonce", "…"` of a script.
     fn nonce(bytes: &[u8], at: usize) -> Option<Redaction> {
-        let opening = |byte: &&u8| matches!(byte, b' ' | b'"' | b'\'' | b'\\');
+        let opening = |byte: &&u8| is_quote(byte) || matches!(byte, b' ' | b'\\');
         let quotes = match bytes[at] {
             b'-' => 0,
             _ => bytes[at + 1..].iter().take(4).take_while(opening).count(),
         };
         let start = at + 1 + quotes;
-        if bytes[at] == b',' && !bytes[at + 1..start].iter().any(|byte| matches!(byte, b'"' | b'\'')) {
+        if bytes[at] == b',' && !bytes[at + 1..start].iter().any(is_quote) {
             return None;
         }
         let ends = |byte: &u8| matches!(byte, 0..=b' ' | 0x7f) || b"\"'`;,<>)}\\".contains(byte);
@@ -263,12 +288,20 @@ fn is_file_url(bytes: &[u8], colon: usize) -> bool {
 
 /// Returns whether the word `nonce` stands before, directly or with blanks or quotes in between.
 fn follows_nonce(bytes: &[u8], from: usize, at: usize) -> bool {
-    let between = |byte: &&u8| matches!(byte, b' ' | b'"' | b'\'' | b'\\');
     let skipped = match bytes[at] {
         b'-' => 0,
-        _ => bytes[from..at].iter().rev().take(4).take_while(between).count(),
+        _ => bytes[from..at].iter().rev().take(4).take_while(|byte| is_around_name(byte)).count(),
     };
     bytes[from..at - skipped].last_chunk::<5>().is_some_and(|word| word.eq_ignore_ascii_case(b"nonce"))
+}
+
+fn is_quote(byte: &u8) -> bool {
+    matches!(byte, b'"' | b'\'' | b'`')
+}
+
+/// Returns whether a byte may stand between a name and its value: `nonce = …`, `["nonce"]=…`, `__nonce__=…`.
+fn is_around_name(byte: &u8) -> bool {
+    is_quote(byte) || matches!(byte, b' ' | b'\\' | b']' | b'_')
 }
 
 /// Returns the end of a word with private text, rather too late than too early: at a blank, a bracket

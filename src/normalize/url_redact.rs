@@ -4,8 +4,9 @@
 use std::borrow::Cow;
 
 use crate::config::{PathSecrets, Privacy, QueryPrivacy};
+use crate::model::{escape_hidden, is_hidden};
 use crate::normalize::limits::MAX_URL;
-use crate::normalize::secret::{REDACTED, is_secret};
+use crate::normalize::secret::{Before, REDACTED, is_secret};
 use crate::normalize::truncate::truncate;
 use crate::normalize::word_scanner::byte_set;
 
@@ -83,7 +84,7 @@ pub(super) fn redact_complete<'a>(raw: Cow<'a, str>, privacy: Privacy) -> Cow<'a
             let mut redacted = rewrite(&trimmed, privacy);
             // Blanks before the part that was removed.
             redacted.truncate(redacted.trim_end().len());
-            Cow::Owned(redacted)
+            escape_hidden(Cow::Owned(redacted), false)
         }
     }
 }
@@ -171,7 +172,7 @@ fn split_scheme(raw: &str) -> Option<(&str, &str)> {
 fn relative(raw: &str, privacy: Privacy) -> String {
     let mut out = String::with_capacity(raw.len());
     let mut path = raw;
-    if let Some(rest) = raw.strip_prefix(['/', '\\']).and_then(|raw| raw.strip_prefix(['/', '\\'])) {
+    if let Some(rest) = raw.strip_prefix(['/', '\\']).and_then(second_slash_stripped) {
         let (host_and_port, after) = split_authority(rest);
         out.push_str("//");
         push_authority(host_and_port, "", &mut out);
@@ -179,6 +180,11 @@ fn relative(raw: &str, privacy: Privacy) -> String {
     }
     path_and_query(path, privacy, &mut out);
     out
+}
+
+/// Returns what follows the second slash. The backslash of an escaped character is none.
+fn second_slash_stripped(rest: &str) -> Option<&str> {
+    rest.strip_prefix(['/', '\\']).filter(|_| !rest.starts_with("\\u{"))
 }
 
 /// Splits off host and port, without user and password.
@@ -217,7 +223,7 @@ fn push_authority(authority: &str, default_port: &str, out: &mut String) {
         Some(colon) => (&authority[..bracket + colon], &authority[bracket + colon + 1..]),
         None => (authority, ""),
     };
-    out.push_str(&host.to_lowercase());
+    out.extend(host.chars().filter(|c| !is_hidden(*c)).flat_map(char::to_lowercase));
     let digits = &port[..port.bytes().take_while(u8::is_ascii_digit).count()];
     if !digits.is_empty() && digits != default_port {
         out.push(':');
@@ -252,19 +258,20 @@ fn without_parameters(segment: &str) -> &str {
     }
 }
 
-/// Returns the segments, each after the one before it.
-fn segments(path: &str) -> impl Iterator<Item = (&str, &str)> {
-    let ends = memchr::memchr2_iter(b'/', b'\\', path.as_bytes()).chain([path.len()]);
+/// Returns the segments, each with what stands before it.
+fn segments(path: &str) -> impl Iterator<Item = (Before<'_>, &str)> {
+    let bytes = path.as_bytes();
+    // An escaped character, such as `\u{202E}`, is part of a segment.
+    let separates = |end: &usize| !bytes[*end..].starts_with(b"\\u{");
+    let ends = memchr::memchr2_iter(b'/', b'\\', bytes).filter(separates).chain([path.len()]);
     let mut start = 0;
-    let mut before = "";
+    let mut before = Before::default();
     ends.map(move |end| {
-        let segment = &path[start..end];
+        let segment = without_parameters(&path[start..end]);
         start = end + 1;
-        let bare = without_parameters(segment);
-        let previous = before;
-        // `reset//abc` is `reset/abc`.
-        before = if bare.is_empty() { before } else { bare };
-        (previous, bare)
+        let passed = before;
+        before = before.then(segment);
+        (passed, segment)
     })
 }
 
@@ -296,7 +303,7 @@ fn push_query_names(query: &str, out: &mut String) {
         let usable = !name.is_empty()
             && name.len() <= 64
             && name.bytes().all(plain)
-            && (value.is_some() || !is_secret(name, "token"));
+            && (value.is_some() || !is_secret(name, Before::default().then("token")));
         if usable {
             out.push(separator);
             out.push_str(name);

@@ -4,6 +4,7 @@
 
 mod event_limit;
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use crate::kinds::REPORTS;
 use crate::metrics::Registry;
 use crate::model::{
     Classification, Envelope, Event, EventOutcome, EventSink, ExporterId, Label, LabelEnum, Observation,
-    RejectReason, Report, SiteLabel, UploadContext, UploadOutcome,
+    RejectReason, Report, SiteLabel, UploadContext, UploadOutcome, escape_hidden,
 };
 use crate::normalize::{Mode, normalize};
 use event_limit::SiteEventLimiter;
@@ -153,7 +154,8 @@ impl Pipeline {
                 report: &report,
                 classification,
                 severity: evaluation.severity,
-                summary: &(report.kind.summary)(&report),
+                // Also what a kind adds to redacted fields.
+                summary: &escape_hidden(Cow::Owned((report.kind.summary)(&report)), false),
                 query: context.query,
                 client_address: context.client_address,
             };

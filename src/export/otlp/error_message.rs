@@ -1,25 +1,19 @@
 //! Texts of collectors and errors, made fit for log lines: one line of bounded length.
 
+use std::borrow::Cow;
 use std::error::Error;
+
+use crate::model::escape_hidden;
 
 /// Most characters kept of a text.
 const MAX_CHARS: usize = 512;
 
-/// Returns the text as one line: control characters are escaped, a long one is truncated with `…`.
+/// Returns the text as one line: hidden characters are escaped, a long one is truncated with `…`.
 pub(crate) fn sanitize(text: &str) -> String {
-    let mut line = String::with_capacity(text.len().min(MAX_CHARS));
-    for (position, character) in text.trim().chars().enumerate() {
-        if position == MAX_CHARS {
-            line.push('…');
-            break;
-        }
-        if character.is_control() {
-            line.extend(character.escape_default());
-        } else {
-            line.push(character);
-        }
-    }
-    line
+    let text = text.trim();
+    let end = text.char_indices().nth(MAX_CHARS).map(|(end, _)| end);
+    let line = escape_hidden(Cow::Borrowed(&text[..end.unwrap_or(text.len())]), false);
+    if end.is_some() { format!("{line}…") } else { line.into_owned() }
 }
 
 /// Returns an error and its causes as one bounded line. A cause that the text above it already
@@ -44,7 +38,7 @@ mod tests {
 
     #[test]
     fn sanitized_text_is_one_bounded_line() {
-        assert_eq!(sanitize(" a\nb\u{1b}[31m "), "a\\nb\\u{1b}[31m");
+        assert_eq!(sanitize(" a\nb\u{1b}[31m "), "a\\u{A}b\\u{1B}[31m");
         let long = sanitize(&"é".repeat(MAX_CHARS + 1));
         assert_eq!(long.chars().count(), MAX_CHARS + 1);
         assert!(long.ends_with("é…"));

@@ -67,6 +67,14 @@ fn private_parts_of_a_text_are_redacted() {
         ("s.setAttribute('nonce', 'S')", "s.setAttribute('nonce', '*')"),
         ("s.setAttribute('nonce', S)", "s.setAttribute('nonce', S)"),
         ("(+file:/home/jane/x.js)", "(+file)"),
+        ("s.nonce=`S`", "s.nonce=`*`"),
+        ("s[`nonce`] = 'S'", "s[`nonce`] = '*'"),
+        ("__webpack_nonce__=\"S\"", "__webpack_nonce__=\"*\""),
+        ("t=eyJhbGciOiJIUzI1NiJ9%2EeyJzdWIiOiIxIn0%2Ec2ln", "t=:redacted.:redacted"),
+        (r"x='https:\x2f\x2fa.example\x2freset\x2fa81bc81b'", "x='https://a.example/reset/:redacted'"),
+        ("u=https%3A%2F%2Fu%3Ap%40a.example%2Fx%3Ft=1", "u=https://a.example/x"),
+        ("u=https%253A%252F%252Fa.example%252Freset%252Fa81bc81b", "u=https://a.example/reset/:redacted"),
+        (r"\d+ 100% &amp; \x41 %20", r"\d+ 100% &amp; \x41 %20"),
     ] {
         assert_eq!(redact(Cow::Borrowed(text), STRICT), shown, "{text}");
     }

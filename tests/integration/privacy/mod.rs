@@ -4,8 +4,11 @@
 mod canary;
 mod client_address;
 mod drawn;
+mod formats;
 mod hostile;
 mod kept;
+mod ordinary;
+mod tokens;
 
 use lookoutd::kinds;
 use lookoutd::model::{FieldType, ReportKind};

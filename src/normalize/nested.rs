@@ -1,0 +1,285 @@
+//! Sanitizes lists and objects, within a budget of bytes of JSON. Texts in them are truncated like messages.
+//! Truncation is visible: a text or a list ends in `…`, an object in a field of that name.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use crate::config::Privacy;
+use crate::model::{FieldType, Object, Value};
+use crate::normalize::limits::{MAX_UNKNOWN, MAX_UNKNOWN_FIELDS};
+use crate::normalize::truncate::TRUNCATION_MARK;
+use crate::normalize::{text_redact, url_redact};
+
+/// Bytes of the quotes around a text and the comma after it.
+const PUNCTUATION: usize = 3;
+/// Bytes reserved for what may exceed the budget: a number, and the mark of a truncation.
+const RESERVE: usize = 64;
+
+/// A sanitizer with a budget for all values of a body that it is used for.
+pub(super) struct NestedSanitizer {
+    budget: usize,
+    /// Whether a truncation is marked already.
+    marked: bool,
+    pub(super) privacy: Privacy,
+    /// Fields dropped because the budget was used up.
+    pub(super) dropped: u32,
+}
+
+/// Returns the fields that a kind does not have as JSON, and the number of dropped ones.
+pub(super) fn unknown_members(mut fields: Object<'_>, privacy: Privacy) -> (String, u32) {
+    fields.0.retain(|(_, value)| !matches!(value, Value::Null));
+    if fields.0.is_empty() {
+        return (String::new(), 0);
+    }
+    let all = fields.0.len();
+    let mut sanitizer = NestedSanitizer::new(MAX_UNKNOWN, privacy);
+    let mut kept = Object::default();
+    for (name, value) in fields.0 {
+        // The last place is for the mark if there are more.
+        let is_full = kept.0.len() + 1 >= MAX_UNKNOWN_FIELDS && all > MAX_UNKNOWN_FIELDS;
+        let name = sanitizer.text(name, FieldType::Token);
+        if is_full || sanitizer.budget == 0 {
+            sanitizer.mark_object(&mut kept);
+            break;
+        }
+        kept.0.push((name, sanitizer.value(value)));
+    }
+    let marks = usize::from(kept.0.last().is_some_and(|(name, _)| name == TRUNCATION_MARK));
+    let dropped = u32::try_from(all + marks - kept.0.len()).unwrap_or(u32::MAX);
+    merge_repeated(&mut kept);
+    // JSON is written to memory without errors.
+    (serde_json::to_string(&kept).unwrap_or_default(), dropped)
+}
+
+impl NestedSanitizer {
+    pub(super) fn new(budget: usize, privacy: Privacy) -> NestedSanitizer {
+        NestedSanitizer { budget: budget - RESERVE, marked: false, privacy, dropped: 0 }
+    }
+
+    /// Sanitizes a field's value; `None` for `null` and once the budget is used up.
+    pub(super) fn sanitize<'a>(&mut self, value: Value<'a>) -> Option<Value<'a>> {
+        if matches!(value, Value::Null) {
+            return None;
+        }
+        if self.budget == 0 {
+            self.dropped = self.dropped.saturating_add(1);
+            return None;
+        }
+        self.marked = false;
+        Some(self.value(value))
+    }
+
+    fn value<'a>(&mut self, value: Value<'a>) -> Value<'a> {
+        match value {
+            Value::String(text) => Value::String(self.text(text, FieldType::Message)),
+            Value::Array(items) => Value::Array(self.list(items)),
+            Value::Object(object) => Value::Object(self.object(object)),
+            scalar => {
+                self.charge(serde_json::to_string(&scalar).map_or(0, |text| text.len() + 1));
+                scalar
+            }
+        }
+    }
+
+    fn list<'a>(&mut self, items: Vec<Value<'a>>) -> Vec<Value<'a>> {
+        self.brackets(items.is_empty());
+        let mut kept = Vec::new();
+        for item in items {
+            if self.budget == 0 {
+                if !std::mem::replace(&mut self.marked, true) {
+                    kept.push(Value::String(Cow::Borrowed(TRUNCATION_MARK)));
+                }
+                break;
+            }
+            // A null stays, because the position of the others counts.
+            kept.push(self.value(item));
+        }
+        kept
+    }
+
+    fn object<'a>(&mut self, object: Object<'a>) -> Object<'a> {
+        self.brackets(object.0.is_empty());
+        let mut kept = Object::default();
+        for (name, value) in object.0 {
+            let name = self.text(name, FieldType::Token);
+            if self.budget == 0 {
+                self.mark_object(&mut kept);
+                break;
+            }
+            kept.0.push((name, self.value(value)));
+        }
+        merge_repeated(&mut kept);
+        kept
+    }
+
+    /// Marks an object as truncated, unless something in it is.
+    fn mark_object(&mut self, object: &mut Object<'_>) {
+        if !std::mem::replace(&mut self.marked, true) {
+            let mark = Cow::Borrowed(TRUNCATION_MARK);
+            object.0.push((mark.clone(), Value::String(mark)));
+        }
+    }
+
+    fn text<'a>(&mut self, raw: Cow<'a, str>, field_type: FieldType) -> Cow<'a, str> {
+        if self.budget == 0 {
+            return raw;
+        }
+        let text = if is_url(&raw) {
+            url_redact::redact(raw, self.privacy)
+        } else {
+            text_redact::sanitize(raw, field_type, self.privacy)
+        };
+        let cost: usize = text.chars().map(json_len).sum();
+        if cost + PUNCTUATION <= self.budget {
+            self.charge(cost + PUNCTUATION);
+            return text;
+        }
+        let room = self.budget.saturating_sub(PUNCTUATION + TRUNCATION_MARK.len());
+        self.budget = 0;
+        Cow::Owned(truncate_to_json_len(&text, room).to_owned() + TRUNCATION_MARK)
+    }
+
+    /// Charges brackets and a comma. The comma that the last element was charged for does not exist.
+    fn brackets(&mut self, empty: bool) {
+        self.charge(if empty { PUNCTUATION } else { PUNCTUATION - 1 });
+    }
+
+    fn charge(&mut self, bytes: usize) {
+        self.budget = self.budget.saturating_sub(bytes);
+    }
+}
+
+/// Merges fields of the same name: the last value counts, in the position of the first.
+pub(super) fn merge_repeated(body: &mut Object<'_>) {
+    if body.0.len() < 2 {
+        return;
+    }
+    let mut positions: HashMap<_, usize, _> = HashMap::with_hasher(foldhash::quality::RandomState::default());
+    let all = std::mem::take(&mut body.0);
+    body.0.reserve(all.len());
+    for (name, value) in all {
+        match positions.entry(name.clone()) {
+            Entry::Occupied(position) => body.0[*position.get()].1 = value,
+            Entry::Vacant(position) => {
+                position.insert(body.0.len());
+                body.0.push((name, value));
+            }
+        }
+    }
+}
+
+/// Returns the longest prefix of at most `room` bytes of JSON.
+fn truncate_to_json_len(text: &str, room: usize) -> &str {
+    let mut used = 0;
+    let end = text.char_indices().find(|(_, c)| {
+        used += json_len(*c);
+        used > room
+    });
+    &text[..end.map_or(text.len(), |(at, _)| at)]
+}
+
+fn json_len(c: char) -> usize {
+    match c {
+        '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
+        '\0'..='\u{1f}' => 6,
+        _ => c.len_utf8(),
+    }
+}
+
+/// Returns whether a text is a URL as a whole: a scheme, and neither blanks nor quotes. Other texts,
+/// such as `fetch('https://…')`, are searched for URLs.
+fn is_url(text: &str) -> bool {
+    let in_scheme = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+    let quotes = |c: char| c.is_whitespace() || "\"`<>".contains(c);
+    text.split_once("://")
+        .is_some_and(|(scheme, rest)| scheme.bytes().all(in_scheme) && !rest.contains(quotes))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::de::DeserializeSeed;
+
+    use super::*;
+    use crate::model::{ValueBudget, ValueSeed};
+    use crate::normalize::limits::MAX_NESTED;
+
+    fn sanitized(json: &str) -> (String, u32) {
+        let budget = ValueBudget::new(1 << 20);
+        let value =
+            ValueSeed::new(&budget).deserialize(&mut serde_json::Deserializer::from_str(json)).unwrap();
+        let mut nested = NestedSanitizer::new(MAX_NESTED, crate::config::defaults().privacy);
+        let sanitized = nested.sanitize(value);
+        (serde_json::to_string(&sanitized.unwrap()).unwrap(), nested.dropped)
+    }
+
+    #[test]
+    fn value_within_the_budget_is_unchanged() {
+        let texts = vec!["\"wörd \\\\ \\\" \""; 950].join(",");
+        let numbers = vec!["7"; 8000].join(",");
+        let objects = vec![r#"{"":[null,-1.5,true,{}]}"#; 600].join(",");
+        for json in [format!("[{texts}]"), format!("[{numbers}]"), format!("[{objects}]")] {
+            assert!(json.len() < MAX_NESTED && json.len() > MAX_NESTED - 4096, "{}", json.len());
+            assert_eq!(sanitized(&json).0, json);
+        }
+    }
+
+    #[test]
+    fn value_over_the_budget_is_truncated_visibly() {
+        let long = "x".repeat(1000);
+        for (json, end) in [
+            (format!("[{}]", vec![format!("\"{long}\""); 20].join(",")), "…\"]"),
+            (format!("[{}]", vec!["\"word\""; 4000].join(",")), "…\"]"),
+            (format!("{{{}}}", vec!["\"a\":[7]"; 4000].join(",")), "\"…\":\"…\"}"),
+        ] {
+            let (text, _) = sanitized(&json);
+            assert!(text.ends_with(end), "{}", &text[text.len() - 40..]);
+            assert!((MAX_NESTED - 128..=MAX_NESTED).contains(&text.len()), "{}", text.len());
+        }
+    }
+
+    #[test]
+    fn repeated_member_of_a_nested_object_has_its_last_value() {
+        let (text, _) = sanitized(r#"[{"a":1,"b":2,"a":3,"a?k=1":4}]"#);
+        assert_eq!(text, r#"[{"a":4,"b":2}]"#);
+    }
+
+    /// Returns the unknown members of an object, and the number of dropped ones.
+    fn unknown(json: &str) -> (String, u32) {
+        let budget = ValueBudget::new(1 << 20);
+        let mut deserializer = serde_json::Deserializer::from_str(json);
+        let Value::Object(object) = ValueSeed::new(&budget).deserialize(&mut deserializer).unwrap() else {
+            panic!("{json}")
+        };
+        unknown_members(object, crate::config::defaults().privacy)
+    }
+
+    #[test]
+    fn unknown_members_are_bounded_in_number_and_size() {
+        assert_eq!(unknown("{}"), (String::new(), 0));
+        assert_eq!(unknown(r#"{"a":null}"#), (String::new(), 0));
+        assert_eq!(unknown(r#"{"a":[null,"x"],"a":{"b":1.5}}"#), (r#"{"a":{"b":1.5}}"#.to_owned(), 0));
+        let many = |count: usize, value: &str| {
+            let members: Vec<_> = (0..count).map(|at| format!("\"m{at}\":{value}")).collect();
+            unknown(&format!("{{{}}}", members.join(",")))
+        };
+        let (whole, dropped) = many(MAX_UNKNOWN_FIELDS, "7");
+        assert!(whole.ends_with("\"m31\":7}") && dropped == 0, "{whole}");
+        let (cut, dropped) = many(1431, "7");
+        assert!(cut.ends_with("\"m30\":7,\"…\":\"…\"}") && dropped == 1400, "{cut}");
+        let long = format!("\"{}\"", "x".repeat(900));
+        let deep = format!("{}1{}", "[".repeat(100), "]".repeat(100));
+        let objects = format!("{}1{}", "{\"k\":".repeat(100), "}".repeat(100));
+        for value in [&*long, &deep, &objects, "[{},{},[],1e300,\"é\"]", "{\"a\":-1.2345678901234567e-300}"]
+        {
+            for count in [5, 20, 32, 200] {
+                let (text, dropped) = many(count, value);
+                assert!(text.len() <= MAX_UNKNOWN, "{} of {count} × {value}", text.len());
+                let read: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&text).unwrap();
+                assert!(read.len() <= MAX_UNKNOWN_FIELDS, "{text}");
+                let is_cut = text.contains('…');
+                assert_eq!(is_cut, dropped > 0 || text.len() + 160 > MAX_UNKNOWN, "{dropped}: {text}");
+            }
+        }
+    }
+}
