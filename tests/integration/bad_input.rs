@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use lookoutd::model::UploadOutcome;
+use lookoutd::model::{FieldType, UploadOutcome, is_hidden};
 use serde_json::Value;
 
 use crate::support::daemon::Daemon;
 use crate::support::http::Request;
-use crate::support::in_process::{InProcess, context};
+use crate::support::in_process::{InProcess, context, decode};
 use crate::support::{REPORT, cpu_time};
 
 /// Expected result of one upload: the response, and how its items are counted.
@@ -208,9 +208,10 @@ fn bodies_of_many_members_or_items_are_limited() {
         format!(r#"{{"type":"novel","body":{{{}}}}}"#, members.join(","))
     };
     let lines = send(body("member-of-a-report-", 20_000), &accepted(1, &[]));
-    let kept = lines[0]["body"].as_object().unwrap().len() as u64;
-    assert!(kept > 400 && lines[0]["body"].to_string().len() <= 16 * 1024, "{kept}");
-    assert_eq!(lines[0]["lookout"]["dropped_members"], 20_000 - kept);
+    assert_eq!(lines[0]["body"], serde_json::json!({}));
+    let unknown = lines[0]["lookout"]["unknown_members"].as_str().unwrap();
+    assert!(unknown.ends_with("\"member-of-a-report-30\":30,\"…\":\"…\"}"), "{unknown}");
+    assert_eq!(lines[0]["lookout"]["dropped_members"], 20_000 - 31);
     let many = body("", 60_000);
     let one = r#"{"type":"novel"}"#;
     send(&many, &no_report(&[("too_many_values", 1)]));
@@ -221,12 +222,102 @@ fn bodies_of_many_members_or_items_are_limited() {
     );
 }
 
+/// The members and attributes of events are those of the kinds, whatever is sent.
+#[test]
+fn sender_does_not_determine_the_members_of_events() {
+    let path = InProcess::default();
+    for kind in lookoutd::kinds::ALL {
+        for value in ["{\"x\":1}", "[1]", "7", "true"] {
+            let members: Vec<_> =
+                kind.fields.iter().map(|field| format!("\"{}\":{value}", field.name)).collect();
+            let unknown: Vec<_> = (0..1431).map(|at| format!("\"m{at}\":{value}")).collect();
+            let body = [members, unknown].concat().join(",");
+            let processed = path
+                .process(format!(r#"{{"type":"{}","body":{{{body}}}}}"#, kind.name).as_bytes(), &context());
+            let line: Value = serde_json::from_slice(&processed.console[0]).unwrap();
+            for (name, value) in line["body"].as_object().unwrap() {
+                let field =
+                    kind.fields.iter().find(|field| field.name == name).unwrap_or_else(|| panic!("{name}"));
+                let is_valid = match field.field_type {
+                    FieldType::Any | FieldType::MetricSource => true,
+                    FieldType::Bool => value.is_boolean(),
+                    FieldType::Int | FieldType::NonZeroInt | FieldType::Number => value.is_number(),
+                    _ => value.is_string(),
+                };
+                assert!(is_valid, "{}.{name} is {value}", kind.name);
+            }
+            let unknown = line["lookout"]["unknown_members"].as_str().unwrap();
+            assert!(unknown.len() <= 4096 && unknown.contains('…'), "{unknown}");
+            let record = decode(&processed.otlp[0]);
+            assert!(record.attributes.len() < 40, "{:?}", record.attributes);
+        }
+    }
+}
+
+/// Control, separator and bidirectional characters in every text: none leaves as it is, except for the lines of
+/// samples and stack traces over OTLP.
+#[test]
+fn hidden_characters_are_escaped_in_every_output() {
+    const HIDDEN: &str = r"a\r\nb\u0085\u2028\u2029\u202e\u2066\u200f\u061c\u009b\u001bc";
+    let path = InProcess::default();
+    for kind in lookoutd::kinds::ALL {
+        for around in
+            [HIDDEN.to_owned(), format!("https://shop.example/{HIDDEN}?q"), format!("https://{HIDDEN}/")]
+        {
+            let members: Vec<_> =
+                kind.fields.iter().map(|field| format!("\"{}\":\"{around}\"", field.name)).collect();
+            let members =
+                [members, vec![format!("\"n{HIDDEN}\":[\"{around}\",{{\"{HIDDEN}\":1}}]")]].concat();
+            let body = format!(
+                r#"{{"type":"{}","url":"{around}","user_agent":"{HIDDEN}","body":{{{}}}}}"#,
+                kind.name,
+                members.join(",")
+            );
+            let processed = path.process(body.as_bytes(), &context());
+            let line = String::from_utf8(processed.console[0].clone()).unwrap();
+            assert!(!line.trim_end().contains(is_hidden), "{line:?}");
+            let record = format!("{:?}", decode(&processed.otlp[0]));
+            // As written by `Debug`: `\\u{85}` is the escape of an escape.
+            for raw in ["\\r", "\\u{85}", "\\u{2028}", "\\u{202e}", "\\u{1b}"] {
+                let found = record.match_indices(raw).any(|(at, _)| !record[..at].ends_with('\\'));
+                assert!(!found, "{raw} in {record}");
+            }
+            assert!(!decode(&processed.otlp[0]).body.is_some_and(|body| format!("{body:?}").contains("\\n")));
+        }
+    }
+    let novel = path.process(format!(r#"{{"type":"x{HIDDEN}","body":{{}}}}"#).as_bytes(), &context());
+    let line: Value = serde_json::from_slice(&novel.console[0]).unwrap();
+    assert!(!line.to_string().contains(is_hidden));
+    assert!(
+        line["lookout"]["summary"].as_str().unwrap().starts_with(r"xa\u{D}\u{A}b\u{85}\u{2028}"),
+        "{line}"
+    );
+}
+
 /// A megabyte of each pattern that redaction examines. The limit of CPU time is generous for linear time and far
 /// too short for quadratic time.
 #[test]
 fn pathological_text_takes_linear_time() {
     let texts = [
-        "?a", "://", "#", "#a=", "blob:", "/a", "/?a", "nonce-", "eyJ", "a://b?", "file:/", "e:\\\"", "%40/",
+        "?a",
+        "://",
+        "#",
+        "#a=",
+        "blob:",
+        "/a",
+        "/?a",
+        "nonce-",
+        "eyJ",
+        "a://b?",
+        "file:/",
+        "e:\\\"",
+        "%40/",
+        "%2525",
+        "\\x2f",
+        "&#47;",
+        "aB1-",
+        "/reset/ab-cd/",
+        "\u{202e}",
     ];
     let path = InProcess::default();
     for text in texts {

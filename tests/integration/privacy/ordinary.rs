@@ -94,7 +94,8 @@ impl Paths {
         let route = ROUTES[random.usize(..ROUTES.len())];
         let (year, month, day) = (random.u32(1998..2027), random.u32(1..13), random.u32(1..29));
         let version = format!("{}.{}.{}", random.u32(..20), random.u32(..30), random.u32(..9));
-        let number = random.u64(1..10_u64.pow(random.u32(1..11)));
+        let digits = random.u32(1..11);
+        let number = random.u64(1..10_u64.pow(digits));
         let hash = |length: usize, random: &mut Rng| of("0123456789abcdef", length, random);
         match random.usize(..30) {
             0 => format!("/{slug}"),

@@ -224,7 +224,7 @@ mod tests {
         let status = tonic_types::Status { code: 3, message: "bad\nspan".to_owned(), details: vec![] };
         let protobuf =
             classified(400, &[("content-type", "application/x-protobuf")], &status.encode_to_vec());
-        assert_eq!(message(protobuf), "HTTP 400 Bad Request: bad\\nspan");
+        assert_eq!(message(protobuf), "HTTP 400 Bad Request: bad\\u{A}span");
         let text = classified(403, &[("content-type", "text/plain; charset=utf-8")], b"no\n");
         assert_eq!(message(text), "HTTP 403 Forbidden: no");
         let page = classified(404, &[("content-type", "text/html")], b"<html>");

@@ -140,7 +140,7 @@ mod tests {
         let partial =
             |rejected, message: &str| ExportResult::PartialSuccess { rejected, message: message.to_owned() };
         let parse = |rejected, message| parse_response(&metrics_response(rejected, message), false);
-        assert_eq!(parse(3, "too\nold"), Some(partial(3, "too\\nold")));
+        assert_eq!(parse(3, "too\nold"), Some(partial(3, "too\\u{A}old")));
         assert_eq!(parse(0, "slow down"), Some(partial(0, "slow down")));
         assert_eq!(parse(-1, "odd"), Some(partial(0, "odd")));
         assert_eq!(parse(0, ""), Some(ExportResult::Accepted));
