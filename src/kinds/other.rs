@@ -1,4 +1,4 @@
-//! `other`: every report type without a file of its own. Its body is kept within 16 KiB and counted
+//! `other`: every report type without a file of its own. Its body is kept as one text and counted
 //! under one label, so that a new report type is visible as soon as a browser sends it.
 
 use crate::kinds::support::page_of;

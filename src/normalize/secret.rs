@@ -27,6 +27,8 @@ const WINDOW: u32 = 20;
 const MIN_SURPRISES: u32 = 5;
 /// Minimum length of an opaque identifier that is a secret after a word such as `reset`.
 const MIN_IDENTIFIER: usize = 6;
+/// Maximum length of an identifier of short groups.
+const MAX_GROUPS: usize = 32;
 /// Minimum digits of a number that is a secret after a word such as `code`.
 const MIN_CODE: usize = 4;
 /// Minimum length of a JSON Web Token, and of what follows a [prefix](CREDENTIAL_PREFIXES).
@@ -215,6 +217,7 @@ impl Run {
         let mut length = 0;
         let mut hex = 0;
         let mut word = Word::default();
+        let mut all_surprises = 0;
         let mut before = b'.';
         let mut at = 0;
         while let Some(&byte) = bytes.get(at) {
@@ -253,9 +256,15 @@ impl Run {
                 found.is_identifier |= bytes.len() >= MIN_IDENTIFIER && word.is_identifier();
                 found.is_number |= word.digits == bytes.len();
             }
+            all_surprises += usize::from(is_surprising);
             before = byte;
             at += 1;
         }
+        // Groups such as `hwkc5-pank6`. A truncated part is excluded, because its start may be a larger share.
+        found.is_identifier |= !is_truncated
+            && (MIN_IDENTIFIER..=MAX_GROUPS).contains(&bytes.len())
+            && all_surprises >= 2
+            && all_surprises * 4 >= bytes.len();
         found
     }
 }

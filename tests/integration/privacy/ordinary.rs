@@ -67,7 +67,7 @@ impl Paths {
         }
         words.sort();
         words.dedup();
-        assert!(words.len() > 2000, "{}", words.len());
+        assert!(words.len() > 1500, "{}", words.len());
         Paths { words }
     }
 
