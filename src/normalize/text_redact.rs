@@ -83,9 +83,7 @@ fn next_trigger(bytes: &[u8], from: usize) -> Option<usize> {
         b':' if matches!(bytes.get(at + 1), Some(b'/' | b'\\')) || follows_data(bytes, at) => true,
         b'?' | b'#' | b'/' => true,
         b'-' => at > 0 && matches!(bytes[at - 1], b'e' | b'E'),
-        b':' | b'=' => {
-            at > 0 && matches!(bytes[at - 1], b'e' | b'E') || at > 0 && is_around_name(&bytes[at - 1])
-        }
+        b':' | b'=' => at > 0 && (matches!(bytes[at - 1], b'e' | b'E') || is_around_name(&bytes[at - 1])),
         b',' => at > 0 && is_quote(&bytes[at - 1]),
         _ => at > 0 && matches!(bytes[at - 1], b'y' | b'Y'),
     };
