@@ -151,8 +151,8 @@ fn model(random: &mut Rng) -> String {
     pattern
         .chars()
         .map(|c| match c {
-            'A' => char::from(random.u8(b'A'..b'Z')),
-            'd' => char::from(random.u8(b'0'..b'9')),
+            'A' => char::from(random.u8(b'A'..=b'Z')),
+            'd' => char::from(random.u8(b'0'..=b'9')),
             other => other,
         })
         .collect()
