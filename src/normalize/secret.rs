@@ -201,6 +201,7 @@ struct Run {
 /// What a word, which has letters and digits only, consists of so far.
 #[derive(Default)]
 struct Word {
+    is_hex: bool,
     length: usize,
     digits: usize,
     /// Changes between letters and digits.
@@ -222,7 +223,7 @@ impl Run {
         let mut at = 0;
         while let Some(&byte) = bytes.get(at) {
             if !before.is_ascii_alphanumeric() {
-                word = Word::default();
+                word = Word { is_hex: true, ..Word::default() };
                 if let Some(uuid) = uuid_len(&bytes[at..], is_truncated) {
                     found.is_identifier = true;
                     (before, length, hex, at) = (b'.', 0, 0, at + uuid);
@@ -232,7 +233,10 @@ impl Run {
             let is_in_word = byte.is_ascii_alphanumeric();
             let is_surprising =
                 is_in_word && before.is_ascii_alphanumeric() && is_surprising(before, &bytes[at..]);
-            surprises = (surprises << 1) | u32::from(is_surprising);
+            word.is_hex &= byte.is_ascii_hexdigit();
+            // A short hexadecimal id at the end of a slug is common; a long one has its own limit.
+            let is_in_hex = word.is_hex && before.is_ascii_digit() != byte.is_ascii_digit();
+            surprises = (surprises << 1) | u32::from(is_surprising && !is_in_hex);
             separators = (separators << 1) | u32::from(!is_in_word);
             length = if byte == b'.' { 0 } else { length + 1 };
             hex = match byte {
@@ -264,7 +268,7 @@ impl Run {
         found.is_identifier |= !is_truncated
             && (MIN_IDENTIFIER..=MAX_GROUPS).contains(&bytes.len())
             && all_surprises >= 2
-            && all_surprises * 4 >= bytes.len();
+            && all_surprises * 6 >= bytes.len();
         found
     }
 }
@@ -333,10 +337,10 @@ fn is_package(segment: &str) -> bool {
         matches!(version, "latest" | "next" | "beta")
             || (numbers.all(is_number) && is_name(tag) && tag.len() <= 20)
     };
-    match segment.split_once('@') {
-        Some(("", scope)) => !scope.is_empty() && is_name(scope),
+    let scoped = segment.strip_prefix('@').filter(|rest| !rest.is_empty());
+    match scoped.unwrap_or(segment).split_once('@') {
         Some((name, version)) => is_name(name) && is_version(version),
-        None => false,
+        None => scoped.is_some_and(is_name),
     }
 }
 
@@ -362,7 +366,8 @@ fn is_card_number(digits: &[u32]) -> bool {
 
 /// Returns whether a text has the form of an IBAN, and these digits in base 36 have its check digits.
 fn is_iban(text: &str, digits: &[u32]) -> bool {
-    let is_country = text.bytes().take(2).all(|byte| byte.is_ascii_alphabetic());
+    let is_country =
+        text.bytes().take(2).all(|byte| byte.is_ascii_uppercase()) && !text.contains(char::is_lowercase);
     let add = |sum: u32, digit: &u32| (sum * if *digit > 9 { 100 } else { 10 } + digit) % 97;
     let is_well_formed = is_country && digits[2..4].iter().all(|digit| *digit < 10);
     is_well_formed
@@ -515,6 +520,9 @@ mod tests {
             ("b%C3%BCcher", "f%C3%BCr-immer-und-ewig-2026"),
             ("auth", "oauth2"),
             ("npm", "vue@3.4.21"),
+            ("npm", "@fancyapps@4.1.6"),
+            ("@jane", "ten-things-to-know-18baf71af44e"),
+            ("news", "ab267cf6-b317-485e-a6a2-aabbee25a847"),
             ("", "@vite"),
             ("_next/static", "Xk29aLq0Zr81MvBt73Qw_"),
             ("presets", "a81bc81b"),
