@@ -137,13 +137,13 @@ pub(super) fn is_secret(segment: &str, before: Before<'_>) -> bool {
         // Decoding once is enough, because a segment encoded twice has an encoded `%`.
         return contains_secret(&percent_decoded(segment), before);
     }
-    holds_secret(segment, before)
+    part_is_secret(segment, before)
 }
 
 /// Returns whether a decoded segment, which may be several, contains a secret.
 fn contains_secret<'s>(segments: &'s str, mut before: Before<'s>) -> bool {
     for segment in segments.split(['/', '\\']) {
-        if holds_secret(segment, before) {
+        if part_is_secret(segment, before) {
             return true;
         }
         before = before.then(segment);
@@ -152,7 +152,7 @@ fn contains_secret<'s>(segments: &'s str, mut before: Before<'s>) -> bool {
 }
 
 /// Returns whether a part of a segment without percent signs is a secret.
-fn holds_secret(segment: &str, before: Before<'_>) -> bool {
+fn part_is_secret(segment: &str, before: Before<'_>) -> bool {
     if segment.len() < MIN_CODE || segment == REDACTED {
         return false;
     }
