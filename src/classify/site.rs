@@ -104,7 +104,7 @@ mod tests {
         let site = |name: &str, hosts: &[&str]| SiteConfig {
             name: name.into(),
             hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
-            events_per_second: None,
+            ..SiteConfig::default()
         };
         SiteIndex::new(&[
             site("shop", &["shop.example", "*.shop.example"]),

@@ -50,10 +50,13 @@ plain! {
     duration: Duration = values::duration, text_schema(&format!("^{}$", duration_pattern()));
     duration_or_off: Option<Duration> =
         values::duration_or_off, text_schema(&format!("^(off|{})$", duration_pattern()));
+    duration_or_zero: Duration = values::duration_or_zero,
+        json!({"anyOf": [{"const": 0}, text_schema(&format!("^(0|{})$", duration_pattern()))]});
     address: SocketAddr = values::address, text_schema("^([0-9.]+|\\[[0-9A-Fa-f:.]+\\]):[0-9]{1,5}$");
     networks: Vec<IpNet> = |node| values::list(node, values::network),
         list_schema(json!({"type": "string", "pattern": "^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$"}));
     sites: Vec<SiteConfig> = sites::sites, sites::sites_schema();
+    hosts: Vec<String> = sites::hosts, list_schema(sites::host_schema());
     noise_rules: Vec<NoiseRule> = sites::noise_rules, sites::noise_rules_schema();
     retired: Vec<String> = sites::retired,
         list_schema(json!({"type": "string", "pattern": "^(/[^\\s?#]*|[^/\\s?#]+)$"}));
@@ -96,6 +99,17 @@ where
 {
     let schema = number_schema(&bounds);
     Format { parse: move |node: &SpannedValue| values::number(node, bounds.clone()), schema }
+}
+
+/// A whole number, or `off`.
+pub(super) fn number_or_off<T>(
+    bounds: RangeInclusive<T>,
+) -> Format<impl Fn(&SpannedValue) -> Parsed<Option<T>>>
+where
+    T: FromStr + PartialOrd + fmt::Display + Serialize + Clone,
+{
+    let schema = json!({"anyOf": [{"const": "off"}, number_schema(&bounds)]});
+    Format { parse: move |node: &SpannedValue| values::number_or_off(node, bounds.clone()), schema }
 }
 
 /// A number of bytes of at least `min`, in messages written as `min_text`.

@@ -27,9 +27,10 @@ pub use error::{ConfigError, Source, ValueError};
 use partial::PartialConfig;
 pub use schema::json_schema;
 pub use settings::{
-    Admin, Auth, ClientAddress, ClientTls, Compression, Config, Delivery, Endpoint, Intake, Log, LogFormat,
-    LogLevel, Logs, Metrics, MetricsConfig, Noise, NoiseField, NoiseRule, Otlp, PathSecrets, Privacy,
-    Protocol, QueryPrivacy, RateLimit, Secret, SiteConfig, Spool, Temporality, TlsFiles, UnknownSites,
+    Admin, Auth, ClientAddress, ClientTls, Compression, Config, Delivery, Endpoint, Events, Intake, Log,
+    LogFormat, LogLevel, Logs, Metrics, MetricsConfig, Noise, NoiseField, NoiseRule, Otlp, PathSecrets,
+    Privacy, Protocol, QueryPrivacy, RateLimit, Secret, SiteConfig, Spool, Temporality, TlsFiles,
+    UnknownSites,
 };
 pub use sources::{Flag, Flags};
 pub use table::variables;

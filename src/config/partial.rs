@@ -5,9 +5,12 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::otlp::PartialOtlp;
-use super::settings::{Admin, Config, Delivery, Intake, Log, MetricsConfig, Noise, Otlp, Privacy, Secret};
+use super::settings::{
+    Admin, Config, Delivery, Events, Intake, Log, MetricsConfig, Noise, Otlp, Privacy, Secret,
+};
 
 /// Every setting.
 #[derive(Debug)]
@@ -27,6 +30,7 @@ pub(super) struct Parts {
     pub(super) tls_key: Option<PathBuf>,
     pub(super) spool_directory: Option<PathBuf>,
     pub(super) spool_max_bytes: usize,
+    pub(super) spool_after: Duration,
     pub(super) bearer: Option<Secret>,
     pub(super) bearer_file: Option<PathBuf>,
     pub(super) username: Option<String>,
@@ -46,6 +50,7 @@ impl PartialConfig {
             intake: Intake::default(),
             privacy: Privacy::default(),
             noise: Noise::default(),
+            events: Events::default(),
             metrics: MetricsConfig::default(),
             otlp: Otlp::default(),
             delivery: Delivery::default(),

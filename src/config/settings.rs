@@ -24,6 +24,8 @@ pub struct Config {
     pub privacy: Privacy,
     /// Noise rules in addition to the built-in ones.
     pub noise: Noise,
+    /// Limits of events.
+    pub events: Events,
     /// Limits of the metrics registry.
     pub metrics: MetricsConfig,
     /// OTLP and console exporters.
@@ -76,6 +78,24 @@ pub struct SiteConfig {
     pub hosts: Vec<String>,
     /// Maximum events per second. Counters are not limited.
     pub events_per_second: Option<u32>,
+    /// Smallest sampling fraction of a network report that counts: a smaller one counts as this one.
+    pub min_sampling_fraction: f64,
+}
+
+impl SiteConfig {
+    /// Default of `min_sampling_fraction`, which also applies to reports of no configured site.
+    pub const MIN_SAMPLING_FRACTION: f64 = 0.001;
+}
+
+impl Default for SiteConfig {
+    fn default() -> SiteConfig {
+        SiteConfig {
+            name: String::new(),
+            hosts: Vec::new(),
+            events_per_second: None,
+            min_sampling_fraction: SiteConfig::MIN_SAMPLING_FRACTION,
+        }
+    }
 }
 
 /// `intake.*`.
@@ -222,6 +242,15 @@ pub enum NoiseField {
     UserAgent,
 }
 
+/// `events.*`. Counters are not limited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Events {
+    /// Maximum events per second. Unlimited when absent.
+    pub max_per_second: Option<u32>,
+    /// Maximum events per second of the site `unknown`. Unlimited when absent.
+    pub max_unknown_per_second: Option<u32>,
+}
+
 /// `metrics.*`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MetricsConfig {
@@ -346,6 +375,8 @@ pub struct Spool {
     pub directory: PathBuf,
     /// Maximum bytes of events in the spool.
     pub max_bytes: u64,
+    /// Age at which events are written to it. Zero: at once.
+    pub after: Duration,
 }
 
 /// `admin.*`.
@@ -353,6 +384,8 @@ pub struct Spool {
 pub struct Admin {
     /// Required credentials, if any.
     pub auth: Option<Auth>,
+    /// Lower-case host names by which requests may address admin, each exact or `*.` with a suffix.
+    pub hosts: Vec<String>,
     /// Duration of failing exports after which `/-/ready` answers 503. Off when absent.
     pub unready_after: Option<Duration>,
 }

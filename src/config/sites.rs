@@ -19,17 +19,27 @@ const RESERVED_SITE_NAMES: &[&str] = &["unknown", "other", "report-only", ".", "
 /// Bounds of `events_per_second`.
 const EVENT_RATES: RangeInclusive<u32> = 1..=1_000_000;
 
+/// Bounds of `min_sampling_fraction`.
+const SAMPLING_FRACTIONS: RangeInclusive<f64> = 0.000_001..=1.0;
+/// Keys of a site.
+const SITE_KEYS: &[&str] = &["name", "hosts", "events_per_second", "min_sampling_fraction"];
+
+/// Returns the JSON Schema of a host, or of `*.` with a host suffix.
+pub(super) fn host_schema() -> Json {
+    json!({"type": "string", "pattern": "^(\\*\\.)?([A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*|\\[[0-9A-Fa-f:.]+\\])$"})
+}
+
 /// Returns the JSON Schema of `sites`.
 pub(super) fn sites_schema() -> Json {
-    let host = json!({"type": "string", "pattern": "^(\\*\\.)?([A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*|\\[[0-9A-Fa-f:.]+\\])$"});
     let mut site_name = required(text_schema("^[A-Za-z0-9._-]{1,64}$"));
     site_name["not"] = json!({"enum": RESERVED_SITE_NAMES});
     list_schema(json!({
         "type": "object",
         "properties": {
             "name": site_name,
-            "hosts": list_schema(host),
+            "hosts": list_schema(host_schema()),
             "events_per_second": number_schema(&EVENT_RATES),
+            "min_sampling_fraction": {"type": ["number", "null"], "minimum": SAMPLING_FRACTIONS.start(), "maximum": 1},
         },
         "required": ["name"],
         "additionalProperties": false,
@@ -82,12 +92,15 @@ fn duplicate_error(node: &SpannedValue, index: usize, at: &str, what: &str, valu
 }
 
 fn site(node: &SpannedValue) -> Result<SiteConfig, ValueError> {
-    let record =
-        values::record(node, "a site: a map with name and hosts", &["name", "hosts", "events_per_second"])?;
+    let record = values::record(node, "a site: a map with name and hosts", SITE_KEYS)?;
+    let fraction = |node: &SpannedValue| values::fraction(node, SAMPLING_FRACTIONS);
     Ok(SiteConfig {
         name: record.required("name", site_name)?,
-        hosts: record.optional("hosts", |hosts| values::list(hosts, host))?.unwrap_or_default(),
+        hosts: record.optional("hosts", hosts)?.unwrap_or_default(),
         events_per_second: record.optional("events_per_second", |node| values::number(node, EVENT_RATES))?,
+        min_sampling_fraction: record
+            .optional("min_sampling_fraction", fraction)?
+            .unwrap_or(SiteConfig::MIN_SAMPLING_FRACTION),
     })
 }
 
@@ -101,6 +114,11 @@ fn site_name(node: &SpannedValue) -> Result<String, ValueError> {
         }
         name => Ok(name.to_owned()),
     }
+}
+
+/// Parses a list of hosts, each exact or `*.` with a suffix.
+pub(super) fn hosts(node: &SpannedValue) -> Result<Vec<String>, ValueError> {
+    values::list(node, host)
 }
 
 /// Parses a host or `*.` with a host suffix, in lower case as in reports.
@@ -172,10 +190,11 @@ mod tests {
     #[test]
     fn sites_valid_list_is_parsed() {
         let yaml = "- {name: shop, hosts: [WWW.Shop.example, '*.shop.example'], events_per_second: 500}\n\
-                    - {name: v6, hosts: ['[::1]', 127.0.0.1, localhost]}\n- {name: A.b_c-9}";
+                    - {name: v6, hosts: ['[::1]', 127.0.0.1, localhost], min_sampling_fraction: 0.05}\n- {name: A.b_c-9}";
         let sites = sites(&parse(yaml).unwrap()).unwrap();
         assert_eq!(sites[0].hosts, ["www.shop.example", "*.shop.example"]);
         assert_eq!((sites[0].events_per_second, sites[1].events_per_second), (Some(500), None));
+        assert_eq!((sites[0].min_sampling_fraction, sites[1].min_sampling_fraction), (0.001, 0.05));
         assert_eq!(sites[1].hosts, ["[::1]", "127.0.0.1", "localhost"]);
         assert_eq!((sites[2].name.as_str(), sites[2].hosts.len()), ("A.b_c-9", 0));
     }
@@ -203,11 +222,16 @@ mod tests {
             ),
             (
                 "- name: a\n  host: x",
-                "2: sites[0].host: unknown key; did you mean hosts? (the keys here are name, hosts, events_per_second)",
+                "2: sites[0].host: unknown key; did you mean hosts? (the keys here are name, hosts, events_per_second, \
+                 min_sampling_fraction)",
             ),
             (
                 "- name: a\n  events_per_second: 0",
                 "2: sites[0].events_per_second: expected a whole number from 1 to 1000000, found \"0\"",
+            ),
+            (
+                "- name: a\n  min_sampling_fraction: 0",
+                "2: sites[0].min_sampling_fraction: expected a fraction from 0.000001 to 1, such as 0.01, found \"0\"",
             ),
         ] {
             assert_eq!(error_text("sites", sites(&parse(yaml).unwrap())), format!("l.yaml:{message}"));

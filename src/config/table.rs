@@ -7,9 +7,9 @@ use serde_json::Value as Json;
 
 use super::error::{Source, ValueError};
 use super::format::{
-    Format, address, boolean, choice, duration, duration_or_off, endpoint_url, headers, logs_exporters,
-    metrics_exporters, networks, noise_rules, number, path, protocol, query_attributes, resource_attributes,
-    retired, secret, sites, size, text, user_name, word,
+    Format, address, boolean, choice, duration, duration_or_off, duration_or_zero, endpoint_url, headers,
+    hosts, logs_exporters, metrics_exporters, networks, noise_rules, number, number_or_off, path, protocol,
+    query_attributes, resource_attributes, retired, secret, sites, size, text, user_name, word,
 };
 use super::otlp;
 use super::partial::PartialConfig;
@@ -26,6 +26,8 @@ pub(super) const CONFIG_VARIABLE: &str = "LOOKOUT_CONFIG";
 
 /// Upper bound of counts, far above what any machine serves.
 const MAX_COUNT: usize = 1_000_000;
+/// Upper bound of limits of events per second.
+const MAX_EVENTS: u32 = 10_000_000;
 
 /// Parses a node and writes it to its field.
 type Setter = fn(&mut PartialConfig, &SpannedValue) -> Result<(), ValueError>;
@@ -196,8 +198,9 @@ settings! { DAEMON:
     log.level: Yaml("info"), word::<LogLevel>();
         "Minimum log level: error, warn, info, debug or trace. The startup line is always written.";
     sites: Yaml("[]"), sites(), text(Records);
-        "Sites, each with name, hosts (exact or *.suffix) and events_per_second, a limit for events (never \
-         counters). Without sites, each report's own host is its site.";
+        "Sites, each with name, hosts (exact or *.suffix), events_per_second, a limit for events (never \
+         counters), and min_sampling_fraction (0.001), below which a network report counts as if it had \
+         this sampling fraction. Without sites, each report's own host is its site.";
     intake.max_body_bytes: Yaml("1MiB"), size(1, "1B");
         "Maximum body size, both as sent and inflated. Larger bodies are answered 413.";
     intake.max_reports: Yaml("256"), number(1..=MAX_COUNT);
@@ -243,6 +246,10 @@ settings! { DAEMON:
         "Client address in events: none, truncated (to /24 or /48) or full.";
     noise.rules: Yaml("[]"), noise_rules(), text(Records);
         "Rules applied before the built-in ones, each with field, match (* is a wildcard) and class.";
+    events.max_per_second: Yaml("10000"), number_or_off(1..=MAX_EVENTS);
+        "Maximum events per second, or off. The excess is counted in all metrics, and as capped.";
+    events.max_unknown_per_second: Yaml("500"), number_or_off(1..=MAX_EVENTS);
+        "The same for the events of site unknown, which any client can cause.";
     metrics.max_series: Yaml("10000"), number(MetricsConfig::MIN_SERIES..=10_000_000);
         "Maximum series in a scrape. When a quota of it is used up, unbounded labels become other.";
     metrics.series_ttl: Yaml("24h"), duration();
@@ -257,8 +264,14 @@ settings! { DAEMON:
     delivery.spool.max_bytes => parts.spool_max_bytes:
         Yaml("1GiB"), size(1 << 16, "64KiB");
         "Maximum bytes of events in the spool. Further events stay in memory, then are dropped and counted.";
+    delivery.spool.after => parts.spool_after: Yaml("5s"), duration_or_zero();
+        "Time for which events wait only in memory before they are written to the spool; 0 writes them at \
+         once, each upload with a flush of the disk.";
     admin.unready_after: Yaml("off"), duration_or_off();
         "Duration of failing exports after which /-/ready answers 503, or off.";
+    admin.hosts: Yaml("[]"), hosts(), text(List);
+        "Host names (exact or *.suffix) by which requests may address admin, besides localhost and IP \
+         addresses. Others are answered 403; without a list, GET /metrics and /-/ are not.";
     admin.auth.bearer => parts.bearer: Unset("no token required"), secret(), secret();
         "Bearer token required by admin, except for /-/healthy and /-/ready.";
     admin.auth.bearer_file => parts.bearer_file: Unset("admin.auth.bearer"), path();

@@ -46,22 +46,26 @@ sites:
   - name: shop
     hosts: [www.shop.example, "*.shop.example"]
     events_per_second: 500      # counters stay exact
+    min_sampling_fraction: 0.05
 intake: { max_body_bytes: 1MiB, max_reports: 256, max_connections: 4096, max_in_flight: 1024,
           unknown_sites: accept, query_attributes: [release], retired: [],
           trusted_proxies: [10.0.0.0/8], rate_limit: { per_second: 50, burst: 500 },
           tls: { certificate: /etc/lookoutd/tls.crt, key: /etc/lookoutd/tls.key } }
 privacy: { query: strip, path_secrets: redact, client_address: none }
 noise: { rules: [ { field: blocked_url, match: "*.antivirus.example", class: injected } ] }
+events: { max_per_second: 20000, max_unknown_per_second: off }
 metrics: { max_series: 10000, series_ttl: 24h }
 otlp: { endpoint: http://127.0.0.1:4318, protocol: http/protobuf, headers: {}, compression: gzip }
-delivery: { memory_bytes: 32MiB, shutdown_timeout: 10s, spool: { directory: /var/lib/lookoutd, max_bytes: 1GiB } }
+delivery: { memory_bytes: 32MiB, shutdown_timeout: 10s, spool: { directory: /var/lib/lookoutd, max_bytes: 1GiB, after: 0 } }
+admin: { hosts: [Status.shop.example, "*.corp.example"] }
 "#;
 
 #[test]
 fn defaults_of_unset_settings_turn_features_off() {
-    let Config { intake, delivery, admin, otlp, .. } = defaults();
+    let Config { intake, delivery, admin, otlp, events, .. } = defaults();
     assert_eq!((intake.rate_limit, intake.tls, delivery.spool), (None, None, None));
-    assert_eq!(admin, Admin { auth: None, unready_after: None });
+    assert_eq!(admin, Admin { auth: None, hosts: Vec::new(), unready_after: None });
+    assert_eq!(events, Events { max_per_second: Some(10_000), max_unknown_per_second: Some(500) });
     assert_eq!(otlp.logs, Logs { console: true, otlp: None });
     assert_eq!((otlp.metrics.otlp, otlp.traces), (None, None));
     assert_eq!(otlp.service_name, "lookoutd");
@@ -85,6 +89,7 @@ fn load_sample_file_sets_every_value() {
         name: "shop".into(),
         hosts: vec!["www.shop.example".into(), "*.shop.example".into()],
         events_per_second: Some(500),
+        min_sampling_fraction: 0.05,
     };
     assert_eq!(s.sites, [site]);
     assert_eq!(s.intake.query_attributes, ["release"]);
@@ -102,8 +107,10 @@ fn load_sample_file_sets_every_value() {
     assert_eq!((logs.url.as_str(), logs.compression), ("http://127.0.0.1:4318/v1/logs", Compression::Gzip));
     assert_eq!(s.otlp.metrics.otlp.unwrap().url, "http://127.0.0.1:4318/v1/metrics");
     assert!(!s.otlp.logs.console);
-    let spool = Spool { directory: "/var/lib/lookoutd".into(), max_bytes: 1 << 30 };
+    let spool = Spool { directory: "/var/lib/lookoutd".into(), max_bytes: 1 << 30, after: Duration::ZERO };
     assert_eq!(s.delivery.spool, Some(spool));
+    assert_eq!(s.events, Events { max_per_second: Some(20_000), max_unknown_per_second: None });
+    assert_eq!(s.admin.hosts, ["status.shop.example", "*.corp.example"]);
 }
 
 #[test]

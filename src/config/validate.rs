@@ -18,8 +18,9 @@ pub(super) fn validate(partial: PartialConfig) -> Result<Config, ConflictError> 
     config.intake.rate_limit = rate_limit(&parts)?;
     config.intake.tls = tls(&mut parts)?;
     otlp::resolve(otlp, &mut config.otlp)?;
-    let max_bytes = parts.spool_max_bytes as u64;
-    config.delivery.spool = parts.spool_directory.take().map(|directory| Spool { directory, max_bytes });
+    let (max_bytes, after) = (parts.spool_max_bytes as u64, parts.spool_after);
+    config.delivery.spool =
+        parts.spool_directory.take().map(|directory| Spool { directory, max_bytes, after });
     config.admin.auth = auth(parts)?;
     Ok(config)
 }

@@ -108,6 +108,27 @@ where
     })
 }
 
+/// Parses `off` or a whole number within bounds.
+pub(super) fn number_or_off<T>(
+    node: &SpannedValue,
+    bounds: RangeInclusive<T>,
+) -> Result<Option<T>, ValueError>
+where
+    T: std::str::FromStr + PartialOrd + fmt::Display,
+{
+    let what = format!("off or a whole number from {} to {}", bounds.start(), bounds.end());
+    match &node.value {
+        Value::Text(text) if text.eq_ignore_ascii_case("off") => Ok(None),
+        _ => number(node, bounds).map(Some).map_err(|_| ValueError::expected(what, node)),
+    }
+}
+
+/// Parses a fraction within bounds.
+pub(super) fn fraction(node: &SpannedValue, bounds: RangeInclusive<f64>) -> Result<f64, ValueError> {
+    let what = format!("a fraction from {} to {}, such as 0.01", bounds.start(), bounds.end());
+    parsed(node, what, |text| text.parse().ok().filter(|fraction| bounds.contains(fraction)))
+}
+
 pub(super) const SIZE_UNITS: &[(&str, usize)] = &[
     ("KiB", 1 << 10),
     ("MiB", 1 << 20),
@@ -180,6 +201,15 @@ pub(super) fn duration_or_off(node: &SpannedValue) -> Result<Option<Duration>, V
         Value::Text(text) if text.eq_ignore_ascii_case("off") => Ok(None),
         Value::Text(text) if milliseconds(text).is_some() => duration(node).map(Some),
         _ => Err(ValueError::expected("off or a duration such as 10s, 500ms or 24h", node)),
+    }
+}
+
+/// Parses a duration, or `0`.
+pub(super) fn duration_or_zero(node: &SpannedValue) -> Result<Duration, ValueError> {
+    match &node.value {
+        Value::Text(text) if text == "0" || milliseconds(text) == Some(0) => Ok(Duration::ZERO),
+        Value::Text(text) if milliseconds(text).is_some() => duration(node),
+        _ => Err(ValueError::expected("0 or a duration such as 10s, 500ms or 24h", node)),
     }
 }
 
@@ -322,6 +352,11 @@ mod tests {
         assert_eq!(duration_or_off(&SpannedValue::text("5s")), Ok(Some(Duration::from_secs(5))));
         let message = "k: expected off or a duration such as 10s, 500ms or 24h, found \"never\"";
         assert_eq!(error_text(duration_or_off(&SpannedValue::text("never"))), message);
+        for (text, ms) in [("0", 0), ("0s", 0), ("250ms", 250)] {
+            assert_eq!(duration_or_zero(&SpannedValue::text(text)), Ok(Duration::from_millis(ms)));
+        }
+        let message = "k: expected 0 or a duration such as 10s, 500ms or 24h, found \"10\"";
+        assert_eq!(error_text(duration_or_zero(&SpannedValue::text("10"))), message);
     }
 
     #[test]
@@ -330,6 +365,17 @@ mod tests {
         for text in ["", "0", "8", "1e0", "0x1", "+1", "-1", "1_0", "99999999999999999999"] {
             let message = format!("k: expected a whole number from 1 to 7, found {text:?}");
             assert_eq!(error_text(number(&SpannedValue::text(text), 1..=7u32)), message);
+        }
+        assert_eq!(number_or_off(&SpannedValue::text("7"), 1..=7u32), Ok(Some(7)));
+        assert_eq!(number_or_off(&SpannedValue::text("Off"), 1..=7u32), Ok(None));
+        let message = "k: expected off or a whole number from 1 to 7, found \"0\"";
+        assert_eq!(error_text(number_or_off(&SpannedValue::text("0"), 1..=7u32)), message);
+        for (text, value) in [("1", 1.0), ("0.5", 0.5), ("1e-2", 0.01)] {
+            assert_eq!(fraction(&SpannedValue::text(text), 0.01..=1.0), Ok(value));
+        }
+        for text in ["", "0", "1.1", "-0.5", "nan", "inf", "1/2", "50%"] {
+            let message = format!("k: expected a fraction from 0.01 to 1, such as 0.01, found {text:?}");
+            assert_eq!(error_text(fraction(&SpannedValue::text(text), 0.01..=1.0)), message);
         }
         let words = [("a", 1), ("b", 2), ("c", 3)];
         assert_eq!(choice(&SpannedValue::text("B"), &words), Ok(2));

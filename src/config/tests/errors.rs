@@ -138,7 +138,7 @@ fn load_invalid_flag_is_named() {
         (
             "delivery.spool",
             "/x",
-            "--set delivery.spool: this is a section; its keys are directory, max_bytes",
+            "--set delivery.spool: this is a section; its keys are directory, max_bytes, after",
         ),
     ] {
         assert_eq!(load_all("", &[], &[(key, value)]).unwrap_err(), message);
