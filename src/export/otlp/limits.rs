@@ -9,7 +9,5 @@ pub(crate) const MAX_BATCH_RECORDS: u64 = 512;
 pub(crate) const MAX_BATCH_BYTES: usize = 1 << 20;
 /// Time for which a batch waits for more records after its first.
 pub(crate) const MAX_BATCH_AGE: Duration = Duration::from_secs(1);
-/// Age at which a batch is spilled to the spool, if there is one.
-pub(crate) const SPILL_AFTER: Duration = Duration::from_secs(5);
 /// Shortest time between two log lines of one kind.
 pub(crate) const LOG_INTERVAL: Duration = Duration::from_secs(30);

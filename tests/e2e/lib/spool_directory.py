@@ -11,7 +11,7 @@ from exposition import grouped, total
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from scripted_receiver import names_of
 
-FILE = re.compile(r"\d{20}-(\d+)\.binpb")
+FILE = re.compile(r"\d{20}-(\d+)-[0-9a-f]{8}\.binpb")
 MIB = 1 << 20
 RECOVERED = "otlp_recovered"
 

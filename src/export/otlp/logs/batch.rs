@@ -9,10 +9,10 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::export::otlp::logs::accounting::PendingEvents;
 
-/// Order and identity of a batch. Its file in the spool is named by it.
+/// Order and identity of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct BatchId {
-    /// Place in the order of arrival. Not unique if files of two spools were moved into one directory.
+    /// Place in the order of arrival.
     pub(crate) sequence: u64,
     pub(crate) events: u64,
 }
@@ -21,6 +21,8 @@ pub(crate) struct BatchId {
 pub(crate) struct SpoolFile {
     pub(crate) id: BatchId,
     pub(crate) bytes: u64,
+    /// CRC-32C of the content.
+    pub(crate) checksum: u32,
 }
 
 #[derive(Debug)]
@@ -79,6 +81,10 @@ impl Batch {
     pub(crate) fn id(&self) -> BatchId {
         BatchId { sequence: self.sequence, events: self.pending.events() }
     }
+
+    fn queue_key(&self) -> QueueKey {
+        (self.id(), self.file.map(|file| file.checksum))
+    }
 }
 
 /// Which of the ready batches is sent first.
@@ -90,13 +96,17 @@ pub(crate) enum Order {
     LeastAttempted,
 }
 
+/// Place of a waiting batch. The checksum of its file is part of it, because files of two spools may have been
+/// moved into one directory.
+type QueueKey = (BatchId, Option<u32>);
+
 /// Waiting batches, the oldest in front.
 #[derive(Debug, Default)]
-pub(crate) struct BatchQueue(BTreeMap<BatchId, Batch>);
+pub(crate) struct BatchQueue(BTreeMap<QueueKey, Batch>);
 
 impl BatchQueue {
     pub(crate) fn put(&mut self, batch: Batch) {
-        self.0.insert(batch.id(), batch);
+        self.0.insert(batch.queue_key(), batch);
     }
 
     pub(crate) fn take_ready(&mut self, now: Instant, order: Order) -> Option<Batch> {
@@ -105,15 +115,15 @@ impl BatchQueue {
             Order::Oldest => ready.next(),
             Order::LeastAttempted => ready.min_by_key(|batch| (batch.attempts, batch.sequence)),
         };
-        let id = batch?.id();
-        self.0.remove(&id)
+        let key = batch?.queue_key();
+        self.0.remove(&key)
     }
 
     /// Removes the oldest batch that fits the spool, ready or not, unless it arrived after `before`.
     pub(crate) fn take_for_spill(&mut self, before: Option<Instant>) -> Option<Batch> {
         let batch = self.0.values().find(|batch| !batch.exceeds_spool)?;
-        let id = before.is_none_or(|before| batch.enqueued_at <= before).then(|| batch.id())?;
-        self.0.remove(&id)
+        let key = before.is_none_or(|before| batch.enqueued_at <= before).then(|| batch.queue_key())?;
+        self.0.remove(&key)
     }
 
     pub(crate) fn take_first(&mut self) -> Option<Batch> {
@@ -171,6 +181,18 @@ mod tests {
         assert_eq!(queue.next_ready_at(), Some(later));
         assert_eq!(sequence(queue.take_ready(later, Order::Oldest)), Some(1));
         assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn batches_of_the_same_sequence_all_wait() {
+        let (now, mut queue) = (Instant::now(), BatchQueue::default());
+        for checksum in [1, 2] {
+            let batch = batch(1, now, None);
+            let file = Some(SpoolFile { id: batch.id(), bytes: 9, checksum });
+            queue.put(Batch { file, ..batch });
+        }
+        let mut take = || queue.take_ready(now, Order::Oldest).map(|batch| batch.file.unwrap().checksum);
+        assert_eq!([take(), take(), take()], [Some(1), Some(2), None]);
     }
 
     #[test]

@@ -52,6 +52,7 @@ impl Buffer {
         let queue = MemoryQueue::new(
             delivery.memory_bytes,
             max_batch_bytes,
+            delivery.spool.as_ref().map(|spool| spool.after),
             first_sequence,
             Arc::clone(self_metrics),
             Arc::clone(&wake),

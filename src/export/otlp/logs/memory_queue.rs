@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::export::otlp::limits::{MAX_BATCH_AGE, MAX_BATCH_BYTES, MAX_BATCH_RECORDS, SPILL_AFTER};
+use crate::export::otlp::limits::{MAX_BATCH_AGE, MAX_BATCH_BYTES, MAX_BATCH_RECORDS};
 use crate::export::otlp::logs::accounting::PendingEvents;
 use crate::export::otlp::logs::batch::{Batch, BatchQueue, Order, Payload};
 use crate::metrics::SelfMetrics;
@@ -18,13 +18,15 @@ use crate::model::{EventOutcome, EventSink, ExporterId, PendingState};
 pub(crate) struct MemoryQueue {
     limit: usize,
     max_batch_bytes: usize,
+    /// Age at which a batch is spilled; `None` without a spool.
+    spill_after: Option<Duration>,
     self_metrics: Arc<SelfMetrics>,
     /// Bytes of open, waiting and in-flight records. Grows under the lock of `state` only.
     bytes_in_use: Arc<AtomicUsize>,
     state: Mutex<State>,
     /// Wakes a worker when there is something to send.
     wake: Arc<Notify>,
-    /// Wakes the spill task when memory runs short.
+    /// Wakes the spill task when memory runs short, or when events are to be spilled at once.
     pub(super) pressure: Notify,
 }
 
@@ -61,6 +63,7 @@ impl MemoryQueue {
     pub(crate) fn new(
         limit: usize,
         max_batch_bytes: usize,
+        spill_after: Option<Duration>,
         first_sequence: u64,
         self_metrics: Arc<SelfMetrics>,
         wake: Arc<Notify>,
@@ -69,6 +72,7 @@ impl MemoryQueue {
         MemoryQueue {
             limit,
             max_batch_bytes,
+            spill_after,
             self_metrics,
             bytes_in_use: Arc::default(),
             state: Mutex::new(state),
@@ -98,12 +102,13 @@ impl MemoryQueue {
         }
         let has_closed = state.next_sequence > next_sequence;
         let wake = has_closed || (was_idle && state.open.is_some());
-        let under_pressure = has_closed && self.is_under_pressure(&state);
+        let at_once = wake && self.spill_after == Some(Duration::ZERO);
+        let spill = at_once || (has_closed && self.is_under_pressure(&state));
         drop(state);
         if wake {
             self.wake.notify_one();
         }
-        if under_pressure {
+        if spill {
             self.pressure.notify_one();
         }
     }
@@ -161,10 +166,10 @@ impl MemoryQueue {
         }
     }
 
-    /// Removes the oldest batch if it has waited for `SPILL_AFTER`, or if memory runs short.
+    /// Removes the oldest batch if it has waited for `spill_after`, or if memory runs short.
     pub(crate) fn take_for_spill(&self, now: Instant) -> Option<Batch> {
         let mut state = self.state.lock();
-        let old = now.checked_sub(SPILL_AFTER)?;
+        let old = now.checked_sub(self.spill_after?)?;
         if state.waiting.is_empty() && state.open.as_ref().is_some_and(|open| open.enqueued_at <= old) {
             state.close_batch();
         }
@@ -198,6 +203,11 @@ impl MemoryQueue {
     pub(crate) fn close(&self) {
         self.state.lock().closed = true;
         self.wake.notify_waiters();
+    }
+
+    /// Returns when a batch that arrived at this time is to be spilled.
+    pub(crate) fn spill_at(&self, enqueued_at: Instant) -> Option<Instant> {
+        Some(enqueued_at + self.spill_after?)
     }
 
     pub(crate) fn is_closed(&self) -> bool {

@@ -1,5 +1,6 @@
 //! Task that spills batches to disk: those that have waited too long, those for which memory runs
-//! short, and at shutdown the rest. So no event stays in memory only for more than a few seconds.
+//! short, and at shutdown the rest. So no event stays in memory only for much longer than
+//! `delivery.spool.after`.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -10,7 +10,7 @@ use tracing::{info, warn};
 
 use crate::export::otlp::client::{Client, ExportResult};
 use crate::export::otlp::export_health::ExportHealth;
-use crate::export::otlp::limits::{LOG_INTERVAL, SPILL_AFTER};
+use crate::export::otlp::limits::LOG_INTERVAL;
 use crate::export::otlp::logs::batch::{Batch, Order, SpoolFile};
 use crate::export::otlp::logs::{buffer::Buffer, spool::SpillHandle};
 use crate::export::otlp::retry::{RetryPolicy, RetryState};
@@ -158,9 +158,10 @@ impl Worker {
         spilling: &mut Option<SpillHandle>,
         shutdown: &mut ShutdownReceiver,
     ) -> Option<ExportResult> {
-        let spill_timer = tokio::time::sleep_until((batch.enqueued_at + SPILL_AFTER).into());
+        let spill_at = self.buffer.queue.spill_at(batch.enqueued_at);
+        let spill_timer = tokio::time::sleep_until(spill_at.unwrap_or(batch.enqueued_at).into());
         let mut sending = Box::pin(self.client.send(request.clone()));
-        let mut spill_pending = true;
+        let mut spill_pending = spill_at.is_some();
         tokio::pin!(spill_timer);
         loop {
             tokio::select! {

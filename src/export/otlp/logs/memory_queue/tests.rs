@@ -4,9 +4,16 @@ use std::time::Duration;
 
 use super::*;
 
+const SPILL_AFTER: Duration = Duration::from_secs(5);
+
 fn queue(limit: usize) -> (MemoryQueue, Arc<SelfMetrics>) {
+    queue_with(limit, Some(SPILL_AFTER))
+}
+
+fn queue_with(limit: usize, spill_after: Option<Duration>) -> (MemoryQueue, Arc<SelfMetrics>) {
     let self_metrics = Arc::new(SelfMetrics::default());
-    (MemoryQueue::new(limit, MAX_BATCH_BYTES, 1, Arc::clone(&self_metrics), Arc::default()), self_metrics)
+    let metrics = Arc::clone(&self_metrics);
+    (MemoryQueue::new(limit, MAX_BATCH_BYTES, spill_after, 1, metrics, Arc::default()), self_metrics)
 }
 
 fn push(queue: &MemoryQueue, lengths: &[usize]) {
@@ -133,6 +140,21 @@ fn batch_is_spilled_only_after_spill_after() {
     let late = Instant::now() + SPILL_AFTER;
     let spilled = [queue.take_for_spill(late), queue.take_for_spill(late), queue.take_for_spill(late)];
     assert_eq!(spilled.map(|batch| batch.map(|it| it.pending.events())), [Some(512), Some(1), None]);
+}
+
+#[tokio::test]
+async fn event_to_be_spilled_at_once_wakes_the_spill_task() {
+    let (queue, _self_metrics) = queue_with(1 << 20, Some(Duration::ZERO));
+    for sequence in 1..=2 {
+        push(&queue, &[1]);
+        tokio::time::timeout(Duration::from_secs(20), queue.pressure.notified())
+            .await
+            .expect("the notification");
+        assert_eq!(queue.take_for_spill(Instant::now()).unwrap().sequence, sequence);
+    }
+    let (without_spool, _self_metrics) = queue_with(1 << 20, None);
+    push(&without_spool, &[1; 513]);
+    assert!(without_spool.take_for_spill(Instant::now() + SPILL_AFTER).is_none());
 }
 
 #[tokio::test]

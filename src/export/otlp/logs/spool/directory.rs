@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 
 use crate::export::otlp::logs::batch::{BatchId, SpoolFile};
 use crate::export::otlp::logs::spool::file_name;
-use crate::export::otlp::logs::spool::framing::{self, PREFIX_BYTES};
+use crate::export::otlp::logs::spool::framing::{Content, checksum};
 use crate::model::{LabelEnum, QuarantineReason};
 
 /// Folder for corrupt and unrecognized files.
@@ -46,7 +46,7 @@ pub(super) struct Directory {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Found {
     Request(SpoolFile),
-    /// Another file, now quarantined, and the number of events in its name.
+    /// Another file, now quarantined, and the number of events that it had.
     Quarantined(QuarantineReason, u64),
 }
 
@@ -54,7 +54,7 @@ pub(super) enum Found {
 pub(super) enum ReadResult {
     Request(Vec<u8>),
     Missing,
-    /// The file was not the whole request that its name promises, and is quarantined.
+    /// The content is not the one that was written, and the file is quarantined.
     Corrupt,
 }
 
@@ -106,24 +106,33 @@ impl Directory {
         }
     }
 
+    /// Checks one file. Its events are counted from its content, because anything may be in a name.
     fn inspect(&self, name: &str, entry: &fs::DirEntry) -> Found {
-        let temporary = file_name::parse_temporary(name);
-        let Some(id) = temporary.or_else(|| file_name::parse(name)) else {
+        let temporary = file_name::strip_temporary(name);
+        let Some(parsed) = file_name::parse(temporary.unwrap_or(name)) else {
             return self.quarantine(entry, QuarantineReason::Unrecognized, 0);
         };
-        let path = self.file_path(id);
-        if temporary.is_some() && path.exists() {
+        if temporary.is_some_and(|name| self.path.join(name).exists()) {
             // No events are lost, because the file that it was to replace exists.
             return self.quarantine(entry, QuarantineReason::Corrupt, 0);
         }
         // A file that cannot be read cannot be delivered either.
         let is_file = entry.file_type().is_ok_and(|file_type| file_type.is_file());
-        let size = is_file.then(|| size_if_complete(&entry.path()).ok().flatten()).flatten();
-        // A file is whole if the process was killed after writing it and before renaming it.
-        match size.filter(|_| temporary.is_none() || fs::rename(entry.path(), path).is_ok()) {
-            Some(bytes) => Found::Request(SpoolFile { id, bytes }),
-            None => self.quarantine(entry, QuarantineReason::Corrupt, id.events),
+        let request = is_file.then(|| read_bounded(&entry.path()).ok()).flatten().unwrap_or_default();
+        let Content { events, is_whole, checksum } = Content::of(&request);
+        let id = BatchId { sequence: parsed.sequence, events };
+        let file = SpoolFile { id, bytes: request.len() as u64, checksum };
+        let path = self.file_path(file);
+        let is_intact = is_whole && parsed.checksum.is_none_or(|expected| expected == checksum);
+        // The name is another one if the process was killed after writing the file and before renaming it, if
+        // it has no checksum yet, or if the number in it is wrong.
+        let is_named = entry.path() == path;
+        if is_intact && (is_named || (!path.exists() && fs::rename(entry.path(), &path).is_ok())) {
+            return Found::Request(file);
         }
+        // Another file may have the same events, which are not lost then.
+        let lost = if !is_named && path.exists() { 0 } else { events };
+        self.quarantine(entry, QuarantineReason::Corrupt, lost)
     }
 
     /// Quarantines a file. On a full or read-only disk it stays in place, so that the start succeeds.
@@ -135,13 +144,13 @@ impl Directory {
         Found::Quarantined(reason, events)
     }
 
-    fn file_path(&self, id: BatchId) -> PathBuf {
-        self.path.join(file_name::format(id))
+    fn file_path(&self, file: SpoolFile) -> PathBuf {
+        self.path.join(file_name::format(file))
     }
 
     /// Writes a request as a whole or not at all. After that the file survives a crash of the machine.
     /// If the disk fails, the file is deleted, if possible.
-    pub(super) fn write(&self, id: BatchId, request: &[u8]) -> io::Result<()> {
+    pub(super) fn write(&self, file: SpoolFile, request: &[u8]) -> io::Result<()> {
         let mut locked = self.locked.lock();
         if !is_same(&locked, &self.path) {
             // The directory was removed or replaced, and is created again.
@@ -149,8 +158,8 @@ impl Directory {
         }
         let directory = locked.try_clone()?;
         drop(locked);
-        let path = self.file_path(id);
-        let temporary = self.path.join(file_name::format_temporary(id));
+        let path = self.file_path(file);
+        let temporary = self.path.join(file_name::format_temporary(file));
         let written = create_file(&temporary)
             .and_then(|mut file| file.write_all(request).and_then(|()| file.sync_data()))
             .and_then(|()| fs::rename(&temporary, &path))
@@ -163,13 +172,13 @@ impl Directory {
     }
 
     /// Reads a request, and quarantines a corrupt file.
-    pub(super) fn read(&self, id: BatchId) -> io::Result<ReadResult> {
-        let path = self.file_path(id);
+    pub(super) fn read(&self, file: SpoolFile) -> io::Result<ReadResult> {
+        let path = self.file_path(file);
         let request = match read_bounded(&path) {
             Err(error) if is_absent(&error) => return Ok(ReadResult::Missing),
             request => request?,
         };
-        if framing::count_records(&request) == Some(id.events) {
+        if checksum(&request) == file.checksum {
             return Ok(ReadResult::Request(request));
         }
         self.move_to_quarantine(&path)?;
@@ -182,8 +191,8 @@ impl Directory {
     }
 
     /// Deletes a file; one that does not exist is no error.
-    pub(super) fn remove(&self, id: BatchId) -> io::Result<()> {
-        match fs::remove_file(self.file_path(id)) {
+    pub(super) fn remove(&self, file: SpoolFile) -> io::Result<()> {
+        match fs::remove_file(self.file_path(file)) {
             Err(error) if is_absent(&error) => Ok(()),
             removed => removed,
         }
@@ -251,15 +260,6 @@ fn is_same(locked: &File, path: &Path) -> bool {
         (Ok(locked), Ok(now)) => (locked.dev(), locked.ino()) == (now.dev(), now.ino()),
         _ => false,
     }
-}
-
-/// Returns the size of a file if it can be a whole request.
-fn size_if_complete(path: &Path) -> io::Result<Option<u64>> {
-    let file = File::open(path)?;
-    let len = file.metadata()?.len();
-    let mut head = Vec::with_capacity(PREFIX_BYTES);
-    file.take(PREFIX_BYTES as u64).read_to_end(&mut head)?;
-    Ok((len <= MAX_FILE_BYTES && framing::has_complete_framing(&head, len)).then_some(len))
 }
 
 /// Returns whether the file or its directory does not exist.

@@ -1,34 +1,52 @@
-//! Names of the spool's files. They sort in the order of sending, and contain the number of events,
-//! so that the start need not read every file.
+//! Names of the spool's files. They sort in the order of sending, and contain the checksum of the content. The
+//! number of events is in them for people only: events are counted from the content.
 
-use crate::export::otlp::logs::batch::BatchId;
+use crate::export::otlp::logs::batch::{BatchId, SpoolFile};
 
 /// Suffix of a file with one binary message, as Buf and protoc use it.
 const SUFFIX: &str = ".binpb";
 /// Largest sequence: far beyond any real one, and far enough from overflow to continue after it.
 const MAX_SEQUENCE: u64 = u64::MAX / 2;
-/// Largest number of events: far beyond that of any batch, and small enough to sum without overflow.
-const MAX_EVENTS: u64 = 1 << 32;
 
-/// Formats the name of a batch's file: `00000000000000000042-512.binpb`.
-pub(super) fn format(id: BatchId) -> String {
-    format!("{:020}-{}{SUFFIX}", id.sequence, id.events)
+/// Formats the name of a batch's file, with its CRC-32C: `00000000000000000042-512-9ae1f03c.binpb`.
+pub(super) fn format(file: SpoolFile) -> String {
+    format!("{}-{:08x}{SUFFIX}", stem(file.id), file.checksum)
+}
+
+fn stem(id: BatchId) -> String {
+    format!("{:020}-{}", id.sequence, id.events)
+}
+
+/// What a name states about the content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Parsed {
+    pub(super) sequence: u64,
+    /// Absent from names of lookoutd 0.1, which are accepted for one release.
+    pub(super) checksum: Option<u32>,
 }
 
 /// Parses a name, in the spelling of [`format`] only.
-pub(super) fn parse(name: &str) -> Option<BatchId> {
-    let (sequence, events) = name.strip_suffix(SUFFIX)?.split_once('-')?;
-    let id = BatchId { sequence: sequence.parse().ok()?, events: events.parse().ok()? };
-    (id.sequence <= MAX_SEQUENCE && id.events <= MAX_EVENTS && format(id) == name).then_some(id)
+pub(super) fn parse(name: &str) -> Option<Parsed> {
+    let stem = name.strip_suffix(SUFFIX)?;
+    let mut parts = stem.split('-');
+    let id = BatchId { sequence: parts.next()?.parse().ok()?, events: parts.next()?.parse().ok()? };
+    let checksum = parts.next().map(|digits| u32::from_str_radix(digits, 16)).transpose().ok()?;
+    let expected = match checksum {
+        Some(checksum) => format(SpoolFile { id, bytes: 0, checksum }),
+        None => format!("{}{SUFFIX}", self::stem(id)),
+    };
+    let sequence = id.sequence;
+    (sequence <= MAX_SEQUENCE && expected == name).then_some(Parsed { sequence, checksum })
 }
 
 /// Formats the name while the file is being written: hidden, and rejected by [`parse`].
-pub(super) fn format_temporary(id: BatchId) -> String {
-    format!(".{}.tmp", format(id))
+pub(super) fn format_temporary(file: SpoolFile) -> String {
+    format!(".{}.tmp", format(file))
 }
 
-pub(super) fn parse_temporary(name: &str) -> Option<BatchId> {
-    parse(name.strip_prefix('.')?.strip_suffix(".tmp")?)
+/// Returns the name that a file would have got once it was written.
+pub(super) fn strip_temporary(name: &str) -> Option<&str> {
+    name.strip_prefix('.')?.strip_suffix(".tmp")
 }
 
 #[cfg(test)]
@@ -37,16 +55,26 @@ mod tests {
 
     #[test]
     fn names_sort_by_sequence_and_are_parsed() {
-        let ids =
-            [(9, 512), (10, 1), (MAX_SEQUENCE, 0)].map(|(sequence, events)| BatchId { sequence, events });
-        let names = ids.map(format);
-        assert_eq!(names[0], "00000000000000000009-512.binpb");
+        let files =
+            [(9, 512, 0), (10, 1, 7), (MAX_SEQUENCE, 0, u32::MAX)].map(|(sequence, events, checksum)| {
+                SpoolFile { id: BatchId { sequence, events }, bytes: 0, checksum }
+            });
+        let names = files.map(format);
+        assert_eq!(names[0], "00000000000000000009-512-00000000.binpb");
         assert!(names.is_sorted());
-        for (id, name) in ids.into_iter().zip(names) {
-            assert_eq!(parse(&name), Some(id));
-            assert_eq!(parse(&format_temporary(id)), None);
-            assert_eq!(parse_temporary(&format_temporary(id)), Some(id));
+        for (file, name) in files.into_iter().zip(names) {
+            let parsed = Parsed { sequence: file.id.sequence, checksum: Some(file.checksum) };
+            assert_eq!(parse(&name), Some(parsed));
+            assert_eq!(parse(&format_temporary(file)), None);
+            assert_eq!(strip_temporary(&format_temporary(file)), Some(&*name));
         }
+    }
+
+    #[test]
+    fn name_without_a_checksum_is_parsed() {
+        let parsed = Parsed { sequence: 9, checksum: None };
+        assert_eq!(parse("00000000000000000009-512.binpb"), Some(parsed));
+        assert_eq!(parse("00000000000000000009-999999999.binpb"), Some(parsed));
     }
 
     #[test]
@@ -60,7 +88,11 @@ mod tests {
             "00000000000000000009.binpb",
             "99999999999999999999-1.binpb",
             "18446744073709551615-1.binpb",
-            "00000000000000000009-18446744073709551615.binpb",
+            "00000000000000000009-512-.binpb",
+            "00000000000000000009-512-1.binpb",
+            "00000000000000000009-512-0000000A.binpb",
+            "00000000000000000009-512-100000000.binpb",
+            "00000000000000000009-512-00000000-0.binpb",
             "README",
         ] {
             assert_eq!(parse(name), None, "{name}");

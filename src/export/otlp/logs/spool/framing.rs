@@ -1,54 +1,80 @@
-//! Checks of a file's framing: whether it is one whole request with the number of events in its name.
-//! Although writes are atomic, a file may be truncated, overwritten or damaged between two starts.
+//! Content of a file: whether it is one whole request, and how many events it has. Although writes are atomic,
+//! a file may be truncated, overwritten or damaged between two starts.
 
 use bytes::Buf;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
-/// Bytes of a file that `has_complete_framing` needs: a key and a length.
-pub(super) const PREFIX_BYTES: usize = 11;
-
-/// Returns whether a file of `len` bytes that begins with `head` can be a whole request of the spool: one
-/// `ResourceLogs` (field 1) that fills the file. Detects any truncation and any appended byte.
-pub(super) fn has_complete_framing(mut head: &[u8], len: u64) -> bool {
-    let before = head.len();
-    let Ok((1, WireType::LengthDelimited)) = decode_key(&mut head) else { return false };
-    let Ok(body) = decode_varint(&mut head) else { return false };
-    ((before - head.len()) as u64).checked_add(body) == Some(len)
+/// What a file contains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Content {
+    /// Log records, of a damaged request those before the damage.
+    pub(super) events: u64,
+    /// Whether it is a whole request of the spool: one `ResourceLogs` (field 1) that fills the file. Any
+    /// truncation and any appended byte makes it none.
+    pub(super) is_whole: bool,
+    /// CRC-32C.
+    pub(super) checksum: u32,
 }
 
-/// Counts the log records of a request. Returns `None` if its framing is invalid.
-pub(super) fn count_records(request: &[u8]) -> Option<u64> {
-    let (mut records, mut request) = (0, request);
-    while let Some(resource_logs) = next_message(&mut request, 1)? {
-        let mut resource_logs = resource_logs;
-        while let Some(scope_logs) = next_message(&mut resource_logs, 2)? {
-            let mut scope_logs = scope_logs;
-            while next_message(&mut scope_logs, 2)?.is_some() {
+impl Content {
+    pub(super) fn of(request: &[u8]) -> Content {
+        let (events, has_valid_framing) = count_records(request);
+        let is_whole = has_valid_framing && is_filled(request);
+        Content { events, is_whole, checksum: checksum(request) }
+    }
+}
+
+/// Returns the CRC-32C of a request.
+pub(super) fn checksum(request: &[u8]) -> u32 {
+    crc32c::crc32c(request)
+}
+
+/// Returns whether the first field is a `ResourceLogs` and fills the request.
+fn is_filled(request: &[u8]) -> bool {
+    let mut rest = request;
+    let Ok((1, WireType::LengthDelimited)) = decode_key(&mut rest) else { return false };
+    decode_varint(&mut rest).is_ok_and(|body| body == rest.len() as u64)
+}
+
+/// Counts the log records of a request, and returns whether its framing is valid.
+fn count_records(mut request: &[u8]) -> (u64, bool) {
+    let (mut records, mut valid) = (0, true);
+    while let Some(mut resource_logs) = next_message(&mut request, 1, &mut valid) {
+        while let Some(mut scope_logs) = next_message(&mut resource_logs, 2, &mut valid) {
+            while next_message(&mut scope_logs, 2, &mut valid).is_some() {
                 records += 1;
             }
         }
     }
-    Some(records)
+    (records, valid)
 }
 
-/// Returns the next message field with this number; other fields are skipped. The outer `None`
-/// means invalid framing, the inner one that there is no further field.
-fn next_message<'m>(message: &mut &'m [u8], field: u32) -> Option<Option<&'m [u8]>> {
+/// Returns the next message field with this number; other fields are skipped. Of a truncated field it
+/// returns what is there, and after invalid framing nothing; `valid` is false then.
+fn next_message<'m>(message: &mut &'m [u8], field: u32, valid: &mut bool) -> Option<&'m [u8]> {
     while !message.is_empty() {
-        let (tag, wire_type) = decode_key(message).ok()?;
-        if tag != field {
-            skip_field(wire_type, tag, message, DecodeContext::default()).ok()?;
-            continue;
+        let next = decode_key(message).and_then(|(tag, wire_type)| {
+            if (tag, wire_type) == (field, WireType::LengthDelimited) {
+                return decode_varint(message).map(Some);
+            }
+            skip_field(wire_type, tag, message, DecodeContext::default()).map(|()| None)
+        });
+        match next {
+            Ok(None) => {}
+            Ok(Some(len)) => {
+                let available = usize::try_from(len).unwrap_or(usize::MAX).min(message.len());
+                *valid &= available as u64 == len;
+                let body = message.get(..available)?;
+                message.advance(available);
+                return Some(body);
+            }
+            Err(_) => {
+                *valid = false;
+                *message = &[];
+            }
         }
-        if wire_type != WireType::LengthDelimited {
-            return None;
-        }
-        let len = usize::try_from(decode_varint(message).ok()?).ok()?;
-        let body = message.get(..len)?;
-        message.advance(len);
-        return Some(Some(body));
     }
-    Some(None)
+    None
 }
 
 #[cfg(test)]
@@ -70,29 +96,39 @@ mod tests {
         LogRequestEncoder::new(&Resource::default()).request(&records).to_vec()
     }
 
-    fn is_complete(file: &[u8]) -> bool {
-        has_complete_framing(&file[..file.len().min(PREFIX_BYTES)], file.len() as u64)
-    }
-
     #[test]
     fn whole_request_has_all_its_records() {
         for events in [0, 1, 3, 512] {
             let request = request(events);
-            assert!(is_complete(&request));
-            assert_eq!(count_records(&request), Some(events as u64));
+            let checksum = checksum(&request);
+            let whole = Content { events: events as u64, is_whole: true, checksum };
+            assert_eq!(Content::of(&request), whole);
         }
+    }
+
+    /// The check value of the algorithm's definition (RFC 3720, appendix B.4, and the catalogs of CRCs).
+    #[test]
+    fn checksum_is_crc_32c() {
+        assert_eq!(checksum(b"123456789"), 0xe306_9283);
     }
 
     #[test]
     fn request_truncated_or_extended_is_incomplete() {
         let mut file = request(40);
+        let mut events = 0;
         for len in 0..file.len() {
-            assert!(!is_complete(&file[..len]), "{len}");
+            let content = Content::of(&file[..len]);
+            assert!(!content.is_whole, "{len}");
+            assert!((events..=events + 1).contains(&content.events), "those before the damage");
+            events = content.events;
         }
+        assert_eq!(events, 40);
         file.push(0);
-        assert!(!is_complete(&file));
-        assert!(!is_complete(b"not a request at all"));
-        assert!(!is_complete(b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"));
+        assert!(!Content::of(&file).is_whole);
+        for file in [&b""[..], b"not a request at all", b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"] {
+            let content = Content::of(file);
+            assert_eq!((content.is_whole, content.events), (false, 0));
+        }
     }
 
     proptest! {
@@ -106,12 +142,12 @@ mod tests {
             file[at % len] = value;
             // A file that decodes has the same count; one with invalid framing does not decode.
             match (count_records(&file), ExportLogsServiceRequest::decode(&file[..])) {
-                (Some(counted), Ok(decoded)) => {
+                ((counted, true), Ok(decoded)) => {
                     let scopes = decoded.resource_logs.iter().flat_map(|logs| &logs.scope_logs);
                     let records: usize = scopes.map(|logs| logs.log_records.len()).sum();
                     prop_assert_eq!(counted, records as u64);
                 }
-                (None, Ok(decoded)) => prop_assert!(false, "{decoded:?}"),
+                ((_, false), Ok(decoded)) => prop_assert!(false, "{decoded:?}"),
                 (_, Err(_)) => {}
             }
         }

@@ -1,7 +1,8 @@
 //! Spool of batches on disk, so that events survive the process and outages longer than memory lasts.
 //!
 //! Each file is one valid `ExportLogsServiceRequest`. It is written as a whole or not at all (`directory`),
-//! is named by its place in the order of sending (`file_name`), and is checked before it is sent (`framing`).
+//! is named by its place in the order of sending and its checksum (`file_name`), and is checked when it is found
+//! (`framing`) and before it is sent.
 //! Everything that blocks on the disk runs on blocking threads, so that neither intake nor a request waits.
 
 use std::sync::Arc;
@@ -118,7 +119,7 @@ impl Spool {
         }
         let directory = self.directory.path.display();
         if quarantined > 0 {
-            warn!(%directory, files = quarantined, "spool files that are no whole requests are quarantined");
+            warn!(%directory, files = quarantined, "spool files that are not what was written are quarantined");
         }
         if events > 0 {
             info!(%directory, events, "the spool contains events of an earlier process; sending them");
@@ -138,9 +139,10 @@ impl Spool {
         request: Bytes,
         permit: Option<Permit>,
     ) -> SpillHandle {
-        let file = SpoolFile { id: batch.id(), bytes: request.len() as u64 };
+        let id = batch.id();
         let spool = Arc::clone(self);
         spawn_blocking(move || {
+            let file = SpoolFile { id, bytes: request.len() as u64, checksum: framing::checksum(&request) };
             let written = spool.write(file, &request);
             drop(permit);
             written
@@ -155,7 +157,7 @@ impl Spool {
             }
             return None;
         }
-        match self.directory.write(file.id, request) {
+        match self.directory.write(file, request) {
             Ok(()) => {
                 // Throttled, because a full spool that drains slowly fails and recovers every second.
                 if self.failing.swap(false, Ordering::Relaxed)
@@ -237,7 +239,7 @@ impl Spool {
     pub(crate) async fn read(self: &Arc<Self>, batch: Batch) -> Result<Option<(Batch, Bytes)>, Batch> {
         let Some(file) = batch.file else { return Ok(None) };
         let spool = Arc::clone(self);
-        let read = spawn_blocking(move || spool.directory.read(file.id)).await;
+        let read = spawn_blocking(move || spool.directory.read(file)).await;
         match read.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
             Ok(ReadResult::Request(request)) => Ok(Some((batch, request.into()))),
             Ok(missing_or_corrupt) => {
@@ -258,7 +260,7 @@ impl Spool {
         self.untrack(file);
         let events = batch.pending.finalize(EventOutcome::DroppedSpoolDamaged, u64::MAX);
         if let Some(events) = self.losses.record(events) {
-            let file = file_name::format(file.id);
+            let file = file_name::format(file);
             warn!(directory = %self.directory.path.display(), file, events, "a spool file is missing or corrupt; its events are lost");
         }
     }
@@ -305,7 +307,7 @@ impl Spool {
     fn delete(&self, files: Vec<SpoolFile>) {
         let mut files = files.into_iter();
         while let Some(file) = files.next() {
-            match self.directory.remove(file.id) {
+            match self.directory.remove(file) {
                 Ok(()) => self.untrack(file),
                 Err(error) => {
                     // Stops at the first failure. The file moves behind the others, so that they are tried next.

@@ -1,5 +1,7 @@
 //! Bounds, order and accounting of the spool.
 
+use std::time::Duration;
+
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use tempfile::TempDir;
 
@@ -16,7 +18,8 @@ struct Spooled {
 
 fn open(parent: &TempDir, max_bytes: u64) -> Spooled {
     let self_metrics = Arc::new(SelfMetrics::default());
-    let settings = config::Spool { directory: parent.path().join("spool"), max_bytes };
+    let settings =
+        config::Spool { directory: parent.path().join("spool"), max_bytes, after: Duration::from_secs(5) };
     let (spool, first) = Spool::open(&settings, Arc::clone(&self_metrics), Arc::default()).unwrap();
     Spooled { spool: Arc::new(spool), self_metrics, first }
 }
@@ -108,13 +111,17 @@ async fn files_of_an_earlier_process_are_recovered_and_accounted_separately() {
     assert!(before.put(8, 3).await && before.put(9, 4).await);
     let size = before.bytes();
     std::fs::write(before.spool.directory.path.join("notes"), "").unwrap();
-    std::fs::write(before.spool.directory.path.join("00000000000000000010-5.binpb"), "corrupt").unwrap();
+    let truncated = request(5).slice(..60);
+    let lost = framing::Content::of(&truncated).events;
+    assert!((1..5).contains(&lost), "{lost}");
+    let name = "00000000000000000010-999999999.binpb";
+    std::fs::write(before.spool.directory.path.join(name), truncated).unwrap();
     drop(before);
 
     let it = open(&parent, 1);
-    assert_eq!((it.first, it.self_metrics.spool.recovered.get(), it.bytes()), (10, 12, size));
+    assert_eq!((it.first, it.self_metrics.spool.recovered.get(), it.bytes()), (10, 7 + lost, size));
     assert_eq!(it.pending(ExporterId::OtlpRecovered), [0, 0, 7]);
-    assert_eq!(it.self_metrics.events(ExporterId::OtlpRecovered, EventOutcome::DroppedSpoolDamaged), 5);
+    assert_eq!(it.self_metrics.events(ExporterId::OtlpRecovered, EventOutcome::DroppedSpoolDamaged), lost);
     assert_eq!(
         QuarantineReason::ALL.iter().map(|it_| it.self_metrics.spool.quarantined[*it_].get()).sum::<u64>(),
         2
@@ -167,7 +174,8 @@ async fn delete_that_fails_is_retried() {
 async fn write_that_fails_reserves_no_space() {
     let parent = TempDir::new().unwrap();
     let it = open(&parent, 1 << 20);
-    let place = it.spool.directory.path.join("00000000000000000001-2.binpb");
+    let checksum = framing::checksum(&request(2));
+    let place = it.spool.directory.path.join(format!("00000000000000000001-2-{checksum:08x}.binpb"));
     std::fs::create_dir(&place).unwrap();
     assert!(!it.put(1, 2).await);
     assert_eq!(

@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use super::*;
-use crate::export::otlp::limits::SPILL_AFTER;
 use crate::export::otlp::logs::batch::Order;
 use crate::export::otlp::logs::buffer::Buffer;
 use crate::model::SpoolOperation;
 
 const MEMORY: usize = 1 << 20;
+const SPILL_AFTER: Duration = Duration::from_secs(5);
 
 fn spool(parent: &TempDir, max_bytes: u64) -> Option<config::Spool> {
-    Some(config::Spool { directory: parent.path().join("spool"), max_bytes })
+    Some(config::Spool { directory: parent.path().join("spool"), max_bytes, after: SPILL_AFTER })
 }
 
 /// Creates a directory with these files, each a request of the given number of events.
@@ -100,7 +100,9 @@ async fn idle_workers_are_all_woken_for_several_batches() {
 #[tokio::test]
 async fn batch_requeued_in_memory_wakes_an_idle_worker() {
     let self_metrics = Arc::new(SelfMetrics::default());
-    let delivery = Delivery { memory_bytes: MEMORY, shutdown_timeout: FAR, spool: None };
+    let parent = TempDir::new().unwrap();
+    let spool = spool(&parent, 64 << 20);
+    let delivery = Delivery { memory_bytes: MEMORY, shutdown_timeout: FAR, spool };
     let buffer = Arc::new(
         Buffer::open(&delivery, LogRequestEncoder::new(&Resource::default()), &self_metrics).unwrap(),
     );
@@ -146,6 +148,12 @@ async fn disk_that_cannot_be_read_is_read_again_only_after_a_pause() {
     assert!((1..50).contains(&errors), "{errors}");
 }
 
+/// Returns the files of a directory. The start renames those that [`left_behind`] created.
+fn files_in(directory: &Path) -> Vec<PathBuf> {
+    let paths = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    paths.filter(|path| path.is_file()).collect()
+}
+
 /// Creates a pipe, which blocks its reader until it is opened for writing. Created before the start, which
 /// quarantines it, and moved to a file's place afterwards.
 fn pipe(directory: &Path, name: &str) {
@@ -173,31 +181,33 @@ async fn until_stuck(running: &Running, events: i64) {
 
 #[tokio::test]
 async fn worker_that_hangs_over_one_file_leaves_time_to_spill_the_rest() {
-    let name = "00000000000000000001-1.binpb";
-    let (parent, directory) = left_behind(std::iter::once((name.to_owned(), 1)));
+    let name = "00000000000000000001-1.binpb".to_owned();
+    let (parent, directory) = left_behind(std::iter::once((name, 1)));
     let endpoint = fake_collector::endpoint(fake_collector::unused_address().await, Protocol::HttpProtobuf);
     pipe(&directory, "pipe");
     let running = Running::start_with(&endpoint, MEMORY, spool(&parent, 64 << 20));
-    fs::rename(directory.join("quarantine/pipe"), directory.join(name)).unwrap();
+    let file = files_in(&directory).remove(0);
+    fs::rename(directory.join("quarantine/pipe"), &file).unwrap();
     until_stuck(&running, 1).await;
     running.push(100);
     let summary = running.logs.shutdown(Instant::now() + Duration::from_secs(2)).await;
-    release_reader(&directory.join(name));
+    release_reader(&file);
     assert_eq!(summary, ShutdownSummary { dropped: 0, spooled: 101 });
 }
 
 #[tokio::test]
 async fn disk_that_hangs_leaves_a_worker_for_memory() {
-    let names: Vec<_> = (1..=5).map(|number| format!("{number:020}-1.binpb")).collect();
-    let (parent, directory) = left_behind(names.iter().map(|name| (name.clone(), 1)));
+    let (parent, directory) = left_behind((1..=5).map(|number| (format!("{number:020}-1.binpb"), 1)));
     let address = fake_collector::unused_address().await;
     let endpoint = fake_collector::endpoint(address, Protocol::HttpProtobuf);
-    for number in 0..names.len() {
+    for number in 0..5 {
         pipe(&directory, &format!("pipe{number}"));
     }
     let running = Running::start_with(&endpoint, 1 << 20, spool(&parent, 64 << 20));
-    for (number, name) in names.iter().enumerate() {
-        fs::rename(directory.join(format!("quarantine/pipe{number}")), directory.join(name)).unwrap();
+    let files = files_in(&directory);
+    assert_eq!(files.len(), 5);
+    for (number, file) in files.iter().enumerate() {
+        fs::rename(directory.join(format!("quarantine/pipe{number}")), file).unwrap();
     }
     until_stuck(&running, MAX_IN_FLIGHT as i64 - 1).await;
     let _receiver = fake_collector::http_at(TcpListener::bind(address).await.unwrap(), None, |_| Reply::ok());
@@ -206,8 +216,8 @@ async fn disk_that_hangs_leaves_a_worker_for_memory() {
     // The released workers read the next two.
     running
         .until("released", |r| {
-            for pipe in names.iter().map(|name| directory.join(name)).filter(|pipe| pipe.exists()) {
-                release_reader(&pipe);
+            for pipe in files.iter().filter(|pipe| pipe.exists()) {
+                release_reader(pipe);
             }
             r.self_metrics.events(ExporterId::OtlpRecovered, EventOutcome::DroppedSpoolDamaged) == 5
         })

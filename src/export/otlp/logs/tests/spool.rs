@@ -9,7 +9,7 @@ use crate::model::SpoolOperation;
 const MEMORY: usize = 64 << 10;
 
 fn spool(parent: &TempDir, max_bytes: u64) -> Option<config::Spool> {
-    Some(config::Spool { directory: parent.path().join("spool"), max_bytes })
+    Some(config::Spool { directory: parent.path().join("spool"), max_bytes, after: Duration::from_secs(5) })
 }
 
 fn files(parent: &TempDir) -> usize {
@@ -123,6 +123,20 @@ async fn batch_that_waited_for_seconds_is_on_disk_even_in_flight() {
         before.pending(ExporterId::Otlp, PendingState::Spooled) == 3000
     })
     .await;
+}
+
+#[tokio::test]
+async fn event_to_be_spilled_at_once_is_on_disk_before_it_is_sent() {
+    let parent = TempDir::new().unwrap();
+    let receiver = fake_collector::http(None, |_| Reply::Hang).await;
+    let at_once = spool(&parent, 64 << 20).map(|spool| config::Spool { after: Duration::ZERO, ..spool });
+    let running = Running::start_with(&receiver.endpoint(), 1 << 20, at_once);
+    let start = Instant::now();
+    running.push(1);
+    running.until("on disk", |_| files(&parent) == 1).await;
+    // A batch waits longer than that for more events.
+    assert!(start.elapsed() < MAX_BATCH_AGE, "{:?}", start.elapsed());
+    running.until("sent from the disk", |_| receiver.log.len() == 1).await;
 }
 
 #[tokio::test]

@@ -13,8 +13,23 @@ fn request(events: usize) -> Vec<u8> {
     LogRequestEncoder::new(&Resource::default()).request(&fake_collector::records(events).0).to_vec()
 }
 
-fn id(sequence: u64, events: u64) -> BatchId {
-    BatchId { sequence, events }
+/// The file of a request with this sequence.
+fn file(sequence: u64, request: &[u8]) -> SpoolFile {
+    let Content { events, checksum, .. } = Content::of(request);
+    SpoolFile { id: BatchId { sequence, events }, bytes: request.len() as u64, checksum }
+}
+
+impl Directory {
+    fn put(&self, sequence: u64, request: &[u8]) -> SpoolFile {
+        let file = file(sequence, request);
+        self.write(file, request).unwrap();
+        file
+    }
+}
+
+/// The name of a file as lookoutd 0.1 wrote it.
+fn former_name(sequence: u64, events: u64) -> String {
+    format!("{sequence:020}-{events}.binpb")
 }
 
 fn open() -> (TempDir, Directory) {
@@ -39,15 +54,16 @@ fn mode(path: &Path) -> u32 {
 fn request_written_is_read_back_by_its_owner_only() {
     let (_parent, directory) = open();
     let request = request(3);
-    directory.write(id(7, 3), &request).unwrap();
-    assert_eq!(names(&directory.path), ["00000000000000000007-3.binpb"]);
-    let path = directory.path.join("00000000000000000007-3.binpb");
+    let file = directory.put(7, &request);
+    let name = format!("00000000000000000007-3-{:08x}.binpb", crc32c::crc32c(&request));
+    assert_eq!(names(&directory.path), [&*name]);
+    let path = directory.path.join(name);
     assert_eq!((mode(&directory.path), mode(&path)), (0o700, 0o600));
     assert_eq!(fs::read(&path).unwrap(), request, "as a collector takes it");
-    assert_eq!(directory.read(id(7, 3)).unwrap(), ReadResult::Request(request));
-    directory.remove(id(7, 3)).unwrap();
-    directory.remove(id(7, 3)).unwrap();
-    assert_eq!(directory.read(id(7, 3)).unwrap(), ReadResult::Missing);
+    assert_eq!(directory.read(file).unwrap(), ReadResult::Request(request));
+    directory.remove(file).unwrap();
+    directory.remove(file).unwrap();
+    assert_eq!(directory.read(file).unwrap(), ReadResult::Missing);
     assert_eq!(names(&directory.path), [""; 0]);
 }
 
@@ -80,39 +96,81 @@ fn directory_without_write_access_is_an_error() {
 fn recover_quarantines_files_that_are_no_whole_requests() {
     let (_parent, directory) = open();
     let whole = request(5);
-    directory.write(id(1, 5), &whole).unwrap();
+    let first = directory.put(1, &whole);
+    let fourth = file(4, &whole);
+    let partial = file_name::format_temporary(file(5, &whole));
     let put = |name: &str, bytes: &[u8]| fs::write(directory.path.join(name), bytes).unwrap();
-    put("00000000000000000002-5.binpb", &whole[..whole.len() - 1]);
-    put("00000000000000000003-2.binpb", b"");
-    put(".00000000000000000004-5.binpb.tmp", &whole);
-    put(".00000000000000000005-6.binpb.tmp", &whole[..9]);
+    put(&former_name(2, 5), &whole[..whole.len() - 1]);
+    put(&former_name(3, 999_999_999), b"");
+    put(&file_name::format_temporary(fourth), &whole);
+    put(&partial, &whole[..9]);
     put("notes.txt", b"mine");
     fs::create_dir(directory.path.join("lost+found")).unwrap();
 
     let mut found = directory.recover().unwrap();
     found.sort_by_key(|found| format!("{found:?}"));
-    let bytes = whole.len() as u64;
     let expected = [
-        Found::Quarantined(QuarantineReason::Corrupt, 2),
+        // As many as they contain, whatever their names state.
+        Found::Quarantined(QuarantineReason::Corrupt, 0),
+        Found::Quarantined(QuarantineReason::Corrupt, 0),
         Found::Quarantined(QuarantineReason::Corrupt, 5),
-        Found::Quarantined(QuarantineReason::Corrupt, 6),
         Found::Quarantined(QuarantineReason::Unrecognized, 0),
-        Found::Request(SpoolFile { id: id(1, 5), bytes }),
+        Found::Request(first),
         // Written and not yet renamed.
-        Found::Request(SpoolFile { id: id(4, 5), bytes }),
+        Found::Request(fourth),
     ];
     assert_eq!(found, expected);
-    let left = ["00000000000000000001-5.binpb", "00000000000000000004-5.binpb", "lost+found", "quarantine"];
+    let left = [&*file_name::format(first), &*file_name::format(fourth), "lost+found", "quarantine"];
     assert_eq!(names(&directory.path), left);
-    let quarantined = [
-        ".00000000000000000005-6.binpb.tmp",
-        "00000000000000000002-5.binpb",
-        "00000000000000000003-2.binpb",
-        "notes.txt",
-    ];
+    let quarantined = [&*partial, &*former_name(2, 5), &*former_name(3, 999_999_999), "notes.txt"];
     assert_eq!(names(&directory.path.join(QUARANTINE)), quarantined);
-    assert_eq!(directory.read(id(4, 5)).unwrap(), ReadResult::Request(whole));
+    assert_eq!(directory.read(fourth).unwrap(), ReadResult::Request(whole));
     assert_eq!(directory.recover().unwrap().len(), 2, "it is repaired");
+}
+
+#[test]
+fn recover_of_a_file_with_a_flipped_bit_quarantines_it() {
+    let (_parent, directory) = open();
+    let whole = request(5);
+    let name = file_name::format(directory.put(1, &whole));
+    for bit in 0..whole.len() * 8 {
+        let mut damaged = whole.clone();
+        damaged[bit / 8] ^= 1 << (bit % 8);
+        fs::write(directory.path.join(&name), damaged).unwrap();
+        let found = directory.recover().unwrap();
+        assert!(matches!(found[..], [Found::Quarantined(QuarantineReason::Corrupt, _)]), "{bit}: {found:?}");
+        fs::remove_file(directory.path.join(QUARANTINE).join(&name)).unwrap();
+    }
+}
+
+#[test]
+fn recover_counts_events_from_the_content_and_adds_the_checksum_to_the_name() {
+    let (_parent, directory) = open();
+    let whole = request(5);
+    for name in [former_name(1, 5), former_name(2, 999_999_999), format!(".{}.tmp", former_name(3, 5))] {
+        fs::write(directory.path.join(name), &whole).unwrap();
+    }
+    let wrong = SpoolFile { id: BatchId { sequence: 4, events: 999_999_999 }, ..file(4, &whole) };
+    fs::write(directory.path.join(file_name::format(wrong)), &whole).unwrap();
+    let mut found = directory.recover().unwrap();
+    found.sort_by_key(|found| format!("{found:?}"));
+    let files = [1, 2, 3, 4].map(|sequence| file(sequence, &whole));
+    assert_eq!(found, files.map(Found::Request));
+    assert_eq!(names(&directory.path), files.map(file_name::format));
+}
+
+#[test]
+fn recover_of_a_copy_loses_no_event() {
+    let (_parent, directory) = open();
+    let whole = request(5);
+    let original = directory.put(1, &whole);
+    fs::write(directory.path.join(former_name(1, 5)), &whole).unwrap();
+    let partial = file_name::format_temporary(original);
+    fs::write(directory.path.join(&partial), &whole[..whole.len() / 2]).unwrap();
+    let mut found = directory.recover().unwrap();
+    found.sort_by_key(|found| format!("{found:?}"));
+    let copy = || Found::Quarantined(QuarantineReason::Corrupt, 0);
+    assert_eq!(found, [copy(), copy(), Found::Request(original)]);
 }
 
 #[test]
@@ -130,20 +188,25 @@ fn quarantine_overwrites_no_file() {
 #[test]
 fn read_of_a_damaged_file_is_corrupt() {
     let (_parent, directory) = open();
-    directory.write(id(1, 6), &request(5)).unwrap();
-    assert_eq!(directory.read(id(1, 6)).unwrap(), ReadResult::Corrupt);
-    assert_eq!(names(&directory.path.join(QUARANTINE)), ["00000000000000000001-6.binpb"]);
+    let mut request = request(5);
+    let file = directory.put(1, &request);
+    // The middle of a text, which leaves the framing valid.
+    let middle = request.len() / 2;
+    request[middle] ^= 1;
+    fs::write(directory.file_path(file), request).unwrap();
+    assert_eq!(directory.read(file).unwrap(), ReadResult::Corrupt);
+    assert_eq!(names(&directory.path.join(QUARANTINE)), [file_name::format(file)]);
 }
 
 #[test]
 fn directory_removed_meanwhile_is_created_and_locked_again() {
     let (_parent, directory) = open();
-    directory.write(id(1, 5), &request(5)).unwrap();
+    let first = directory.put(1, &request(5));
     fs::remove_dir_all(&directory.path).unwrap();
-    assert_eq!(directory.read(id(1, 5)).unwrap(), ReadResult::Missing);
-    directory.remove(id(1, 5)).unwrap();
-    directory.write(id(2, 5), &request(5)).unwrap();
-    assert_eq!(names(&directory.path), ["00000000000000000002-5.binpb"]);
+    assert_eq!(directory.read(first).unwrap(), ReadResult::Missing);
+    directory.remove(first).unwrap();
+    let second = directory.put(2, &request(5));
+    assert_eq!(names(&directory.path), [file_name::format(second)]);
     assert!(Directory::open(&directory.path).is_err(), "it is locked");
 }
 
@@ -152,7 +215,7 @@ fn directory_locked_by_another_process_meanwhile_is_left_alone() {
     let (_parent, directory) = open();
     fs::remove_dir_all(&directory.path).unwrap();
     let other = Directory::open(&directory.path).unwrap();
-    let error = directory.write(id(1, 5), &request(5)).unwrap_err();
+    let error = directory.write(file(1, &request(5)), &request(5)).unwrap_err();
     assert!(error.to_string().contains("another process uses it"), "{error}");
     assert_eq!(names(&other.path), [""; 0]);
 }
@@ -161,9 +224,10 @@ fn directory_locked_by_another_process_meanwhile_is_left_alone() {
 fn write_that_fails_leaves_no_file() {
     let (_parent, directory) = open();
     // A directory of that name: the last step fails.
-    fs::create_dir(directory.path.join(file_name::format(id(1, 5)))).unwrap();
-    assert!(directory.write(id(1, 5), &request(5)).is_err());
-    assert_eq!(names(&directory.path), [file_name::format(id(1, 5))]);
+    let file = file(1, &request(5));
+    fs::create_dir(directory.file_path(file)).unwrap();
+    assert!(directory.write(file, &request(5)).is_err());
+    assert_eq!(names(&directory.path), [file_name::format(file)]);
 }
 
 #[test]
