@@ -123,8 +123,8 @@ DELIVERY = (
            f"sum by (exporter, state) ({of('lookout_events_pending')})", "{{exporter}} {{state}}",
            colors={f"{exporter} {state}": color for state, color in colors.PENDING_STATES.items()
                    for exporter in ("console", "otlp", "otlp_recovered")}),
-    listing(PanelInfo("Lost events", "Each way in which events were lost in this time range. capped: over a "
-                      "site's events_per_second. The counters include all of them.", DELIVERED,
+    listing(PanelInfo("Lost events", "Each way in which events were lost in this time range. capped: over "
+                      "a limit of events per second. The counters include all of them.", DELIVERED,
                       no_data="No event was lost", width=8), ("exporter", "outcome"),
             Column("Events", increase("lookout_events_total", LOST, by=("exporter", "outcome")),
                    steps=((None, colors.GOOD), (1, colors.BAD)))),

@@ -53,7 +53,7 @@ impl Setup {
         config.privacy.path_secrets = if self.0 & 4 == 0 { PathSecrets::Redact } else { PathSecrets::Keep };
         if self.has_sites() {
             let hosts = HOSTS.map(str::to_owned).to_vec();
-            config.sites = vec![SiteConfig { name: SITE.to_owned(), hosts, events_per_second: None }];
+            config.sites = vec![SiteConfig { name: SITE.to_owned(), hosts, ..SiteConfig::default() }];
         }
         config.intake.unknown_sites =
             if self.0 & 16 == 0 { UnknownSites::Accept } else { UnknownSites::Reject };

@@ -60,6 +60,8 @@ impl Daemon {
 
     fn new(setup: Setup) -> Daemon {
         let mut config = config::defaults();
+        // The clock stands still.
+        config.events = config::Events::default();
         setup.apply(&mut config);
         let limit = config.metrics.max_series;
         let sites = config.sites.len();

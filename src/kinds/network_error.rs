@@ -25,7 +25,8 @@ pub(crate) static NETWORK_REPORTS: Family = Family {
 
 pub(crate) static ESTIMATED: Family = Family {
     name: "lookout_network_requests_estimated_total",
-    help: "Requests that the network reports stand for: each counts 1/sampling_fraction.",
+    help: "Requests that the network reports stand for: each counts 1/sampling_fraction, at most \
+           1/min_sampling_fraction of its site.",
     metric_type: MetricType::FloatCounter,
     labels: &["site", "phase", "outcome", "noise"],
     unbounded: &[],
@@ -76,8 +77,8 @@ pub(crate) static KIND: ReportKind = ReportKind {
     ..ReportKind::DEFAULT
 };
 
-/// The largest number of requests that one report represents, so that a forged fraction cannot outweigh
-/// all genuine reports.
+/// The largest number of requests that one report represents, so that sums are finite. The site's
+/// `min_sampling_fraction` limits what counts further.
 const MAX_WEIGHT: f64 = 1e6;
 
 /// Returns the number of requests that a report represents.

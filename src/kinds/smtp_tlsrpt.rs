@@ -15,7 +15,7 @@ use crate::model::{
 
 static SESSIONS: Family = Family {
     name: "lookout_smtp_tls_sessions_total",
-    help: "SMTP sessions that mail senders report on, by the outcome of their TLS.",
+    help: "SMTP sessions that mail senders report on, by the outcome of their TLS; at most 1,000,000 a report.",
     labels: &["site", "policy", "result"],
     ..Family::COUNTER
 };
@@ -71,9 +71,9 @@ const POLICY: &str = "policy-type";
 /// Further domains are counted without their domain, for the report's own site.
 const MAX_SESSION_COUNTS: usize = 16;
 
-/// The largest number of sessions in one report, which bounds forged ones: the daily numbers of the
-/// largest senders are below it.
-const MAX_SESSIONS: u64 = 1_000_000_000;
+/// The largest number of sessions that one report counts for, so that a forged one does not outweigh all
+/// others. Of a larger report, which only the largest senders and domains have, all numbers are scaled down.
+const MAX_SESSIONS: u64 = 1_000_000;
 
 type Results = Vec<(Label<'static>, u64)>;
 
@@ -111,28 +111,40 @@ fn upgrade(body: &mut Object<'_>) {
     // `sessions?a=b` would become `sessions` when its name is redacted.
     body.0.retain(|(name, _)| !name.starts_with(SESSION_COUNTS));
     let mut session_counts = Vec::new();
-    let mut remaining = MAX_SESSIONS;
     for entry in body.get_objects("policies") {
-        add_policy(entry, &mut session_counts, &mut remaining);
+        add_policy(entry, &mut session_counts);
     }
+    limit(&mut session_counts);
     if !session_counts.is_empty() {
         let session_counts = session_counts.into_iter().map(SessionCounts::into_value).collect();
         body.0.insert(0, (Cow::Borrowed(SESSION_COUNTS), Value::Array(session_counts)));
     }
 }
 
-/// Adds one entry of `policies` to the counts of its domain, up to the `remaining` sessions of the
-/// report.
-fn add_policy(entry: &Object<'_>, session_counts: &mut Vec<SessionCounts>, remaining: &mut u64) {
+/// Scales the counts down to [`MAX_SESSIONS`] in all. Shares stay as they are, and no result disappears.
+fn limit(session_counts: &mut [SessionCounts]) {
+    let results = || session_counts.iter().flat_map(|counts| &counts.results);
+    let all: u128 = results().map(|(_, sessions)| u128::from(*sessions)).sum();
+    let max = u128::from(MAX_SESSIONS);
+    if all <= max {
+        return;
+    }
+    // One session for each result, and the rest by share.
+    let rest = max.saturating_sub(results().count() as u128);
+    for (_, sessions) in session_counts.iter_mut().flat_map(|counts| &mut counts.results) {
+        *sessions = 1 + u64::try_from(u128::from(*sessions) * rest / all).unwrap_or_default();
+    }
+}
+
+/// Adds one entry of `policies` to the counts of its domain.
+fn add_policy(entry: &Object<'_>, session_counts: &mut Vec<SessionCounts>) {
     let results = results(entry);
-    if results.is_empty() || *remaining == 0 {
+    if results.is_empty() {
         return;
     }
     let none = Object::default();
     let counts = counts_for(entry.get_object("policy").unwrap_or(&none), session_counts);
     for (result, sessions) in results {
-        let sessions = sessions.min(*remaining);
-        *remaining -= sessions;
         add(&mut counts.results, result, sessions);
     }
 }
@@ -407,20 +419,20 @@ mod tests {
     #[test]
     fn session_counts_of_the_largest_report_are_complete() {
         let long = "a".repeat(240);
-        let failure = |result: &&str| format!(r#"{{"result-type":"{result}","failed-session-count":10000}}"#);
+        let failure = |result: &&str| format!(r#"{{"result-type":"{result}","failed-session-count":100}}"#);
         let failures: Vec<_> = RESULTS.0.iter().chain(&["x"]).map(failure).collect();
         let entry = |at: usize| {
             let policy = ["no-policy-found", "sts", "tlsa", "x", ""][at % 5];
             format!(
                 r#"{{"policy":{{"policy-type":"{policy}","policy-domain":"{long}{at}.example"}},
-                    "summary":{{"total-successful-session-count":10000,"total-failure-session-count":130000}},
+                    "summary":{{"total-successful-session-count":100,"total-failure-session-count":1300}},
                     "failure-details":[{}]}}"#,
                 failures.join(",")
             )
         };
         let processed = process(&policies(&(0..100).map(entry).collect::<Vec<_>>()));
-        assert_eq!(processed.attribute("smtp_tls.successful_sessions"), Some("1000000"));
-        assert_eq!(processed.attribute("smtp_tls.failed_sessions"), Some("13000000"));
+        assert_eq!(processed.attribute("smtp_tls.successful_sessions"), Some("10000"));
+        assert_eq!(processed.attribute("smtp_tls.failed_sessions"), Some("130000"));
     }
 
     #[test]
@@ -440,28 +452,30 @@ mod tests {
     }
 
     #[test]
-    fn sessions_of_one_report_are_at_most_the_limit() {
-        let failed = |result: &&str| {
-            format!(r#"{{"result-type":"{result}","failed-session-count":{}}}"#, MAX_SESSIONS / 4)
-        };
-        let failures: Vec<_> = RESULTS.0.iter().map(failed).collect();
+    fn sessions_of_one_report_beyond_the_limit_keep_their_shares() {
         let entry = |at: usize| {
             format!(
                 r#"{{"policy":{{"policy-type":"sts","policy-domain":"s{at}.example"}},
-                    "summary":{{"total-successful-session-count":1}},"failure-details":[{}]}}"#,
-                failures.join(",")
+                    "summary":{{"total-successful-session-count":6000000}},"failure-details":[
+                    {{"result-type":"certificate-expired","failed-session-count":2000000}},
+                    {{"result-type":"dnssec-invalid","failed-session-count":1}}]}}"#
             )
         };
-        let processed = process(&policies(&(0..20).map(entry).collect::<Vec<_>>()));
-        assert_eq!(processed.attribute("smtp_tls.successful_sessions"), Some("1"));
-        assert_eq!(processed.attribute("smtp_tls.failed_sessions"), Some("999999999"));
+        let processed = process(&policies(&(0..10).map(entry).collect::<Vec<_>>()));
+        let sessions = |name: &str| processed.attribute(name).unwrap().parse::<u64>().unwrap();
+        let (succeeded, failed) =
+            (sessions("smtp_tls.successful_sessions"), sessions("smtp_tls.failed_sessions"));
+        assert!((749_900..750_000).contains(&succeeded), "{succeeded}");
+        assert!((249_900..250_020).contains(&failed), "{failed}");
+        assert!(succeeded + failed <= MAX_SESSIONS);
+        assert!(processed.summary.contains("dnssec-invalid 10)"), "{}", processed.summary);
     }
 
     #[test]
     fn sessions_of_a_forged_report_are_bounded() {
         let processed =
             process(&policies(&[entry("shop.example", u64::MAX), entry("shop.example", 1 << 60)]));
-        assert_eq!(processed.attribute("smtp_tls.successful_sessions"), Some("1000000000"));
+        assert_eq!(processed.attribute("smtp_tls.successful_sessions"), Some("1000000"));
         let odd = r#"{"organization-name":"x","policies":[
             7,{"policy":"x","summary":[],"failure-details":[null,{}]}]}"#;
         assert!(process(odd).counted.is_empty());

@@ -25,7 +25,8 @@ pub struct Observation<'a> {
 pub enum Increment {
     /// A number of reports, for a [`MetricType::Counter`].
     Count(u64),
-    /// A weight, for a [`MetricType::FloatCounter`]; finite and not negative.
+    /// The weight of a sampled report, for a [`MetricType::FloatCounter`]; finite and not negative. What counts
+    /// is at most `1 / min_sampling_fraction` of the site.
     Sum(f64),
     /// A duration in seconds, for a [`MetricType::Histogram`].
     Duration(f64),

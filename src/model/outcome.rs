@@ -123,7 +123,8 @@ pub enum EventOutcome {
     DroppedShutdown,
     /// Its spool file disappeared or was damaged.
     DroppedSpoolDamaged,
-    /// Over the site's `events_per_second`; its metrics are exact all the same.
+    /// Over a limit of events per second: the site's `events_per_second`, `events.max_per_second` or
+    /// `events.max_unknown_per_second`. Its metrics are exact all the same.
     Capped,
 }
 

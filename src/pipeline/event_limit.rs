@@ -1,14 +1,18 @@
-//! The limit `sites[].events_per_second`. Events above it are dropped and counted as capped; metrics
-//! stay exact.
+//! Limits of events per second: of a site, of the site `unknown`, and of all together. Events above one are
+//! dropped and counted as capped; metrics stay exact.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::config::SiteConfig;
+use crate::config::Config;
+use crate::model::{Classification, SiteLabel};
 
-/// The limits of the configured sites, by index.
+/// The configured limits.
 #[derive(Debug)]
-pub(super) struct SiteEventLimiter {
+pub(super) struct EventLimiter {
+    /// Those of the configured sites, by index.
     sites: Vec<Option<SecondWindow>>,
+    unknown: Option<SecondWindow>,
+    all: Option<SecondWindow>,
 }
 
 #[derive(Debug)]
@@ -18,21 +22,26 @@ struct SecondWindow {
     window: AtomicU64,
 }
 
-impl SiteEventLimiter {
-    pub(super) fn new(sites: &[SiteConfig]) -> SiteEventLimiter {
-        let window = |site: &SiteConfig| {
-            site.events_per_second.map(|per_second| SecondWindow { per_second, window: AtomicU64::new(0) })
+impl EventLimiter {
+    pub(super) fn new(config: &Config) -> EventLimiter {
+        let window = |limit: Option<u32>| {
+            limit.map(|per_second| SecondWindow { per_second, window: AtomicU64::new(0) })
         };
-        SiteEventLimiter { sites: sites.iter().map(window).collect() }
+        EventLimiter {
+            sites: config.sites.iter().map(|site| window(site.events_per_second)).collect(),
+            unknown: window(config.events.max_unknown_per_second),
+            all: window(config.events.max_per_second),
+        }
     }
 
-    /// Counts one more event of this site, and returns whether it is within the limit of this second of
-    /// uptime.
-    pub(super) fn allow(&self, site: Option<usize>, uptime: u32) -> bool {
-        match site.and_then(|site| self.sites.get(site)) {
-            Some(Some(window)) => window.allow(uptime),
-            _ => true,
-        }
+    /// Counts one more event of a report, and returns whether it is within the limits of this second of
+    /// uptime. The limit of all comes last, so that what another one drops takes no part in it.
+    pub(super) fn allow(&self, report: &Classification<'_>, uptime: u32) -> bool {
+        let own = match report.configured {
+            Some(site) => self.sites.get(site).and_then(Option::as_ref),
+            None => self.unknown.as_ref().filter(|_| report.site == SiteLabel::UNKNOWN.label),
+        };
+        [own, self.all.as_ref()].into_iter().flatten().all(|window| window.allow(uptime))
     }
 }
 
@@ -52,32 +61,60 @@ impl SecondWindow {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Events, SiteConfig, defaults};
+    use crate::model::{Browser, Label, Noise};
 
-    fn limiter() -> SiteEventLimiter {
-        let site = |name: &str, events_per_second| SiteConfig {
-            name: name.into(),
-            hosts: vec![],
+    const SHOP: (&str, Option<usize>) = ("shop", Some(0));
+    const BLOG: (&str, Option<usize>) = ("blog", Some(1));
+    const FREE: (&str, Option<usize>) = ("free", Some(2));
+    const UNKNOWN: (&str, Option<usize>) = ("unknown", None);
+    const HOST: (&str, Option<usize>) = ("shop.example", None);
+
+    fn limiter(max_per_second: Option<u32>) -> EventLimiter {
+        let mut config = defaults();
+        let site = |(name, _): (&str, _), events_per_second| SiteConfig {
+            name: name.to_owned(),
             events_per_second,
+            ..SiteConfig::default()
         };
-        SiteEventLimiter::new(&[site("shop", Some(2)), site("blog", Some(1)), site("free", None)])
+        config.sites = vec![site(SHOP, Some(2)), site(BLOG, Some(1)), site(FREE, None)];
+        config.events = Events { max_per_second, max_unknown_per_second: Some(3) };
+        EventLimiter::new(&config)
+    }
+
+    impl EventLimiter {
+        fn allows(&self, (site, configured): (&'static str, Option<usize>), uptime: u32) -> bool {
+            let site = Label::bounded(site);
+            let report = Classification { site, configured, noise: Noise::None, browser: Browser::Other };
+            self.allow(&report, uptime)
+        }
     }
 
     #[test]
     fn allow_in_each_second_admits_the_limit() {
-        let limiter = limiter();
-        let allowed = |site, second| (0..5).filter(|_| limiter.allow(site, second)).count();
+        let limiter = limiter(None);
+        let allowed = |site, second| (0..5).filter(|_| limiter.allows(site, second)).count();
         for second in [0, 1, 7, u32::MAX] {
-            assert_eq!(allowed(Some(0), second), 2, "{second}");
-            assert_eq!(allowed(Some(1), second), 1, "{second}");
-            assert_eq!((allowed(Some(2), second), allowed(None, second)), (5, 5), "no limit");
+            assert_eq!([SHOP, BLOG, UNKNOWN].map(|site| allowed(site, second)), [2, 1, 3], "{second}");
+            assert_eq!((allowed(FREE, second), allowed(HOST, second)), (5, 5), "no limit");
+        }
+    }
+
+    #[test]
+    fn allow_of_all_sites_together_admits_the_limit_of_all() {
+        let limiter = limiter(Some(6));
+        let allowed = |site, second| (0..5).filter(|_| limiter.allows(site, second)).count();
+        for second in [0, 1, 7] {
+            // What the site's own limit drops does not count.
+            assert_eq!([SHOP, UNKNOWN, HOST, FREE].map(|site| allowed(site, second)), [2, 3, 1, 0]);
         }
     }
 
     #[test]
     fn allow_from_a_late_thread_counts_in_the_current_second() {
-        let limiter = limiter();
-        assert!(limiter.allow(Some(0), 9));
-        let allowed = (0..100).filter(|late| limiter.allow(Some(0), 10 - late % 2)).count();
+        let limiter = limiter(None);
+        assert!(limiter.allows(SHOP, 9));
+        let allowed = (0..100).filter(|late| limiter.allows(SHOP, 10 - late % 2)).count();
         assert_eq!(allowed, 2);
     }
 }

@@ -9,17 +9,17 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use crate::classify::{Rules, SiteIndex, classify};
-use crate::config::{Config, Privacy, UnknownSites};
+use crate::config::{Config, Privacy, SiteConfig, UnknownSites};
 use crate::decode::{DecodeError, decode};
 use crate::encode::{write_json_line, write_log_record};
 use crate::kinds::REPORTS;
 use crate::metrics::Registry;
 use crate::model::{
-    Classification, Envelope, Event, EventOutcome, EventSink, ExporterId, Label, LabelEnum, Observation,
-    RejectReason, Report, SiteLabel, UploadContext, UploadOutcome, escape_hidden,
+    Classification, Envelope, Event, EventOutcome, EventSink, ExporterId, Increment, Label, LabelEnum,
+    Observation, RejectReason, Report, SiteLabel, UploadContext, UploadOutcome, escape_hidden,
 };
 use crate::normalize::{Mode, normalize};
-use event_limit::SiteEventLimiter;
+use event_limit::EventLimiter;
 
 /// The path's settings and destinations.
 pub struct Pipeline {
@@ -30,7 +30,9 @@ pub struct Pipeline {
     mode: Mode,
     max_reports: usize,
     unknown_sites: UnknownSites,
-    event_limit: SiteEventLimiter,
+    event_limit: EventLimiter,
+    /// The largest weight of a report of each configured site, by index.
+    max_weights: Vec<f64>,
     /// The registry in which every report is counted.
     pub registry: Arc<Registry>,
     console: Option<Box<dyn EventSink>>,
@@ -100,7 +102,8 @@ impl Pipeline {
             mode: if console.is_some() || otlp.is_some() { Mode::Full } else { Mode::MetricsOnly },
             max_reports: config.intake.max_reports,
             unknown_sites: config.intake.unknown_sites,
-            event_limit: SiteEventLimiter::new(&config.sites),
+            event_limit: EventLimiter::new(config),
+            max_weights: config.sites.iter().map(|site| 1.0 / site.min_sampling_fraction).collect(),
             registry,
             console,
             otlp,
@@ -149,7 +152,7 @@ impl Pipeline {
         if self.mode == Mode::MetricsOnly {
             return Ok(());
         }
-        if self.event_limit.allow(classification.configured, context.uptime) {
+        if self.event_limit.allow(&classification, context.uptime) {
             let event = Event {
                 report: &report,
                 classification,
@@ -177,8 +180,24 @@ impl Pipeline {
         let labels = [Label::bounded(report.kind.name), classification.browser.label()];
         for observation in std::iter::once(&Observation::increment(&REPORTS, labels)).chain(observations) {
             let own_site = observation.host.map(|host| self.sites.resolve_host(host, context.site));
-            self.registry.add(own_site.unwrap_or(site), observation, context.received, context.uptime);
+            let site = own_site.unwrap_or(site);
+            let limited = self.limit_weight(observation, site);
+            let observation = limited.as_ref().unwrap_or(observation);
+            self.registry.add(site, observation, context.received, context.uptime);
         }
+    }
+
+    /// Returns the observation with the largest weight of the site, if its own is larger: otherwise a few
+    /// forged reports could outweigh all others.
+    fn limit_weight<'o>(
+        &self,
+        observation: &Observation<'o>,
+        site: SiteLabel<'_>,
+    ) -> Option<Observation<'o>> {
+        let Increment::Sum(weight) = observation.amount else { return None };
+        let max = site.configured.and_then(|site| self.max_weights.get(site).copied());
+        let max = max.unwrap_or(1.0 / SiteConfig::MIN_SAMPLING_FRACTION);
+        (weight > max).then(|| Observation { amount: Increment::Sum(max), ..*observation })
     }
 
     fn encode(&self, event: &Event<'_>, buffers: &mut EncodeBuffers) {

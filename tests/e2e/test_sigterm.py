@@ -24,8 +24,8 @@ SENDERS = 8
 REPORTS_PER_UPLOAD = 3
 WRK_SECONDS = 5
 REPORTS_BEFORE = 3_000
-# Enough for everything that a run can send, because this tests the shutdown, not the full queue.
-SETTINGS = "delivery: { memory_bytes: 512MiB }\n"
+# Enough for everything that a run can send, because this tests the shutdown, not the limits.
+SETTINGS = "delivery: { memory_bytes: 512MiB }\nevents: { max_per_second: off }\n"
 PAGE = "https://www.shop.example/page/"
 LUA = """
 wrk.method = "POST"

@@ -92,6 +92,69 @@ fn events_over_the_sites_limit_are_capped_and_counters_stay_exact() {
     assert_eq!(daemon.stop().len(), 5);
 }
 
+/// Without configured sites, a client can invent any number of them.
+#[test]
+fn events_over_the_limit_of_all_are_capped_and_counters_stay_exact() {
+    let limits = "events: { max_per_second: 20, max_unknown_per_second: 5 }";
+    let sites = "sites: [{ name: shop, hosts: [shop.example] }]";
+    for (yaml, known, unknown) in [
+        (format!("{limits}\n{sites}"), 15, 5),
+        (limits.to_owned(), 20, 0),
+        (format!("events: {{ max_per_second: off, max_unknown_per_second: off }}\n{sites}"), 60, 60),
+    ] {
+        let daemon = Setup::yaml(&yaml).start();
+        let report = |site: &str, host: &str| {
+            format!(r#"{{"type":"csp-violation","url":"https://{host}/","body":{{"sample":"{site}"}}}}"#)
+        };
+        let items: Vec<_> = (0..60)
+            .flat_map(|n| [report("b", &format!("s{n}.example")), report("a", "shop.example")])
+            .collect();
+        assert_eq!(daemon.post("/report", format!("[{}]", items.join(","))).status, 204);
+        let scrape = daemon.settle();
+        assert_eq!(scrape.sum("lookout_csp_violations_total", &[]), 120.0);
+        let capped = scrape.sum("lookout_events_total", &[("exporter", "console"), ("outcome", "capped")]);
+        assert_eq!(capped, f64::from(120 - known - unknown), "{yaml}");
+        let lines = daemon.stop();
+        let of_unknown = lines.iter().filter(|line| line.contains("\"site\":\"unknown\"")).count();
+        assert_eq!((lines.len(), of_unknown), ((known + unknown) as usize, unknown as usize), "{yaml}");
+    }
+}
+
+/// One upload of 40 successes with tiny fractions had made a share of failures of 17 % one of 0.1 %.
+#[test]
+fn weight_of_a_network_report_is_limited_by_its_site() {
+    let yaml = "sites: [{ name: shop, hosts: [shop.example] }, { name: big, hosts: [big.example], \
+                min_sampling_fraction: 0.00001 }]";
+    let body = |host: &str, fraction: &str| {
+        format!(
+            r#"[{{"type":"network-error","url":"https://{host}/","body":{{"type":"ok","sampling_fraction":{fraction}}}}}]"#
+        )
+    };
+    for (yaml, hosts) in [
+        (
+            yaml,
+            [("shop.example", "shop", 1e3), ("big.example", "big", 1e5), ("evil.example", "unknown", 1e3)],
+        ),
+        (
+            "",
+            [
+                ("shop.example", "shop.example", 1e3),
+                ("a.example", "a.example", 1e3),
+                ("b.example", "b.example", 1e3),
+            ],
+        ),
+    ] {
+        let daemon = Setup::yaml(yaml).start();
+        for (host, site, max) in hosts {
+            for fraction in ["1e-9", "0.5"] {
+                assert_eq!(daemon.post("/report", body(host, fraction)).status, 204);
+            }
+            daemon.until("lookout_network_requests_estimated_total", &[("site", site)], max + 2.0);
+            daemon.until("lookout_network_reports_total", &[("site", site)], 2.0);
+        }
+    }
+}
+
 /// Uploads that begin in several seconds and end in one share the limit of that second.
 #[test]
 fn events_of_slow_uploads_share_the_second_of_their_end() {

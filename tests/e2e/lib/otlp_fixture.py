@@ -28,7 +28,9 @@ class OtlpFixture:
         self.harness, self.name, self.options = harness, name or protocol, options
         self.receiver = harness.closing(RECEIVERS[protocol](up, authority))
         settings = {**DELIVERY, **(delivery or {})}.items()
-        self.config = "delivery:\n" + "".join(f"  {key}: {value}\n" for key, value in settings)
+        # Without a limit of events, because every report of the generators must arrive.
+        self.config = "events: { max_per_second: off }\ndelivery:\n" + "".join(
+            f"  {key}: {value}\n" for key, value in settings)
         endpoint = f"{self.receiver.scheme}://{host}:{behind(self.receiver.port)}"
         self.env = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_EXPORTER_OTLP_TIMEOUT": TIMEOUT_MILLISECONDS,
                     "OTEL_EXPORTER_OTLP_PROTOCOL": self.receiver.protocol,
