@@ -291,7 +291,8 @@ impl Exporters {
         let auth = config.admin.auth.as_ref().map(Auth::load).transpose().map_err(part_error)?;
         let readiness = Readiness { intake, unready_after: config.admin.unready_after, exports };
         let scrape = Scrape::new(PrometheusExporter::new(registry.clone()));
-        Ok(Admin { scrape, readiness, auth: auth.map(Arc::new) })
+        let hosts = config.admin.hosts.clone().into();
+        Ok(Admin { scrape, readiness, auth: auth.map(Arc::new), hosts })
     }
 
     /// Flushes every exporter. Returns what was still pending at the deadline.

@@ -1,6 +1,7 @@
 //! Admin: the private listener, with the scrape, health, readiness, and an index page.
 
 mod auth;
+mod hosts;
 mod readiness;
 mod scrape;
 
@@ -24,6 +25,8 @@ pub struct Admin {
     pub readiness: Readiness,
     /// `admin.auth`; `None` if admin requires no credentials.
     pub auth: Option<Arc<Auth>>,
+    /// `admin.hosts`.
+    pub hosts: Arc<[String]>,
 }
 
 type Shared = State<Arc<Admin>>;
@@ -42,6 +45,7 @@ pub fn router(admin: Arc<Admin>) -> Router {
         .layer(middleware::from_fn_with_state(admin.auth.clone(), auth::require_auth))
         .route("/-/healthy", get(async || "healthy\n"))
         .route("/-/ready", get(async |State(admin): Shared| admin.readiness.response()))
+        .layer(middleware::from_fn_with_state(admin.hosts.clone(), hosts::require_known_host))
         .with_state(admin)
 }
 
@@ -69,6 +73,7 @@ mod tests {
             scrape: Scrape::new(PrometheusExporter::new(registry)),
             readiness: Readiness { intake, unready_after: None, exports: Vec::new() },
             auth,
+            hosts: Arc::default(),
         }
     }
 

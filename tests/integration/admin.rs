@@ -103,6 +103,38 @@ fn requests_without_credentials_get_401_except_probes() {
     assert!(!everything.contains("t0ken"), "{everything}");
 }
 
+/// A page whose name was made to resolve to this address reads nothing; scrapes and probes by the name of a service
+/// work until there is a list.
+#[test]
+fn requests_by_an_unlisted_host_name_get_403() {
+    let unlisted = Daemon::start();
+    let listed = Setup::yaml("admin: { hosts: [lookoutd.example, '*.corp.example'] }").start();
+    let address = unlisted.admin.to_string();
+    for (host, path, without, with) in [
+        (&*address, "/", 200, 200),
+        ("localhost", "/", 200, 200),
+        ("[::1]:18480", "/nowhere", 404, 404),
+        ("lookoutd.example", "/", 403, 200),
+        ("a.corp.example:18480", "/", 403, 200),
+        ("evil.example", "/", 403, 403),
+        ("evil.example", "/nowhere", 403, 403),
+        ("evil.example", "/metrics", 200, 403),
+        ("evil.example", "/-/healthy", 200, 403),
+        ("evil.example", "/-/ready", 200, 403),
+        ("evil.example", "http://localhost/", 403, 403),
+        ("localhost", "http://evil.example/", 403, 403),
+    ] {
+        let status = |daemon: &Daemon, method| {
+            Request::new(method, path).header("host", host).send(daemon.admin).status
+        };
+        assert_eq!((status(&unlisted, "GET"), status(&listed, "GET")), (without, with), "{host} {path}");
+        assert_eq!(status(&unlisted, "HEAD"), without, "{host} {path}");
+    }
+    let post = Request::new("POST", "/-/healthy").header("host", "evil.example").send(unlisted.admin);
+    assert_eq!(post.status, 403);
+    assert!(post.text().contains("admin.hosts"), "{post:?}");
+}
+
 #[test]
 fn secrets_from_files_and_variables_are_used() {
     let file = tempfile::NamedTempFile::new().unwrap();

@@ -39,7 +39,10 @@ impl Request {
 
     /// Returns the bytes of the head, and those of the body.
     fn bytes(&self) -> (Vec<u8>, Vec<u8>) {
-        let mut head = format!("{} {} HTTP/1.1\r\nhost: reports.test\r\n", self.method, self.target);
+        let mut head = format!("{} {} HTTP/1.1\r\n", self.method, self.target);
+        if !self.headers.iter().any(|(name, _)| name == "host") {
+            head += "host: localhost\r\n";
+        }
         for (name, value) in &self.headers {
             head += &format!("{name}: {value}\r\n");
         }
