@@ -124,11 +124,9 @@ fn requests_by_an_unlisted_host_name_get_403() {
         ("evil.example", "http://localhost/", 403, 403),
         ("localhost", "http://evil.example/", 403, 403),
     ] {
-        let status = |daemon: &Daemon, method| {
-            Request::new(method, path).header("host", host).send(daemon.admin).status
-        };
-        assert_eq!((status(&unlisted, "GET"), status(&listed, "GET")), (without, with), "{host} {path}");
-        assert_eq!(status(&unlisted, "HEAD"), without, "{host} {path}");
+        let status =
+            |daemon: &Daemon| Request::new("GET", path).header("host", host).send(daemon.admin).status;
+        assert_eq!((status(&unlisted), status(&listed)), (without, with), "{host} {path}");
     }
     let post = Request::new("POST", "/-/healthy").header("host", "evil.example").send(unlisted.admin);
     assert_eq!(post.status, 403);

@@ -124,7 +124,7 @@ fn events_over_the_limit_of_all_are_capped_and_counters_stay_exact() {
 #[test]
 fn weight_of_a_network_report_is_limited_by_its_site() {
     let yaml = "sites: [{ name: shop, hosts: [shop.example] }, { name: big, hosts: [big.example], \
-                min_sampling_fraction: 0.00001 }]";
+                min_sampling_fraction: 0.000030517578125 }]";
     let body = |host: &str, fraction: &str| {
         format!(
             r#"[{{"type":"network-error","url":"https://{host}/","body":{{"type":"ok","sampling_fraction":{fraction}}}}}]"#
@@ -133,7 +133,11 @@ fn weight_of_a_network_report_is_limited_by_its_site() {
     for (yaml, hosts) in [
         (
             yaml,
-            [("shop.example", "shop", 1e3), ("big.example", "big", 1e5), ("evil.example", "unknown", 1e3)],
+            [
+                ("shop.example", "shop", 1e3),
+                ("big.example", "big", 32768.0),
+                ("evil.example", "unknown", 1e3),
+            ],
         ),
         (
             "",
