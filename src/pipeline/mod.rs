@@ -197,7 +197,7 @@ impl Pipeline {
         let Increment::Sum(weight) = observation.amount else { return None };
         let max = site.configured.and_then(|site| self.max_weights.get(site).copied());
         let max = max.unwrap_or(1.0 / SiteConfig::MIN_SAMPLING_FRACTION);
-        (weight > max).then(|| Observation { amount: Increment::Sum(max), ..*observation })
+        (weight > max).then_some(Observation { amount: Increment::Sum(max), ..*observation })
     }
 
     fn encode(&self, event: &Event<'_>, buffers: &mut EncodeBuffers) {
