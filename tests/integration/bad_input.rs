@@ -231,7 +231,7 @@ fn sender_does_not_determine_the_members_of_events() {
         for (value, count) in [("{\"x\":1}", 60), ("[1]", 60), ("7", 1431), ("true", 1431)] {
             let members: Vec<_> =
                 kind.fields.iter().map(|field| format!("\"{}\":{value}", field.name)).collect();
-            let unknown: Vec<_> = (0..count).map(|at| format!("\"m{at}\":{value}")).collect();
+            let unknown: Vec<_> = (0..count).map(|at| format!("\"unknown-member-{at}\":{value}")).collect();
             let body = [members, unknown].concat().join(",");
             let processed = path
                 .process(format!(r#"{{"type":"{}","body":{{{body}}}}}"#, kind.name).as_bytes(), &context());
