@@ -186,7 +186,7 @@ fn sites(hosts: &[&str]) -> SiteIndex {
     SiteIndex::new(&[SiteConfig {
         name: "intranet".into(),
         hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
-        events_per_second: None,
+        ..SiteConfig::default()
     }])
 }
 

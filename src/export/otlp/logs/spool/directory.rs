@@ -186,8 +186,8 @@ impl Directory {
     }
 
     /// Returns whether the next start will not find the file.
-    pub(super) fn is_missing(&self, id: BatchId) -> bool {
-        fs::symlink_metadata(self.file_path(id)).is_err_and(|error| is_absent(&error))
+    pub(super) fn is_missing(&self, file: SpoolFile) -> bool {
+        fs::symlink_metadata(self.file_path(file)).is_err_and(|error| is_absent(&error))
     }
 
     /// Deletes a file; one that does not exist is no error.

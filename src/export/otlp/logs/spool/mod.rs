@@ -272,7 +272,7 @@ impl Spool {
         let check = spawn_blocking(move || {
             let waiting = std::mem::take(&mut spool.state.lock().queue);
             for batch in waiting.into_batches() {
-                match batch.file.filter(|file| spool.directory.is_missing(file.id)) {
+                match batch.file.filter(|file| spool.directory.is_missing(*file)) {
                     Some(file) => spool.mark_lost(batch, file),
                     None => spool.state.lock().queue.put(batch),
                 }
