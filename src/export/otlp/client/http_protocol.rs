@@ -181,7 +181,7 @@ mod tests {
         else {
             panic!()
         };
-        assert!(message.contains("HTTP 200 OK, text/html: <p>\\n<p>"), "{message}");
+        assert!(message.contains("HTTP 200 OK, text/html: <p>\\u{A}<p>"), "{message}");
         assert!(message.chars().count() <= 513, "{message}");
     }
 
