@@ -68,6 +68,9 @@ def test_every_way_out(harness):
     for name, output in outputs.items():
         expect(WORD not in output.lower(), f"A secret came out: {name}", where=harness.directory,
                expected=f"no {WORD}", found=around(output))
+    unserved = 'path="/reset-password/:redacted/:redacted"'
+    expect(unserved in outputs["stderr"], "The path that intake does not serve is not in the log",
+           where=harness.directory, expected=unserved, found="no such line")
     expect(reports == 15 and "shop" in outputs["OTLP metrics"] and CHROME in outputs["OTLP logs"],
            "The outputs do not hold what they should", expected="events and series of site shop",
            found=f"{reports} reports", where=harness.directory)
@@ -81,7 +84,9 @@ def send_everything(daemon):
         status = 400 if body == [WORD, 7, {"no": URL}] else 204
         answers.append(daemon.post(body, f"/report?secret={WORD}&{WORD}&release=1", items=items,
                                    status=status, **HEADERS))
-    for method, path in (("POST", f"/report/{WORD}"), ("POST", f"/{WORD}?{WORD}"), ("GET", f"/{WORD}"),
+    # The log has the path of reports that intake does not serve, without its secrets.
+    unserved = f"/reset-password/{WORD}4711/{TOKEN}?{WORD}"
+    for method, path in (("POST", f"/report/{WORD}"), ("POST", unserved), ("GET", f"/{WORD}"),
                          ("PUT", "/report"), ("OPTIONS", f"/report?{WORD}")):
         answers.append(request(method, daemon.intake + path, json.dumps([URL]), HEADERS))
     answers.append(request("POST", daemon.intake + "/report", f"no JSON: {TEXT}", HEADERS))
