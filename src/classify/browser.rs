@@ -96,6 +96,14 @@ fn is_bot(user_agent: &str) -> bool {
     !is_old && (has("http://") || has("https://") || is_compatible(user_agent))
 }
 
+/// Returns whether a report's own agent is no browser's: all of them begin with `Mozilla/`, the old Opera with
+/// its name. Apps with Chromium's network stack report network errors.
+pub(super) fn is_program(user_agent: &str) -> bool {
+    !user_agent.is_empty()
+        && !["Mozilla/", "Opera/"].iter().any(|start| user_agent.starts_with(start))
+        && !user_agent.contains("Cronet/")
+}
+
 /// Returns the parts before and after the version and device of Android, because models of phones are
 /// called `M bot 51` and `Spider 8`.
 fn around_device(user_agent: &str) -> [&str; 2] {

@@ -17,6 +17,8 @@ pub fn classify<'r>(
     rules: &Rules,
 ) -> Classification<'r> {
     let SiteLabel { label: site, configured } = sites.resolve(report, context.site);
-    let agent = browser::parse(&report.user_agent);
+    let mut agent = browser::parse(&report.user_agent);
+    // A relay or a script may send the reports of browsers, and legacy reports have no agent of their own.
+    agent.bot |= context.user_agent != Some(&report.user_agent) && browser::is_program(&report.user_agent);
     Classification { site, configured, noise: rules.noise(report, agent, sites), browser: agent.family }
 }

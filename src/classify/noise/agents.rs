@@ -1,7 +1,7 @@
 //! The built-in rules for bots: words of user agents, each with its source, as in [`super::rules`]. Names
 //! that end in `bot`, `crawler` or `spider` need no entry, nor do agents with a link or with `compatible;`
-//! before their name. HTTP libraries are left out, because relays of reports use them, and so are services
-//! that only fetch a page and run nothing in it.
+//! before their name. HTTP libraries and services that only fetch a page are left out: their agents do not
+//! begin as those of browsers do, see [`is_program`](crate::classify::browser).
 
 use crate::classify::noise::rules::Field::{Agent, AgentText, HeadlessAgent, SourceScheme};
 use crate::classify::noise::rules::{Rule, rule};

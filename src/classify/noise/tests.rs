@@ -421,6 +421,43 @@ fn report_of_another_kind_gets_a_class_by_the_same_rules() {
     assert_eq!(class(report("network-error", "https://shop.example/", failure)), [Noise::None]);
 }
 
+/// Browsers name `Mozilla/` first. A relay's own agent stands only in the head of the upload.
+#[test]
+fn report_of_an_agent_that_is_no_browser_is_a_bot() {
+    let class = |own: Option<&str>, header: Option<&'static str>| {
+        let report = json!([{ "type": "csp-violation", "url": "https://shop.example/", "user_agent": own,
+            "body": { "blockedURL": "https://cdn.example/x", "effectiveDirective": "img-src" } }]);
+        classes(&report.to_string(), header, STRICT, &Rules::default())[0]
+    };
+    for agent in [
+        "python-requests/2.32.3",
+        "Python/3.9 aiohttp/3.7.3",
+        "curl/8.14.1",
+        "Go-http-client/2.0",
+        "okhttp/4.12.0",
+        "axios/1.7.2",
+        "Apache-HttpClient/4.5.10 (Java/1.8.0_201)",
+        "Wget/1.20.3 (linux-gnu)",
+        "WhatsApp/2.19.330 A",
+        "Valve/Steam HTTP Client 1.0 (SteamChatURLLookup)",
+        "Feedbin feed-id:2005098 - 2 subscribers",
+        "panscient.com",
+    ] {
+        assert_eq!(class(Some(agent), user_agent("chrome")), Noise::Bot, "{agent}");
+        assert_eq!(class(Some(agent), None), Noise::Bot, "{agent}");
+    }
+    for agent in [
+        user_agent("chrome").unwrap(),
+        "Opera/9.80 (Windows NT 6.1) Presto/2.12.388 Version/12.18",
+        "com.shop.app/7.2 (Linux; U; Android 14; en_US; Pixel 8; Build/AP2A; Cronet/119.0.6045.31)",
+    ] {
+        assert_eq!(class(Some(agent), Some("Go-http-client/1.1")), Noise::None, "{agent}");
+    }
+    assert_eq!(class(None, Some("curl/8.14.1")), Noise::None, "a relay");
+    assert_eq!(class(Some(""), None), Noise::None);
+    assert_eq!(class(None, None), Noise::None);
+}
+
 #[test]
 fn rule_has_a_source_and_a_pattern_of_its_own() {
     let rules: Vec<_> = RULES.iter().chain(AGENTS).collect();

@@ -5,10 +5,10 @@
 local COUNT, DISTINCT = tonumber(os.getenv("FLOOD_REPORTS")), tonumber(os.getenv("FLOOD_DISTINCT"))
 local PER_UPLOAD = 50
 
-local CSP = '{"age":1,"type":"csp-violation","url":"https://h%d.invented.example/%d","user_agent":"Agent%d/1.0","body":'
+local CSP = '{"age":1,"type":"csp-violation","url":"https://h%d.invented.example/%d","user_agent":"Mozilla/5.0 Agent%d/1.0","body":'
   .. '{"documentURL":"https://h%d.invented.example/%d","blockedURL":"https://b%d.invented.example/x.js",'
   .. '"effectiveDirective":"directive-%d","disposition":"enforce","statusCode":200}}'
-local NOTICE = '{"age":1,"type":"%s","url":"https://h%d.invented.example/","user_agent":"Agent%d/1.0",'
+local NOTICE = '{"age":1,"type":"%s","url":"https://h%d.invented.example/","user_agent":"Mozilla/5.0 Agent%d/1.0",'
   .. '"body":{"id":"Id%d","message":"invented"}}'
 local KINDS = { "deprecation", "intervention" }
 
