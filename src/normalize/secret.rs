@@ -44,7 +44,10 @@ const TOKEN_BYTES: [bool; 256] =
 const DELIMITERS: [bool; 256] = byte_set(b"@=?#%");
 
 /// Starts of credentials that do not always look random.
-const CREDENTIAL_PREFIXES: [&str; 6] = ["AKIA", "ASIA", "glpat-", "HRKU-", "pat-na1-", "pat-eu1-"];
+#[rustfmt::skip]
+const CREDENTIAL_PREFIXES: [&str; 11] = [
+    "AKIA", "ASIA", "AROA", "AIDA", "glpat-", "glrt-", "glcbt-", "gldt-", "HRKU-", "pat-na1-", "pat-eu1-",
+];
 
 /// Parts of words after which, up to three segments on, an identifier is a credential. They have at least
 /// four letters.
@@ -140,6 +143,22 @@ pub(super) fn is_secret(segment: &str, before: Before<'_>) -> bool {
     part_is_secret(segment, before)
 }
 
+/// Returns a text, not a path, without its tokens.
+pub(super) fn without_tokens(text: Cow<'_, str>) -> Cow<'_, str> {
+    let is_token = |run: &&str| {
+        run.len() >= MIN_TOKEN && (is_credential(run) || Run::examine(run.as_bytes(), false).is_random)
+    };
+    let runs = text.split(|c: char| !u8::try_from(c).is_ok_and(|byte| TOKEN_BYTES[usize::from(byte)]));
+    let redact = |shown: String, token| shown.replace(token, REDACTED);
+    match runs
+        .filter(is_token)
+        .fold(None, |shown, token| Some(redact(shown.unwrap_or_else(|| text.to_string()), token)))
+    {
+        Some(shown) => Cow::Owned(shown),
+        None => text,
+    }
+}
+
 /// Returns whether a decoded segment, which may be several, contains a secret.
 fn contains_secret<'s>(segments: &'s str, mut before: Before<'s>) -> bool {
     for segment in segments.split(['/', '\\']) {
@@ -171,6 +190,7 @@ fn part_is_secret(segment: &str, before: Before<'_>) -> bool {
                 || (found.is_random && !keeps_random)
                 || (!is_asset && !is_truncated && is_account_number(run))
                 || (found.is_identifier && (is_place(previous, true) || before.is_place(is_asset)))
+                || (found.has_uuid && (is_place(run, true) || run.starts_with("access-")))
                 || (found.is_number
                     && !is_truncated
                     && (is_code_place(previous) || is_code_place(before.0[0])))
@@ -194,6 +214,7 @@ struct Run {
     is_random: bool,
     /// Like an identifier rather than words and small numbers.
     is_identifier: bool,
+    has_uuid: bool,
     /// A number of at least [`MIN_CODE`] digits.
     is_number: bool,
 }
@@ -225,7 +246,7 @@ impl Run {
             if !before.is_ascii_alphanumeric() {
                 word = Word { is_hex: true, ..Word::default() };
                 if let Some(uuid) = uuid_len(&bytes[at..], is_truncated) {
-                    found.is_identifier = true;
+                    (found.is_identifier, found.has_uuid) = (true, true);
                     (before, length, hex, at) = (b'.', 0, 0, at + uuid);
                     continue;
                 }
@@ -308,6 +329,7 @@ fn uuid_len(bytes: &[u8], is_truncated: bool) -> Option<usize> {
 /// Returns whether a part is a JSON Web Token, or begins like another credential. `eyJ` is base64 of `{"`;
 /// some change its case.
 fn is_credential(run: &str) -> bool {
+    let run = run.trim_start_matches(['-', '_', '.', '~', '+']);
     run.len() >= MIN_TOKEN
         && (run.as_bytes()[..3].eq_ignore_ascii_case(b"eyJ")
             || CREDENTIAL_PREFIXES
@@ -470,6 +492,10 @@ mod tests {
             ("x", "AKIAQWERTYUIOPASDFGH"),
             ("x", "pat-na1-3f2504e0-4f89-11d3-9a0c-0305e82c3301"),
             ("users", "jane@163.com"),
+            ("x", "~pat-na1-3f2504e0-4f89-11d3-9a0c-0305e82c3301"),
+            ("x", "access-sandbox-3f2504e0-4f89-11d3-9a0c-0305e82c3301"),
+            ("x", "AROAQWERTYUIOPASDFGH"),
+            ("x", "password-reset_3f2504e0-4f89-11d3-9a0c-0305e82c3301"),
         ] {
             assert!(is_secret(segment, after(previous_segment)), "{previous_segment}/{segment}");
         }
@@ -534,6 +560,8 @@ mod tests {
             ("p", "4111111111111112"),
             ("zip-code", "90210"),
             ("login", "callback"),
+            ("docs", "how-to-reset-windows11-without-a-password"),
+            ("news", "council-of-europe-ab267cf6-b317-485e-a6a2-aabbee25a847"),
         ] {
             assert!(!is_secret(segment, after(previous_segment)), "{previous_segment}/{segment}");
         }

@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 
-use crate::config::{Privacy, QueryPrivacy};
+use crate::config::{PathSecrets, Privacy, QueryPrivacy};
 use crate::model::{FieldType, escape_hidden};
 use crate::normalize::limits::{MAX_MESSAGE, MAX_POLICY, MAX_SAMPLE, MAX_STACK, MAX_TOKEN};
-use crate::normalize::secret::REDACTED;
+use crate::normalize::secret::{REDACTED, without_tokens};
 use crate::normalize::truncate::{truncate, truncate_chars};
 use crate::normalize::unescape::unescape;
 use crate::normalize::url_redact;
@@ -16,7 +16,9 @@ pub(super) fn sanitize<'a>(text: Cow<'a, str>, field_type: FieldType, privacy: P
     let max = match field_type {
         FieldType::Url | FieldType::PageUrl => return url_redact::redact(text, privacy),
         FieldType::Sample => {
-            return truncate_chars(escape_hidden(redact(text, privacy), true), MAX_SAMPLE);
+            let sample = truncate_chars(escape_hidden(redact(text, privacy), true), MAX_SAMPLE);
+            let keeps_tokens = privacy.path_secrets == PathSecrets::Keep;
+            return if keeps_tokens { sample } else { without_tokens(sample) };
         }
         FieldType::Stack => MAX_STACK,
         FieldType::Policy => MAX_POLICY,

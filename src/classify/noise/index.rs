@@ -144,10 +144,10 @@ impl Index {
     }
 
     /// Returns the class of a source file that is not an http URL.
-    pub(super) fn source(&self, source: &str, scheme: &str, may_be_gecko: bool) -> Option<Noise> {
+    pub(super) fn source(&self, scheme: &str, may_be_gecko: bool) -> Option<Noise> {
         let by_source = || self.map(Field::SourceScheme).get(scheme);
-        let whole = || self.map(Field::GeckoSource).get(source).filter(|_| may_be_gecko);
-        self.map(Field::Scheme).get(scheme).or_else(by_source).or_else(whole)
+        let by_gecko = || self.map(Field::GeckoSource).get(scheme).filter(|_| may_be_gecko);
+        self.map(Field::Scheme).get(scheme).or_else(by_source).or_else(by_gecko)
     }
 
     /// Returns the class of a source file by its host.
@@ -206,12 +206,15 @@ impl Index {
 /// Bytes of a sample that are searched for its first word; browsers truncate samples at 40 characters.
 const MAX_PREFIX: usize = 64;
 
+/// Minimum length of a pattern's start at the end of a sample.
+const MIN_CUT: usize = 9;
+
 /// Returns whether a word may stand before a pattern. Any other word could be an attack's own code.
 #[rustfmt::skip]
 fn is_syntax(word: &[u8]) -> bool {
     matches!(
         word,
-        b"function" | b"var" | b"let" | b"const" | b"window" | b"self" | b"this" | b"return" | b"try"
+        b"function" | b"for" | b"var" | b"let" | b"const" | b"window" | b"self" | b"this" | b"return" | b"try"
             | b"void" | b"typeof" | b"media" | b"print" | b"body" | b"Copyright" | b"2014"
     )
 }
@@ -248,8 +251,13 @@ impl SamplePrefixes {
                 continue;
             }
             let rest = &sample.as_bytes()[at..];
+            // A sample may end within the known code.
+            let text = sample[at..].trim_end_matches(['.', '…']);
+            let is_cut = |pattern: &str| text.len() >= MIN_CUT && pattern.starts_with(text);
             let mut patterns = self.patterns[usize::from(rest[0])].iter();
-            if let Some((_, class)) = patterns.find(|(pattern, _)| rest.starts_with(pattern.as_bytes())) {
+            if let Some((_, class)) =
+                patterns.find(|(pattern, _)| text.starts_with(pattern) || is_cut(pattern))
+            {
                 return Some(*class);
             }
             let end = rest.iter().position(|byte| !is_word(*byte)).unwrap_or(rest.len());

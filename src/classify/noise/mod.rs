@@ -153,7 +153,7 @@ impl BuiltIn<'_> {
             let may_be_gecko = matches!(browser, Browser::Firefox | Browser::Other);
             return self
                 .index
-                .source(signals.source, scheme, may_be_gecko)
+                .source(scheme, may_be_gecko)
                 .or_else(|| is_extension_scheme(scheme).then_some(Noise::Extension))
                 .filter(|_| !(matches!(scheme, "resource" | "chrome") && signals.is_foreign_icon()));
         }

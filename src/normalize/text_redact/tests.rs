@@ -1,7 +1,7 @@
 //! Redaction of everything that a text may quote.
 
 use super::*;
-use crate::config::{ClientAddress, PathSecrets};
+use crate::config::ClientAddress;
 
 const STRICT: Privacy = Privacy {
     query: QueryPrivacy::Strip,
@@ -77,6 +77,27 @@ fn private_parts_of_a_text_are_redacted() {
         (r"\d+ 100% &amp; \x41 %20", r"\d+ 100% &amp; \x41 %20"),
     ] {
         assert_eq!(redact(Cow::Borrowed(text), STRICT), shown, "{text}");
+    }
+}
+
+/// Browsers send only the start of a script, which may be all but a token.
+#[test]
+fn token_in_a_sample_is_redacted() {
+    for (sample, shown) in [
+        ("var key='Xk29aLq0Zr81MvBt73Qw'", "var key=':redacted'"),
+        ("k=[\"Xk29aLq0Zr81MvBt73Qw\",'Xk29aLq0Zr81MvBt73Qw']", "k=[\":redacted\",':redacted']"),
+        ("send({id:5,k:`5f4dcc3b5aa765d61d8327deb882cf99`})", "send({id:5,k:`:redacted`})"),
+        ("AWS.key='AKIAQWERTYUIOPASDFGH'", "AWS.key=':redacted'"),
+        ("é='Xk29aLq0Zr81MvBt73Qw'é", "é=':redacted'é"),
+        (
+            "window.__NEXT_DATA__={props:1};(function(e,t,n){",
+            "window.__NEXT_DATA__={props:1};(function(e,t,n){",
+        ),
+        ("document.getElementById('a').style.display=", "document.getElementById('a').style.display="),
+    ] {
+        assert_eq!(sanitize(sample.into(), FieldType::Sample, STRICT), shown);
+        let kept = Privacy { path_secrets: PathSecrets::Keep, ..STRICT };
+        assert_eq!(sanitize(sample.into(), FieldType::Sample, kept), sample);
     }
 }
 
