@@ -53,10 +53,29 @@ fn hostile() -> Vec<(&'static str, Vec<u8>)> {
     bodies.push(("numbers", format!("[{}1]", "1,".repeat(max_body / 2 - 2)).into_bytes()));
     let items = vec![r#"{"type":"x","body":{"a":1}}"#; max_body / 28].join(",");
     bodies.push(("reports", format!("[{items}]").into_bytes()));
+    bodies.push(("known reports", distinct_reports(0)));
     for (name, body) in &bodies {
         assert!(body.len() <= max_body && body.len() > max_body - 100, "{name}: {}", body.len());
     }
     bodies
+}
+
+/// Returns a full body of distinct reports with long texts: each becomes an event and series.
+fn distinct_reports(number: usize) -> Vec<u8> {
+    let max_body = config::defaults().intake.max_body_bytes;
+    let policy = "x".repeat(max_body / 256 - 500);
+    let sample = "a".repeat(200);
+    let item = |at: usize| {
+        let host = format!("{at}.of-{number}.example");
+        format!(
+            r#"{{"type":"csp-violation","url":"https://{host}/","body":{{"blockedURL":"https://b.{host}/",
+            "effectiveDirective":"script-src","sample":"{sample}","originalPolicy":"{policy}"}}}}"#
+        )
+    };
+    let mut body = format!("[{}]", (0..256).map(item).collect::<Vec<_>>().join(",")).into_bytes();
+    assert!(body.len() < max_body, "{}", body.len());
+    body.resize(max_body, b' ');
+    body
 }
 
 /// Returns the number of items, by a parser without limits of depth.
@@ -129,6 +148,29 @@ fn hostile_bodies_stay_within_the_memory_limit() {
     assert!(scrape.sum("lookout_reports_rejected_total", &[("reason", "too_many_values")]) > 0.0);
     let peak = daemon.peak_rss_kib();
     assert!(peak <= MAX_RSS_KIB, "{peak} KiB at the peak");
+}
+
+/// Events wait for a reader of stdout, while hostile bodies are decoded.
+#[test]
+fn hostile_bodies_with_an_unread_stdout_stay_within_the_memory_limit() {
+    let yaml = "{ intake: { body_timeout: 5s }, delivery: { shutdown_timeout: 1s } }";
+    let (mut daemon, stalled) = Setup::yaml(yaml).start_unread(true);
+    let known = (0..40).map(distinct_reports);
+    let known: Vec<_> =
+        known.map(|body| Upload { name: "known reports", body, gzip: false, items: 256 }).collect();
+    // Two at a time, so that all have memory to arrive.
+    send_all(&daemon, 2, &known, 1);
+    send_all(&daemon, 64, &uploads(), 1);
+    let dropped = &[("exporter", "console"), ("outcome", "dropped_queue_full")];
+    assert!(daemon.scrape().sum("lookout_events_total", dropped) > 0.0);
+    // As much as waits may be in flight to a reader that is slow.
+    let in_flight = config::defaults().delivery.memory_bytes as u64 / 4 / 1024;
+    let peak = daemon.peak_rss_kib() + in_flight;
+    assert!(peak <= MAX_RSS_KIB, "{peak} KiB at the peak");
+    daemon.signal("TERM");
+    assert_eq!(daemon.wait(), Some(0));
+    drop(stalled);
+    daemon.leave();
 }
 
 #[test]
