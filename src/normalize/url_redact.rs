@@ -106,11 +106,12 @@ pub(super) fn clean_prefix_len(raw: &str, privacy: Privacy) -> Option<usize> {
         None => plain,
         Some(colon) => {
             let (scheme, rest) = plain.split_at(colon);
-            let rest = rest.strip_prefix("://").filter(|_| HIERARCHICAL_SCHEMES.contains(&scheme))?;
+            let is_web = HIERARCHICAL_SCHEMES.contains(&scheme);
+            let rest = rest.strip_prefix("://").filter(|_| is_web || is_plain_scheme(scheme))?;
             let (authority, path) =
                 rest.split_at(memchr::memchr(b'/', rest.as_bytes()).unwrap_or(rest.len()));
             let host = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b'_');
-            (!authority.is_empty() && authority.bytes().all(host)).then_some(path)?
+            ((!is_web || !authority.is_empty()) && authority.bytes().all(host)).then_some(path)?
         }
     };
     (!path_has_secret(path, privacy)).then_some(end)
@@ -124,6 +125,15 @@ const LITERAL_BYTES: [bool; 256] =
 const HIERARCHICAL_SCHEMES: [&str; 5] = ["https", "http", "wss", "ws", "ftp"];
 /// Schemes that wrap a URL. The path of a blob is dropped, because its id is of no use after its page.
 const WRAPPER_SCHEMES: [&str; 3] = ["blob", "filesystem", "view-source"];
+
+/// Returns whether a scheme stays as it is, with what follows its `://`.
+fn is_plain_scheme(scheme: &str) -> bool {
+    let plain = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'+' | b'-' | b'.');
+    scheme.starts_with(|c: char| c.is_ascii_lowercase())
+        && scheme.bytes().all(plain)
+        && scheme != "file"
+        && !WRAPPER_SCHEMES.contains(&scheme)
+}
 
 fn rewrite(raw: &str, privacy: Privacy) -> String {
     let Some((scheme, rest)) = split_scheme(raw) else { return relative(raw, privacy) };
@@ -437,6 +447,46 @@ mod tests {
     fn long_url_is_truncated_visibly() {
         let shown = with(STRICT, &format!("https://a.example/{}", "a/".repeat(2000)));
         assert!(shown.len() <= MAX_URL && shown.ends_with('…'), "{}", shown.len());
+    }
+
+    /// Most URLs need no rewriting; where one does not, rewriting would change nothing.
+    #[test]
+    fn clean_prefix_of_any_scheme_is_what_rewriting_returns() {
+        let schemes = [
+            "https",
+            "wss",
+            "a",
+            "chrome-extension",
+            "a1+b-c.d",
+            "file",
+            "blob",
+            "view-source",
+            "",
+            "1a",
+            "A",
+        ];
+        let rests = [
+            "",
+            "host",
+            "host/a/b",
+            "host/reset/a81bc81b",
+            "Host/a",
+            "host:443/a",
+            "u@host/a",
+            "/a",
+            "//a",
+            ".",
+            "host/a%2Fb",
+        ];
+        let mut clean = 0;
+        for (scheme, rest) in schemes.iter().flat_map(|scheme| rests.map(|rest| (scheme, rest))) {
+            let url = format!("{scheme}://{rest}");
+            if clean_prefix_len(&url, STRICT) == Some(url.len()) {
+                assert_eq!(rewrite(&url, STRICT), url);
+                clean += 1;
+            }
+        }
+        assert!(clean >= 25, "{clean}");
     }
 
     #[test]
