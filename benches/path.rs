@@ -14,7 +14,7 @@ use lookoutd::encode::{write_json_line, write_log_record};
 use lookoutd::export::prometheus::PrometheusExporter;
 use lookoutd::kinds::{self, REPORTS};
 use lookoutd::metrics::Registry;
-use lookoutd::model::{Envelope, Event, EventSink, Label, Observation, SiteLabel, UploadContext};
+use lookoutd::model::{Envelope, Event, EventSink, Finding, Label, Observation, SiteLabel, UploadContext};
 use lookoutd::normalize::{Mode, normalize};
 use lookoutd::pipeline::Pipeline;
 
@@ -94,6 +94,7 @@ fn encode(bencher: Bencher<'_, '_>, format: &str) {
         let event = Event {
             report: &report,
             classification,
+            finding: Finding::new(&report, &classification),
             severity: evaluation.severity,
             summary: &(report.kind.summary)(&report),
             query: &[],

@@ -36,7 +36,7 @@ struct LookoutFields<'l, 'e>(&'l Event<'e>);
 
 impl Serialize for LookoutFields<'_, '_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Event { report, classification, severity, summary, query, client_address } = self.0;
+        let Event { report, classification, finding, severity, summary, query, client_address } = self.0;
         let mut fields = serializer.serialize_map(None)?;
         fields.serialize_entry("received", &format_args!("{:.3}", report.received))?;
         fields.serialize_entry("occurred", &format_args!("{:.3}", report.occurred))?;
@@ -46,6 +46,7 @@ impl Serialize for LookoutFields<'_, '_> {
         fields.serialize_entry("summary", summary)?;
         fields.serialize_entry("noise", classification.noise.as_str())?;
         fields.serialize_entry("browser", classification.browser.as_str())?;
+        fields.serialize_entry("fingerprint", &format_args!("{}", finding.fingerprint))?;
         if let Some(address) = client_address {
             fields.serialize_entry("client_address", address)?;
         }

@@ -3,7 +3,7 @@
 
 use crate::kinds::csp_violation;
 use crate::kinds::support::{evaluate_policy, field, policy_summary};
-use crate::model::{Classification, Evaluation, Family, FieldType, Report, ReportKind};
+use crate::model::{Class, Classification, Evaluation, Family, FieldType, Identity, Report, ReportKind};
 
 static VIOLATIONS: Family = Family {
     name: "lookout_connection_allowlist_violations_total",
@@ -26,6 +26,8 @@ pub(super) static KIND: ReportKind = ReportKind {
         field("allowlist", FieldType::Any, "connection_allowlist.allowlist"),
         field("disposition", FieldType::Token, "connection_allowlist.disposition"),
     ],
+    identity: &[Identity::Url("connection")],
+    class: |_| Class::Exfiltrates,
     evaluate,
     summary,
     families: &[&VIOLATIONS],

@@ -10,8 +10,8 @@ use crate::kinds::support::{
     COLUMN_NUMBER, LINE_NUMBER, SOURCE_FILE, evaluate_policy, field, page_of, policy_summary, source_suffix,
 };
 use crate::model::{
-    Classification, Disposition, Evaluation, Family, FieldType, LabelValues, Object, Report, ReportKind,
-    Value,
+    Classification, Disposition, Evaluation, Family, FieldType, Identity, LabelValues, Object, Report,
+    ReportKind, Value,
 };
 
 static VIOLATIONS: Family = Family {
@@ -60,6 +60,12 @@ pub(super) static KIND: ReportKind = ReportKind {
         SOURCE_FILE,
         LINE_NUMBER,
         COLUMN_NUMBER,
+    ],
+    identity: &[
+        Identity::Text("type"),
+        Identity::Text("effectivePolicy"),
+        Identity::Text("property"),
+        Identity::Source("sourceFile"),
     ],
     upgrade,
     evaluate,

@@ -12,7 +12,9 @@ use crate::kinds::support::{
     COLUMN_NUMBER, CSP_DIRECTIVES, LINE_NUMBER, SOURCE_FILE, evaluate_policy, field, is_extension_scheme,
     policy_summary,
 };
-use crate::model::{Classification, Evaluation, Family, FieldType, Label, Object, Report, ReportKind, Value};
+use crate::model::{
+    Class, Classification, Evaluation, Family, FieldType, Identity, Label, Object, Report, ReportKind, Value,
+};
 
 pub(crate) static VIOLATIONS: Family = Family {
     name: "lookout_csp_violations_total",
@@ -51,12 +53,28 @@ pub(crate) static KIND: ReportKind = ReportKind {
         field("urlHash", FieldType::Token, "csp.url_hash").aliases(&["url-hash"]),
         field("evalHash", FieldType::Token, "csp.eval_hash").aliases(&["eval-hash"]),
     ],
+    identity: &[
+        Identity::Text("effectiveDirective"),
+        Identity::Url("blockedURL"),
+        Identity::Source("sourceFile"),
+        Identity::SampleOf("blockedURL", "sample"),
+    ],
+    class,
     upgrade,
     evaluate,
     summary,
     families: &[&VIOLATIONS],
     ..ReportKind::DEFAULT
 };
+
+fn class(report: &Report<'_>) -> Class {
+    match report.body.get_str("effectiveDirective").unwrap_or_default() {
+        "script-src" | "script-src-elem" | "script-src-attr" | "worker-src" | "object-src" | "frame-src"
+        | "child-src" | "base-uri" => Class::Runs,
+        "connect-src" | "form-action" | "prefetch-src" | "webrtc" => Class::Exfiltrates,
+        _ => Class::Other,
+    }
+}
 
 /// Replaces a missing effective directive by `violated-directive`. Before CSP3 that held the directive
 /// with its source list, so only the first token is kept.

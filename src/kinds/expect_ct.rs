@@ -9,7 +9,7 @@ use crate::kinds::support::{
     replace_chains, server_name, severity_unless_noise,
 };
 use crate::model::{
-    Classification, Evaluation, Family, FieldType, LabelEnum, Report, ReportKind, Severity, Value,
+    Classification, Evaluation, Family, FieldType, Identity, LabelEnum, Report, ReportKind, Severity, Value,
 };
 
 static VIOLATIONS: Family = Family {
@@ -36,6 +36,7 @@ pub(super) static KIND: ReportKind = ReportKind {
         field("test-report", FieldType::Bool, "expect_ct.test_report"),
         CERTIFICATE,
     ],
+    identity: &[Identity::Text("hostname"), Identity::Text("port")],
     upgrade: replace_chains,
     evaluate,
     summary,

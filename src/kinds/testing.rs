@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use crate::config::{ClientAddress, PathSecrets, Privacy, QueryPrivacy};
 use crate::model::{
-    Attribute, Browser, Classification, Disposition, Event, Increment, Label, Noise, Observation, Report,
-    UploadContext,
+    Attribute, Browser, Classification, Disposition, Event, Finding, Increment, Label, Noise, Observation,
+    Report, UploadContext,
 };
 use crate::normalize::Mode;
 
@@ -62,6 +62,7 @@ pub(super) fn process_all(body: &str, context: &TestContext) -> Vec<Processed> {
         let event = Event {
             report,
             classification: *classification,
+            finding: Finding::new(report, classification),
             severity: evaluation.severity,
             summary: &summary,
             query: &[],

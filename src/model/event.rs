@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use crate::model::classification::Classification;
 use crate::model::evaluation::Severity;
+use crate::model::fingerprint::Finding;
 use crate::model::report::Report;
 
 /// A destination of encoded events. Called once for an upload, more often for a large one; never waits.
@@ -19,6 +20,8 @@ pub struct Event<'e> {
     pub report: &'e Report<'e>,
     /// Its classification.
     pub classification: Classification<'e>,
+    /// The problem that it is about.
+    pub finding: Finding,
     /// Its severity.
     pub severity: Severity,
     /// A one-line description for people.

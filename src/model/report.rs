@@ -10,6 +10,7 @@ use crate::model::classification::Classification;
 use crate::model::envelope::Disposition;
 use crate::model::evaluation::{Evaluation, Severity};
 use crate::model::family::Family;
+use crate::model::identity::{Class, Identity, What};
 use crate::model::json::{Object, Value};
 
 /// One report in the Reporting API's generic shape, redacted and bounded.
@@ -33,6 +34,8 @@ pub struct Report<'a> {
     /// The fields that the kind does not have, redacted and bounded: a JSON object, empty if there are none.
     /// As one text, so that a client does not determine the members of events.
     pub unknown_members: String,
+    /// The fields of the kind's identity, fully redacted; `None` if those of the body are.
+    pub redacted: Option<Object<'a>>,
     /// Fields that were dropped because the body had too many.
     pub dropped_members: u32,
     /// When it was received.
@@ -67,6 +70,12 @@ pub struct ReportKind {
     pub disposition: Option<&'static str>,
     /// The body's fields in the specification and in the engines.
     pub fields: &'static [FieldSpec],
+    /// What makes two of its reports the same problem, besides site and disposition.
+    pub identity: &'static [Identity],
+    /// Returns what happened to the client.
+    pub what: fn(&Report<'_>, Disposition) -> What,
+    /// Returns what an attacker would gain.
+    pub class: fn(&Report<'_>) -> Class,
     /// Upgrades old shapes of the body that renaming alone cannot.
     pub upgrade: fn(&mut Object<'_>),
     /// Evaluates a report: its severity, and its observations.
@@ -90,6 +99,13 @@ impl ReportKind {
         specification: "",
         disposition: None,
         fields: &[],
+        identity: &[],
+        what: |report, disposition| match disposition {
+            _ if report.kind.disposition.is_none() => What::Other,
+            Disposition::Enforce => What::Enforced,
+            Disposition::Report | Disposition::Unknown => What::ReportOnly,
+        },
+        class: |_| Class::Other,
         upgrade: |_| {},
         evaluate: |_, _| Evaluation { severity: Severity::Info, observations: SmallVec::new() },
         summary: |_| String::new(),

@@ -78,6 +78,7 @@ pub fn normalize<'a>(
         body,
         in_extensions_folder: urls.in_extensions_folder(),
         unknown_members: unknown,
+        redacted: None,
         dropped_members: dropped,
         received: context.received,
         occurred,

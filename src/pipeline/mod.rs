@@ -15,8 +15,8 @@ use crate::encode::{write_json_line, write_log_record};
 use crate::kinds::REPORTS;
 use crate::metrics::Registry;
 use crate::model::{
-    Classification, Envelope, Event, EventOutcome, EventSink, ExporterId, Increment, Label, LabelEnum,
-    Observation, RejectReason, Report, SiteLabel, UploadContext, UploadOutcome, escape_hidden,
+    Classification, Envelope, Event, EventOutcome, EventSink, ExporterId, Finding, Increment, Label,
+    LabelEnum, Observation, RejectReason, Report, SiteLabel, UploadContext, UploadOutcome, escape_hidden,
 };
 use crate::normalize::{Mode, normalize};
 use event_limit::EventLimiter;
@@ -147,6 +147,7 @@ impl Pipeline {
         if rejects_unknown && classification.configured.is_none() {
             return Err(RejectReason::UnknownSite);
         }
+        let finding = Finding::new(&report, &classification);
         let evaluation = (report.kind.evaluate)(&report, &classification);
         self.record(&report, &classification, &evaluation.observations, context);
         if self.mode == Mode::MetricsOnly {
@@ -156,6 +157,7 @@ impl Pipeline {
             let event = Event {
                 report: &report,
                 classification,
+                finding,
                 severity: evaluation.severity,
                 // Also what a kind adds to redacted fields.
                 summary: &escape_hidden(Cow::Owned((report.kind.summary)(&report)), false),
