@@ -171,6 +171,20 @@ pub struct Privacy {
     pub client_address: ClientAddress,
 }
 
+impl Privacy {
+    /// Nothing private remains. What must not depend on the settings is redacted with it.
+    pub const STRICT: Privacy = Privacy {
+        query: QueryPrivacy::Strip,
+        path_secrets: PathSecrets::Redact,
+        client_address: ClientAddress::None,
+    };
+
+    /// Returns whether nothing private remains of a report's texts.
+    pub fn is_strict(self) -> bool {
+        Privacy { client_address: ClientAddress::None, ..self } == Privacy::STRICT
+    }
+}
+
 /// `privacy.query`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]

@@ -9,7 +9,7 @@ use crate::model::{Attribute, AttributeSink, Event, LabelEnum, Report, Value, ho
 
 /// Emits the event's attributes, in a stable order.
 pub fn attributes(event: &Event<'_>, emit: AttributeSink<'_>) {
-    let Event { report, classification, query, client_address, .. } = event;
+    let Event { report, classification, finding, query, client_address, .. } = event;
     emit("lookout.site", Attribute::Text(classification.site.as_str()));
     emit("browser.report.type", Attribute::Text(&report.report_type));
     let mut emit_unless_empty = |name: &str, text: &str| {
@@ -23,6 +23,7 @@ pub fn attributes(event: &Event<'_>, emit: AttributeSink<'_>) {
     emit_unless_empty(CLIENT_ADDRESS, client_address.unwrap_or_default());
     emit(USER_AGENT_NAME, Attribute::Text(classification.browser.as_str()));
     emit("lookout.noise", Attribute::Text(classification.noise.as_str()));
+    emit("lookout.fingerprint", Attribute::Text(finding.fingerprint.encode(&mut [0; 16])));
     for (name, value) in *query {
         emit(&format!("lookout.query.{name}"), Attribute::Text(value));
     }

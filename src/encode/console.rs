@@ -46,7 +46,7 @@ impl Serialize for LookoutFields<'_, '_> {
         fields.serialize_entry("summary", summary)?;
         fields.serialize_entry("noise", classification.noise.as_str())?;
         fields.serialize_entry("browser", classification.browser.as_str())?;
-        fields.serialize_entry("fingerprint", &format_args!("{}", finding.fingerprint))?;
+        fields.serialize_entry("fingerprint", finding.fingerprint.encode(&mut [0; 16]))?;
         if let Some(address) = client_address {
             fields.serialize_entry("client_address", address)?;
         }

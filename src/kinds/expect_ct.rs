@@ -10,6 +10,7 @@ use crate::kinds::support::{
 };
 use crate::model::{
     Classification, Evaluation, Family, FieldType, Identity, LabelEnum, Report, ReportKind, Severity, Value,
+    What,
 };
 
 static VIOLATIONS: Family = Family {
@@ -37,6 +38,7 @@ pub(super) static KIND: ReportKind = ReportKind {
         CERTIFICATE,
     ],
     identity: &[Identity::Text("hostname"), Identity::Text("port")],
+    what: |report, disposition| if is_test(report) { What::Other } else { What::of_policy(disposition) },
     upgrade: replace_chains,
     evaluate,
     summary,

@@ -2,6 +2,8 @@
 
 use strum::{IntoStaticStr, VariantArray};
 
+use crate::model::envelope::Disposition;
+
 /// What happened to the client: the label `what`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
@@ -18,6 +20,16 @@ pub enum What {
     Crash,
     /// Anything else.
     Other,
+}
+
+impl What {
+    /// Returns what a policy of this disposition did.
+    pub fn of_policy(disposition: Disposition) -> What {
+        match disposition {
+            Disposition::Enforce => What::Enforced,
+            Disposition::Report | Disposition::Unknown => What::ReportOnly,
+        }
+    }
 }
 
 /// What an attacker would gain from the violated directive: the label `class`.
@@ -49,4 +61,17 @@ pub enum Identity {
     ServerHost,
     /// The report type as sent.
     ReportType,
+}
+
+impl Identity {
+    /// Returns whether this field of the body is read.
+    pub fn reads(self, field: &str) -> bool {
+        match self {
+            Identity::Text(name) | Identity::Url(name) | Identity::Source(name) | Identity::Names(name) => {
+                name == field
+            }
+            Identity::SampleOf(url, name) => url == field || name == field,
+            Identity::ServerHost | Identity::ReportType => false,
+        }
+    }
 }

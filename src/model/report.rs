@@ -100,10 +100,8 @@ impl ReportKind {
         disposition: None,
         fields: &[],
         identity: &[],
-        what: |report, disposition| match disposition {
-            _ if report.kind.disposition.is_none() => What::Other,
-            Disposition::Enforce => What::Enforced,
-            Disposition::Report | Disposition::Unknown => What::ReportOnly,
+        what: |report, disposition| {
+            if report.kind.disposition.is_some() { What::of_policy(disposition) } else { What::Other }
         },
         class: |_| Class::Other,
         upgrade: |_| {},

@@ -15,7 +15,7 @@ mod word_scanner;
 
 use std::borrow::Cow;
 
-use crate::config::{ClientAddress, PathSecrets, Privacy, QueryPrivacy};
+use crate::config::Privacy;
 use crate::kinds;
 use crate::model::{
     Envelope, FieldType, Object, Report, ReportKind, UploadContext, Value, has_no_address, server_url,
@@ -30,12 +30,7 @@ pub fn attribute(text: Cow<'_, str>, privacy: Privacy) -> Cow<'_, str> {
 
 /// Returns the path of a URL without secrets, whatever `privacy` allows in events.
 pub fn path(path: &str) -> Cow<'_, str> {
-    let privacy = Privacy {
-        query: QueryPrivacy::Strip,
-        path_secrets: PathSecrets::Redact,
-        client_address: ClientAddress::None,
-    };
-    url_redact::redact(Cow::Borrowed(path), privacy)
+    url_redact::redact(Cow::Borrowed(path), Privacy::STRICT)
 }
 
 /// Normalizes one report.
@@ -55,7 +50,7 @@ pub fn normalize<'a>(
         url = document_url(kind, &envelope.body).map(|url| urls.redact(url)).unwrap_or_default();
     }
     let keep = fields::Keep { mode, referrer: has_no_address(&url) };
-    let fields::Normalized { mut body, unknown, dropped } =
+    let fields::Normalized { mut body, unknown, redacted, dropped } =
         fields::normalize_fields(kind, envelope.body, privacy, keep, &mut urls);
     if let Some(disposition) = context.disposition {
         fields::set_default_disposition(kind, &mut body, disposition);
@@ -63,7 +58,8 @@ pub fn normalize<'a>(
     if url.is_empty() && kind.field("hostname").is_some() {
         url = server_url(&body).map(|url| urls.redact(Cow::Owned(url))).unwrap_or_default();
     }
-    let mut report_type = text_redact::sanitize(envelope.report_type, FieldType::Token, privacy);
+    // A type is never a URL, and identifies a report of an unknown kind.
+    let mut report_type = text_redact::sanitize(envelope.report_type, FieldType::Token, Privacy::STRICT);
     if report_type.is_empty() {
         // Nothing is left of a type such as `?token=1`.
         report_type = Cow::Borrowed(kind.name);
@@ -78,7 +74,7 @@ pub fn normalize<'a>(
         body,
         in_extensions_folder: urls.in_extensions_folder(),
         unknown_members: unknown,
-        redacted: None,
+        redacted,
         dropped_members: dropped,
         received: context.received,
         occurred,
