@@ -71,6 +71,21 @@ fn decode_normalize_classify(bencher: Bencher<'_, '_>, capture: &str) {
     });
 }
 
+/// The fingerprint alone, of one report.
+#[divan::bench(args = CAPTURES, sample_size = 500)]
+fn finding(bencher: Bencher<'_, '_>, capture: &str) {
+    let body = body(capture);
+    let privacy = config::defaults().privacy;
+    let mut bencher = Some(bencher);
+    each(&body, |envelope| {
+        let report = normalize(envelope, &context(), privacy, Mode::Full);
+        let classification = classify(&report, &context(), &SiteIndex::default(), &Rules::default());
+        if let Some(bencher) = bencher.take() {
+            bencher.bench_local(|| Finding::new(black_box(&report), black_box(&classification)));
+        }
+    });
+}
+
 /// The path of a daemon without exporters of events.
 #[divan::bench(args = CAPTURES, sample_size = 500)]
 fn process(bencher: Bencher<'_, '_>, capture: &str) {

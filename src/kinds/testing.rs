@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::config::{ClientAddress, PathSecrets, Privacy, QueryPrivacy};
+use crate::config::Privacy;
 use crate::model::{
     Attribute, Browser, Classification, Disposition, Event, Finding, Increment, Label, Noise, Observation,
     Report, UploadContext,
@@ -56,6 +56,7 @@ pub(super) fn envelope(report_type: &str, body: &str) -> String {
 /// Processes every report of a body.
 pub(super) fn process_all(body: &str, context: &TestContext) -> Vec<Processed> {
     let mut all = Vec::new();
+    let mut findings = Vec::new();
     each(body, context, Mode::Full, &mut |report, classification| {
         let evaluation = (report.kind.evaluate)(report, classification);
         let summary = (report.kind.summary)(report);
@@ -68,6 +69,7 @@ pub(super) fn process_all(body: &str, context: &TestContext) -> Vec<Processed> {
             query: &[],
             client_address: None,
         };
+        findings.push(event.finding);
         all.push(Processed {
             kind: report.kind.name,
             severity: evaluation.severity.as_str(),
@@ -78,9 +80,12 @@ pub(super) fn process_all(body: &str, context: &TestContext) -> Vec<Processed> {
         });
     });
     let mut remaining = all.iter();
+    let mut findings = findings.into_iter();
     each(body, context, Mode::MetricsOnly, &mut |report, classification| {
         let evaluation = (report.kind.evaluate)(report, classification);
         let counted: Vec<_> = evaluation.observations.iter().map(counted).collect();
+        let finding = Finding::new(report, classification);
+        assert_eq!(findings.next(), Some(finding), "findings must not depend on the events");
         assert_eq!(remaining.next().unwrap().counted, counted, "counters must not depend on the events");
     });
     all
@@ -101,11 +106,6 @@ fn each(
         query: &[],
         client_address: None,
     };
-    let privacy = Privacy {
-        query: QueryPrivacy::Strip,
-        path_secrets: PathSecrets::Redact,
-        client_address: ClientAddress::None,
-    };
     let classification = Classification {
         site: Label::bounded("unknown"),
         configured: None,
@@ -113,7 +113,10 @@ fn each(
         browser: Browser::Other,
     };
     crate::decode::decode(body.as_bytes(), 256, |envelope| {
-        visit(&crate::normalize::normalize(envelope.unwrap(), &upload, privacy, mode), &classification);
+        visit(
+            &crate::normalize::normalize(envelope.unwrap(), &upload, Privacy::STRICT, mode),
+            &classification,
+        );
     })
     .unwrap();
 }

@@ -90,7 +90,7 @@ impl Values {
         let text = |name| body.get_str(name).unwrap_or_default();
         match identity {
             Identity::Text(name) => match body.get(name) {
-                Some(Value::Integer(number)) => self.0.update(&number.to_le_bytes()),
+                Some(Value::Integer(number)) => self.0.update(number.to_string().as_bytes()),
                 _ => self.0.update(text(name).as_bytes()),
             },
             Identity::Url(name) => self.url(text(name)),

@@ -325,13 +325,8 @@ fn push_query_names(query: &str, out: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::ClientAddress;
 
-    const STRICT: Privacy = Privacy {
-        query: QueryPrivacy::Strip,
-        path_secrets: PathSecrets::Redact,
-        client_address: ClientAddress::None,
-    };
+    const STRICT: Privacy = Privacy::STRICT;
 
     fn with(privacy: Privacy, url: &str) -> String {
         redact(Cow::Borrowed(url), privacy).into_owned()

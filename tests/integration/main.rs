@@ -8,6 +8,7 @@
 mod admin;
 mod bad_input;
 mod corpus;
+mod fingerprint;
 mod golden;
 mod intake;
 mod kinds;

@@ -1,13 +1,9 @@
 //! Redaction of everything that a text may quote.
 
 use super::*;
-use crate::config::ClientAddress;
+use crate::config::PathSecrets;
 
-const STRICT: Privacy = Privacy {
-    query: QueryPrivacy::Strip,
-    path_secrets: PathSecrets::Redact,
-    client_address: ClientAddress::None,
-};
+const STRICT: Privacy = Privacy::STRICT;
 
 #[test]
 fn private_parts_of_a_text_are_redacted() {
