@@ -27,8 +27,8 @@ pub use error::{ConfigError, Source, ValueError};
 use partial::PartialConfig;
 pub use schema::json_schema;
 pub use settings::{
-    Admin, Auth, ClientAddress, ClientTls, Compression, Config, Delivery, Endpoint, Events, Intake, Log,
-    LogFormat, LogLevel, Logs, Metrics, MetricsConfig, Noise, NoiseField, NoiseRule, Otlp, PathSecrets,
+    Admin, Auth, ClientAddress, ClientTls, Compression, Config, Delivery, Endpoint, Events, Findings, Intake,
+    Log, LogFormat, LogLevel, Logs, Metrics, MetricsConfig, Noise, NoiseField, NoiseRule, Otlp, PathSecrets,
     Privacy, Protocol, QueryPrivacy, RateLimit, Secret, SiteConfig, Spool, Temporality, TlsFiles,
     UnknownSites,
 };

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::otlp::PartialOtlp;
 use super::settings::{
-    Admin, Config, Delivery, Events, Intake, Log, MetricsConfig, Noise, Otlp, Privacy, Secret,
+    Admin, Config, Delivery, Events, Findings, Intake, Log, MetricsConfig, Noise, Otlp, Privacy, Secret,
 };
 
 /// Every setting.
@@ -51,6 +51,7 @@ impl PartialConfig {
             privacy: Privacy::default(),
             noise: Noise::default(),
             events: Events::default(),
+            findings: Findings::default(),
             metrics: MetricsConfig::default(),
             otlp: Otlp::default(),
             delivery: Delivery::default(),

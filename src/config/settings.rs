@@ -26,6 +26,8 @@ pub struct Config {
     pub noise: Noise,
     /// Limits of events.
     pub events: Events,
+    /// Distinct problems and their clients.
+    pub findings: Findings,
     /// Limits of the metrics registry.
     pub metrics: MetricsConfig,
     /// OTLP and console exporters.
@@ -263,6 +265,23 @@ pub struct Events {
     pub max_per_second: Option<u32>,
     /// Maximum events per second of the site `unknown`. Unlimited when absent.
     pub max_unknown_per_second: Option<u32>,
+}
+
+/// `findings.*`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Findings {
+    /// Maximum findings. Zero: neither findings nor clients are counted.
+    pub max: usize,
+    /// Maximum bytes of all findings.
+    pub max_bytes: usize,
+    /// Maximum clients that are counted in five minutes, each for every site, effect and noise class.
+    pub max_clients: usize,
+    /// Age of a finding up to which the clients that it reaches are counted as news.
+    pub new_for: Duration,
+    /// File with the fingerprints that outlive the process, if any.
+    pub state_file: Option<PathBuf>,
+    /// Time after which a finding without a report expires.
+    pub ttl: Duration,
 }
 
 /// `metrics.*`.

@@ -250,6 +250,20 @@ settings! { DAEMON:
         "Maximum events per second, or off. The excess is counted in all metrics, and as capped.";
     events.max_unknown_per_second: Yaml("500"), number_or_off(1..=MAX_EVENTS);
         "The same for the events of site unknown, which any client can cause.";
+    findings.max: Yaml("20000"), number(0..=MAX_COUNT);
+        "Maximum findings, which are distinct problems. 0 turns off findings and the count of clients.";
+    findings.max_bytes: Yaml("16MiB"), size(1 << 16, "64KiB");
+        "Maximum bytes of all findings.";
+    findings.max_clients: Yaml("65536"), number(1..=MAX_COUNT);
+        "Maximum clients that are counted in 5 minutes, each once for every site, what and noise. Each \
+         takes 16 bytes, from the start.";
+    findings.new_for: Yaml("24h"), duration();
+        "Age of a finding up to which the clients that it reaches are counted in \
+         lookout_new_findings_total.";
+    findings.state_file: Unset("every start learns anew what is no news"), path();
+        "File with the fingerprints of known findings, used by this process only. Created if missing.";
+    findings.ttl: Yaml("30d"), duration();
+        "Time after which a finding without a report expires.";
     metrics.max_series: Yaml("10000"), number(MetricsConfig::MIN_SERIES..=10_000_000);
         "Maximum series in a scrape. When a quota of it is used up, unbounded labels become other.";
     metrics.series_ttl: Yaml("24h"), duration();

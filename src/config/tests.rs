@@ -54,6 +54,7 @@ intake: { max_body_bytes: 1MiB, max_reports: 256, max_connections: 4096, max_in_
 privacy: { query: strip, path_secrets: redact, client_address: none }
 noise: { rules: [ { field: blocked_url, match: "*.antivirus.example", class: injected } ] }
 events: { max_per_second: 20000, max_unknown_per_second: off }
+findings: { max: 20000, max_bytes: 16MiB, max_clients: 65536, new_for: 24h, state_file: /var/lib/findings, ttl: 30d }
 metrics: { max_series: 10000, series_ttl: 24h }
 otlp: { endpoint: http://127.0.0.1:4318, protocol: http/protobuf, headers: {}, compression: gzip }
 delivery: { memory_bytes: 32MiB, shutdown_timeout: 10s, spool: { directory: /var/lib/lookoutd, max_bytes: 1GiB, after: 0 } }
@@ -110,6 +111,9 @@ fn load_sample_file_sets_every_value() {
     let spool = Spool { directory: "/var/lib/lookoutd".into(), max_bytes: 1 << 30, after: Duration::ZERO };
     assert_eq!(s.delivery.spool, Some(spool));
     assert_eq!(s.events, Events { max_per_second: Some(20_000), max_unknown_per_second: None });
+    assert_eq!((s.findings.max, s.findings.max_bytes, s.findings.max_clients), (20_000, 16 << 20, 65_536));
+    assert_eq!(s.findings.state_file, Some("/var/lib/findings".into()));
+    assert_eq!((s.findings.new_for.as_secs(), s.findings.ttl.as_secs()), (86_400, 30 * 86_400));
     assert_eq!(s.admin.hosts, ["status.shop.example", "*.corp.example"]);
 }
 

@@ -21,6 +21,12 @@ pub(super) fn validate(partial: PartialConfig) -> Result<Config, ConflictError> 
     let (max_bytes, after) = (parts.spool_max_bytes as u64, parts.spool_after);
     config.delivery.spool =
         parts.spool_directory.take().map(|directory| Spool { directory, max_bytes, after });
+    if let (Some(file), Some(spool)) = (&config.findings.state_file, &config.delivery.spool)
+        && file.starts_with(&spool.directory)
+    {
+        let message = "is inside delivery.spool.directory; the spool moves every other file away";
+        return Err(ConflictError::at("findings.state_file", message));
+    }
     config.admin.auth = auth(parts)?;
     Ok(config)
 }

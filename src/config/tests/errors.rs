@@ -171,6 +171,10 @@ fn load_conflicting_settings_name_key() {
             "l.yaml:1: intake.unknown_sites: reject requires sites: without sites, each report's own host is its \
              site",
         ),
+        (
+            "delivery: { spool: { directory: /var/spool } }\nfindings: { state_file: /var/spool/findings }",
+            "l.yaml:2: findings.state_file: is inside delivery.spool.directory; the spool moves every other file away",
+        ),
         ("otlp: { client_certificate: /x }", "l.yaml:1: otlp.client_certificate: requires client_key"),
         (
             "admin: { auth: { username: a } }",
