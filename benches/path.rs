@@ -14,7 +14,9 @@ use lookoutd::encode::{write_json_line, write_log_record};
 use lookoutd::export::prometheus::PrometheusExporter;
 use lookoutd::kinds::{self, REPORTS};
 use lookoutd::metrics::Registry;
-use lookoutd::model::{Envelope, Event, EventSink, Finding, Label, Observation, SiteLabel, UploadContext};
+use lookoutd::model::{
+    ClientKey, Envelope, Event, EventSink, Finding, Label, Observation, SiteLabel, UploadContext,
+};
 use lookoutd::normalize::{Mode, normalize};
 use lookoutd::pipeline::Pipeline;
 
@@ -43,6 +45,7 @@ fn context() -> UploadContext<'static> {
         disposition: None,
         site: None,
         query: &[],
+        client: ClientKey::default(),
         client_address: None,
     }
 }

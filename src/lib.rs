@@ -16,6 +16,7 @@
 //! 4. [`classify`] determines the site, the noise class and the browser.
 //! 5. The report's kind, one of [`kinds`], evaluates it: severity, summary, and observations for its metrics.
 //! 6. [`metrics`] adds the observations to series, within a quota that holds under any load.
+//!    [`findings`] counts the clients that were affected, and keeps the distinct problems.
 //! 7. [`encode`] encodes the event once for each enabled exporter.
 //! 8. [`export`] delivers it, and every event ends in exactly one [`model::EventOutcome`].
 //!
@@ -34,6 +35,7 @@ pub mod decode;
 pub mod docs;
 pub mod encode;
 pub mod export;
+pub mod findings;
 pub mod intake;
 pub mod kinds;
 pub mod log_throttle;

@@ -9,7 +9,7 @@ use lookoutd::config::{Config, PathSecrets, QueryPrivacy, SiteConfig, UnknownSit
 use lookoutd::decode::gunzip_within;
 use lookoutd::kinds;
 use lookoutd::metrics::Registry;
-use lookoutd::model::{Disposition, UploadContext};
+use lookoutd::model::{ClientKey, Disposition, UploadContext};
 
 /// A site with an exact host and a suffix; the captures' hosts are among them.
 const SITE: &str = "shop";
@@ -96,6 +96,7 @@ impl Head {
             },
             site: (setup.has_sites() && self.0 & 8 != 0).then_some(SITE),
             query: if more { &[("release", Cow::Borrowed("v1 \"2\""))] } else { &[] },
+            client: ClientKey(self.0.into()),
             client_address: more.then_some("192.0.2.0"),
         }
     }

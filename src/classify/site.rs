@@ -39,6 +39,15 @@ impl SiteIndex {
         !self.names.is_empty()
     }
 
+    /// Returns the configured sites.
+    pub(crate) fn labels(&self) -> impl Iterator<Item = SiteLabel<'static>> {
+        let label = |(position, name): (usize, &&'static str)| SiteLabel {
+            label: Label::bounded(name),
+            configured: Some(position),
+        };
+        self.names.iter().enumerate().map(label)
+    }
+
     /// Returns the position of the site of this name.
     pub fn by_name(&self, name: &str) -> Option<usize> {
         self.names.iter().position(|known| *known == name)

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 
 use crate::config::ClientAddress;
 use crate::intake::forwarded::ForwardingHeader;
+use crate::model::ClientKey;
 
 /// Returns the address of the client behind `peer`; an IPv4-mapped IPv6 address as IPv4.
 ///
@@ -45,10 +46,6 @@ pub(super) fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
     };
     trusted.iter().any(|network| network.contains(&address) || network.contains(&mapped))
 }
-
-/// The key of a client in the rate limit: its IPv4 address, or its IPv6 /64, all addresses of one host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub(super) struct ClientKey(u64);
 
 /// Returns the key of an address: for IPv4 `ffff:ffff:a.b:c.d::/64`, which is multicast and never a source.
 pub(super) fn client_key(address: IpAddr) -> ClientKey {

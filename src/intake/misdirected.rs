@@ -11,8 +11,9 @@ use http::HeaderMap;
 use parking_lot::Mutex;
 
 use crate::intake::body::is_type;
-use crate::intake::client_ip::{ClientKey, client_key};
+use crate::intake::client_ip::client_key;
 use crate::log_throttle::LogThrottle;
+use crate::model::ClientKey;
 use crate::normalize;
 
 const LOG_INTERVAL: Duration = Duration::from_secs(60);

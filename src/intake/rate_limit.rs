@@ -15,7 +15,7 @@ use foldhash::quality::RandomState;
 use parking_lot::Mutex;
 
 use crate::config::RateLimit;
-use crate::intake::client_ip::ClientKey;
+use crate::model::ClientKey;
 
 /// Entries of a set, which one look-up compares.
 const WAYS: usize = 16;

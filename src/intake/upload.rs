@@ -61,7 +61,9 @@ impl Intake {
 
     /// Returns whether the client's address is used.
     pub fn needs_peer_addr(&self) -> bool {
-        self.rate_limiter.is_some() || self.privacy.client_address != ClientAddress::None
+        self.rate_limiter.is_some()
+            || self.pipeline.findings.is_some()
+            || self.privacy.client_address != ClientAddress::None
     }
 
     async fn upload(self: &Arc<Intake>, request: Request) -> Response {
@@ -128,6 +130,7 @@ impl Intake {
             disposition: target.disposition,
             site: target.site,
             query: &target.query,
+            client: client.map(client_ip::client_key).unwrap_or_default(),
             client_address: client_address.as_deref(),
         };
         expect_ct::outcome(&head.headers, body, self.pipeline.process(body, &context))

@@ -31,7 +31,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use crate::model::{Family, FieldSpec, ReportKind};
+use crate::model::{Family, FieldSpec, LabelEnum, ReportKind, What};
 pub use smtp_tlsrpt::first_domain;
 pub use support::is_extension_scheme;
 
@@ -70,14 +70,43 @@ pub static REPORTS: Family = Family {
     ..Family::COUNTER
 };
 
-/// Returns every family that reports count into: [`REPORTS`], then the kinds' own, each once.
+/// The family of the clients that something happened to.
+pub static AFFECTED_CLIENTS: Family = Family {
+    name: "lookout_affected_clients_total",
+    help: "Clients, each counted once in 5 minutes for its site, what happened and its noise class.",
+    labels: &["site", "what", "noise"],
+    pinned: What::ALL.len(),
+    weight: 4,
+    ..Family::COUNTER
+};
+
+/// The family of what [`AFFECTED_CLIENTS`] lacks.
+pub static AFFECTED_CLIENTS_OVERFLOW: Family = Family {
+    name: "lookout_affected_clients_overflow_total",
+    help: "Reports whose client is perhaps missing in lookout_affected_clients_total, because \
+           findings.max_clients were counted.",
+    labels: &["site"],
+    pinned: 1,
+    ..Family::COUNTER
+};
+
+/// The family of findings by the number of clients that they reached.
+pub static NEW_FINDINGS: Family = Family {
+    name: "lookout_new_findings_total",
+    help: "Findings, younger than findings.new_for, that reached this number of clients.",
+    labels: &["site", "kind", "disposition", "class", "noise", "clients"],
+    weight: 6,
+    ..Family::COUNTER
+};
+
+/// Returns every family that reports count into: those of all reports, then the kinds' own, each once.
 pub fn families() -> impl Iterator<Item = &'static Family> {
     let own = ALL.iter().enumerate().flat_map(|(index, kind)| {
         // Kinds may share a family.
         let is_new = move |family: &&Family| !ALL[..index].iter().any(|kind| kind.families.contains(family));
         kind.families.iter().copied().filter(is_new)
     });
-    std::iter::once(&REPORTS).chain(own)
+    [&REPORTS, &AFFECTED_CLIENTS, &AFFECTED_CLIENTS_OVERFLOW, &NEW_FINDINGS].into_iter().chain(own)
 }
 
 type NameMap<V> = HashMap<Cow<'static, str>, V, foldhash::fast::RandomState>;

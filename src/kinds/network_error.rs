@@ -30,6 +30,7 @@ pub(crate) static ESTIMATED: Family = Family {
     metric_type: MetricType::FloatCounter,
     labels: &["site", "phase", "outcome", "noise"],
     unbounded: &[],
+    pinned: 0,
     weight: 4,
 };
 
@@ -39,6 +40,7 @@ pub(crate) static DURATION: Family = Family {
     metric_type: MetricType::Histogram,
     labels: &["site", "phase"],
     unbounded: &[],
+    pinned: 0,
     weight: 6,
 };
 

@@ -363,6 +363,7 @@ mod tests {
             disposition: None,
             site: None,
             query: &[],
+            client: crate::model::ClientKey::default(),
             client_address: None,
         };
         pipeline.process(sample("smtp-tlsrpt").as_bytes(), &context);

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use crate::config::Privacy;
 use crate::model::{
-    Attribute, Browser, Classification, Disposition, Event, Finding, Increment, Label, Noise, Observation,
-    Report, UploadContext,
+    Attribute, Browser, Classification, ClientKey, Disposition, Event, Finding, Increment, Label, Noise,
+    Observation, Report, UploadContext,
 };
 use crate::normalize::Mode;
 
@@ -104,6 +104,7 @@ fn each(
         disposition: context.disposition,
         site: None,
         query: &[],
+        client: ClientKey::default(),
         client_address: None,
     };
     let classification = Classification {

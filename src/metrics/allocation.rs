@@ -9,6 +9,8 @@ pub(super) enum Allocation {
     Shared(SiteQuotaIndex),
     /// In the fallback slots.
     Fallback,
+    /// Beyond the quota, for a series that never expires.
+    Pinned,
 }
 
 /// Index of a site quota, as bytes, so that [`Allocation`] takes three of them and a series one cache line.

@@ -47,7 +47,7 @@ impl FamilyDemand {
         let (holder, is_shared) = match allocation {
             Allocation::Reserved(index) => (index.index(), false),
             Allocation::Shared(index) => (index.index(), true),
-            Allocation::Fallback => return None,
+            Allocation::Fallback | Allocation::Pinned => return None,
         };
         let site = self.sites.get(holder)?;
         if site.series > 0 {

@@ -32,7 +32,9 @@ impl Registry {
         for shard in &self.shards {
             shard.0.lock().retain(|series| {
                 series.hits /= 2;
-                let stays = idle_for(series, uptime) < idle || !can_evict(series.id, &series.value());
+                let stays = series.allocation == Allocation::Pinned
+                    || idle_for(series, uptime) < idle
+                    || !can_evict(series.id, &series.value());
                 if !stays {
                     self.release(series);
                 }

@@ -34,6 +34,7 @@ pub(super) static EXPIRED_COUNTS: Family = Family {
     metric_type: MetricType::FloatCounter,
     labels: &["family"],
     unbounded: &[],
+    pinned: 0,
     weight: 0,
 };
 
@@ -48,6 +49,8 @@ pub(super) struct FamilyQuota {
     shared_capacity: usize,
     shared_capacity_per_site: usize,
     shared_used: AtomicUsize,
+    /// Series that can still be pinned.
+    pinnable: AtomicUsize,
     /// What evicted series had counted: an integer, unless the family has sums, so that it is exact.
     evicted: Mutex<SampleValue>,
     /// `lookout_series`.
@@ -128,6 +131,18 @@ impl FallbackSlots {
     }
 }
 
+/// Returns the capacity without the pinned series of the sites; if those are too many, none is pinned.
+pub(super) fn set_pinned(capacity: usize, sites: usize, quotas: &mut [FamilyQuota]) -> usize {
+    let pinned: usize = quotas.iter().map(|quota| quota.family.pinned * sites).sum();
+    if pinned > capacity / 4 {
+        return capacity;
+    }
+    for quota in quotas {
+        quota.pinnable = AtomicUsize::new(quota.family.pinned * sites);
+    }
+    capacity - pinned
+}
+
 /// Divides the capacity among the families by their weights, and within each among the sites.
 pub(super) fn partition(
     capacity: usize,
@@ -141,6 +156,7 @@ pub(super) fn partition(
     for quota in quotas {
         quota.limit = free * quota.family.weight / weights.max(1);
         let limit = quota.limit + fallback_slots.0 * quota.samples_per_series();
+        let limit = limit + quota.pinnable.load(Ordering::Relaxed);
         quota.limit_gauge.set(i64::try_from(limit).unwrap_or(i64::MAX));
         quota.partition(sites);
     }
@@ -167,6 +183,7 @@ impl FamilyQuota {
             shared_capacity: 0,
             shared_capacity_per_site: 0,
             shared_used: AtomicUsize::default(),
+            pinnable: AtomicUsize::default(),
             evicted: Mutex::new(match family.metric_type {
                 MetricType::Counter | MetricType::Histogram => SampleValue::Count(0),
                 MetricType::FloatCounter => SampleValue::Float(0.0),
@@ -234,6 +251,14 @@ impl FamilyQuota {
         used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
     }
 
+    /// Takes one of the places beyond the quota, if there is any left.
+    pub(super) fn pin(&self) -> Option<Allocation> {
+        let less = |pinnable: usize| pinnable.checked_sub(1);
+        self.pinnable.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).ok()?;
+        self.used.inc();
+        Some(Allocation::Pinned)
+    }
+
     pub(super) fn take_fallback(&self) -> Allocation {
         self.used.add(self.samples_per_series() as i64);
         Allocation::Fallback
@@ -252,7 +277,7 @@ impl FamilyQuota {
                 self.shared_used.fetch_sub(samples, Ordering::Relaxed);
                 self.site_quotas[index.index()].shared_used.fetch_sub(samples, Ordering::Relaxed);
             }
-            Allocation::Fallback => {}
+            Allocation::Fallback | Allocation::Pinned => {}
         }
         self.expired.inc();
         match (&mut *self.evicted.lock(), value) {

@@ -83,6 +83,7 @@ impl Registry {
             .map(|family| FamilyQuota::new(family, &self_metrics))
             .collect::<Result<_, _>>()?;
         let capacity = limit.saturating_sub(own_samples(&self_metrics, &quotas));
+        let capacity = quota::set_pinned(capacity, sites, &mut quotas);
         let fallback_slots = FallbackSlots::for_capacity(capacity, sites, &quotas);
         quota::partition(capacity, sites, fallback_slots, &mut quotas);
         Ok(Registry {
@@ -123,10 +124,7 @@ impl Registry {
     pub fn add(&self, site: SiteLabel<'_>, observation: &Observation<'_>, received: Timestamp, uptime: u32) {
         let family = observation.family;
         let count = family.labels.len();
-        let mut labels = [OTHER; MAX_LABELS];
-        labels[0] = site.label;
-        labels[1..count].copy_from_slice(&observation.labels[..count - 1]);
-        let labels = &mut labels[..count];
+        let labels = &mut labels_of(site, observation)[..count];
         let insert = Insert { family, site, amount: observation.amount, received, uptime };
         if self.try_add(&insert, labels, |hash, labels| self.reserve(&insert, labels, hash)) {
             return;
@@ -146,6 +144,15 @@ impl Registry {
         labels[usize::from(self.fallback_slots.by_site())..].fill(OTHER);
         quota.overflow_all.inc();
         self.try_add(&insert, labels, |_, _| Some(quota.take_fallback()));
+    }
+
+    /// Creates the observation's series at 0, unless there are too many (see [`Family::pinned`]).
+    pub fn pin(&self, site: SiteLabel<'_>, observation: &Observation<'_>) {
+        let family = observation.family;
+        let (amount, received, uptime) = (Increment::Count(0), self.started, 0);
+        let insert = Insert { family, site, amount, received, uptime };
+        let labels = &labels_of(site, observation)[..family.labels.len()];
+        self.try_add(&insert, labels, |_, _| self.quota(family)?.pin());
     }
 
     /// Adds to the series with these labels, which is created if `allocate` finds capacity for it. Returns
@@ -219,6 +226,14 @@ impl Registry {
         debug_assert!(quota.is_some(), "{} is not a family of the registry", family.name);
         quota
     }
+}
+
+/// Returns the labels of the observation's series; those after the last one of the family have no meaning.
+fn labels_of<'l>(site: SiteLabel<'l>, observation: &Observation<'l>) -> [Label<'l>; MAX_LABELS] {
+    let mut labels = [OTHER; MAX_LABELS];
+    labels[0] = site.label;
+    labels[1..].copy_from_slice(&observation.labels);
+    labels
 }
 
 /// Replaces the unbounded ones of these labels with `other`. Returns whether there was any.

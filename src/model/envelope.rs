@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use jiff::Timestamp;
 use strum::{IntoStaticStr, VariantArray};
 
+use crate::model::client::ClientKey;
 use crate::model::json::{Object, Value};
 
 /// One report as decoded from a body, before normalization.
@@ -46,6 +47,8 @@ pub struct UploadContext<'a> {
     pub site: Option<&'a str>,
     /// Query parameters of the endpoint's URL that become `lookout.query.<name>`.
     pub query: &'a [(&'a str, Cow<'a, str>)],
+    /// The client. Nothing of it may leave the process.
+    pub client: ClientKey,
     /// The client's address, as far as `privacy.client_address` permits.
     pub client_address: Option<&'a str>,
 }

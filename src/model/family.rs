@@ -13,6 +13,8 @@ pub struct Family {
     pub labels: &'static [&'static str],
     /// Those of the labels, other than `site`, whose values come from reports as they are.
     pub unbounded: &'static [&'static str],
+    /// Series of each configured site that exist from the start, beyond the quota, and never expire.
+    pub pinned: usize,
     /// Its quota of `metrics.max_series`, relative to that of the other families.
     pub weight: usize,
 }
@@ -25,6 +27,7 @@ impl Family {
         metric_type: MetricType::Counter,
         labels: &[],
         unbounded: &[],
+        pinned: 0,
         weight: 1,
     };
 

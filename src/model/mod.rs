@@ -1,6 +1,7 @@
 //! The types that flow along the path. They import nothing above them.
 
 mod classification;
+mod client;
 mod envelope;
 mod evaluation;
 mod event;
@@ -16,6 +17,7 @@ mod outcome;
 mod report;
 
 pub use classification::{Browser, Classification, Noise};
+pub use client::ClientKey;
 pub use envelope::{Age, Disposition, Envelope, UploadContext};
 pub use evaluation::{Evaluation, Severity};
 pub use event::{Event, EventSink};

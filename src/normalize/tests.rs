@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::*;
 use crate::config::defaults;
-use crate::model::{Age, Disposition, Object, Value};
+use crate::model::{Age, ClientKey, Disposition, Object, Value};
 
 fn context() -> UploadContext<'static> {
     UploadContext {
@@ -16,6 +16,7 @@ fn context() -> UploadContext<'static> {
         disposition: None,
         site: None,
         query: &[],
+        client: ClientKey::default(),
         client_address: None,
     }
 }

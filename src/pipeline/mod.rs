@@ -12,6 +12,7 @@ use crate::classify::{Rules, SiteIndex, classify};
 use crate::config::{Config, Privacy, SiteConfig, UnknownSites};
 use crate::decode::{DecodeError, decode};
 use crate::encode::{write_json_line, write_log_record};
+use crate::findings::{Client, Findings};
 use crate::kinds::REPORTS;
 use crate::metrics::Registry;
 use crate::model::{
@@ -31,6 +32,8 @@ pub struct Pipeline {
     max_reports: usize,
     unknown_sites: UnknownSites,
     event_limit: EventLimiter,
+    /// The findings, unless they are off.
+    pub findings: Option<Arc<Findings>>,
     /// The largest weight of a report of each configured site, by index.
     max_weights: Vec<f64>,
     /// The registry in which every report is counted.
@@ -95,14 +98,17 @@ impl Pipeline {
         console: Option<Box<dyn EventSink>>,
         otlp: Option<Box<dyn EventSink>>,
     ) -> Pipeline {
+        let sites = SiteIndex::new(&config.sites);
+        let findings = Findings::new(&config.findings, &sites, registry.clone());
         Pipeline {
-            sites: SiteIndex::new(&config.sites),
+            sites,
             rules: Rules::new(&config.noise.rules),
             privacy: config.privacy,
             mode: if console.is_some() || otlp.is_some() { Mode::Full } else { Mode::MetricsOnly },
             max_reports: config.intake.max_reports,
             unknown_sites: config.intake.unknown_sites,
             event_limit: EventLimiter::new(config),
+            findings: findings.map(Arc::new),
             max_weights: config.sites.iter().map(|site| 1.0 / site.min_sampling_fraction).collect(),
             registry,
             console,
@@ -113,11 +119,12 @@ impl Pipeline {
     /// Processes a body: counts every item of it exactly once, as a report or as a rejection, and
     /// pushes one event per report to each sink.
     pub fn process(&self, body: &[u8], context: &UploadContext<'_>) -> UploadOutcome {
+        let client = self.findings.as_ref().map(|findings| findings.client(context));
         BUFFERS.with_borrow_mut(|buffers| {
             let mut accepted = 0;
             let mut of_unknown_site = 0;
             let decoded = decode(body, self.max_reports, |item| {
-                match item.and_then(|envelope| self.process_report(envelope, context, buffers)) {
+                match item.and_then(|envelope| self.process_report(envelope, context, client, buffers)) {
                     Ok(()) => accepted += 1,
                     Err(reason) => {
                         of_unknown_site += usize::from(reason == RejectReason::UnknownSite);
@@ -139,6 +146,7 @@ impl Pipeline {
         &self,
         envelope: Envelope<'_>,
         context: &UploadContext<'_>,
+        client: Option<Client>,
         buffers: &mut EncodeBuffers,
     ) -> Result<(), RejectReason> {
         let report = normalize(envelope, context, self.privacy, self.mode);
@@ -150,6 +158,9 @@ impl Pipeline {
         let finding = Finding::new(&report, &classification);
         let evaluation = (report.kind.evaluate)(&report, &classification);
         self.record(&report, &classification, &evaluation.observations, context);
+        if let (Some(findings), Some(client)) = (&self.findings, client) {
+            findings.record(finding, &classification, client, context);
+        }
         if self.mode == Mode::MetricsOnly {
             return Ok(());
         }

@@ -8,6 +8,7 @@
 mod admin;
 mod bad_input;
 mod corpus;
+mod findings;
 mod fingerprint;
 mod golden;
 mod intake;

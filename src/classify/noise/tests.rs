@@ -11,7 +11,7 @@ use super::rules::RULES;
 use crate::classify::{Rules, SiteIndex, classify};
 use crate::config::{ClientAddress, NoiseField, NoiseRule, PathSecrets, Privacy, QueryPrivacy, SiteConfig};
 use crate::decode::decode;
-use crate::model::{LabelEnum, Noise, UploadContext};
+use crate::model::{ClientKey, LabelEnum, Noise, UploadContext};
 use crate::normalize::{Mode, normalize};
 
 const STRICT: Privacy = Privacy {
@@ -41,6 +41,7 @@ fn classify_all(
         disposition: None,
         site: None,
         query: &[],
+        client: ClientKey::default(),
         client_address: None,
     };
     let mut found = Vec::new();

@@ -9,7 +9,7 @@ use imports::{Arrow, Source, Sources};
 
 /// Folders and files at the top of `src`, lowest first. Each may import only those before it in this list:
 /// shared types and tools first, then the order in which a report flows.
-const ORDER: [&str; 24] = [
+const ORDER: [&str; 25] = [
     "clock",
     "model",
     "log_throttle",
@@ -24,6 +24,7 @@ const ORDER: [&str; 24] = [
     "decode",
     "normalize",
     "classify",
+    "findings",
     "encode",
     "pipeline",
     "intake",

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use lookoutd::config::{Config, Events};
 use lookoutd::metrics::{Registry, SampleValue};
-use lookoutd::model::{EventSink, LabelEnum, RejectReason, UploadContext, UploadOutcome};
+use lookoutd::model::{ClientKey, EventSink, LabelEnum, RejectReason, UploadContext, UploadOutcome};
 use lookoutd::pipeline::Pipeline;
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ScopeLogs};
 use prost::Message;
@@ -13,7 +13,7 @@ use super::capture::Capture;
 
 /// The synchronous path, with recording sinks.
 pub(crate) struct InProcess {
-    pipeline: Pipeline,
+    pub(crate) pipeline: Pipeline,
     console: Recorder,
     otlp: Recorder,
 }
@@ -51,6 +51,7 @@ pub(crate) fn context() -> UploadContext<'static> {
         disposition: None,
         site: None,
         query: &[],
+        client: ClientKey::default(),
         client_address: None,
     }
 }

@@ -266,6 +266,7 @@ static REJECTED: Family = Family {
     metric_type: MetricType::Counter,
     labels: &["reason"],
     unbounded: &[],
+    pinned: 0,
     weight: 0,
 };
 static UPLOAD_DURATION: Family = Family {
@@ -274,6 +275,7 @@ static UPLOAD_DURATION: Family = Family {
     metric_type: MetricType::Histogram,
     labels: &[],
     unbounded: &[],
+    pinned: 0,
     weight: 0,
 };
 

@@ -1,0 +1,220 @@
+//! Which clients were counted in the present window, in fixed memory.
+//!
+//! # Design
+//!
+//! Hash tables with linear probing, a third of them free, in shards that are cleared by the first access in a new
+//! window. One counter for all of them makes the limit exact. What finds no place is not counted, so that the
+//! result is never too high.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::{Mutex, MutexGuard};
+
+use crate::model::ClientKey;
+
+/// Seconds of a window, which begins at a multiple of them since the epoch.
+pub(super) const WINDOW_SECONDS: i64 = 300;
+/// Slots that one look-up compares.
+const MAX_PROBES: usize = 256;
+/// Fewest keys of a shard, and most shards.
+const KEYS_PER_SHARD: usize = 1024;
+const MAX_SHARDS: usize = 64;
+
+/// The hash of a client, with a key that is random per process.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ClientHash(pub(super) u64);
+
+#[derive(Debug)]
+pub(super) struct ClientWindow {
+    max: u64,
+    hasher: RandomState,
+    shards: Box<[Mutex<Shard>]>,
+    /// The window (upper half) and the keys in it (lower half), as one word.
+    used: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Shard {
+    window: u32,
+    /// 0: free.
+    keys: Box<[u64]>,
+    networks: Box<[Network]>,
+}
+
+/// The subnets of an IPv6 /48 that count as clients.
+#[derive(Debug, Clone, Copy, Default)]
+struct Network {
+    /// 0: free.
+    hash: u64,
+    /// In order of arrival; the last one is repeated to the end.
+    subnets: [u16; 4],
+}
+
+/// What came of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Inserted {
+    New,
+    Known,
+    /// There is no space, and it may be new.
+    Overflow,
+}
+
+impl ClientWindow {
+    /// Allocates space for this number of keys: 16 bytes for each.
+    pub(super) fn new(max: usize) -> ClientWindow {
+        let shards = (max / KEYS_PER_SHARD).clamp(1, MAX_SHARDS);
+        let per_shard = max / shards;
+        let shard = || Shard {
+            window: 0,
+            keys: vec![0; per_shard + per_shard / 2 + 1].into(),
+            networks: vec![Network::default(); per_shard / 4 + 1].into(),
+        };
+        ClientWindow {
+            max: max as u64,
+            hasher: RandomState::new(),
+            shards: (0..shards).map(|_| Mutex::new(shard())).collect(),
+            used: AtomicU64::new(0),
+        }
+    }
+
+    /// Returns the hash of a client. A fifth subnet of an IPv6 /48 counts as one of the first four in the window.
+    /// `None`: there is no space for its network.
+    pub(super) fn hash(&self, client: ClientKey, window: u32) -> Option<ClientHash> {
+        let Some((network, subnet)) = client.ipv6_subnet() else {
+            return Some(ClientHash(self.hasher.hash_one(client)));
+        };
+        let hash = self.hasher.hash_one(network).max(1);
+        let mut shard = self.shard(hash, window);
+        let entry = probe(&mut shard.networks, hash, |entry| entry.hash)?;
+        if entry.hash == 0 {
+            *entry = Network { hash, subnets: [subnet; 4] };
+        }
+        let subnets = &mut entry.subnets;
+        let mut counted = subnet;
+        if !subnets.contains(&subnet) {
+            match (1..4).find(|at| subnets[*at] == subnets[*at - 1]) {
+                Some(free) => subnets[free..].fill(subnet),
+                None => counted = subnets[usize::from(subnet) % 4],
+            }
+        }
+        Some(ClientHash(self.hasher.hash_one((network, counted))))
+    }
+
+    /// Adds a key to those of the window.
+    pub(super) fn insert(&self, key: u64, window: u32) -> Inserted {
+        let key = key.max(1);
+        let mut shard = self.shard(key, window);
+        match probe(&mut shard.keys, key, |slot| *slot) {
+            Some(slot) if *slot == key => Inserted::Known,
+            Some(slot) if self.reserve(window) => {
+                *slot = key;
+                Inserted::New
+            }
+            _ => Inserted::Overflow,
+        }
+    }
+
+    fn shard(&self, hash: u64, window: u32) -> MutexGuard<'_, Shard> {
+        let mut shard = self.shards[hash as usize % self.shards.len()].lock();
+        if is_over(shard.window, window) {
+            shard.window = window;
+            shard.keys.fill(0);
+            shard.networks.fill(Network::default());
+        }
+        shard
+    }
+
+    fn reserve(&self, window: u32) -> bool {
+        let next = |used: u64| {
+            let over = is_over((used >> 32) as u32, window);
+            let used = if over { u64::from(window) << 32 } else { used };
+            (used & 0xffff_ffff < self.max).then_some(used + 1)
+        };
+        self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok()
+    }
+}
+
+/// Returns whether a window is over in `now`. One that begins later is not, because threads are not in step, unless
+/// the clock was set back.
+fn is_over(window: u32, now: u32) -> bool {
+    window < now || window > now + 1
+}
+
+/// Returns the slot of the hash, or a free one for it.
+fn probe<T>(slots: &mut [T], hash: u64, hash_of: impl Fn(&T) -> u64) -> Option<&mut T> {
+    let start = ((u128::from(hash) * slots.len() as u128) >> 64) as usize;
+    let places = (start..slots.len()).chain(0..start).take(MAX_PROBES);
+    let mut fitting = places.filter(|at| [0, hash].contains(&hash_of(&slots[*at])));
+    let place = fitting.next()?;
+    drop(fitting);
+    Some(&mut slots[place])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ipv6(network: u64, subnet: u16) -> ClientKey {
+        ClientKey(0x2001_0db8_0000_0000 | network << 16 | u64::from(subnet))
+    }
+
+    fn hashes(window: &ClientWindow, clients: impl Iterator<Item = ClientKey>) -> usize {
+        let hashes = clients.filter_map(|client| window.hash(client, 1)).map(|hash| hash.0);
+        hashes.collect::<std::collections::HashSet<_>>().len()
+    }
+
+    #[test]
+    fn ipv6_network_has_at_most_four_clients_in_a_window() {
+        let window = ClientWindow::new(1000);
+        assert_eq!(hashes(&window, (0..3).map(|subnet| ipv6(1, subnet))), 3);
+        assert_eq!(hashes(&window, (0..1000).map(|subnet| ipv6(1, subnet))), 4);
+        assert_eq!(hashes(&window, (0..4).rev().map(|subnet| ipv6(1, subnet))), 4, "0 to 2 stay");
+        assert_eq!(hashes(&window, (0..100).map(|network| ipv6(network, 0))), 100);
+        let ipv4 = (0..1000).map(|address| ClientKey(0xffff_ffff_0000_0000 | address));
+        assert_eq!(hashes(&window, ipv4), 1000);
+    }
+
+    #[test]
+    fn client_has_one_hash_in_every_window() {
+        let window = ClientWindow::new(1000);
+        for client in [ipv6(1, 0), ipv6(1, 7), ClientKey(0xffff_ffff_c000_0201)] {
+            let hashes = [5, 6, 5, 900].map(|now| window.hash(client, now).unwrap().0);
+            assert_eq!(hashes, [hashes[0]; 4]);
+        }
+        assert_ne!(
+            ClientWindow::new(1).hash(ipv6(1, 0), 1).unwrap().0,
+            window.hash(ipv6(1, 0), 1).unwrap().0
+        );
+    }
+
+    #[test]
+    fn full_window_counts_exactly_the_maximum_and_the_next_one_starts_empty() {
+        for max in [1, 10, 5000, 65_536] {
+            let clients = ClientWindow::new(max);
+            let key = |n: u64| clients.hasher.hash_one(n);
+            for window in [1, 2, 3] {
+                let inserted = |n: u64| clients.insert(key(n + u64::from(window)), window);
+                let new = (0..2 * max as u64).filter(|n| inserted(*n) == Inserted::New).count();
+                assert_eq!(new, max);
+                assert_eq!(inserted(0), Inserted::Known);
+                assert_eq!(inserted(2 * max as u64 - 1), Inserted::Overflow);
+            }
+            // The clock is set back, and a thread is late.
+            assert_eq!(clients.insert(7, 1), Inserted::New);
+            assert_eq!(clients.insert(7, 2), Inserted::New);
+            assert_eq!(clients.insert(7, 1), Inserted::Known);
+        }
+    }
+
+    #[test]
+    fn memory_is_16_bytes_for_each_client() {
+        let clients = ClientWindow::new(65_536);
+        let bytes = |shard: &Mutex<Shard>| {
+            let shard = shard.lock();
+            size_of_val(shard.keys.as_ref()) + size_of_val(shard.networks.as_ref())
+        };
+        let bytes: usize = clients.shards.iter().map(bytes).sum();
+        assert!(bytes <= 16 * 65_536 + 64 * 64, "{bytes}");
+    }
+}
