@@ -113,6 +113,7 @@ fn encode(bencher: Bencher<'_, '_>, format: &str) {
             report: &report,
             classification,
             finding: Finding::new(&report, &classification),
+            is_new: false,
             severity: evaluation.severity,
             summary: &(report.kind.summary)(&report),
             query: &[],

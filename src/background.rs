@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 use tokio::time::MissedTickBehavior;
 
 use crate::clock;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::export::TemporalityState;
+use crate::findings::{Findings, StateFile, StateFileError};
 use crate::metrics::Registry;
 
 const EVICTION_INTERVAL: Duration = Duration::from_secs(1);
+const SAVE_INTERVAL: Duration = Duration::from_secs(60);
 const MAX_EXPIRY_INTERVAL: Duration = Duration::from_secs(60);
 /// Minimum idle time of a series that is evicted, so that a scrape or an export per minute has exported its
 /// last value even if one of them fails.
@@ -62,6 +64,59 @@ impl SeriesExpiry {
         if expires {
             self.registry.expire(self.ttl, uptime, &can_evict);
         }
+    }
+}
+
+/// Eviction and expiry of findings, and their state file.
+#[derive(Clone)]
+pub struct FindingsUpkeep {
+    findings: Arc<Findings>,
+    state_file: Option<Arc<StateFile>>,
+}
+
+impl FindingsUpkeep {
+    /// Restores the state, if there is a state file, and starts the task, which ends with the runtime.
+    ///
+    /// # Errors
+    /// Returns an error if the state file cannot be used.
+    pub fn start(
+        settings: &config::Findings,
+        findings: Arc<Findings>,
+    ) -> Result<FindingsUpkeep, StateFileError> {
+        let state_file = settings.state_file.as_deref().map(StateFile::open).transpose()?.map(Arc::new);
+        if let Some(state) = state_file.as_ref().map(|file| file.load()).transpose()?.flatten() {
+            findings.restore(state, clock::now());
+        }
+        let upkeep = FindingsUpkeep { findings, state_file };
+        tokio::spawn(upkeep.clone().run());
+        Ok(upkeep)
+    }
+
+    async fn run(self) {
+        let mut ticks = tokio::time::interval(EVICTION_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut last_save = Instant::now();
+        loop {
+            ticks.tick().await;
+            let findings = self.findings.clone();
+            drop(tokio::task::spawn_blocking(move || findings.evict_for_demand()).await);
+            if last_save.elapsed() >= SAVE_INTERVAL {
+                last_save = Instant::now();
+                self.save().await;
+            }
+        }
+    }
+
+    /// Removes expired findings, and writes the state file.
+    pub async fn save(&self) {
+        let FindingsUpkeep { findings, state_file } = self.clone();
+        let save = move || {
+            findings.expire(clock::now());
+            if let Some(file) = state_file {
+                file.save(&findings.state());
+            }
+        };
+        drop(tokio::task::spawn_blocking(save).await);
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 use crate::admin::{self, Admin, Auth, FailingSince, Readiness, Scrape};
-use crate::background::SeriesExpiry;
+use crate::background::{FindingsUpkeep, SeriesExpiry};
 use crate::clock;
 use crate::config::Config;
 use crate::export::{
@@ -77,6 +77,7 @@ pub fn run(config: &Config) -> Result<(), DaemonError> {
 
 struct Daemon {
     registry: Arc<Registry>,
+    findings: Option<FindingsUpkeep>,
     admin: Arc<Admin>,
     intake_server: ListenerHandle,
     admin_server: ListenerHandle,
@@ -108,7 +109,11 @@ impl Daemon {
         let admin = Arc::new(exporters.admin(config, &registry, health.clone())?);
 
         let tracer = exporters.traces.as_ref().map(Traces::tracer);
-        let intake = Arc::new(Intake::new(config, exporters.pipeline(config, &registry), tracer));
+        let pipeline = exporters.pipeline(config, &registry);
+        let findings = pipeline.findings.clone();
+        let findings = findings.map(|findings| FindingsUpkeep::start(&config.findings, findings));
+        let findings = findings.transpose().map_err(part_error)?;
+        let intake = Arc::new(Intake::new(config, pipeline, tracer));
         let limits = intake_limits(config, intake.needs_peer_addr());
         let max_connections = limits.connections;
         let admin_limits = ServerLimits {
@@ -129,7 +134,7 @@ impl Daemon {
         let admin_server = ListenerHandle::start(&admin_listener, 1, None, &connections)
             .map_err(|error| DaemonError::Action("start the thread of admin_listen", error.into()))?;
 
-        let daemon = Daemon { registry, admin, intake_server, admin_server, exporters };
+        let daemon = Daemon { registry, findings, admin, intake_server, admin_server, exporters };
         daemon.log_startup(config, max_connections);
         daemon.admin.readiness.intake.set_listening(true);
         if let Some(tls) = tls {
@@ -196,6 +201,9 @@ impl Daemon {
         self.admin.readiness.intake.set_listening(false);
         // Half of the time, so that the other half is left for the events of these uploads.
         let intake_ended = self.intake_server.stop(timeout / 2).await;
+        if let Some(findings) = self.findings {
+            findings.save().await;
+        }
         let summary = self.exporters.stop(deadline).await;
         self.admin_server.stop(ADMIN_GRACE).await;
         match summary {

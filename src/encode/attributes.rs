@@ -24,6 +24,9 @@ pub fn attributes(event: &Event<'_>, emit: AttributeSink<'_>) {
     emit(USER_AGENT_NAME, Attribute::Text(classification.browser.as_str()));
     emit("lookout.noise", Attribute::Text(classification.noise.as_str()));
     emit("lookout.fingerprint", Attribute::Text(finding.fingerprint.encode(&mut [0; 16])));
+    if event.is_new {
+        emit("lookout.new", Attribute::Bool(true));
+    }
     for (name, value) in *query {
         emit(&format!("lookout.query.{name}"), Attribute::Text(value));
     }

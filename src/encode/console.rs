@@ -36,7 +36,8 @@ struct LookoutFields<'l, 'e>(&'l Event<'e>);
 
 impl Serialize for LookoutFields<'_, '_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Event { report, classification, finding, severity, summary, query, client_address } = self.0;
+        let Event { report, classification, finding, is_new, severity, summary, query, client_address } =
+            self.0;
         let mut fields = serializer.serialize_map(None)?;
         fields.serialize_entry("received", &format_args!("{:.3}", report.received))?;
         fields.serialize_entry("occurred", &format_args!("{:.3}", report.occurred))?;
@@ -47,6 +48,9 @@ impl Serialize for LookoutFields<'_, '_> {
         fields.serialize_entry("noise", classification.noise.as_str())?;
         fields.serialize_entry("browser", classification.browser.as_str())?;
         fields.serialize_entry("fingerprint", finding.fingerprint.encode(&mut [0; 16]))?;
+        if *is_new {
+            fields.serialize_entry("new", &true)?;
+        }
         if let Some(address) = client_address {
             fields.serialize_entry("client_address", address)?;
         }

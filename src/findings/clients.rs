@@ -23,7 +23,15 @@ const MAX_SHARDS: usize = 64;
 
 /// The hash of a client, with a key that is random per process.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct ClientHash(pub(super) u64);
+pub(super) struct ClientHash(pub(super) u64);
+
+/// The client of an upload.
+#[derive(Debug, Clone, Copy)]
+pub struct Client {
+    /// `None`: there is no space to distinguish it.
+    pub(super) hash: Option<ClientHash>,
+    pub(super) window: u32,
+}
 
 #[derive(Debug)]
 pub(super) struct ClientWindow {

@@ -1,17 +1,33 @@
 //! The clients that something happened to, and the findings: distinct problems, each with its count and its clients.
-//! Without content that outlives the process, except for an index of fingerprints.
+//! Only an index without content outlives the process: fingerprints, counts, times, and what was reached.
 
+mod arrival;
 mod clients;
+mod distinct;
+mod evicted;
+mod learning;
+mod state;
+mod table;
+#[cfg(test)]
+mod tests;
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use crate::classify::SiteIndex;
 use crate::config;
-use crate::kinds::{AFFECTED_CLIENTS, AFFECTED_CLIENTS_OVERFLOW};
+use crate::kinds::{AFFECTED_CLIENTS, AFFECTED_CLIENTS_OVERFLOW, NEW_FINDINGS};
 use crate::metrics::Registry;
-use crate::model::{Classification, Finding, LabelEnum, Noise, Observation, SiteLabel, UploadContext, What};
+use crate::model::{Label, LabelEnum, Noise, Observation, SiteLabel, UploadContext, What};
+pub use arrival::Arrival;
+pub use clients::Client;
 use clients::{ClientHash, ClientWindow, Inserted, WINDOW_SECONDS};
+use learning::Learning;
+pub use state::{State, StateFile, StateFileError};
+pub use table::{Details, Entry, MAX_SAMPLE};
+use table::{Table, site_hash};
 
 /// The findings, and the clients of the present window.
 #[derive(Debug)]
@@ -20,14 +36,10 @@ pub struct Findings {
     /// Seeded per process, so that no client can choose a place.
     hasher: foldhash::quality::RandomState,
     clients: ClientWindow,
-}
-
-/// The client of an upload, as it is counted.
-#[derive(Debug, Clone, Copy)]
-pub struct Client {
-    /// `None`: there is no space to distinguish it.
-    hash: Option<ClientHash>,
-    window: u32,
+    table: Table,
+    learning: Learning,
+    /// Hashes of the names of the configured sites.
+    configured: Vec<u64>,
 }
 
 impl Findings {
@@ -37,14 +49,25 @@ impl Findings {
         if settings.max == 0 {
             return None;
         }
+        let learning = Learning::new(&registry);
+        let now = registry.started().as_millisecond();
         for site in sites.labels() {
             for what in What::ALL {
                 registry.pin(site, &affected(*what, Noise::None));
             }
             registry.pin(site, &Observation::increment(&AFFECTED_CLIENTS_OVERFLOW, []));
+            learning.start(site.label.as_str(), now);
         }
-        let clients = ClientWindow::new(settings.max_clients);
-        Some(Findings { registry, hasher: Default::default(), clients })
+        learning.start(SiteLabel::UNKNOWN.label.as_str(), now);
+        let configured: Vec<u64> = sites.labels().map(|site| site_hash(site.label.as_str())).collect();
+        Some(Findings {
+            hasher: foldhash::quality::RandomState::default(),
+            clients: ClientWindow::new(settings.max_clients),
+            table: Table::new(settings, configured.len(), registry.clone()),
+            registry,
+            learning,
+            configured,
+        })
     }
 
     /// Returns the client of an upload.
@@ -53,26 +76,48 @@ impl Findings {
         Client { hash: self.clients.hash(context.client, window), window }
     }
 
-    /// Counts a report of this client.
-    pub fn record(
-        &self,
-        finding: Finding,
-        classification: &Classification<'_>,
-        client: Client,
-        context: &UploadContext<'_>,
-    ) {
+    /// Counts a report. `sample` returns its event as text of at most [`MAX_SAMPLE`] bytes. Returns whether it made a
+    /// finding.
+    pub fn record(&self, arrival: &Arrival<'_>, sample: impl FnOnce() -> Vec<u8>) -> bool {
+        let Arrival { report, classification, finding, client, context } = arrival;
+        let noise = classification.noise;
         let site = SiteLabel { label: classification.site, configured: classification.configured };
-        let key =
-            |ClientHash(hash)| (hash, site.label.as_str(), finding.what as u8, classification.noise as u8);
-        let inserted = client.hash.map_or(Inserted::Overflow, |hash| {
-            self.clients.insert(self.hasher.hash_one(key(hash)), client.window)
-        });
-        let observation = match inserted {
-            Inserted::New => affected(finding.what, classification.noise),
-            Inserted::Overflow => Observation::increment(&AFFECTED_CLIENTS_OVERFLOW, []),
-            Inserted::Known => return,
+        let add = |observation| self.registry.add(site, &observation, context.received, context.uptime);
+        let key = |ClientHash(hash)| {
+            self.hasher.hash_one((hash, site.label.as_str(), finding.what as u8, noise as u8))
         };
-        self.registry.add(site, &observation, context.received, context.uptime);
+        match client.hash.map_or(Inserted::Overflow, |hash| self.clients.insert(key(hash), client.window)) {
+            Inserted::New => add(affected(finding.what, noise)),
+            Inserted::Overflow => add(Observation::increment(&AFFECTED_CLIENTS_OVERFLOW, [])),
+            Inserted::Known => {}
+        }
+        let recorded = self.table.record(arrival, sample);
+        if recorded.is_first && site.configured.is_none() {
+            self.learning.start(site.label.as_str(), context.received.as_millisecond());
+        }
+        if let Some(reached) = recorded.reached {
+            let kind = Label::bounded(report.kind.name);
+            let [disposition, class] = [finding.disposition.label(), finding.class.label()];
+            let labels = [kind, disposition, class, noise.label(), Label::bounded(reached)];
+            add(Observation::increment(&NEW_FINDINGS, labels));
+        }
+        recorded.is_new
+    }
+
+    /// Passes every finding to `visitor`, which must not record any.
+    pub fn visit(&self, visitor: impl FnMut(&Entry)) {
+        self.table.visit(visitor);
+    }
+
+    /// Evicts findings for others that are reported often.
+    pub fn evict_for_demand(&self) {
+        self.table.evict_for_demand();
+    }
+
+    /// Removes what had no report for `findings.ttl`, and ends the learning of sites.
+    pub fn expire(&self, now: Timestamp) {
+        self.table.expire(now.as_millisecond());
+        self.learning.update(now.as_millisecond());
     }
 }
 

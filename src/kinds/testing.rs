@@ -64,6 +64,7 @@ pub(super) fn process_all(body: &str, context: &TestContext) -> Vec<Processed> {
             report,
             classification: *classification,
             finding: Finding::new(report, classification),
+            is_new: false,
             severity: evaluation.severity,
             summary: &summary,
             query: &[],

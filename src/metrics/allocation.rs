@@ -1,8 +1,8 @@
 //! The part of a quota that a series occupies.
 
-/// Where a series' samples were reserved.
+/// Where capacity was reserved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Allocation {
+pub(crate) enum Allocation {
     /// In the reserved capacity of this site quota.
     Reserved(SiteQuotaIndex),
     /// In the shared capacity, charged to this site quota.
@@ -15,7 +15,7 @@ pub(super) enum Allocation {
 
 /// Index of a site quota, as bytes, so that [`Allocation`] takes three of them and a series one cache line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct SiteQuotaIndex([u8; 2]);
+pub(crate) struct SiteQuotaIndex([u8; 2]);
 
 impl SiteQuotaIndex {
     pub(super) fn new(index: usize) -> Option<SiteQuotaIndex> {

@@ -7,54 +7,52 @@
 //! flood on one site never costs another its reserved capacity.
 
 use crate::metrics::allocation::Allocation;
-use crate::model::Family;
 
-/// The capacity that one family's sites need.
+/// The capacity that sites need.
 #[derive(Debug)]
-pub(super) struct FamilyDemand {
-    pub(super) family: &'static Family,
-    /// Samples of one series.
-    pub(super) samples_per_series: usize,
+pub(crate) struct Demand {
+    /// What one eviction releases at least.
+    pub(super) unit: usize,
     /// By index of the site quota, sites without demand included.
     pub(super) sites: Vec<SiteDemand>,
 }
 
 /// The capacity that one site needs and uses.
 #[derive(Debug)]
-pub(super) struct SiteDemand {
-    /// Number of series to evict.
-    pub(super) series: usize,
+pub(crate) struct SiteDemand {
+    /// Number of evictions to make.
+    pub(super) evictions: usize,
     /// Whether it may use more shared capacity, so that evictions of other sites help it.
     pub(super) may_use_shared: bool,
-    /// Samples in its reserved capacity.
+    /// Amount in its reserved capacity.
     pub(super) reserved_used: usize,
-    /// Samples in the shared capacity, those included that evictions so far have released for it.
+    /// Amount in the shared capacity, those included that evictions so far have released for it.
     pub(super) shared_used: usize,
 }
 
-impl FamilyDemand {
+impl Demand {
     /// Returns whether any eviction could help.
     pub(super) fn is_satisfiable(&self) -> bool {
         let most = self.sites.iter().map(|site| site.shared_used).max().unwrap_or(0);
         let can_be_helped = |demand: &SiteDemand| {
             demand.reserved_used + demand.shared_used > 0 || self.may_reclaim(demand, most)
         };
-        self.sites.iter().any(|demand| demand.series > 0 && can_be_helped(demand))
+        self.sites.iter().any(|demand| demand.evictions > 0 && can_be_helped(demand))
     }
 
-    /// Returns the site that the eviction of a series with this allocation would help.
-    pub(super) fn beneficiary(&self, allocation: Allocation) -> Option<usize> {
+    /// Returns the site that an eviction of this allocation would help.
+    pub(crate) fn beneficiary(&self, allocation: Allocation) -> Option<usize> {
         let (holder, is_shared) = match allocation {
             Allocation::Reserved(index) => (index.index(), false),
             Allocation::Shared(index) => (index.index(), true),
             Allocation::Fallback | Allocation::Pinned => return None,
         };
         let site = self.sites.get(holder)?;
-        if site.series > 0 {
+        if site.evictions > 0 {
             return Some(holder);
         }
         let takes = |demand: &SiteDemand| {
-            is_shared && demand.series > 0 && self.may_reclaim(demand, site.shared_used)
+            is_shared && demand.evictions > 0 && self.may_reclaim(demand, site.shared_used)
         };
         self.sites.iter().position(takes)
     }
@@ -62,17 +60,17 @@ impl FamilyDemand {
     /// Returns whether this site may take from one that uses this much of the shared capacity: it must not
     /// use more than the other afterwards.
     fn may_reclaim(&self, demand: &SiteDemand, shared_used: usize) -> bool {
-        demand.may_use_shared && demand.shared_used + self.samples_per_series < shared_used
+        demand.may_use_shared && demand.shared_used + self.unit < shared_used
     }
 
-    /// Records that a series with this allocation was evicted for this site.
-    pub(super) fn record_eviction(&mut self, allocation: Allocation, beneficiary: usize) {
-        self.sites[beneficiary].series -= 1;
+    /// Records that what had this allocation was evicted for this site.
+    pub(crate) fn record_eviction(&mut self, allocation: Allocation, beneficiary: usize) {
+        self.sites[beneficiary].evictions -= 1;
         if let Allocation::Shared(holder) = allocation {
             // Saturating, because the holder may have got series since the demand was taken.
             let holder = &mut self.sites[holder.index()];
-            holder.shared_used = holder.shared_used.saturating_sub(self.samples_per_series);
-            self.sites[beneficiary].shared_used += self.samples_per_series;
+            holder.shared_used = holder.shared_used.saturating_sub(self.unit);
+            self.sites[beneficiary].shared_used += self.unit;
         }
     }
 }
@@ -80,18 +78,13 @@ impl FamilyDemand {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kinds::REPORTS;
     use crate::metrics::allocation::SiteQuotaIndex;
 
     /// Two sites, of which the first needs one series, with their shared samples.
-    fn demand(may_use_shared: bool, shared_used: [usize; 2]) -> FamilyDemand {
+    fn demand(may_use_shared: bool, shared_used: [usize; 2]) -> Demand {
         let demand =
-            |series, shared_used| SiteDemand { series, may_use_shared, reserved_used: 5, shared_used };
-        FamilyDemand {
-            family: &REPORTS,
-            samples_per_series: 1,
-            sites: vec![demand(1, shared_used[0]), demand(0, shared_used[1])],
-        }
+            |evictions, shared_used| SiteDemand { evictions, may_use_shared, reserved_used: 5, shared_used };
+        Demand { unit: 1, sites: vec![demand(1, shared_used[0]), demand(0, shared_used[1])] }
     }
 
     fn at(site: usize) -> SiteQuotaIndex {
@@ -107,7 +100,7 @@ mod tests {
 
     #[test]
     fn series_of_another_site_is_evicted_only_if_that_site_uses_more_shared_capacity() {
-        let beneficiary = |demand: &FamilyDemand| demand.beneficiary(Allocation::Shared(at(1)));
+        let beneficiary = |demand: &Demand| demand.beneficiary(Allocation::Shared(at(1)));
         assert_eq!(beneficiary(&demand(true, [3, 9])), Some(0));
         assert_eq!(beneficiary(&demand(true, [3, 4])), None, "the first would use as much as the second");
         assert_eq!(beneficiary(&demand(true, [9, 3])), None, "the second uses less");

@@ -3,16 +3,20 @@
 use std::time::Duration;
 
 use crate::metrics::allocation::Allocation;
-use crate::metrics::demand::FamilyDemand;
+use crate::metrics::demand::Demand;
 use crate::metrics::frequency_sketch::ADMISSION_THRESHOLD;
 use crate::metrics::quota::FamilyQuota;
 use crate::metrics::registry::Registry;
 use crate::metrics::sample::SampleValue;
 use crate::metrics::series::Series;
+use crate::model::Family;
 
 /// Whether the series with this id and value may be evicted: with delta temporality, not before its last value
 /// is acknowledged.
 pub type EvictionFilter<'f> = &'f dyn Fn(u64, &SampleValue) -> bool;
+
+/// The demand of one family.
+type FamilyDemand = (&'static Family, Demand);
 
 /// A series that may be evicted.
 struct Candidate {
@@ -44,14 +48,14 @@ impl Registry {
     }
 
     /// Evicts series for the demand since the last call: of those that may be evicted for it (see
-    /// [`FamilyDemand`]), those with few recent additions and no update for `min_idle`, the coldest first.
+    /// [`Demand`]), those with few recent additions and no update for `min_idle`, the coldest first.
     ///
     /// `min_idle` gives exports time to send a series' last value but does not guarantee that they do: a less
     /// frequent scrape misses it, and so does a collector that is unreachable for longer. `can_evict`
     /// guarantees it for delta exports. `lookout_series_expired_counts_total` has the counts in either case.
     pub fn evict_for_demand(&self, min_idle: Duration, uptime: u32, can_evict: EvictionFilter<'_>) {
-        let mut demands: Vec<FamilyDemand> =
-            self.quotas.iter().filter_map(FamilyQuota::take_demand).collect();
+        let demand = |quota: &FamilyQuota| Some((quota.family, quota.take_demand()?));
+        let mut demands: Vec<FamilyDemand> = self.quotas.iter().filter_map(demand).collect();
         if demands.is_empty() {
             return;
         }
@@ -63,7 +67,7 @@ impl Registry {
                 && can_evict(series.id, &series.value())
         };
         for candidate in self.eviction_candidates(&demands, &can_evict) {
-            let demand = &mut demands[candidate.demand];
+            let (_, demand) = &mut demands[candidate.demand];
             if let Some(site) = demand.beneficiary(candidate.allocation)
                 && self.evict(&candidate, &can_evict)
             {
@@ -80,8 +84,8 @@ impl Registry {
     ) -> Vec<Candidate> {
         let mut found = Vec::new();
         let candidate = |series: &Series| {
-            let demand = demands.iter().position(|demand| std::ptr::eq(demand.family, series.family))?;
-            demands[demand].beneficiary(series.allocation)?;
+            let demand = demands.iter().position(|(family, _)| std::ptr::eq(*family, series.family))?;
+            demands[demand].1.beneficiary(series.allocation)?;
             can_evict(series).then(|| Candidate {
                 coldness: (series.hits, series.last_update, series.id),
                 hash: self.hash_of(series),

@@ -17,8 +17,10 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use allocation::Allocation;
 pub use eviction::EvictionFilter;
 pub use histogram::{BOUNDS, BUCKETS, Histogram};
+pub(crate) use quota::{Owner, Priority, SiteQuotas};
 pub use registry::Registry;
 pub use sample::{Sample, SampleValue};
 pub use self_metrics::SelfMetrics;

@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use prometheus::{IntCounter, IntGauge};
 
 use crate::metrics::allocation::{Allocation, SiteQuotaIndex};
-use crate::metrics::demand::{FamilyDemand, SiteDemand};
+use crate::metrics::demand::{Demand, SiteDemand};
 use crate::metrics::sample::{SampleValue, samples_per_series, saturating_sum};
 use crate::metrics::self_metrics::SelfMetrics;
 use crate::model::{Family, MetricType};
@@ -44,11 +44,7 @@ pub(super) struct FamilyQuota {
     pub(super) family: &'static Family,
     /// The quota without the fallback slots.
     pub(super) limit: usize,
-    /// The first one is of reports without a configured site or host.
-    site_quotas: Box<[SiteQuota]>,
-    shared_capacity: usize,
-    shared_capacity_per_site: usize,
-    shared_used: AtomicUsize,
+    sites: SiteQuotas,
     /// Series that can still be pinned.
     pinnable: AtomicUsize,
     /// What evicted series had counted: an integer, unless the family has sums, so that it is exact.
@@ -65,13 +61,25 @@ pub(super) struct FamilyQuota {
     pub(super) overflow_all: IntCounter,
 }
 
-/// Capacity and use of one site within a family's quota, in samples.
+/// A capacity that sites share, reserved in parts of any size.
+#[derive(Debug, Default)]
+pub(crate) struct SiteQuotas {
+    /// The least part that is of use.
+    unit: usize,
+    /// The first one is of reports without a configured site or host.
+    site_quotas: Box<[SiteQuota]>,
+    shared_capacity: usize,
+    shared_capacity_per_site: usize,
+    shared_used: AtomicUsize,
+}
+
+/// Capacity and use of one site.
 #[derive(Debug, Default)]
 struct SiteQuota {
     reserved_capacity: usize,
     reserved_used: AtomicUsize,
     shared_used: AtomicUsize,
-    /// Rejections of frequent label sets since the last [`FamilyQuota::take_demand`].
+    /// Rejections of frequent label sets since the last [`SiteQuotas::take_demand`].
     rejections: AtomicUsize,
     /// Whether the last rejection was for lack of shared capacity, and not of this site's part of it.
     may_use_shared: AtomicBool,
@@ -79,7 +87,7 @@ struct SiteQuota {
 
 /// Whose site quota a series is charged to.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Owner {
+pub(crate) enum Owner {
     /// Neither a configured site nor a host.
     Others,
     /// The configured site with this index.
@@ -101,7 +109,7 @@ impl Owner {
 
 /// How much of a capacity a label set may use up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Priority {
+pub(crate) enum Priority {
     /// All but the last quarter: an unbounded label, and few recent rejections.
     New,
     /// All but the last eighth: an unbounded label, and frequent.
@@ -158,7 +166,7 @@ pub(super) fn partition(
         let limit = quota.limit + fallback_slots.0 * quota.samples_per_series();
         let limit = limit + quota.pinnable.load(Ordering::Relaxed);
         quota.limit_gauge.set(i64::try_from(limit).unwrap_or(i64::MAX));
-        quota.partition(sites);
+        quota.sites = SiteQuotas::new(quota.limit, quota.samples_per_series(), sites);
     }
 }
 
@@ -179,10 +187,7 @@ impl FamilyQuota {
         Ok(FamilyQuota {
             family,
             limit: 0,
-            site_quotas: Box::default(),
-            shared_capacity: 0,
-            shared_capacity_per_site: 0,
-            shared_used: AtomicUsize::default(),
+            sites: SiteQuotas::default(),
             pinnable: AtomicUsize::default(),
             evicted: Mutex::new(match family.metric_type {
                 MetricType::Counter | MetricType::Histogram => SampleValue::Count(0),
@@ -196,59 +201,16 @@ impl FamilyQuota {
         })
     }
 
-    fn partition(&mut self, sites: usize) {
-        // A remainder smaller than a series can be used only if it is shared.
-        let reserved: Vec<usize> = match sites {
-            0 => std::iter::once(self.whole_series(self.limit / 8)).chain([0; HOST_SHARDS]).collect(),
-            _ => vec![self.whole_series(self.limit / 2 / (sites + 1)); sites + 1],
-        };
-        self.shared_capacity = self.limit - reserved.iter().sum::<usize>();
-        self.shared_capacity_per_site = match (sites, reserved[0]) {
-            (0, _) => self.limit / 2,
-            (_, 0) => (self.shared_capacity / 2).max(self.samples_per_series()),
-            _ => self.shared_capacity,
-        };
-        let site_quota = |reserved_capacity| SiteQuota { reserved_capacity, ..SiteQuota::default() };
-        self.site_quotas = reserved.into_iter().map(site_quota).collect();
-    }
-
     /// Returns the samples of one series.
     pub(super) fn samples_per_series(&self) -> usize {
         samples_per_series(self.family)
     }
 
-    /// Rounds down to whole series.
-    fn whole_series(&self, samples: usize) -> usize {
-        samples / self.samples_per_series() * self.samples_per_series()
-    }
-
     /// Reserves capacity for one more series, if there is any.
     pub(super) fn reserve(&self, owner: Owner, priority: Priority) -> Option<Allocation> {
-        let index = SiteQuotaIndex::new(owner.quota_index())?;
-        let site_quota = self.site_quotas.get(index.index())?;
-        let usable = |capacity: usize| match priority {
-            Priority::New => capacity - self.whole_series(capacity / 4),
-            Priority::Frequent => capacity - self.whole_series(capacity / 8),
-            Priority::Bounded => capacity,
-        };
-        let allocation = if self.try_reserve(&site_quota.reserved_used, usable(site_quota.reserved_capacity))
-        {
-            Allocation::Reserved(index)
-        } else if !self.try_reserve(&site_quota.shared_used, usable(self.shared_capacity_per_site)) {
-            return None;
-        } else if self.try_reserve(&self.shared_used, usable(self.shared_capacity)) {
-            Allocation::Shared(index)
-        } else {
-            site_quota.shared_used.fetch_sub(self.samples_per_series(), Ordering::Relaxed);
-            return None;
-        };
+        let allocation = self.sites.reserve(owner, priority, self.samples_per_series())?;
         self.used.add(self.samples_per_series() as i64);
         Some(allocation)
-    }
-
-    fn try_reserve(&self, used: &AtomicUsize, limit: usize) -> bool {
-        let more = |used: usize| Some(used + self.samples_per_series()).filter(|used| *used <= limit);
-        used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
     }
 
     /// Takes one of the places beyond the quota, if there is any left.
@@ -269,16 +231,7 @@ impl FamilyQuota {
         let samples = self.samples_per_series();
         // Before the capacity, so that the gauge is never above its limit.
         self.used.sub(samples as i64);
-        match allocation {
-            Allocation::Reserved(index) => {
-                self.site_quotas[index.index()].reserved_used.fetch_sub(samples, Ordering::Relaxed);
-            }
-            Allocation::Shared(index) => {
-                self.shared_used.fetch_sub(samples, Ordering::Relaxed);
-                self.site_quotas[index.index()].shared_used.fetch_sub(samples, Ordering::Relaxed);
-            }
-            Allocation::Fallback | Allocation::Pinned => {}
-        }
+        self.sites.release(allocation, samples);
         self.expired.inc();
         match (&mut *self.evicted.lock(), value) {
             (SampleValue::Float(total), SampleValue::Float(sum)) => *total += sum,
@@ -297,34 +250,12 @@ impl FamilyQuota {
 
     /// Records that a frequent label set found no capacity.
     pub(super) fn record_rejection(&self, owner: Owner) {
-        let Some(site_quota) = self.site_quotas.get(owner.quota_index()) else { return };
-        let may_use_shared = site_quota.shared_used.load(Ordering::Relaxed) + self.samples_per_series()
-            <= self.shared_capacity_per_site;
-        site_quota.may_use_shared.store(may_use_shared, Ordering::Relaxed);
-        site_quota.rejections.fetch_add(1, Ordering::Relaxed);
+        self.sites.record_rejection(owner);
     }
 
     /// Returns the demand for capacity since the last call, unless no eviction could satisfy it.
-    pub(super) fn take_demand(&self) -> Option<FamilyDemand> {
-        // Loads only: this runs every second, and the cache lines are contended only under attack.
-        if self.site_quotas.iter().all(|site_quota| site_quota.rejections.load(Ordering::Relaxed) == 0) {
-            return None;
-        }
-        let sites = self.site_quotas.iter().map(|site_quota| self.site_demand(site_quota)).collect();
-        Some(FamilyDemand { family: self.family, samples_per_series: self.samples_per_series(), sites })
-            .filter(FamilyDemand::is_satisfiable)
-    }
-
-    /// At most an eighth of what the site may ever use is evicted for it at a time.
-    fn site_demand(&self, site_quota: &SiteQuota) -> SiteDemand {
-        let capacity = site_quota.reserved_capacity + self.shared_capacity_per_site;
-        let most = (capacity / self.samples_per_series() / 8).max(1);
-        SiteDemand {
-            series: site_quota.rejections.swap(0, Ordering::Relaxed).min(most),
-            may_use_shared: site_quota.may_use_shared.load(Ordering::Relaxed),
-            reserved_used: site_quota.reserved_used.load(Ordering::Relaxed),
-            shared_used: site_quota.shared_used.load(Ordering::Relaxed),
-        }
+    pub(super) fn take_demand(&self) -> Option<Demand> {
+        self.sites.take_demand()
     }
 
     /// Counts an observation that lost the label at this position.
@@ -336,13 +267,131 @@ impl FamilyQuota {
 
     #[cfg(test)]
     pub(super) fn reserved_capacity(&self, site_quota: usize) -> usize {
-        self.site_quotas[site_quota].reserved_capacity
+        self.sites.site_quotas[site_quota].reserved_capacity
     }
 
     /// Returns the samples of all series that it can hold.
     #[cfg(test)]
     pub(super) fn usable(&self) -> usize {
-        let reserved = self.site_quotas.iter().map(|quota| self.whole_series(quota.reserved_capacity));
-        reserved.sum::<usize>() + self.whole_series(self.shared_capacity)
+        let sites = &self.sites;
+        let reserved = sites.site_quotas.iter().map(|quota| sites.whole_units(quota.reserved_capacity));
+        reserved.sum::<usize>() + sites.whole_units(sites.shared_capacity)
+    }
+}
+
+impl SiteQuotas {
+    /// Divides the capacity among this number of configured sites, or among hosts if there are none.
+    pub(crate) fn new(limit: usize, unit: usize, sites: usize) -> SiteQuotas {
+        let mut quotas = SiteQuotas { unit, ..SiteQuotas::default() };
+        // A remainder smaller than a unit can be used only if it is shared.
+        let reserved: Vec<usize> = match sites {
+            0 => std::iter::once(quotas.whole_units(limit / 8)).chain([0; HOST_SHARDS]).collect(),
+            _ => vec![quotas.whole_units(limit / 2 / (sites + 1)); sites + 1],
+        };
+        quotas.shared_capacity = limit - reserved.iter().sum::<usize>();
+        quotas.shared_capacity_per_site = match (sites, reserved[0]) {
+            (0, _) => limit / 2,
+            (_, 0) => (quotas.shared_capacity / 2).max(unit),
+            _ => quotas.shared_capacity,
+        };
+        let site_quota = |reserved_capacity| SiteQuota { reserved_capacity, ..SiteQuota::default() };
+        quotas.site_quotas = reserved.into_iter().map(site_quota).collect();
+        quotas
+    }
+
+    /// Rounds down to whole units.
+    fn whole_units(&self, amount: usize) -> usize {
+        amount / self.unit * self.unit
+    }
+
+    /// Reserves this amount, if there is any.
+    pub(crate) fn reserve(&self, owner: Owner, priority: Priority, amount: usize) -> Option<Allocation> {
+        let index = SiteQuotaIndex::new(owner.quota_index())?;
+        [Allocation::Reserved(index), Allocation::Shared(index)]
+            .into_iter()
+            .find(|allocation| self.grow(*allocation, priority, amount))
+    }
+
+    /// Reserves this amount for what has an allocation. Returns whether there was any.
+    pub(crate) fn grow(&self, allocation: Allocation, priority: Priority, amount: usize) -> bool {
+        let reserve = |used: &AtomicUsize, capacity: usize| {
+            let closed = match priority {
+                Priority::New => self.whole_units(capacity / 4),
+                Priority::Frequent => self.whole_units(capacity / 8),
+                Priority::Bounded => 0,
+            };
+            let more = |used: usize| Some(used + amount).filter(|used| *used <= capacity - closed);
+            used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+        };
+        match allocation {
+            Allocation::Reserved(index) => {
+                let site_quota = &self.site_quotas[index.index()];
+                reserve(&site_quota.reserved_used, site_quota.reserved_capacity)
+            }
+            Allocation::Shared(index) => {
+                let own = &self.site_quotas[index.index()].shared_used;
+                if !reserve(own, self.shared_capacity_per_site) {
+                    return false;
+                }
+                let reserved = reserve(&self.shared_used, self.shared_capacity);
+                if !reserved {
+                    own.fetch_sub(amount, Ordering::Relaxed);
+                }
+                reserved
+            }
+            Allocation::Fallback | Allocation::Pinned => false,
+        }
+    }
+
+    /// Releases a part of an allocation.
+    pub(crate) fn release(&self, allocation: Allocation, amount: usize) {
+        match allocation {
+            Allocation::Reserved(index) => {
+                self.site_quotas[index.index()].reserved_used.fetch_sub(amount, Ordering::Relaxed);
+            }
+            Allocation::Shared(index) => {
+                self.shared_used.fetch_sub(amount, Ordering::Relaxed);
+                self.site_quotas[index.index()].shared_used.fetch_sub(amount, Ordering::Relaxed);
+            }
+            Allocation::Fallback | Allocation::Pinned => {}
+        }
+    }
+
+    /// Records that what is frequent found no capacity.
+    pub(crate) fn record_rejection(&self, owner: Owner) {
+        let Some(site_quota) = self.site_quotas.get(owner.quota_index()) else { return };
+        let may_use_shared =
+            site_quota.shared_used.load(Ordering::Relaxed) + self.unit <= self.shared_capacity_per_site;
+        site_quota.may_use_shared.store(may_use_shared, Ordering::Relaxed);
+        site_quota.rejections.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns the demand for capacity since the last call, unless no eviction could satisfy it.
+    pub(crate) fn take_demand(&self) -> Option<Demand> {
+        // Loads only: this runs every second, and the cache lines are contended only under attack.
+        if self.site_quotas.iter().all(|site_quota| site_quota.rejections.load(Ordering::Relaxed) == 0) {
+            return None;
+        }
+        let sites = self.site_quotas.iter().map(|site_quota| self.site_demand(site_quota)).collect();
+        Some(Demand { unit: self.unit, sites }).filter(Demand::is_satisfiable)
+    }
+
+    /// At most an eighth of what the site may ever use is evicted for it at a time.
+    fn site_demand(&self, site_quota: &SiteQuota) -> SiteDemand {
+        let capacity = site_quota.reserved_capacity + self.shared_capacity_per_site;
+        let most = (capacity / self.unit / 8).max(1);
+        SiteDemand {
+            evictions: site_quota.rejections.swap(0, Ordering::Relaxed).min(most),
+            may_use_shared: site_quota.may_use_shared.load(Ordering::Relaxed),
+            reserved_used: site_quota.reserved_used.load(Ordering::Relaxed),
+            shared_used: site_quota.shared_used.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Returns what is reserved.
+    #[cfg(test)]
+    pub(crate) fn used(&self) -> usize {
+        let reserved = |quota: &SiteQuota| quota.reserved_used.load(Ordering::Relaxed);
+        self.site_quotas.iter().map(reserved).sum::<usize>() + self.shared_used.load(Ordering::Relaxed)
     }
 }

@@ -32,6 +32,9 @@ use crate::model::{Family, Increment, Label, MAX_LABELS, OTHER, Observation, Sit
 /// Number of shards: threads rarely need the same one, and an idle registry is small.
 const SHARDS: usize = 64;
 
+/// Most hosts that are learned, if no sites are configured.
+const MAX_LEARNING_HOSTS: usize = 64;
+
 /// The registry of series, and the daemon's own metrics.
 #[derive(Debug)]
 pub struct Registry {
@@ -41,6 +44,7 @@ pub struct Registry {
     pub(super) quotas: Vec<FamilyQuota>,
     fallback_slots: FallbackSlots,
     sketch: FrequencySketch,
+    max_learning: usize,
     pub(super) next_id: AtomicU64,
     /// Held during an eviction and during a visit, because capacity that is released during a visit could be
     /// reserved again, and the visit would pass on more series than there ever were.
@@ -83,7 +87,9 @@ impl Registry {
             .map(|family| FamilyQuota::new(family, &self_metrics))
             .collect::<Result<_, _>>()?;
         let capacity = limit.saturating_sub(own_samples(&self_metrics, &quotas));
-        let capacity = quota::set_pinned(capacity, sites, &mut quotas);
+        // One for `unknown`.
+        let max_learning = if sites == 0 { MAX_LEARNING_HOSTS } else { sites + 1 }.min(capacity / 8);
+        let capacity = quota::set_pinned(capacity - max_learning, sites, &mut quotas);
         let fallback_slots = FallbackSlots::for_capacity(capacity, sites, &quotas);
         quota::partition(capacity, sites, fallback_slots, &mut quotas);
         Ok(Registry {
@@ -92,6 +98,7 @@ impl Registry {
             quotas,
             fallback_slots,
             sketch: FrequencySketch::default(),
+            max_learning,
             next_id: AtomicU64::new(0),
             eviction_lock: Mutex::default(),
             self_metrics: Arc::new(self_metrics),
@@ -114,10 +121,15 @@ impl Registry {
         self.fallback_slots.by_site()
     }
 
+    /// Returns the most series of `lookout_findings_learning`.
+    pub fn max_learning(&self) -> usize {
+        self.max_learning
+    }
+
     /// Returns the smallest limit with which every family can hold four series.
     pub fn min_limit(&self) -> usize {
         let series: usize = self.quotas.iter().map(|quota| 4 * quota.samples_per_series()).sum();
-        own_samples(&self.self_metrics, &self.quotas) + series
+        own_samples(&self.self_metrics, &self.quotas) + MAX_LEARNING_HOSTS + series
     }
 
     /// Adds one observation to the site's series, within the quotas. `uptime` in seconds.
@@ -153,6 +165,12 @@ impl Registry {
         let insert = Insert { family, site, amount, received, uptime };
         let labels = &labels_of(site, observation)[..family.labels.len()];
         self.try_add(&insert, labels, |_, _| self.quota(family)?.pin());
+    }
+
+    /// Records that what has this hash found no capacity outside of the registry. Returns whether it is frequent.
+    pub(crate) fn is_frequent(&self, hash: u64) -> bool {
+        self.sketch.init();
+        self.sketch.record_and_check(hash)
     }
 
     /// Adds to the series with these labels, which is created if `allocate` finds capacity for it. Returns

@@ -99,6 +99,14 @@ self_metrics! {
 }
 
 self_metrics! {
+    /// Metrics of the findings.
+    pub struct FindingsMetrics {
+        /// Whether the site has been known for less than 24 hours, so that its findings may be old; 1: it has.
+        pub learning: IntGaugeVec = "lookout_findings_learning" ["site"],
+    }
+}
+
+self_metrics! {
     /// Metrics of the quotas; each family resolves its own children.
     pub(super) struct SeriesMetrics {
         /// Samples that the family holds; a histogram counts with all its samples.
@@ -124,6 +132,8 @@ pub struct SelfMetrics {
     export: ExportMetrics,
     /// Metrics of the spool.
     pub spool: SpoolMetrics,
+    /// Metrics of the findings.
+    pub findings: FindingsMetrics,
     pub(super) series: SeriesMetrics,
 }
 
@@ -156,6 +166,7 @@ impl SelfMetrics {
             uploads_in_flight,
             export: ExportMetrics::register(&registry)?,
             spool: SpoolMetrics::register(&registry)?,
+            findings: FindingsMetrics::register(&registry)?,
             series: SeriesMetrics::register(&registry)?,
             registry,
         })

@@ -22,6 +22,8 @@ pub struct Event<'e> {
     pub classification: Classification<'e>,
     /// The problem that it is about.
     pub finding: Finding,
+    /// Whether it made a finding.
+    pub is_new: bool,
     /// Its severity.
     pub severity: Severity,
     /// A one-line description for people.

@@ -10,6 +10,7 @@
 use std::fmt;
 
 use data_encoding::HEXLOWER;
+use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh64::Xxh64;
 
 use crate::model::classification::Classification;
@@ -21,7 +22,7 @@ use crate::model::label::LabelEnum;
 use crate::model::report::Report;
 
 /// The hash of what identifies a problem. Written as 16 lower-case hexadecimal digits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Fingerprint(pub u64);
 
 impl Fingerprint {

@@ -3,16 +3,17 @@
 //! a benchmark run the same code as the daemon.
 
 mod event_limit;
+mod sample;
 
 use std::borrow::Cow;
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::sync::Arc;
 
 use crate::classify::{Rules, SiteIndex, classify};
 use crate::config::{Config, Privacy, SiteConfig, UnknownSites};
 use crate::decode::{DecodeError, decode};
 use crate::encode::{write_json_line, write_log_record};
-use crate::findings::{Client, Findings};
+use crate::findings::{Arrival, Client, Findings};
 use crate::kinds::REPORTS;
 use crate::metrics::Registry;
 use crate::model::{
@@ -21,6 +22,7 @@ use crate::model::{
 };
 use crate::normalize::{Mode, normalize};
 use event_limit::EventLimiter;
+use sample::sample;
 
 /// The path's settings and destinations.
 pub struct Pipeline {
@@ -158,24 +160,28 @@ impl Pipeline {
         let finding = Finding::new(&report, &classification);
         let evaluation = (report.kind.evaluate)(&report, &classification);
         self.record(&report, &classification, &evaluation.observations, context);
-        if let (Some(findings), Some(client)) = (&self.findings, client) {
-            findings.record(finding, &classification, client, context);
-        }
+        let summary = OnceCell::new();
+        let event = |is_new| Event {
+            report: &report,
+            classification,
+            finding,
+            is_new,
+            severity: evaluation.severity,
+            // Also what a kind adds to redacted fields.
+            summary: summary.get_or_init(|| escape_hidden(Cow::Owned((report.kind.summary)(&report)), false)),
+            query: context.query,
+            client_address: context.client_address,
+        };
+        let is_new = self.findings.as_ref().zip(client).is_some_and(|(findings, client)| {
+            let (report, classification) = (&report, &classification);
+            let arrival = Arrival { report, classification, finding, client, context };
+            findings.record(&arrival, || sample(&event(true)))
+        });
         if self.mode == Mode::MetricsOnly {
             return Ok(());
         }
         if self.event_limit.allow(&classification, context.uptime) {
-            let event = Event {
-                report: &report,
-                classification,
-                finding,
-                severity: evaluation.severity,
-                // Also what a kind adds to redacted fields.
-                summary: &escape_hidden(Cow::Owned((report.kind.summary)(&report)), false),
-                query: context.query,
-                client_address: context.client_address,
-            };
-            self.encode(&event, buffers);
+            self.encode(&event(is_new), buffers);
         } else {
             self.record_capped();
         }

@@ -1,8 +1,14 @@
 //! Clients and findings, in process and in the real binary.
 
+use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
+
 use lookoutd::config::{Config, SiteConfig, defaults};
 use lookoutd::model::ClientKey;
 
+use crate::support::capture;
+use crate::support::daemon::{Daemon, Setup};
+use crate::support::http::Request;
 use crate::support::in_process::{InProcess, context};
 
 const START: i64 = 1_795_351_500; // the start of a window of five minutes
@@ -138,4 +144,125 @@ fn findings_that_are_off_count_nothing() {
     post(&path, &csp("shop", "img-src", "https://a.example/x.png"), ipv4(1), 0);
     assert_eq!(series(&path, "lookout_affected_clients_total"), []);
     assert!(path.pipeline.findings.is_none());
+}
+
+/// Returns the console lines with `lookout.new`, as their fingerprints.
+fn new_lines(lines: &[String]) -> Vec<String> {
+    let parsed = lines.iter().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let new = parsed.filter(|line| line["lookout"]["new"] == true);
+    new.map(|line| line["lookout"]["fingerprint"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Posts every capture, and returns the fingerprints of what is new.
+fn replay(daemon: Daemon) -> Vec<String> {
+    for capture in capture::uploads() {
+        daemon.post("/report", &capture.body);
+    }
+    new_lines(&daemon.stop())
+}
+
+#[test]
+fn captures_are_new_once_and_not_after_a_restart_or_a_kill() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let file = directory.path().join("state/findings");
+    let setup = || {
+        let file = file.display();
+        Setup::yaml(&format!(
+            "findings: {{ state_file: {file} }}\nevents: {{ max_unknown_per_second: off, max_per_second: off }}"
+        ))
+    };
+    let new = replay(setup().start());
+    assert!(new.len() > 100, "{}", new.len());
+    assert_eq!(new.iter().collect::<BTreeSet<_>>().len(), new.len(), "each once");
+    let mode = file.metadata().unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    assert_eq!(replay(setup().start()), [] as [String; 0]);
+    // Killed at once: the state is that of the last minute.
+    let mut killed = setup().start();
+    killed.signal("KILL");
+    killed.wait();
+    killed.leave();
+    assert_eq!(replay(setup().start()), [] as [String; 0]);
+    // Damaged: what was known is new again.
+    let content = std::fs::read(&file).unwrap();
+    std::fs::write(&file, &content[1..]).unwrap();
+    let daemon = setup().start();
+    daemon.stderr.containing("the state of findings is damaged");
+    assert_eq!(replay(daemon).len(), new.len());
+    assert_eq!(std::fs::read(file.with_extension("damaged")).unwrap(), &content[1..]);
+}
+
+#[test]
+fn state_file_of_another_process_stops_the_start() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let setup = || {
+        let file = directory.path().join("findings");
+        Setup::yaml(&format!("findings: {{ state_file: {} }}", file.display()))
+    };
+    let daemon = setup().start();
+    let output = setup().argument("--listen=127.0.0.1:0").argument("--admin-listen=127.0.0.1:0").output();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(1) && stderr.contains("findings.state_file"), "{stderr}");
+    drop(daemon);
+}
+
+#[test]
+fn sites_are_learned_for_a_day_unless_their_state_is_older() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let file = directory.path().join("findings");
+    let setup = || {
+        let file = file.display();
+        Setup::yaml(&format!(
+            "findings: {{ state_file: {file} }}\nsites: [{{ name: shop, hosts: [shop.example] }}]"
+        ))
+    };
+    let learning = |daemon: &Daemon| {
+        ["shop", "unknown"].map(|site| daemon.scrape().sum("lookout_findings_learning", &[("site", site)]))
+    };
+    let daemon = setup().start();
+    assert_eq!(learning(&daemon), [1.0, 1.0]);
+    daemon.stop();
+    // As if the first start had been two days ago.
+    let state = std::fs::read_to_string(&file).unwrap();
+    let mut state: serde_json::Value = serde_json::from_str(state.lines().next().unwrap()).unwrap();
+    for site in state["sites"].as_array_mut().unwrap() {
+        site[1] = (site[1].as_i64().unwrap() - 2 * 86_400_000).into();
+    }
+    let json = state.to_string();
+    std::fs::write(&file, format!("{json}\n{:08x}\n", crc32c::crc32c(json.as_bytes()))).unwrap();
+    let daemon = setup().start();
+    assert_eq!(learning(&daemon), [0.0, 0.0]);
+}
+
+/// Nothing of an address, and nothing of a report, gets to the state, the metrics or a sample.
+#[test]
+fn client_and_content_leave_neither_by_the_state_nor_by_the_metrics() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let file = directory.path().join("findings");
+    let yaml = format!(
+        "findings: {{ state_file: {} }}\nintake: {{ trusted_proxies: [127.0.0.0/8] }}\n\
+         sites: [{{ name: canaryshop, hosts: [shop.example] }}]",
+        file.display()
+    );
+    let daemon = Setup::yaml(&yaml).start();
+    let body = csp("shop", "script-src", "https://canaryblocked.example/canarypath.js");
+    for client in ["198.51.100.77", "2001:db8:c4a1:7e57::1", "203.0.113.99"] {
+        let request = Request::post("/report", body.as_bytes()).header("x-forwarded-for", client);
+        assert_eq!(daemon.send(&request, 1).status, 204);
+    }
+    daemon.until("lookout_affected_clients_total", &[("site", "canaryshop"), ("what", "enforced")], 3.0);
+    daemon.until("lookout_new_findings_total", &[("clients", "2"), ("class", "runs")], 1.0);
+    let metrics = daemon.get_admin("/metrics").text();
+    let lines = daemon.stop().join("\n");
+    let state = std::fs::read(&file).unwrap();
+    let state_text = String::from_utf8(state.clone()).unwrap();
+    for canary in ["198.51.100", "2001:db8", "c4a1", "203.0.113", "3325256704", "3325256781"] {
+        assert!(![&metrics, &lines, &state_text].iter().any(|text| text.contains(canary)), "{canary}");
+    }
+    for canary in ["canary", "shop", "script", "https", "example"] {
+        assert!(!state_text.contains(canary), "{canary}");
+    }
+    for address in [[198, 51, 100, 77], [203, 0, 113, 99]] {
+        assert!(!state.windows(4).any(|bytes| bytes == address));
+    }
 }

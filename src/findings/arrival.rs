@@ -1,0 +1,15 @@
+//! One report, as it is counted.
+
+use crate::findings::clients::Client;
+use crate::model::{Classification, Finding, Report, UploadContext};
+
+/// A report, what is known of it, and who sent it.
+#[derive(Debug)]
+#[allow(missing_docs)] // the types are the documentation
+pub struct Arrival<'r> {
+    pub report: &'r Report<'r>,
+    pub classification: &'r Classification<'r>,
+    pub finding: Finding,
+    pub client: Client,
+    pub context: &'r UploadContext<'r>,
+}

@@ -1,0 +1,165 @@
+//! The state file: what of the findings outlives the process, so that a restart makes nothing new.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+
+use crate::findings::Findings;
+use crate::findings::evicted::Evicted;
+use crate::findings::table::Saved;
+
+/// Version of the state, and of the fingerprints in it.
+const VERSION: u32 = 1;
+/// Largest file.
+const MAX_BYTES: u64 = 512 << 20;
+
+/// The state of the findings. It has neither content nor anything of a client.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct State {
+    version: u32,
+    /// The hash of each site's name, and since when it is known.
+    sites: Vec<(u64, i64)>,
+    findings: Vec<Saved>,
+    evicted: Vec<Evicted>,
+}
+
+/// Error of the state file at the start.
+#[derive(Debug, thiserror::Error)]
+#[error("findings.state_file: cannot use {0}: {1}")]
+pub struct StateFileError(String, io::Error);
+
+/// The file, locked by this process.
+#[derive(Debug)]
+pub struct StateFile {
+    path: PathBuf,
+    /// Held while it is written.
+    lock: Mutex<File>,
+}
+
+impl State {
+    /// Reads a state with its checksum. `None` if it is damaged or of another version.
+    pub fn decode(file: &[u8]) -> Option<State> {
+        let json = file.get(..file.len().checked_sub(CHECKSUM_BYTES)?)?;
+        let state: State = (file.ends_with(&checksum(json))).then(|| serde_json::from_slice(json).ok())??;
+        (state.version == VERSION).then_some(state)
+    }
+
+    /// Writes the state with its checksum.
+    pub fn encode(&self) -> Vec<u8> {
+        // Numbers and lists, which can be written.
+        let mut file = serde_json::to_vec(self).unwrap_or_default();
+        let checksum = checksum(&file);
+        file.extend(checksum);
+        file
+    }
+}
+
+/// Length of a checksum's line.
+const CHECKSUM_BYTES: usize = 10;
+
+fn checksum(json: &[u8]) -> Vec<u8> {
+    format!("\n{:08x}\n", crc32c::crc32c(json)).into()
+}
+
+impl Findings {
+    /// Returns the state to save.
+    pub fn state(&self) -> State {
+        let mut findings = Vec::new();
+        self.visit(|finding| findings.push(finding.saved()));
+        let evicted = self.table.evicted.lock().entries().collect();
+        State { version: VERSION, sites: self.learning.known(), findings, evicted }
+    }
+
+    /// Takes over what an earlier process saved; if there is less space, then what the most clients share.
+    pub fn restore(&self, mut state: State, now: Timestamp) {
+        let now = now.as_millisecond();
+        for (site, since) in state.sites {
+            self.learning.add(site, since.min(now), None);
+        }
+        self.learning.update(now);
+        state.evicted.into_iter().for_each(|evicted| self.table.evicted.lock().insert(evicted));
+        state
+            .findings
+            .sort_unstable_by_key(|(.., last_seen, clients, _, _)| std::cmp::Reverse((*clients, *last_seen)));
+        for finding in state.findings {
+            let position = self.configured.iter().position(|site| *site == finding.1);
+            let host = self.configured.is_empty().then_some(finding.1);
+            self.table.restore(finding, self.table.owner(position, host), now);
+        }
+        self.expire(Timestamp::from_millisecond(now).unwrap_or_default());
+    }
+}
+
+impl StateFile {
+    /// Locks the file by one beside it.
+    ///
+    /// # Errors
+    /// Returns an error if it is locked by another process, or its directory is not writable.
+    pub fn open(path: &Path) -> Result<StateFile, StateFileError> {
+        let lock = || {
+            if let Some(directory) = path.parent() {
+                DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+            }
+            let name = path.with_added_extension("lock");
+            let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(name)?;
+            lock.try_lock()?;
+            Ok(lock)
+        };
+        match lock() {
+            Ok(lock) => Ok(StateFile { path: path.to_owned(), lock: Mutex::new(lock) }),
+            Err(error) => Err(StateFileError(path.display().to_string(), error)),
+        }
+    }
+
+    /// Reads the state of an earlier process. A damaged file is moved aside, and the sites are learned again.
+    ///
+    /// # Errors
+    /// Returns an error if the file cannot be read, or not be moved.
+    pub fn load(&self) -> Result<Option<State>, StateFileError> {
+        self.read().map_err(|error| StateFileError(self.path.display().to_string(), error))
+    }
+
+    fn read(&self) -> io::Result<Option<State>> {
+        let mut content = Vec::new();
+        let file = self.path.display();
+        match File::open(&self.path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            opened => opened?.take(MAX_BYTES).read_to_end(&mut content)?,
+        };
+        let state = State::decode(&content);
+        if let Some(state) = &state {
+            tracing::info!(%file, findings = state.findings.len(), "findings of an earlier process are known");
+        } else {
+            let damaged = self.path.with_added_extension("damaged");
+            fs::rename(&self.path, &damaged)?;
+            let damaged = damaged.display();
+            tracing::warn!(%file, %damaged, "the state of findings is damaged or of another version; it is moved, and learning starts");
+        }
+        Ok(state)
+    }
+
+    /// Writes the state as a whole or not at all. Logs an error.
+    pub fn save(&self, state: &State) {
+        let _lock = self.lock.lock();
+        let temporary = self.path.with_added_extension("tmp");
+        let write = || {
+            match fs::remove_file(&temporary) {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+            file.write_all(&state.encode())?;
+            file.sync_data()?;
+            fs::rename(&temporary, &self.path)?;
+            File::open(self.path.parent().unwrap_or(Path::new("/")))?.sync_all()
+        };
+        if let Err(error) = write() {
+            tracing::warn!(file = %self.path.display(), %error, "the state of findings is not saved");
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! The sample of a finding: one event, in bounded space.
+
+use crate::encode::write_json_line;
+use crate::findings::MAX_SAMPLE;
+use crate::model::Event;
+
+/// Returns the event's console line without its end. Its longest members are left out until it is short enough; if it
+/// never is, the line is empty.
+pub(super) fn sample(event: &Event<'_>) -> Vec<u8> {
+    let mut line = Vec::new();
+    let mut report = event.report.clone();
+    loop {
+        line.clear();
+        write_json_line(&Event { report: &report, client_address: None, ..*event }, &mut line);
+        line.pop();
+        if line.len() <= MAX_SAMPLE {
+            return line;
+        }
+        let length = |value| serde_json::to_string(value).map_or(0, |json: String| json.len());
+        let longest = (0..report.body.0.len()).max_by_key(|at| length(&report.body.0[*at].1));
+        match longest {
+            Some(at) => drop(report.body.0.remove(at)),
+            None if report.unknown_members.is_empty() => return Vec::new(),
+            None => report.unknown_members.clear(),
+        }
+    }
+}
