@@ -79,10 +79,12 @@ fn decode_normalize_classify(bencher: Bencher<'_, '_>, capture: &str) {
 fn finding(bencher: Bencher<'_, '_>, capture: &str) {
     let body = body(capture);
     let privacy = config::defaults().privacy;
+    let sites = SiteIndex::default();
+    let rules = Rules::default();
     let mut bencher = Some(bencher);
     each(&body, |envelope| {
         let report = normalize(envelope, &context(), privacy, Mode::Full);
-        let classification = classify(&report, &context(), &SiteIndex::default(), &Rules::default());
+        let classification = classify(&report, &context(), &sites, &rules);
         if let Some(bencher) = bencher.take() {
             bencher.bench_local(|| Finding::new(black_box(&report), black_box(&classification)));
         }

@@ -72,6 +72,8 @@ impl SeriesExpiry {
 pub struct FindingsUpkeep {
     findings: Arc<Findings>,
     state_file: Option<Arc<StateFile>>,
+    /// Findings that an earlier process saved; `None` if the state is damaged.
+    restored: Option<usize>,
 }
 
 impl FindingsUpkeep {
@@ -84,12 +86,23 @@ impl FindingsUpkeep {
         findings: Arc<Findings>,
     ) -> Result<FindingsUpkeep, StateFileError> {
         let state_file = settings.state_file.as_deref().map(StateFile::open).transpose()?.map(Arc::new);
-        if let Some(state) = state_file.as_ref().map(|file| file.load()).transpose()?.flatten() {
-            findings.restore(state, clock::now());
-        }
-        let upkeep = FindingsUpkeep { findings, state_file };
+        let load = |file: &Arc<StateFile>| file.load(&findings, clock::now());
+        let restored = state_file.as_ref().map_or(Ok(Some(0)), load)?;
+        let upkeep = FindingsUpkeep { findings, state_file, restored };
         tokio::spawn(upkeep.clone().run());
         Ok(upkeep)
+    }
+
+    /// Logs what an earlier process left.
+    pub fn log_start(&self) {
+        match self.restored {
+            Some(0) => {}
+            Some(findings) => tracing::info!(findings, "findings of an earlier process are known"),
+            None => tracing::warn!(
+                "the file of findings.state_file is damaged or of another version: it is renamed to *.damaged, and \
+                 every site is learned again"
+            ),
+        }
     }
 
     async fn run(self) {
@@ -109,7 +122,7 @@ impl FindingsUpkeep {
 
     /// Removes expired findings, and writes the state file.
     pub async fn save(&self) {
-        let FindingsUpkeep { findings, state_file } = self.clone();
+        let FindingsUpkeep { findings, state_file, .. } = self.clone();
         let save = move || {
             findings.expire(clock::now());
             if let Some(file) = state_file {

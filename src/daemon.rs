@@ -167,6 +167,9 @@ impl Daemon {
             version = env!("CARGO_PKG_VERSION"),
             "lookoutd listens"
         );
+        if let Some(findings) = &self.findings {
+            findings.log_start();
+        }
         if self.admin.is_unprotected(self.admin_server.address) {
             tracing::warn!(
                 admin = %self.admin_server.address,

@@ -116,31 +116,26 @@ impl StateFile {
         }
     }
 
-    /// Reads the state of an earlier process. A damaged file is moved aside, and the sites are learned again.
+    /// Restores what an earlier process saved. A damaged file is moved aside, and the sites are learned again. Returns
+    /// the number of findings; `None` if the file was damaged.
     ///
     /// # Errors
     /// Returns an error if the file cannot be read, or not be moved.
-    pub fn load(&self) -> Result<Option<State>, StateFileError> {
-        self.read().map_err(|error| StateFileError(self.path.display().to_string(), error))
-    }
-
-    fn read(&self) -> io::Result<Option<State>> {
-        let mut content = Vec::new();
-        let file = self.path.display();
-        match File::open(&self.path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            opened => opened?.take(MAX_BYTES).read_to_end(&mut content)?,
+    pub fn load(&self, findings: &Findings, now: Timestamp) -> Result<Option<usize>, StateFileError> {
+        let load = || {
+            let mut content = Vec::new();
+            match File::open(&self.path) {
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Some(0)),
+                opened => opened?.take(MAX_BYTES).read_to_end(&mut content)?,
+            };
+            let Some(state) = State::decode(&content) else {
+                return fs::rename(&self.path, self.path.with_added_extension("damaged")).map(|()| None);
+            };
+            let known = state.findings.len();
+            findings.restore(state, now);
+            Ok(Some(known))
         };
-        let state = State::decode(&content);
-        if let Some(state) = &state {
-            tracing::info!(%file, findings = state.findings.len(), "findings of an earlier process are known");
-        } else {
-            let damaged = self.path.with_added_extension("damaged");
-            fs::rename(&self.path, &damaged)?;
-            let damaged = damaged.display();
-            tracing::warn!(%file, %damaged, "the state of findings is damaged or of another version; it is moved, and learning starts");
-        }
-        Ok(state)
+        load().map_err(|error| StateFileError(self.path.display().to_string(), error))
     }
 
     /// Writes the state as a whole or not at all. Logs an error.

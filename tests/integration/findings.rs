@@ -187,7 +187,7 @@ fn captures_are_new_once_and_not_after_a_restart_or_a_kill() {
     let content = std::fs::read(&file).unwrap();
     std::fs::write(&file, &content[1..]).unwrap();
     let daemon = setup().start();
-    daemon.stderr.containing("the state of findings is damaged");
+    daemon.stderr.containing("every site is learned again");
     assert_eq!(replay(daemon).len(), new.len());
     assert_eq!(std::fs::read(file.with_extension("damaged")).unwrap(), &content[1..]);
 }
