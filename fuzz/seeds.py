@@ -15,6 +15,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 GZIP = 1  # of the second byte
+# Of fuzz_targets/state.rs.
+STATE = (
+    b'\x01{"version":1,"sites":[[1,2]],"findings":[[1,2,3,4,5,6,7,false],[9,1,3,4,5,6,7,true]],'
+    b'"evicted":[{"fingerprint":1,"last_seen":2,"first_seen":3}]}'
+)
 # Files with the names, in quotes, that the path compares with.
 NAMED_IN = ["src/decode", "src/kinds", "src/classify", "src/normalize"]
 NAME = re.compile(r'"([^"\\\n]{2,48})"')
@@ -26,6 +31,7 @@ def main(seeds, dictionary):
         for choices in (b"\0\0", varied(body)):
             seed = choices + (gzip.compress(body, mtime=0) if choices[1] & GZIP else body)
             (seeds / f"{zlib.crc32(seed):08x}").write_bytes(seed)
+    (seeds / "state").write_bytes(STATE)
     entries = sorted(map(dictionary_entry, names()))
     dictionary.write_text("".join(f'"{entry}"\n' for entry in entries))
 

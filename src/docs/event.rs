@@ -56,6 +56,8 @@ static MEMBERS: &[Member] = &[
     always("lookout.browser", &["user_agent.name"], values::<Browser>, "The browser, from the user agent."),
     always("lookout.fingerprint", &["lookout.fingerprint"], || json!({"type": "string", "pattern": "^[0-9a-f]{16}$"}),
         "The same for all reports of one problem, see [fingerprints](#fingerprints)."),
+    sometimes("lookout.new", &["lookout.new"], || json!({"const": true, "type": "boolean"}),
+        "Whether the event made a [finding](metrics.md#clients-and-findings); absent if not."),
     sometimes("lookout.client_address", &["client.address"], text,
         "The client's address, if `privacy.client_address` permits."),
     sometimes("lookout.query", &["lookout.query.<name>"], || json!({"type": "object", "additionalProperties": text()}),

@@ -7,8 +7,8 @@ use crate::docs::markdown::{code, codes, list, plain, table};
 use crate::kinds;
 use crate::metrics::Registry;
 use crate::model::{
-    Browser, Disposition, EventOutcome, ExportSignal, ExportStatus, ExporterId, Identity, LabelEnum,
-    MetricType, Noise, PendingState, QuarantineReason, RejectReason, SpoolOperation, UploadOutcome,
+    Browser, Class, Disposition, EventOutcome, ExportSignal, ExportStatus, ExporterId, Identity, LabelEnum,
+    MetricType, Noise, PendingState, QuarantineReason, RejectReason, SpoolOperation, UploadOutcome, What,
 };
 
 pub(super) fn kinds() -> String {
@@ -100,6 +100,8 @@ pub(super) fn values() -> String {
         ("browser", all::<Browser>()),
         ("disposition", all::<Disposition>()),
         ("noise", all::<Noise>()),
+        ("what", all::<What>()),
+        ("class", all::<Class>()),
         ("outcome` of `lookout_uploads_total", all::<UploadOutcome>()),
         ("reason` of `lookout_reports_rejected_total", all::<RejectReason>()),
         ("exporter", all::<ExporterId>()),

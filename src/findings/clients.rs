@@ -164,7 +164,7 @@ mod tests {
     use super::*;
 
     fn ipv6(network: u64, subnet: u16) -> ClientKey {
-        ClientKey(0x2001_0db8_0000_0000 | network << 16 | u64::from(subnet))
+        ClientKey(0x2001_0db8_0000_0000 | (network << 16) | u64::from(subnet))
     }
 
     fn hashes(window: &ClientWindow, clients: impl Iterator<Item = ClientKey>) -> usize {

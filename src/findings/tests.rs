@@ -220,7 +220,7 @@ fn survives_flood(addresses: u32, reports: u64) {
         // Each invention twenty times, so that it is frequent.
         let forged = chunk.iter().map(|report| Seen {
             second: 1 + at as i64,
-            ..seen(1 << 40 | report / 20, (report % u64::from(addresses)) as u32)
+            ..seen((1 << 40) | (report / 20), (report % u64::from(addresses)) as u32)
         });
         world.record(forged);
         world.findings.evict_for_demand();
@@ -237,7 +237,7 @@ fn survives_flood(addresses: u32, reports: u64) {
     let (_, _, charged, used) = world.findings.table.usage();
     assert!(charged == used && used <= 2 << 20, "{used}");
     // The forged ones on one site cost no other site its findings.
-    assert_eq!(world.record_on("blog", (0..50).map(|number| seen(1 << 60 | number, 1))), 50);
+    assert_eq!(world.record_on("blog", (0..50).map(|number| seen((1 << 60) | number, 1))), 50);
 }
 
 #[test]
