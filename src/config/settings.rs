@@ -162,7 +162,7 @@ pub struct TlsFiles {
     pub key: PathBuf,
 }
 
-/// `privacy.*`.
+/// `privacy.*`. The default leaves nothing private.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Privacy {
     /// What remains of a URL's query.
@@ -171,20 +171,6 @@ pub struct Privacy {
     pub path_secrets: PathSecrets,
     /// Client address in events.
     pub client_address: ClientAddress,
-}
-
-impl Privacy {
-    /// Nothing private remains. What must not depend on the settings is redacted with it.
-    pub const STRICT: Privacy = Privacy {
-        query: QueryPrivacy::Strip,
-        path_secrets: PathSecrets::Redact,
-        client_address: ClientAddress::None,
-    };
-
-    /// Returns whether nothing private remains of a report's texts.
-    pub fn is_strict(self) -> bool {
-        Privacy { client_address: ClientAddress::None, ..self } == Privacy::STRICT
-    }
 }
 
 /// `privacy.query`.

@@ -21,12 +21,7 @@ pub(super) fn plain(text: &str) -> String {
 }
 
 pub(super) fn codes<'t>(texts: impl IntoIterator<Item = &'t str>) -> String {
-    list(texts.into_iter().map(code))
-}
-
-/// Returns the texts with commas between them, a dash if there are none.
-pub(super) fn list(texts: impl Iterator<Item = String>) -> String {
-    let texts: Vec<String> = texts.collect();
+    let texts: Vec<String> = texts.into_iter().map(code).collect();
     if texts.is_empty() { "–".to_owned() } else { texts.join(", ") }
 }
 

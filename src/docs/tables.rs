@@ -3,12 +3,12 @@
 use jiff::Timestamp;
 
 use crate::config::{self, Reference};
-use crate::docs::markdown::{code, codes, list, plain, table};
+use crate::docs::markdown::{code, codes, plain, table};
 use crate::kinds;
 use crate::metrics::Registry;
 use crate::model::{
-    Browser, Class, Disposition, EventOutcome, ExportSignal, ExportStatus, ExporterId, Identity, LabelEnum,
-    MetricType, Noise, PendingState, QuarantineReason, RejectReason, SpoolOperation, UploadOutcome, What,
+    Browser, Class, Disposition, EventOutcome, ExportSignal, ExportStatus, ExporterId, LabelEnum, MetricType,
+    Noise, PendingState, QuarantineReason, RejectReason, SpoolOperation, UploadOutcome, What,
 };
 
 pub(super) fn kinds() -> String {
@@ -20,24 +20,11 @@ pub(super) fn kinds() -> String {
             },
             codes(kind.aliases.iter().copied()),
             code(kind.event_name),
-            list(kind.identity.iter().map(identity)),
+            codes(kind.identity.iter().copied()),
             codes(kind.families.iter().map(|family| family.name)),
         ]
     });
-    table(
-        &["kind (with its specification)", "also sent as", "event name", "same problem if equal", "metrics"],
-        rows,
-    )
-}
-
-fn identity(identity: &Identity) -> String {
-    match identity {
-        Identity::Text(name) | Identity::Url(name) | Identity::Source(name) => code(name),
-        Identity::SampleOf(_, name) => format!("start of {}", code(name)),
-        Identity::Names(name) => format!("names in {}", code(name)),
-        Identity::ServerHost => "host of `url`".to_owned(),
-        Identity::ReportType => code("type"),
-    }
+    table(&["kind (with its specification)", "also sent as", "event name", "identity", "metrics"], rows)
 }
 
 /// A metric family as it is exported.

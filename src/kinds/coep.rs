@@ -3,9 +3,7 @@
 
 use crate::kinds::csp_violation;
 use crate::kinds::support::{DESTINATIONS, evaluate_policy, field, policy_summary};
-use crate::model::{
-    Classification, Evaluation, Family, FieldType, Identity, LabelValues, Report, ReportKind,
-};
+use crate::model::{Classification, Evaluation, Family, FieldType, LabelValues, Report, ReportKind};
 
 static VIOLATIONS: Family = Family {
     name: "lookout_coep_violations_total",
@@ -30,7 +28,7 @@ pub(super) static KIND: ReportKind = ReportKind {
         field("destination", FieldType::Token, "coep.destination"),
         field("disposition", FieldType::Token, "coep.disposition"),
     ],
-    identity: &[Identity::Text("type"), Identity::Text("destination"), Identity::Url("blockedURL")],
+    identity: &["type", "destination", "blockedURL"],
     evaluate,
     summary,
     families: &[&VIOLATIONS],

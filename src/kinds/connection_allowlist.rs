@@ -3,7 +3,7 @@
 
 use crate::kinds::csp_violation;
 use crate::kinds::support::{evaluate_policy, field, policy_summary};
-use crate::model::{Class, Classification, Evaluation, Family, FieldType, Identity, Report, ReportKind};
+use crate::model::{Class, Classification, Evaluation, Family, FieldType, Report, ReportKind};
 
 static VIOLATIONS: Family = Family {
     name: "lookout_connection_allowlist_violations_total",
@@ -26,7 +26,7 @@ pub(super) static KIND: ReportKind = ReportKind {
         field("allowlist", FieldType::Any, "connection_allowlist.allowlist"),
         field("disposition", FieldType::Token, "connection_allowlist.disposition"),
     ],
-    identity: &[Identity::Url("connection")],
+    identity: &["connection"],
     class: |_| Class::Exfiltrates,
     evaluate,
     summary,

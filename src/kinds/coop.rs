@@ -10,8 +10,8 @@ use crate::kinds::support::{
     COLUMN_NUMBER, LINE_NUMBER, SOURCE_FILE, evaluate_policy, field, page_of, policy_summary, source_suffix,
 };
 use crate::model::{
-    Classification, Disposition, Evaluation, Family, FieldType, Identity, LabelValues, Object, Report,
-    ReportKind, Value,
+    Classification, Disposition, Evaluation, Family, FieldType, LabelValues, Object, Report, ReportKind,
+    Value,
 };
 
 static VIOLATIONS: Family = Family {
@@ -61,17 +61,7 @@ pub(super) static KIND: ReportKind = ReportKind {
         LINE_NUMBER,
         COLUMN_NUMBER,
     ],
-    identity: &[
-        Identity::Text("type"),
-        Identity::Text("effectivePolicy"),
-        Identity::Text("property"),
-        Identity::Source("sourceFile"),
-        Identity::Source("openerURL"),
-        Identity::Source("openeeURL"),
-        Identity::Source("otherDocumentURL"),
-        Identity::Source("previousResponseURL"),
-        Identity::Source("nextResponseURL"),
-    ],
+    identity: &["type", "effectivePolicy", "property", "sourceFile"],
     upgrade,
     evaluate,
     summary,

@@ -4,8 +4,8 @@ use opentelemetry_semantic_conventions::attribute::{ERROR_TYPE, EXCEPTION_STACKT
 
 use crate::kinds::support::{derived, field, page_of, severity_unless_noise};
 use crate::model::{
-    Attribute, AttributeSink, Classification, Evaluation, Family, FieldType, Identity, LabelEnum,
-    LabelValues, Object, Report, ReportKind, Severity, Value, What,
+    Attribute, AttributeSink, Classification, Evaluation, Family, FieldType, LabelEnum, LabelValues, Object,
+    Report, ReportKind, Severity, Value, What,
 };
 
 static CRASHES: Family = Family {
@@ -31,7 +31,7 @@ pub(super) static KIND: ReportKind = ReportKind {
         field("visibility_state", FieldType::Token, "crash.visibility_state"),
         field("crash_report_api", FieldType::Any, "crash.crash_report_api"),
     ],
-    identity: &[Identity::Text("reason")],
+    identity: &["reason"],
     what: |_, _| What::Crash,
     upgrade,
     evaluate,

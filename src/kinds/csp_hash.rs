@@ -2,9 +2,7 @@
 //! its siblings, usually to compile a list of integrity hashes; nothing was blocked.
 
 use crate::kinds::support::{DESTINATIONS, field, page_of};
-use crate::model::{
-    Classification, Evaluation, Family, FieldType, Identity, LabelEnum, Report, ReportKind, Severity,
-};
+use crate::model::{Classification, Evaluation, Family, FieldType, LabelEnum, Report, ReportKind, Severity};
 
 static HASHES: Family = Family {
     name: "lookout_csp_hashes_total",
@@ -24,7 +22,7 @@ pub(super) static KIND: ReportKind = ReportKind {
         field("type", FieldType::Token, "csp_hash.type"),
         field("destination", FieldType::Token, "csp_hash.destination"),
     ],
-    identity: &[Identity::Text("destination"), Identity::Url("subresourceURL")],
+    identity: &["destination", "subresourceURL"],
     evaluate,
     summary,
     families: &[&HASHES],

@@ -13,7 +13,7 @@ use crate::kinds::support::{
     policy_summary,
 };
 use crate::model::{
-    Class, Classification, Evaluation, Family, FieldType, Identity, Label, Object, Report, ReportKind, Value,
+    Class, Classification, Evaluation, Family, FieldType, Label, Object, Report, ReportKind, Value,
 };
 
 pub(crate) static VIOLATIONS: Family = Family {
@@ -53,28 +53,19 @@ pub(crate) static KIND: ReportKind = ReportKind {
         field("urlHash", FieldType::Token, "csp.url_hash").aliases(&["url-hash"]),
         field("evalHash", FieldType::Token, "csp.eval_hash").aliases(&["eval-hash"]),
     ],
-    identity: &[
-        Identity::Text("effectiveDirective"),
-        Identity::Url("blockedURL"),
-        Identity::Source("sourceFile"),
-        Identity::SampleOf("blockedURL", "sample"),
-    ],
-    class,
+    identity: &["effectiveDirective", "blockedURL", "sourceFile", "sample"],
+    class: |report| match report.body.get_str("effectiveDirective").unwrap_or_default() {
+        "connect-src" | "form-action" | "prefetch-src" | "webrtc" => Class::Exfiltrates,
+        "worker-src" | "object-src" | "frame-src" | "child-src" | "base-uri" => Class::Runs,
+        directive if directive.starts_with("script-src") => Class::Runs,
+        _ => Class::Other,
+    },
     upgrade,
     evaluate,
     summary,
     families: &[&VIOLATIONS],
     ..ReportKind::DEFAULT
 };
-
-fn class(report: &Report<'_>) -> Class {
-    match report.body.get_str("effectiveDirective").unwrap_or_default() {
-        "script-src" | "script-src-elem" | "script-src-attr" | "worker-src" | "object-src" | "frame-src"
-        | "child-src" | "base-uri" => Class::Runs,
-        "connect-src" | "form-action" | "prefetch-src" | "webrtc" => Class::Exfiltrates,
-        _ => Class::Other,
-    }
-}
 
 /// Replaces a missing effective directive by `violated-directive`. Before CSP3 that held the directive
 /// with its source list, so only the first token is kept.

@@ -8,8 +8,7 @@ use jiff::tz::TimeZone;
 
 use crate::kinds::support::{COLUMN_NUMBER, LINE_NUMBER, SOURCE_FILE, field, page_of, source_suffix};
 use crate::model::{
-    Evaluation, Family, FieldType, Identity, Label, LabelEnum, OTHER, Object, Report, ReportKind, Severity,
-    Value,
+    Evaluation, Family, FieldType, Label, LabelEnum, OTHER, Object, Report, ReportKind, Severity, Value,
 };
 
 static DEPRECATIONS: Family = Family {
@@ -35,7 +34,7 @@ pub(super) static KIND: ReportKind = ReportKind {
         LINE_NUMBER,
         COLUMN_NUMBER,
     ],
-    identity: &[Identity::Text("id"), Identity::Source("sourceFile")],
+    identity: &["id", "sourceFile"],
     upgrade,
     evaluate: |report, classification| {
         Evaluation::new(Severity::Info, &DEPRECATIONS, [id(report), classification.noise.label()])

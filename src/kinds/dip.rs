@@ -3,7 +3,7 @@
 
 use crate::kinds::csp_violation;
 use crate::kinds::support::{DESTINATIONS, blocked_request_summary, evaluate_policy, field};
-use crate::model::{Classification, Evaluation, Family, FieldType, Identity, Report, ReportKind};
+use crate::model::{Classification, Evaluation, Family, FieldType, Report, ReportKind};
 
 static VIOLATIONS: Family = Family {
     name: "lookout_dip_violations_total",
@@ -25,7 +25,7 @@ pub(super) static KIND: ReportKind = ReportKind {
         field("destination", FieldType::Token, "dip.destination"),
         field("disposition", FieldType::Token, "dip.disposition"),
     ],
-    identity: &[Identity::Text("type"), Identity::Text("destination"), Identity::Url("blockedURL")],
+    identity: &["type", "destination", "blockedURL"],
     evaluate,
     summary: |report| blocked_request_summary(report, "isolation policy"),
     families: &[&VIOLATIONS],

@@ -5,7 +5,7 @@ use crate::kinds::support::{
     COLUMN_NUMBER, DOCUMENT_POLICY_FEATURES, LINE_NUMBER, SOURCE_FILE, evaluate_policy, field,
     policy_summary, source_suffix,
 };
-use crate::model::{Classification, Evaluation, Family, FieldType, Identity, Report, ReportKind};
+use crate::model::{Classification, Evaluation, Family, FieldType, Report, ReportKind};
 
 static VIOLATIONS: Family = Family {
     name: "lookout_document_policy_violations_total",
@@ -27,7 +27,7 @@ pub(super) static KIND: ReportKind = ReportKind {
         LINE_NUMBER,
         COLUMN_NUMBER,
     ],
-    identity: &[Identity::Text("policyId"), Identity::Source("sourceFile")],
+    identity: &["policyId", "sourceFile"],
     evaluate,
     summary,
     families: &[&VIOLATIONS],

@@ -9,8 +9,7 @@ use crate::kinds::support::{
     replace_chains, server_name, severity_unless_noise,
 };
 use crate::model::{
-    Classification, Evaluation, Family, FieldType, Identity, LabelEnum, Report, ReportKind, Severity, Value,
-    What,
+    Classification, Evaluation, Family, FieldType, LabelEnum, Report, ReportKind, Severity, Value,
 };
 
 static VIOLATIONS: Family = Family {
@@ -37,8 +36,7 @@ pub(super) static KIND: ReportKind = ReportKind {
         field("test-report", FieldType::Bool, "expect_ct.test_report"),
         CERTIFICATE,
     ],
-    identity: &[Identity::Text("hostname"), Identity::Text("port")],
-    what: |report, disposition| if is_test(report) { What::Other } else { What::of_policy(disposition) },
+    identity: &["hostname", "port"],
     upgrade: replace_chains,
     evaluate,
     summary,

@@ -6,7 +6,7 @@ use crate::kinds::support::{
     replace_chains, server_name, severity_unless_noise,
 };
 use crate::model::{
-    Classification, Evaluation, Family, FieldType, Identity, LabelValues, Report, ReportKind, Severity,
+    Classification, Evaluation, Family, FieldType, LabelValues, Report, ReportKind, Severity,
 };
 
 static VIOLATIONS: Family = Family {
@@ -40,12 +40,7 @@ pub(super) static KIND: ReportKind = ReportKind {
         field("ocsp-response", FieldType::Message, "expect_staple.ocsp_response"),
         CERTIFICATE,
     ],
-    identity: &[
-        Identity::Text("hostname"),
-        Identity::Text("port"),
-        Identity::Text("response-status"),
-        Identity::Text("cert-status"),
-    ],
+    identity: &["hostname", "port", "response-status", "cert-status"],
     upgrade: replace_chains,
     evaluate,
     summary,

@@ -6,7 +6,7 @@ use crate::kinds::support::{
     CERTIFICATE, CERTIFICATE_ATTRIBUTES, HOSTNAME, PORT, certificate_attributes, describe_certificate, field,
     replace_chains, server_name, severity_unless_noise,
 };
-use crate::model::{Classification, Evaluation, Family, FieldType, Identity, Report, ReportKind, Severity};
+use crate::model::{Classification, Evaluation, Family, FieldType, Report, ReportKind, Severity};
 
 static VIOLATIONS: Family = Family {
     name: "lookout_hpkp_violations_total",
@@ -30,7 +30,7 @@ pub(super) static KIND: ReportKind = ReportKind {
         field("known-pins", FieldType::Any, "hpkp.known_pins"),
         CERTIFICATE,
     ],
-    identity: &[Identity::Text("hostname"), Identity::Text("port")],
+    identity: &["hostname", "port"],
     upgrade: replace_chains,
     evaluate,
     summary,

@@ -5,7 +5,7 @@ use crate::kinds::csp_violation;
 use crate::kinds::support::{
     DESTINATIONS, REPORT_ONLY, blocked_request_summary, disposition_to_flag, evaluate_policy, field,
 };
-use crate::model::{Classification, Evaluation, Family, FieldType, Identity, Report, ReportKind};
+use crate::model::{Classification, Evaluation, Family, FieldType, Report, ReportKind};
 
 static VIOLATIONS: Family = Family {
     name: "lookout_integrity_violations_total",
@@ -28,7 +28,7 @@ pub(super) static KIND: ReportKind = ReportKind {
         field("destination", FieldType::Token, "integrity.destination"),
         field(REPORT_ONLY, FieldType::Bool, "integrity.report_only"),
     ],
-    identity: &[Identity::Text("destination"), Identity::Url("blockedURL")],
+    identity: &["destination", "blockedURL"],
     upgrade: disposition_to_flag,
     evaluate,
     summary: |report| blocked_request_summary(report, "integrity policy"),

@@ -3,7 +3,7 @@
 
 use crate::kinds::deprecation;
 use crate::kinds::support::{COLUMN_NUMBER, LINE_NUMBER, SOURCE_FILE, field, page_of, source_suffix};
-use crate::model::{Evaluation, Family, FieldType, Identity, LabelEnum, Report, ReportKind, Severity};
+use crate::model::{Evaluation, Family, FieldType, LabelEnum, Report, ReportKind, Severity};
 
 static INTERVENTIONS: Family = Family {
     name: "lookout_interventions_total",
@@ -24,7 +24,7 @@ pub(super) static KIND: ReportKind = ReportKind {
         LINE_NUMBER,
         COLUMN_NUMBER,
     ],
-    identity: &[Identity::Text("id"), Identity::Source("sourceFile")],
+    identity: &["id", "sourceFile"],
     evaluate: |report, classification| {
         let labels = [deprecation::id(report), classification.noise.label()];
         Evaluation::new(Severity::Info, &INTERVENTIONS, labels)

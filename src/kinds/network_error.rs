@@ -11,8 +11,8 @@ use crate::kinds::support::{
     NEL_PHASES, NEL_TYPES, PROTOCOLS, derived, field, severity_unless_noise, unmapped,
 };
 use crate::model::{
-    Attribute, AttributeSink, Classification, Evaluation, Family, FieldType, Identity, Increment, Label,
-    LabelEnum, MetricType, Noise, Observation, Report, ReportKind, Severity, What, host_and_port,
+    Attribute, AttributeSink, Classification, Evaluation, Family, FieldType, Increment, Label, LabelEnum,
+    MetricType, Noise, Observation, Report, ReportKind, SERVER_HOST, Severity, What, host_and_port,
 };
 
 pub(crate) static NETWORK_REPORTS: Family = Family {
@@ -63,11 +63,8 @@ pub(crate) static KIND: ReportKind = ReportKind {
         // The draft of 2017 had the URL here.
         field("uri", FieldType::Url, "nel.uri"),
     ],
-    identity: &[Identity::Text("phase"), Identity::Text("type"), Identity::ServerHost],
-    what: |report, _| match report.body.get_str("type") {
-        Some("ok") => What::NetworkOk,
-        _ => What::Network,
-    },
+    identity: &["phase", "type", SERVER_HOST],
+    what: |report, _| if report.body.get_str("type") == Some("ok") { What::NetworkOk } else { What::Network },
     evaluate,
     summary,
     attributes,

@@ -2,13 +2,13 @@
 //! under one label, so that a new report type is visible as soon as a browser sends it.
 
 use crate::kinds::support::page_of;
-use crate::model::{Identity, ReportKind};
+use crate::model::{REPORT_TYPE, ReportKind};
 
 pub(super) static KIND: ReportKind = ReportKind {
     name: "other",
     event_name: "browser.report.other",
     specification: "https://w3c.github.io/reporting/#concept-reports",
-    identity: &[Identity::ReportType],
+    identity: &[REPORT_TYPE],
     summary: |report| format!("{} reported by {}", report.report_type, page_of(report)),
     ..ReportKind::DEFAULT
 };

@@ -5,7 +5,7 @@ use crate::kinds::support::{
     COLUMN_NUMBER, LINE_NUMBER, PERMISSIONS_POLICY_FEATURES, SOURCE_FILE, evaluate_policy, field,
     policy_summary, source_suffix,
 };
-use crate::model::{Classification, Evaluation, Family, FieldType, Identity, Label, Report, ReportKind};
+use crate::model::{Classification, Evaluation, Family, FieldType, Label, Report, ReportKind};
 
 pub(super) static VIOLATIONS: Family = Family {
     name: "lookout_permissions_policy_violations_total",
@@ -30,7 +30,7 @@ pub(super) static KIND: ReportKind = ReportKind {
         LINE_NUMBER,
         COLUMN_NUMBER,
     ],
-    identity: &[Identity::Text("featureId"), Identity::Source("sourceFile")],
+    identity: &["featureId", "sourceFile"],
     evaluate: |report, classification| evaluate(report, classification, "false"),
     summary,
     families: &[&VIOLATIONS],

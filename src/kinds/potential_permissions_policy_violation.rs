@@ -3,7 +3,7 @@
 
 use crate::kinds::permissions_policy_violation::{self, VIOLATIONS};
 use crate::kinds::support::{COLUMN_NUMBER, LINE_NUMBER, SOURCE_FILE, field, page_of};
-use crate::model::{Disposition, FieldType, Identity, Report, ReportKind};
+use crate::model::{Disposition, FieldType, Report, ReportKind};
 
 pub(super) static KIND: ReportKind = ReportKind {
     name: "potential-permissions-policy-violation",
@@ -20,7 +20,7 @@ pub(super) static KIND: ReportKind = ReportKind {
         LINE_NUMBER,
         COLUMN_NUMBER,
     ],
-    identity: &[Identity::Text("featureId"), Identity::Url("srcAttribute")],
+    identity: &["featureId", "srcAttribute"],
     evaluate: |report, classification| permissions_policy_violation::evaluate(report, classification, "true"),
     summary,
     families: &[&VIOLATIONS],

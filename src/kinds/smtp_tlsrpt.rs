@@ -9,8 +9,8 @@ use std::borrow::Cow;
 
 use crate::kinds::support::{derived, field, severity_unless_noise, unmapped};
 use crate::model::{
-    Attribute, AttributeSink, Classification, Evaluation, Family, FieldType, Identity, Increment, Label,
-    LabelValues, OTHER, Object, Observation, Report, ReportKind, Severity, Value,
+    Attribute, AttributeSink, Classification, Evaluation, Family, FieldType, Increment, Label, LabelValues,
+    OTHER, Object, Observation, Report, ReportKind, Severity, Value,
 };
 
 static SESSIONS: Family = Family {
@@ -46,7 +46,7 @@ pub(super) static KIND: ReportKind = ReportKind {
         field(SESSION_COUNTS, FieldType::MetricSource, "smtp_tls.sessions"),
         field("policies", FieldType::Any, "smtp_tls.policies"),
     ],
-    identity: &[Identity::Text("organization-name"), Identity::Names("sessions")],
+    identity: &["organization-name"],
     upgrade,
     evaluate,
     summary,

@@ -116,7 +116,7 @@ fn each(
     };
     crate::decode::decode(body.as_bytes(), 256, |envelope| {
         visit(
-            &crate::normalize::normalize(envelope.unwrap(), &upload, Privacy::STRICT, mode),
+            &crate::normalize::normalize(envelope.unwrap(), &upload, Privacy::default(), mode),
             &classification,
         );
     })

@@ -5,9 +5,7 @@
 use crate::kinds::support::{
     REPORT_ONLY, blocked_request_summary, disposition_to_flag, evaluate_policy, field,
 };
-use crate::model::{
-    Classification, Evaluation, Family, FieldType, Identity, LabelValues, Report, ReportKind,
-};
+use crate::model::{Classification, Evaluation, Family, FieldType, LabelValues, Report, ReportKind};
 
 static VIOLATIONS: Family = Family {
     name: "lookout_waict_violations_total",
@@ -36,7 +34,7 @@ pub(super) static KIND: ReportKind = ReportKind {
         field(REPORT_ONLY, FieldType::Bool, "waict.report_only"),
         field("reason", FieldType::Token, "waict.reason"),
     ],
-    identity: &[Identity::Text("reason"), Identity::Text("destination"), Identity::Url("blockedURL")],
+    identity: &["reason", "destination", "blockedURL"],
     upgrade: disposition_to_flag,
     evaluate,
     summary,

@@ -56,3 +56,33 @@ pub enum Browser {
     /// Any other browser, and reports without a user agent.
     Other,
 }
+
+/// What happened to the client: the label `what`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub enum What {
+    /// An enforced policy was violated.
+    Enforced,
+    /// A report-only policy was violated, or one of unknown disposition.
+    ReportOnly,
+    /// A request failed.
+    Network,
+    /// A request succeeded.
+    NetworkOk,
+    /// A page crashed.
+    Crash,
+    /// Anything else.
+    Other,
+}
+
+/// What an attacker would gain from the violated directive: the label `class`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub enum Class {
+    /// Code runs in the page.
+    Runs,
+    /// Data leaves the page.
+    Exfiltrates,
+    /// Neither, or not a directive.
+    Other,
+}

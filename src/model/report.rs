@@ -6,11 +6,10 @@ use std::fmt;
 use jiff::Timestamp;
 use smallvec::SmallVec;
 
-use crate::model::classification::Classification;
+use crate::model::classification::{Class, Classification, What};
 use crate::model::envelope::Disposition;
 use crate::model::evaluation::{Evaluation, Severity};
 use crate::model::family::Family;
-use crate::model::identity::{Class, Identity, What};
 use crate::model::json::{Object, Value};
 
 /// One report in the Reporting API's generic shape, redacted and bounded.
@@ -34,8 +33,8 @@ pub struct Report<'a> {
     /// The fields that the kind does not have, redacted and bounded: a JSON object, empty if there are none.
     /// As one text, so that a client does not determine the members of events.
     pub unknown_members: String,
-    /// The fields of the kind's identity, fully redacted; `None` if those of the body are.
-    pub redacted: Option<Object<'a>>,
+    /// The texts of the identity, redacted as by default, if `privacy` keeps more of them in `body`.
+    pub redacted: Object<'a>,
     /// Fields that were dropped because the body had too many.
     pub dropped_members: u32,
     /// When it was received.
@@ -70,8 +69,8 @@ pub struct ReportKind {
     pub disposition: Option<&'static str>,
     /// The body's fields in the specification and in the engines.
     pub fields: &'static [FieldSpec],
-    /// What makes two of its reports the same problem, besides site and disposition.
-    pub identity: &'static [Identity],
+    /// The fields whose values make two of its reports the same problem, besides site and disposition.
+    pub identity: &'static [&'static str],
     /// Returns what happened to the client.
     pub what: fn(&Report<'_>, Disposition) -> What,
     /// Returns what an attacker would gain.
@@ -100,8 +99,10 @@ impl ReportKind {
         disposition: None,
         fields: &[],
         identity: &[],
-        what: |report, disposition| {
-            if report.kind.disposition.is_some() { What::of_policy(disposition) } else { What::Other }
+        what: |report, disposition| match disposition {
+            _ if report.kind.disposition.is_none() => What::Other,
+            Disposition::Enforce => What::Enforced,
+            Disposition::Report | Disposition::Unknown => What::ReportOnly,
         },
         class: |_| Class::Other,
         upgrade: |_| {},

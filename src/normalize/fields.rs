@@ -46,8 +46,8 @@ pub(super) struct Normalized<'a> {
     pub(super) body: Object<'a>,
     /// The fields that the kind does not have, as JSON; empty if there are none.
     pub(super) unknown: String,
-    /// The fields of the kind's identity as the strictest privacy leaves them, if `body` has more.
-    pub(super) redacted: Option<Object<'a>>,
+    /// See [`crate::model::Report::redacted`].
+    pub(super) redacted: Object<'a>,
     /// Number of dropped fields.
     pub(super) dropped: u32,
 }
@@ -65,7 +65,9 @@ pub(super) fn normalize_fields<'a>(
     (kind.upgrade)(&mut body);
     let mut nested = NestedSanitizer::new(MAX_NESTED, privacy);
     let mut unknown = Object::default();
-    let mut redacted = (!privacy.is_strict()).then(Object::default);
+    let mut redacted = Object::default();
+    let strictest = Privacy { client_address: privacy.client_address, ..Privacy::default() };
+    let keeps_private = privacy != strictest;
     let mut seen = 0_u64;
     let mut repeated = false;
     let field_index = kinds::field_index(kind);
@@ -73,15 +75,12 @@ pub(super) fn normalize_fields<'a>(
         Some((_, field)) if keep.drops(field) => false,
         Some(&(at, field)) => {
             *name = Cow::Borrowed(field.name);
-            if let Some(redacted) = &mut redacted
-                && kind.identity.iter().any(|identity| identity.reads(field.name))
+            if keeps_private
+                && kind.identity.contains(&field.name)
+                && let Value::String(text) = &*value
             {
-                let mut value = value.clone();
-                let mut nested = NestedSanitizer::new(MAX_NESTED, Privacy::STRICT);
-                if sanitize(field.field_type, &mut value, &mut nested, &mut UrlRedactor::new(Privacy::STRICT))
-                {
-                    redacted.0.push((name.clone(), value));
-                }
+                let text = text_redact::sanitize(text.clone(), field.field_type, strictest);
+                redacted.0.push((name.clone(), Value::String(text)));
             }
             let kept = sanitize(field.field_type, value, &mut nested, urls);
             if kept {
@@ -100,13 +99,9 @@ pub(super) fn normalize_fields<'a>(
         merge_repeated(&mut body);
     }
     let (unknown, dropped) = unknown_members(unknown, privacy);
-    let excess = u32::try_from(excess).unwrap_or(u32::MAX);
-    Normalized {
-        body,
-        unknown,
-        redacted,
-        dropped: excess.saturating_add(nested.dropped).saturating_add(dropped),
-    }
+    let dropped = dropped.saturating_add(nested.dropped);
+    let dropped = dropped.saturating_add(u32::try_from(excess).unwrap_or(u32::MAX));
+    Normalized { body, unknown, redacted, dropped }
 }
 
 /// Replaces a value by the result of `make`; returns whether there was a result.

@@ -30,7 +30,7 @@ pub fn attribute(text: Cow<'_, str>, privacy: Privacy) -> Cow<'_, str> {
 
 /// Returns the path of a URL without secrets, whatever `privacy` allows in events.
 pub fn path(path: &str) -> Cow<'_, str> {
-    url_redact::redact(Cow::Borrowed(path), Privacy::STRICT)
+    url_redact::redact(Cow::Borrowed(path), Privacy::default())
 }
 
 /// Normalizes one report.
@@ -59,7 +59,7 @@ pub fn normalize<'a>(
         url = server_url(&body).map(|url| urls.redact(Cow::Owned(url))).unwrap_or_default();
     }
     // A type is never a URL, and identifies a report of an unknown kind.
-    let mut report_type = text_redact::sanitize(envelope.report_type, FieldType::Token, Privacy::STRICT);
+    let mut report_type = text_redact::sanitize(envelope.report_type, FieldType::Token, Privacy::default());
     if report_type.is_empty() {
         // Nothing is left of a type such as `?token=1`.
         report_type = Cow::Borrowed(kind.name);

@@ -325,8 +325,13 @@ fn push_query_names(query: &str, out: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::ClientAddress;
 
-    const STRICT: Privacy = Privacy::STRICT;
+    const STRICT: Privacy = Privacy {
+        query: QueryPrivacy::Strip,
+        path_secrets: PathSecrets::Redact,
+        client_address: ClientAddress::None,
+    };
 
     fn with(privacy: Privacy, url: &str) -> String {
         redact(Cow::Borrowed(url), privacy).into_owned()

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use lookoutd::classify::{Rules, SiteIndex, classify};
-use lookoutd::config::{self, PathSecrets, Privacy, QueryPrivacy};
+use lookoutd::config::{PathSecrets, Privacy, QueryPrivacy};
 use lookoutd::decode::decode;
 use lookoutd::docs::section;
 use lookoutd::kinds;
-use lookoutd::model::{Class, Finding, Identity, LabelEnum, UploadContext, What};
+use lookoutd::model::{Class, FieldType, Finding, LabelEnum, REPORT_TYPE, SERVER_HOST, UploadContext, What};
 use lookoutd::normalize::{Mode, normalize};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -29,7 +29,7 @@ fn findings_in(body: &str, privacy: Privacy, mode: Mode, context: &UploadContext
 }
 
 fn finding(body: &Value) -> Finding {
-    let found = findings_in(&body.to_string(), Privacy::STRICT, Mode::Full, &context());
+    let found = findings_in(&body.to_string(), Privacy::default(), Mode::Full, &context());
     assert_eq!(found.len(), 1, "{body}");
     found[0]
 }
@@ -43,7 +43,7 @@ fn privacies() -> Vec<Privacy> {
     let queries = QueryPrivacy::ALL.iter();
     let all =
         queries.flat_map(|query| PathSecrets::ALL.iter().map(move |path_secrets| (*query, *path_secrets)));
-    all.map(|(query, path_secrets)| Privacy { query, path_secrets, ..Privacy::STRICT }).collect()
+    all.map(|(query, path_secrets)| Privacy { query, path_secrets, ..Privacy::default() }).collect()
 }
 
 /// A violation whose texts have something private.
@@ -112,7 +112,7 @@ fn findings_of_captures_do_not_depend_on_settings_or_time() {
     for capture in capture::uploads() {
         let agent = capture.header("user-agent");
         let context = UploadContext { received: capture.received(), user_agent: agent, ..context() };
-        let expected = findings_in(&capture.body, Privacy::STRICT, Mode::Full, &context);
+        let expected = findings_in(&capture.body, Privacy::default(), Mode::Full, &context);
         for privacy in privacies() {
             for mode in [Mode::Full, Mode::MetricsOnly] {
                 let received = capture.received() + jiff::SignedDuration::from_hours(30);
@@ -213,58 +213,43 @@ fn fingerprint_differs_if_a_part_of_the_identity_does() {
 }
 
 #[test]
-fn identity_of_a_kind_is_fields_that_every_mode_keeps() {
+fn identity_of_a_kind_is_texts_and_numbers_that_every_mode_keeps() {
     for kind in kinds::ALL {
-        for identity in kind.identity {
-            let fields: Vec<_> = kind.fields.iter().filter(|field| identity.reads(field.name)).collect();
-            let expected = match identity {
-                Identity::SampleOf(..) => 2,
-                Identity::ServerHost | Identity::ReportType => 0,
-                _ => 1,
-            };
-            assert_eq!(fields.len(), expected, "{} {identity:?}", kind.name);
-            assert!(
-                fields.iter().all(|field| field.field_type.is_metric_relevant()),
-                "{} {identity:?}",
-                kind.name
-            );
+        for name in kind.identity.iter().filter(|name| ![SERVER_HOST, REPORT_TYPE].contains(name)) {
+            let field = kind.field(name).unwrap_or_else(|| panic!("{} {name}", kind.name));
+            let types = [FieldType::Url, FieldType::Token, FieldType::Sample, FieldType::NonZeroInt];
+            assert!(field.name == *name && types.contains(&field.field_type), "{} {name}", kind.name);
+            assert!(field.field_type.is_metric_relevant());
         }
     }
 }
 
-/// Each field of each kind's identity, alone.
+/// Every field of every kind alone.
 #[test]
-fn every_field_of_every_identity_counts() {
+fn fingerprint_differs_exactly_if_a_field_of_the_identity_does() {
     for kind in kinds::ALL {
-        let report = |changed: Option<&str>| {
+        let report = |changed: &str| {
             let mut body = json!({});
             for field in kind.fields {
-                let word = if changed == Some(field.name) { "other" } else { "thing" };
-                let value = match kind.identity.iter().find(|identity| identity.reads(field.name)) {
-                    Some(Identity::Text(name)) if matches!(*name, "port") => {
-                        json!(word.bytes().map(u32::from).sum::<u32>())
-                    }
-                    Some(Identity::Text(_) | Identity::SampleOf(..)) => json!(word),
-                    Some(Identity::Url(_) | Identity::Source(_)) if field.name == "blockedURL" => json!(word),
-                    Some(Identity::Url(_) | Identity::Source(_)) => {
+                let word = if changed == field.name { "other" } else { "thing" };
+                body[field.name] = match field.field_type {
+                    FieldType::NonZeroInt | FieldType::Int => json!(word.bytes().map(u32::from).sum::<u32>()),
+                    FieldType::Number => json!(f64::from(word.as_bytes()[0]) / 256.0),
+                    // Of a URL, the sample takes no part.
+                    FieldType::Url if field.name != "blockedURL" => {
                         json!(format!("https://cdn.example/{word}.js"))
                     }
-                    _ => continue,
+                    FieldType::Bool if kind.disposition != Some(field.name) => json!(word == "other"),
+                    _ if kind.disposition == Some(field.name) => json!("enforce"),
+                    _ => json!(word),
                 };
-                body[field.name] = value;
-            }
-            if kind.name == "smtp-tlsrpt" {
-                let result =
-                    if changed == Some("sessions") { "validation-failure" } else { "certificate-expired" };
-                body["policies"] = json!([{"policy": {"policy-type": "sts", "policy-domain": "shop.example"},
-                    "failure-details": [{"result-type": result, "failed-session-count": 3}]}]);
             }
             fingerprint(&json!({"type": kind.name, "url": "https://shop.example/", "body": body}))
         };
-        assert_eq!(report(None), report(None));
+        let expected = report("");
         for field in kind.fields {
-            let counts = kind.identity.iter().any(|identity| identity.reads(field.name));
-            assert_eq!(report(Some(field.name)) != report(None), counts, "{} {}", kind.name, field.name);
+            let counts = kind.identity.contains(&field.name);
+            assert_eq!(report(field.name) != expected, counts, "{} {}", kind.name, field.name);
         }
     }
 }
@@ -357,8 +342,6 @@ fn what_and_class_follow_from_kind_and_directive() {
     assert_eq!(of("integrity-violation", json!({"reportOnly": false})), ("enforced", "other"));
     assert_eq!(of("connection-allowlist", json!({"connection": "webrtc"})), ("report_only", "exfiltrates"));
     assert_eq!(of("novel", json!({})), ("other", "other"));
-    let test = json!({"expect-ct-report": {"hostname": "shop.example", "port": 443, "test-report": true}});
-    assert_eq!(finding(&test).what, What::Other);
     assert_eq!((What::ALL.len(), Class::ALL.len()), (6, 3));
 }
 
@@ -404,13 +387,8 @@ proptest! {
         for blocked in [format!("https://cdn.example{path}?q=1"), format!("https://cdn.example{long}"), "eval".to_owned()] {
             let report = json!({"type": report_type, "url": format!("https://shop.example{path}"), "body": {
                 "blockedURL": blocked, "sourceFile": format!("https://a.example{long}"), "sample": sample}}).to_string();
-            let expected = findings_in(&report, Privacy::STRICT, Mode::Full, &context());
+            let expected = findings_in(&report, Privacy::default(), Mode::Full, &context());
             prop_assert_eq!(findings_in(&report, privacy, mode, &context()), expected);
         }
     }
-}
-
-#[test]
-fn defaults_are_the_strictest_privacy() {
-    assert!(config::defaults().privacy.is_strict());
 }

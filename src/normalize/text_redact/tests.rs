@@ -1,9 +1,13 @@
 //! Redaction of everything that a text may quote.
 
 use super::*;
-use crate::config::PathSecrets;
+use crate::config::{ClientAddress, PathSecrets};
 
-const STRICT: Privacy = Privacy::STRICT;
+const STRICT: Privacy = Privacy {
+    query: QueryPrivacy::Strip,
+    path_secrets: PathSecrets::Redact,
+    client_address: ClientAddress::None,
+};
 
 #[test]
 fn private_parts_of_a_text_are_redacted() {
