@@ -106,7 +106,7 @@ pub(super) type Saved = (Fingerprint, u64, u64, i64, i64, u64, u8, bool);
 
 /// Returns the hash of a site's name, which is the same in every process.
 pub(super) fn site_hash(name: &str) -> u64 {
-    xxhash_rust::xxh64::xxh64(name.as_bytes(), 0)
+    twox_hash::XxHash64::oneshot(0, name.as_bytes())
 }
 
 impl Entry {

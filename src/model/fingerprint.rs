@@ -7,10 +7,11 @@
 //! is hashed may change. A key is not needed: who forges a fingerprint could as well copy the report.
 
 use std::fmt;
+use std::hash::Hasher;
 
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh64::Xxh64;
+use twox_hash::XxHash64;
 
 use crate::model::classification::{Class, Classification, What};
 use crate::model::envelope::Disposition;
@@ -58,17 +59,17 @@ impl Finding {
     /// Returns the finding of a report.
     pub fn new(report: &Report<'_>, classification: &Classification<'_>) -> Finding {
         let disposition = report.disposition();
-        let mut values = Values(Xxh64::new(0));
+        let mut values = Values(XxHash64::with_seed(0));
         for text in [report.kind.name, classification.site.as_str(), disposition.as_str()] {
-            values.0.update(text.as_bytes());
-            values.0.update(&[0]);
+            values.0.write(text.as_bytes());
+            values.0.write(&[0]);
         }
         for name in report.kind.identity {
             values.field(name, report);
-            values.0.update(&[0]);
+            values.0.write(&[0]);
         }
         Finding {
-            fingerprint: Fingerprint(values.0.digest()),
+            fingerprint: Fingerprint(values.0.finish()),
             what: (report.kind.what)(report, disposition),
             class: (report.kind.class)(report),
             disposition,
@@ -77,21 +78,21 @@ impl Finding {
 }
 
 /// The values that are hashed.
-struct Values(Xxh64);
+struct Values(XxHash64);
 
 impl Values {
     fn field(&mut self, name: &str, report: &Report<'_>) {
         let get = |name| report.redacted.get(name).or_else(|| report.body.get(name));
         match (name, get(name)) {
-            (SERVER_HOST, _) => self.0.update(host_and_port(&report.url).0.as_bytes()),
-            (REPORT_TYPE, _) => self.0.update(report.report_type.as_bytes()),
+            (SERVER_HOST, _) => self.0.write(host_and_port(&report.url).0.as_bytes()),
+            (REPORT_TYPE, _) => self.0.write(report.report_type.as_bytes()),
             // What has a URL is blocked for that, whatever its text.
             ("sample", _)
                 if get("blockedURL").and_then(Value::as_str).is_some_and(|it| it.contains("://")) => {}
             ("sample", Some(Value::String(sample))) => self.sample(sample),
             ("sourceFile", Some(Value::String(url))) => self.source(url, &report.url),
             (_, Some(Value::String(text))) => self.url(text),
-            (_, Some(Value::Integer(number))) => self.0.update(number.to_string().as_bytes()),
+            (_, Some(Value::Integer(number))) => self.0.write(number.to_string().as_bytes()),
             _ => {}
         }
     }
@@ -102,13 +103,13 @@ impl Values {
         for segment in url[start..].split('/').skip(1) {
             start += 1;
             if is_generated(segment.as_bytes()) {
-                self.0.update(&url.as_bytes()[done..start]);
-                self.0.update(b"*");
+                self.0.write(&url.as_bytes()[done..start]);
+                self.0.write(b"*");
                 done = start + segment.len();
             }
             start += segment.len();
         }
-        self.0.update(&url.as_bytes()[done..]);
+        self.0.write(&url.as_bytes()[done..]);
     }
 
     /// Adds the URL of a script or a style. Engines name the page as the source of inline code, or nothing. As the
@@ -119,7 +120,7 @@ impl Values {
         if extension.is_some_and(|extension| !PAGES.contains(&extension)) || !origin.contains("://") {
             self.url(url);
         } else if host_and_port(url).0 != host_and_port(page).0 {
-            self.0.update(origin.as_bytes());
+            self.0.write(origin.as_bytes());
         }
     }
 
@@ -141,7 +142,7 @@ impl Values {
             length += part.len();
             rest = after;
         }
-        self.0.update(&start[..length]);
+        self.0.write(&start[..length]);
     }
 }
 
