@@ -1,22 +1,14 @@
 //! `lookoutd health`: sends a health or readiness probe to the daemon with the same settings, because a
 //! container without a shell has no other HTTP client.
 
-use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::HOST;
-use http::{Request, StatusCode};
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
-
-/// Maximum time of a probe.
+/// Maximum time of the connect, and of each read.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// Maximum size of a response, far above those of admin.
-const MAX_RESPONSE_BYTES: usize = 4096;
+const MAX_RESPONSE_BYTES: u64 = 4096;
 
 /// Probe endpoint of admin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
@@ -35,15 +27,12 @@ pub enum ProbeError {
     /// The port of the daemon is unknown.
     #[error("admin_listen has port 0, so where the daemon listens cannot be known; give it a port")]
     UnknownPort,
-    /// The runtime cannot be started.
-    #[error("cannot start: {0}")]
-    Runtime(io::Error),
     /// No HTTP response was received from this URL.
     #[error("no answer from {0}: {1}; does a lookoutd with these settings run here?")]
     NoResponse(String, io::Error),
     /// The response from this URL is not 200 but has this status and body.
     #[error("{0} answers {1}: {text}", text = .2.trim_end())]
-    Status(String, StatusCode, String),
+    Status(String, String, String),
 }
 
 /// Sends a probe to the daemon that listens on `admin_listen`.
@@ -57,13 +46,8 @@ pub fn run(admin_listen: SocketAddr, probe: Probe) -> Result<(), ProbeError> {
     let address = loopback_if_unspecified(admin_listen);
     let path = probe.into();
     let url = format!("http://{address}{path}");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(ProbeError::Runtime)?;
-    let response = runtime.block_on(async { tokio::time::timeout(TIMEOUT, get(address, path)).await });
-    let response =
-        response.unwrap_or_else(|_| Err(io::Error::other(format!("nothing within {} s", TIMEOUT.as_secs()))));
-    match response {
-        Ok((StatusCode::OK, _)) => Ok(()),
+    match get(address, path) {
+        Ok((status, _)) if status.starts_with("200 ") => Ok(()),
         Ok((status, text)) => Err(ProbeError::Status(url, status, text)),
         Err(error) => Err(ProbeError::NoResponse(url, error)),
     }
@@ -79,22 +63,26 @@ fn loopback_if_unspecified(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
-#[allow(clippy::disallowed_methods)] // bounded by Limited
-async fn get(address: SocketAddr, path: &str) -> io::Result<(StatusCode, String)> {
-    let stream = TcpStream::connect(address).await?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
-    // Its errors are those of the request.
-    tokio::spawn(connection);
-    let request = Request::get(path).header(HOST, address.to_string()).body(Empty::<Bytes>::new());
-    let request = request.map_err(io::Error::other)?;
-    let (head, body) = sender.send_request(request).await.map_err(io::Error::other)?.into_parts();
-    let body = Limited::new(body, MAX_RESPONSE_BYTES).collect().await.map_err(io::Error::other)?;
-    Ok((head.status, String::from_utf8_lossy(&body.to_bytes()).into_owned()))
+/// Returns the status line without its version, and the body.
+fn get(address: SocketAddr, path: &str) -> io::Result<(String, String)> {
+    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
+    let mut response = Vec::new();
+    stream.take(MAX_RESPONSE_BYTES).read_to_end(&mut response).map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => io::ErrorKind::TimedOut.into(),
+        _ => error,
+    })?;
+    let response = String::from_utf8_lossy(&response);
+    let http = response.strip_prefix("HTTP/1.1 ").and_then(|response| response.split_once("\r\n"));
+    let (status, rest) = http.ok_or_else(|| io::Error::other("the response is not HTTP"))?;
+    let body = rest.split_once("\r\n\r\n").unwrap_or_default().1;
+    Ok((status.to_owned(), body.to_owned()))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read, Write};
     use std::net::TcpListener;
 
     use super::*;

@@ -38,7 +38,7 @@ const ORDER: [&str; 25] = [
 ];
 
 /// Folders and files that may have async code.
-const ASYNC: [&str; 8] = ["admin", "background", "daemon", "export", "intake", "main", "probe", "signals"];
+const ASYNC: [&str; 7] = ["admin", "background", "daemon", "export", "intake", "main", "signals"];
 
 /// Most lines of a file, without its inline tests.
 const MAX_LINES: usize = 600;
