@@ -2,11 +2,7 @@
 //! for an unknown version. They apply only to bodies of that shape or media type, because a client of the
 //! Reporting API would retry its whole batch.
 
-use std::borrow::Cow;
-use std::fmt;
-
 use http::HeaderMap;
-use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
 
 use crate::intake::body::is_type;
 use crate::model::UploadOutcome;
@@ -18,41 +14,18 @@ const MEDIA_TYPE: &str = "application/expect-ct-report+json";
 
 /// Returns the outcome of an upload with an Expect-CT report, or else the given one.
 pub(super) fn outcome(headers: &HeaderMap, body: &[u8], outcome: UploadOutcome) -> UploadOutcome {
-    if !matches!(outcome, UploadOutcome::ReportsUnknownSite | UploadOutcome::NoReports) {
-        return outcome;
-    }
-    let shape = serde_json::Deserializer::from_slice(body).deserialize_map(BodyShape::default());
-    let Ok(shape) = shape else { return outcome };
+    let Some(members) = body.trim_ascii_start().strip_prefix(b"{") else { return outcome };
+    let member = members
+        .trim_ascii_start()
+        .strip_prefix(b"\"")
+        .and_then(|name| name.strip_prefix(EXPECTED_FIELD.as_bytes()));
+    let is_expected = member.is_some_and(|rest| rest.starts_with(b"\""));
     match outcome {
-        UploadOutcome::ReportsUnknownSite if shape.has_field => UploadOutcome::ExpectCtHostMismatch,
-        UploadOutcome::NoReports if shape.has_field => UploadOutcome::NoReports,
-        UploadOutcome::NoReports if shape.has_field_of_any_version || is_type(headers, MEDIA_TYPE) => {
+        UploadOutcome::ReportsUnknownSite if is_expected => UploadOutcome::ExpectCtHostMismatch,
+        UploadOutcome::NoReports if !is_expected && (member.is_some() || is_type(headers, MEDIA_TYPE)) => {
             UploadOutcome::ExpectCtUnknownVersion
         }
         outcome => outcome,
-    }
-}
-
-/// Members at the top level of an object.
-#[derive(Default)]
-struct BodyShape {
-    has_field: bool,
-    has_field_of_any_version: bool,
-}
-
-impl<'de> Visitor<'de> for BodyShape {
-    type Value = BodyShape;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(mut self, mut members: A) -> Result<BodyShape, A::Error> {
-        while let Some((key, _)) = members.next_entry::<Cow<'de, str>, IgnoredAny>()? {
-            self.has_field |= key == EXPECTED_FIELD;
-            self.has_field_of_any_version |= key.starts_with(EXPECTED_FIELD);
-        }
-        Ok(self)
     }
 }
 
