@@ -4,10 +4,12 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// Rate-limits a log message to one per interval; the suppressed remainder is logged on drop.
+/// Minimum interval of the messages.
+pub(crate) const INTERVAL: Duration = Duration::from_secs(60);
+
+/// Rate-limits a log message to one per minute; the suppressed remainder is logged on drop.
 #[derive(Debug)]
 pub struct LogThrottle {
-    interval: Duration,
     on_drop: fn(u64),
     state: Mutex<State>,
 }
@@ -20,15 +22,15 @@ struct State {
 
 impl LogThrottle {
     /// Returns a throttle whose first message is not suppressed. `on_drop` logs the suppressed remainder.
-    pub fn new(interval: Duration, on_drop: fn(u64)) -> Self {
-        LogThrottle { interval, on_drop, state: Mutex::default() }
+    pub fn new(on_drop: fn(u64)) -> Self {
+        LogThrottle { on_drop, state: Mutex::default() }
     }
 
-    /// Adds `count` to the suppressed number. Returns the sum, once per interval, for the caller to log.
+    /// Adds `count` to the suppressed number. Returns the sum, once per minute, for the caller to log.
     pub fn record(&self, count: u64) -> Option<u64> {
         let mut state = self.state.lock();
         state.suppressed += count;
-        if state.last_emitted.is_some_and(|last| last.elapsed() < self.interval) {
+        if state.last_emitted.is_some_and(|last| last.elapsed() < INTERVAL) {
             return None;
         }
         state.last_emitted = Some(Instant::now());
@@ -53,7 +55,7 @@ mod tests {
 
     #[test]
     fn suppressed_count_is_returned_after_the_interval() {
-        let throttle = LogThrottle::new(Duration::from_secs(3600), |_| {});
+        let throttle = LogThrottle::new(|_| {});
         assert_eq!(throttle.record(2), Some(2));
         assert_eq!(throttle.record(3), None);
         throttle.state.lock().last_emitted = None;
@@ -64,11 +66,11 @@ mod tests {
     fn suppressed_count_is_logged_once_on_drop() {
         static LOGGED: AtomicU64 = AtomicU64::new(0);
         let on_drop = |suppressed| _ = LOGGED.fetch_add(suppressed + 1000, Ordering::Relaxed);
-        let throttle = LogThrottle::new(Duration::from_secs(3600), on_drop);
+        let throttle = LogThrottle::new(on_drop);
         assert_eq!(throttle.record(2), Some(2));
         drop(throttle);
         assert_eq!(LOGGED.load(Ordering::Relaxed), 0, "nothing was suppressed");
-        let throttle = LogThrottle::new(Duration::from_secs(3600), on_drop);
+        let throttle = LogThrottle::new(on_drop);
         for _ in 0..4 {
             throttle.record(1);
         }

@@ -22,8 +22,6 @@ use crate::log_writer::LogWriter;
 pub const STARTUP_TARGET: &str = "lookoutd::announcement";
 /// Maximum time that the end of the process waits for the last lines.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
-/// Minimum interval of lines about panics.
-const PANIC_INTERVAL: Duration = Duration::from_secs(60);
 
 static WRITER: OnceLock<Arc<LogWriter>> = OnceLock::new();
 
@@ -77,7 +75,7 @@ pub fn dropped_lines() -> u64 {
 /// Logs a panic, instead of the standard library's message, which may quote a request. Rate-limited, because a
 /// client that can cause one can cause many.
 fn log_panic(info: &PanicHookInfo<'_>) {
-    static PANICS: LazyLock<LogThrottle> = LazyLock::new(|| LogThrottle::new(PANIC_INTERVAL, |_| {}));
+    static PANICS: LazyLock<LogThrottle> = LazyLock::new(|| LogThrottle::new(|_| {}));
     if let Some(count) = PANICS.record(1) {
         let at = info.location().map(ToString::to_string);
         let reason = static_panic_message(info.payload());

@@ -15,8 +15,6 @@ use crate::model::{EventOutcome, EventSink, ExporterId, PendingState};
 
 /// Time for which the writer collects more lines after the first.
 const BATCH_WINDOW: Duration = Duration::from_millis(5);
-/// Minimum interval of log lines about failed writes.
-const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Exporter of event lines; its clones share one queue.
 #[derive(Clone)]
@@ -135,7 +133,7 @@ impl EventSink for ConsoleExporter {
 impl Shared {
     fn write_all(&self, mut out: impl Write) {
         let mut lines = Vec::new();
-        let failures = LogThrottle::new(LOG_INTERVAL, |events| {
+        let failures = LogThrottle::new(|events| {
             tracing::warn!(events, "more events could not be written to stdout");
         });
         while let Some(events) = self.wait_for_lines(&mut lines) {

@@ -1,12 +1,9 @@
 //! Log of connections that fail before a request: once a minute for each cause, because they may be many.
 
 use std::io;
-use std::time::Duration;
 
 use crate::intake::proxy_protocol::ProxyProtocolError;
 use crate::log_throttle::LogThrottle;
-
-const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 pub(super) struct ConnectionErrorLog {
@@ -18,13 +15,11 @@ pub(super) struct ConnectionErrorLog {
 impl Default for ConnectionErrorLog {
     fn default() -> ConnectionErrorLog {
         ConnectionErrorLog {
-            accept: LogThrottle::new(LOG_INTERVAL, |count| {
+            accept: LogThrottle::new(|count| {
                 tracing::warn!(count, "more connections could not be accepted");
             }),
-            handshake: LogThrottle::new(LOG_INTERVAL, |count| {
-                tracing::info!(count, "more TLS handshakes failed")
-            }),
-            proxy_protocol: LogThrottle::new(LOG_INTERVAL, |count| {
+            handshake: LogThrottle::new(|count| tracing::info!(count, "more TLS handshakes failed")),
+            proxy_protocol: LogThrottle::new(|count| {
                 tracing::warn!(count, "more connections from trusted proxies began without a PROXY header");
             }),
         }

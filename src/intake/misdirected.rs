@@ -16,7 +16,6 @@ use crate::log_throttle::LogThrottle;
 use crate::model::ClientKey;
 use crate::normalize;
 
-const LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// Maximum number of characters of a logged path.
 const MAX_PATH_CHARS: usize = 200;
 /// Time in which a client is counted once.
@@ -51,7 +50,7 @@ struct Clients {
 impl MisdirectedReports {
     pub(super) fn new() -> MisdirectedReports {
         MisdirectedReports {
-            log: LogThrottle::new(LOG_INTERVAL, |uploads| {
+            log: LogThrottle::new(|uploads| {
                 tracing::warn!(uploads, "more reports were sent to paths that intake does not serve");
             }),
             clients: Mutex::new(Clients { since: Instant::now(), counted: HashSet::default() }),

@@ -9,5 +9,3 @@ pub(crate) const MAX_BATCH_RECORDS: u64 = 512;
 pub(crate) const MAX_BATCH_BYTES: usize = 1 << 20;
 /// Time for which a batch waits for more records after its first.
 pub(crate) const MAX_BATCH_AGE: Duration = Duration::from_secs(1);
-/// Shortest time between two log lines of one kind.
-pub(crate) const LOG_INTERVAL: Duration = Duration::from_secs(30);

@@ -20,7 +20,6 @@ use tracing::warn;
 
 use crate::config::Endpoint;
 use crate::export::otlp::client::{Client, ClientError, ExportResult};
-use crate::export::otlp::limits::LOG_INTERVAL;
 use crate::log_throttle::LogThrottle;
 use crate::model::LabelEnum;
 
@@ -51,9 +50,7 @@ impl Traces {
         let http_client = SdkHttpClient {
             client: Arc::new(Client::for_traces(endpoint)?),
             runtime: Handle::current(),
-            failures: LogThrottle::new(LOG_INTERVAL, |attempts| {
-                warn!(attempts, "more attempts to deliver traces failed")
-            }),
+            failures: LogThrottle::new(|attempts| warn!(attempts, "more attempts to deliver traces failed")),
         };
         let exporter = SpanExporter::builder()
             .with_http()

@@ -10,7 +10,6 @@ use tracing::{info, warn};
 
 use crate::export::otlp::client::{Client, ExportResult};
 use crate::export::otlp::export_health::ExportHealth;
-use crate::export::otlp::limits::LOG_INTERVAL;
 use crate::export::otlp::logs::batch::{Batch, Order, SpoolFile};
 use crate::export::otlp::logs::{buffer::Buffer, spool::SpillHandle};
 use crate::export::otlp::retry::{RetryPolicy, RetryState};
@@ -69,13 +68,9 @@ impl Worker {
             health: Arc::default(),
             recovered: Notify::new(),
             retry_policy,
-            failures: LogThrottle::new(LOG_INTERVAL, |attempts| {
-                warn!(attempts, "more exports of events failed")
-            }),
-            rejections: LogThrottle::new(LOG_INTERVAL, |events| warn!(events, "more events were rejected")),
-            warnings: LogThrottle::new(LOG_INTERVAL, |requests| {
-                warn!(requests, "more warnings of the collector")
-            }),
+            failures: LogThrottle::new(|attempts| warn!(attempts, "more exports of events failed")),
+            rejections: LogThrottle::new(|events| warn!(events, "more events were rejected")),
+            warnings: LogThrottle::new(|requests| warn!(requests, "more warnings of the collector")),
         }
     }
 

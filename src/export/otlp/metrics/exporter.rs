@@ -11,7 +11,7 @@ use tokio::time::MissedTickBehavior;
 use crate::export::otlp::client::ExportResult::{Accepted, PartialSuccess, Permanent, Retryable};
 use crate::export::otlp::metrics::delta::TemporalityState;
 use crate::export::otlp::metrics::request_builder::{MAX_REQUEST, MetricsRequest, RequestBuilder};
-use crate::export::otlp::{client::Client, export_health::ExportHealth, limits::LOG_INTERVAL};
+use crate::export::otlp::{client::Client, export_health::ExportHealth};
 use crate::log_throttle::LogThrottle;
 use crate::metrics::Registry;
 use crate::model::{ExportSignal, ExportStatus, LabelEnum};
@@ -44,7 +44,7 @@ impl MetricExporter {
         temporality: TemporalityState,
     ) -> MetricExporter {
         let health = Arc::new(ExportHealth::default());
-        let failures = LogThrottle::new(LOG_INTERVAL, |attempts| {
+        let failures = LogThrottle::new(|attempts| {
             tracing::warn!(attempts, "more attempts to export metrics failed");
         });
         let builder =

@@ -16,7 +16,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tracing::{info, warn};
 
 use crate::config;
-use crate::export::otlp::limits::{LOG_INTERVAL, MAX_IN_FLIGHT};
+use crate::export::otlp::limits::MAX_IN_FLIGHT;
 use crate::export::otlp::logs::accounting::PendingEvents;
 use crate::export::otlp::logs::batch::{Batch, BatchQueue, Order, Payload, SpoolFile};
 use crate::log_throttle::LogThrottle;
@@ -85,10 +85,10 @@ impl Spool {
             read_permits: Arc::new(Semaphore::new(MAX_CONCURRENT_READS)),
             write_permits: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
             failing: AtomicBool::new(false),
-            io_errors: LogThrottle::new(LOG_INTERVAL, |times| warn!(times, "the spool's disk failed again")),
-            full: LogThrottle::new(LOG_INTERVAL, |times| warn!(times, "the spool was full again")),
-            recoveries: LogThrottle::new(LOG_INTERVAL, |times| info!(times, "the spool recovered again")),
-            losses: LogThrottle::new(LOG_INTERVAL, |events| warn!(events, "more spooled events are lost")),
+            io_errors: LogThrottle::new(|times| warn!(times, "the spool's disk failed again")),
+            full: LogThrottle::new(|times| warn!(times, "the spool was full again")),
+            recoveries: LogThrottle::new(|times| info!(times, "the spool recovered again")),
+            losses: LogThrottle::new(|events| warn!(events, "more spooled events are lost")),
         };
         let first_sequence = spool.recover(found);
         Ok((spool, first_sequence))

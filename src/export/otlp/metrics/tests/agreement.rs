@@ -13,7 +13,6 @@ use super::collector::{Collector, Series, series};
 use crate::clock;
 use crate::config::Temporality;
 use crate::export::otlp::client::Client;
-use crate::export::otlp::limits::LOG_INTERVAL;
 use crate::export::otlp::metrics::delta::TemporalityState;
 use crate::export::otlp::metrics::exporter::Worker;
 use crate::export::otlp::metrics::request_builder::RequestBuilder;
@@ -131,7 +130,7 @@ impl World {
             },
             unacknowledged: Vec::new(),
             health: Arc::default(),
-            failures: LogThrottle::new(LOG_INTERVAL, |_| {}),
+            failures: LogThrottle::new(|_| {}),
         };
         World {
             worker,
