@@ -46,36 +46,20 @@ impl RetryPolicy {
         let longest = self.initial_backoff.saturating_mul(factor).min(self.max_backoff);
         longest.mul_f64(0.5 + fastrand::f64() / 2.0)
     }
-}
 
-/// The failures of one worker since its last success.
-#[derive(Debug)]
-pub(crate) struct RetryState {
-    policy: RetryPolicy,
-    failures: u32,
-}
-
-impl RetryState {
-    pub(crate) fn new(policy: RetryPolicy) -> Self {
-        RetryState { policy, failures: 0 }
-    }
-
-    pub(crate) fn reset(&mut self) {
-        self.failures = 0;
-    }
-
-    /// Records a failure and waits before the next attempt. The delay ends early when shutdown begins,
+    /// Adds a failure to those since the last success, and waits before the next attempt. The delay ends early when shutdown begins,
     /// and, unless the collector requested it, when another worker succeeds (`recovered`).
     pub(crate) async fn wait(
-        &mut self,
+        &self,
+        failures: &mut u32,
         retry_after: Option<Duration>,
         recovered: &Notify,
         shutdown: &mut ShutdownReceiver,
     ) {
         let shutting_down = shutdown.borrow().is_some();
-        let policy = if shutting_down { SHUTDOWN_POLICY } else { self.policy };
-        let sleep = tokio::time::sleep(policy.delay(self.failures, retry_after));
-        self.failures = self.failures.saturating_add(1);
+        let policy = if shutting_down { &SHUTDOWN_POLICY } else { self };
+        let sleep = tokio::time::sleep(policy.delay(*failures, retry_after));
+        *failures = failures.saturating_add(1);
         if shutting_down {
             sleep.await;
             return;
@@ -83,7 +67,7 @@ impl RetryState {
         tokio::select! {
             () = sleep => {}
             () = recovered.notified(), if retry_after.is_none() => {}
-            _ = shutdown.changed() => self.failures = 0,
+            _ = shutdown.changed() => *failures = 0,
         }
     }
 }

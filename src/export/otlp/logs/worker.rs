@@ -12,7 +12,7 @@ use crate::export::otlp::client::{Client, ExportResult};
 use crate::export::otlp::export_health::ExportHealth;
 use crate::export::otlp::logs::batch::{Batch, Order, SpoolFile};
 use crate::export::otlp::logs::{buffer::Buffer, spool::SpillHandle};
-use crate::export::otlp::retry::{RetryPolicy, RetryState};
+use crate::export::otlp::retry::RetryPolicy;
 use crate::export::otlp::shutdown::{ShutdownReceiver, wait_for_deadline};
 use crate::log_throttle::LogThrottle;
 use crate::metrics::SelfMetrics;
@@ -76,14 +76,14 @@ impl Worker {
 
     /// Sends batches until the closed queue is empty, or until shutdown leaves the rest to the spool.
     pub(super) async fn run(self: Arc<Self>, mut shutdown: ShutdownReceiver) {
-        let mut retry_state = RetryState::new(self.retry_policy);
+        let mut failures = 0;
         let mut order = Order::Oldest;
         while let Some(batch) = self.buffer.next(order).await {
             let Some((batch, request)) = self.buffer.materialize(batch).await else { continue };
             match self.send_once(batch, request, &mut shutdown).await {
                 Outcome::Done => {
                     order = Order::Oldest;
-                    retry_state.reset();
+                    failures = 0;
                 }
                 Outcome::Canceled => return,
                 // During shutdown, a failing collector gets no further attempt of what can be spilled.
@@ -92,7 +92,8 @@ impl Worker {
                 }
                 Outcome::Retry(retry_after) => {
                     order = Order::LeastAttempted;
-                    retry_state.wait(retry_after, &self.recovered, &mut shutdown).await;
+                    let policy = &self.retry_policy;
+                    policy.wait(&mut failures, retry_after, &self.recovered, &mut shutdown).await;
                 }
             }
         }
