@@ -5,40 +5,33 @@
 //! if its queue is full at the end.
 
 use std::borrow::Cow;
-use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
-
+use crate::log_throttle::INTERVAL;
 use crate::model::escape_hidden;
 
 /// Maximum size of the queue: several hundred lines.
 const MAX_QUEUE_BYTES: usize = 64 * 1024;
 /// Maximum size of one line; a longer one is truncated.
 const MAX_LINE_BYTES: usize = 16 * 1024;
-/// Minimum interval of warnings about dropped lines.
-const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Bounded queue of log lines.
 pub(crate) struct LogWriter {
-    queue: Mutex<Queue>,
-    /// Notified when a line is queued.
-    queued: Condvar,
-    /// Notified when every line is written.
-    drained: Condvar,
+    queue: Sender<Message>,
+    /// Bytes of the lines that are not written yet.
+    bytes: AtomicUsize,
     /// Number of dropped lines.
-    pub(crate) dropped: Arc<AtomicU64>,
+    pub(crate) dropped: AtomicU64,
 }
 
-#[derive(Default)]
-struct Queue {
-    lines: VecDeque<Box<[u8]>>,
-    bytes: usize,
-    /// Whether a line is being written.
-    writing: bool,
+enum Message {
+    Line(Box<[u8]>),
+    /// Answered once every earlier line is written.
+    Flush(SyncSender<()>),
 }
 
 impl LogWriter {
@@ -47,72 +40,57 @@ impl LogWriter {
     /// # Errors
     /// Returns an error if the thread cannot be started.
     pub(crate) fn start(out: impl Write + Send + 'static) -> io::Result<Arc<LogWriter>> {
-        let writer = Arc::new(LogWriter {
-            queue: Mutex::default(),
-            queued: Condvar::new(),
-            drained: Condvar::new(),
-            dropped: Arc::default(),
-        });
+        let (queue, messages) = channel();
+        let writer = Arc::new(LogWriter { queue, bytes: AtomicUsize::new(0), dropped: AtomicU64::new(0) });
         let writing = writer.clone();
-        std::thread::Builder::new().name("log".to_owned()).spawn(move || writing.write_lines(out))?;
+        std::thread::Builder::new()
+            .name("log".to_owned())
+            .spawn(move || writing.write_lines(messages, out))?;
         Ok(writer)
     }
 
     /// Waits until every queued line is written, for `timeout` at most. Returns whether all were.
     pub(crate) fn flush(&self, timeout: Duration) -> bool {
-        let deadline = Instant::now() + timeout;
-        let mut queue = self.queue.lock();
-        while queue.writing || !queue.lines.is_empty() {
-            if self.drained.wait_until(&mut queue, deadline).timed_out() {
-                return false;
-            }
-        }
-        true
+        let (done, flushed) = sync_channel(1);
+        self.queue.send(Message::Flush(done)).is_ok() && flushed.recv_timeout(timeout).is_ok()
     }
 
     fn push(&self, line: &[u8]) {
         let line = truncate(printable(line).as_bytes());
-        let mut queue = self.queue.lock();
-        if queue.bytes + line.len() > MAX_QUEUE_BYTES {
+        let len = line.len();
+        let fits = |bytes: usize| (bytes + len <= MAX_QUEUE_BYTES).then_some(bytes + len);
+        let reserved = self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits);
+        // The queue does not close, because this value has its other end.
+        if reserved.is_err() || self.queue.send(Message::Line(line)).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
-            return;
         }
-        queue.bytes += line.len();
-        queue.lines.push_back(line);
-        self.queued.notify_one();
     }
 
-    fn write_lines(&self, mut out: impl Write) {
+    fn write_lines(&self, messages: Receiver<Message>, mut out: impl Write) {
         let mut reported = 0;
         let mut last_warning: Option<Instant> = None;
-        loop {
-            let line = self.next();
-            if out.write_all(&line).is_err() {
+        for message in messages {
+            let line = match message {
+                Message::Line(line) => line,
+                Message::Flush(done) => {
+                    // Fails if the caller waits no longer.
+                    let _ = done.send(());
+                    continue;
+                }
+            };
+            let written = out.write_all(&line);
+            let is_empty = self.bytes.fetch_sub(line.len(), Ordering::Relaxed) == line.len();
+            if written.is_err() {
                 self.dropped.fetch_add(1, Ordering::Relaxed);
                 continue;
             }
             let dropped = self.dropped.load(Ordering::Relaxed);
-            let due = last_warning.is_none_or(|last| last.elapsed() >= WARNING_INTERVAL);
-            if dropped > reported && due && self.queue.lock().lines.is_empty() {
+            let due = last_warning.is_none_or(|last| last.elapsed() >= INTERVAL);
+            if dropped > reported && due && is_empty {
                 tracing::warn!(count = dropped - reported, "log lines dropped, because stderr was not read");
                 last_warning = Some(Instant::now());
                 reported = dropped;
             }
-        }
-    }
-
-    /// Waits for the next line.
-    fn next(&self) -> Box<[u8]> {
-        let mut queue = self.queue.lock();
-        queue.writing = false;
-        loop {
-            if let Some(line) = queue.lines.pop_front() {
-                queue.bytes -= line.len();
-                queue.writing = true;
-                return line;
-            }
-            self.drained.notify_all();
-            self.queued.wait(&mut queue);
         }
     }
 }
@@ -147,8 +125,6 @@ fn truncate(line: &[u8]) -> Box<[u8]> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::{Receiver, Sender, channel};
-
     use super::*;
 
     const DEADLINE: Duration = Duration::from_secs(20);
@@ -201,7 +177,7 @@ mod tests {
             (&*writer).write_all(&line).unwrap();
         }
         assert!(!writer.flush(Duration::from_millis(10)), "nothing was written");
-        assert!(writer.queue.lock().bytes <= MAX_QUEUE_BYTES);
+        assert!(writer.bytes.load(Ordering::Relaxed) <= MAX_QUEUE_BYTES);
         let lost = dropped(&writer);
         assert!(lost >= sent - 65, "{lost} dropped");
         for _ in lost..sent {
@@ -209,7 +185,7 @@ mod tests {
         }
         assert!(writer.flush(DEADLINE));
         assert_eq!(written.try_iter().count() as u64, sent - lost, "every other line is written");
-        assert_eq!(writer.queue.lock().bytes, 0);
+        assert_eq!(writer.bytes.load(Ordering::Relaxed), 0);
     }
 
     #[test]
