@@ -1,6 +1,6 @@
 //! The event as one JSON line: the normalized report, and under `lookout` what lookoutd adds to it.
 
-use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
@@ -55,7 +55,8 @@ impl Serialize for LookoutFields<'_, '_> {
             fields.serialize_entry("client_address", address)?;
         }
         if !query.is_empty() {
-            fields.serialize_entry("query", &Query(query))?;
+            let query: BTreeMap<_, _> = query.iter().map(|(name, value)| (name, value)).collect();
+            fields.serialize_entry("query", &query)?;
         }
         if !report.unknown_members.is_empty() {
             fields.serialize_entry("unknown_members", &report.unknown_members)?;
@@ -64,13 +65,5 @@ impl Serialize for LookoutFields<'_, '_> {
             fields.serialize_entry("dropped_members", &report.dropped_members)?;
         }
         fields.end()
-    }
-}
-
-struct Query<'q>(&'q [(&'q str, Cow<'q, str>)]);
-
-impl Serialize for Query<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
     }
 }
