@@ -109,7 +109,7 @@ impl Directory {
     /// Checks one file. Its events are counted from its content, because anything may be in a name.
     fn inspect(&self, name: &str, entry: &fs::DirEntry) -> Found {
         let temporary = file_name::strip_temporary(name);
-        let Some(parsed) = file_name::parse(temporary.unwrap_or(name)) else {
+        let Some((sequence, stated)) = file_name::parse(temporary.unwrap_or(name)) else {
             return self.quarantine(entry, QuarantineReason::Unrecognized, 0);
         };
         if temporary.is_some_and(|name| self.path.join(name).exists()) {
@@ -120,10 +120,10 @@ impl Directory {
         let is_file = entry.file_type().is_ok_and(|file_type| file_type.is_file());
         let request = is_file.then(|| read_bounded(&entry.path()).ok()).flatten().unwrap_or_default();
         let Content { events, is_whole, checksum } = Content::of(&request);
-        let id = BatchId { sequence: parsed.sequence, events };
+        let id = BatchId { sequence, events };
         let file = SpoolFile { id, bytes: request.len() as u64, checksum };
         let path = self.file_path(file);
-        let is_intact = is_whole && parsed.checksum.is_none_or(|expected| expected == checksum);
+        let is_intact = is_whole && stated.is_none_or(|expected| expected == checksum);
         // The name is another one if the process was killed after writing the file and before renaming it, if
         // it has no checksum yet, or if the number in it is wrong.
         let is_named = entry.path() == path;

@@ -17,16 +17,9 @@ fn stem(id: BatchId) -> String {
     format!("{:020}-{}", id.sequence, id.events)
 }
 
-/// What a name states about the content.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Parsed {
-    pub(super) sequence: u64,
-    /// Absent from names of lookoutd 0.1, which are accepted for one release.
-    pub(super) checksum: Option<u32>,
-}
-
-/// Parses a name, in the spelling of [`format`] only.
-pub(super) fn parse(name: &str) -> Option<Parsed> {
+/// Parses sequence and checksum of a name, in the spelling of [`format`] only. Names of lookoutd 0.1, which are accepted
+/// for one release, have no checksum.
+pub(super) fn parse(name: &str) -> Option<(u64, Option<u32>)> {
     let stem = name.strip_suffix(SUFFIX)?;
     let mut parts = stem.split('-');
     let id = BatchId { sequence: parts.next()?.parse().ok()?, events: parts.next()?.parse().ok()? };
@@ -35,8 +28,7 @@ pub(super) fn parse(name: &str) -> Option<Parsed> {
         Some(checksum) => format(SpoolFile { id, bytes: 0, checksum }),
         None => format!("{}{SUFFIX}", self::stem(id)),
     };
-    let sequence = id.sequence;
-    (sequence <= MAX_SEQUENCE && expected == name).then_some(Parsed { sequence, checksum })
+    (id.sequence <= MAX_SEQUENCE && expected == name).then_some((id.sequence, checksum))
 }
 
 /// Formats the name while the file is being written: hidden, and rejected by [`parse`].
@@ -63,8 +55,7 @@ mod tests {
         assert_eq!(names[0], "00000000000000000009-512-00000000.binpb");
         assert!(names.is_sorted());
         for (file, name) in files.into_iter().zip(names) {
-            let parsed = Parsed { sequence: file.id.sequence, checksum: Some(file.checksum) };
-            assert_eq!(parse(&name), Some(parsed));
+            assert_eq!(parse(&name), Some((file.id.sequence, Some(file.checksum))));
             assert_eq!(parse(&format_temporary(file)), None);
             assert_eq!(strip_temporary(&format_temporary(file)), Some(&*name));
         }
@@ -72,7 +63,7 @@ mod tests {
 
     #[test]
     fn name_without_a_checksum_is_parsed() {
-        let parsed = Parsed { sequence: 9, checksum: None };
+        let parsed = (9, None);
         assert_eq!(parse("00000000000000000009-512.binpb"), Some(parsed));
         assert_eq!(parse("00000000000000000009-999999999.binpb"), Some(parsed));
     }
