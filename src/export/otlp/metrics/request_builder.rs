@@ -1,5 +1,6 @@
 //! Requests of bounded size from the registry.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,10 +11,10 @@ use prost::Message;
 
 use crate::clock;
 use crate::encode::unix_nanos;
-use crate::export::otlp::metrics::data_points;
-use crate::export::otlp::metrics::delta::{Checkpoint, TemporalityState};
-use crate::export::otlp::resource::scope;
-use crate::metrics::Registry;
+use crate::export::otlp::metrics::data_points::{MetricInfo, add_point, point_end};
+use crate::export::otlp::metrics::delta::{Checkpoint, Key, TemporalityState};
+use crate::export::otlp::resource::{scope, string_attribute};
+use crate::metrics::{Registry, SampleValue};
 
 /// Largest request, in bytes. A default gRPC receiver accepts 4 MiB.
 pub(super) const MAX_REQUEST: usize = 2 << 20;
@@ -34,29 +35,99 @@ pub(super) struct MetricsRequest {
 }
 
 impl RequestBuilder {
+    /// Builds the requests of one export, from every series of the registry and every self-metric.
     pub(super) fn build_requests(&self) -> Vec<MetricsRequest> {
-        let now = unix_nanos(clock::now());
         // If the resource takes most of a request, requests are larger, because they would otherwise be as many as
         // the series.
         let left = self.max_request.saturating_sub(self.resource.encoded_len() + 1024);
         let budget = left.max(self.max_request / 4);
-        let mut requests = Vec::new();
-        let mut metrics = Vec::new();
-        let mut checkpoints = Vec::new();
-        let mut size = 0;
-        for chunk in data_points::build_metrics(&self.registry, &self.temporality, now, budget) {
-            let length = chunk.metric.encoded_len() + 8;
-            if size + length > budget && !metrics.is_empty() {
-                let bytes = encode(&self.resource, std::mem::take(&mut metrics));
-                requests.push(MetricsRequest { bytes, checkpoints: std::mem::take(&mut checkpoints) });
-                size = 0;
+        let now = unix_nanos(clock::now());
+        let (requests, metrics, checkpoints) = (Vec::new(), Vec::new(), Vec::new());
+        let mut open = OpenRequest { builder: self, now, budget, requests, metrics, checkpoints, size: 0 };
+        let mut alive = HashSet::new();
+        self.registry.visit(&mut |family, sample| {
+            alive.insert(sample.id);
+            let labels = family.labels.iter().copied().zip(sample.labels.iter().copied());
+            let start = u64::try_from(sample.start_time).unwrap_or(0);
+            open.add(MetricInfo::of_reports(family), Key::Registry(sample.id), labels, sample.value, start);
+        });
+        self.temporality.retain(&alive);
+        // `process_*` count from the start of the process, for which that of the registry is near enough.
+        let started = unix_nanos(self.registry.started());
+        for family in self.registry.self_metrics.gather() {
+            let info = MetricInfo::of_self_metric(&family);
+            for metric in family.get_metric() {
+                let labels = metric.get_label().iter().map(|pair| (pair.name(), pair.value()));
+                let key = labels.clone().fold(family.name().to_owned(), |key, (_, value)| key + " " + value);
+                open.add(info, Key::SelfMetric(key), labels, info.self_metric_value(metric), started);
             }
-            size += length;
-            metrics.push(chunk.metric);
-            checkpoints.extend(chunk.checkpoints);
         }
-        requests.push(MetricsRequest { bytes: encode(&self.resource, metrics), checkpoints });
-        requests
+        open.complete();
+        open.requests
+    }
+}
+
+/// The requests so far, and the metrics of the next one.
+struct OpenRequest<'b> {
+    builder: &'b RequestBuilder,
+    /// Unix nanoseconds.
+    now: u64,
+    /// Most bytes of the metrics of one request.
+    budget: usize,
+    requests: Vec<MetricsRequest>,
+    /// By their Prometheus names.
+    metrics: Vec<(String, Metric)>,
+    checkpoints: Vec<Checkpoint>,
+    size: usize,
+}
+
+impl OpenRequest<'_> {
+    /// Adds the data point of one series, unless there is nothing new.
+    fn add<'l>(
+        &mut self,
+        info: MetricInfo<'_>,
+        key: Key,
+        labels: impl Iterator<Item = (&'l str, &'l str)>,
+        value: SampleValue,
+        start_time: u64,
+    ) {
+        let temporality = &self.builder.temporality;
+        let pending = if info.is_gauge() {
+            Some((value.clone(), start_time))
+        } else {
+            temporality.pending_delta(&key, &value, start_time)
+        };
+        let Some((delta, start)) = pending else { return };
+        // The rest is for this point, and for the lengths of all.
+        if self.size > self.budget / 4 * 3 {
+            self.complete();
+        }
+        let end = point_end(start, self.now);
+        let attributes = labels.map(|(name, value)| string_attribute(name.to_owned(), value.to_owned()));
+        let metric = self.metric(info);
+        self.size += add_point(metric, attributes.collect(), delta, start, end);
+        if !info.is_gauge() {
+            self.checkpoints.extend(temporality.checkpoint(key, value, end));
+        }
+    }
+
+    /// Returns the metric of this name, which is added if the request has none.
+    fn metric(&mut self, info: MetricInfo<'_>) -> &mut Metric {
+        let known = self.metrics.iter().rposition(|(name, _)| *name == info.prometheus_name);
+        let at = known.unwrap_or_else(|| {
+            let metric = info.empty(self.builder.temporality.aggregation_temporality());
+            self.size += metric.encoded_len();
+            self.metrics.push((info.prometheus_name.to_owned(), metric));
+            self.metrics.len() - 1
+        });
+        &mut self.metrics[at].1
+    }
+
+    fn complete(&mut self) {
+        let metrics = self.metrics.drain(..).map(|(_, metric)| metric).collect();
+        let bytes = encode(&self.builder.resource, metrics);
+        self.requests.push(MetricsRequest { bytes, checkpoints: std::mem::take(&mut self.checkpoints) });
+        self.size = 0;
     }
 }
 
@@ -73,8 +144,9 @@ mod tests {
 
     use jiff::Timestamp;
     use opentelemetry_proto::tonic::common::v1::KeyValue;
-    use opentelemetry_proto::tonic::metrics::v1::NumberDataPoint;
     use opentelemetry_proto::tonic::metrics::v1::metric::Data;
+    use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value;
+    use opentelemetry_proto::tonic::metrics::v1::{HistogramDataPoint, NumberDataPoint};
 
     use super::*;
     use crate::model::{Label, Observation, SiteLabel};
@@ -159,5 +231,38 @@ mod tests {
             assert_eq!(point.start_time_unix_nano, unix_nanos(start_time));
             assert!(point.time_unix_nano > point.start_time_unix_nano);
         }
+    }
+
+    #[test]
+    fn self_metrics_have_the_values_that_were_counted() {
+        use crate::model::{ExportSignal, ExportStatus, LabelEnum, UploadOutcome};
+
+        let now = clock::now();
+        let registry = Registry::new(crate::kinds::families(), 10_000, 0, now).unwrap();
+        registry.self_metrics.begin_upload();
+        registry.self_metrics.upload(UploadOutcome::Accepted, Duration::from_millis(7));
+        registry.self_metrics.export_request(ExportSignal::Logs, ExportStatus::Ok, Duration::from_secs(90));
+        let metrics = decoded(&builder(registry).build_requests());
+        let data = |name: &str| {
+            let metric = metrics.iter().find(|metric| metric.name == name).unwrap();
+            (metric.data.clone().unwrap(), metric.unit.clone())
+        };
+        let (Data::Sum(uploads), _) = data("lookout.uploads") else { panic!("no sum") };
+        let accepted = uploads.data_points.iter().filter(|point| point.value == Some(Value::AsInt(1)));
+        assert_eq!(accepted.count(), 1);
+        assert_eq!(uploads.data_points.len(), UploadOutcome::ALL.len());
+        assert!(uploads.data_points.iter().all(|point| point.start_time_unix_nano == unix_nanos(now)));
+        let (Data::Gauge(in_flight), _) = data("lookout.uploads.in.flight") else { panic!("no gauge") };
+        assert_eq!(in_flight.data_points[0].value, Some(Value::AsDouble(1.0)));
+        let (Data::Histogram(duration), unit) = data("lookout.upload.duration") else { panic!() };
+        let mut expected = crate::metrics::Histogram::default();
+        expected.observe(0.007);
+        assert_eq!(duration.data_points[0].bucket_counts, expected.counts);
+        assert_eq!((duration.data_points[0].sum, unit.as_str()), (Some(0.007), "s"));
+        let (Data::Histogram(requests), _) = data("lookout.export.duration") else { panic!() };
+        let beyond_every_bound = |point: &HistogramDataPoint| point.bucket_counts.ends_with(&[1]);
+        assert_eq!(requests.data_points.iter().filter(|point| beyond_every_bound(point)).count(), 1);
+        let (Data::Sum(cpu), _) = data("process.cpu") else { panic!("no sum") };
+        assert!(matches!(cpu.data_points[0].value, Some(Value::AsDouble(_))));
     }
 }
