@@ -11,8 +11,9 @@ use crate::kinds::support::{
     NEL_PHASES, NEL_TYPES, PROTOCOLS, derived, field, severity_unless_noise, unmapped,
 };
 use crate::model::{
-    Attribute, AttributeSink, Classification, Evaluation, Family, FieldType, Increment, Label, LabelEnum,
-    MetricType, Noise, Observation, Report, ReportKind, SERVER_HOST, Severity, What, host_and_port,
+    Attribute, AttributeSink, Classification, Disposition, Evaluation, Family, FieldType, Increment, Label,
+    LabelEnum, MetricType, Noise, Observation, Report, ReportKind, SERVER_HOST, Severity, What,
+    host_and_port,
 };
 
 pub(crate) static NETWORK_REPORTS: Family = Family {
@@ -64,7 +65,7 @@ pub(crate) static KIND: ReportKind = ReportKind {
         field("uri", FieldType::Url, "nel.uri"),
     ],
     identity: &["phase", "type", SERVER_HOST],
-    what: |report, _| if report.body.get_str("type") == Some("ok") { What::NetworkOk } else { What::Network },
+    what,
     evaluate,
     summary,
     attributes,
@@ -95,6 +96,18 @@ fn weight(sampling_fraction: Option<f64>) -> f64 {
 /// The longest plausible duration: a day, in milliseconds. A longer one is not observed, because a
 /// histogram's sum would keep it; the event has the value as sent.
 const MAX_ELAPSED: u64 = 24 * 60 * 60 * 1000;
+
+/// Returns whether the server was reached. An error of the client's, such as 404, is an answer of a server that
+/// works; one of the server's is not. What the visitor abandoned, or the browser must not disclose, is neither.
+fn what(report: &Report<'_>, _: Disposition) -> What {
+    let is_server_error = || report.body.get_u64("status_code").is_some_and(|status| status >= 500);
+    match report.body.get_str("type").unwrap_or_default() {
+        "ok" => What::NetworkOk,
+        "http.error" if !is_server_error() => What::NetworkOk,
+        "abandoned" | "dns.address_changed" => What::Other,
+        _ => What::Network,
+    }
+}
 
 fn evaluate<'r>(report: &'r Report<'_>, classification: &Classification<'_>) -> Evaluation<'r> {
     let body = &report.body;
@@ -209,6 +222,21 @@ mod tests {
         let estimated = "lookout_network_requests_estimated_total\
             {phase=\"none\",outcome=\"tcp.refused\",noise=\"none\"} 2";
         assert!(processed.counted.iter().any(|line| line == estimated), "{processed:?}");
+    }
+
+    #[test]
+    fn client_that_reached_a_working_server_has_no_failure() {
+        for (outcome, status, expected) in [
+            ("ok", 200, What::NetworkOk),
+            ("http.error", 404, What::NetworkOk),
+            ("http.error", 503, What::Network),
+            ("tcp.timed_out", 0, What::Network),
+            ("something.new", 0, What::Network),
+            ("abandoned", 0, What::Other),
+        ] {
+            let body = format!(r#"{{"type":"{outcome}","status_code":{status}}}"#);
+            assert_eq!(process(&envelope("network-error", &body)).finding.what, expected, "{outcome}");
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::normalize::Mode;
 pub(super) struct Processed {
     pub(super) kind: &'static str,
     pub(super) severity: &'static str,
+    pub(super) finding: Finding,
     pub(super) summary: String,
     /// `family{label="value",…} amount`, with the host of an observation that has its own.
     pub(super) counted: Vec<String>,
@@ -74,6 +75,7 @@ pub(super) fn process_all(body: &str, context: &TestContext) -> Vec<Processed> {
         all.push(Processed {
             kind: report.kind.name,
             severity: evaluation.severity.as_str(),
+            finding: event.finding,
             attributes: attributes(&event),
             counted: evaluation.observations.iter().map(counted).collect(),
             body: serde_json::to_value(&report.body).unwrap(),
