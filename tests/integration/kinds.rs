@@ -150,6 +150,9 @@ fn noise_is_the_last_label_of_every_family_about_pages() {
         "lookout_expect_ct_violations_total",
         "lookout_expect_staple_violations_total",
         "lookout_smtp_tls_sessions_total",
+        "lookout_affected_clients_overflow_total",
+        // It has the number of clients after the noise.
+        "lookout_new_findings_total",
     ];
     for family in kinds::families() {
         let has_noise = family.labels.last() == Some(&"noise");
