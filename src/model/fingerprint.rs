@@ -7,10 +7,10 @@
 //! is hashed may change. A key is not needed: who forges a fingerprint could as well copy the report.
 
 use std::fmt;
-use std::hash::Hasher;
 
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 use twox_hash::XxHash64;
 
 use crate::model::classification::{Class, Classification, What};
@@ -59,17 +59,17 @@ impl Finding {
     /// Returns the finding of a report.
     pub fn new(report: &Report<'_>, classification: &Classification<'_>) -> Finding {
         let disposition = report.disposition();
-        let mut values = Values(XxHash64::with_seed(0));
+        let mut values = Values(SmallVec::new());
         for text in [report.kind.name, classification.site.as_str(), disposition.as_str()] {
-            values.0.write(text.as_bytes());
-            values.0.write(&[0]);
+            values.0.extend_from_slice(text.as_bytes());
+            values.0.push(0);
         }
         for name in report.kind.identity {
             values.field(name, report);
-            values.0.write(&[0]);
+            values.0.push(0);
         }
         Finding {
-            fingerprint: Fingerprint(values.0.finish()),
+            fingerprint: Fingerprint(XxHash64::oneshot(0, &values.0)),
             what: (report.kind.what)(report, disposition),
             class: (report.kind.class)(report),
             disposition,
@@ -77,22 +77,24 @@ impl Finding {
     }
 }
 
-/// The values that are hashed.
-struct Values(XxHash64);
+/// The values that are hashed, at once because most are short.
+struct Values(SmallVec<[u8; 512]>);
 
 impl Values {
     fn field(&mut self, name: &str, report: &Report<'_>) {
         let get = |name| report.redacted.get(name).or_else(|| report.body.get(name));
         match (name, get(name)) {
-            (SERVER_HOST, _) => self.0.write(host_and_port(&report.url).0.as_bytes()),
-            (REPORT_TYPE, _) => self.0.write(report.report_type.as_bytes()),
-            // What has a URL is blocked for that, whatever its text.
-            ("sample", _)
-                if get("blockedURL").and_then(Value::as_str).is_some_and(|it| it.contains("://")) => {}
-            ("sample", Some(Value::String(sample))) => self.sample(sample),
+            (SERVER_HOST, _) => self.0.extend_from_slice(host_and_port(&report.url).0.as_bytes()),
+            (REPORT_TYPE, _) => self.0.extend_from_slice(report.report_type.as_bytes()),
+            ("sample", Some(Value::String(sample))) => {
+                // What has a URL is blocked for that, whatever its text.
+                if get("blockedURL").and_then(Value::as_str).and_then(host_start).is_none() {
+                    self.sample(sample);
+                }
+            }
             ("sourceFile", Some(Value::String(url))) => self.source(url, &report.url),
             (_, Some(Value::String(text))) => self.url(text),
-            (_, Some(Value::Integer(number))) => self.0.write(number.to_string().as_bytes()),
+            (_, Some(Value::Integer(number))) => self.0.extend_from_slice(number.to_string().as_bytes()),
             _ => {}
         }
     }
@@ -100,16 +102,21 @@ impl Values {
     /// Adds a URL or another text. Generated segments of a URL's path count as `*`.
     fn url(&mut self, url: &str) {
         let (mut done, mut start) = (0, path_start(url));
+        // Most have no byte of a generated segment, or of `:redacted`.
+        let is_plain = |byte: u8| !matches!(byte, b'0'..=b':' | b'A'..=b'Z');
+        if url.as_bytes()[start..].iter().fold(true, |plain, byte| plain & is_plain(*byte)) {
+            return self.0.extend_from_slice(url.as_bytes());
+        }
         for segment in url[start..].split('/').skip(1) {
             start += 1;
             if is_generated(segment.as_bytes()) {
-                self.0.write(&url.as_bytes()[done..start]);
-                self.0.write(b"*");
+                self.0.extend_from_slice(&url.as_bytes()[done..start]);
+                self.0.extend_from_slice(b"*");
                 done = start + segment.len();
             }
             start += segment.len();
         }
-        self.0.write(&url.as_bytes()[done..]);
+        self.0.extend_from_slice(&url.as_bytes()[done..]);
     }
 
     /// Adds the URL of a script or a style. Engines name the page as the source of inline code, or nothing. As the
@@ -117,10 +124,10 @@ impl Values {
     fn source(&mut self, url: &str, page: &str) {
         let (origin, path) = url.split_at(path_start(url));
         let extension = path.rsplit('/').next().and_then(|name| Some(name.rsplit_once('.')?.1));
-        if extension.is_some_and(|extension| !PAGES.contains(&extension)) || !origin.contains("://") {
+        if extension.is_some_and(|extension| !PAGES.contains(&extension)) || host_start(origin).is_none() {
             self.url(url);
         } else if host_and_port(url).0 != host_and_port(page).0 {
-            self.0.write(origin.as_bytes());
+            self.0.extend_from_slice(origin.as_bytes());
         }
     }
 
@@ -142,7 +149,7 @@ impl Values {
             length += part.len();
             rest = after;
         }
-        self.0.write(&start[..length]);
+        self.0.extend_from_slice(&start[..length]);
     }
 }
 
@@ -152,13 +159,19 @@ const SAMPLE_START: usize = 32;
 /// Extensions of pages, as a name without extension is one.
 const PAGES: [&str; 8] = ["html", "htm", "xhtml", "php", "asp", "aspx", "jsp", "do"];
 
+/// Returns where the host of a URL begins.
+fn host_start(url: &str) -> Option<usize> {
+    let colon = memchr::memchr(b':', url.as_bytes())?;
+    url[colon..].starts_with("://").then_some(colon + 3)
+}
+
 /// Returns where the path of a URL begins. Some browsers generate the host of an extension, so it counts as a segment.
 fn path_start(url: &str) -> usize {
-    match url.split_once("://") {
-        Some(("https" | "http" | "wss" | "ws", rest)) => {
-            url.len() - rest.len() + rest.find('/').unwrap_or(rest.len())
+    match host_start(url) {
+        Some(host) if matches!(&url[..host], "https://" | "http://" | "wss://" | "ws://") => {
+            memchr::memchr(b'/', &url.as_bytes()[host..]).map_or(url.len(), |path| host + path)
         }
-        Some((_, rest)) => url.len() - rest.len() - 1,
+        Some(host) => host - 1,
         None if url.starts_with('/') => 0,
         None => url.len(),
     }
