@@ -8,7 +8,7 @@ use tokio::time::MissedTickBehavior;
 use crate::clock;
 use crate::config::{self, Config};
 use crate::export::TemporalityState;
-use crate::findings::{Findings, StateFile, StateFileError};
+use crate::findings::{Findings, State, StateFile, StateFileError};
 use crate::metrics::Registry;
 
 const EVICTION_INTERVAL: Duration = Duration::from_secs(1);
@@ -86,8 +86,9 @@ impl FindingsUpkeep {
         findings: Arc<Findings>,
     ) -> Result<FindingsUpkeep, StateFileError> {
         let state_file = settings.state_file.as_deref().map(StateFile::open).transpose()?.map(Arc::new);
-        let load = |file: &Arc<StateFile>| file.load(&findings, clock::now());
-        let restored = state_file.as_ref().map_or(Ok(Some(0)), load)?;
+        let state = state_file.as_ref().map_or(Ok(Some(State::default())), |file| file.load())?;
+        let restored = state.as_ref().map(State::findings);
+        findings.restore(state.unwrap_or_default(), clock::now());
         let upkeep = FindingsUpkeep { findings, state_file, restored };
         tokio::spawn(upkeep.clone().run());
         Ok(upkeep)

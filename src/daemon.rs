@@ -252,9 +252,9 @@ impl Exporters {
         let temporality = TemporalityState::Cumulative;
         let mut exporters = Exporters { console: None, logs: None, metrics: None, temporality, traces: None };
         if otlp.logs.console {
-            // As much waits as is being written: half of the memory together, so that a slow reader of stdout
-            // and hostile uploads fit into 64 MiB.
-            let console = ConsoleExporter::start_stdout(config.delivery.memory_bytes / 4, registry.clone());
+            // As much waits as is being written: a quarter of the memory together, so that a slow reader of stdout,
+            // a full table of findings and hostile uploads fit into 64 MiB.
+            let console = ConsoleExporter::start_stdout(config.delivery.memory_bytes / 8, registry.clone());
             let console =
                 console.map_err(|error| DaemonError::Action("start the console export", error.into()));
             exporters.console = Some(console?);

@@ -379,7 +379,8 @@ pub struct ClientTls {
 /// `delivery.*`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Delivery {
-    /// Memory limit in bytes for encoded events per exporter, including requests in flight.
+    /// Memory limit in bytes for encoded events per exporter, including requests in flight; the console takes a
+    /// quarter of it.
     pub memory_bytes: usize,
     /// Time limit for flushing pending events at shutdown.
     pub shutdown_timeout: Duration,

@@ -269,7 +269,7 @@ settings! { DAEMON:
     metrics.series_ttl: Yaml("24h"), duration();
         "Time after which an unchanged series expires.";
     delivery.memory_bytes: Yaml("32MiB"), size(1 << 20, "1MiB");
-        "Memory limit for encoded events per exporter, including requests in flight; the console takes half of it.";
+        "Memory limit for encoded events per exporter, including requests in flight; the console takes a quarter of it.";
     delivery.shutdown_timeout: Yaml("10s"), duration();
         "Time limit for flushing pending events at shutdown.";
     delivery.spool.directory => parts.spool_directory:

@@ -104,6 +104,33 @@ impl Findings {
         recorded.is_new
     }
 
+    /// Returns the state to save.
+    pub fn state(&self) -> State {
+        let mut findings = Vec::new();
+        self.visit(|finding| findings.push(finding.saved()));
+        let evicted = self.table.evicted.lock().entries().collect();
+        State::new(self.learning.known(), findings, evicted)
+    }
+
+    /// Takes over what an earlier process saved; if there is less space, then what the most clients share.
+    pub fn restore(&self, mut state: State, now: Timestamp) {
+        let now = now.as_millisecond();
+        for (site, since) in state.sites {
+            self.learning.add(site, since.min(now), None);
+        }
+        self.learning.update(now);
+        state.evicted.into_iter().for_each(|evicted| self.table.evicted.lock().insert(evicted));
+        state
+            .findings
+            .sort_unstable_by_key(|(.., last_seen, clients, _, _)| std::cmp::Reverse((*clients, *last_seen)));
+        for finding in state.findings {
+            let position = self.configured.iter().position(|site| *site == finding.1);
+            let host = self.configured.is_empty().then_some(finding.1);
+            self.table.restore(finding, self.table.owner(position, host), now);
+        }
+        self.expire(Timestamp::from_millisecond(now).unwrap_or_default());
+    }
+
     /// Passes every finding to `visitor`, which must not record any.
     pub fn visit(&self, visitor: impl FnMut(&Entry)) {
         self.table.visit(visitor);

@@ -5,11 +5,9 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-use crate::findings::Findings;
 use crate::findings::evicted::Evicted;
 use crate::findings::table::Saved;
 
@@ -19,13 +17,13 @@ const VERSION: u32 = 1;
 const MAX_BYTES: u64 = 512 << 20;
 
 /// The state of the findings. It has neither content nor anything of a client.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct State {
     version: u32,
     /// The hash of each site's name, and since when it is known.
-    sites: Vec<(u64, i64)>,
-    findings: Vec<Saved>,
-    evicted: Vec<Evicted>,
+    pub(super) sites: Vec<(u64, i64)>,
+    pub(super) findings: Vec<Saved>,
+    pub(super) evicted: Vec<Evicted>,
 }
 
 /// Error of the state file at the start.
@@ -42,6 +40,15 @@ pub struct StateFile {
 }
 
 impl State {
+    pub(super) fn new(sites: Vec<(u64, i64)>, findings: Vec<Saved>, evicted: Vec<Evicted>) -> State {
+        State { version: VERSION, sites, findings, evicted }
+    }
+
+    /// Returns the number of findings.
+    pub fn findings(&self) -> usize {
+        self.findings.len()
+    }
+
     /// Reads a state with its checksum. `None` if it is damaged or of another version.
     pub fn decode(file: &[u8]) -> Option<State> {
         let json = file.get(..file.len().checked_sub(CHECKSUM_BYTES)?)?;
@@ -66,35 +73,6 @@ fn checksum(json: &[u8]) -> Vec<u8> {
     format!("\n{:08x}\n", crc32c::crc32c(json)).into()
 }
 
-impl Findings {
-    /// Returns the state to save.
-    pub fn state(&self) -> State {
-        let mut findings = Vec::new();
-        self.visit(|finding| findings.push(finding.saved()));
-        let evicted = self.table.evicted.lock().entries().collect();
-        State { version: VERSION, sites: self.learning.known(), findings, evicted }
-    }
-
-    /// Takes over what an earlier process saved; if there is less space, then what the most clients share.
-    pub fn restore(&self, mut state: State, now: Timestamp) {
-        let now = now.as_millisecond();
-        for (site, since) in state.sites {
-            self.learning.add(site, since.min(now), None);
-        }
-        self.learning.update(now);
-        state.evicted.into_iter().for_each(|evicted| self.table.evicted.lock().insert(evicted));
-        state
-            .findings
-            .sort_unstable_by_key(|(.., last_seen, clients, _, _)| std::cmp::Reverse((*clients, *last_seen)));
-        for finding in state.findings {
-            let position = self.configured.iter().position(|site| *site == finding.1);
-            let host = self.configured.is_empty().then_some(finding.1);
-            self.table.restore(finding, self.table.owner(position, host), now);
-        }
-        self.expire(Timestamp::from_millisecond(now).unwrap_or_default());
-    }
-}
-
 impl StateFile {
     /// Locks the file by one beside it.
     ///
@@ -111,29 +89,30 @@ impl StateFile {
             Ok(lock)
         };
         match lock() {
-            Ok(lock) => Ok(StateFile { path: path.to_owned(), lock: Mutex::new(lock) }),
+            // A name alone has no directory to synchronize.
+            Ok(lock) => Ok(StateFile {
+                path: std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
+                lock: Mutex::new(lock),
+            }),
             Err(error) => Err(StateFileError(path.display().to_string(), error)),
         }
     }
 
-    /// Restores what an earlier process saved. A damaged file is moved aside, and the sites are learned again. Returns
-    /// the number of findings; `None` if the file was damaged.
+    /// Reads what an earlier process saved. A damaged file is moved aside: `None`.
     ///
     /// # Errors
     /// Returns an error if the file cannot be read, or not be moved.
-    pub fn load(&self, findings: &Findings, now: Timestamp) -> Result<Option<usize>, StateFileError> {
+    pub fn load(&self) -> Result<Option<State>, StateFileError> {
         let load = || {
             let mut content = Vec::new();
             match File::open(&self.path) {
-                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Some(0)),
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Some(State::default())),
                 opened => opened?.take(MAX_BYTES).read_to_end(&mut content)?,
             };
-            let Some(state) = State::decode(&content) else {
-                return fs::rename(&self.path, self.path.with_added_extension("damaged")).map(|()| None);
-            };
-            let known = state.findings.len();
-            findings.restore(state, now);
-            Ok(Some(known))
+            match State::decode(&content) {
+                None => fs::rename(&self.path, self.path.with_added_extension("damaged")).map(|()| None),
+                state => Ok(state),
+            }
         };
         load().map_err(|error| StateFileError(self.path.display().to_string(), error))
     }

@@ -86,12 +86,9 @@ impl Values {
         match (name, get(name)) {
             (SERVER_HOST, _) => self.0.extend_from_slice(host_and_port(&report.url).0.as_bytes()),
             (REPORT_TYPE, _) => self.0.extend_from_slice(report.report_type.as_bytes()),
-            ("sample", Some(Value::String(sample))) => {
-                // What has a URL is blocked for that, whatever its text.
-                if get("blockedURL").and_then(Value::as_str).and_then(host_start).is_none() {
-                    self.sample(sample);
-                }
-            }
+            // What has a URL is blocked for that, whatever its text.
+            ("sample", _) if get("blockedURL").and_then(Value::as_str).and_then(host_start).is_some() => {}
+            ("sample", Some(Value::String(sample))) => self.sample(sample),
             ("sourceFile", Some(Value::String(url))) => self.source(url, &report.url),
             (_, Some(Value::String(text))) => self.url(text),
             (_, Some(Value::Integer(number))) => self.0.extend_from_slice(number.to_string().as_bytes()),

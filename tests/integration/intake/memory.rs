@@ -164,7 +164,7 @@ fn hostile_bodies_with_an_unread_stdout_stay_within_the_memory_limit() {
     let dropped = &[("exporter", "console"), ("outcome", "dropped_queue_full")];
     assert!(daemon.scrape().sum("lookout_events_total", dropped) > 0.0);
     // As much as waits may be in flight to a reader that is slow.
-    let in_flight = config::defaults().delivery.memory_bytes as u64 / 4 / 1024;
+    let in_flight = config::defaults().delivery.memory_bytes as u64 / 8 / 1024;
     let peak = daemon.peak_rss_kib() + in_flight;
     assert!(peak <= MAX_RSS_KIB, "{peak} KiB at the peak");
     daemon.signal("TERM");
