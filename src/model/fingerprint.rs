@@ -7,10 +7,10 @@
 //! is hashed may change. A key is not needed: who forges a fingerprint could as well copy the report.
 
 use std::fmt;
+use std::hash::Hasher;
 
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
-use smallvec::SmallVec;
 use twox_hash::XxHash64;
 
 use crate::model::classification::{Class, Classification, What};
@@ -59,17 +59,17 @@ impl Finding {
     /// Returns the finding of a report.
     pub fn new(report: &Report<'_>, classification: &Classification<'_>) -> Finding {
         let disposition = report.disposition();
-        let mut values = Values(SmallVec::new());
+        let mut values = Values { hash: XxHash64::with_seed(0), buffer: [0; BUFFER], length: 0 };
         for text in [report.kind.name, classification.site.as_str(), disposition.as_str()] {
-            values.0.extend_from_slice(text.as_bytes());
-            values.0.push(0);
+            values.add(text.as_bytes());
+            values.add(&[0]);
         }
         for name in report.kind.identity {
             values.field(name, report);
-            values.0.push(0);
+            values.add(&[0]);
         }
         Finding {
-            fingerprint: Fingerprint(XxHash64::oneshot(0, &values.0)),
+            fingerprint: Fingerprint(values.finish()),
             what: (report.kind.what)(report, disposition),
             class: (report.kind.class)(report),
             disposition,
@@ -77,21 +77,44 @@ impl Finding {
     }
 }
 
-/// The values that are hashed, at once because most are short.
-struct Values(SmallVec<[u8; 512]>);
+/// The values that are hashed. They are buffered, because most are short.
+struct Values {
+    hash: XxHash64,
+    buffer: [u8; BUFFER],
+    length: usize,
+}
+
+const BUFFER: usize = 512;
 
 impl Values {
+    fn add(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(BUFFER) {
+            if self.length + chunk.len() > BUFFER {
+                self.hash.write(&self.buffer[..self.length]);
+                self.length = 0;
+            }
+            self.buffer[self.length..][..chunk.len()].copy_from_slice(chunk);
+            self.length += chunk.len();
+        }
+    }
+
+    fn finish(mut self) -> u64 {
+        self.hash.write(&self.buffer[..self.length]);
+        self.hash.finish()
+    }
+
     fn field(&mut self, name: &str, report: &Report<'_>) {
         let get = |name| report.redacted.get(name).or_else(|| report.body.get(name));
         match (name, get(name)) {
-            (SERVER_HOST, _) => self.0.extend_from_slice(host_and_port(&report.url).0.as_bytes()),
-            (REPORT_TYPE, _) => self.0.extend_from_slice(report.report_type.as_bytes()),
+            (SERVER_HOST, _) => self.add(host_and_port(&report.url).0.as_bytes()),
+            (REPORT_TYPE, _) => self.add(report.report_type.as_bytes()),
             // What has a URL is blocked for that, whatever its text.
-            ("sample", _) if get("blockedURL").and_then(Value::as_str).and_then(host_start).is_some() => {}
+            ("sample", Some(_))
+                if get("blockedURL").and_then(Value::as_str).and_then(host_start).is_some() => {}
             ("sample", Some(Value::String(sample))) => self.sample(sample),
             ("sourceFile", Some(Value::String(url))) => self.source(url, &report.url),
             (_, Some(Value::String(text))) => self.url(text),
-            (_, Some(Value::Integer(number))) => self.0.extend_from_slice(number.to_string().as_bytes()),
+            (_, Some(Value::Integer(number))) => self.add(number.to_string().as_bytes()),
             _ => {}
         }
     }
@@ -102,29 +125,30 @@ impl Values {
         // Most have no byte of a generated segment, or of `:redacted`.
         let is_plain = |byte: u8| !matches!(byte, b'0'..=b':' | b'A'..=b'Z');
         if url.as_bytes()[start..].iter().fold(true, |plain, byte| plain & is_plain(*byte)) {
-            return self.0.extend_from_slice(url.as_bytes());
+            return self.add(url.as_bytes());
         }
         for segment in url[start..].split('/').skip(1) {
             start += 1;
             if is_generated(segment.as_bytes()) {
-                self.0.extend_from_slice(&url.as_bytes()[done..start]);
-                self.0.extend_from_slice(b"*");
+                self.add(&url.as_bytes()[done..start]);
+                self.add(b"*");
                 done = start + segment.len();
             }
             start += segment.len();
         }
-        self.0.extend_from_slice(&url.as_bytes()[done..]);
+        self.add(&url.as_bytes()[done..]);
     }
 
     /// Adds the URL of a script or a style. Engines name the page as the source of inline code, or nothing. As the
     /// page takes no part, only its origin counts, and only that of another host than the report's.
     fn source(&mut self, url: &str, page: &str) {
         let (origin, path) = url.split_at(path_start(url));
-        let extension = path.rsplit('/').next().and_then(|name| Some(name.rsplit_once('.')?.1));
+        let name = &path[memchr::memrchr(b'/', path.as_bytes()).unwrap_or(0)..];
+        let extension = memchr::memrchr(b'.', name.as_bytes()).map(|dot| &name[dot + 1..]);
         if extension.is_some_and(|extension| !PAGES.contains(&extension)) || host_start(origin).is_none() {
             self.url(url);
         } else if host_and_port(url).0 != host_and_port(page).0 {
-            self.0.extend_from_slice(origin.as_bytes());
+            self.add(origin.as_bytes());
         }
     }
 
@@ -146,7 +170,7 @@ impl Values {
             length += part.len();
             rest = after;
         }
-        self.0.extend_from_slice(&start[..length]);
+        self.add(&start[..length]);
     }
 }
 
