@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use crate::admin::{self, Admin, Auth, FailingSince, Readiness, Scrape};
+use crate::admin::{self, Admin, Auth, Readiness, Scrape};
 use crate::background::{FindingsUpkeep, SeriesExpiry};
 use crate::clock;
 use crate::config::Config;
@@ -84,7 +84,6 @@ struct Daemon {
     exporters: Exporters,
 }
 
-/// Enabled exporters.
 struct Exporters {
     console: Option<ConsoleExporter>,
     logs: Option<LogExporter>,
@@ -294,13 +293,9 @@ impl Exporters {
         registry: &Arc<Registry>,
         intake: Arc<IntakeHealth>,
     ) -> Result<Admin, DaemonError> {
-        let mut exports: Vec<(&'static str, FailingSince)> = Vec::new();
-        if let Some(health) = self.logs.as_ref().map(LogExporter::health) {
-            exports.push(("the export of logs", Box::new(move || health.failing_since())));
-        }
-        if let Some(health) = self.metrics.as_ref().map(MetricExporter::health) {
-            exports.push(("the export of metrics", Box::new(move || health.failing_since())));
-        }
+        let logs = self.logs.as_ref().map(|logs| ("the export of logs", logs.health()));
+        let metrics = self.metrics.as_ref().map(|metrics| ("the export of metrics", metrics.health()));
+        let exports = logs.into_iter().chain(metrics).collect();
         let auth = config.admin.auth.as_ref().map(Auth::load).transpose().map_err(part_error)?;
         let readiness = Readiness { intake, unready_after: config.admin.unready_after, exports };
         let scrape = Scrape::new(PrometheusExporter::new(registry.clone()));

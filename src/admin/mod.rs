@@ -14,7 +14,7 @@ use axum::extract::State;
 use axum::middleware;
 use axum::routing::get;
 use http::StatusCode;
-pub use readiness::{FailingSince, Readiness};
+pub use readiness::Readiness;
 pub use scrape::Scrape;
 
 /// The endpoints of admin.
@@ -68,7 +68,7 @@ mod tests {
     fn admin(auth: Option<Arc<Auth>>) -> Admin {
         let registry =
             Arc::new(Registry::new(crate::kinds::families(), 10_000, 0, crate::clock::now()).unwrap());
-        let intake = IntakeHealth::new(1, Duration::from_secs(600));
+        let intake = IntakeHealth::new(0, Duration::from_secs(600));
         Admin {
             scrape: Scrape::new(PrometheusExporter::new(registry)),
             readiness: Readiness { intake, unready_after: None, exports: Vec::new() },

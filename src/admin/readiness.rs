@@ -1,15 +1,13 @@
 //! Readiness: whether intake accepts and serves, and whether the exports work.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 
+use crate::export::ExportHealth;
 use crate::intake::IntakeHealth;
-
-/// Returns since when an export has failed without a success; `None` if its last request succeeded.
-pub type FailingSince = Box<dyn Fn() -> Option<Instant> + Send + Sync>;
 
 /// What readiness depends on.
 pub struct Readiness {
@@ -18,11 +16,10 @@ pub struct Readiness {
     /// `admin.unready_after`.
     pub unready_after: Option<Duration>,
     /// The enabled exports, by name.
-    pub exports: Vec<(&'static str, FailingSince)>,
+    pub exports: Vec<(&'static str, Arc<ExportHealth>)>,
 }
 
 impl Readiness {
-    /// Returns the response to a readiness probe.
     pub(super) fn response(&self) -> Response {
         let Some(reason) = self.not_ready_reason() else { return "ready\n".into_response() };
         (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n")).into_response()
@@ -31,8 +28,8 @@ impl Readiness {
     fn not_ready_reason(&self) -> Option<String> {
         self.intake.not_ready_reason().or_else(|| {
             let limit = self.unready_after?;
-            self.exports.iter().find_map(|(name, failing_since)| {
-                let failing = failing_since()?.elapsed();
+            self.exports.iter().find_map(|(name, health)| {
+                let failing = health.failing_since()?.elapsed();
                 (failing > limit).then(|| format!("{name} has failed for {} s", failing.as_secs()))
             })
         })
@@ -42,23 +39,31 @@ impl Readiness {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::export::ExportResult;
+    use crate::model::ExportStatus;
 
-    fn readiness(unready_after: Option<Duration>, failing: Option<Instant>) -> Readiness {
-        let exports: Vec<(&'static str, FailingSince)> = vec![("otlp logs", Box::new(move || failing))];
-        let intake = IntakeHealth::new(1, Duration::from_secs(600));
+    fn readiness(unready_after: Option<Duration>, is_failing: bool) -> Readiness {
+        let health = ExportHealth::default();
+        if is_failing {
+            let code = ExportStatus::Unavailable;
+            health.record(&ExportResult::Permanent { code, message: String::new() });
+        }
+        let exports = vec![("otlp logs", Arc::new(health))];
+        let intake = IntakeHealth::new(0, Duration::from_secs(600));
         intake.set_listening(true);
         Readiness { intake, unready_after, exports }
     }
 
     #[test]
     fn readiness_without_intake_or_exports_is_lost() {
-        let long_ago = Instant::now().checked_sub(Duration::from_secs(90));
-        assert!(long_ago.is_some());
-        assert_eq!(readiness(None, long_ago).not_ready_reason(), None);
-        assert_eq!(readiness(Some(Duration::from_secs(100)), long_ago).not_ready_reason(), None);
-        let reason = readiness(Some(Duration::from_secs(60)), long_ago).not_ready_reason().unwrap();
-        assert_eq!(reason, "otlp logs has failed for 90 s");
-        let closed = readiness(None, None);
+        assert_eq!(readiness(None, true).not_ready_reason(), None);
+        assert_eq!(readiness(Some(Duration::from_secs(600)), true).not_ready_reason(), None);
+        assert_eq!(readiness(Some(Duration::ZERO), false).not_ready_reason(), None);
+        let failing = readiness(Some(Duration::ZERO), true);
+        // The clock may not have moved on since the failure.
+        let reason = std::iter::repeat_with(|| failing.not_ready_reason()).flatten().next();
+        assert_eq!(reason.unwrap(), "otlp logs has failed for 0 s");
+        let closed = readiness(None, false);
         closed.intake.set_listening(false);
         assert_eq!(closed.not_ready_reason().unwrap(), "intake does not listen");
         assert_eq!(closed.response().status(), StatusCode::SERVICE_UNAVAILABLE);
