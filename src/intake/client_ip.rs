@@ -3,11 +3,12 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use http::HeaderMap;
+use http::header::FORWARDED;
+use http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
 
 use crate::config::ClientAddress;
-use crate::intake::forwarded::ForwardingHeader;
+use crate::intake::forwarded::{X_FORWARDED_FOR, addresses_rtl, for_node, trim};
 use crate::model::ClientKey;
 
 /// Returns the address of the client behind `peer`; an IPv4-mapped IPv6 address as IPv4.
@@ -21,17 +22,17 @@ pub(super) fn resolve(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> I
     if !is_trusted(peer, trusted) {
         return peer;
     }
-    let client = |header: ForwardingHeader| {
+    let client = |name: &HeaderName, node: fn(&str) -> Option<&str>| {
         let mut client = peer;
-        let mut hops = header.addresses_rtl(headers);
+        let mut hops = addresses_rtl(headers, name, node);
         while is_trusted(client, trusted)
             && let Some(Some(hop)) = hops.next()
         {
             client = hop;
         }
-        header.is_present(headers).then_some(client)
+        headers.contains_key(name).then_some(client)
     };
-    match (client(ForwardingHeader::Forwarded), client(ForwardingHeader::XForwardedFor)) {
+    match (client(&FORWARDED, for_node), client(&X_FORWARDED_FOR, |element| Some(trim(element)))) {
         (Some(one), Some(other)) if one != other => peer,
         (Some(one), _) | (None, Some(one)) => one,
         (None, None) => peer,

@@ -3,43 +3,24 @@
 
 use std::net::IpAddr;
 
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName};
 
-/// Maximum number of hops that are read.
 const MAX_HOPS: usize = 32;
 /// Maximum length of a hop in bytes. One with every parameter of RFC 7239 has about 150.
 const MAX_ELEMENT: usize = 512;
 
-#[derive(Debug, Clone, Copy)]
-pub(super) enum ForwardingHeader {
-    Forwarded,
-    XForwardedFor,
-}
+pub(super) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-impl ForwardingHeader {
-    fn name(self) -> HeaderName {
-        match self {
-            ForwardingHeader::Forwarded => header::FORWARDED,
-            ForwardingHeader::XForwardedFor => const { HeaderName::from_static("x-forwarded-for") },
-        }
-    }
-
-    pub(super) fn is_present(self, headers: &HeaderMap) -> bool {
-        headers.contains_key(self.name())
-    }
-
-    /// Returns the hops of all lines from right to left; `None` for a hop without a valid address.
-    pub(super) fn addresses_rtl(self, headers: &HeaderMap) -> impl Iterator<Item = Option<IpAddr>> {
-        let lines = headers.get_all(self.name()).into_iter().rev();
-        let elements = lines.flat_map(|line| ElementsRtl { rest: Some(line.as_bytes()) });
-        elements.take(MAX_HOPS).map(move |element| {
-            let element = std::str::from_utf8(element?).ok()?;
-            match self {
-                ForwardingHeader::Forwarded => address(for_node(element)?),
-                ForwardingHeader::XForwardedFor => address(trim(element)),
-            }
-        })
-    }
+/// Returns the hops of all lines of a header from right to left; `None` for a hop without a valid address. `node`
+/// returns that of an element.
+pub(super) fn addresses_rtl(
+    headers: &HeaderMap,
+    name: &HeaderName,
+    node: fn(&str) -> Option<&str>,
+) -> impl Iterator<Item = Option<IpAddr>> {
+    let lines = headers.get_all(name).into_iter().rev();
+    let elements = lines.flat_map(|line| ElementsRtl { rest: Some(line.as_bytes()) });
+    elements.take(MAX_HOPS).map(move |element| address(node(std::str::from_utf8(element?).ok()?)?))
 }
 
 /// The elements of a comma-separated list from right to left; `None`, as the last, for one that is too long.
@@ -74,7 +55,7 @@ fn is_escaped(before: &[u8]) -> bool {
 }
 
 /// Returns the node of a `Forwarded` element: the value of its only `for`, without quotes.
-fn for_node(element: &str) -> Option<&str> {
+pub(super) fn for_node(element: &str) -> Option<&str> {
     let mut rest = trim(element);
     let mut node = None;
     while !rest.is_empty() {
@@ -142,7 +123,7 @@ fn is_port(text: &str) -> bool {
     }
 }
 
-fn trim(text: &str) -> &str {
+pub(super) fn trim(text: &str) -> &str {
     text.trim_matches([' ', '\t'])
 }
 
