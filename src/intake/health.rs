@@ -13,15 +13,9 @@ pub struct IntakeHealth {
     /// Time without progress after which intake is not ready.
     stall_timeout: Duration,
     listening: AtomicBool,
-    threads: Box<[Heartbeat]>,
+    /// Milliseconds between the start and the last heartbeat of each thread. A thread that ends drops its share.
+    threads: Box<[Arc<AtomicU64>]>,
     accept: Mutex<Accept>,
-}
-
-#[derive(Default)]
-struct Heartbeat {
-    /// Milliseconds between the start and the last beat.
-    last: AtomicU64,
-    ended: AtomicBool,
 }
 
 struct Accept {
@@ -39,7 +33,7 @@ impl IntakeHealth {
             started,
             stall_timeout,
             listening: AtomicBool::new(false),
-            threads: (0..threads).map(|_| Heartbeat::default()).collect(),
+            threads: (0..threads).map(|_| Arc::default()).collect(),
             accept: Mutex::new(Accept { waiting: 0, since: started }),
         })
     }
@@ -54,10 +48,10 @@ impl IntakeHealth {
         if !self.listening.load(Ordering::Relaxed) {
             return Some("intake does not listen".to_owned());
         }
-        if self.threads.iter().any(|thread| thread.ended.load(Ordering::Relaxed)) {
+        if self.threads.iter().any(|thread| Arc::strong_count(thread) == 1) {
             return Some("an intake thread has ended".to_owned());
         }
-        let oldest = self.threads.iter().map(|thread| thread.last.load(Ordering::Relaxed)).min();
+        let oldest = self.threads.iter().map(|thread| thread.load(Ordering::Relaxed)).min();
         let oldest = Duration::from_millis(oldest.unwrap_or(u64::MAX));
         let stalled = self.started.elapsed().saturating_sub(oldest);
         if stalled > self.stall_timeout {
@@ -80,15 +74,21 @@ impl IntakeHealth {
         PermitWait(self)
     }
 
-    /// Returns the health of one thread, which begins with a heartbeat.
-    pub(super) fn thread(self: Arc<Self>, index: usize) -> ThreadHealth {
-        self.beat(index);
-        ThreadHealth { health: self, index }
-    }
-
-    fn beat(&self, index: usize) {
-        let after = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.threads[index].last.store(after, Ordering::Relaxed);
+    /// Returns the heartbeat of one thread, whose runtime must run this future to its end.
+    pub(super) fn heartbeat(&self, index: usize) -> impl Future<Output = ()> + Send + use<> {
+        let (started, last) = (self.started, self.threads[index].clone());
+        let elapsed = move || u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        last.store(elapsed(), Ordering::Relaxed);
+        // Ten within the timeout, so that a late one is no failure.
+        let interval = self.stall_timeout / 10;
+        async move {
+            let mut ticks = tokio::time::interval(interval);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                ticks.tick().await;
+                last.store(elapsed(), Ordering::Relaxed);
+            }
+        }
     }
 }
 
@@ -99,35 +99,6 @@ impl Drop for PermitWait<'_> {
         let mut accept = self.0.accept.lock();
         accept.waiting -= 1;
         accept.since = Instant::now();
-    }
-}
-
-/// Health of one intake thread; the thread has ended when it is dropped.
-pub(super) struct ThreadHealth {
-    health: Arc<IntakeHealth>,
-    index: usize,
-}
-
-impl ThreadHealth {
-    /// Records heartbeats until the thread's runtime, which must run this future, ends.
-    pub(super) fn beats(&self) -> impl Future<Output = ()> + Send + use<> {
-        let health = self.health.clone();
-        let index = self.index;
-        async move {
-            // Ten within the timeout, so that a late one is no failure.
-            let mut ticks = tokio::time::interval(health.stall_timeout / 10);
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            loop {
-                ticks.tick().await;
-                health.beat(index);
-            }
-        }
-    }
-}
-
-impl Drop for ThreadHealth {
-    fn drop(&mut self) {
-        self.health.threads[self.index].ended.store(true, Ordering::Relaxed);
     }
 }
 

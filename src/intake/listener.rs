@@ -65,15 +65,15 @@ impl ListenerHandle {
     ) -> io::Result<ListenerHandle> {
         let start = |index| {
             let listener = listener.try_clone()?;
-            let health = connections.limiter.health.clone().map(|health| health.thread(index));
+            let heartbeat = connections.limiter.health.clone().map(|health| health.heartbeat(index));
             let mut runtime = tokio::runtime::Builder::new_current_thread();
             let runtime = runtime.enable_all().event_interval(EVENT_INTERVAL).build()?;
             let handle = Handle::new();
             let (done, ended) = oneshot::channel();
             let serving = serve(listener, tls.cloned(), connections.clone(), handle.clone());
             std::thread::Builder::new().name("lookoutd-http".to_owned()).spawn(move || {
-                if let Some(health) = &health {
-                    runtime.spawn(health.beats());
+                if let Some(heartbeat) = heartbeat {
+                    runtime.spawn(heartbeat);
                 }
                 if let Err(error) = runtime.block_on(serving) {
                     tracing::error!(%error, "stopped listening");
