@@ -29,9 +29,10 @@ pub enum SampleValue {
     Histogram(Histogram),
 }
 
+#[cfg(test)]
 impl SampleValue {
     /// Returns the count or the sum; of a distribution, the number of observations.
-    pub fn total(&self) -> f64 {
+    pub(crate) fn total(&self) -> f64 {
         match self {
             SampleValue::Count(count) => *count as f64,
             SampleValue::Float(sum) => *sum,
