@@ -7,9 +7,11 @@
 use std::borrow::Cow;
 use std::io::{self, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::time::{Duration, Instant};
+
+use prometheus::IntCounter;
 
 use crate::log_throttle::INTERVAL;
 use crate::model::escape_hidden;
@@ -24,14 +26,17 @@ pub(crate) struct LogWriter {
     queue: Sender<Message>,
     /// Bytes of the lines that are not written yet.
     bytes: AtomicUsize,
-    /// Number of dropped lines.
-    pub(crate) dropped: AtomicU64,
+    pub(crate) dropped: IntCounter,
 }
 
 enum Message {
     Line(Box<[u8]>),
     /// Answered once every earlier line is written.
     Flush(SyncSender<()>),
+}
+
+pub(crate) fn dropped_counter() -> Result<IntCounter, prometheus::Error> {
+    IntCounter::new("lookout_log_lines_dropped_total", "Log lines dropped because stderr was not read.")
 }
 
 impl LogWriter {
@@ -41,7 +46,8 @@ impl LogWriter {
     /// Returns an error if the thread cannot be started.
     pub(crate) fn start(out: impl Write + Send + 'static) -> io::Result<Arc<LogWriter>> {
         let (queue, messages) = channel();
-        let writer = Arc::new(LogWriter { queue, bytes: AtomicUsize::new(0), dropped: AtomicU64::new(0) });
+        let dropped = dropped_counter().map_err(io::Error::other)?;
+        let writer = Arc::new(LogWriter { queue, bytes: AtomicUsize::new(0), dropped });
         let writing = writer.clone();
         std::thread::Builder::new()
             .name("log".to_owned())
@@ -62,7 +68,7 @@ impl LogWriter {
         let reserved = self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits);
         // The queue does not close, because this value has its other end.
         if reserved.is_err() || self.queue.send(Message::Line(line)).is_err() {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
+            self.dropped.inc();
         }
     }
 
@@ -81,10 +87,10 @@ impl LogWriter {
             let written = out.write_all(&line);
             let is_empty = self.bytes.fetch_sub(line.len(), Ordering::Relaxed) == line.len();
             if written.is_err() {
-                self.dropped.fetch_add(1, Ordering::Relaxed);
+                self.dropped.inc();
                 continue;
             }
-            let dropped = self.dropped.load(Ordering::Relaxed);
+            let dropped = self.dropped.get();
             let due = last_warning.is_none_or(|last| last.elapsed() >= INTERVAL);
             if dropped > reported && due && is_empty {
                 tracing::warn!(count = dropped - reported, "log lines dropped, because stderr was not read");
@@ -151,7 +157,7 @@ mod tests {
     }
 
     fn dropped(writer: &LogWriter) -> u64 {
-        writer.dropped.load(Ordering::Relaxed)
+        writer.dropped.get()
     }
 
     #[test]

@@ -4,10 +4,10 @@
 use std::any::Any;
 use std::io::{self, IsTerminal};
 use std::panic::PanicHookInfo;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::Duration;
 
+use prometheus::IntCounter;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
@@ -16,7 +16,7 @@ use tracing_subscriber::{Layer, Registry};
 
 use crate::config::{Log, LogFormat, LogLevel};
 use crate::log_throttle::LogThrottle;
-use crate::log_writer::LogWriter;
+use crate::log_writer::{self, LogWriter};
 
 /// Target of the startup line, which is written at every level.
 pub const STARTUP_TARGET: &str = "lookoutd::announcement";
@@ -67,9 +67,12 @@ pub fn flush() {
     }
 }
 
-/// Returns how many lines were dropped.
-pub fn dropped_lines() -> u64 {
-    WRITER.get().map_or(0, |writer| writer.dropped.load(Ordering::Relaxed))
+/// Returns the counter of dropped lines: `lookout_log_lines_dropped_total`.
+///
+/// # Errors
+/// Returns an error if its name is invalid, which tests rule out.
+pub fn dropped_lines() -> Result<IntCounter, prometheus::Error> {
+    WRITER.get().map_or_else(log_writer::dropped_counter, |writer| Ok(writer.dropped.clone()))
 }
 
 /// Logs a panic, instead of the standard library's message, which may quote a request. Rate-limited, because a

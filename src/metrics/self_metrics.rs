@@ -12,8 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use prometheus::core::{Collector, Desc};
-use prometheus::proto::{self, MetricFamily, MetricType};
+use prometheus::proto::{MetricFamily, MetricType};
 use prometheus::{
     Error, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     PullingGauge, Registry,
@@ -159,7 +158,7 @@ impl SelfMetrics {
                 env!("LOOKOUTD_RUSTC"),
             ])?
             .set(1);
-        registry.register(Box::new(LogLinesDropped::new()?))?;
+        registry.register(Box::new(logging::dropped_lines()?))?;
         registry.register(Box::new(ProcessMetrics::new()?))?;
         Ok(SelfMetrics {
             intake: IntakeMetrics::register(&registry)?,
@@ -238,8 +237,8 @@ impl SelfMetrics {
         self.export.pending[exporter][state].get()
     }
 
-    /// Returns the number of attempts with this result.
-    pub fn export_requests(&self, signal: ExportSignal, code: ExportStatus) -> u64 {
+    #[cfg(test)]
+    pub(crate) fn export_requests(&self, signal: ExportSignal, code: ExportStatus) -> u64 {
         self.export.requests[signal][code].get()
     }
 }
@@ -351,29 +350,3 @@ macro_rules! bounded_labels {
 
 bounded_labels!(UploadOutcome, RejectReason, ExporterId, EventOutcome, PendingState);
 bounded_labels!(ExportSignal, ExportStatus, QuarantineReason, SpoolOperation);
-
-/// `lookout_log_lines_dropped_total`, which the log writer counts.
-struct LogLinesDropped(IntCounter);
-
-impl LogLinesDropped {
-    fn new() -> Result<LogLinesDropped, Error> {
-        let help = "Log lines dropped because stderr was not read.";
-        IntCounter::new("lookout_log_lines_dropped_total", help).map(LogLinesDropped)
-    }
-}
-
-impl Collector for LogLinesDropped {
-    fn desc(&self) -> Vec<&Desc> {
-        self.0.desc()
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        let mut families = self.0.collect();
-        for metric in families.iter_mut().flat_map(|family| family.mut_metric()) {
-            let mut counter = proto::Counter::default();
-            counter.set_value(logging::dropped_lines() as f64);
-            metric.set_counter(counter);
-        }
-        families
-    }
-}
