@@ -12,11 +12,8 @@ use crate::config::{self, Flag, Flags, Loaded};
 use crate::docs;
 use crate::probe::{self, Probe};
 
-/// Exit code for an invalid configuration or command line.
 const EXIT_INVALID_CONFIG: u8 = 2;
-/// Exit code when the output cannot be written.
 const EXIT_IO_ERROR: u8 = 1;
-/// Exit code of `lookoutd health` when the daemon is unhealthy.
 const EXIT_UNHEALTHY: u8 = 1;
 
 /// What the process does after the command line is parsed.

@@ -15,7 +15,6 @@ use subtle::ConstantTimeEq;
 
 use crate::config::{self, Secret};
 
-/// Maximum size of a secret in a file, in bytes.
 const MAX_SECRET_FILE_BYTES: usize = 4096;
 
 /// Why the credentials of admin cannot be loaded: the setting, its file, and the problem.

@@ -27,7 +27,6 @@ impl Scrape {
         Scrape { exporter: Arc::new(exporter), permits: Arc::new(Semaphore::new(MAX_CONCURRENT_SCRAPES)) }
     }
 
-    /// Returns the response to a request with these headers.
     pub(super) async fn response(&self, headers: HeaderMap) -> Response {
         // A request that waited for a permit would hold its connection, which then could not be evicted.
         let Ok(permit) = self.permits.clone().try_acquire_owned() else {

@@ -12,11 +12,9 @@ struct Member {
     path: &'static str,
     /// Fields and attributes of the log record that carry it.
     otlp: Texts,
-    /// Its JSON Schema.
     schema: fn() -> Json,
     /// In Markdown.
     meaning: &'static str,
-    /// Whether every event has it.
     required: bool,
 }
 
@@ -135,7 +133,6 @@ fn types(field_type: FieldType) -> (Option<&'static str>, &'static str) {
     }
 }
 
-/// Returns the JSON Schema of the event on the console.
 pub(super) fn schema() -> String {
     let (lookout, report): (Vec<&Member>, Vec<&Member>) =
         MEMBERS.iter().partition(|member| member.path.starts_with(LOOKOUT));

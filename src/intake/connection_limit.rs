@@ -94,7 +94,6 @@ pub(super) struct ConnectionPermit {
 #[derive(Default)]
 struct EvictionState {
     requested: bool,
-    /// Waker of the connection's task.
     waker: Option<Waker>,
 }
 

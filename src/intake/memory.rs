@@ -23,7 +23,6 @@ const MAX_LARGE: usize = 4;
 const UNIT: usize = 1024;
 
 pub(super) struct Memory {
-    /// Memory for arriving bodies.
     pub(super) arriving: Arc<BodyPool>,
     small: Semaphore,
     large: Arc<Semaphore>,

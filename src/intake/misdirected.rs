@@ -16,7 +16,6 @@ use crate::log_throttle::LogThrottle;
 use crate::model::ClientKey;
 use crate::normalize;
 
-/// Maximum number of characters of a logged path.
 const MAX_PATH_CHARS: usize = 200;
 /// Time in which a client is counted once.
 const WINDOW: Duration = Duration::from_secs(3600);

@@ -140,7 +140,6 @@ impl Client {
     }
 }
 
-/// Parses a URL with scheme http or https and without credentials.
 fn parse_url(url: &str) -> Result<Uri, ClientError> {
     let uri: Uri = url.parse().map_err(|error| ClientError::InvalidUrl(url.to_owned(), error))?;
     let authority = uri.authority().ok_or_else(|| ClientError::MissingHost(url.to_owned()))?;

@@ -34,7 +34,6 @@ pub(crate) struct Batch {
     pub(crate) payload: Payload,
     pub(crate) file: Option<SpoolFile>,
     pub(crate) attempts: u32,
-    /// Earliest time of the next attempt.
     pub(crate) not_before: Option<Instant>,
     /// Whether the collector requested `not_before`.
     pub(crate) server_throttled: bool,
