@@ -37,7 +37,6 @@ pub enum DocsError {
 /// Returns path and content of each generated file: the pages with their sections replaced, and the schemas.
 ///
 /// # Errors
-///
 /// Returns an error if a page, or a section in it, is missing.
 pub fn generate_pages(directory: &Path) -> Result<Vec<(PathBuf, String)>, DocsError> {
     let mut files: Vec<(PathBuf, String)> = Vec::new();
@@ -59,7 +58,6 @@ pub fn generate_pages(directory: &Path) -> Result<Vec<(PathBuf, String)>, DocsEr
 /// Writes the generated files into a directory that has the pages.
 ///
 /// # Errors
-///
 /// Returns an error if a page, or a section in it, is missing, or if a file cannot be written.
 pub fn write_pages(directory: &Path) -> Result<(), DocsError> {
     for (path, text) in generate_pages(directory)? {

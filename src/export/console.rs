@@ -42,7 +42,6 @@ impl ConsoleExporter {
     /// Starts the writer to stdout. If stdout was closed when the process began, every event is rejected.
     ///
     /// # Errors
-    ///
     /// Returns an error if the thread cannot be started.
     pub fn start_stdout(max_bytes: usize, registry: Arc<Registry>) -> io::Result<ConsoleExporter> {
         if is_stdout_closed() {
@@ -55,7 +54,6 @@ impl ConsoleExporter {
     /// Starts the writer to `out`. At most `max_bytes` bytes wait, and as many may be in flight.
     ///
     /// # Errors
-    ///
     /// Returns an error if the thread cannot be started.
     pub fn start(
         out: impl Write + Send + 'static,

@@ -44,7 +44,6 @@ impl Traces {
     /// SDK samples and batches by its `OTEL_TRACES_SAMPLER` and `OTEL_BSP_*` variables.
     ///
     /// # Errors
-    ///
     /// Returns an error if the endpoint cannot be used.
     pub fn start(endpoint: &Endpoint, attributes: Vec<(String, String)>) -> Result<Self, TracesError> {
         let http_client = SdkHttpClient {

@@ -72,7 +72,6 @@ impl Client {
     /// Creates a client for this signal. Reads the TLS files, and does not connect yet.
     ///
     /// # Errors
-    ///
     /// Returns an error if the URL, a header or a file cannot be used.
     pub fn new(endpoint: &Endpoint, signal: ExportSignal) -> Result<Self, ClientError> {
         match signal {
@@ -84,7 +83,6 @@ impl Client {
     /// Creates a client for the daemon's own traces.
     ///
     /// # Errors
-    ///
     /// Returns an error under the conditions of [`Client::new`].
     pub fn for_traces(endpoint: &Endpoint) -> Result<Self, ClientError> {
         Self::build(endpoint, grpc_protocol::TRACES)
