@@ -3,6 +3,7 @@
 //!
 //! Field numbers: opentelemetry/proto/logs/v1/logs.proto and common/v1/common.proto, 1.x.
 
+use bytes::BufMut;
 use jiff::Timestamp;
 use prost::encoding::{self, WireType, encode_key, encode_varint, encoded_len_varint};
 
@@ -45,8 +46,7 @@ fn write_key_value(out: &mut Vec<u8>, field: u32, key: &str, value: Attribute<'_
         }
         scalar => scalar,
     };
-    encode_key(field, WireType::LengthDelimited, out);
-    encode_varint((bytes_len(key.len()) + bytes_len(any_value_len(value))) as u64, out);
+    write_header(out, field, field_len(key.len()) + field_len(any_value_len(value)));
     write_bytes(out, 1, key.as_bytes());
     encode_key(2, WireType::LengthDelimited, out);
     write_any_value(out, value);
@@ -66,7 +66,7 @@ fn write_any_value(out: &mut Vec<u8>, value: Attribute<'_>) {
 
 fn any_value_len(value: Attribute<'_>) -> usize {
     match value {
-        Attribute::Text(text) => bytes_len(text.len()),
+        Attribute::Text(text) => field_len(text.len()),
         Attribute::Bool(flag) => encoding::bool::encoded_len(2, &flag),
         Attribute::Integer(number) => encoding::int64::encoded_len(3, &number),
         Attribute::Float(number) => encoding::double::encoded_len(4, &number),
@@ -75,13 +75,18 @@ fn any_value_len(value: Attribute<'_>) -> usize {
 }
 
 /// Returns the length of a length-delimited field, its key (of one byte) included.
-fn bytes_len(content: usize) -> usize {
+pub(crate) fn field_len(content: usize) -> usize {
     1 + encoded_len_varint(content as u64) + content
 }
 
-fn write_bytes(out: &mut Vec<u8>, field: u32, content: &[u8]) {
+/// Writes key and length of a length-delimited field.
+pub(crate) fn write_header(out: &mut impl BufMut, field: u32, content: usize) {
     encode_key(field, WireType::LengthDelimited, out);
-    encode_varint(content.len() as u64, out);
+    encode_varint(content as u64, out);
+}
+
+fn write_bytes(out: &mut Vec<u8>, field: u32, content: &[u8]) {
+    write_header(out, field, content.len());
     out.extend_from_slice(content);
 }
 

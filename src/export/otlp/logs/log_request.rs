@@ -8,8 +8,9 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use opentelemetry_proto::tonic::resource::v1::Resource;
-use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len, message};
+use prost::encoding::message;
 
+use crate::encode::{field_len, write_header};
 use crate::export::otlp::resource::scope;
 
 const RESOURCE_LOGS: u32 = 1; // ExportLogsServiceRequest.resource_logs
@@ -35,25 +36,15 @@ impl LogRequestEncoder {
     /// Encodes a request of records, each framed as `ScopeLogs.log_records`, which are copied once.
     pub(crate) fn request(&self, records: &[u8]) -> Bytes {
         let scope_logs = self.scope.len() + records.len();
-        let resource_logs = self.resource.len() + field_len(SCOPE_LOGS, scope_logs);
-        let mut request = BytesMut::with_capacity(field_len(RESOURCE_LOGS, resource_logs));
-        encode_header(RESOURCE_LOGS, resource_logs, &mut request);
+        let resource_logs = self.resource.len() + field_len(scope_logs);
+        let mut request = BytesMut::with_capacity(field_len(resource_logs));
+        write_header(&mut request, RESOURCE_LOGS, resource_logs);
         request.put_slice(&self.resource);
-        encode_header(SCOPE_LOGS, scope_logs, &mut request);
+        write_header(&mut request, SCOPE_LOGS, scope_logs);
         request.put_slice(&self.scope);
         request.put_slice(records);
         request.freeze()
     }
-}
-
-fn encode_header(field: u32, len: usize, request: &mut BytesMut) {
-    encode_key(field, WireType::LengthDelimited, request);
-    encode_varint(len as u64, request);
-}
-
-/// Returns the bytes of a message field, including its key and length.
-fn field_len(field: u32, len: usize) -> usize {
-    key_len(field) + encoded_len_varint(len as u64) + len
 }
 
 #[cfg(test)]
