@@ -2,7 +2,7 @@
 //! which a request began longest ago, because a probe that waits too long has the daemon restarted.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Waker};
 use std::time::Duration;
@@ -46,7 +46,8 @@ impl ConnectionLimiter {
             gauge: self.gauge.clone(),
             acquired_at: Instant::now(),
             last_request: AtomicU64::new(0),
-            eviction: self.active.is_some().then(Mutex::default),
+            evicted: AtomicBool::new(false),
+            waker: self.active.is_some().then(Mutex::default),
         });
         if let Some(active) = &self.active {
             let mut active = active.lock();
@@ -74,7 +75,7 @@ impl ConnectionLimiter {
     fn evict_least_recent(&self) -> bool {
         let Some(active) = &self.active else { return false };
         let permits: Vec<_> = active.lock().iter().filter_map(Weak::upgrade).collect();
-        let permits = permits.iter().filter(|permit| permit.is_active());
+        let permits = permits.iter().filter(|permit| !permit.evicted.load(Ordering::Acquire));
         let oldest = permits.min_by_key(|permit| permit.last_request());
         oldest.map(|permit| permit.request_eviction()).is_some()
     }
@@ -87,14 +88,9 @@ pub(super) struct ConnectionPermit {
     acquired_at: Instant,
     /// Milliseconds from `acquired_at` to the start of the last request.
     last_request: AtomicU64,
-    /// `None` if connections are not evicted.
-    eviction: Option<Mutex<EvictionState>>,
-}
-
-#[derive(Default)]
-struct EvictionState {
-    requested: bool,
-    waker: Option<Waker>,
+    evicted: AtomicBool,
+    /// Wakes the connection's task when it is evicted; `None` if connections are not.
+    waker: Option<Mutex<Option<Waker>>>,
 }
 
 impl ConnectionPermit {
@@ -110,23 +106,16 @@ impl ConnectionPermit {
 
     /// Returns whether the connection is evicted. If not, its task is woken once it is.
     pub(super) fn poll_evicted(&self, cx: &Context<'_>) -> bool {
-        let Some(eviction) = &self.eviction else { return false };
-        let mut eviction = eviction.lock();
-        eviction.waker = Some(cx.waker().clone());
-        eviction.requested
-    }
-
-    fn is_active(&self) -> bool {
-        self.eviction.as_ref().is_some_and(|eviction| !eviction.lock().requested)
+        if let Some(waker) = &self.waker {
+            *waker.lock() = Some(cx.waker().clone());
+        }
+        self.evicted.load(Ordering::Acquire)
     }
 
     fn request_eviction(&self) {
-        let Some(eviction) = &self.eviction else { return };
-        let waker = {
-            let mut eviction = eviction.lock();
-            eviction.requested = true;
-            eviction.waker.take()
-        };
+        // In the opposite order of `poll_evicted`, so that the task is woken or finds it.
+        self.evicted.store(true, Ordering::Release);
+        let waker = self.waker.as_ref().and_then(|waker| waker.lock().take());
         if let Some(waker) = waker {
             waker.wake();
         }
