@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 
 use lookoutd::config::{Config, SiteConfig, defaults};
+use lookoutd::metrics::SampleValue;
 use lookoutd::model::ClientKey;
 
 use crate::support::capture;
@@ -46,8 +47,8 @@ fn post(path: &InProcess, body: &str, client: ClientKey, second: i64) {
 fn series(path: &InProcess, family: &str) -> Vec<(String, f64)> {
     let mut found = Vec::new();
     path.pipeline.registry.visit(&mut |known, sample| {
-        if known.name == family {
-            found.push((sample.labels.join(","), sample.value.total()));
+        if let (true, SampleValue::Count(count)) = (known.name == family, &sample.value) {
+            found.push((sample.labels.join(","), *count as f64));
         }
     });
     found.sort_by(|a, b| a.0.cmp(&b.0));
