@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
-use crate::config::{self, Flag, Flags, Loaded};
+use crate::config::{self, ConfigErrors, Flag, Flags, Loaded};
 use crate::docs;
 use crate::probe::{self, Probe};
 
@@ -146,8 +146,16 @@ pub fn run(
     }
     let loaded = match config::load(&arguments.options.into_overrides(), environment) {
         Ok(loaded) => loaded,
-        Err(error) => return fail(error, EXIT_INVALID_CONFIG, stderr),
+        Err(ConfigErrors(errors)) => {
+            let written = errors.iter().try_for_each(|error| writeln!(stderr, "lookoutd: {error}"));
+            return exit(written, EXIT_INVALID_CONFIG);
+        }
     };
+    if arguments.command.is_some() {
+        for warning in &loaded.config.warnings {
+            let _ = writeln!(stderr, "lookoutd: warning: {warning}");
+        }
+    }
     match arguments.command {
         // The commands that need no configuration have ended above.
         None | Some(Command::Completions { .. } | Command::Man | Command::Docs { .. }) => {

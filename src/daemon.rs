@@ -97,7 +97,7 @@ impl Daemon {
         // Listeners and certificates first, so that nothing runs if one of them is unusable.
         let intake_listener = bind("listen", config.listen)?;
         let admin_listener = bind("admin_listen", config.admin_listen)?;
-        let tls = config.intake.tls.as_ref().map(Tls::load).transpose().map_err(part_error)?;
+        let tls = config.intake.tls.files().as_ref().map(Tls::load).transpose().map_err(part_error)?;
         let registry =
             Registry::new(kinds::families(), config.metrics.max_series, config.sites.len(), clock::now());
         let registry = registry.map_err(|error| DaemonError::Action("register the metrics", error.into()))?;
@@ -146,7 +146,7 @@ impl Daemon {
 
     /// Logs the startup line, which is written at every level, and warnings about the configuration.
     fn log_startup(&self, config: &Config, max_connections: usize) {
-        let scheme = if config.intake.tls.is_some() { "https" } else { "http" };
+        let scheme = if config.intake.tls.files().is_some() { "https" } else { "http" };
         let otlp = &config.otlp;
         let logs = match (otlp.logs.console, &otlp.logs.otlp) {
             (false, None) => "none".to_owned(),
@@ -176,8 +176,11 @@ impl Daemon {
                  admin.auth.bearer_file, or bind admin_listen to loopback"
             );
         }
-        if let (Some(spool), None) = (&config.delivery.spool, &config.otlp.logs.otlp) {
-            let directory = spool.directory.display();
+        for warning in &config.warnings {
+            tracing::warn!("{warning}");
+        }
+        if let (Some(directory), None) = (&config.delivery.spool.directory, &config.otlp.logs.otlp) {
+            let directory = directory.display();
             tracing::warn!(%directory, "delivery.spool.directory is set, but no events go to OTLP: nothing will be spooled");
         }
         let configured = config.intake.max_connections;
@@ -296,7 +299,7 @@ impl Exporters {
         let logs = self.logs.as_ref().map(|logs| ("the export of logs", logs.health()));
         let metrics = self.metrics.as_ref().map(|metrics| ("the export of metrics", metrics.health()));
         let exports = logs.into_iter().chain(metrics).collect();
-        let auth = config.admin.auth.as_ref().map(Auth::load).transpose().map_err(part_error)?;
+        let auth = Auth::load(&config.admin.auth).map_err(part_error)?;
         let readiness = Readiness { intake, unready_after: config.admin.unready_after, exports };
         let scrape = Scrape::new(PrometheusExporter::new(registry.clone()));
         let hosts = config.admin.hosts.clone().into();

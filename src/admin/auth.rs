@@ -38,21 +38,21 @@ fn hash(credentials: &str) -> Digest {
 }
 
 impl Auth {
-    /// Loads the credentials, and the secrets that are in files.
+    /// Loads the credentials, if any are required, and the secrets that are in files.
     ///
     /// # Errors
     /// Returns an error if the file of a secret cannot be used.
-    pub fn load(config: &config::Auth) -> Result<Auth, AuthError> {
-        let bearer = config.bearer.as_ref().map(|token| load_secret("bearer", token)).transpose()?;
-        let basic = match &config.basic {
-            None => None,
-            Some((user, password)) => Some(format!("{user}:{}", load_secret("password", password)?)),
-        };
-        Ok(Auth {
+    pub fn load(config: &config::Auth) -> Result<Option<Auth>, AuthError> {
+        let bearer = load_secret("bearer", &config.bearer, &config.bearer_file)?;
+        let password = load_secret("password", &config.password, &config.password_file)?;
+        let basic =
+            config.username.as_ref().zip(password).map(|(user, password)| format!("{user}:{password}"));
+        let auth = Auth {
             bearer: bearer.map(|token| hash(&token)),
             // As it is sent: base64 has one encoding of each text.
             basic: basic.map(|pair| hash(&BASE64.encode(pair.as_bytes()))),
-        })
+        };
+        Ok((auth.bearer.is_some() || auth.basic.is_some()).then_some(auth))
     }
 
     fn is_authorized(&self, headers: &HeaderMap) -> bool {
@@ -81,19 +81,20 @@ impl Auth {
     }
 }
 
-/// Returns the secret; of a file, the content without the end of its line.
-fn load_secret(setting: &'static str, secret: &Secret) -> Result<String, AuthError> {
-    let file = match secret {
-        Secret::Given(secret) => return Ok(secret.clone()),
-        Secret::File(file) => file,
-    };
+/// Returns the secret, if there is one; of a file, the content without the end of its line.
+fn load_secret(
+    setting: &'static str,
+    secret: &Option<Secret>,
+    file: &Option<PathBuf>,
+) -> Result<Option<String>, AuthError> {
+    let Some(file) = file else { return Ok(secret.as_ref().map(|Secret(secret)| secret.clone())) };
     let error = |problem| AuthError { setting, file: file.clone(), problem };
     let text = std::fs::read_to_string(file).map_err(error)?;
     let problem = match text.trim_end_matches(['\n', '\r']) {
         "" => "it is empty; expected one line with the secret",
         secret if secret.len() > MAX_SECRET_FILE_BYTES => "it is too long for a secret of at most 4096 bytes",
         secret if secret.contains(char::is_control) => "it has more than one line; expected only the secret",
-        secret => return Ok(secret.to_owned()),
+        secret => return Ok(Some(secret.to_owned())),
     };
     Err(error(io::Error::new(io::ErrorKind::InvalidData, problem)))
 }
@@ -115,9 +116,10 @@ mod tests {
     use super::*;
 
     fn auth() -> Auth {
-        let given = |secret: &str| Secret::Given(secret.to_owned());
-        let basic = Some(("prometheus".to_owned(), given("pass:wörd")));
-        Auth::load(&config::Auth { bearer: Some(given("t0ken")), basic }).unwrap()
+        let given = |secret: &str| Some(Secret(secret.to_owned()));
+        let username = Some("prometheus".to_owned());
+        let (bearer, password) = (given("t0ken"), given("pass:wörd"));
+        Auth::load(&config::Auth { bearer, username, password, ..config::Auth::default() }).unwrap().unwrap()
     }
 
     fn is_authorized(value: &str) -> bool {
@@ -159,8 +161,8 @@ mod tests {
 
     #[test]
     fn scheme_without_credentials_authorizes_no_request() {
-        let only_bearer = config::Auth { bearer: Some(Secret::Given("t0ken".into())), basic: None };
-        let auth = Auth::load(&only_bearer).unwrap();
+        let bearer = Some(Secret("t0ken".into()));
+        let auth = Auth::load(&config::Auth { bearer, ..config::Auth::default() }).unwrap().unwrap();
         let mut headers = HeaderMap::new();
         headers.insert(AUTHORIZATION, HeaderValue::from_static("Basic Og=="));
         assert!(!auth.is_authorized(&headers));
@@ -175,8 +177,8 @@ mod tests {
         let load = |content: &str| {
             let path = directory.path().join("token");
             std::fs::write(&path, content).unwrap();
-            let bearer = Some(Secret::File(path));
-            Auth::load(&config::Auth { bearer, basic: None }).map(|auth| auth.bearer.unwrap())
+            let config = config::Auth { bearer_file: Some(path), ..config::Auth::default() };
+            Auth::load(&config).map(|auth| auth.unwrap().bearer.unwrap())
         };
         for content in ["t0ken", "t0ken\n", "t0ken\r\n"] {
             let loaded = load(content).unwrap_or_else(|error| panic!("{error}"));

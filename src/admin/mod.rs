@@ -79,8 +79,9 @@ mod tests {
 
     #[test]
     fn admin_beyond_loopback_without_credentials_is_unprotected() {
-        let auth = Auth::load(&crate::config::Auth { bearer: None, basic: None }).unwrap();
-        let (open, guarded) = (admin(None), admin(Some(Arc::new(auth))));
+        let bearer = Some(crate::config::Secret("t0ken".into()));
+        let auth = Auth::load(&crate::config::Auth { bearer, ..crate::config::Auth::default() }).unwrap();
+        let (open, guarded) = (admin(None), admin(auth.map(Arc::new)));
         for (address, unprotected) in [
             ("127.0.0.1:1", false),
             ("[::1]:1", false),

@@ -1,10 +1,15 @@
 //! Configuration errors. Each names the source, the key, what was found and what would be valid.
 
-use std::fmt;
+use std::fmt::{self, Display};
 use std::io;
 use std::path::PathBuf;
 
-use super::yaml::{SpannedValue, SyntaxError};
+use super::yaml::SyntaxError;
+
+/// Everything for which the configuration cannot be loaded, one line each.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.iter().map(ConfigError::to_string).collect::<Vec<_>>().join("\n"))]
+pub struct ConfigErrors(pub Vec<ConfigError>);
 
 /// Reason why the configuration cannot be loaded. `Display` writes one line.
 #[derive(Debug, thiserror::Error)]
@@ -13,23 +18,11 @@ pub enum ConfigError {
     #[error("{}: cannot be read: {error}", .0.display(), error = .1)]
     Unreadable(PathBuf, io::Error),
     /// The file is not YAML.
-    #[error("{}{}: {error}", .0.display(), line_suffix(.1.line), error = .1)]
+    #[error("{}{}: {error}", .0.display(), .1.line.map(|line| format!(":{line}")).unwrap_or_default(), error = .1)]
     Syntax(PathBuf, SyntaxError),
-    /// A key or a value is invalid. The key is a setting's or an unknown one, the source is the value's.
-    #[error("{}{}: {error}", location(.0, .1, .2.line), .2.at, error = .2)]
-    Setting(String, Source, ValueError),
-}
-
-fn line_suffix(line: Option<usize>) -> String {
-    line.map(|line| format!(":{line}")).unwrap_or_default()
-}
-
-fn location(key: &str, from: &Source, line: Option<usize>) -> String {
-    match from {
-        Source::Default => key.to_owned(),
-        Source::File(path, own) => format!("{}:{}: {key}", path.display(), line.unwrap_or(*own)),
-        Source::Environment(name) | Source::Flag(name) => name.clone(),
-    }
+    /// A key or a value is invalid: where, and what would be valid.
+    #[error("{0}: {1}")]
+    Setting(String, String),
 }
 
 /// Source of an effective value.
@@ -45,7 +38,7 @@ pub enum Source {
     Flag(String),
 }
 
-impl fmt::Display for Source {
+impl Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Source::Default => f.write_str("default"),
@@ -56,60 +49,76 @@ impl fmt::Display for Source {
     }
 }
 
-/// Problem of one value, independent of its source.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct ValueError {
-    /// Line of the invalid item, if it differs from the value's line.
-    line: Option<usize>,
-    /// Path from the setting to the invalid item: `[2].hosts`.
-    at: String,
-    /// What is wrong, and what would be valid.
-    message: String,
-}
-
-impl ValueError {
-    /// Creates an error with this message.
-    pub(super) fn new(message: impl Into<String>) -> ValueError {
-        ValueError { line: None, at: String::new(), message: message.into() }
-    }
-
-    /// Creates the usual error: `expected …, found …`.
-    pub(super) fn expected(what: impl fmt::Display, node: &SpannedValue) -> ValueError {
-        ValueError::new(format!("expected {what}, found {}", node.describe())).at_line(node.line)
-    }
-
-    /// Sets the line, unless an inner call has set one.
-    pub(super) fn at_line(mut self, line: usize) -> ValueError {
-        self.line.get_or_insert(line);
-        self
-    }
-
-    /// Prepends a step to the path: `[2]` or `.hosts`.
-    pub(super) fn in_path(mut self, step: impl fmt::Display) -> ValueError {
-        self.at = format!("{step}{}", self.at);
-        self
-    }
-
-    /// Adds the key and the source.
-    pub(super) fn locate(self, key: &str, from: &Source) -> ConfigError {
-        ConfigError::Setting(key.to_owned(), from.clone(), self)
-    }
-}
-
-/// Conflict between two settings, to be solved at `key`.
+/// An invalid node, independent of its source.
 #[derive(Debug)]
-pub(super) struct ConflictError {
+pub(super) struct Invalid {
+    /// Its line.
+    pub(super) line: usize,
+    /// Its path: `sites[2].hosts`.
+    pub(super) path: String,
+    /// What is wrong, and what would be valid.
+    pub(super) message: String,
+    /// The valid keys, if its key is unknown; then the message is missing.
+    pub(super) known: Option<Vec<String>>,
+}
+
+impl Invalid {
+    /// Creates an error of a value.
+    pub(super) fn new(line: usize, path: &str, message: impl Into<String>) -> Invalid {
+        Invalid { line, path: path.to_owned(), message: message.into(), known: None }
+    }
+
+    /// Adds the source. `key` is the setting's, if the source sets only one.
+    pub(super) fn locate(self, key: &str, source: &Source) -> ConfigError {
+        let below_key = self.path.strip_prefix(key).unwrap_or_default();
+        let place = match source {
+            Source::Default => self.path,
+            Source::File(file, _) => {
+                let path = if self.path.is_empty() { "settings" } else { &self.path };
+                format!("{}:{}: {path}", file.display(), self.line)
+            }
+            Source::Environment(name) | Source::Flag(name) => format!("{name}{below_key}"),
+        };
+        ConfigError::Setting(place, self.message)
+    }
+}
+
+/// Returns the path of a key.
+pub(super) fn join(section: &str, key: &str) -> String {
+    let is_plain = |key: &str| key.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+    match section {
+        _ if key.is_empty() || !is_plain(key) => format!("{section}[{key:?}]"),
+        "" => key.to_owned(),
+        section => format!("{section}.{key}"),
+    }
+}
+
+/// Conflict between settings, to be solved at `key`.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Conflict {
     /// The setting that the message is about.
     pub(super) key: String,
+    /// The item of the setting's list, and the path in it: `.name`.
+    pub(super) item: Option<(usize, &'static str)>,
+    /// Prefix of the settings it depends on. If one of them is invalid, there may be no conflict.
+    pub(super) other: &'static str,
     /// What is wrong, and what would be valid.
     pub(super) message: String,
 }
 
-impl ConflictError {
-    /// Creates a conflict to be solved at `key`.
-    pub(super) fn at(key: impl Into<String>, message: impl Into<String>) -> ConflictError {
-        ConflictError { key: key.into(), message: message.into() }
+impl Conflict {
+    /// Creates a conflict to be solved at `key`, which depends on settings that start with `other`.
+    pub(super) fn new(key: impl Into<String>, other: &'static str, message: impl Into<String>) -> Conflict {
+        Conflict { key: key.into(), item: None, other, message: message.into() }
+    }
+}
+
+/// Returns `a, b or c`.
+pub(super) fn one_of(words: &[&str]) -> String {
+    match words.split_last() {
+        Some((last, [])) => (*last).to_owned(),
+        Some((last, first)) => format!("{} or {last}", first.join(", ")),
+        None => String::new(),
     }
 }
 
@@ -130,8 +139,7 @@ mod tests {
 
     #[test]
     fn config_error_of_each_source_names_its_location() {
-        let error = ValueError::expected("a name", &SpannedValue::text("?")).in_path(".name").in_path("[2]");
-        for (from, message) in [
+        for (source, message) in [
             (Source::Default, "sites[2].name: expected a name, found \"?\""),
             (Source::File("l.yaml".into(), 9), "l.yaml:1: sites[2].name: expected a name, found \"?\""),
             (
@@ -140,7 +148,8 @@ mod tests {
             ),
             (Source::Flag("--set sites".into()), "--set sites[2].name: expected a name, found \"?\""),
         ] {
-            assert_eq!(error.clone().locate("sites", &from).to_string(), message);
+            let error = Invalid::new(1, "sites[2].name", "expected a name, found \"?\"");
+            assert_eq!(error.locate("sites", &source).to_string(), message);
         }
     }
 

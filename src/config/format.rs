@@ -1,135 +1,284 @@
-//! Formats of values: the parser of each, with the JSON Schema of what it reads from a file.
+//! Formats of values: the JSON Schema of each, and what would be valid instead of an invalid text. Schemas describe
+//! a file as editors read it, with YAML's types; the name of the format is their `format`.
+//!
+//! Sizes and durations are parsed by hand, because libraries differ from the documented formats: `bytesize`
+//! saturates on overflow and ignores case, `jiff` needs units in descending order and allows signs and words.
 
-use std::fmt;
-use std::net::SocketAddr;
-use std::ops::RangeInclusive;
-use std::path::PathBuf;
-use std::str::FromStr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use serde::Serialize;
+use schemars::Schema;
 use serde_json::{Value as Json, json};
-use strum::VariantArray;
 
-use super::error::ValueError;
-use super::otlp::{self, EndpointUrl, Exporters};
-use super::settings::{NoiseRule, Protocol, Secret, SiteConfig};
-use super::sites;
-use super::value_schema::{list_schema, map_schema, number_schema, text_schema, word_schema};
-use super::values;
-use super::yaml::SpannedValue;
+use super::endpoint_url::{EndpointUrl, bracketed_ipv6};
 
-/// Result of a parser.
-type Parsed<T> = Result<T, ValueError>;
+/// Names that a site cannot have, because they have another meaning in the label or in the path.
+const RESERVED_SITE_NAMES: [&str; 5] = ["unknown", "other", "report-only", ".", ".."];
 
-/// A parser and its schema.
-pub(super) struct Format<P> {
-    pub(super) parse: P,
-    pub(super) schema: Json,
-}
+/// Units of sizes; the first ones are printed.
+const SIZE_UNITS: [(&str, usize); 9] = [
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("B", 1),
+    ("kB", 1000),
+    ("KB", 1000),
+    ("MB", 1_000_000),
+    ("GB", 1_000_000_000),
+    ("", 1),
+];
+const TIME_UNITS: [(&str, u64); 5] =
+    [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
 
-/// A format whose parser has no parameters.
-type Plain<T> = Format<fn(&SpannedValue) -> Parsed<T>>;
+/// Maximum duration: ten years, so that adding durations to instants cannot overflow.
+const MAX_DURATION_MS: u64 = 3650 * 86_400_000;
 
-/// Formats whose parser has no parameters: name, type, parser and schema of each.
-macro_rules! plain {
-    ($($name:ident: $type:ty = $parse:expr, $schema:expr;)*) => { $(
-        pub(super) fn $name() -> Plain<$type> {
-            Format { parse: $parse, schema: $schema }
+/// Returns what is valid as `format` of a schema, if the text is not.
+pub(super) fn expected(schema: &Json, text: &str) -> Option<String> {
+    let bound = |name: &str| schema[name].as_u64().unwrap_or_default();
+    let valid = |is_valid: bool, expected: &str| (!is_valid).then(|| expected.to_owned());
+    let all = |is_valid: fn(u8) -> bool| (1..=64).contains(&text.len()) && text.bytes().all(is_valid);
+    match schema["format"].as_str().unwrap_or_default() {
+        format if format.ends_with(" or off") && text.eq_ignore_ascii_case("off") => None,
+        "number" => {
+            let number: Option<u64> = text.parse().ok().filter(|_| text.bytes().all(|b| b.is_ascii_digit()));
+            let (min, max) = (bound("minimum"), bound("maximum"));
+            valid(
+                number.is_some_and(|number| (min..=max).contains(&number)),
+                &format!("a whole number from {min} to {max}"),
+            )
         }
-    )* };
-}
-
-plain! {
-    text: String = values::text, text_schema(NOT_EMPTY);
-    secret: Secret = values::secret, text_schema(NOT_EMPTY);
-    user_name: String = values::user_name, text_schema("^[^:]+$");
-    path: PathBuf = values::path, text_schema(NOT_EMPTY);
-    boolean: bool = values::boolean, json!({"type": ["boolean", "null"]});
-    duration: Duration = values::duration, text_schema(&format!("^{}$", duration_pattern()));
-    duration_or_off: Option<Duration> =
-        values::duration_or_off, text_schema(&format!("^(off|{})$", duration_pattern()));
-    duration_or_zero: Duration = values::duration_or_zero,
-        json!({"anyOf": [{"const": 0}, text_schema(&format!("^(0|{})$", duration_pattern()))]});
-    address: SocketAddr = values::address, text_schema("^([0-9.]+|\\[[0-9A-Fa-f:.]+\\]):[0-9]{1,5}$");
-    networks: Vec<IpNet> = |node| values::list(node, values::network),
-        list_schema(json!({"type": "string", "pattern": "^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$"}));
-    sites: Vec<SiteConfig> = sites::sites, sites::sites_schema();
-    hosts: Vec<String> = sites::hosts, list_schema(sites::host_schema());
-    noise_rules: Vec<NoiseRule> = sites::noise_rules, sites::noise_rules_schema();
-    retired: Vec<String> = sites::retired,
-        list_schema(json!({"type": "string", "pattern": "^(/[^\\s?#]*|[^/\\s?#]+)$"}));
-    query_attributes: Vec<String> = sites::query_attributes,
-        list_schema(json!({"type": "string", "pattern": "^[!-~]{1,64}$"}));
-    endpoint_url: EndpointUrl = otlp::endpoint_url, text_schema(ENDPOINT);
-    protocol: Protocol = otlp::protocol, word_schema(otlp::PROTOCOLS.iter().map(|(word, _)| *word));
-    headers: Vec<(String, String)> = otlp::headers, map_schema();
-    resource_attributes: Vec<(String, String)> = otlp::resource_attributes, map_schema();
-    logs_exporters: Exporters = otlp::logs_exporters, exporters_schema(&["otlp", "console"]);
-    metrics_exporters: Exporters = otlp::metrics_exporters, exporters_schema(&["otlp"]);
-}
-
-const NOT_EMPTY: &str = ".";
-
-const ENDPOINT: &str = concat!(
-    "^([Hh][Tt][Tt][Pp][Ss]?://)?",
-    "(\\[[0-9A-Fa-f:.]+\\]|[^\\s@#/?:\\[\\]]+)(:[0-9]+)?",
-    "(/[^\\s@#]*)?$",
-);
-
-/// The name of an enum's value.
-pub(super) fn word<T: Copy + VariantArray + Into<&'static str>>() -> Plain<T> {
-    Format { parse: values::word, schema: word_schema(T::VARIANTS.iter().map(|value| (*value).into())) }
-}
-
-/// One of these words.
-pub(super) fn choice<T: Copy>(
-    words: &'static [(&'static str, T)],
-) -> Format<impl Fn(&SpannedValue) -> Parsed<T>> {
-    Format {
-        parse: move |node: &SpannedValue| values::choice(node, words),
-        schema: word_schema(words.iter().map(|(word, _)| *word)),
+        "number or off" => {
+            let schema =
+                json!({"format": "number", "minimum": schema["minimum"], "maximum": schema["maximum"]});
+            expected(&schema, text).map(|expected| format!("off or {expected}"))
+        }
+        "fraction" => valid(
+            text.parse().is_ok_and(|fraction: f64| (0.000_001..=1.0).contains(&fraction)),
+            "a fraction from 0.000001 to 1, such as 0.01",
+        ),
+        "size" => match (bytes(text), bound("minimum") as usize) {
+            (None, _) => Some("a size such as 1MiB or 65536".to_owned()),
+            (Some(bytes), min) => valid(bytes >= min, &format!("a size of at least {}", print_size(min))),
+        },
+        "duration" => match milliseconds(text) {
+            None => Some("a duration such as 10s, 500ms or 24h".to_owned()),
+            Some(0) => Some("a duration longer than 0".to_owned()),
+            Some(ms) => valid(ms <= MAX_DURATION_MS, "a duration of at most 3650d"),
+        },
+        "duration or 0" if text == "0" || milliseconds(text) == Some(0) => None,
+        "duration or 0" => expected(&duration_schema(), text).map(|expected| format!("0 or {expected}")),
+        "duration or off" => expected(&duration_schema(), text).map(|expected| format!("off or {expected}")),
+        "address" => valid(
+            text.parse::<SocketAddr>().is_ok(),
+            "an address and a port such as 0.0.0.0:8480 or [::]:8480",
+        ),
+        "network" => valid(network(text).is_some(), "a network such as 10.0.0.0/8 or an address"),
+        "path" => valid(!text.is_empty(), "the path of a file"),
+        "secret" => valid(
+            !text.is_empty() && !text.contains(char::is_control),
+            "a text without line breaks that is not empty",
+        ),
+        "user name" => valid(
+            !text.is_empty() && !text.contains(|c: char| c == ':' || c.is_control()),
+            "a name without colons",
+        ),
+        "site name" if RESERVED_SITE_NAMES.contains(&text) => Some("a name that is not reserved".to_owned()),
+        "site name" => {
+            let is_valid = all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+            valid(is_valid, "a name of 1 to 64 of A-Z a-z 0-9 . _ -")
+        }
+        "host" if !text.is_ascii() => Some("a host in the form browsers send (xn--…)".to_owned()),
+        "host" => valid(
+            is_host_name(text.strip_prefix("*.").unwrap_or(text)) || bracketed_ipv6(text).is_some(),
+            "a host without scheme and port, such as www.shop.example or *.shop.example",
+        ),
+        "endpoint" => EndpointUrl::parse(text).err().map(str::to_owned),
+        // Validation checks that the site is configured.
+        "site or path" => {
+            let bad = text.contains(|c: char| c.is_whitespace() || c == '?' || c == '#');
+            let is_valid = !text.is_empty() && !bad && (text.starts_with('/') || !text.contains('/'));
+            valid(is_valid, "a site's name or a path that starts with /")
+        }
+        "query parameter" => valid(
+            all(|b| b.is_ascii_graphic() && !b"&=#%+".contains(&b)),
+            "a query parameter's name (1 to 64 visible ASCII characters, none of & = # % +)",
+        ),
+        _ => valid(!text.is_empty(), "a text that is not empty"),
     }
 }
 
-pub(super) fn number<T>(bounds: RangeInclusive<T>) -> Format<impl Fn(&SpannedValue) -> Parsed<T>>
-where
-    T: FromStr + PartialOrd + fmt::Display + Serialize + Clone,
-{
-    let schema = number_schema(&bounds);
-    Format { parse: move |node: &SpannedValue| values::number(node, bounds.clone()), schema }
+/// Returns the schema of a text in a format.
+fn text_schema(format: &str) -> Json {
+    let pattern = match format {
+        "address" => "^([0-9.]+|\\[[0-9A-Fa-f:.]+\\]):[0-9]{1,5}$",
+        "network" => "^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$",
+        "user name" => "^[^:]+$",
+        "site name" => "^[A-Za-z0-9._-]{1,64}$",
+        "host" => "^(\\*\\.)?([A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*|\\[[0-9A-Fa-f:.]+\\])$",
+        "endpoint" => {
+            "^([Hh][Tt][Tt][Pp][Ss]?://)?(\\[[0-9A-Fa-f:.]+\\]|[^\\s@#/?:\\[\\]]+)(:[0-9]+)?(/[^\\s@#]*)?$"
+        }
+        "site or path" => "^(/[^\\s?#]*|[^/\\s?#]+)$",
+        "query parameter" => "^[!-~]{1,64}$",
+        _ => ".",
+    };
+    let mut schema = json!({"type": "string", "format": format, "pattern": pattern});
+    if format == "site name" {
+        schema["not"] = json!({"enum": RESERVED_SITE_NAMES});
+    }
+    schema
+}
+
+fn duration_schema() -> Json {
+    duration_schema_with("duration", "^(", ")$")
+}
+
+fn duration_schema_with(format: &str, before: &str, after: &str) -> Json {
+    let units = TIME_UNITS.map(|(unit, _)| unit).join("|");
+    json!({"type": "string", "format": format, "pattern": format!("{before}([0-9]+({units}))+{after}")})
+}
+
+/// Returns a transformation of a field's schema to this one.
+fn becomes(format: Json) -> impl Fn(&mut Schema) {
+    move |schema| {
+        let object = schema.ensure_object();
+        object.retain(|keyword, _| matches!(keyword.as_str(), "description" | "default"));
+        object.extend(format.as_object().cloned().unwrap_or_default());
+    }
+}
+
+/// A text in a format.
+pub(super) fn text(format: &str) -> impl Fn(&mut Schema) {
+    becomes(text_schema(format))
+}
+
+/// A list of texts in a format.
+pub(super) fn each(format: &str) -> impl Fn(&mut Schema) {
+    becomes(json!({"type": "array", "items": text_schema(format)}))
+}
+
+/// A text that is never printed.
+pub(super) fn secret() -> impl Fn(&mut Schema) {
+    becomes(json!({"type": "string", "format": "secret", "pattern": ".", "writeOnly": true}))
+}
+
+/// Names and texts; `headers` or `attributes`.
+pub(super) fn pairs(format: &str) -> impl Fn(&mut Schema) {
+    let texts = json!({"type": "string"});
+    becomes(
+        json!({"type": "object", "format": format, "additionalProperties": texts, "writeOnly": format == "headers"}),
+    )
+}
+
+/// A whole number.
+pub(super) fn number(min: usize, max: usize) -> impl Fn(&mut Schema) {
+    becomes(json!({"type": "integer", "format": "number", "minimum": min, "maximum": max}))
 }
 
 /// A whole number, or `off`.
-pub(super) fn number_or_off<T>(
-    bounds: RangeInclusive<T>,
-) -> Format<impl Fn(&SpannedValue) -> Parsed<Option<T>>>
-where
-    T: FromStr + PartialOrd + fmt::Display + Serialize + Clone,
-{
-    let schema = json!({"anyOf": [{"const": "off"}, number_schema(&bounds)]});
-    Format { parse: move |node: &SpannedValue| values::number_or_off(node, bounds.clone()), schema }
+pub(super) fn number_or_off(min: usize, max: usize) -> impl Fn(&mut Schema) {
+    let (types, pattern) = (["string", "integer"], "^off$");
+    becomes(
+        json!({"type": types, "format": "number or off", "pattern": pattern, "minimum": min, "maximum": max}),
+    )
 }
 
-/// A number of bytes of at least `min`, in messages written as `min_text`.
-pub(super) fn size(min: usize, min_text: &'static str) -> Format<impl Fn(&SpannedValue) -> Parsed<usize>> {
-    let units: Vec<&str> = values::SIZE_UNITS.iter().map(|(unit, _)| *unit).collect();
-    let pattern = format!("^[0-9]+({})$", units.join("|"));
-    Format {
-        parse: move |node: &SpannedValue| values::size(node, min, min_text),
-        schema: json!({"type": ["string", "integer", "null"], "pattern": pattern, "minimum": min}),
+/// A sampling fraction.
+pub(super) fn fraction() -> impl Fn(&mut Schema) {
+    becomes(json!({"type": "number", "format": "fraction", "minimum": 0.000_001, "maximum": 1}))
+}
+
+/// A number of bytes of at least `min`: `1MiB` or `65536`.
+pub(super) fn size(min: usize) -> impl Fn(&mut Schema) {
+    let pattern = format!("^[0-9]+({})$", SIZE_UNITS.map(|(unit, _)| unit).join("|"));
+    becomes(json!({"type": ["string", "integer"], "format": "size", "pattern": pattern, "minimum": min}))
+}
+
+/// A duration that is not zero: `10s`, `500ms` or `1h30m`.
+pub(super) fn duration() -> impl Fn(&mut Schema) {
+    becomes(duration_schema())
+}
+
+/// A duration, or `0`.
+pub(super) fn duration_or_zero() -> impl Fn(&mut Schema) {
+    let mut schema = duration_schema_with("duration or 0", "^(0|", ")$");
+    schema["type"] = json!(["string", "integer"]);
+    schema["maximum"] = json!(0);
+    becomes(schema)
+}
+
+/// A duration, or `off`.
+pub(super) fn duration_or_off() -> impl Fn(&mut Schema) {
+    becomes(duration_schema_with("duration or off", "^(off|", ")$"))
+}
+
+/// Returns a default as it is written in a file.
+pub(super) fn print(schema: &Json, default: &Json) -> Json {
+    match schema["format"].as_str().unwrap_or_default() {
+        "headers" | "attributes" if default.is_array() => json!({}),
+        "size" => default.as_u64().map_or(Json::Null, |bytes| json!(print_size(bytes as usize))),
+        format if format.ends_with(" or off") && default.is_null() => json!("off"),
+        format if format.starts_with("duration") => match serde_json::from_value::<Duration>(default.clone())
+        {
+            Ok(duration) => json!(print_duration(duration)),
+            Err(_) => Json::Null,
+        },
+        _ => default.clone(),
     }
 }
 
-fn duration_pattern() -> String {
-    let units: Vec<&str> = values::TIME_UNITS.iter().map(|(unit, _)| *unit).collect();
-    format!("([0-9]+({}))+", units.join("|"))
+fn print_size(bytes: usize) -> String {
+    let unit = SIZE_UNITS.iter().find(|(_, factor)| bytes.is_multiple_of(*factor));
+    let (unit, factor) = unit.unwrap_or(&("B", 1));
+    format!("{}{unit}", bytes / factor)
 }
 
-/// Returns the schema of one exporter, a list of them, or `none`, which is an exporter's name in a list too.
-fn exporters_schema(exporters: &[&str]) -> Json {
-    let words: Vec<&str> = exporters.iter().copied().chain(["none"]).collect();
-    let list = json!({"type": "array", "items": {"enum": &words}, "minItems": 1});
-    json!({"anyOf": [word_schema(words), list]})
+/// Prints the largest unit of which there are at least two: `24h`, `60s`.
+fn print_duration(duration: Duration) -> String {
+    let ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let unit = TIME_UNITS.iter().find(|(_, factor)| ms.is_multiple_of(*factor) && ms / factor > 1);
+    let (unit, factor) = unit.unwrap_or(&("ms", 1));
+    format!("{}{unit}", ms / factor)
+}
+
+/// Parses a size, or a number.
+pub(super) fn bytes(text: &str) -> Option<usize> {
+    let (digits, unit) = split_number(text);
+    let (_, factor) = SIZE_UNITS.iter().find(|(name, _)| *name == unit)?;
+    digits.parse::<usize>().ok()?.checked_mul(*factor)
+}
+
+/// Parses a duration. A number without a unit is none, except for 0.
+pub(super) fn milliseconds(mut text: &str) -> Option<u64> {
+    let mut sum = 0u64;
+    loop {
+        let (digits, rest) = split_number(text);
+        let unit = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+        let (unit, rest) = rest.split_at(unit);
+        let (_, factor) = TIME_UNITS.iter().find(|(name, _)| *name == unit)?;
+        sum = sum.checked_add(digits.parse::<u64>().ok()?.checked_mul(*factor)?)?;
+        if rest.is_empty() {
+            return Some(sum);
+        }
+        text = rest;
+    }
+}
+
+fn split_number(text: &str) -> (&str, &str) {
+    text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()))
+}
+
+/// Parses a network such as `10.0.0.0/8`, or an address.
+pub(super) fn network(text: &str) -> Option<IpNet> {
+    text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).ok()
+}
+
+fn is_host_name(name: &str) -> bool {
+    let valid = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+    let label = |label: &str| (1..=63).contains(&label.len()) && label.bytes().all(valid);
+    // Digits and dots alone form an address, which must be complete.
+    let numeric = name.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    name.len() <= 253 && name.split('.').all(label) && (!numeric || name.parse::<Ipv4Addr>().is_ok())
 }

@@ -1,55 +1,376 @@
-//! The configuration in effect: typed, validated and complete.
+//! The settings, as the file has them: keys, help texts (the doc comments), formats and defaults.
+//!
+//! In a doc comment, what follows "Not set:" is the effect of having no value.
 
-use std::net::SocketAddr;
+use std::borrow::Cow;
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use strum::{IntoStaticStr, VariantArray};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize};
 
+use super::format::{
+    duration, duration_or_off, duration_or_zero, each, fraction, network, number, number_or_off, pairs,
+    secret, size, text,
+};
+use crate::model::{self, LabelEnum};
+
+/// Structs of settings. A field without a default has its type's; what follows the comma is
+/// the format of its value.
+macro_rules! settings {
+    (@default) => { Default::default() };
+    (@default $default:expr) => { $default };
+    ($($(#[$meta:meta])* $vis:vis struct $name:ident { $(
+        $(#[$field_meta:meta])* $field_vis:vis $field:ident: $type:ty $(= $default:expr)? $(, $format:expr)?;
+    )* })*) => { $(
+        #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
+        #[serde(default, deny_unknown_fields)]
+        $(#[$meta])*
+        $vis struct $name { $(
+            $(#[$field_meta])* $(#[schemars(transform = $format)])? $field_vis $field: $type,
+        )* }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $($field: settings!(@default $($default)?),)* }
+            }
+        }
+    )* };
+}
+
+settings! {
 /// The whole configuration: flags, environment, file and defaults, merged.
-#[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// Address of the intake listener (public).
-    pub listen: SocketAddr,
-    /// Address of the admin listener (metrics, health).
-    pub admin_listen: SocketAddr,
+    /// Address of the intake listener (public). Port 0 takes a free port.
+    pub listen: SocketAddr = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8480)), text("address");
+    /// Address of the admin listener (metrics, health, status; private). Port 0 takes a free port.
+    pub admin_listen: SocketAddr = SocketAddr::from((Ipv4Addr::LOCALHOST, 18480)), text("address");
     /// Diagnostics on stderr.
-    pub log: Log,
-    /// The configured sites. When empty, each report's own host is its site.
-    pub sites: Vec<SiteConfig>,
+    pub log: Log;
+    /// Sites, each with name, hosts (exact or *.suffix), events_per_second, a limit for events (never
+    /// counters), and min_sampling_fraction (0.001), below which a network report counts as if it had
+    /// this sampling fraction. Without sites, each report's own host is its site.
+    pub sites: Vec<SiteConfig>;
     /// Limits and rules of intake.
-    pub intake: Intake,
+    pub intake: Intake;
     /// What is redacted before reports leave the process.
-    pub privacy: Privacy,
+    pub privacy: Privacy;
     /// Noise rules in addition to the built-in ones.
-    pub noise: Noise,
+    pub noise: Noise;
     /// Limits of events.
-    pub events: Events,
+    pub events: Events;
     /// Distinct problems and their clients.
-    pub findings: Findings,
+    pub findings: Findings;
     /// Limits of the metrics registry.
-    pub metrics: MetricsConfig,
-    /// OTLP and console exporters.
-    pub otlp: Otlp,
+    pub metrics: MetricsConfig;
     /// Buffering of events until delivery.
-    pub delivery: Delivery,
+    pub delivery: Delivery;
     /// The admin listener.
-    pub admin: Admin,
+    pub admin: Admin;
+    /// The resource in OTLP.
+    pub service: Service;
+    /// OTLP and console exporters.
+    #[serde(rename = "otlp")]
+    pub otlp_settings: OtlpSettings;
+    /// OTLP and console exporters, as validation resolves them.
+    #[serde(skip)]
+    pub otlp: Otlp;
+    /// Standard variables that have no effect, one line for each problem.
+    #[serde(skip)]
+    pub warnings: Vec<String>;
 }
 
 /// `log.*`.
-#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Log {
-    /// Format of a line.
-    pub format: LogFormat,
-    /// Minimum level.
-    pub level: LogLevel,
+    /// Format of diagnostics on stderr: text or json.
+    pub format: LogFormat;
+    /// Minimum log level: error, warn, info, debug or trace. The startup line is always written.
+    pub level: LogLevel;
+}
+
+/// One entry of `sites`.
+#[schemars(extend("required" = ["name"]))]
+pub struct SiteConfig {
+    /// Label value and last segment of `/report/{site}`: 1 to 64 of `[A-Za-z0-9._-]`.
+    pub name: String, text("site name");
+    /// Hosts, each exact or `*.` with a suffix; in lower case.
+    #[serde(deserialize_with = "lower_case_all")]
+    pub hosts: Vec<String>, each("host");
+    /// Maximum events per second. Counters are not limited.
+    pub events_per_second: Option<u32>, number(1, 1_000_000);
+    /// Smallest sampling fraction of a network report that counts: a smaller one counts as this one.
+    pub min_sampling_fraction: f64 = SiteConfig::MIN_SAMPLING_FRACTION, fraction();
+}
+
+/// `intake.*`.
+pub struct Intake {
+    /// Maximum body size, both as sent and inflated. Larger bodies are answered 413.
+    pub max_body_bytes: usize = 1 << 20, size(1);
+    /// Maximum reports per body. The excess is rejected and counted.
+    pub max_reports: usize = 256, number(1, MAX_COUNT);
+    /// Maximum concurrent connections. When full, accept waits.
+    pub max_connections: usize = 4096, number(1, MAX_COUNT);
+    /// Maximum concurrent uploads. Further uploads are answered 503.
+    pub max_in_flight: usize = 1024, number(1, MAX_COUNT);
+    /// Memory limit for uploads: arriving bodies, inflated bodies and decoded reports. Uploads that get
+    /// no memory in time are answered 503. One body of max_body_bytes always fits: if needed, the limit
+    /// is raised to 10 times that size.
+    pub max_in_flight_bytes: usize = 16 << 20, size(1);
+    /// Time limit for a request's head.
+    pub head_timeout: Duration = Duration::from_secs(10), duration();
+    /// Time limit for a request's whole body.
+    pub body_timeout: Duration = Duration::from_secs(15), duration();
+    /// Treatment of reports that match no configured site: accept (as site unknown) or reject.
+    pub unknown_sites: UnknownSites;
+    /// Query parameters of the endpoint URL that become event attributes lookout.query.NAME.
+    pub query_attributes: Vec<String>, each("query parameter");
+    /// Sites (by name) and paths (starting with /) that are answered 410, so that browsers forget them.
+    pub retired: Vec<String>, each("site or path");
+    /// Networks whose Forwarded and X-Forwarded-For headers are trusted.
+    #[serde(deserialize_with = "networks")]
+    #[schemars(with = "Vec<String>")]
+    pub trusted_proxies: Vec<IpNet>, each("network");
+    /// Whether connections from intake.trusted_proxies start with a PROXY protocol version 2 header,
+    /// which names the client.
+    pub proxy_protocol: bool;
+    /// Rate limit per client.
+    pub rate_limit: RateLimit;
+    /// TLS of the intake listener.
+    pub tls: Tls;
+}
+
+/// `intake.rate_limit`: a token bucket per client.
+#[derive(Copy)]
+pub struct RateLimit {
+    /// Maximum uploads per second and client (IPv4 address, IPv6 /64). The excess is dropped and counted.
+    /// Not set: no limit.
+    pub per_second: Option<u32>, number(1, 1_000_000);
+    /// Maximum uploads at once from a client that was idle before. Not set: ten times per_second.
+    pub burst: Option<u32>, number(1, 10_000_000);
+}
+
+/// `intake.tls`.
+pub struct Tls {
+    /// PEM file with the certificate chain, leaf first. Reloaded when it changes. Not set: plain HTTP.
+    pub certificate: Option<PathBuf>, text("path");
+    /// PEM file with the certificate's private key. Not set: plain HTTP.
+    pub key: Option<PathBuf>, text("path");
+}
+
+/// `privacy.*`.
+#[derive(Copy)]
+pub struct Privacy {
+    /// What remains of a URL's query: strip (nothing), names (parameter names) or keep (everything).
+    pub query: QueryPrivacy;
+    /// Treatment of path segments that look like secrets: redact or keep.
+    pub path_secrets: PathSecrets;
+    /// Client address in events: none, truncated (to /24 or /48) or full.
+    pub client_address: ClientAddress;
+}
+
+/// `noise.*`.
+pub struct Noise {
+    /// Rules applied before the built-in ones, each with field, match (* is a wildcard) and class.
+    pub rules: Vec<NoiseRule>;
+}
+
+/// `events.*`. Counters are not limited.
+#[derive(Copy)]
+pub struct Events {
+    /// Maximum events per second, or off. The excess is counted in all metrics, and as capped.
+    pub max_per_second: Option<u32> = Some(10_000), number_or_off(1, 10_000_000);
+    /// The same for the events of site unknown, which any client can cause.
+    pub max_unknown_per_second: Option<u32> = Some(500), number_or_off(1, 10_000_000);
+}
+
+/// `findings.*`.
+pub struct Findings {
+    /// Maximum findings, which are distinct problems. 0 turns off findings and the count of clients.
+    pub max: usize = 20_000, number(0, MAX_COUNT);
+    /// Maximum bytes of all findings.
+    pub max_bytes: usize = 16 << 20, size(1 << 16);
+    /// Maximum clients that are counted in 5 minutes, each once for every site, what and noise. Each
+    /// takes 16 bytes, from the start.
+    pub max_clients: usize = 65_536, number(1, MAX_COUNT);
+    /// Age of a finding up to which the clients that it reaches are counted in lookout_new_findings_total.
+    pub new_for: Duration = Duration::from_secs(86_400), duration();
+    /// File with the fingerprints of known findings, used by this process only. Created if missing. Not
+    /// set: every start learns anew what is no news.
+    pub state_file: Option<PathBuf>, text("path");
+    /// Time after which a finding without a report expires.
+    pub ttl: Duration = Duration::from_secs(30 * 86_400), duration();
+}
+
+/// `metrics.*`.
+#[derive(Copy)]
+pub struct MetricsConfig {
+    /// Maximum series in a scrape. When a quota of it is used up, unbounded labels become other.
+    pub max_series: usize = 10_000, number(MetricsConfig::MIN_SERIES, 10_000_000);
+    /// Time after which an unchanged series expires.
+    pub series_ttl: Duration = Duration::from_secs(24 * 3600), duration();
+}
+
+/// `delivery.*`.
+pub struct Delivery {
+    /// Memory limit for encoded events per exporter, including requests in flight.
+    pub memory_bytes: usize = 32 << 20, size(1 << 20);
+    /// Time limit for flushing pending events at shutdown.
+    pub shutdown_timeout: Duration = Duration::from_secs(10), duration();
+    /// Spool on disk.
+    pub spool: Spool;
+}
+
+/// `delivery.spool`.
+pub struct Spool {
+    /// Directory of the spool for OTLP events, used by this process only. Created if missing. Not set: no
+    /// spool: events that do not fit into memory are dropped and counted.
+    pub directory: Option<PathBuf>, text("path");
+    /// Maximum bytes of events in the spool. Further events stay in memory, then are dropped and counted.
+    pub max_bytes: usize = 1 << 30, size(1 << 16);
+    /// Time for which events wait only in memory before they are written to the spool; 0 writes them at
+    /// once, each upload with a flush of the disk.
+    pub after: Duration = Duration::from_secs(5), duration_or_zero();
+}
+
+/// `admin.*`.
+pub struct Admin {
+    /// Duration of failing exports after which /-/ready answers 503, or off.
+    pub unready_after: Option<Duration>, duration_or_off();
+    /// Host names (exact or *.suffix) by which requests may address admin, besides localhost and IP
+    /// addresses. Others are answered 403; without a list, GET /metrics and /-/ are not.
+    #[serde(deserialize_with = "lower_case_all")]
+    pub hosts: Vec<String>, each("host");
+    /// Required credentials.
+    pub auth: Auth;
+}
+
+/// `admin.auth`.
+pub struct Auth {
+    /// Bearer token required by admin, except for /-/healthy and /-/ready. Not set: no token required.
+    pub bearer: Option<Secret>, secret();
+    /// File with the bearer token, on one line. Not set: admin.auth.bearer.
+    pub bearer_file: Option<PathBuf>, text("path");
+    /// User name required by admin, with the password. A bearer token, if set, is accepted instead. Not
+    /// set: no password required.
+    pub username: Option<String>, text("user name");
+    /// Password of admin.auth.username. Not set: no password required.
+    pub password: Option<Secret>, secret();
+    /// File with the password, on one line. Not set: admin.auth.password.
+    pub password_file: Option<PathBuf>, text("path");
+}
+
+/// `service.*`.
+pub struct Service {
+    /// Resource attribute service.name. Not set: service.name of service.resource_attributes, else lookoutd.
+    pub(super) name: Option<String>, text("text");
+    /// Further resource attributes.
+    pub(super) resource_attributes: Option<Vec<(String, String)>> = Some(Vec::new()), pairs("attributes");
+}
+
+/// `otlp.*`.
+pub struct OtlpSettings {
+    /// Whether all OTLP exporters are off. Events then go to the console unless otlp.logs.exporters is
+    /// set.
+    pub(super) disabled: bool;
+    #[serde(rename = "*")]
+    pub(super) general: Destination = Destination {
+        protocol: Some(Protocol::HttpProtobuf),
+        headers: Some(Vec::new()),
+        timeout: Some(Duration::from_secs(10)),
+        insecure: Some(false),
+        ..Destination::default()
+    };
+    /// Export of events.
+    pub(super) logs: LogsSettings;
+    /// Export of metrics, besides the scrape.
+    pub(super) metrics: MetricsSettings;
+    /// Export of the daemon's own traces.
+    pub(super) traces: TracesSettings;
+}
+
+/// `otlp.logs.*`.
+pub(super) struct LogsSettings {
+    /// Exporters for events: a list of otlp and console, or none. Not set: otlp if an endpoint is set, else
+    /// console.
+    pub(super) exporters: Option<Exporters<LogsExporter>>;
+    #[serde(rename = "*")]
+    pub(super) own: Destination;
+}
+
+/// `otlp.metrics.*`.
+pub(super) struct MetricsSettings {
+    /// Exporters for metrics besides the scrape: a list of otlp, or none. Not set: otlp if an endpoint is
+    /// set, else none.
+    pub(super) exporters: Option<Exporters<OtherExporter>>;
+    /// Time between two OTLP metric exports.
+    pub(super) interval: Duration = Duration::from_secs(60), duration();
+    /// Start of an OTLP sum: cumulative (the creation of the series) or delta (the last successful
+    /// export).
+    pub(super) temporality: Temporality;
+    #[serde(rename = "*")]
+    pub(super) own: Destination;
+}
+
+/// `otlp.traces.*`.
+pub(super) struct TracesSettings {
+    /// Exporter for the daemon's own traces: otlp or none.
+    pub(super) exporter: OtherExporter;
+    #[serde(rename = "*")]
+    pub(super) own: Destination;
+}
+
+/// A destination of all signals, or of one. What one signal leaves out is that of all.
+pub(super) struct Destination {
+    /// Collector URL. Over HTTP, that of all signals is a base URL, to which /v1/logs and so on are added;
+    /// that of one signal is used unchanged. Not set: no OTLP export unless an exporter is chosen, then
+    /// http://localhost:4318 (grpc: 4317).
+    pub(super) endpoint: Option<String>, text("endpoint");
+    /// OTLP protocol: http/protobuf or grpc.
+    pub(super) protocol: Option<Protocol>;
+    /// Headers (gRPC: metadata) of every request. Printed masked.
+    pub(super) headers: Option<Vec<(String, String)>>, pairs("headers");
+    /// Time limit for one request.
+    pub(super) timeout: Option<Duration>, duration();
+    /// Compression of request bodies: gzip or none. Not set: gzip, but none to a loopback address.
+    pub(super) compression: Option<Compression>;
+    /// PEM file with the only trusted root certificates. Not set: the system's root certificates.
+    pub(super) certificate: Option<PathBuf>, text("path");
+    /// PEM file with the client's certificate chain (mTLS). Not set: no client certificate.
+    pub(super) client_certificate: Option<PathBuf>, text("path");
+    /// PEM file with the client's private key (mTLS). Not set: no client certificate.
+    pub(super) client_key: Option<PathBuf>, text("path");
+    /// Whether a grpc endpoint without a scheme uses http rather than https.
+    pub(super) insecure: Option<bool>;
+}
+}
+
+/// The files of `intake.tls`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate chain, leaf first.
+    pub certificate: PathBuf,
+    /// The leaf's private key.
+    pub key: PathBuf,
+}
+
+impl Tls {
+    /// Returns the files. Plain HTTP when absent.
+    pub fn files(&self) -> Option<TlsFiles> {
+        Some(TlsFiles { certificate: self.certificate.clone()?, key: self.key.clone()? })
+    }
+}
+
+impl SiteConfig {
+    /// Default of `min_sampling_fraction`, which also applies to reports of no configured site.
+    pub const MIN_SAMPLING_FRACTION: f64 = 0.001;
 }
 
 /// `log.format`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, IntoStaticStr, VariantArray)]
-#[strum(serialize_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum LogFormat {
     /// Plain text.
     #[default]
@@ -59,8 +380,8 @@ pub enum LogFormat {
 }
 
 /// `log.level`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, IntoStaticStr, VariantArray)]
-#[strum(serialize_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 #[allow(missing_docs)] // the names are the documentation
 pub enum LogLevel {
     Error,
@@ -71,71 +392,12 @@ pub enum LogLevel {
     Trace,
 }
 
-/// One entry of `sites`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SiteConfig {
-    /// Label value and last segment of `/report/{site}`: 1 to 64 of `[A-Za-z0-9._-]`.
-    pub name: String,
-    /// Lower-case hosts, each exact or `*.` with a suffix.
-    pub hosts: Vec<String>,
-    /// Maximum events per second. Counters are not limited.
-    pub events_per_second: Option<u32>,
-    /// Smallest sampling fraction of a network report that counts: a smaller one counts as this one.
-    pub min_sampling_fraction: f64,
-}
-
-impl SiteConfig {
-    /// Default of `min_sampling_fraction`, which also applies to reports of no configured site.
-    pub const MIN_SAMPLING_FRACTION: f64 = 0.001;
-}
-
-impl Default for SiteConfig {
-    fn default() -> SiteConfig {
-        SiteConfig {
-            name: String::new(),
-            hosts: Vec::new(),
-            events_per_second: None,
-            min_sampling_fraction: SiteConfig::MIN_SAMPLING_FRACTION,
-        }
-    }
-}
-
-/// `intake.*`.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Intake {
-    /// Maximum body size in bytes, both as sent and inflated.
-    pub max_body_bytes: usize,
-    /// Maximum reports per body.
-    pub max_reports: usize,
-    /// Maximum concurrent connections. When full, accept waits.
-    pub max_connections: usize,
-    /// Maximum concurrent uploads. Further uploads are answered 503.
-    pub max_in_flight: usize,
-    /// Memory limit of all uploads in bytes. Uploads that get no memory in time are answered 503.
-    pub max_in_flight_bytes: usize,
-    /// Time limit for a request's head.
-    pub head_timeout: Duration,
-    /// Time limit for a request's whole body.
-    pub body_timeout: Duration,
-    /// Treatment of reports that match no configured site.
-    pub unknown_sites: UnknownSites,
-    /// Query parameters of the endpoint URL that become event attributes.
-    pub query_attributes: Vec<String>,
-    /// Sites (by name) and paths (starting with `/`) that are answered 410.
-    pub retired: Vec<String>,
-    /// Networks whose `Forwarded` and `X-Forwarded-For` headers are trusted.
-    pub trusted_proxies: Vec<IpNet>,
-    /// Whether connections from those start with a PROXY protocol version 2 header.
-    pub proxy_protocol: bool,
-    /// Rate limit per client, if any.
-    pub rate_limit: Option<RateLimit>,
-    /// TLS files. Plain HTTP when absent.
-    pub tls: Option<TlsFiles>,
-}
+/// Upper bound of counts, far above what any machine serves.
+const MAX_COUNT: usize = 1_000_000;
 
 /// `intake.unknown_sites`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, IntoStaticStr, VariantArray)]
-#[strum(serialize_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum UnknownSites {
     /// Accepted as site `unknown`.
     #[default]
@@ -144,38 +406,9 @@ pub enum UnknownSites {
     Reject,
 }
 
-/// `intake.rate_limit`: a token bucket per client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RateLimit {
-    /// Uploads per second that refill the bucket.
-    pub per_second: u32,
-    /// Capacity of the bucket in uploads.
-    pub burst: u32,
-}
-
-/// `intake.tls`: PEM files.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// The certificate chain, leaf first.
-    pub certificate: PathBuf,
-    /// The leaf's private key.
-    pub key: PathBuf,
-}
-
-/// `privacy.*`. The default leaves nothing private.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Privacy {
-    /// What remains of a URL's query.
-    pub query: QueryPrivacy,
-    /// Treatment of path segments that look like secrets.
-    pub path_secrets: PathSecrets,
-    /// Client address in events.
-    pub client_address: ClientAddress,
-}
-
 /// `privacy.query`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, IntoStaticStr, VariantArray)]
-#[strum(serialize_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum QueryPrivacy {
     /// Nothing.
     #[default]
@@ -187,8 +420,8 @@ pub enum QueryPrivacy {
 }
 
 /// `privacy.path_secrets`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, IntoStaticStr, VariantArray)]
-#[strum(serialize_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum PathSecrets {
     /// Replaced by `:redacted`.
     #[default]
@@ -198,8 +431,8 @@ pub enum PathSecrets {
 }
 
 /// `privacy.client_address`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, IntoStaticStr, VariantArray)]
-#[strum(serialize_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum ClientAddress {
     /// Absent.
     #[default]
@@ -210,27 +443,43 @@ pub enum ClientAddress {
     Full,
 }
 
-/// `noise.*`.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Noise {
-    /// Rules applied before the built-in ones, in order.
-    pub rules: Vec<NoiseRule>,
-}
-
 /// One entry of `noise.rules`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct NoiseRule {
     /// The member to match.
     pub field: NoiseField,
     /// A host, `*.` with a host suffix, or text with `*` as a wildcard.
+    #[serde(rename = "match")]
+    #[schemars(transform = text("text"))]
     pub pattern: String,
     /// Class of a matching report: a value of the `noise` label.
+    #[serde(deserialize_with = "lower_case")]
+    #[schemars(transform = noise_class)]
     pub class: String,
 }
 
+fn noise_class(schema: &mut Schema) {
+    let words: Vec<&str> = model::Noise::ALL.iter().map(|class| class.as_str()).collect();
+    schema.ensure_object().insert("enum".to_owned(), words.into());
+}
+
+fn lower_case<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(String::deserialize(deserializer)?.to_lowercase())
+}
+
+/// Host names in reports are in lower case.
+fn lower_case_all<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    Ok(Vec::<String>::deserialize(deserializer)?.iter().map(|host| host.to_lowercase()).collect())
+}
+
+fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
+    Ok(Vec::<String>::deserialize(deserializer)?.iter().filter_map(|text| network(text)).collect())
+}
+
 /// `noise.rules[].field`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
-#[strum(serialize_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum NoiseField {
     /// The blocked URL.
     BlockedUrl,
@@ -244,44 +493,52 @@ pub enum NoiseField {
     UserAgent,
 }
 
-/// `events.*`. Counters are not limited.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Events {
-    /// Maximum events per second. Unlimited when absent.
-    pub max_per_second: Option<u32>,
-    /// Maximum events per second of the site `unknown`. Unlimited when absent.
-    pub max_unknown_per_second: Option<u32>,
-}
-
-/// `findings.*`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Findings {
-    /// Maximum findings. Zero: neither findings nor clients are counted.
-    pub max: usize,
-    /// Maximum bytes of all findings.
-    pub max_bytes: usize,
-    /// Maximum clients that are counted in five minutes, each for every site, effect and noise class.
-    pub max_clients: usize,
-    /// Age of a finding up to which the clients that it reaches are counted as news.
-    pub new_for: Duration,
-    /// File with the fingerprints that outlive the process, if any.
-    pub state_file: Option<PathBuf>,
-    /// Time after which a finding without a report expires.
-    pub ttl: Duration,
-}
-
-/// `metrics.*`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct MetricsConfig {
-    /// Maximum samples in a scrape, self-metrics included.
-    pub max_series: usize,
-    /// Time after which an unchanged series expires.
-    pub series_ttl: Duration,
-}
-
 impl MetricsConfig {
     /// Minimum of `max_series`: below it the quota of some family would be empty.
     pub const MIN_SERIES: usize = 1000;
+}
+
+/// A token or a password, which is never printed.
+#[derive(Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub struct Secret(pub String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// Exporters of a signal: one, or a list.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+pub(super) struct Exporters<T>(pub(super) Vec<T>);
+
+impl<T: JsonSchema> JsonSchema for Exporters<T> {
+    fn schema_name() -> Cow<'static, str> {
+        "exporters".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let item = T::json_schema(generator);
+        json_schema!({"anyOf": [item, {"type": "array", "items": item, "minItems": 1}]})
+    }
+}
+
+/// An exporter for events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum LogsExporter {
+    Otlp,
+    Console,
+    None,
+}
+
+/// An exporter for metrics or traces. There is no console, because stdout has events only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum OtherExporter {
+    Otlp,
+    #[default]
+    None,
 }
 
 /// OTLP exporter settings, mirroring the standard `OTEL_*` variables.
@@ -320,13 +577,16 @@ pub struct Metrics {
 }
 
 /// `otlp.metrics.temporality`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Temporality {
     /// The creation of the series.
     #[default]
     Cumulative,
     /// The last successful export.
     Delta,
+    /// The same as delta for synchronous counters and histograms, the only instruments here.
+    Lowmemory,
 }
 
 /// OTLP destination of one signal.
@@ -347,17 +607,19 @@ pub struct Endpoint {
 }
 
 /// `otlp.protocol`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub enum Protocol {
     /// OTLP/gRPC.
+    #[serde(rename = "grpc")]
     Grpc,
     /// OTLP/HTTP with binary protobuf.
+    #[serde(rename = "http/protobuf")]
     HttpProtobuf,
 }
 
 /// `otlp.compression`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
-#[strum(serialize_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Compression {
     /// gzip.
     Gzip,
@@ -374,65 +636,4 @@ pub struct ClientTls {
     pub client_certificate: Option<PathBuf>,
     /// The client's private key (mTLS).
     pub client_key: Option<PathBuf>,
-}
-
-/// `delivery.*`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Delivery {
-    /// Memory limit in bytes for encoded events per exporter, including requests in flight; the console takes a
-    /// quarter of it.
-    pub memory_bytes: usize,
-    /// Time limit for flushing pending events at shutdown.
-    pub shutdown_timeout: Duration,
-    /// Spool on disk, if any.
-    pub spool: Option<Spool>,
-}
-
-/// `delivery.spool`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Spool {
-    /// Directory used by this process only.
-    pub directory: PathBuf,
-    /// Maximum bytes of events in the spool.
-    pub max_bytes: u64,
-    /// Age at which events are written to it. Zero: at once.
-    pub after: Duration,
-}
-
-/// `admin.*`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Admin {
-    /// Required credentials, if any.
-    pub auth: Option<Auth>,
-    /// Lower-case host names by which requests may address admin, each exact or `*.` with a suffix.
-    pub hosts: Vec<String>,
-    /// Duration of failing exports after which `/-/ready` answers 503. Off when absent.
-    pub unready_after: Option<Duration>,
-}
-
-/// `admin.auth`: at least one of the two.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Auth {
-    /// A bearer token.
-    pub bearer: Option<Secret>,
-    /// User name, without a colon, and password.
-    pub basic: Option<(String, Secret)>,
-}
-
-/// A secret, or the file that holds it.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Secret {
-    /// The secret itself.
-    Given(String),
-    /// A file that holds it.
-    File(PathBuf),
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Secret::Given(_) => f.write_str("***"),
-            Secret::File(path) => path.fmt(f),
-        }
-    }
 }

@@ -1,16 +1,30 @@
-//! The file's and the flags' layers of settings, as overrides of the table's defaults.
+//! The sources of settings, from the lowest to the highest: defaults, the file, the environment, flags. Each is
+//! checked alone, so that a value that a higher one overrides is checked too, and all errors are found at once.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use super::error::{ConfigError, Source, ValueError, suggest};
-use super::otlp;
-use super::table::{self, ResolvedSetting, Setting, TextFormat};
+use percent_encoding::percent_decode_str;
+
+use super::check::check;
+use super::de::from_tree;
+use super::error::{ConfigError, Conflict, Invalid, Source, join, suggest};
+use super::reference::{Setting, children, find, reference, schema};
+use super::settings::Config;
+use super::validate::validate;
 use super::yaml::{self, Key, SpannedValue, Value};
 
 /// Maximum file size, far above any real file, so that a wrong path cannot exhaust memory.
 pub(super) const MAX_FILE_BYTES: u64 = 4 << 20;
+
+/// The variable that names the file, if `--config` does not.
+pub(super) const CONFIG_VARIABLE: &str = "LOOKOUT_CONFIG";
+
+/// Values of standard variables that OpenTelemetry defines and lookoutd does not support. Other unknown values
+/// have no effect, as its specification requires.
+const UNSUPPORTED: [&str; 5] = ["http/json", "console", "prometheus", "zipkin", "logging"];
 
 /// The command line's part of the configuration.
 #[derive(Debug, Clone, Default)]
@@ -32,128 +46,270 @@ pub struct Flag {
     pub value: String,
 }
 
-/// Returns the overrides of a file. A key without a value counts as absent.
-pub(super) fn from_file(path: &Path) -> Result<Vec<ResolvedSetting>, ConfigError> {
-    let text = read_file(path)?;
-    let root = yaml::parse(&text).map_err(|error| ConfigError::Syntax(path.to_owned(), error))?;
-    let mut overrides = Vec::new();
-    collect("", &root, &|line| Source::File(path.to_owned(), line), &mut overrides)?;
-    Ok(overrides)
+/// Returns the name of every environment variable in use.
+pub fn variables() -> impl Iterator<Item = String> {
+    let own = reference().map(|setting| setting.variable.clone());
+    let otel = reference().filter_map(|setting| setting.otel.map(str::to_owned));
+    own.chain(otel).chain([CONFIG_VARIABLE.to_owned()])
 }
 
-fn read_file(path: &Path) -> Result<String, ConfigError> {
-    let unreadable = |error| ConfigError::Unreadable(path.to_owned(), error);
+/// A setting's value, as written by one source.
+#[derive(Debug)]
+pub(super) struct Resolved {
+    pub(super) setting: &'static Setting,
+    pub(super) node: SpannedValue,
+    pub(super) source: Source,
+}
+
+/// What the sources set so far.
+pub(super) struct Layers {
+    pub(super) resolved: Vec<Resolved>,
+    pub(super) errors: Vec<ConfigError>,
+    warnings: Vec<String>,
+    /// Paths of invalid values.
+    invalid: Vec<String>,
+}
+
+impl Layers {
+    /// Starts with the defaults.
+    pub(super) fn new() -> Layers {
+        let node = |setting: &Setting| setting.default_node.clone();
+        let resolve = |setting| Resolved { setting, node: node(setting), source: Source::Default };
+        let resolved = reference().map(resolve).collect();
+        Layers { resolved, errors: Vec::new(), warnings: Vec::new(), invalid: Vec::new() }
+    }
+
+    /// Adds a file. A key without a value counts as absent.
+    pub(super) fn add_file(&mut self, path: &Path) {
+        match read_file(path).map(|text| yaml::parse(&text)) {
+            Ok(Ok(root)) => self.add("", root, &|line| Source::File(path.to_owned(), line)),
+            Ok(Err(error)) => self.errors.push(ConfigError::Syntax(path.to_owned(), error)),
+            Err(error) => self.errors.push(ConfigError::Unreadable(path.to_owned(), error)),
+        }
+    }
+
+    /// Adds the variables of the daemon, sorted. `LOOKOUT_*` follows `OTEL_*`, so that it takes precedence.
+    pub(super) fn add_environment(&mut self, variables: &BTreeMap<String, String>) {
+        let mut unknown = Vec::new();
+        let (own, otel): (Vec<_>, Vec<_>) =
+            variables.iter().partition(|(name, _)| name.starts_with("LOOKOUT_"));
+        for (name, value) in otel.into_iter().chain(own) {
+            let is_otel = name.starts_with("OTEL_");
+            let setting = reference().find(|setting| setting.variable == *name || setting.otel == Some(name));
+            if let Some(setting) = setting {
+                self.add_text(setting, value.trim(), Source::Environment(name.clone()), is_otel);
+            } else if name != CONFIG_VARIABLE && !is_kubernetes_service(name, value) {
+                let (prefix, rest) = name.split_at(name.find('_').map_or(0, |end| end + 1));
+                let known: Vec<String> = self::variables().collect();
+                let near = suggest(rest, known.iter().filter_map(|known| known.strip_prefix(prefix)));
+                let near = near.map(|near| format!("did you mean {prefix}{near}?"));
+                if is_otel {
+                    unknown.push(near.map_or_else(|| name.clone(), |near| format!("{name} ({near})")));
+                } else {
+                    let advice = near.unwrap_or_else(|| "unset it for this process".to_owned());
+                    let message = format!("unknown variable; {advice} (lookoutd config prints all settings)");
+                    self.errors.push(ConfigError::Setting(name.clone(), message));
+                }
+            }
+        }
+        if !unknown.is_empty() {
+            self.warnings.push(format!("ignoring variables that are no settings: {}", unknown.join(", ")));
+        }
+    }
+
+    /// Adds `--set KEY=VALUE` and the flags with a name of their own.
+    pub(super) fn add_flags(&mut self, flags: &[Flag]) {
+        for Flag { name, key, value } in flags {
+            let source = Source::Flag(name.clone());
+            match find(key) {
+                Some(_) if value.is_empty() => {
+                    self.errors.push(ConfigError::Setting(name.clone(), "no value given".to_owned()));
+                }
+                Some(setting) => self.add_text(setting, value.trim(), source, false),
+                None => self.add(key, SpannedValue::text(value), &|_| source.clone()),
+            }
+        }
+    }
+
+    /// Adds the text of a variable or a flag.
+    fn add_text(&mut self, setting: &Setting, text: &str, source: Source, is_otel: bool) {
+        let is_period = is_otel && (setting.key.ends_with("timeout") || setting.key.ends_with("interval"));
+        let is_unsupported =
+            |word: &str| UNSUPPORTED.iter().any(|known| word.trim().eq_ignore_ascii_case(known));
+        let node = if !is_period {
+            parse_text(setting, text)
+        } else if text.bytes().all(|b| b.is_ascii_digit()) {
+            Ok(SpannedValue::text(format!("{text}ms")))
+        } else {
+            Err(format!("expected a number of milliseconds such as 10000, found {text:?}"))
+        };
+        let node = match node {
+            Ok(node) => node,
+            Err(message) => {
+                self.invalid.push(setting.key.to_owned());
+                return self.errors.push(Invalid::new(1, setting.key, message).locate(setting.key, &source));
+            }
+        };
+        if is_otel && setting.is_choice() && !text.split(',').any(is_unsupported) {
+            let mut errors = Vec::new();
+            check(&mut node.clone(), setting.schema, setting.key, &mut errors);
+            if let Some(error) = errors.pop() {
+                let warning = format!("{}; it is ignored", error.locate(setting.key, &source));
+                return self.warnings.push(warning);
+            }
+        }
+        self.add(setting.key, node, &|_| source.clone());
+    }
+
+    /// Adds what a source sets below a key, unless it is invalid.
+    fn add(&mut self, key: &str, node: SpannedValue, source: &dyn Fn(usize) -> Source) {
+        let mut root = SpannedValue::map();
+        if key.is_empty() {
+            root = node;
+        } else {
+            root.insert(key, node);
+        }
+        let mut errors = Vec::new();
+        if root.value != Value::Null {
+            check(&mut root, schema(), "", &mut errors);
+        }
+        for mut error in errors {
+            if let Some(known) = &error.known {
+                error.message = unknown_key(&error.path, known);
+            }
+            self.invalid.push(error.path.clone());
+            self.errors.push(error.locate(key, &source(1)));
+        }
+        self.resolve("", root, source);
+    }
+
+    fn resolve(&mut self, section: &str, node: SpannedValue, source: &dyn Fn(usize) -> Source) {
+        let Value::Map(entries) = node.value else { return };
+        for (key, node) in entries.into_iter().filter(|(_, node)| node.value != Value::Null) {
+            let key = join(section, &key.text);
+            match self.resolved.iter_mut().find(|resolved| resolved.setting.key == key) {
+                Some(resolved) => (resolved.source, resolved.node) = (source(node.line), node),
+                None => self.resolve(&key, node, source),
+            }
+        }
+    }
+
+    /// Returns the configuration. If there is an error, there are some in `errors`.
+    pub(super) fn merge(&mut self) -> Config {
+        let mut root = SpannedValue::map();
+        for Resolved { setting, node, .. } in self.resolved.iter().filter(|it| it.node.value != Value::Null) {
+            root.insert(
+                &setting.path,
+                if setting.is_off(node) { SpannedValue::null() } else { node.clone() },
+            );
+        }
+        let mut config: Config = from_tree(&root).unwrap_or_else(|error| {
+            // What is invalid was left out. The schema has accepted the rest.
+            self.errors.push(ConfigError::Setting("settings".to_owned(), error.to_string()));
+            Config::default()
+        });
+        config.warnings = std::mem::take(&mut self.warnings);
+        for conflict in validate(&mut config) {
+            self.errors.extend(self.locate(conflict));
+        }
+        config
+    }
+
+    /// Adds the source to a conflict, unless it follows from an error.
+    fn locate(&self, conflict: Conflict) -> Option<ConfigError> {
+        let Conflict { key, item, other, message } = conflict;
+        let is_other = |path: &String| !other.is_empty() && path.starts_with(other);
+        let resolved = self.resolved.iter().find(|resolved| resolved.setting.key == key)?;
+        let mut error = Invalid::new(resolved.node.line, &key, message);
+        if let (Some((item, at)), Value::List(items)) = (item, &resolved.node.value) {
+            let mut valid = items.iter().enumerate().filter(|(_, node)| node.value != Value::Null);
+            let (index, node) = valid.nth(item)?;
+            (error.line, error.path) = (node.line, format!("{key}[{index}]{at}"));
+        }
+        (!self.invalid.iter().any(is_other)).then(|| error.locate(&key, &resolved.source))
+    }
+}
+
+fn read_file(path: &Path) -> io::Result<String> {
     let mut text = String::new();
-    let file = File::open(path).map_err(unreadable)?;
-    let bytes = file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text).map_err(unreadable)?;
+    let bytes = File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_string(&mut text)?;
     if bytes as u64 > MAX_FILE_BYTES {
         let message = format!("it is larger than {MAX_FILE_BYTES} bytes");
-        return Err(unreadable(io::Error::new(io::ErrorKind::FileTooLarge, message)));
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
     }
     Ok(text)
 }
 
-/// Adds the settings of one section, and of those below it.
-fn collect(
-    section: &str,
-    node: &SpannedValue,
-    source: &impl Fn(usize) -> Source,
-    overrides: &mut Vec<ResolvedSetting>,
-) -> Result<(), ConfigError> {
-    let entries = match &node.value {
-        Value::Null => return Ok(()),
-        Value::Map(entries) => entries,
-        _ => {
-            let name = if section.is_empty() { "settings" } else { section };
-            return Err(ValueError::expected("a map", node).locate(name, &source(node.line)));
-        }
-    };
-    for (key, value) in entries {
-        let full = if section.is_empty() { key.text.clone() } else { format!("{section}.{}", key.text) };
-        if key.text.contains('.') {
-            let message = "unknown key: write the sections as nested maps, not with dots";
-            return Err(ValueError::new(message).locate(&full, &source(key.line)));
-        } else if let Some(setting) = table::find(&full) {
-            if value.value != Value::Null {
-                let source = source(value.line);
-                overrides.push(ResolvedSetting { setting, node: value.clone(), source });
-            }
-        } else if table::is_section(&full) {
-            collect(&full, value, source, overrides)?;
-        } else {
-            return Err(unknown_key(&full).locate(&full, &source(key.line)));
-        }
-    }
-    Ok(())
-}
-
-/// Returns the overrides of `--set KEY=VALUE` and of the flags with a name of their own.
-pub(super) fn from_flags(flags: &[Flag]) -> Result<Vec<ResolvedSetting>, ConfigError> {
-    let resolve = |flag: &Flag| {
-        let source = Source::Flag(flag.name.clone());
-        let locate = |error: ValueError| error.locate(&flag.key, &source);
-        let setting = table::find(&flag.key).ok_or_else(|| locate(unknown_key(&flag.key)))?;
-        if flag.value.is_empty() {
-            return Err(locate(ValueError::new("no value given")));
-        }
-        let node = from_text(setting.text_format, &flag.value).map_err(locate)?;
-        Ok(ResolvedSetting { setting, node, source: source.clone() })
-    };
-    flags.iter().map(resolve).collect()
-}
-
 /// Parses a variable's or a flag's text.
-pub(super) fn from_text(text_format: TextFormat, text: &str) -> Result<SpannedValue, ValueError> {
-    let trimmed = text.trim();
-    match text_format {
-        TextFormat::Scalar => Ok(SpannedValue::text(trimmed)),
-        TextFormat::List if !trimmed.starts_with('[') => {
-            let items = trimmed.split(',').map(str::trim).filter(|item| !item.is_empty());
+fn parse_text(setting: &Setting, text: &str) -> Result<SpannedValue, String> {
+    let (is_list, is_map) = (setting.has_type("array"), setting.has_type("object"));
+    let has_records = setting.schema["items"].get("properties").is_some();
+    match text.chars().next() {
+        _ if !is_list && !is_map => Ok(SpannedValue::text(text)),
+        start if is_list && !has_records && start != Some('[') => {
+            let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
             Ok(SpannedValue { line: 1, value: Value::List(items.map(SpannedValue::text).collect()) })
         }
-        TextFormat::Map if !trimmed.starts_with('{') => {
+        start if is_map && start != Some('{') => {
+            let pairs = parse_pairs(text)?.into_iter();
             let entry = |(name, value)| (Key { line: 1, text: name }, SpannedValue::text(value));
-            let entries = otlp::pairs(trimmed)?.into_iter().map(entry).collect();
-            Ok(SpannedValue { line: 1, value: Value::Map(entries) })
+            Ok(SpannedValue { line: 1, value: Value::Map(pairs.map(entry).collect()) })
         }
-        TextFormat::Records | TextFormat::List | TextFormat::Map => {
-            yaml::parse(trimmed).map_err(|error| ValueError::new(error.to_string()))
-        }
+        _ => yaml::parse(text).map_err(|error| error.to_string()),
     }
 }
 
-/// Returns the error for a key that is no setting, with a suggestion.
-fn unknown_key(key: &str) -> ValueError {
-    if table::is_section(key) {
-        return ValueError::new(format!("this is a section; its keys are {}", children(key).join(", ")));
+/// Parses the format of `OTEL_EXPORTER_OTLP_HEADERS` and `OTEL_RESOURCE_ATTRIBUTES`: `a=b,c=d` with
+/// percent-encoded values. The last value of a name takes precedence, as in the SDKs.
+fn parse_pairs(text: &str) -> Result<Vec<(String, String)>, String> {
+    let mut pairs: Vec<(String, String)> = Vec::new();
+    for (index, entry) in text.split(',').map(str::trim).enumerate().filter(|(_, entry)| !entry.is_empty()) {
+        // The message does not contain the entry, because it may be a secret.
+        let fail = |message| format!("entry {}: {message}", index + 1);
+        let (name, value) = entry.split_once('=').ok_or_else(|| fail("expected NAME=VALUE"))?;
+        let name = percent_decoded(name.trim()).filter(|name| !name.is_empty());
+        let name = name.ok_or_else(|| fail("the name is empty or not percent-encoded UTF-8"))?;
+        let value = percent_decoded(value.trim());
+        let value = value.ok_or_else(|| fail("the value is not percent-encoded UTF-8 (a % is %25)"))?;
+        match pairs.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, known)) => *known = value,
+            None => pairs.push((name, value)),
+        }
     }
-    let (section, leaf) = key.rsplit_once('.').unwrap_or(("", key));
-    let siblings = children(section);
-    let near = suggest(leaf, siblings.iter().copied()).map(|leaf| match section {
-        "" => leaf.to_owned(),
-        section => format!("{section}.{leaf}"),
-    });
+    Ok(pairs)
+}
+
+/// Returns the decoded text, unless an escape is incomplete or the result is not UTF-8.
+fn percent_decoded(text: &str) -> Option<String> {
+    let is_escape = |rest: &str| rest.len() >= 2 && rest.bytes().take(2).all(|b| b.is_ascii_hexdigit());
+    let decoded = percent_decode_str(text).decode_utf8().ok()?;
+    text.split('%').skip(1).all(is_escape).then(|| decoded.into_owned())
+}
+
+/// Whether Kubernetes sets the variable for a service named `lookout-…` or `otel-…`.
+fn is_kubernetes_service(name: &str, value: &str) -> bool {
+    let address = name.ends_with("SERVICE_HOST") || name.contains("SERVICE_PORT");
+    let whole_port = name.ends_with("PORT") && value.contains("://");
+    let one_port = name.contains("PORT_") && (name.contains("_TCP") || name.contains("_UDP"));
+    address || whole_port || one_port
+}
+
+/// Returns the message for a key that is no setting, with a suggestion. `known` are the keys beside it.
+fn unknown_key(path: &str, known: &[String]) -> String {
+    if find(path).is_some() {
+        return "unknown key: write the sections as nested maps, not with dots".to_owned();
+    }
+    let (section, leaf) = path.rsplit_once('.').unwrap_or(("", path));
+    let keys = children(section);
+    // The keys of an entry of a list are no settings.
+    let keys = if keys.is_empty() { known.iter().map(String::as_str).collect() } else { keys };
+    let near = suggest(leaf, keys.iter().copied()).map(|near| join(section, near));
     let elsewhere = || {
         let same_leaf = |setting: &&Setting| setting.key.rsplit('.').next() == Some(leaf);
-        table::all().find(same_leaf).map(|setting| setting.key.to_owned())
+        reference().find(same_leaf).map(|setting| setting.key.to_owned())
     };
-    ValueError::new(match near.or_else(elsewhere) {
-        Some(known) => format!("unknown key; did you mean {known}?"),
-        None if siblings.is_empty() => "unknown key; lookoutd config prints all keys".to_owned(),
-        None => format!("unknown key; the keys here are {}", siblings.join(", ")),
-    })
-}
-
-/// Returns the keys directly below a section.
-fn children(section: &str) -> Vec<&'static str> {
-    let mut names = Vec::new();
-    for setting in table::all() {
-        let rest = match section {
-            "" => Some(setting.key),
-            section => setting.key.strip_prefix(section).and_then(|rest| rest.strip_prefix('.')),
-        };
-        let name = rest.map(|rest| rest.split('.').next().unwrap_or(rest));
-        names.extend(name.filter(|name| !names.contains(name)));
+    match near.or_else(elsewhere) {
+        Some(near) => format!("unknown key; did you mean {near}?"),
+        None => format!("unknown key; the keys here are {}", keys.join(", ")),
     }
-    names
 }

@@ -1,109 +1,94 @@
-//! Validation: from the partial to the whole configuration, with the rules that span several settings.
+//! Validation: the rules that span several settings.
 
-use std::path::PathBuf;
+use std::collections::HashSet;
 
-use super::error::ConflictError;
+use super::error::Conflict;
 use super::otlp;
-use super::partial::{PartialConfig, Parts};
-use super::settings::{Auth, Config, RateLimit, Secret, Spool, TlsFiles, UnknownSites};
+use super::settings::{Config, Exporters, LogsExporter, OtherExporter, UnknownSites};
 
-/// Builds the configuration.
-///
-/// # Errors
-///
-/// Returns an error if two settings conflict.
-pub(super) fn validate(partial: PartialConfig) -> Result<Config, ConflictError> {
-    let PartialConfig { mut config, otlp, mut parts } = partial;
-    check(&config)?;
-    config.intake.rate_limit = rate_limit(&parts)?;
-    config.intake.tls = tls(&mut parts)?;
-    otlp::resolve(otlp, &mut config.otlp)?;
-    let (max_bytes, after) = (parts.spool_max_bytes as u64, parts.spool_after);
-    config.delivery.spool =
-        parts.spool_directory.take().map(|directory| Spool { directory, max_bytes, after });
-    if let (Some(file), Some(spool)) = (&config.findings.state_file, &config.delivery.spool)
-        && file.starts_with(&spool.directory)
-    {
-        let message = "is inside delivery.spool.directory; the spool moves every other file away";
-        return Err(ConflictError::at("findings.state_file", message));
-    }
-    config.admin.auth = auth(parts)?;
-    Ok(config)
-}
-
-/// Checks the settings that need no conversion.
-fn check(config: &Config) -> Result<(), ConflictError> {
-    let intake = &config.intake;
-    if config.listen.port() != 0 && config.listen == config.admin_listen {
-        let message = format!("listen is {} too; intake and admin need different addresses", config.listen);
-        return Err(ConflictError::at("admin_listen", message));
-    }
-    let is_known =
-        |entry: &String| entry.starts_with('/') || config.sites.iter().any(|site| site.name == *entry);
-    if let Some(entry) = intake.retired.iter().find(|entry| !is_known(entry)) {
-        let message = format!("{entry:?} is neither a configured site nor a path that starts with /");
-        return Err(ConflictError::at("intake.retired", message));
-    }
-    if config.sites.is_empty() && intake.unknown_sites == UnknownSites::Reject {
-        let message = "reject requires sites: without sites, each report's own host is its site";
-        return Err(ConflictError::at("intake.unknown_sites", message));
-    }
-    if intake.proxy_protocol && intake.trusted_proxies.is_empty() {
-        let message = "requires intake.trusted_proxies: only connections from those have the header";
-        return Err(ConflictError::at("intake.proxy_protocol", message));
-    }
-    Ok(())
-}
-
-fn rate_limit(parts: &Parts) -> Result<Option<RateLimit>, ConflictError> {
-    if parts.rate_burst.is_some() && parts.rate_per_second.is_none() {
-        return Err(ConflictError::at("intake.rate_limit.burst", "requires intake.rate_limit.per_second"));
-    }
-    Ok(parts.rate_per_second.map(|per_second| {
-        let burst = parts.rate_burst.unwrap_or(per_second.saturating_mul(10));
-        RateLimit { per_second, burst }
-    }))
-}
-
-fn tls(parts: &mut Parts) -> Result<Option<TlsFiles>, ConflictError> {
-    match (parts.tls_certificate.take(), parts.tls_key.take()) {
-        (None, None) => Ok(None),
-        (Some(certificate), Some(key)) => Ok(Some(TlsFiles { certificate, key })),
-        (Some(_), None) => Err(ConflictError::at("intake.tls.certificate", "requires intake.tls.key")),
-        (None, Some(_)) => Err(ConflictError::at("intake.tls.key", "requires intake.tls.certificate")),
-    }
-}
-
-fn auth(parts: Parts) -> Result<Option<Auth>, ConflictError> {
-    let bearer = at_most_one("bearer", parts.bearer, parts.bearer_file)?;
-    let basic = match (parts.username, at_most_one("password", parts.password, parts.password_file)?) {
-        (Some(username), Some(password)) => Some((username, password)),
-        (None, None) => None,
-        (Some(_), None) => {
-            let message = "requires admin.auth.password or password_file";
-            return Err(ConflictError::at("admin.auth.username", message));
-        }
-        (None, Some(password)) => {
-            let key = match password {
-                Secret::Given(_) => "admin.auth.password",
-                Secret::File(_) => "admin.auth.password_file",
-            };
-            return Err(ConflictError::at(key, "requires admin.auth.username"));
+/// Resolves the exporters, and returns all conflicts between settings.
+pub(super) fn validate(config: &mut Config) -> Vec<Conflict> {
+    let mut conflicts = Vec::new();
+    let mut check = |is_valid: bool, key: &str, other: &'static str, message: &str| {
+        if !is_valid {
+            conflicts.push(Conflict::new(key, other, message));
         }
     };
-    Ok((bearer.is_some() || basic.is_some()).then_some(Auth { bearer, basic }))
+    let (intake, auth) = (&config.intake, &config.admin.auth);
+    let is_same = config.listen.port() != 0 && config.listen == config.admin_listen;
+    let message = format!("listen is {} too; intake and admin need different addresses", config.listen);
+    check(!is_same, "admin_listen", "listen", &message);
+    for entry in &intake.retired {
+        let is_known = entry.starts_with('/') || config.sites.iter().any(|site| site.name == *entry);
+        let message = format!("{entry:?} is neither a configured site nor a path that starts with /");
+        check(is_known, "intake.retired", "sites", &message);
+    }
+    let message = "reject requires sites: without sites, each report's own host is its site";
+    let accepts = intake.unknown_sites == UnknownSites::Accept;
+    check(accepts || !config.sites.is_empty(), "intake.unknown_sites", "sites", message);
+    let message = "requires intake.trusted_proxies: only connections from those have the header";
+    let is_usable = !intake.proxy_protocol || !intake.trusted_proxies.is_empty();
+    check(is_usable, "intake.proxy_protocol", "intake.trusted_proxies", message);
+    let is_usable = intake.rate_limit.burst.is_none() || intake.rate_limit.per_second.is_some();
+    let message = "requires intake.rate_limit.per_second";
+    check(is_usable, "intake.rate_limit.burst", "intake.rate_limit", message);
+    let (certificate, key) = (intake.tls.certificate.is_some(), intake.tls.key.is_some());
+    check(!certificate || key, "intake.tls.certificate", "intake.tls", "requires intake.tls.key");
+    check(!key || certificate, "intake.tls.key", "intake.tls", "requires intake.tls.certificate");
+    let (password, password_file) = (auth.password.is_some(), auth.password_file.is_some());
+    for (both, name) in [
+        (auth.bearer.is_some() && auth.bearer_file.is_some(), "bearer"),
+        (password && password_file, "password"),
+    ] {
+        let message = format!("admin.auth.{name} is set too; only one of the two is allowed");
+        check(!both, &format!("admin.auth.{name}_file"), "admin.auth", &message);
+    }
+    let (state, spool) = (&config.findings.state_file, &config.delivery.spool.directory);
+    let is_inside = state.as_ref().zip(spool.as_ref()).is_some_and(|(file, spool)| file.starts_with(spool));
+    let message = "is inside delivery.spool.directory; the spool moves every other file away";
+    check(!is_inside, "findings.state_file", "findings", message);
+    let (user, message) = (auth.username.is_some(), "requires admin.auth.username");
+    check(!password || user, "admin.auth.password", "admin.auth", message);
+    check(!password_file || user, "admin.auth.password_file", "admin.auth", message);
+    let message = "requires admin.auth.password or password_file";
+    check(!user || password || password_file, "admin.auth.username", "admin.auth", message);
+    check_exporters(
+        &config.otlp_settings.logs.exporters,
+        LogsExporter::None,
+        "otlp.logs.exporters",
+        &mut check,
+    );
+    let metrics = &config.otlp_settings.metrics.exporters;
+    check_exporters(metrics, OtherExporter::None, "otlp.metrics.exporters", &mut check);
+    check_sites(config, &mut conflicts);
+    config.otlp = otlp::resolve(&config.service, &config.otlp_settings, &mut conflicts);
+    conflicts
 }
 
-fn at_most_one(
+fn check_exporters<T: PartialEq>(
+    exporters: &Option<Exporters<T>>,
+    none: T,
     key: &str,
-    given: Option<Secret>,
-    file: Option<PathBuf>,
-) -> Result<Option<Secret>, ConflictError> {
-    match (given, file) {
-        (Some(_), Some(_)) => {
-            let message = format!("admin.auth.{key} is set too; only one of the two is allowed");
-            Err(ConflictError::at(format!("admin.auth.{key}_file"), message))
+    check: &mut impl FnMut(bool, &str, &'static str, &str),
+) {
+    let Some(Exporters(chosen)) = exporters else { return };
+    check(!chosen.is_empty(), key, "otlp", "expected an exporter or none, found an empty list");
+    let is_alone = chosen.iter().all(|exporter| *exporter == none) || !chosen.contains(&none);
+    check(is_alone, key, "otlp", "none cannot be combined with another exporter");
+}
+
+/// Names and hosts belong to one site each.
+fn check_sites(config: &Config, conflicts: &mut Vec<Conflict>) {
+    let (mut names, mut hosts) = (HashSet::new(), HashSet::new());
+    for (index, site) in config.sites.iter().enumerate() {
+        let mut add = |at, message| {
+            conflicts.push(Conflict { item: Some((index, at)), ..Conflict::new("sites", "", message) });
+        };
+        if !names.insert(site.name.as_str()) {
+            add(".name", format!("the name {:?} is used twice; a name belongs to one site", site.name));
         }
-        (given, file) => Ok(given.or(file.map(Secret::File))),
+        for host in site.hosts.iter().filter(|host| !hosts.insert(host.as_str())) {
+            add(".hosts", format!("the host {host:?} is used twice; a host belongs to one site"));
+        }
     }
 }

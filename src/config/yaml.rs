@@ -54,6 +54,54 @@ impl SpannedValue {
         SpannedValue { line: 1, value: Value::Text(text.into()) }
     }
 
+    /// Creates a null that comes from no file.
+    pub(super) fn null() -> SpannedValue {
+        SpannedValue { line: 1, value: Value::Null }
+    }
+
+    /// Creates an empty map that comes from no file.
+    pub(super) fn map() -> SpannedValue {
+        SpannedValue { line: 1, value: Value::Map(Vec::new()) }
+    }
+
+    /// Puts a node at a dotted path, below maps that are created as needed.
+    pub(super) fn insert(&mut self, path: &str, node: SpannedValue) {
+        let (name, rest) = path.split_once('.').map_or((path, None), |(name, rest)| (name, Some(rest)));
+        if !matches!(self.value, Value::Map(_)) {
+            self.value = Value::Map(Vec::new());
+        }
+        let Value::Map(entries) = &mut self.value else { return };
+        let at = entries.iter().position(|(key, _)| key.text == name).unwrap_or_else(|| {
+            let child = SpannedValue { line: node.line, value: Value::Null };
+            entries.push((Key { line: node.line, text: name.to_owned() }, child));
+            entries.len() - 1
+        });
+        match (entries.get_mut(at), rest) {
+            (Some((_, child)), Some(rest)) => child.insert(rest, node),
+            (Some((_, child)), None) => *child = node,
+            (None, _) => {}
+        }
+    }
+
+    /// Returns it as YAML on one line. If it is masked, texts are replaced.
+    pub(super) fn to_yaml(&self, is_masked: bool) -> String {
+        match &self.value {
+            Value::Null => "~".to_owned(),
+            Value::Text(_) if is_masked => quoted("***"),
+            Value::Text(text) => scalar(text),
+            Value::List(items) => {
+                let items: Vec<String> = items.iter().map(|item| item.to_yaml(is_masked)).collect();
+                format!("[{}]", items.join(", "))
+            }
+            Value::Map(entries) => {
+                let entry = |(key, item): &(Key, SpannedValue)| {
+                    format!("{}: {}", scalar(&key.text), item.to_yaml(is_masked))
+                };
+                format!("{{{}}}", entries.iter().map(entry).collect::<Vec<_>>().join(", "))
+            }
+        }
+    }
+
     /// Returns what an error message shows of it: a short line, with the text of scalars only.
     pub(super) fn describe(&self) -> String {
         const MAX_SHOWN_CHARS: usize = 60;
@@ -67,6 +115,32 @@ impl SpannedValue {
             Value::Text(text) => format!("{text:?}"),
         }
     }
+}
+
+/// Returns the text plain if YAML reads it unchanged, else in double quotes.
+fn scalar(text: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"_./:-".contains(&b);
+    let starts_plain = text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '/');
+    let null = text.eq_ignore_ascii_case("null");
+    if starts_plain && !null && text.bytes().all(plain) && !text.ends_with(':') {
+        return text.to_owned();
+    }
+    quoted(text)
+}
+
+fn quoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            ' '..='~' => out.push(c),
+            c if c.is_alphanumeric() => out.push(c),
+            c => out.push_str(&format!("\\U{:08X}", u32::from(c))),
+        }
+    }
+    out.push('"');
+    out
 }
 
 /// Parses one YAML document. An empty one is `Null`.
@@ -300,5 +374,54 @@ mod tests {
         assert_eq!(parse("[a]").unwrap().describe(), "a list");
         assert_eq!(parse("{a: b}").unwrap().describe(), "a map");
         assert_eq!(parse("~").unwrap().describe(), "nothing");
+    }
+
+    #[test]
+    fn yaml_of_any_text_parses_to_the_same_text() {
+        for text in [
+            "",
+            "a",
+            "null",
+            "~",
+            "true",
+            "007",
+            "1e3",
+            "a: b",
+            "a:",
+            "- a",
+            "#",
+            "a #b",
+            "a\"b\\c",
+            "a\nb",
+            "\u{85}",
+            "é",
+            "\u{1f600}",
+            "***",
+            "*.a",
+            "{a}",
+            "[::1]:80",
+            "http://a:80/b?c=d,e",
+            " a ",
+            "\t",
+            "---",
+            "'",
+            "%",
+            "@",
+        ] {
+            let node = SpannedValue {
+                line: 1,
+                value: Value::Map(vec![(
+                    Key { line: 1, text: "k".into() },
+                    SpannedValue {
+                        line: 1,
+                        value: Value::List(vec![SpannedValue::text(text), SpannedValue::text(text)]),
+                    },
+                )]),
+            };
+            let printed = node.to_yaml(false);
+            assert_eq!(parse(&printed).map_err(|e| e.message), Ok(node), "{printed}");
+            let alone = parse(&scalar(text)).map_err(|e| e.message);
+            assert_eq!(alone.map(|node| node.value), Ok(Value::Text(text.to_owned())), "{text:?}");
+        }
     }
 }

@@ -82,7 +82,7 @@ fn write_environment(page: &mut Roff) {
     page.control("SH", ["ENVIRONMENT"]);
     page.text([roman(
         "Flags take precedence over the environment, then the file, then defaults. Every setting has a variable and a \
-         key in the file, which --set accepts too. lookoutd does not start with an unknown LOOKOUT_* or OTEL_* \
+         key in the file, which --set accepts too. lookoutd does not start with an unknown LOOKOUT_* \
          variable; an empty one counts as unset.",
     )]);
     write_item(vec![bold("LOOKOUT_CONFIG")], "YAML file with the configuration, as --config.", page);

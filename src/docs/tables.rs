@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::config::{self, Reference};
+use crate::config::{self, Setting};
 use crate::docs::markdown::{code, codes, plain, table};
 use crate::kinds;
 use crate::metrics::Registry;
@@ -104,12 +104,12 @@ pub(super) fn values() -> String {
 
 /// Returns a table for each section of the settings; the keys without a section come first.
 pub(super) fn settings() -> String {
-    fn section(setting: &Reference) -> &str {
+    fn section(setting: &Setting) -> &str {
         setting.key.split_once('.').map_or("", |(section, _)| section)
     }
-    let mut settings: Vec<Reference> = config::reference().collect();
+    let mut settings: Vec<&Setting> = config::reference().collect();
     settings.sort_by_key(|setting| setting.key.contains('.'));
-    let row = |setting: &Reference| {
+    let row = |setting: &&Setting| {
         let variables = std::iter::once(&*setting.variable).chain(setting.otel.iter().copied());
         vec![
             code(setting.key),
@@ -119,7 +119,7 @@ pub(super) fn settings() -> String {
         ]
     };
     let tables = settings.chunk_by(|a, b| section(a) == section(b)).map(|rows| {
-        let name = rows.first().map(section).unwrap_or_default();
+        let name = rows.first().map(|setting| section(setting)).unwrap_or_default();
         let heading = if name.is_empty() { "listeners and sites".to_owned() } else { code(name) };
         let head = ["setting", "default", "variables", "meaning"];
         format!("### {heading}\n\n{}", table(&head, rows.iter().map(row)))

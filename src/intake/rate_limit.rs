@@ -46,16 +46,18 @@ pub(super) struct RateLimiter {
 }
 
 impl RateLimiter {
-    /// Creates a limiter without clients. A rate or burst of 0 counts as 1.
-    pub(super) fn new(limit: RateLimit) -> Self {
-        let emission_interval = (1_000_000_000 / u64::from(limit.per_second.max(1))).max(1);
-        RateLimiter {
+    /// Creates a limiter without clients, unless there is no limit. A rate or burst of 0 counts as 1.
+    pub(super) fn new(limit: RateLimit) -> Option<Self> {
+        let per_second = limit.per_second?;
+        let burst = limit.burst.unwrap_or(per_second.saturating_mul(10));
+        let emission_interval = (1_000_000_000 / u64::from(per_second.max(1))).max(1);
+        Some(RateLimiter {
             emission_interval,
-            burst_tolerance: emission_interval * u64::from(limit.burst.max(1)),
+            burst_tolerance: emission_interval * u64::from(burst.max(1)),
             start: Instant::now(),
             hasher: RandomState::default(),
             sets: (0..SETS).map(|_| Mutex::default()).collect(),
-        }
+        })
     }
 
     /// Takes a token of the client, if it has one; returns whether it had. A rejection costs nothing.

@@ -53,7 +53,7 @@ impl Intake {
             privacy: config.privacy,
             memory: Memory::new(config.intake.max_in_flight_bytes, config.intake.max_body_bytes),
             runtime: Handle::current(),
-            rate_limiter: config.intake.rate_limit.map(RateLimiter::new),
+            rate_limiter: RateLimiter::new(config.intake.rate_limit),
             misdirected: MisdirectedReports::new(),
             tracer,
         }

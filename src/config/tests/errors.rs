@@ -36,8 +36,12 @@ fn load_invalid_value_in_file_names_line_and_key() {
              found \"nowhere\"",
         ),
         ("privacy: { query: no }", "l.yaml:1: privacy.query: expected strip, names or keep, found \"no\""),
-        ("intake: 5", "l.yaml:1: intake: expected a map, found \"5\""),
-        ("- a", "l.yaml:1: settings: expected a map, found a list"),
+        ("log: 5", "l.yaml:1: log: expected a map with format, level, found \"5\""),
+        (
+            "- a",
+            "l.yaml:1: settings: expected a map with admin, admin_listen, delivery, events, intake, listen, log, metrics, \
+             noise, otlp, privacy, service, sites, found a list",
+        ),
         ("sites: { name: a }", "l.yaml:1: sites: expected a list, found a map"),
     ] {
         assert_eq!(from_yaml(yaml), Err(message.to_owned()));
@@ -106,16 +110,6 @@ fn load_invalid_variable_is_named() {
         ),
         ("LOOKOUT_DELIVERY_SPOOL_MAX_BYTES", "1KiB", "expected a size of at least 64KiB, found \"1KiB\""),
         ("LOOKOUT_OTLP_HEADERS", "a", "entry 1: expected NAME=VALUE"),
-        (
-            "OTEL_BSP_SCHEDULE_DELAY",
-            "5",
-            "unknown variable; unset it for this process (lookoutd config prints all settings)",
-        ),
-        (
-            "OTEL_EXPORTER_OTLP_ENDPOINTS",
-            "x",
-            "unknown variable; did you mean OTEL_EXPORTER_OTLP_ENDPOINT? (lookoutd config prints all settings)",
-        ),
     ] {
         let found = from_variables(&[(name, value)]).unwrap_err();
         assert!(found.starts_with(&format!("{name}: {message}")), "{found}");
@@ -127,8 +121,13 @@ fn load_invalid_variable_is_named() {
 fn load_invalid_flag_is_named() {
     for (key, value, message) in [
         ("metrics.max_serie", "1", "--set metrics.max_serie: unknown key; did you mean metrics.max_series?"),
-        ("metrics", "1", "--set metrics: this is a section; its keys are max_series, series_ttl"),
-        ("a.b.c", "1", "--set a.b.c: unknown key; lookoutd config prints all keys"),
+        ("metrics", "1", "--set metrics: expected a map with max_series, series_ttl, found \"1\""),
+        (
+            "color.b.c",
+            "1",
+            "--set color.b.c: unknown key; the keys here are listen, admin_listen, log, sites, intake, privacy, noise, \
+             events, metrics, delivery, admin, service, otlp",
+        ),
         ("listen", "", "--set listen: no value given"),
         (
             "metrics.max_series",
@@ -138,7 +137,7 @@ fn load_invalid_flag_is_named() {
         (
             "delivery.spool",
             "/x",
-            "--set delivery.spool: this is a section; its keys are directory, max_bytes, after",
+            "--set delivery.spool: expected a map with after, directory, max_bytes, found \"/x\"",
         ),
     ] {
         assert_eq!(load_all("", &[], &[(key, value)]).unwrap_err(), message);
@@ -194,4 +193,117 @@ fn load_conflicting_settings_name_key() {
         assert_eq!(from_yaml(yaml), Err(message.to_owned()));
     }
     assert!(from_yaml("listen: 127.0.0.1:0\nadmin_listen: 127.0.0.1:0").is_ok());
+}
+
+/// Checks the only error of the file `KEY:` with this list.
+fn check_entries(key: &str, cases: &[(&str, &str)]) {
+    for (entries, message) in cases {
+        let section = key.replace('.', ":\n ");
+        let indented = entries.replace('\n', "\n  ");
+        let found = from_yaml(&format!("{section}:\n  {indented}")).unwrap_err();
+        let (_, found) = found.split_once(": ").unwrap();
+        assert_eq!(found, format!("{key}{message}"));
+    }
+}
+
+#[test]
+fn load_invalid_site_is_named() {
+    check_entries(
+        "sites",
+        &[
+            ("x", ": expected a list, found \"x\""),
+            (
+                "- shop",
+                "[0]: expected a map with events_per_second, hosts, min_sampling_fraction, name, found \"shop\"",
+            ),
+            ("- hosts: [a]", "[0]: name is missing"),
+            ("- name: a b", "[0].name: expected a name of 1 to 64 of A-Z a-z 0-9 . _ -, found \"a b\""),
+            ("- name: unknown", "[0].name: expected a name that is not reserved, found \"unknown\""),
+            (
+                "- {name: a}\n- {name: a}",
+                "[1].name: the name \"a\" is used twice; a name belongs to one site",
+            ),
+            (
+                "- {name: a, hosts: [x.y]}\n- {name: b, hosts: [X.y]}",
+                "[1].hosts: the host \"x.y\" is used twice; a host belongs to one site",
+            ),
+            ("- name: a\n  host: x", "[0].host: unknown key; did you mean sites[0].hosts?"),
+            (
+                "- name: a\n  color: x",
+                "[0].color: unknown key; the keys here are events_per_second, hosts, min_sampling_fraction, name",
+            ),
+            (
+                "- name: a\n  events_per_second: 0",
+                "[0].events_per_second: expected a whole number from 1 to 1000000, found \"0\"",
+            ),
+            (
+                "- name: a\n  min_sampling_fraction: 0",
+                "[0].min_sampling_fraction: expected a fraction from 0.000001 to 1, such as 0.01, found \"0\"",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn load_invalid_noise_rule_is_named() {
+    check_entries(
+        "noise.rules",
+        &[
+            ("[x]", "[0]: expected a map with class, field, match, found \"x\""),
+            (
+                "[{field: url, match: x, class: bot}]",
+                "[0].field: expected blocked_url, source_file, document_url, sample or user_agent, found \"url\"",
+            ),
+            (
+                "[{field: sample, match: x, class: junk}]",
+                "[0].class: expected none, extension, injected, intermediary, browser, local or bot, found \"junk\"",
+            ),
+            ("[{field: sample, class: bot}]", "[0]: match is missing"),
+            (
+                "[{field: sample, match: '', class: bot}]",
+                "[0].match: expected a text that is not empty, found \"\"",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn load_lists_all_errors_at_once() {
+    let yaml = "log: { level: loud }\nintake:\n  max_reports: 0\n  colour: red\n  tls: { key: /x }\nsites:\n\
+        - { name: a, hosts: [b.example, 'a b', 'c:1'], host: x }\n- hosts: [c.example]\n- { name: 'd e', \
+        hosts: [b.example] }\n- { name: a }\nnoise: { rules: [{ field: url, class: x }] }\n\
+        otlp: { endpoint: c, logs: { headers: { 'a b': x, c: [d] } } }";
+    let variables =
+        [("LOOKOUT_METRICS_MAX_SERIES", "1"), ("LOOKOUT_COLOR", "red"), ("OTEL_BSP_SCHEDULE_DELAY", "5")];
+    let message = load_all(yaml, &variables, &[("intake.max_reports", "x"), ("color", "b")]).unwrap_err();
+    let host = "expected a host without scheme and port, such as www.shop.example or *.shop.example, found";
+    let keys = reference()
+        .filter_map(|setting| setting.key.strip_prefix("intake."))
+        .filter(|key| !key.contains('.'));
+    let keys = [keys.collect::<Vec<_>>().join(", "), ", rate_limit, tls".to_owned()].concat();
+    let expected = [
+        "l.yaml:1: log.level: expected error, warn, info, debug or trace, found \"loud\"",
+        "l.yaml:3: intake.max_reports: expected a whole number from 1 to 1000000, found \"0\"",
+        &format!("l.yaml:4: intake.colour: unknown key; the keys here are {keys}"),
+        &format!("l.yaml:7: sites[0].hosts[1]: {host} \"a b\""),
+        &format!("l.yaml:7: sites[0].hosts[2]: {host} \"c:1\""),
+        "l.yaml:7: sites[0].host: unknown key; did you mean sites[0].hosts?",
+        "l.yaml:8: sites[1]: name is missing",
+        "l.yaml:9: sites[2].name: expected a name of 1 to 64 of A-Z a-z 0-9 . _ -, found \"d e\"",
+        "l.yaml:11: noise.rules[0].field: expected blocked_url, source_file, document_url, sample or user_agent, \
+         found \"url\"",
+        "l.yaml:11: noise.rules[0].class: expected none, extension, injected, intermediary, browser, local or bot, \
+         found \"x\"",
+        "l.yaml:11: noise.rules[0]: match is missing",
+        "l.yaml:12: otlp.logs.headers[\"a b\"]: not a valid header name",
+        "l.yaml:12: otlp.logs.headers.c: expected a text",
+        "LOOKOUT_COLOR: unknown variable; unset it for this process (lookoutd config prints all settings)",
+        "LOOKOUT_METRICS_MAX_SERIES: expected a whole number from 1000 to 10000000, found \"1\"",
+        "--set intake.max_reports: expected a whole number from 1 to 1000000, found \"x\"",
+        "--set color: unknown key; the keys here are listen, admin_listen, log, sites, intake, privacy, noise, events, \
+         metrics, delivery, admin, service, otlp",
+        "l.yaml:5: intake.tls.key: requires intake.tls.certificate",
+        "l.yaml:10: sites[3].name: the name \"a\" is used twice; a name belongs to one site",
+    ];
+    assert_eq!(message.lines().collect::<Vec<_>>(), expected);
 }

@@ -8,7 +8,7 @@ use super::*;
 use crate::intake::client_ip::client_key;
 
 fn limiter(per_second: u32, burst: u32) -> RateLimiter {
-    RateLimiter::new(RateLimit { per_second, burst })
+    RateLimiter::new(RateLimit { per_second: Some(per_second), burst: Some(burst) }).unwrap()
 }
 
 fn key(number: u32) -> ClientKey {

@@ -42,17 +42,19 @@ impl Buffer {
         let mut max_batch_bytes = MAX_BATCH_BYTES.min(delivery.memory_bytes / 8);
         let mut first_sequence = 1;
         let mut spool = None;
-        if let Some(settings) = &delivery.spool {
-            let (opened, next_sequence) = Spool::open(settings, Arc::clone(self_metrics), Arc::clone(&wake))?;
+        let spooling = delivery.spool.directory.as_ref();
+        if let Some(directory) = spooling {
+            let max_bytes = delivery.spool.max_bytes as u64;
+            let (opened, next_sequence) =
+                Spool::open(directory, max_bytes, Arc::clone(self_metrics), Arc::clone(&wake))?;
             spool = Some(Arc::new(opened));
             first_sequence = next_sequence;
-            max_batch_bytes =
-                max_batch_bytes.min(usize::try_from(settings.max_bytes / 4).unwrap_or(usize::MAX));
+            max_batch_bytes = max_batch_bytes.min(delivery.spool.max_bytes / 4);
         }
         let queue = MemoryQueue::new(
             delivery.memory_bytes,
             max_batch_bytes,
-            delivery.spool.as_ref().map(|spool| spool.after),
+            spooling.map(|_| delivery.spool.after),
             first_sequence,
             Arc::clone(self_metrics),
             Arc::clone(&wake),

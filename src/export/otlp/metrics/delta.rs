@@ -42,7 +42,7 @@ impl TemporalityState {
     pub fn new(temporality: Temporality) -> TemporalityState {
         match temporality {
             Temporality::Cumulative => TemporalityState::Cumulative,
-            Temporality::Delta => TemporalityState::Delta(Arc::default()),
+            Temporality::Delta | Temporality::Lowmemory => TemporalityState::Delta(Arc::default()),
         }
     }
 

@@ -5,6 +5,7 @@
 //! (`framing`) and before it is sent.
 //! Everything that blocks on the disk runs on blocking threads, so that neither intake nor a request waits.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -15,7 +16,6 @@ use tokio::sync::{Notify, OwnedSemaphorePermit as Permit, Semaphore};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tracing::{info, warn};
 
-use crate::config;
 use crate::export::otlp::limits::MAX_IN_FLIGHT;
 use crate::export::otlp::logs::accounting::PendingEvents;
 use crate::export::otlp::logs::batch::{Batch, BatchQueue, Order, Payload, SpoolFile};
@@ -69,16 +69,17 @@ impl Spool {
     /// Locks the directory and queues the batches in it. Returns the spool and the first free sequence;
     /// `wake` is notified when there is something to send.
     pub(crate) fn open(
-        settings: &config::Spool,
+        path: &Path,
+        max_bytes: u64,
         self_metrics: Arc<SelfMetrics>,
         wake: Arc<Notify>,
     ) -> Result<(Spool, u64), SpoolError> {
-        let directory = Directory::open(&settings.directory)?;
+        let directory = Directory::open(path)?;
         let found = directory.recover()?;
-        self_metrics.spool.limit.set(i64::try_from(settings.max_bytes).unwrap_or(i64::MAX));
+        self_metrics.spool.limit.set(i64::try_from(max_bytes).unwrap_or(i64::MAX));
         let spool = Spool {
             directory,
-            max_bytes: settings.max_bytes,
+            max_bytes,
             self_metrics,
             state: Mutex::default(),
             wake,

@@ -1,7 +1,5 @@
 //! Bounds, order and accounting of the spool.
 
-use std::time::Duration;
-
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use tempfile::TempDir;
 
@@ -18,9 +16,8 @@ struct Spooled {
 
 fn open(parent: &TempDir, max_bytes: u64) -> Spooled {
     let self_metrics = Arc::new(SelfMetrics::default());
-    let settings =
-        config::Spool { directory: parent.path().join("spool"), max_bytes, after: Duration::from_secs(5) };
-    let (spool, first) = Spool::open(&settings, Arc::clone(&self_metrics), Arc::default()).unwrap();
+    let path = parent.path().join("spool");
+    let (spool, first) = Spool::open(&path, max_bytes, Arc::clone(&self_metrics), Arc::default()).unwrap();
     Spooled { spool: Arc::new(spool), self_metrics, first }
 }
 

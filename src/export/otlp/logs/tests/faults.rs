@@ -14,7 +14,8 @@ const MEMORY: usize = 1 << 20;
 const SPILL_AFTER: Duration = Duration::from_secs(5);
 
 fn spool(parent: &TempDir, max_bytes: u64) -> Option<config::Spool> {
-    Some(config::Spool { directory: parent.path().join("spool"), max_bytes, after: SPILL_AFTER })
+    let directory = Some(parent.path().join("spool"));
+    Some(config::Spool { directory, max_bytes: max_bytes as usize, after: SPILL_AFTER })
 }
 
 /// Creates a directory with these files, each a request of the given number of events.
@@ -102,7 +103,7 @@ async fn batch_requeued_in_memory_wakes_an_idle_worker() {
     let self_metrics = Arc::new(SelfMetrics::default());
     let parent = TempDir::new().unwrap();
     let spool = spool(&parent, 64 << 20);
-    let delivery = Delivery { memory_bytes: MEMORY, shutdown_timeout: FAR, spool };
+    let delivery = Delivery { memory_bytes: MEMORY, shutdown_timeout: FAR, spool: spool.unwrap() };
     let buffer = Arc::new(
         Buffer::open(&delivery, LogRequestEncoder::new(&Resource::default()), &self_metrics).unwrap(),
     );

@@ -40,7 +40,7 @@ impl Running {
         let self_metrics = Arc::new(SelfMetrics::default());
         let client = Client::new(endpoint, ExportSignal::Logs).unwrap();
         let encoder = LogRequestEncoder::new(&Resource::default());
-        let delivery = Delivery { memory_bytes, shutdown_timeout: FAR, spool };
+        let delivery = Delivery { memory_bytes, shutdown_timeout: FAR, spool: spool.unwrap_or_default() };
         let retry_policy =
             RetryPolicy { initial_backoff: Duration::from_millis(5), max_backoff: Duration::from_millis(20) };
         let logs =

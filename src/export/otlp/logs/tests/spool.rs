@@ -9,7 +9,8 @@ use crate::model::SpoolOperation;
 const MEMORY: usize = 64 << 10;
 
 fn spool(parent: &TempDir, max_bytes: u64) -> Option<config::Spool> {
-    Some(config::Spool { directory: parent.path().join("spool"), max_bytes, after: Duration::from_secs(5) })
+    let directory = Some(parent.path().join("spool"));
+    Some(config::Spool { directory, max_bytes: max_bytes as usize, after: Duration::from_secs(5) })
 }
 
 fn files(parent: &TempDir) -> usize {

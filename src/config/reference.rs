@@ -1,0 +1,248 @@
+//! The list of all settings with their documentation, derived from the JSON Schema of [`Config`] and from its
+//! default.
+
+use std::sync::LazyLock;
+
+use schemars::generate::SchemaSettings;
+use serde_json::{Value as Json, json};
+
+use super::check::words;
+use super::error::join;
+use super::format;
+use super::settings::Config;
+use super::yaml::{self, SpannedValue, Value};
+
+/// The standard variables, and the setting that each sets. Those of destinations follow from the keys.
+const OTEL_VARIABLES: [(&str, &str); 8] = [
+    ("OTEL_SDK_DISABLED", "otlp.disabled"),
+    ("OTEL_SERVICE_NAME", "service.name"),
+    ("OTEL_RESOURCE_ATTRIBUTES", "service.resource_attributes"),
+    ("OTEL_LOGS_EXPORTER", "otlp.logs.exporters"),
+    ("OTEL_METRICS_EXPORTER", "otlp.metrics.exporters"),
+    ("OTEL_TRACES_EXPORTER", "otlp.traces.exporter"),
+    ("OTEL_METRIC_EXPORT_INTERVAL", "otlp.metrics.interval"),
+    ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "otlp.metrics.temporality"),
+];
+
+/// One setting.
+#[derive(Debug)]
+pub struct Setting {
+    /// Dotted path in the file: `intake.max_body_bytes`.
+    pub key: &'static str,
+    /// Help text, on one line.
+    pub comment: &'static str,
+    /// The default as YAML, or the effect of no value as text.
+    pub default: Result<&'static str, &'static str>,
+    /// The `LOOKOUT_*` variable that sets it.
+    pub variable: String,
+    /// The standard variable that sets it too. The `LOOKOUT_*` variable takes precedence.
+    pub otel: Option<&'static str>,
+    /// Path in the tree that is deserialized.
+    pub(super) path: String,
+    /// The default.
+    pub(super) default_node: SpannedValue,
+    /// The schema of its value.
+    pub(super) schema: &'static Json,
+}
+
+impl Setting {
+    fn new(path: String, schema: &'static Json) -> Option<Setting> {
+        let key = &*path.replace(".*", "").leak();
+        let description = schema["description"].as_str().unwrap_or_default();
+        let (comment, effect) = description.split_once(" Not set: ").unwrap_or((description, ""));
+        // JSON is YAML.
+        let default_node = yaml::parse(&schema["default"].to_string()).ok()?;
+        let default = match default_node.value {
+            Value::Null => Err(effect.trim_end_matches('.')),
+            _ => Ok(&*default_node.to_yaml(false).leak()),
+        };
+        let variable = format!("LOOKOUT_{}", key.replace('.', "_").to_ascii_uppercase());
+        Some(Setting {
+            key,
+            comment,
+            default,
+            variable,
+            otel: otel_variable(key),
+            path,
+            default_node,
+            schema,
+        })
+    }
+
+    /// Whether printed values are masked.
+    pub(super) fn is_secret(&self) -> bool {
+        self.schema["writeOnly"] == true
+    }
+
+    /// Whether it is a boolean or one of some words.
+    pub(super) fn is_choice(&self) -> bool {
+        words(self.schema).is_some() || self.schema.get("anyOf").is_some()
+    }
+
+    /// Whether a value turns it off.
+    pub(super) fn is_off(&self, node: &SpannedValue) -> bool {
+        let can_be_off = self.schema["format"].as_str().is_some_and(|format| format.ends_with(" or off"));
+        can_be_off && matches!(&node.value, Value::Text(text) if text.eq_ignore_ascii_case("off"))
+    }
+
+    /// Whether a value may have this type of JSON.
+    pub(super) fn has_type(&self, name: &str) -> bool {
+        fn has_type(schema: &Json, name: &str) -> bool {
+            let types = schema["type"].as_array().into_iter().flatten().chain([&schema["type"]]);
+            let mut others = schema["anyOf"].as_array().into_iter().flatten();
+            types.into_iter().any(|of| of == name) || others.any(|schema| has_type(schema, name))
+        }
+        has_type(self.schema, name)
+    }
+}
+
+/// The fields that are read as one struct from the keys beside it. Serde's own `flatten` would need a buffer.
+const REST: &str = "*";
+
+static SCHEMA: LazyLock<Json> = LazyLock::new(|| {
+    let settings = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
+    let mut schema = settings.into_generator().into_root_schema_for::<Config>().to_value();
+    tidy(&mut schema, "", serde_json::to_value(Config::default()).ok().as_ref());
+    add_null(&mut schema);
+    schema["title"] = json!("Settings of lookoutd");
+    schema
+});
+
+static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
+    // The order is that of the fields, which the schema does not keep.
+    let defaults = serde_json::to_string(&Config::default()).unwrap_or_default();
+    let mut settings = Vec::new();
+    if let Ok(defaults) = yaml::parse(&defaults) {
+        collect("", &defaults, &SCHEMA, &mut settings);
+    }
+    settings
+});
+
+/// Returns the schema of the settings file.
+pub(super) fn schema() -> &'static Json {
+    &SCHEMA
+}
+
+/// Returns every setting, grouped by section.
+pub fn reference() -> impl Iterator<Item = &'static Setting> {
+    SETTINGS.iter()
+}
+
+/// Returns the JSON Schema (2020-12) of the settings file, for editors.
+pub fn json_schema() -> String {
+    format!("{:#}\n", *SCHEMA)
+}
+
+/// Returns the setting of a key.
+pub(super) fn find(key: &str) -> Option<&'static Setting> {
+    reference().find(|setting| setting.key == key)
+}
+
+/// Returns the keys directly below a section; none if the key is not a section.
+pub(super) fn children(section: &str) -> Vec<&'static str> {
+    let mut names = Vec::new();
+    for setting in reference() {
+        let rest = match section {
+            "" => Some(setting.key),
+            section => setting.key.strip_prefix(section).and_then(|rest| rest.strip_prefix('.')),
+        };
+        let name = rest.and_then(|rest| rest.split('.').next());
+        names.extend(name.filter(|name| !names.contains(name)));
+    }
+    names
+}
+
+/// Returns the general setting from which a signal's setting is inherited.
+fn general_key(key: &str) -> Option<String> {
+    let (signal, name) = key.strip_prefix("otlp.")?.split_once('.')?;
+    let is_own = matches!(name, "exporter" | "exporters" | "interval" | "temporality");
+    (!is_own && matches!(signal, "logs" | "metrics" | "traces")).then(|| format!("otlp.{name}"))
+}
+
+fn otel_variable(key: &str) -> Option<&'static str> {
+    if let Some((variable, _)) = OTEL_VARIABLES.iter().find(|(_, path)| *path == key) {
+        return Some(variable);
+    }
+    let name = key.strip_prefix("otlp.")?.replace('.', "_").to_ascii_uppercase();
+    Some(format!("OTEL_EXPORTER_OTLP_{name}").leak())
+}
+
+/// Completes the schema of a key: a key without a value counts as absent, so that null is valid; the keys of
+/// [`REST`] are a struct's own; a signal's settings are inherited; defaults are written as in a file.
+fn tidy(schema: &mut Json, key: &str, default: Option<&Json>) {
+    let own_default = schema["default"].take();
+    let printed = format::print(schema, default.unwrap_or(&own_default));
+    let Json::Object(schema) = schema else { return };
+    // An optional field has the schema of its value, or null.
+    if schema.get("anyOf").is_some_and(|any| any[1] == json!({"type": "null"}))
+        && let Some(Json::Object(value)) = schema.remove("anyOf").map(|mut any| any[0].take())
+    {
+        for (keyword, value) in value {
+            schema.entry(keyword).or_insert(value);
+        }
+    }
+    if let Some(Json::String(text)) = schema.get_mut("description") {
+        *text = text.replace('\n', " ");
+        if let Some(general) = general_key(key) {
+            let comment = text.split(" Not set: ").next().unwrap_or_default();
+            *text = format!("{comment} Not set: {general}.");
+        }
+    }
+    schema.remove("default");
+    if !printed.is_null() && !schema.contains_key("properties") {
+        schema.insert("default".to_owned(), printed);
+    }
+    let required = schema.get("required").cloned().unwrap_or_default();
+    if let Some(Json::Object(properties)) = schema.get_mut("properties") {
+        let mut rest = properties.remove(REST).unwrap_or_default();
+        if let Some(Json::Object(rest)) = rest.get_mut("properties") {
+            properties.append(rest);
+        }
+        for (name, property) in properties.iter_mut() {
+            let default =
+                default.and_then(|default| default.get(name).or_else(|| default.get(REST)?.get(name)));
+            tidy(property, &join(key, name), default);
+            if !required.as_array().is_some_and(|required| required.contains(&json!(name))) {
+                add_null(property);
+            } else if let Some(property) = property.as_object_mut() {
+                property.remove("default");
+            }
+        }
+    }
+    if let Some(items) = schema.get_mut("items") {
+        tidy(items, "", None);
+    }
+}
+
+fn add_null(schema: &mut Json) {
+    for (keyword, null) in [
+        ("type", json!("null")),
+        ("enum", Json::Null),
+        ("anyOf", json!({"type": "null"})),
+        ("oneOf", json!({"type": "null"})),
+    ] {
+        let Some(values) = schema.get_mut(keyword) else { continue };
+        let mut all = match values.take() {
+            Json::Array(all) => all,
+            one => vec![one],
+        };
+        if !all.contains(&null) {
+            all.push(null);
+        }
+        *values = all.into();
+    }
+}
+
+/// Adds the settings of one section, and of those below it, in the order of the defaults.
+fn collect(section: &str, defaults: &SpannedValue, schema: &'static Json, settings: &mut Vec<Setting>) {
+    let Value::Map(entries) = &defaults.value else { return };
+    for (name, default) in entries {
+        let path = if section.is_empty() { name.text.clone() } else { format!("{section}.{}", name.text) };
+        let property = &schema["properties"][&name.text];
+        match name.text.as_str() {
+            REST => collect(&path, default, schema, settings),
+            _ if property.get("properties").is_some() => collect(&path, default, property, settings),
+            _ => settings.extend(Setting::new(path, property)),
+        }
+    }
+}
