@@ -6,10 +6,11 @@ mod check;
 mod de;
 mod endpoint_url;
 mod error;
+mod exporters;
 mod format;
 mod otlp;
 mod print;
-mod reference;
+mod setting;
 mod settings;
 mod sources;
 #[cfg(test)]
@@ -22,7 +23,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 pub use error::{ConfigError, ConfigErrors, Source};
-pub use reference::{Setting, json_schema, reference};
+pub use setting::{Setting, json_schema, reference};
 pub use settings::{
     Admin, Auth, ClientAddress, ClientTls, Compression, Config, Delivery, Endpoint, Events, Findings, Intake, Log,
     LogFormat, LogLevel, Logs, Metrics, MetricsConfig, Noise, NoiseField, NoiseRule, Otlp, PathSecrets,

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use super::endpoint_url::EndpointUrl;
 use super::error::Conflict;
+use super::exporters::{Exporters, LogsExporter, OtherExporter};
 use super::settings::{
-    ClientTls, Compression, Destination, Endpoint, Exporters, Logs, LogsExporter, Metrics, OtherExporter,
-    Otlp, OtlpSettings, Protocol, Service,
+    ClientTls, Compression, Destination, Endpoint, Logs, Metrics, Otlp, OtlpSettings, Protocol, Service,
 };
 
 /// `service.name` if no source sets it.

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::error::Source;
-use super::reference::Setting;
+use super::setting::Setting;
 use super::sources::Resolved;
 use super::yaml::Value;
 

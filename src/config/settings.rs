@@ -2,16 +2,16 @@
 //!
 //! In a doc comment, what follows "Not set:" is the effect of having no value.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::exporters::{Exporters, LogsExporter, OtherExporter};
 use super::format::{
     duration, duration_or_off, duration_or_zero, each, fraction, network, number, number_or_off, pairs,
     secret, size, text,
@@ -506,39 +506,6 @@ impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("***")
     }
-}
-
-/// Exporters of a signal: one, or a list.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
-pub(super) struct Exporters<T>(pub(super) Vec<T>);
-
-impl<T: JsonSchema> JsonSchema for Exporters<T> {
-    fn schema_name() -> Cow<'static, str> {
-        "exporters".into()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let item = T::json_schema(generator);
-        json_schema!({"anyOf": [item, {"type": "array", "items": item, "minItems": 1}]})
-    }
-}
-
-/// An exporter for events.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum LogsExporter {
-    Otlp,
-    Console,
-    None,
-}
-
-/// An exporter for metrics or traces. There is no console, because stdout has events only.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum OtherExporter {
-    Otlp,
-    #[default]
-    None,
 }
 
 /// OTLP exporter settings, mirroring the standard `OTEL_*` variables.

@@ -11,7 +11,7 @@ use percent_encoding::percent_decode_str;
 use super::check::check;
 use super::de::from_tree;
 use super::error::{ConfigError, Conflict, Invalid, Source, join, suggest};
-use super::reference::{Setting, children, find, reference, schema};
+use super::setting::{Setting, children, find, reference, schema};
 use super::settings::Config;
 use super::validate::validate;
 use super::yaml::{self, Key, SpannedValue, Value};

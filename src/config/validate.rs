@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 
 use super::error::Conflict;
+use super::exporters::{Exporters, LogsExporter, OtherExporter};
 use super::otlp;
-use super::settings::{Config, Exporters, LogsExporter, OtherExporter, UnknownSites};
+use super::settings::{Config, UnknownSites};
 
 /// Resolves the exporters, and returns all conflicts between settings.
 pub(super) fn validate(config: &mut Config) -> Vec<Conflict> {

@@ -4,6 +4,7 @@
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::Value as Json;
 use serde_saphyr::options::{DuplicateKeyPolicy, NonFiniteFloatPolicy};
 use serde_saphyr::{MessageFormatter, Options, Spanned, UserMessageFormatter};
 
@@ -46,6 +47,21 @@ pub struct SyntaxError {
     pub(super) line: Option<usize>,
     /// The parser's message, on one line.
     pub(super) message: String,
+}
+
+/// JSON as YAML, without lines.
+impl From<&Json> for SpannedValue {
+    fn from(json: &Json) -> SpannedValue {
+        let entry = |(name, item): (&String, &Json)| (Key { line: 1, text: name.clone() }, item.into());
+        let value = match json {
+            Json::Null => Value::Null,
+            Json::String(text) => Value::Text(text.clone()),
+            Json::Bool(_) | Json::Number(_) => Value::Text(json.to_string()),
+            Json::Array(items) => Value::List(items.iter().map(SpannedValue::from).collect()),
+            Json::Object(entries) => Value::Map(entries.iter().map(entry).collect()),
+        };
+        SpannedValue { line: 1, value }
+    }
 }
 
 impl SpannedValue {

@@ -40,10 +40,14 @@ fn file_error(yaml: &str) -> Value {
     json!({ "file": yaml, "error": error.replace(file.path().to_str().unwrap(), "lookoutd.yaml") })
 }
 
+/// Standard variables may have no effect but a warning.
 fn variable_error(name: &str, value: &str) -> Value {
     let variables = [(name.to_owned(), value.to_owned())];
-    let error = config::load(&Flags::default(), variables.into_iter()).expect_err(name).to_string();
-    json!({ "variable": format!("{name}={value}"), "error": error })
+    let variable = format!("{name}={value}");
+    match config::load(&Flags::default(), variables.into_iter()) {
+        Ok(loaded) => json!({ "variable": variable, "warning": loaded.config.warnings.concat() }),
+        Err(error) => json!({ "variable": variable, "error": error.to_string() }),
+    }
 }
 
 fn flag_error(key: &str, value: &str) -> Value {
@@ -83,6 +87,8 @@ const FILES: &[&str] = &[
     "max_body_bytes: 1",
     "metrics: { color: red }",
     "intake.max_reports: 5",
+    // Several errors.
+    "sites: [{ name: a b, host: x }]\nintake: { max_reports: 0, tls: { key: /x } }",
     // YAML.
     "metrics:\n  max_series: 1\n  max_series: 2\n",
     "metrics: [",
@@ -114,6 +120,8 @@ const VARIABLES: &[(&str, &str)] = &[
     ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector"),
     ("OTEL_EXPORTER_OTLP_ENDPOINTS", "x"),
     ("OTEL_BSP_SCHEDULE_DELAY", "5"),
+    ("OTEL_EXPORTER_OTLP_PROTOCOL", "http"),
+    ("OTEL_SDK_DISABLED", "yes"),
 ];
 
 /// Flags with an invalid key or value.

@@ -46,27 +46,17 @@ pub struct Setting {
 }
 
 impl Setting {
-    fn new(path: String, schema: &'static Json) -> Option<Setting> {
+    fn new(path: String, schema: &'static Json) -> Setting {
         let key = &*path.replace(".*", "").leak();
         let description = schema["description"].as_str().unwrap_or_default();
         let (comment, effect) = description.split_once(" Not set: ").unwrap_or((description, ""));
-        // JSON is YAML.
-        let default_node = yaml::parse(&schema["default"].to_string()).ok()?;
+        let default_node = SpannedValue::from(&schema["default"]);
         let default = match default_node.value {
             Value::Null => Err(effect.trim_end_matches('.')),
             _ => Ok(&*default_node.to_yaml(false).leak()),
         };
         let variable = format!("LOOKOUT_{}", key.replace('.', "_").to_ascii_uppercase());
-        Some(Setting {
-            key,
-            comment,
-            default,
-            variable,
-            otel: otel_variable(key),
-            path,
-            default_node,
-            schema,
-        })
+        Setting { key, comment, default, variable, otel: otel_variable(key), path, default_node, schema }
     }
 
     /// Whether printed values are masked.
@@ -109,7 +99,7 @@ static SCHEMA: LazyLock<Json> = LazyLock::new(|| {
 });
 
 static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
-    // The order is that of the fields, which the schema does not keep.
+    // The order is that of the fields, which the schema does not keep. JSON is YAML.
     let defaults = serde_json::to_string(&Config::default()).unwrap_or_default();
     let mut settings = Vec::new();
     if let Ok(defaults) = yaml::parse(&defaults) {
@@ -242,7 +232,7 @@ fn collect(section: &str, defaults: &SpannedValue, schema: &'static Json, settin
         match name.text.as_str() {
             REST => collect(&path, default, schema, settings),
             _ if property.get("properties").is_some() => collect(&path, default, property, settings),
-            _ => settings.extend(Setting::new(path, property)),
+            _ => settings.push(Setting::new(path, property)),
         }
     }
 }
