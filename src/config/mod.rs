@@ -25,8 +25,8 @@ use std::path::PathBuf;
 pub use error::{ConfigError, ConfigErrors, Source};
 pub use setting::{Setting, json_schema, reference};
 pub use settings::{
-    Admin, Auth, ClientAddress, ClientTls, Compression, Config, Delivery, Endpoint, Events, Findings, Intake, Log,
-    LogFormat, LogLevel, Logs, Metrics, MetricsConfig, Noise, NoiseField, NoiseRule, Otlp, PathSecrets,
+    Admin, Auth, ClientAddress, ClientTls, Compression, Config, Delivery, Endpoint, Events, Findings, Intake,
+    Log, LogFormat, LogLevel, Logs, Metrics, MetricsConfig, Noise, NoiseField, NoiseRule, Otlp, PathSecrets,
     Privacy, Protocol, QueryPrivacy, RateLimit, Secret, SiteConfig, Spool, Temporality, Tls, TlsFiles,
     UnknownSites,
 };

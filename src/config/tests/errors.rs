@@ -39,7 +39,7 @@ fn load_invalid_value_in_file_names_line_and_key() {
         ("log: 5", "l.yaml:1: log: expected a map with format, level, found \"5\""),
         (
             "- a",
-            "l.yaml:1: settings: expected a map with admin, admin_listen, delivery, events, intake, listen, log, metrics, \
+            "l.yaml:1: settings: expected a map with admin, admin_listen, delivery, events, findings, intake, listen, log, metrics, \
              noise, otlp, privacy, service, sites, found a list",
         ),
         ("sites: { name: a }", "l.yaml:1: sites: expected a list, found a map"),
@@ -126,7 +126,7 @@ fn load_invalid_flag_is_named() {
             "color.b.c",
             "1",
             "--set color.b.c: unknown key; the keys here are listen, admin_listen, log, sites, intake, privacy, noise, \
-             events, metrics, delivery, admin, service, otlp",
+             events, findings, metrics, delivery, admin, service, otlp",
         ),
         ("listen", "", "--set listen: no value given"),
         (
