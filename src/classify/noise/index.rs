@@ -6,8 +6,7 @@ use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 
-use crate::classify::noise::agents::AGENTS;
-use crate::classify::noise::rules::{Field, RULES};
+use crate::classify::noise::rules::{Field, built_in};
 use crate::model::Noise;
 
 /// Values by text. Most texts are absent, which the filter mostly detects without hashing.
@@ -110,7 +109,7 @@ impl Index {
             in_style: Vec::new(),
             agent_texts: Vec::new(),
         };
-        for rule in RULES.iter().chain(AGENTS) {
+        for rule in built_in() {
             match rule.field {
                 Field::Path => {
                     if let Some(slash) = rule.pattern.find('/') {

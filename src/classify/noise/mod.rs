@@ -4,7 +4,6 @@
 //! Noise is a label and never a reason to drop a report, because reports can be forged, and a page's
 //! script determines how its samples start.
 
-mod agents;
 mod index;
 mod rules;
 mod signals;

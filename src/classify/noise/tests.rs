@@ -6,8 +6,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::Pattern;
-use super::agents::AGENTS;
-use super::rules::RULES;
+use super::rules::{self, Rule};
 use crate::classify::{Rules, SiteIndex, classify};
 use crate::config::{ClientAddress, NoiseField, NoiseRule, PathSecrets, Privacy, QueryPrivacy, SiteConfig};
 use crate::decode::decode;
@@ -461,14 +460,18 @@ fn report_of_an_agent_that_is_no_browser_is_a_bot() {
 
 #[test]
 fn rule_has_a_source_and_a_pattern_of_its_own() {
-    let rules: Vec<_> = RULES.iter().chain(AGENTS).collect();
-    for (at, rule) in rules.iter().enumerate() {
-        assert!(!rule.source.is_empty() && !rule.pattern.is_empty(), "{rule:?}");
+    let mut rules: Vec<Rule> = Vec::new();
+    for line in rules::lines() {
+        let rule = rules::parse(line).unwrap_or_else(|| panic!("not a rule: {line}"));
+        let columns: Vec<_> = line.split('\t').collect();
+        assert!(columns.len() == 4 && columns.iter().all(|column| *column == column.trim()), "{line}");
+        assert!(columns.iter().all(|column| !column.is_empty()), "{line}");
         assert_ne!(rule.class, Noise::None);
-        let again =
-            rules[..at].iter().find(|other| (other.field, other.pattern) == (rule.field, rule.pattern));
+        let again = rules.iter().find(|other| (other.field, other.pattern) == (rule.field, rule.pattern));
         assert!(again.is_none(), "twice: {rule:?}");
+        rules.push(rule);
     }
+    assert!(rules.len() >= 545, "{}", rules.len());
 }
 
 #[test]
