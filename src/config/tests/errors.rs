@@ -269,7 +269,7 @@ fn load_invalid_noise_rule_is_named() {
 
 #[test]
 fn load_lists_all_errors_at_once() {
-    let yaml = "log: { level: loud }\nintake:\n  max_reports: 0\n  colour: red\n  tls: { key: /x }\nsites:\n\
+    let yaml = "log: { level: loud }\nintake:\n  max_reports: 0\n  size: red\n  tls: { key: /x }\nsites:\n\
         - { name: a, hosts: [b.example, 'a b', 'c:1'], host: x }\n- hosts: [c.example]\n- { name: 'd e', \
         hosts: [b.example] }\n- { name: a }\nnoise: { rules: [{ field: url, class: x }] }\n\
         otlp: { endpoint: c, logs: { headers: { 'a b': x, c: [d] } } }";
@@ -284,7 +284,7 @@ fn load_lists_all_errors_at_once() {
     let expected = [
         "l.yaml:1: log.level: expected error, warn, info, debug or trace, found \"loud\"",
         "l.yaml:3: intake.max_reports: expected a whole number from 1 to 1000000, found \"0\"",
-        &format!("l.yaml:4: intake.colour: unknown key; the keys here are {keys}"),
+        &format!("l.yaml:4: intake.size: unknown key; the keys here are {keys}"),
         &format!("l.yaml:7: sites[0].hosts[1]: {host} \"a b\""),
         &format!("l.yaml:7: sites[0].hosts[2]: {host} \"c:1\""),
         "l.yaml:7: sites[0].host: unknown key; did you mean sites[0].hosts?",
