@@ -301,7 +301,7 @@ fn load_lists_all_errors_at_once() {
         "LOOKOUT_METRICS_MAX_SERIES: expected a whole number from 1000 to 10000000, found \"1\"",
         "--set intake.max_reports: expected a whole number from 1 to 1000000, found \"x\"",
         "--set color: unknown key; the keys here are listen, admin_listen, log, sites, intake, privacy, noise, events, \
-         metrics, delivery, admin, service, otlp",
+         findings, metrics, delivery, admin, service, otlp",
         "l.yaml:5: intake.tls.key: requires intake.tls.certificate",
         "l.yaml:10: sites[3].name: the name \"a\" is used twice; a name belongs to one site",
     ];
