@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use divan::counter::BytesCount;
+use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use jiff::Timestamp;
 use lookoutd::classify::{Rules, SiteIndex, classify};
@@ -98,6 +98,26 @@ fn process(bencher: Bencher<'_, '_>, capture: &str) {
     let registry = Arc::new(Registry::new(kinds::families(), 10_000, 0, Timestamp::UNIX_EPOCH).unwrap());
     let pipeline = Pipeline::new(&config::defaults(), registry, None, None);
     bencher.bench_local(|| pipeline.process(black_box(body.as_bytes()), &context()));
+}
+
+/// The same for all captures, of 10,000 clients in turn, with findings off and on. The throughput is in reports: the
+/// difference of the inverses is what findings cost a report, without its fingerprint.
+#[divan::bench(args = ["off", "on"], sample_count = 2000)]
+fn process_findings(bencher: Bencher<'_, '_>, findings: &str) {
+    let mut config = config::defaults();
+    config.findings.max = if findings == "on" { config.findings.max } else { 0 };
+    let bodies = CAPTURES.map(body);
+    let mut reports = 0;
+    bodies.iter().for_each(|body| each(body, |_| reports += 1_usize));
+    let registry = Arc::new(Registry::new(kinds::families(), 10_000, 0, Timestamp::UNIX_EPOCH).unwrap());
+    let pipeline = Pipeline::new(&config, registry, None, None);
+    let mut clients = (0..10_000_u64).cycle();
+    bencher.counter(ItemsCount::new(10 * reports)).bench_local(|| {
+        for body in bodies.iter().cycle().take(10 * bodies.len()) {
+            let client = ClientKey(0xffff_ffff_0000_0000 | clients.next().unwrap());
+            pipeline.process(black_box(body.as_bytes()), &UploadContext { client, ..context() });
+        }
+    });
 }
 
 #[divan::bench(args = ["console", "otlp"], sample_size = 500)]

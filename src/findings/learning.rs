@@ -28,7 +28,7 @@ struct Site {
 impl Learning {
     pub(super) fn new(registry: &Registry) -> Learning {
         let gauge = registry.self_metrics.findings.learning.clone();
-        Learning { gauge, max: registry.max_learning(), sites: Mutex::default() }
+        Learning { gauge, max: registry.max_learning, sites: Mutex::default() }
     }
 
     /// Begins to learn a site, unless it is known or there are too many.

@@ -54,7 +54,7 @@ impl Registry {
     /// frequent scrape misses it, and so does a collector that is unreachable for longer. `can_evict`
     /// guarantees it for delta exports. `lookout_series_expired_counts_total` has the counts in either case.
     pub fn evict_for_demand(&self, min_idle: Duration, uptime: u32, can_evict: EvictionFilter<'_>) {
-        let demand = |quota: &FamilyQuota| Some((quota.family, quota.take_demand()?));
+        let demand = |quota: &FamilyQuota| Some((quota.family, quota.sites.take_demand()?));
         let mut demands: Vec<FamilyDemand> = self.quotas.iter().filter_map(demand).collect();
         if demands.is_empty() {
             return;

@@ -44,7 +44,7 @@ pub(super) struct FamilyQuota {
     pub(super) family: &'static Family,
     /// The quota without the fallback slots.
     pub(super) limit: usize,
-    sites: SiteQuotas,
+    pub(super) sites: SiteQuotas,
     /// Series that can still be pinned.
     pinnable: AtomicUsize,
     /// What evicted series had counted: an integer, unless the family has sums, so that it is exact.
@@ -246,16 +246,6 @@ impl FamilyQuota {
     /// Returns what evicted series had counted.
     pub(super) fn evicted(&self) -> SampleValue {
         self.evicted.lock().clone()
-    }
-
-    /// Records that a frequent label set found no capacity.
-    pub(super) fn record_rejection(&self, owner: Owner) {
-        self.sites.record_rejection(owner);
-    }
-
-    /// Returns the demand for capacity since the last call, unless no eviction could satisfy it.
-    pub(super) fn take_demand(&self) -> Option<Demand> {
-        self.sites.take_demand()
     }
 
     /// Counts an observation that lost the label at this position.

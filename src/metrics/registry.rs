@@ -44,7 +44,8 @@ pub struct Registry {
     pub(super) quotas: Vec<FamilyQuota>,
     fallback_slots: FallbackSlots,
     sketch: FrequencySketch,
-    max_learning: usize,
+    /// Most series of `lookout_findings_learning`.
+    pub max_learning: usize,
     pub(super) next_id: AtomicU64,
     /// Held during an eviction and during a visit, because capacity that is released during a visit could be
     /// reserved again, and the visit would pass on more series than there ever were.
@@ -119,11 +120,6 @@ impl Registry {
     /// Returns whether every configured site keeps its name in every family, whatever is posted.
     pub fn isolates_sites(&self) -> bool {
         self.fallback_slots.by_site()
-    }
-
-    /// Returns the most series of `lookout_findings_learning`.
-    pub fn max_learning(&self) -> usize {
-        self.max_learning
     }
 
     /// Returns the smallest limit with which every family can hold four series.
@@ -216,7 +212,7 @@ impl Registry {
         }
         let allocation = if bounded { None } else { quota.reserve(owner, Priority::Frequent) };
         if allocation.is_none() {
-            quota.record_rejection(owner);
+            quota.sites.record_rejection(owner);
         }
         allocation
     }

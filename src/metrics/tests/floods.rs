@@ -225,5 +225,5 @@ fn demand_that_no_eviction_can_satisfy_is_dropped() {
     for _ in 0..10 {
         add_to(&registry, configured(0), Seen { family: 3, site: 0, unbounded: 0, count: 1 }, 0);
     }
-    assert!(quota.take_demand().is_none(), "the family has no series but a fallback one");
+    assert!(quota.sites.take_demand().is_none(), "the family has no series but a fallback one");
 }
