@@ -7,6 +7,7 @@ mod de;
 mod endpoint_url;
 mod error;
 mod exporters;
+mod exports;
 mod format;
 mod otlp;
 mod print;
@@ -23,12 +24,12 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 pub use error::{ConfigError, ConfigErrors, Source};
+pub use exports::{ClientTls, Compression, Endpoint, Logs, Metrics, Otlp, Protocol, Temporality};
 pub use setting::{Setting, json_schema, reference};
 pub use settings::{
-    Admin, Auth, ClientAddress, ClientTls, Compression, Config, Delivery, Endpoint, Events, Findings, Intake,
-    Log, LogFormat, LogLevel, Logs, Metrics, MetricsConfig, Noise, NoiseField, NoiseRule, Otlp, PathSecrets,
-    Privacy, Protocol, QueryPrivacy, RateLimit, Secret, SiteConfig, Spool, Temporality, Tls, TlsFiles,
-    UnknownSites,
+    Admin, Auth, ClientAddress, Config, Delivery, Events, Findings, Intake, Log, LogFormat, LogLevel,
+    MetricsConfig, Noise, NoiseField, NoiseRule, PathSecrets, Privacy, QueryPrivacy, RateLimit, Secret,
+    SiteConfig, Spool, Tls, TlsFiles, UnknownSites,
 };
 use sources::{CONFIG_VARIABLE, Layers, Resolved};
 pub use sources::{Flag, Flags, variables};

@@ -6,9 +6,8 @@ use std::path::PathBuf;
 use super::endpoint_url::EndpointUrl;
 use super::error::Conflict;
 use super::exporters::{Exporters, LogsExporter, OtherExporter};
-use super::settings::{
-    ClientTls, Compression, Destination, Endpoint, Logs, Metrics, Otlp, OtlpSettings, Protocol, Service,
-};
+use super::exports::{ClientTls, Compression, Endpoint, Logs, Metrics, Otlp, Protocol};
+use super::settings::{Destination, OtlpSettings, Service};
 
 /// `service.name` if no source sets it.
 const SERVICE_NAME: &str = "lookoutd";
