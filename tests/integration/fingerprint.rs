@@ -93,6 +93,21 @@ fn fingerprints_in_the_documentation_are_those_of_its_reports() {
 }
 
 #[test]
+fn every_byte_of_long_values_counts() {
+    for length in [1, 300, 511, 512, 513, 1900] {
+        let url = format!("https://cdn.example/{}", "ab/".repeat(length / 3 + 1));
+        let file = format!("https://shop.example/{}x.js", "c".repeat(length));
+        let report = with(with(violation(), "/body/blockedURL", &*url), "/body/sourceFile", &*file);
+        let bytes = format!("csp-violation\0shop.example\0enforce\0script-src-elem\0{url}\0{file}\0\0");
+        assert_eq!(
+            fingerprint(&report),
+            format!("{:016x}", XxHash64::oneshot(0, bytes.as_bytes())),
+            "{length}"
+        );
+    }
+}
+
+#[test]
 fn events_of_both_exporters_have_the_fingerprint() {
     use opentelemetry_proto::tonic::common::v1::any_value::Value::StringValue;
     let body = violation().to_string();
