@@ -185,13 +185,17 @@ PROCESS = (
     curves("Threads", "Threads of the process. They hardly change.", of("process_threads"), "{{instance}}",
            width=6),
     listing(info("Which builds run?", "The version, the revision and the compiler of each process.",
-                 of("lookout_build_info"), width=8), ("instance", "version", "revision", "rustc"),
+                 of("lookout_build_info"), width=12), ("instance", "version", "revision", "rustc"),
             Column("Running", f"sum by (instance, version, revision, rustc) ({of('lookout_build_info')})",
                    unit="none")),
+    figure("Sites being learned", "Sites that are known for less than 24 hours, so that what is new to lookoutd "
+           "may be old for the site.", f"sum({of('lookout_findings_learning')})"),
+    figure("Clients not counted", "Clients beyond findings.max_clients in 5 minutes, which the numbers of clients do "
+           "not include.", increase("lookout_affected_clients_overflow_total"), *FEW),
     figure("Log lines dropped", "Log lines that were dropped because stderr was not read.",
            increase("lookout_log_lines_dropped_total"), *FEW),
     recent(PanelInfo("Newest events", "Events here show that delivery works from end to end.",
-                     DELIVERED, width=12, no_data="No event arrived in this time range"), ALL_EVENTS),
+                     DELIVERED, width=24, no_data="No event arrived in this time range"), ALL_EVENTS),
 )
 
 BOARD = Board("lookoutd-internals", "lookoutd: internals",

@@ -5,7 +5,7 @@ from lib.board import Board, of_reports
 from lib.logql import events, link_to_events
 from lib.panels import PanelInfo, bars, number, ranking, recent
 from lib.promql import (CSP, ENFORCED, REPORTS, REQUESTS, by_kind, counted, counted_before,
-                        filtered, in_steps, movement, new_since_yesterday, or_zero, share, total)
+                        filtered, grown, in_steps, movement, new_since_yesterday, or_zero, share, total)
 from lib.tables import Column, listing
 
 UID = "lookoutd-overview"
@@ -36,6 +36,8 @@ NEW = " + ".join(f"({or_zero(f'count({new_since_yesterday(family, *by)})')})"
                  for family, by in ((CSP, ("site", "directive", "blocked")),
                                     (filtered("deprecations"), ("site", "id")),
                                     (filtered("interventions"), ("site", "id"))))
+CLIENTS = filtered("affected_clients")
+FINDINGS = filtered("new_findings").where('clients="1"')
 LOST = 'sum(increase(lookout_events_total{outcome!="delivered"}[$__range]))'
 
 NUMBERS = (
@@ -77,6 +79,16 @@ CHANGED = (
     bars(PanelInfo("Reports by site", "Reports in each step of the graph, by site.",
                    (("The events of this site", link_to_events(site="${__field.labels.site}")),)),
          (f"sum by (site) ({by_kind(in_steps, 'site')})", "{{site}}")),
+    bars(PanelInfo("Clients by what happened", "Clients in each step of the graph, each counted once in 5 minutes for "
+                   "a site and what happened to it, however many reports it sends.", (ALL,)),
+         (f"sum by (what) (increase({CLIENTS.counter}[$__interval]))", "{{what}}")),
+    listing(PanelInfo("New findings", "Distinct problems that were reported for the first time, by site, kind and what "
+                      "they are. runs: foreign code in the page; exfiltrates: data that leaves it.",
+                      (("Show events", link_to_events(site="${__data.fields.site}",
+                                                      where=('lookout_new="true"',))),),
+                      no_data="Nothing new in this time range"), ("site", "kind", "disposition", "class"),
+            Column("Findings", total(grown(FINDINGS), "site", "kind", "disposition", "class") + " > 0",
+                   steps=((None, colors.GOOD), (1, colors.WARNING)))),
     listing(PanelInfo("What changed since yesterday?", "Reports of the 24 hours up to the end of the time range, "
                       "against the 24 hours before. Positive: more than the day before.",
                       (("Show events", link_to_events(

@@ -89,6 +89,13 @@ def counted(family, window="$__range"):
             f" unless on () {RULES_LOADED})")
 
 
+def grown(family, window="$__range"):
+    """The same of a counter without a recording rule."""
+    counter = family.counter
+    return (f"(last_over_time({counter}[{window}]) unless last_over_time({counter}[{BEFORE}] offset {window})"
+            f" or increase({counter}[{window}]))")
+
+
 def counted_before(family, hours=DAY_HOURS):
     """Count in the window of `hours` before the last such window."""
     counter, window = family.counter, f"{hours}h"

@@ -24,7 +24,7 @@ OVER_H2 = http2_frames.PREFACE + http2_frames.settings(window=0) + b"".join(
 
 def start(harness):
     """A daemon whose scrape is too large for the buffers of a connection."""
-    daemon = harness.lookoutd(config="metrics: { max_series: 60000 }\n")
+    daemon = harness.lookoutd(config="metrics: { max_series: 70000 }\n")
     for batch in range(160):
         daemon.post([report(batch, number) for number in range(250)], items=250)
     size = len(daemon.scrape_text())

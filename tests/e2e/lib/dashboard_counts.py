@@ -34,6 +34,8 @@ def check(fixture, end):
             fresh.pop(seen, None)
         equal("What is new since yesterday is wrong", fresh,
               shown("New since yesterday", *THING, "disposition"), prometheus.name)
+        equal("New findings are wrong", appeared(today),
+              shown("New findings", "site", "kind", "disposition", "class", board="overview"), prometheus.name)
         equal("What enforcing would block is wrong", would_be_blocked(today),
               shown("What would enforcing the report-only policy block?", *THING), prometheus.name)
         equal("Sites and noise are chosen wrongly", {(): enforced(today, CHOSEN)},
@@ -56,6 +58,12 @@ def difference(today, yesterday, family, *labels):
     change = Counter(grouped(today, family, *labels))
     change.subtract(grouped(yesterday, family, *labels))
     return {key: value for key, value in change.items() if value}
+
+
+def appeared(samples):
+    """Findings that had their first client."""
+    findings = grouped(samples, "lookout_new_findings_total", "site", "kind", "disposition", "class", "clients")
+    return {key: value for (*key, clients), value in findings.items() for key in [tuple(key)] if clients == "1"}
 
 
 def would_be_blocked(samples):

@@ -24,7 +24,8 @@ def labels_of(record, resource):
     labels = {"service_name": value_of(resource, "service.name"), "severity_text": record.severity_text}
     for pair in record.attributes:
         name = re.sub(r"[^a-zA-Z0-9_]", "_", pair.key)
-        labels[name] = str(getattr(pair.value, pair.value.WhichOneof("value")))
+        value = getattr(pair.value, pair.value.WhichOneof("value"))
+        labels[name] = str(value).lower() if isinstance(value, bool) else str(value)
     return labels
 
 
