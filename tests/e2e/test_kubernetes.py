@@ -274,10 +274,11 @@ def check_resources(resources, settings, folder):
 
 
 def check_spool(documents, settings, folder):
-    """The spool is in a separate volume that is larger than the spool's limit."""
+    """The spool is in a separate volume that is larger than the spool's limit, and the state of findings in another."""
     directory = settings["delivery.spool.directory"]
+    written = [str(Path(settings["findings.state_file"]).parent), *([directory] if directory else [])]
     mounts = {it["mountPath"]: it["name"] for it in container(documents)["volumeMounts"] if not it.get("readOnly")}
-    equal("What can be written to", [directory] if directory else [], list(mounts), folder)
+    equal("What can be written to", sorted(written), sorted(mounts), folder)
     if directory:
         (volume,) = [it for it in pod(documents)["spec"]["volumes"] if it["name"] == mounts[directory]]
         limit, most = quantity(volume["emptyDir"]["sizeLimit"]), quantity(settings["delivery.spool.max_bytes"])
