@@ -38,6 +38,8 @@ REPORT = {
 ATTRIBUTES = {
     "lookout.site": "shop",
     "lookout.noise": "none",
+    "lookout.fingerprint": "1ee0ccb7fd3a3a46",
+    "lookout.new": True,
     "lookout.query.release": "1.2",
     "browser.report.type": "csp-violation",
     "url.full": PAGE,
