@@ -17,7 +17,7 @@ from prometheus import Prometheus
 from slow_scrape import SlowScrape
 
 ROOT = Path(__file__).resolve().parents[2]
-RULES = ROOT / "deploy/prometheus/lookoutd.rules.yml"
+RULES = ROOT / "deploy/prometheus/optional/exact-counts.rules.yml"
 EXAMPLE = ROOT / "deploy/prometheus/tests/example/alert.rules.yml"
 SITES = "sites:\n  - name: shop\n    hosts: [site.test]\n"
 FIRST = "https://never-seen-before.example"

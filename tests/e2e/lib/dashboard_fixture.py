@@ -16,7 +16,7 @@ from loki import stored
 from prometheus import Prometheus
 
 ROOT = Path(__file__).resolve().parents[3]
-RULES = ROOT / "deploy/prometheus/lookoutd.rules.yml"
+RULES = ROOT / "deploy/prometheus/optional/exact-counts.rules.yml"
 SAMPLES = ROOT / "tests/samples"
 CONFIG = """
 sites:
