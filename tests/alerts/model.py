@@ -9,7 +9,8 @@ from world import DAY, HOUR, LEARNING, WHATS
 SLOW = 120  # the interval of the group of usual counts
 REACHED = HOUR  # how long a new finding is told
 FACTOR = {"enforced": 3.5, "network": 3, "crash": 2}
-FOR = {"LookoutEnforcedViolations": 120}
+FOR = {"LookoutEnforcedViolations": 120, "LookoutSiteSilent": 600}
+MINIMUM = {"enforced": 3, "network": 4, "crash": 3}
 SPIKES = ("enforced", "network", "crash")
 
 
@@ -148,12 +149,12 @@ class SiteRules:
                 crowd_hour = np.maximum(1, (clock.average(rest, self.present, HOUR) + 1) / (expected + 1))
                 factor = FACTOR[what]
                 allowed = factor * usual[what] * crowd
-                fast = recent[what] >= 3 + allowed + 4.5 * np.sqrt(allowed)
+                fast = recent[what] >= MINIMUM[what] + allowed + 4.5 * np.sqrt(allowed)
                 hour_usual = 12 * usual[what] * crowd_hour
                 allowed_hour = factor * 2 / 3 * hour_usual
                 several = (self.aligned(self.beyond[what], HOUR) > 0.7 + hour_usual + np.sqrt(hour_usual)) \
                     | (self.least_hour[what] >= 1.5 + hour_usual) & (self.aligned(self.spread[what], HOUR) >= 2)
-                slow = (self.hour[what] >= 3 + allowed_hour + 4.5 * np.sqrt(allowed_hour)) & several
+                slow = (self.hour[what] >= MINIMUM[what] + allowed_hour + 4.5 * np.sqrt(allowed_hour)) & several
                 active[what] = (fast | slow) & self.present
                 if what == "enforced":
                     page = (self.most[what] >= 50) & (recent[what] >= 3 + 2 * allowed + 4.5 * np.sqrt(2 * allowed)) & self.present
