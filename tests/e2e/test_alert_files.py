@@ -28,7 +28,7 @@ def test_names(harness):
     """After reports of all kinds, a real Prometheus has each metric that is named, with each label."""
     daemon = harness.lookoutd(config=SITES)
     prometheus = ShippedPrometheus(harness, daemon.admin.removeprefix("http://"))
-    prometheus.expect("lookout:reports:same_process", (), {(): 1}, 30)
+    prometheus.expect("count(lookout:links)", (), {(): 1}, 30)
     post_everything(daemon)
     rules = prometheus.rules()
     known = KnownMetrics(prometheus, rules)
@@ -162,12 +162,13 @@ def test_alerts_tell(harness):
         severity = set(plain.split())
         expect(severity and severity <= SEVERITIES, f"The severity of {name}", expected=SEVERITIES,
                found=rule["labels"], where=FOLDER)
-        equal(f"The annotations of {name}", {"summary", "description", "runbook"}, set(notes), FOLDER)
+        equal(f"The annotations of {name}", {"summary", "description", "runbook_url", "dashboard_url"}, set(notes), FOLDER)
         numbers = re.search(r"\$value|\bquery\b", notes["summary"] + notes["description"])
         expect(numbers, f"{name} contains no number", expected="{{ $value }}",
                found=notes, where=FOLDER)
-        equal(f"The runbook of {name}", f"docs/runbook.md#{name.lower()}", notes["runbook"], FOLDER)
-        expect(re.search(rf"alertname: {name}\n +exp_alerts:", tests), f"No test has {name} fire",
+        expect(notes["runbook_url"].endswith(f"#{name.lower()}"), f"The runbook of {name}",
+               expected=name.lower(), found=notes["runbook_url"], where=FOLDER)
+        expect(re.search(rf"alertname: {name}\n +exp_alerts:|alertname=\"{name}\"[^\n]*value: 1", tests), f"No test has {name} fire",
                expected="exp_alerts", found="none", where=FOLDER / "tests")
 
 
