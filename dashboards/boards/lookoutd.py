@@ -64,7 +64,7 @@ def quantile(of_share, name, *by):
     return f"histogram_quantile({of_share}, sum by ({labels}) (rate({of(name + '_bucket')}[{RATE}])))"
 
 
-LOST = 'outcome!="delivered"'
+LOST = 'outcome=~"rejected|dropped_.+"'  # not what settings ask for, such as capped
 USED = f"max(sum by (instance) ({of('lookout_series')}) / sum by (instance) ({of('lookout_series_limit')}))"
 SPOOLED = f"max({of('lookout_spool_bytes')} / ({of('lookout_spool_limit_bytes')} > 0)) " \
           f"or 0 * max({of('lookout_build_info')})"
@@ -77,7 +77,7 @@ NUMBERS = (
            (None, colors.WARNING), (600, colors.GOOD), unit="s"),
     figure("Reports rejected", "Items of uploads that were not accepted as reports.",
            increase("lookout_reports_rejected_total"), (None, colors.GOOD), (1, colors.WARNING)),
-    figure("Events lost", "Events with any outcome but delivered, at any exporter.",
+    figure("Events lost", "Events that were rejected or dropped, at any exporter.",
            increase("lookout_events_total", LOST), *FEW),
     figure("Series budget used", "The maximum of all processes. When a family's quota is used up, "
            "labels become other; no count is lost.", USED, *FULL, unit="percentunit"),
@@ -113,7 +113,7 @@ UPLOADS = (
 )
 
 DELIVERY = (
-    curves("Events by outcome", "By exporter and outcome: every outcome except delivered is a loss. "
+    curves("Events by outcome", "By exporter and outcome: rejected and dropped events are lost. "
            "otlp_recovered: events that an earlier process left in the spool.",
            rate("lookout_events_total", by=("exporter", "outcome")) + " > 0", "{{exporter}} {{outcome}}",
            unit="cps", colors={f"{exporter} {outcome}": color for outcome, color in colors.EVENT_OUTCOMES.items()
@@ -123,8 +123,8 @@ DELIVERY = (
            f"sum by (exporter, state) ({of('lookout_events_pending')})", "{{exporter}} {{state}}",
            colors={f"{exporter} {state}": color for state, color in colors.PENDING_STATES.items()
                    for exporter in ("console", "otlp", "otlp_recovered")}),
-    listing(PanelInfo("Lost events", "Each way in which events were lost in this time range. capped: over "
-                      "a limit of events per second. The counters include all of them.", DELIVERED,
+    listing(PanelInfo("Lost events", "Each way in which events were lost in this time range. The "
+                      "counters include all of them.", DELIVERED,
                       no_data="No event was lost", width=8), ("exporter", "outcome"),
             Column("Events", increase("lookout_events_total", LOST, by=("exporter", "outcome")),
                    steps=((None, colors.GOOD), (1, colors.BAD)))),

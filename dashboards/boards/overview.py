@@ -38,7 +38,7 @@ NEW = " + ".join(f"({or_zero(f'count({new_since_yesterday(family, *by)})')})"
                                     (filtered("interventions"), ("site", "id"))))
 CLIENTS = filtered("affected_clients")
 FINDINGS = filtered("new_findings").where('clients="1"')
-LOST = 'sum(increase(lookout_events_total{outcome!="delivered"}[$__range]))'
+LOST = 'sum(increase(lookout_events_total{outcome=~"rejected|dropped_.+"}[$__range]))'
 
 NUMBERS = (
     number(PanelInfo("Reports taken", "How many reports were accepted in this time range. The variable Noise "
@@ -62,7 +62,7 @@ NUMBERS = (
                      "24 hours that did not occur in the week before. The tables on the boards list them.", (ALL,),
                      width=4, height=4),
            NEW, (None, colors.GOOD), (1, colors.WARNING)),
-    number(PanelInfo("Events lost", "Events with an outcome other than delivered, at any exporter. The "
+    number(PanelInfo("Events lost", "Events that were rejected or dropped, at any exporter. The "
                      "counters above include them.",
                      (("Show outcomes", "/d/lookoutd-internals?${metrics:queryparam}&${__url_time_range}"),),
                      width=4, height=4, no_data="lookoutd is not scraped"),
