@@ -3,6 +3,7 @@ configuration. Durations are shortened (`alerting`); the sum of the shipped ones
 """
 
 import contextlib
+import json
 import os
 import random
 import re
@@ -18,6 +19,7 @@ from test_rules import SITES, violations
 
 USUAL = "https://third-party-since-long.example"
 NEW = "https://never-seen-before.example"
+ONE = "https://invented-by-one.example"
 MOMENT = 0.05
 LEARNING_SECONDS = 150
 MANY = 20
@@ -58,34 +60,65 @@ class Traffic:
 
 @needs("prometheus", ALERTMANAGER)
 def test_end_to_end(harness):
-    """Ordinary traffic raises no alert. A burst from a new origin does, and resolves after it; so does the end of
-    lookoutd."""
-    daemon = harness.lookoutd(config=SITES)
+    """Ordinary traffic raises no alert, and neither does a new origin that one client reports. Six clients with it
+    do, which ends after it; so does the end of lookoutd."""
+    daemon = known_for_days(harness)
     webhook = harness.closing(Receivers())
     prometheus = ShippedPrometheus(harness, daemon.admin.removeprefix("http://"),
                                    Alertmanager(harness, webhook).address)
     traffic = Traffic(daemon)
-    prometheus.expect('count(lookout:site:known{site="shop"})', (), {(): 1}, LEARNING_SECONDS)
-    prometheus.expect("lookout:memory:learned", (), {(): 1})
+    prometheus.expect('count(lookout:clients:recent{site="shop",what="enforced"})', (), {(): 1}, LEARNING_SECONDS)
     eventually(lambda: whole_round(daemon, traffic), LEARNING_SECONDS)
-    prometheus.expect("count(count_over_time(lookout:site:known[10s]) > 3)", (), {(): 1})
+    report(daemon, ONE, *["192.0.2.1"] * 40)
     # A Prometheus knows its targets after five seconds, however short its intervals: more than `2m` is here.
     equal("Ordinary traffic has raised an alert", (set(), {}), (webhook.notified(), prometheus.query(
         'max_over_time(ALERTS{alertname!="LookoutdDown",alertstate="firing"}[10m])', "alertname")), prometheus.url)
 
-    ends = burst(daemon, webhook)
+    report(daemon, NEW, *(f"192.0.2.{client}" for client in range(1, 7)))
+    _, alert = webhook.wait("tickets", "LookoutNewOrigin", site="shop", disposition="enforce")
+    expect("script-src-elem " + NEW in alert["annotations"]["description"], "The alert lacks the origin",
+           expected=NEW, found=alert["annotations"], where="the webhook")
     traffic.close()
-    for receiver, name in ends:
-        webhook.wait(receiver, name, "resolved")
-    # The jump holds the spike back, which lasts for longer.
-    equal("Alerts that the burst does not explain", set(),
-          webhook.notified() - ends - {("tickets", "LookoutCspViolationSpike")}, "the webhook")
+    webhook.wait("tickets", "LookoutNewOrigin", "resolved")
+    equal("Alerts that the new origin does not explain", set(),
+          webhook.notified() - {("tickets", "LookoutNewOrigin"), ("tickets", "LookoutEnforcedViolations")},
+          "the webhook")
 
     daemon.terminate()
-    _, alert = webhook.wait("pager", "LookoutdDown")
+    _, alert = webhook.wait("tickets", "LookoutdDown")
     expect("1 instances have not answered" in alert["annotations"]["description"],
            "The alert lacks the numbers", expected="how many instances are down",
            found=alert["annotations"], where="the webhook")
+
+
+def known_for_days(harness):
+    """A daemon whose state has known the site for two days, so that what is new counts."""
+    file = harness.directory / "findings"
+    settings = SITES + f"intake: {{ trusted_proxies: [127.0.0.1] }}\nfindings: {{ state_file: {file} }}\n"
+    daemon = harness.lookoutd(config=settings)
+    daemon.terminate()
+    state = json.loads(file.read_text().split("\n")[0])
+    for site in state["sites"]:
+        site[1] -= 2 * 86_400_000
+    text = json.dumps(state, separators=(",", ":"))
+    file.write_text(f"{text}\n{crc32c(text.encode()):08x}\n")
+    return harness.lookoutd(config=settings)
+
+
+def crc32c(data):
+    """The checksum of a state file."""
+    value = 0xFFFFFFFF
+    for byte in data:
+        value ^= byte
+        for _ in range(8):
+            value = value >> 1 ^ (0x82F63B78 if value & 1 else 0)
+    return value ^ 0xFFFFFFFF
+
+
+def report(daemon, origin, *clients):
+    """One violation by each client."""
+    for client in clients:
+        daemon.post(violations(origin), X_Forwarded_For=client)
 
 
 def whole_round(daemon, traffic):
@@ -95,41 +128,18 @@ def whole_round(daemon, traffic):
            expected="the whole corpus, once at least", found=f"{traffic.rounds} times", where="lookoutd's counters")
 
 
-def burst(daemon, webhook):
-    """Violations from an origin that was never seen, and the alerts that it raises."""
-    ending = threading.Event()
-
-    def send():
-        while not ending.wait(MOMENT):
-            daemon.post(violations(*[NEW] * 40), items=40)
-
-    sender = threading.Thread(target=send, daemon=True)
-    sender.start()
-    try:
-        _, alert = webhook.wait("tickets", "LookoutNewScriptOrigin", site="shop", blocked=NEW)
-        _, jump = webhook.wait("pager", "LookoutEnforcedViolationsJump", site="shop")
-    finally:
-        ending.set()
-        sender.join()
-    expect(re.search(r"^[\d.]+k? violations in", alert["annotations"]["description"])
-           and re.search(r"[\d.]+k? × script-src-elem " + re.escape(NEW), jump["annotations"]["description"]),
-           "The alerts lack the numbers", expected="how many violations, and of what",
-           found=(alert["annotations"], jump["annotations"]), where="the webhook")
-    return {("tickets", "LookoutNewScriptOrigin"), ("pager", "LookoutEnforcedViolationsJump")}
-
-
 def test_within_two_minutes(_harness):
-    """What a burst waits for at the shipped settings, at worst: a scrape, the evaluation that records it,
-    the one that alerts, and Alertmanager. The alert on a jump needs three scrapes."""
+    """What an outage waits for at the shipped settings, at worst: two scrapes, the evaluation that records it,
+    the one that alerts, and Alertmanager."""
     prometheus = (DEPLOY / "prometheus/prometheus.yml").read_text()
     alertmanager = (DEPLOY / "alertmanager/alertmanager.yml").read_text()
     scrape, evaluation = (setting(prometheus, name) for name in ("scrape_interval", "evaluation_interval"))
-    # Three groups, one after the other: increases, what was of late, alerts.
-    worst = 3 * scrape + 3 * evaluation + setting(alertmanager, "group_wait")
-    expect(worst <= 120, "A burst can take longer than two minutes", expected="120 s at most",
+    # Two groups, one after the other: clients, alerts.
+    worst = 2 * scrape + 2 * evaluation + setting(alertmanager, "group_wait")
+    expect(worst <= 120, "An outage can take longer than two minutes", expected="120 s at most",
            found=f"{worst} s", where=DEPLOY)
     alerts = (DEPLOY / "prometheus/site-alerts.rules.yml").read_text()
-    for name in ("LookoutNewScriptOrigin", "LookoutEnforcedViolationsJump"):
+    for name in ("LookoutOutage", "LookoutPagesBroken", "LookoutNewOrigin"):
         rule = alerts.split(f"- alert: {name}\n")[1].split("- alert:")[0]
         expect("for:" not in rule, f"{name} waits", expected="no `for`", found=rule, where=alerts[:60])
 
@@ -145,46 +155,43 @@ def test_routing(harness):
     """Routing by severity and site, and inhibition while lookoutd is down."""
     webhook = harness.closing(Receivers())
     alertmanager = Alertmanager(harness, webhook)
-    alertmanager.post("LookoutdDown", severity="critical", job="lookoutd")
-    webhook.wait("pager", "LookoutdDown")
+    alertmanager.post("LookoutdDown", severity="warning", job="lookoutd")
+    webhook.wait("tickets", "LookoutdDown")
     alertmanager.post("LookoutSiteSilent", "Warning", severity="warning", site="shop")
-    alertmanager.post("LookoutEnforcedViolationsJump", severity="critical", site="shop-with-its-own-people")
-    alertmanager.post("LookoutCspViolationSpike", severity="warning", site="shop-with-its-own-people")
-    alertmanager.post("LookoutCspViolationSpike", severity="warning", site="another")
+    alertmanager.post("LookoutPagesBroken", severity="critical", site="shop-with-its-own-people")
+    alertmanager.post("LookoutEnforcedViolations", severity="warning", site="shop-with-its-own-people")
+    alertmanager.post("LookoutEnforcedViolations", severity="warning", site="another")
     alertmanager.post("Info", severity="info", site="shop")
     webhook.wait("tickets", "Warning")
-    webhook.wait("tickets", "LookoutCspViolationSpike", site="another")
-    webhook.wait("pager-of-the-shop", "LookoutEnforcedViolationsJump")
+    webhook.wait("tickets", "LookoutEnforcedViolations", site="another")
+    webhook.wait("pager-of-the-shop", "LookoutPagesBroken")
     webhook.wait("digest", "Info")  # the last to come: it waits for ten minutes, here for four seconds
     equal("Alerts went where they should not", {
-        ("pager", "LookoutdDown"), ("tickets", "Warning"), ("tickets", "LookoutCspViolationSpike"),
-        ("pager-of-the-shop", "LookoutEnforcedViolationsJump"), ("digest", "Info")}, webhook.notified(), "the webhook")
+        ("tickets", "LookoutdDown"), ("tickets", "Warning"), ("tickets", "LookoutEnforcedViolations"),
+        ("pager-of-the-shop", "LookoutPagesBroken"), ("digest", "Info")}, webhook.notified(), "the webhook")
     spikes = {alert["labels"]["site"] for _, _, alert in webhook.calls
-              if alert["labels"]["alertname"] == "LookoutCspViolationSpike"}
-    equal("A spike was notified beside the jump at the same site", {"another"}, spikes, "the webhook")
+              if alert["labels"]["alertname"] == "LookoutEnforcedViolations"}
+    equal("A ticket was notified beside the page about the same site", {"another"}, spikes, "the webhook")
 
 
 @needs(ALERTMANAGER)
 def test_bundles(harness):
-    """Alerts of any number of invented sites or processes are grouped into one message; known sites get one each."""
+    """Alerts about any number of instances or origins are grouped into one message; each site gets one."""
     webhook = harness.closing(Receivers())
     alertmanager = Alertmanager(harness, webhook)
     for number in range(MANY):
-        alertmanager.post("LookoutCertificateFailure", severity="critical", site=f"s{number}.test", site_is="new")
-        alertmanager.post("LookoutSmtpTlsFailing", severity="warning", site=f"s{number}.test", site_is="new")
-        alertmanager.post("LookoutdSpoolNearlyFull", severity="critical", job="lookoutd", instance=f"pod-{number}")
-    alertmanager.post("LookoutCertificateFailure", severity="critical", site="shop")
-    alertmanager.post("LookoutCertificateFailure", severity="critical", site="blog")
-    webhook.wait("pager", "LookoutCertificateFailure", site="shop")
-    webhook.wait("pager", "LookoutCertificateFailure", site="blog")
-    webhook.wait("pager", "LookoutCertificateFailure", site_is="new")
-    webhook.wait("pager", "LookoutdSpoolNearlyFull")
-    webhook.wait("tickets", "LookoutSmtpTlsFailing")
-    certificate = ("alertname", "LookoutCertificateFailure")
+        alertmanager.post("LookoutdSpoolFilling", severity="warning", job="lookoutd", instance=f"pod-{number}")
+        alertmanager.post("LookoutNewOrigin", severity="warning", site="shop", directive=f"d{number}")
+    for site in ("shop", "blog"):
+        alertmanager.post("LookoutOutage", severity="critical", site=site)
+        webhook.wait("pager", "LookoutOutage", site=site)
+    webhook.wait("tickets", "LookoutdSpoolFilling")
+    webhook.wait("tickets", "LookoutNewOrigin")
+    outage = ("alertname", "LookoutOutage")
     equal("Alerts came in other bundles", {
-        ("pager", certificate), ("pager", certificate, ("site", "shop")), ("pager", certificate, ("site", "blog")),
-        ("pager", ("alertname", "LookoutdSpoolNearlyFull")), ("tickets", ("alertname", "LookoutSmtpTlsFailing"))},
-        webhook.groups, "the webhook")
+        ("pager", outage, ("site", "shop")), ("pager", outage, ("site", "blog")),
+        ("tickets", ("alertname", "LookoutNewOrigin"), ("site", "shop")),
+        ("tickets", ("alertname", "LookoutdSpoolFilling"))}, webhook.groups, "the webhook")
 
 
 @needs("prometheus", ALERTMANAGER)

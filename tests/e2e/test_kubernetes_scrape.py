@@ -21,6 +21,7 @@ from test_kubernetes import README, check_operator
 from test_kubernetes_pods import REPORT, SECRETS, TOKEN
 
 RULES = sorted((FOLDER.parent / "prometheus").glob("*.rules.yml"))
+EXACT = FOLDER.parent / "prometheus/optional/exact-counts.rules.yml"
 SCRAPE = FOLDER / "scrape.yml"
 SENT = {"lookoutd-7d4b9c6f5-x2x7k": 3, "lookoutd-7d4b9c6f5-9wlqz": 5}
 NEXT = "lookoutd-7d4b9c6f5-zb5pt"
@@ -149,13 +150,13 @@ class Configured(Prometheus):
 
 def monitored(harness):
     """A Prometheus that is configured as the operator would by the example's ServiceMonitor, and finds its targets in
-    a file; the rules are those that prometheus-rules.sh prints."""
+    a file; the rules are those that prometheus-rules.sh prints, and the optional ones for exact counts."""
     spec = named(rendered(EXAMPLE), "ServiceMonitor")["spec"]
     (endpoint,) = spec["endpoints"]
     kind, secret = (endpoint["authorization"][member] for member in ("type", "credentials"))
     return Configured(harness, {
         "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
-        "rule_files": [str(path) for path in write_rules(harness)],
+        "rule_files": [*(str(path) for path in write_rules(harness)), str(EXACT)],
         "scrape_configs": [{
             "job_name": "serviceMonitor/lookoutd/lookoutd/0", "metrics_path": endpoint["path"],
             "file_sd_configs": [{"files": [str(targets_file(harness))]}],

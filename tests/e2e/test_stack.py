@@ -178,7 +178,7 @@ def test_alerts(harness):
                               expected="LookoutdDown", found=fixture.webhook.received,
                               where="the webhook"), 30)
     path, notification = down_notifications(fixture)[0]
-    equal("The notification has another receiver", ("/notifications", "pager"),
+    equal("The notification has another receiver", ("/notifications", "tickets"),
           (path, notification["receiver"]), "the webhook")
     for process in harness.processes:
         if process.name in ("prometheus", "alertmanager"):
