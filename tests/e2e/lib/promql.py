@@ -8,6 +8,7 @@ import re
 TOKEN = re.compile(r"""
     (?P<space>\s+|\#[^\n]*)
   | (?P<string>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|`[^`]*`)
+  | (?P<step>:\d+(?:ms|[smhdwy])(?=\]))
   | (?P<number>0x[0-9a-fA-F]+|\d+(?:\.\d+)?(?:[eE][+-]?\d+)?(?:ms|[smhdwy])?(?:\d+(?:ms|[smhdwy]))*)
   | (?P<name>[a-zA-Z_:][a-zA-Z0-9_:]*)
   | (?P<sign>=~|!~|!=|==|<=|>=|[-+*/%^<>=(){}\[\],:@])
