@@ -35,7 +35,7 @@ def note(site, kind, start, seconds, want, times=(), tail=HOUR):
 
 
 def spread(site, start, seconds, clients, share):
-    """When the clients are hit: so many at any time, or a share of the visits."""
+    """When the clients are hit: this number at any time, or a share of the visits."""
     if clients:
         return np.sort(start + site.world.random.uniform(0, seconds, clients))
     return np.sort(site.visits_in(start, start + seconds, min(1, share)))

@@ -353,7 +353,7 @@ class Site:
         return np.where(down[result, tick], -1, result)
 
     def reached(self, instance, names, times, clients, findings):
-        """(finding, bucket, instance, tick) where a finding younger than a day reached so many clients."""
+        """(finding, bucket, instance, tick) where a finding younger than a day reached this number of clients."""
         world = self.world
         forgotten = [one.first * world.step for one in world.downtimes
                      if one.what == "fresh" and one.instance == instance]
