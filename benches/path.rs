@@ -103,7 +103,7 @@ fn process(bencher: Bencher<'_, '_>, capture: &str) {
 /// The same for all captures, of 10,000 clients in turn, with findings off and on. The throughput is in reports: the
 /// difference of the inverses is what findings cost a report, without its fingerprint.
 #[divan::bench(args = ["off", "on"], sample_count = 2000)]
-fn process_findings(bencher: Bencher<'_, '_>, findings: &str) {
+fn path_with_findings(bencher: Bencher<'_, '_>, findings: &str) {
     let mut config = config::defaults();
     config.findings.max = if findings == "on" { config.findings.max } else { 0 };
     let bodies = CAPTURES.map(body);
