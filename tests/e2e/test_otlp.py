@@ -190,7 +190,8 @@ def check_rotel(harness, protocol):
     said.wait_for(f"^EventName: {re.escape(EVENT)}$", "stdout")
     said.wait_for(f"^Body: Str\\({re.escape(SUMMARY)}\\)$", "stdout")
     for name, value in ATTRIBUTES.items():
-        kind = "Int" if isinstance(value, int) else "Str"
+        kind = {bool: "Bool", int: "Int"}.get(type(value), "Str")
+        value = str(value).lower() if kind == "Bool" else value
         said.wait_for(f"-> {re.escape(name)}: {kind}\\({re.escape(str(value))}\\)$", "stdout")
     said.wait_for(r"-> Name: lookout\.csp\.violations$", "stdout")
     said.wait_for(r"-> blocked: Str\(https://evil\.example\)$", "stdout")

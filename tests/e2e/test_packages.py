@@ -46,6 +46,8 @@ REPORT = {"type": "csp-violation", "url": PAGE, "body": {
     "disposition": "enforce", "originalPolicy": "script-src 'self'"}}
 CONFIG = "/etc/lookoutd/lookoutd.yaml"
 STATE = "/var/lib/lookoutd"
+# The state of findings, its lock, and what the tests put there.
+OF_STATE = {STATE, *(f"{STATE}/{name}" for name in ("findings", "findings.lock", "kept"))}
 LATER = "99.0.0"
 # What is installed: {path: mode}; by both, and by one of them.
 DIRECTORY, PROGRAM, FILE = "0o40755", "0o100755", "0o100644"
@@ -305,7 +307,7 @@ def test_deb(harness):
 
     dpkg(system, "-r", "lookoutd")
     left = {path for path in system.files().keys() - before.keys() if not BOOKKEEPING.match(path)}
-    equal("What a removal leaves", {"/etc/lookoutd", CONFIG, f"{CONFIG}.dpkg-dist", STATE, f"{STATE}/kept"}, left,
+    equal("What a removal leaves", {"/etc/lookoutd", CONFIG, f"{CONFIG}.dpkg-dist", *OF_STATE}, left,
           system.path)
     dpkg(system, "-P", "lookoutd")
     check_clean(system, before, but=set())
@@ -341,7 +343,7 @@ def test_rpm(harness):
     check_upgraded(system, changed, ".rpmnew")
 
     rpm(system, "-e", "lookoutd")
-    saved = {"/etc/lookoutd", f"{CONFIG}.rpmsave", f"{CONFIG}.rpmnew", STATE, f"{STATE}/kept"}
+    saved = {"/etc/lookoutd", f"{CONFIG}.rpmsave", f"{CONFIG}.rpmnew", *OF_STATE}
     check_clean(system, before, but=saved)
     equal("The changed settings are not saved", changed, system.inside(f"{CONFIG}.rpmsave").read_text(), CONFIG)
 
