@@ -206,10 +206,14 @@ impl Daemon {
         self.admin.readiness.intake.set_listening(false);
         // Half of the time, so that the other half is left for the events of these uploads.
         let intake_ended = self.intake_server.stop(timeout / 2).await;
-        if let Some(findings) = self.findings {
-            findings.save().await;
-        }
-        let summary = self.exporters.stop(deadline).await;
+        // At the same time, because a disk that hangs must not take the time of the events.
+        let save = async {
+            let Some(findings) = &self.findings else { return };
+            if tokio::time::timeout_at(deadline.into(), findings.save()).await.is_err() {
+                tracing::warn!("the state of findings was not saved in time");
+            }
+        };
+        let (summary, ()) = tokio::join!(self.exporters.stop(deadline), save);
         self.admin_server.stop(ADMIN_GRACE).await;
         match summary {
             ShutdownSummary { dropped: 0, spooled: 0 } => tracing::info!("stopped; every event was exported"),
