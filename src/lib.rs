@@ -46,5 +46,6 @@ pub mod model;
 pub mod normalize;
 pub mod pipeline;
 pub mod probe;
+pub mod recent;
 pub mod signals;
 pub mod tls_files;

@@ -6,7 +6,8 @@ mod site;
 
 use crate::model::{Classification, Report, SiteLabel, UploadContext};
 
-pub use noise::Rules;
+use noise::Match;
+pub use noise::{MatchedRule, Rules};
 pub use site::SiteIndex;
 
 /// Classifies a normalized report.
@@ -20,5 +21,6 @@ pub fn classify<'r>(
     let mut agent = browser::parse(&report.user_agent);
     // A relay or a script may send the reports of browsers, and legacy reports have no agent of their own.
     agent.bot |= context.user_agent != Some(&report.user_agent) && browser::is_program(&report.user_agent);
-    Classification { site, configured, noise: rules.noise(report, agent, sites), browser: agent.family }
+    let Match { class: noise, rule } = rules.noise(report, agent, sites);
+    Classification { site, configured, noise, rule, browser: agent.family }
 }

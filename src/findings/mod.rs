@@ -82,7 +82,7 @@ impl Findings {
         let Arrival { report, classification, finding, client, context } = arrival;
         let noise = classification.noise;
         let site = SiteLabel { label: classification.site, configured: classification.configured };
-        let add = |observation| self.registry.add(site, &observation, context.received, context.uptime);
+        let add = |observation| _ = self.registry.add(site, &observation, context.received, context.uptime);
         let key = |ClientHash(hash)| {
             self.hasher.hash_one((hash, site.label.as_str(), finding.what as u8, noise as u8))
         };

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::config::Privacy;
 use crate::model::{
     Attribute, Browser, Classification, ClientKey, Disposition, Event, Finding, Increment, Label, Noise,
-    Observation, Report, UploadContext,
+    Observation, Report, RuleIndex, UploadContext,
 };
 use crate::normalize::Mode;
 
@@ -114,6 +114,7 @@ fn each(
         site: Label::bounded("unknown"),
         configured: None,
         noise: context.noise,
+        rule: RuleIndex::default(),
         browser: Browser::Other,
     };
     crate::decode::decode(body.as_bytes(), 256, |envelope| {

@@ -128,16 +128,24 @@ impl Registry {
         own_samples(&self.self_metrics, &self.quotas) + MAX_LEARNING_HOSTS + series
     }
 
-    /// Adds one observation to the site's series, within the quotas. `uptime` in seconds.
-    pub fn add(&self, site: SiteLabel<'_>, observation: &Observation<'_>, received: Timestamp, uptime: u32) {
+    /// Adds one observation to the site's series, within the quotas. `uptime` in seconds. Returns the labels of the
+    /// series; those after the last one of the family have no meaning.
+    pub fn add<'l>(
+        &self,
+        site: SiteLabel<'l>,
+        observation: &Observation<'l>,
+        received: Timestamp,
+        uptime: u32,
+    ) -> [Label<'l>; MAX_LABELS] {
         let family = observation.family;
         let count = family.labels.len();
-        let labels = &mut labels_of(site, observation)[..count];
+        let mut all = labels_of(site, observation);
+        let labels = &mut all[..count];
         let insert = Insert { family, site, amount: observation.amount, received, uptime };
         if self.try_add(&insert, labels, |hash, labels| self.reserve(&insert, labels, hash)) {
-            return;
+            return all;
         }
-        let Some(quota) = self.quota(family) else { return };
+        let Some(quota) = self.quota(family) else { return all };
         // Not while a shard is locked, because it allocates.
         self.sketch.init();
         for range in [1..count, 0..1] {
@@ -145,13 +153,14 @@ impl Registry {
             if drop_unbounded(quota, labels, range)
                 && self.try_add(&insert, labels, |hash, labels| self.reserve(&insert, labels, hash))
             {
-                return;
+                return all;
             }
         }
         // A site that still has its name is a configured one, or `unknown`.
         labels[usize::from(self.fallback_slots.by_site())..].fill(OTHER);
         quota.overflow_all.inc();
         self.try_add(&insert, labels, |_, _| Some(quota.take_fallback()));
+        all
     }
 
     /// Creates the observation's series at 0, unless there are too many (see [`Family::pinned`]).

@@ -13,9 +13,15 @@ pub struct Classification<'a> {
     pub configured: Option<usize>,
     /// The noise class.
     pub noise: Noise,
+    /// The noise rule by which it has that class.
+    pub rule: RuleIndex,
     /// The browser that sent it.
     pub browser: Browser,
 }
+
+/// A noise rule by its place among all of them; the default is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct RuleIndex(pub u16);
 
 /// Why a report is probably not about the site: the label `noise`. Earlier variants take precedence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, IntoStaticStr, VariantArray)]

@@ -15,7 +15,7 @@ mod observation;
 mod outcome;
 mod report;
 
-pub use classification::{Browser, Class, Classification, Noise, What};
+pub use classification::{Browser, Class, Classification, Noise, RuleIndex, What};
 pub use client::ClientKey;
 pub use envelope::{Age, Disposition, Envelope, UploadContext};
 pub use evaluation::{Evaluation, Severity};

@@ -39,7 +39,7 @@ impl Keep {
 
 /// The headers of the page's own request, which Firefox 4 to 13 sent. They contain cookies, so they are
 /// dropped from every report.
-const REQUEST_HEADERS: [&str; 3] = ["request-headers", "request_headers", "requestHeaders"];
+pub(super) const REQUEST_HEADERS: [&str; 3] = ["request-headers", "request_headers", "requestHeaders"];
 
 /// A body after [`normalize_fields`].
 pub(super) struct Normalized<'a> {

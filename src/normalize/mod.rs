@@ -5,6 +5,7 @@
 mod fields;
 mod limits;
 mod nested;
+mod redactions;
 mod secret;
 mod text_redact;
 mod timestamp;
@@ -22,10 +23,16 @@ use crate::model::{
 };
 
 pub use fields::Mode;
+pub use redactions::{Redaction, SentTexts};
 
 /// Normalizes a text from the endpoint's own URL like a report's tokens.
 pub fn attribute(text: Cow<'_, str>, privacy: Privacy) -> Cow<'_, str> {
     text_redact::sanitize(text, FieldType::Token, privacy)
+}
+
+/// Returns a text without secrets, whatever `privacy` allows in events.
+pub fn text(text: &str) -> Cow<'_, str> {
+    text_redact::sanitize(Cow::Borrowed(text), FieldType::Message, Privacy::default())
 }
 
 /// Returns the path of a URL without secrets, whatever `privacy` allows in events.

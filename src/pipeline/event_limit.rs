@@ -62,7 +62,7 @@ impl SecondWindow {
 mod tests {
     use super::*;
     use crate::config::{Events, SiteConfig, defaults};
-    use crate::model::{Browser, Label, Noise};
+    use crate::model::{Browser, Label, Noise, RuleIndex};
 
     const SHOP: (&str, Option<usize>) = ("shop", Some(0));
     const BLOG: (&str, Option<usize>) = ("blog", Some(1));
@@ -85,7 +85,8 @@ mod tests {
     impl EventLimiter {
         fn allows(&self, (site, configured): (&'static str, Option<usize>), uptime: u32) -> bool {
             let site = Label::bounded(site);
-            let report = Classification { site, configured, noise: Noise::None, browser: Browser::Other };
+            let (noise, rule, browser) = (Noise::None, RuleIndex::default(), Browser::Other);
+            let report = Classification { site, configured, noise, rule, browser };
             self.allow(&report, uptime)
         }
     }

@@ -9,18 +9,21 @@ use std::borrow::Cow;
 use std::cell::{OnceCell, RefCell};
 use std::sync::Arc;
 
+use serde_json::value::RawValue;
+
 use crate::classify::{Rules, SiteIndex, classify};
 use crate::config::{Config, Privacy, SiteConfig, UnknownSites};
 use crate::decode::{DecodeError, decode};
 use crate::encode::{write_json_line, write_log_record};
-use crate::findings::{Arrival, Client, Findings};
+use crate::findings::{Arrival, Client, Findings, MAX_SAMPLE};
 use crate::kinds::REPORTS;
 use crate::metrics::Registry;
 use crate::model::{
     Classification, Envelope, Event, EventOutcome, EventSink, ExporterId, Finding, Increment, Label,
     LabelEnum, Observation, RejectReason, Report, SiteLabel, UploadContext, UploadOutcome, escape_hidden,
 };
-use crate::normalize::{Mode, normalize};
+use crate::normalize::{Mode, SentTexts, normalize};
+use crate::recent::{CountedSeries, Details, MAX_LINE, Recent, RecentEvent};
 use event_limit::EventLimiter;
 use sample::sample;
 
@@ -36,6 +39,8 @@ pub struct Pipeline {
     event_limit: EventLimiter,
     /// The findings, unless they are off.
     pub findings: Option<Arc<Findings>>,
+    /// The windows of the live page, if it is on.
+    pub recent: Option<Arc<Recent>>,
     /// The largest weight of a report of each configured site, by index.
     max_weights: Vec<f64>,
     /// The registry in which every report is counted.
@@ -111,6 +116,7 @@ impl Pipeline {
             unknown_sites: config.intake.unknown_sites,
             event_limit: EventLimiter::new(config),
             findings: findings.map(Arc::new),
+            recent: None,
             max_weights: config.sites.iter().map(|site| 1.0 / site.min_sampling_fraction).collect(),
             registry,
             console,
@@ -121,18 +127,29 @@ impl Pipeline {
     /// Processes a body: counts every item of it exactly once, as a report or as a rejection, and
     /// pushes one event per report to each sink.
     pub fn process(&self, body: &[u8], context: &UploadContext<'_>) -> UploadOutcome {
+        self.process_with(body, context, |_, _| {})
+    }
+
+    /// The same, and passes the position and the reason of each rejected item to `rejected`.
+    pub fn process_with(
+        &self,
+        body: &[u8],
+        context: &UploadContext<'_>,
+        mut rejected: impl FnMut(usize, RejectReason),
+    ) -> UploadOutcome {
         let client = self.findings.as_ref().map(|findings| findings.client(context));
         BUFFERS.with_borrow_mut(|buffers| {
-            let mut accepted = 0;
-            let mut of_unknown_site = 0;
+            let (mut items, mut accepted, mut of_unknown_site) = (0, 0, 0);
             let decoded = decode(body, self.max_reports, |item| {
                 match item.and_then(|envelope| self.process_report(envelope, context, client, buffers)) {
                     Ok(()) => accepted += 1,
                     Err(reason) => {
+                        rejected(items, reason);
                         of_unknown_site += usize::from(reason == RejectReason::UnknownSite);
                         self.registry.self_metrics.reject(reason, 1);
                     }
                 }
+                items += 1;
             });
             self.flush(buffers);
             match decoded {
@@ -151,7 +168,11 @@ impl Pipeline {
         client: Option<Client>,
         buffers: &mut EncodeBuffers,
     ) -> Result<(), RejectReason> {
-        let report = normalize(envelope, context, self.privacy, self.mode);
+        let recent = self.recent.as_deref();
+        let shown = recent.filter(|recent| recent.admit(context.uptime));
+        let sent = shown.map(|_| SentTexts::new(&envelope, context));
+        let mode = if shown.is_some() { Mode::Full } else { self.mode };
+        let report = normalize(envelope, context, self.privacy, mode);
         let classification = classify(&report, context, &self.sites, &self.rules);
         let rejects_unknown = self.sites.configured() && self.unknown_sites == UnknownSites::Reject;
         if rejects_unknown && classification.configured.is_none() {
@@ -159,7 +180,8 @@ impl Pipeline {
         }
         let finding = Finding::new(&report, &classification);
         let evaluation = (report.kind.evaluate)(&report, &classification);
-        self.record(&report, &classification, &evaluation.observations, context);
+        let mut series = shown.map(|_| Vec::new());
+        self.record(&report, &classification, &evaluation.observations, context, series.as_mut());
         let summary = OnceCell::new();
         let event = |is_new| Event {
             report: &report,
@@ -175,8 +197,15 @@ impl Pipeline {
         let is_new = self.findings.as_ref().zip(client).is_some_and(|(findings, client)| {
             let (report, classification) = (&report, &classification);
             let arrival = Arrival { report, classification, finding, client, context };
-            findings.record(&arrival, || sample(&event(true)))
+            findings.record(&arrival, || sample(&Event { client_address: None, ..event(true) }, MAX_SAMPLE))
         });
+        if let (Some(recent), Some(sent), Some(series)) = (shown, sent, series) {
+            let rule = Rules::describe(classification.rule);
+            let details = Details { series, redacted: sent.redactions(&report), rule };
+            show(&event(is_new), details, recent);
+        } else if let Some(recent) = recent {
+            recent.skip();
+        }
         if self.mode == Mode::MetricsOnly {
             return Ok(());
         }
@@ -194,6 +223,7 @@ impl Pipeline {
         classification: &Classification<'_>,
         observations: &[Observation<'_>],
         context: &UploadContext<'_>,
+        mut series: Option<&mut Vec<CountedSeries>>,
     ) {
         let site = SiteLabel { label: classification.site, configured: classification.configured };
         let labels = [Label::bounded(report.kind.name), classification.browser.label()];
@@ -202,7 +232,12 @@ impl Pipeline {
             let site = own_site.unwrap_or(site);
             let limited = self.limit_weight(observation, site);
             let observation = limited.as_ref().unwrap_or(observation);
-            self.registry.add(site, observation, context.received, context.uptime);
+            let labels = self.registry.add(site, observation, context.received, context.uptime);
+            if let Some(series) = &mut series {
+                let labels = observation.family.labels.iter().zip(&labels);
+                let labels = labels.map(|(name, label)| (*name, label.as_str().into())).collect();
+                series.push(CountedSeries { name: observation.family.name, labels });
+            }
         }
     }
 
@@ -245,4 +280,13 @@ impl Pipeline {
             self.registry.self_metrics.event(exporter, EventOutcome::Capped, 1);
         }
     }
+}
+
+/// Adds an event to the window.
+fn show(event: &Event<'_>, details: Details, recent: &Recent) {
+    let Classification { site, noise, .. } = event.classification;
+    let line = String::from_utf8(sample(event, MAX_LINE)).ok();
+    let Some(line) = line.and_then(|line| RawValue::from_string(line).ok()) else { return recent.skip() };
+    let (kind, received) = (event.report.kind.name, event.report.received);
+    recent.push(RecentEvent { id: 0, received, site: site.as_str().into(), kind, noise, line, details });
 }

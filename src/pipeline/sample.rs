@@ -1,19 +1,18 @@
-//! The sample of a finding: one event, in bounded space.
+//! One event in bounded space: the sample of a finding, and what the live page shows.
 
 use crate::encode::write_json_line;
-use crate::findings::MAX_SAMPLE;
 use crate::model::Event;
 
 /// Returns the event's console line without its end. Its longest members are left out until it is short enough; if it
 /// never is, the line is empty.
-pub(super) fn sample(event: &Event<'_>) -> Vec<u8> {
+pub(super) fn sample(event: &Event<'_>, max: usize) -> Vec<u8> {
     let mut line = Vec::new();
     let mut report = event.report.clone();
     loop {
         line.clear();
-        write_json_line(&Event { report: &report, client_address: None, ..*event }, &mut line);
+        write_json_line(&Event { report: &report, ..*event }, &mut line);
         line.pop();
-        if line.len() <= MAX_SAMPLE {
+        if line.len() <= max {
             return line;
         }
         let length = |value| serde_json::to_string(value).map_or(0, |json: String| json.len());

@@ -5,7 +5,9 @@ use std::collections::HashSet;
 use lookoutd::config;
 use lookoutd::decode::decode;
 use lookoutd::kinds;
-use lookoutd::model::{Browser, Classification, FieldType, Label, MAX_LABELS, Noise, Report, ReportKind};
+use lookoutd::model::{
+    Browser, Classification, FieldType, Label, MAX_LABELS, Noise, Report, ReportKind, RuleIndex,
+};
 use lookoutd::normalize::{Mode, normalize};
 
 use crate::support::capture;
@@ -98,6 +100,7 @@ fn labels_with_unbounded_values_are_declared() {
         site: Label::bounded("unknown"),
         configured: None,
         noise: Noise::None,
+        rule: RuleIndex::default(),
         browser: Browser::Other,
     };
     each_report(|name, report| {

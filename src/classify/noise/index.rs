@@ -6,11 +6,10 @@ use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 
-use crate::classify::noise::rules::{Field, built_in};
-use crate::model::Noise;
+use crate::classify::noise::rules::{Field, Match, built_in};
 
 /// Values by text. Most texts are absent, which the filter mostly detects without hashing.
-struct Map<V = Noise> {
+struct Map<V = Match> {
     values: HashMap<&'static str, V, foldhash::fast::RandomState>,
     /// By first byte, the set of lengths as bits.
     lengths: [u64; 256],
@@ -33,20 +32,20 @@ impl<V> Map<V> {
 }
 
 impl Map {
-    fn get(&self, text: &str) -> Option<Noise> {
+    fn get(&self, text: &str) -> Option<Match> {
         self.find(text).copied()
     }
 
-    /// Returns the class of a host or of the nearest domain above it.
-    fn get_domain(&self, host: &str) -> Option<Noise> {
-        if let Some(class) = self.get(host) {
-            return Some(class);
+    /// Returns the match of a host or of the nearest domain above it.
+    fn get_domain(&self, host: &str) -> Option<Match> {
+        if let Some(matched) = self.get(host) {
+            return Some(matched);
         }
         let dots = host.bytes().enumerate().filter(|(_, byte)| *byte == b'.');
-        let class = dots.map(|(dot, _)| &host[dot + 1..]).find_map(|domain| self.get(domain))?;
+        let matched = dots.map(|(dot, _)| &host[dot + 1..]).find_map(|domain| self.get(domain))?;
         // Under `privacy.query: keep` a query may follow the host directly, with any content.
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
-        host.bytes().all(plain).then_some(class)
+        host.bytes().all(plain).then_some(matched)
     }
 }
 
@@ -66,10 +65,10 @@ pub(crate) struct Index {
     maps: [Map; Field::HeadlessAgent as usize + 1],
     /// By host.
     paths: Map<Vec<PathRule>>,
-    same_origin_path_ends: Vec<(&'static str, Noise)>,
+    same_origin_path_ends: Vec<(&'static str, Match)>,
     scripts: SamplePrefixes,
     styles: SamplePrefixes,
-    in_style: Vec<(Finder<'static>, Noise)>,
+    in_style: Vec<(Finder<'static>, Match)>,
     agent_texts: Vec<Finder<'static>>,
 }
 
@@ -77,14 +76,14 @@ pub(crate) struct Index {
 struct PathRule {
     start: &'static str,
     after_segment: Option<&'static str>,
-    class: Noise,
+    matched: Match,
 }
 
 impl PathRule {
-    fn new(pattern: &'static str, class: Noise) -> PathRule {
+    fn new(pattern: &'static str, matched: Match) -> PathRule {
         match pattern.split_once('*') {
-            Some((start, after)) => PathRule { start, after_segment: Some(after), class },
-            None => PathRule { start: pattern, after_segment: None, class },
+            Some((start, after)) => PathRule { start, after_segment: Some(after), matched },
+            None => PathRule { start: pattern, after_segment: None, matched },
         }
     }
 
@@ -114,16 +113,16 @@ impl Index {
                 Field::Path => {
                     if let Some(slash) = rule.pattern.find('/') {
                         let (host, path) = rule.pattern.split_at(slash);
-                        index.paths.entry(host).or_default().push(PathRule::new(path, rule.class));
+                        index.paths.entry(host).or_default().push(PathRule::new(path, rule.matched));
                     }
                 }
-                Field::OwnPathEnd => index.same_origin_path_ends.push((rule.pattern, rule.class)),
-                Field::Script => index.scripts.push(rule.pattern, rule.class),
-                Field::Style => index.styles.push(rule.pattern, rule.class),
-                Field::InStyle => index.in_style.push((Finder::new(rule.pattern), rule.class)),
+                Field::OwnPathEnd => index.same_origin_path_ends.push((rule.pattern, rule.matched)),
+                Field::Script => index.scripts.push(rule.pattern, rule.matched),
+                Field::Style => index.styles.push(rule.pattern, rule.matched),
+                Field::InStyle => index.in_style.push((Finder::new(rule.pattern), rule.matched)),
                 Field::AgentText => index.agent_texts.push(Finder::new(rule.pattern)),
                 field => {
-                    index.maps[field as usize].entry(rule.pattern).or_insert(rule.class);
+                    index.maps[field as usize].entry(rule.pattern).or_insert(rule.matched);
                 }
             }
         }
@@ -134,57 +133,57 @@ impl Index {
         &self.maps[field as usize]
     }
 
-    /// Returns the class of a blocked URL without a host: a bare scheme, a keyword, another scheme's URL.
-    pub(super) fn blocked(&self, blocked: &str, scheme: &str) -> Option<Noise> {
+    /// Returns the match of a blocked URL without a host: a bare scheme, a keyword, another scheme's URL.
+    pub(super) fn blocked(&self, blocked: &str, scheme: &str) -> Option<Match> {
         let whole = || self.map(Field::Blocked).get(blocked);
         let is_url = blocked[scheme.len()..].starts_with("://");
         let as_url = || self.map(Field::BlockedUrlScheme).get(scheme).filter(|_| is_url);
         self.map(Field::Scheme).get(scheme).or_else(whole).or_else(as_url)
     }
 
-    /// Returns the class of a source file that is not an http URL.
-    pub(super) fn source(&self, scheme: &str, may_be_gecko: bool) -> Option<Noise> {
+    /// Returns the match of a source file that is not an http URL.
+    pub(super) fn source(&self, scheme: &str, may_be_gecko: bool) -> Option<Match> {
         let by_source = || self.map(Field::SourceScheme).get(scheme);
         let by_gecko = || self.map(Field::GeckoSource).get(scheme).filter(|_| may_be_gecko);
         self.map(Field::Scheme).get(scheme).or_else(by_source).or_else(by_gecko)
     }
 
-    /// Returns the class of a source file by its host.
-    pub(super) fn source_server(&self, host: &str) -> Option<Noise> {
+    /// Returns the match of a source file by its host.
+    pub(super) fn source_server(&self, host: &str) -> Option<Match> {
         self.map(Field::SourceDomain).get_domain(host)
     }
 
-    /// Returns the class of a blocked URL or a source file by its host and path.
-    pub(super) fn server<'u>(&self, host: &str, path: impl Fn() -> &'u str) -> Option<Noise> {
+    /// Returns the match of a blocked URL or a source file by its host and path.
+    pub(super) fn server<'u>(&self, host: &str, path: impl Fn() -> &'u str) -> Option<Match> {
         let by_host = || self.map(Field::Host).get(host);
         let by_path = || {
             let rules = self.paths.find(host)?;
-            rules.iter().find(|rule| rule.matches(path())).map(|rule| rule.class)
+            rules.iter().find(|rule| rule.matches(path())).map(|rule| rule.matched)
         };
         self.map(Field::Domain).get_domain(host).or_else(by_host).or_else(by_path)
     }
 
-    pub(super) fn document(&self, host: &str) -> Option<Noise> {
+    pub(super) fn document(&self, host: &str) -> Option<Match> {
         self.map(Field::Document).get_domain(host)
     }
 
-    /// Returns the class of a document by a scheme other than that of a site.
-    pub(super) fn document_scheme(&self, scheme: &str) -> Option<Noise> {
+    /// Returns the match of a document by a scheme other than that of a site.
+    pub(super) fn document_scheme(&self, scheme: &str) -> Option<Match> {
         self.map(Field::Scheme).get(scheme).or_else(|| self.map(Field::DocumentScheme).get(scheme))
     }
 
-    /// Returns the class of a source file's path on the document's own host.
-    pub(super) fn same_origin_path(&self, path: &str) -> Option<Noise> {
-        self.same_origin_path_ends.iter().find(|(end, _)| path.ends_with(end)).map(|(_, class)| *class)
+    /// Returns the match of a source file's path on the document's own host.
+    pub(super) fn same_origin_path(&self, path: &str) -> Option<Match> {
+        self.same_origin_path_ends.iter().find(|(end, _)| path.ends_with(end)).map(|(_, matched)| *matched)
     }
 
-    pub(super) fn script(&self, sample: &str) -> Option<Noise> {
+    pub(super) fn script(&self, sample: &str) -> Option<Match> {
         self.scripts.find(sample)
     }
 
-    pub(super) fn style(&self, sample: &str) -> Option<Noise> {
+    pub(super) fn style(&self, sample: &str) -> Option<Match> {
         let named = self.in_style.iter().find(|(text, _)| text.find(sample.as_bytes()).is_some());
-        named.map(|(_, class)| *class).or_else(|| self.styles.find(sample))
+        named.map(|(_, matched)| *matched).or_else(|| self.styles.find(sample))
     }
 
     pub(crate) fn is_headless(&self, name: &str) -> bool {
@@ -221,7 +220,7 @@ fn is_syntax(word: &[u8]) -> bool {
 /// Patterns that samples may start with.
 struct SamplePrefixes {
     /// By first byte.
-    patterns: [Vec<(&'static str, Noise)>; 256],
+    patterns: [Vec<(&'static str, Match)>; 256],
     /// Bytes after which text is not code.
     stops: &'static [u8],
 }
@@ -231,13 +230,13 @@ impl SamplePrefixes {
         SamplePrefixes { patterns: [const { Vec::new() }; 256], stops }
     }
 
-    fn push(&mut self, pattern: &'static str, class: Noise) {
-        self.patterns[usize::from(first(pattern))].push((pattern, class));
+    fn push(&mut self, pattern: &'static str, matched: Match) {
+        self.patterns[usize::from(first(pattern))].push((pattern, matched));
     }
 
-    /// Returns the class of the pattern at the first distinctive word: after punctuation, keywords and
+    /// Returns the match of the pattern at the first distinctive word: after punctuation, keywords and
     /// the short names that minifiers generate.
-    fn find(&self, sample: &str) -> Option<Noise> {
+    fn find(&self, sample: &str) -> Option<Match> {
         let bytes = &sample.as_bytes()[..sample.len().min(MAX_PREFIX)];
         let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'$';
         let mut at = 0;
@@ -254,10 +253,10 @@ impl SamplePrefixes {
             let text = sample[at..].trim_end_matches(['.', '…']);
             let is_cut = |pattern: &str| text.len() >= MIN_CUT && pattern.starts_with(text);
             let mut patterns = self.patterns[usize::from(rest[0])].iter();
-            if let Some((_, class)) =
+            if let Some((_, matched)) =
                 patterns.find(|(pattern, _)| text.starts_with(pattern) || is_cut(pattern))
             {
-                return Some(*class);
+                return Some(*matched);
             }
             let end = rest.iter().position(|byte| !is_word(*byte)).unwrap_or(rest.len());
             if end > 2 && !is_syntax(&rest[..end]) {

@@ -8,15 +8,30 @@ mod index;
 mod rules;
 mod signals;
 
+use schemars::JsonSchema;
+use serde::Serialize;
+
 use crate::classify::site::SiteIndex;
 use crate::config::{NoiseField, NoiseRule};
 use crate::kinds::is_extension_scheme;
-use crate::model::{Browser, LabelEnum, Noise, Report, has_no_address, host_and_port};
+use crate::model::{Browser, LabelEnum, Noise, Report, RuleIndex, has_no_address, host_and_port};
 use index::Index;
 use signals::{Signals, is_local, is_loopback, path, scheme};
 
 pub(crate) use index::INDEX;
+pub(crate) use rules::Match;
+use rules::Signal;
 pub(crate) use signals::UserAgent;
+
+/// A noise rule, for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct MatchedRule {
+    /// `builtin:` and the rule's name, or `rules[N]` of the settings.
+    pub name: String,
+    /// Where the fact is from.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub source: &'static str,
+}
 
 /// The noise rules in force.
 #[derive(Debug, Default)]
@@ -43,12 +58,20 @@ impl Rules {
         Rules { user_rules: rules.iter().filter_map(parse).collect() }
     }
 
-    pub(super) fn noise(&self, report: &Report<'_>, agent: UserAgent, sites: &SiteIndex) -> Noise {
-        let user_rule = self.user_rules.iter().find(|(field, pattern, _)| {
+    pub(super) fn noise(&self, report: &Report<'_>, agent: UserAgent, sites: &SiteIndex) -> Match {
+        let position = self.user_rules.iter().position(|(field, pattern, _)| {
             let value = self::field(report, *field);
             !value.is_empty() && pattern.matches(value)
         });
-        user_rule.map_or_else(|| built_in(report, agent, sites), |(_, _, noise)| *noise)
+        match position {
+            Some(position) => Match { class: self.user_rules[position].2, rule: rules::user_rule(position) },
+            None => built_in(report, agent, sites),
+        }
+    }
+
+    /// Returns the rule with this index; `None` for no rule.
+    pub fn describe(index: RuleIndex) -> Option<MatchedRule> {
+        rules::describe(index).map(|(name, source)| MatchedRule { name, source })
     }
 }
 
@@ -100,19 +123,22 @@ fn matches_wildcards(parts: &[String], text: &str) -> bool {
 /// Returns the class by the built-in rules. Of several matches the first in the order of [`Noise`]
 /// counts; `bot` only if there is no other. A host that the settings name is never noise: a built-in
 /// guess does not override a setting.
-fn built_in(report: &Report<'_>, agent: UserAgent, sites: &SiteIndex) -> Noise {
+fn built_in(report: &Report<'_>, agent: UserAgent, sites: &SiteIndex) -> Match {
     let signals = Signals::extract(report);
     let rules = BuiltIn { index: &INDEX, sites };
     let matches = [
-        report.in_extensions_folder.then_some(Noise::Extension),
+        report.in_extensions_folder.then_some(Signal::ExtensionsFolder.is(Noise::Extension)),
         rules.blocked(&signals),
         rules.source(&signals, agent.family),
         sample(rules.index, &signals),
         rules.document(&signals),
-        signals.is_implicit_favicon(agent.family).then_some(Noise::Browser),
+        signals.is_implicit_favicon(agent.family).then_some(Signal::ImplicitFavicon.is(Noise::Browser)),
     ];
     let automated = agent.bot || (agent.headless && !is_test_site(signals.document_host));
-    let default = if automated { Noise::Bot } else { Noise::None };
+    let default = match automated {
+        true => Signal::UserAgent.is(Noise::Bot),
+        false => Match { class: Noise::None, rule: RuleIndex::default() },
+    };
     matches.into_iter().flatten().min().unwrap_or(default)
 }
 
@@ -128,7 +154,7 @@ struct BuiltIn<'i> {
 }
 
 impl BuiltIn<'_> {
-    fn blocked(&self, signals: &Signals<'_>) -> Option<Noise> {
+    fn blocked(&self, signals: &Signals<'_>) -> Option<Match> {
         let scheme = scheme(signals.blocked);
         match scheme {
             "" | "inline" | "eval" | "data" | "blob" => None,
@@ -136,12 +162,14 @@ impl BuiltIn<'_> {
             _ => self
                 .index
                 .blocked(signals.blocked, scheme)
-                .or_else(|| is_extension_scheme(scheme).then_some(Noise::Extension))
+                .or_else(|| {
+                    is_extension_scheme(scheme).then_some(Signal::ExtensionScheme.is(Noise::Extension))
+                })
                 .or_else(|| self.foreign_server(signals.blocked, signals)),
         }
     }
 
-    fn source(&self, signals: &Signals<'_>, browser: Browser) -> Option<Noise> {
+    fn source(&self, signals: &Signals<'_>, browser: Browser) -> Option<Match> {
         // Most reports come from the document's own code.
         if signals.source.is_empty() || signals.source == signals.document {
             return None;
@@ -153,7 +181,9 @@ impl BuiltIn<'_> {
             return self
                 .index
                 .source(scheme, may_be_gecko)
-                .or_else(|| is_extension_scheme(scheme).then_some(Noise::Extension))
+                .or_else(|| {
+                    is_extension_scheme(scheme).then_some(Signal::ExtensionScheme.is(Noise::Extension))
+                })
                 .filter(|_| !(matches!(scheme, "resource" | "chrome") && signals.is_foreign_icon()));
         }
         let host = host_and_port(signals.source).0;
@@ -165,31 +195,33 @@ impl BuiltIn<'_> {
     }
 
     /// Returns the class by the document: by its host, or by a scheme that no site's document has.
-    fn document(&self, signals: &Signals<'_>) -> Option<Noise> {
+    fn document(&self, signals: &Signals<'_>) -> Option<Match> {
         let host = signals.document_host;
         let scheme = scheme(signals.document);
         let by_scheme = match scheme {
             "" | "http" | "https" | "blob" => None,
             _ if has_no_address(signals.document) || signals.document == "about:blank" => None,
-            _ => self
-                .index
-                .document_scheme(scheme)
-                .or_else(|| is_extension_scheme(scheme).then_some(Noise::Extension)),
+            _ => self.index.document_scheme(scheme).or_else(|| {
+                is_extension_scheme(scheme).then_some(Signal::ExtensionScheme.is(Noise::Extension))
+            }),
         };
-        let by_host = || self.index.document(host).or_else(|| is_local(host).then_some(Noise::Local));
+        let by_host = || {
+            self.index.document(host).or_else(|| is_local(host).then_some(Signal::LocalHost.is(Noise::Local)))
+        };
         by_scheme.or_else(|| by_host().filter(|_| !self.sites.names_host(host)))
     }
 
     /// Returns the class by a foreign server. A document's own host is skipped, because its operator
     /// needs these reports.
-    fn foreign_server(&self, url: &str, signals: &Signals<'_>) -> Option<Noise> {
+    fn foreign_server(&self, url: &str, signals: &Signals<'_>) -> Option<Match> {
         let host = host_and_port(url).0;
         if host.is_empty() || host == signals.document_host {
             return None;
         }
         let known = self.index.server(host, || path(url));
-        let class = known.or_else(|| self.is_local_server(host, signals).then_some(Noise::Local))?;
-        (!self.sites.names_host(host)).then_some(class)
+        let matched = known
+            .or_else(|| self.is_local_server(host, signals).then_some(Signal::LocalHost.is(Noise::Local)))?;
+        (!self.sites.names_host(host)).then_some(matched)
     }
 
     /// Returns whether a server is on the visitor's machine or network. Within an intranet that the
@@ -206,7 +238,7 @@ impl BuiltIn<'_> {
 
 /// Returns the class by the sample of inline or evaluated code. Loaded code is classified by its URL.
 /// Inline code is `self` in Firefox before 58, and empty in Safari before 15.
-fn sample(index: &Index, signals: &Signals<'_>) -> Option<Noise> {
+fn sample(index: &Index, signals: &Signals<'_>) -> Option<Match> {
     if signals.sample.is_empty() || !matches!(signals.blocked, "inline" | "eval" | "self" | "") {
         return None;
     }

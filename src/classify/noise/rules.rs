@@ -2,19 +2,69 @@
 
 use strum::{IntoStaticStr, VariantArray};
 
-use crate::model::{LabelEnum, Noise};
+use crate::model::{LabelEnum, Noise, RuleIndex};
+
+/// A noise class, and the rule by which a report has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Match {
+    pub(crate) class: Noise,
+    pub(crate) rule: RuleIndex,
+}
+
+/// What is detected without a rule as data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub(super) enum Signal {
+    /// A file in a browser's folder of extensions.
+    ExtensionsFolder,
+    /// Any scheme that only extensions have.
+    ExtensionScheme,
+    /// A host of the visitor's machine or network.
+    LocalHost,
+    /// `/favicon.ico`, requested by the browser itself.
+    ImplicitFavicon,
+    /// The user agent of a program, a crawler or a headless browser.
+    UserAgent,
+}
+
+impl Signal {
+    pub(super) fn is(self, class: Noise) -> Match {
+        Match { class, rule: RuleIndex(1 + self as u16) }
+    }
+}
+
+/// The index of the first rule in `rules.tsv`.
+const FIRST_RULE: u16 = 1 + Signal::ALL.len() as u16;
+
+/// Returns the index of a rule in the settings; these count down from the largest one.
+pub(super) fn user_rule(position: usize) -> RuleIndex {
+    RuleIndex(u16::MAX - u16::try_from(position).unwrap_or(u16::MAX / 2))
+}
+
+/// Returns name and source of a rule; `None` for no rule.
+pub(super) fn describe(RuleIndex(index): RuleIndex) -> Option<(String, &'static str)> {
+    if let Some(signal) = Signal::ALL.get(usize::from(index.checked_sub(1)?)) {
+        return Some((format!("builtin:{}", signal.as_str()), ""));
+    }
+    let Some(line) = lines().nth(usize::from(index - FIRST_RULE)) else {
+        return Some((format!("rules[{}]", u16::MAX - index), ""));
+    };
+    let columns: Vec<&str> = line.split('\t').collect();
+    let [_, field, pattern, source] = columns[..] else { return None };
+    Some((format!("builtin:{field}:{pattern}"), source))
+}
 
 /// A noise rule.
 #[derive(Debug)]
 pub(super) struct Rule {
-    pub(super) class: Noise,
+    pub(super) matched: Match,
     pub(super) field: Field,
     pub(super) pattern: &'static str,
 }
 
 /// Returns the built-in rules.
 pub(super) fn built_in() -> impl Iterator<Item = Rule> {
-    lines().filter_map(parse)
+    lines().zip(FIRST_RULE..).filter_map(|(line, index)| parse(line, RuleIndex(index)))
 }
 
 /// Returns the lines that have a rule.
@@ -23,10 +73,10 @@ pub(super) fn lines() -> impl Iterator<Item = &'static str> {
 }
 
 /// Returns the rule of a line: class, field, pattern and source, separated by tabs.
-pub(super) fn parse(line: &'static str) -> Option<Rule> {
+pub(super) fn parse(line: &'static str, rule: RuleIndex) -> Option<Rule> {
     let mut columns = line.split('\t');
     let (class, field) = (value_of(columns.next()?)?, value_of(columns.next()?)?);
-    Some(Rule { class, field, pattern: columns.next()? })
+    Some(Rule { matched: Match { class, rule }, field, pattern: columns.next()? })
 }
 
 fn value_of<T: LabelEnum>(text: &str) -> Option<T> {

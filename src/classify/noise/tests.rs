@@ -10,7 +10,7 @@ use super::rules::{self, Rule};
 use crate::classify::{Rules, SiteIndex, classify};
 use crate::config::{ClientAddress, NoiseField, NoiseRule, PathSecrets, Privacy, QueryPrivacy, SiteConfig};
 use crate::decode::decode;
-use crate::model::{ClientKey, LabelEnum, Noise, UploadContext};
+use crate::model::{ClientKey, LabelEnum, Noise, RuleIndex, UploadContext};
 use crate::normalize::{Mode, normalize};
 
 const STRICT: Privacy = Privacy {
@@ -462,10 +462,10 @@ fn report_of_an_agent_that_is_no_browser_is_a_bot() {
 fn rule_has_a_source_and_a_pattern_of_its_own() {
     let mut rules: Vec<Rule> = Vec::new();
     for line in rules::lines() {
-        let rule = rules::parse(line).unwrap_or_else(|| panic!("not a rule: {line}"));
+        let rule = rules::parse(line, RuleIndex::default()).unwrap_or_else(|| panic!("not a rule: {line}"));
         let columns: Vec<_> = line.split('\t').collect();
         assert!(columns.len() == 4 && columns.iter().all(|column| !column.trim().is_empty()), "{line}");
-        assert_ne!(rule.class, Noise::None);
+        assert_ne!(rule.matched.class, Noise::None);
         let again = rules.iter().find(|other| (other.field, other.pattern) == (rule.field, rule.pattern));
         assert!(again.is_none(), "twice: {rule:?}");
         rules.push(rule);

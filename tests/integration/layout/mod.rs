@@ -9,7 +9,7 @@ use imports::{Arrow, Source, Sources};
 
 /// Folders and files at the top of `src`, lowest first. Each may import only those before it in this list:
 /// shared types and tools first, then the order in which a report flows.
-const ORDER: [&str; 25] = [
+const ORDER: [&str; 26] = [
     "clock",
     "model",
     "log_throttle",
@@ -26,6 +26,7 @@ const ORDER: [&str; 25] = [
     "classify",
     "findings",
     "encode",
+    "recent",
     "pipeline",
     "intake",
     "export",
