@@ -45,6 +45,7 @@ pub mod metrics;
 pub mod model;
 pub mod normalize;
 pub mod pipeline;
+pub mod policy;
 pub mod probe;
 pub mod recent;
 pub mod signals;

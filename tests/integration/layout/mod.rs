@@ -28,6 +28,7 @@ const ORDER: [&str; 26] = [
     "encode",
     "recent",
     "pipeline",
+    "policy",
     "intake",
     "export",
     "admin",

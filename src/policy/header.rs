@@ -1,0 +1,111 @@
+//! The header of a Content Security Policy: the current one, to which sources are added without losing any.
+
+/// Directives with a list of sources that reports can extend, in the order in which they are added, each with the
+/// directives that apply where it is absent.
+const SOURCE_LISTS: [(&str, &[&str]); 18] = [
+    ("script-src", &["default-src"]),
+    ("script-src-elem", &["script-src", "default-src"]),
+    ("script-src-attr", &["script-src", "default-src"]),
+    ("style-src", &["default-src"]),
+    ("style-src-elem", &["style-src", "default-src"]),
+    ("style-src-attr", &["style-src", "default-src"]),
+    ("img-src", &["default-src"]),
+    ("font-src", &["default-src"]),
+    ("connect-src", &["default-src"]),
+    ("media-src", &["default-src"]),
+    ("object-src", &["default-src"]),
+    ("child-src", &["default-src"]),
+    ("frame-src", &["child-src", "default-src"]),
+    ("fenced-frame-src", &["frame-src", "child-src", "default-src"]),
+    ("worker-src", &["child-src", "script-src", "default-src"]),
+    ("manifest-src", &["default-src"]),
+    ("base-uri", &[]),
+    ("form-action", &[]),
+];
+
+/// Why a baseline cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the baseline must be the value of one Content-Security-Policy header, in ASCII and without commas: found {0:?}"
+)]
+pub struct BaselineError(char);
+
+/// Directives in order, each a name in lower case and its tokens.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Header(Vec<(String, Vec<String>)>);
+
+impl Header {
+    /// Parses a header. An empty one becomes `default-src 'none'`, and so does one without any list of sources.
+    pub(super) fn parse(text: &str) -> Result<Header, BaselineError> {
+        let is_valid = |c: char| c.is_ascii_graphic() && c != ',' || c.is_ascii_whitespace();
+        if let Some(wrong) = text.chars().find(|c| !is_valid(*c)) {
+            return Err(BaselineError(wrong));
+        }
+        let mut header = Header::default();
+        for directive in text.split(';') {
+            let mut tokens = directive.split_ascii_whitespace().map(str::to_owned);
+            if let Some(name) = tokens.next() {
+                header.0.push((name.to_ascii_lowercase(), tokens.collect()));
+            }
+        }
+        let is_fetch =
+            |name: &str| SOURCE_LISTS.iter().any(|(known, wider)| *known == name && !wider.is_empty());
+        if !header.0.iter().any(|(name, _)| name == "default-src" || is_fetch(name)) {
+            header.0.insert(0, ("default-src".to_owned(), vec!["'none'".to_owned()]));
+        }
+        Ok(header)
+    }
+
+    /// Returns the tokens of a directive. A browser ignores all but the first of a name.
+    fn get(&self, name: &str) -> Option<&Vec<String>> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, tokens)| tokens)
+    }
+
+    /// Returns the directive that is extended for an effective one; `None` if it has no list of sources to extend.
+    pub(super) fn target(&self, effective: &str) -> Option<&'static str> {
+        let folded = match effective {
+            "script-src-elem" | "script-src-attr" => "script-src",
+            "style-src-elem" | "style-src-attr" => "style-src",
+            "child-src" => "frame-src",
+            other => other,
+        };
+        let name = if self.get(effective).is_some() { effective } else { folded };
+        SOURCE_LISTS.iter().map(|(known, _)| *known).find(|known| *known == name)
+    }
+
+    /// Returns what a directive allows: its own tokens, or those of the first present one that applies instead.
+    pub(super) fn granted(&self, name: &str) -> &[String] {
+        let wider = SOURCE_LISTS.iter().find(|(known, _)| *known == name).map_or(&[][..], |(_, wider)| wider);
+        let mut names = [name].into_iter().chain(wider.iter().copied());
+        names.find_map(|name| self.get(name)).map_or(&[], Vec::as_slice)
+    }
+
+    /// Adds sources to what a directive allowed before.
+    pub(super) fn extend(&mut self, name: &str, mut granted: Vec<String>, sources: Vec<String>) {
+        granted.retain(|token| !token.eq_ignore_ascii_case("'none'"));
+        for source in sources {
+            if !granted.contains(&source) {
+                granted.push(source);
+            }
+        }
+        match self.0.iter_mut().find(|(known, _)| known == name) {
+            Some((_, own)) => *own = granted,
+            None => self.0.push((name.to_owned(), granted)),
+        }
+    }
+
+    /// Returns the position of a directive in the order of additions.
+    pub(super) fn rank(name: &str) -> usize {
+        SOURCE_LISTS.iter().position(|(known, _)| *known == name).unwrap_or(SOURCE_LISTS.len())
+    }
+
+    /// Returns the header's value.
+    pub(super) fn value(&self) -> String {
+        let directives = self.0.iter().map(|(name, tokens)| {
+            let words: Vec<&str> =
+                [name.as_str()].into_iter().chain(tokens.iter().map(String::as_str)).collect();
+            words.join(" ")
+        });
+        directives.collect::<Vec<_>>().join("; ")
+    }
+}
