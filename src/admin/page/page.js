@@ -10,6 +10,7 @@ const DETAIL_CHARS = 65536;
 const NOISES = ["none", "extension", "injected", "intermediary", "browser", "local", "bot"];
 const SORTS = ["clients", "count", "first", "last"];
 const EXPORTS = { console: "Console (stdout)", otlp_logs: "OTLP logs", otlp_metrics: "OTLP metrics", otlp_recovered: "OTLP logs of an earlier process" };
+const CLASSES = { runs: "runs code", exfiltrates: "sends data out", other: "other class" };
 // What the outcomes of uploads and the reasons of rejected reports mean.
 const OUTCOMES = {
   invalid_json: "the body is not JSON", no_reports: "JSON that holds no report",
@@ -60,6 +61,7 @@ function td(value, name) {
 }
 
 const words = (token) => text(token).replaceAll("_", " ");
+const plural = (value, one) => `${number(value)} ${one}${Number(value) === 1 ? "" : "s"}`;
 const number = (value) => Number(value ?? 0).toLocaleString();
 const sum = (counts) => Object.values(counts || {}).reduce((total, one) => total + Number(one), 0);
 
@@ -70,13 +72,17 @@ function bytes(value) {
   return `${at && value < 10 ? value.toFixed(1) : Math.round(value)} ${units[at]}`;
 }
 
+const clock = { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" };
+const CLOCK = new Intl.DateTimeFormat([], clock);
+const DAY = new Intl.DateTimeFormat([], { month: "short", day: "numeric", ...clock });
+const YEAR = new Intl.DateTimeFormat([], { year: "numeric", month: "short", day: "numeric" });
+
 // A local time, with UTC in its title.
 function time(stamp, relative) {
   const date = new Date(stamp);
   if (Number.isNaN(date.getTime())) return text(stamp ?? "–", 40);
-  const today = date.toDateString() === new Date(now).toDateString();
-  const clock = { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" };
-  const local = today ? date.toLocaleTimeString([], clock) : date.toLocaleString([], { month: "short", day: "numeric", ...clock });
+  const near = Math.abs(now - date) < 43200000 || date.toDateString() === new Date(now).toDateString();
+  const local = (near ? CLOCK : Math.abs(now - date) < 2592000000 ? DAY : YEAR).format(date);
   const iso = date.toISOString();
   return el("time", { datetime: iso, title: iso.replace("T", " ").replace("Z", " UTC") }, relative ? ago(date) : local);
 }
@@ -169,6 +175,8 @@ async function poll() {
       if (!error.status) tag($("ready"), "no answer", "bad");
     }
   }
+  // What was drawn before has moved the section to which the address leads.
+  if (polls === 1 && location.hash) document.getElementById(location.hash.slice(1))?.scrollIntoView();
   setTimeout(poll, POLL_MS);
 }
 
@@ -189,7 +197,7 @@ function showStatus(status) {
   const refused = sum(intake.uploads) - accepted;
   $("numbers").replaceChildren(
     ...pair("Reports", number(intake.reports), intake.last_report ? el("small", {}, "last ", time(intake.last_report, true)) : el("small", {}, "none yet")),
-    ...pair("Rejected", number(refused + sum(intake.rejected)), el("small", {}, `${number(refused)} uploads, ${number(sum(intake.rejected))} reports`)),
+    ...pair("Rejected", number(refused + sum(intake.rejected)), el("small", {}, `${plural(refused, "upload")}, ${plural(sum(intake.rejected), "report")}`)),
     ...pair("Connections", number(intake.connections), el("small", { class: "datum" }, text(intake.address, 100))),
     ...pair("Last scrape", (status.scrape || {}).last ? time(status.scrape.last, true) : "none"),
     ...(status.spool ? pair("Spool", bytes(status.spool.bytes), meter(status.spool.bytes, status.spool.max_bytes, "Spool used"), el("small", {}, `of ${bytes(status.spool.max_bytes)} in `, text(status.spool.directory, 200))) : []),
@@ -315,6 +323,7 @@ function redraw() {
 function tally() {
   const rows = $("events-rows").rows.length;
   $("events-none").hidden = rows > 0;
+  $("events-none").textContent = live.last ? "No report matches." : "No report yet.";
   $("shown").textContent = live.paused && live.fresh.length ? `${number(Math.min(live.fresh.length, WINDOW))}${live.fresh.length >= WINDOW ? " or more" : ""} new while paused`
     : live.events.length > rows ? `the newest ${rows} of ${number(live.events.length)}` : `${rows} shown`;
   $("missed").textContent = live.missed ? `${number(live.missed)} missed: they came faster than this list takes, and are counted and exported all the same` : "";
@@ -328,7 +337,7 @@ function eventRow(item) {
   const button = el("button", { type: "button", tabindex: -1, title: text(about.severity, 20) }, text(about.summary || item.event.type));
   items.set(button, item);
   if (item.id === live.chosen) button.setAttribute("aria-current", "true");
-  return el("tr", { class: `${level}${noisy ? " noisy" : ""}${item.id === live.chosen ? " chosen" : ""}` }, td(time(about.received)), td(about.site, "site"), td(about.kind), el("td", {}, button),
+  return el("tr", { class: `${level}${noisy ? " noisy" : ""}${item.id === live.chosen ? " chosen" : ""}` }, td(time(about.received)), td(about.site), td(about.kind), el("td", { class: "main" }, button),
     td(noisy ? el("span", { class: "tag" }, text(about.noise, 40)) : ""), td(about.browser));
 }
 
@@ -539,9 +548,9 @@ async function pollFindings() {
     throw error;
   }
   if (mine !== turn) return;
-  $("findings-box").hidden = false;
+  $("findings-box").hidden = !list.length && !findings.open && !Object.values(filter).some(Boolean) && !findings.fresh;
   draw("findings", [list, findings.sort, findings.fresh, findings.open], () => {
-    $("findings-note").textContent = list.length ? `${list.length === 100 ? "The first 100" : number(list.length)} distinct problems; a click on a heading sorts.` : "No finding matches.";
+    $("findings-note").textContent = list.length ? `${list.length === 100 ? "The first 100" : number(list.length)} distinct ${list.length === 1 ? "problem" : "problems"}.` : $("findings-box").hidden ? "No problem was reported yet." : "No finding matches.";
     for (const heading of document.querySelectorAll("[data-sort]")) {
       if (heading.dataset.sort === findings.sort) heading.setAttribute("aria-sort", "descending"); else heading.removeAttribute("aria-sort");
     }
@@ -557,8 +566,8 @@ function findingRow(one) {
   const button = el("button", { type: "button", tabindex: -1, "data-key": one.fingerprint, "aria-current": chosen ? "true" : undefined }, one.new ? el("span", { class: "tag ok" }, "new") : "", one.new ? " " : "", text(one.summary));
   items.set(button, one);
   const noisy = one.noise && one.noise !== "none";
-  return el("tr", { class: `${one.class === "runs" || one.class === "exfiltrates" ? "warning" : ""}${noisy ? " noisy" : ""}${chosen ? " chosen" : ""}` }, td(one.site, "site"), td(one.kind), td(one.class),
-    el("td", {}, button, noisy ? " " : "", noisy ? el("span", { class: "tag" }, text(one.noise, 40)) : ""), td(number(one.clients), "number"), td(number(one.count), "number"), td(time(one.first_seen)), td(time(one.last_seen)));
+  return el("tr", { class: `${one.class === "runs" || one.class === "exfiltrates" ? "warning" : ""}${noisy ? " noisy" : ""}${chosen ? " chosen" : ""}` }, td(one.site),
+    el("td", { class: "main" }, button, el("small", {}, text(one.kind, 60), ", ", CLASSES[one.class] || text(one.class, 40), noisy ? ", noise: " : "", noisy ? text(one.noise, 40) : "")), td(number(one.clients), "number"), td(number(one.count), "number"), td(time(one.first_seen)), td(time(one.last_seen)));
 }
 
 function openFinding(fingerprint) {
@@ -624,7 +633,7 @@ async function pollPolicy() {
   draw("policy", policy, () => {
     const sources = (policy.directives || []).flatMap((one) => (one.sources || []).map((source) => ({ directive: one.directive, ...source })));
     const left = sources.filter((one) => !one.proposed).length;
-    $("policy-note").textContent = sources.length ? `${number(sources.length - left)} sources proposed, ${number(left)} not.` : "No violation of a policy was reported for this site yet.";
+    $("policy-note").textContent = sources.length ? `${plural(sources.length - left, "source")} proposed, ${number(left)} not.` : "No violation of a policy was reported for this site yet.";
     $("policy-box").hidden = !policy.value && !sources.length;
     $("policy-value").textContent = text(policy.value, DETAIL_CHARS);
     $("policy-rows").replaceChildren(...sources.map((one) => el("tr", { class: one.proposed ? undefined : "out" }, td(one.directive), el("td", {}, el("code", {}, text(one.source))),

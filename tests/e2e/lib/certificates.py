@@ -41,7 +41,7 @@ class Authority:
 
     def trust_in(self, database):
         """Makes a browser that keeps its certificates in this directory trust the CA."""
-        database.mkdir(parents=True)
+        database.mkdir(parents=True, exist_ok=True)
         run("certutil", "-d", f"sql:{database}", "-N", "--empty-password")
         run("certutil", "-d", f"sql:{database}", "-A", "-t", "C,,", "-n", "e2e", "-i", self.ca)
 

@@ -4,7 +4,8 @@ import os
 import re
 import subprocess
 
-from checks import equal, eventually
+import keys
+from checks import Failure, equal, eventually
 from http_client import request
 from websocket_session import Session
 
@@ -32,9 +33,10 @@ class Chromium:
 
     name, label = "Chromium", "chrome"
 
-    def __init__(self, harness, authority):
+    def __init__(self, harness, authority=None):
         home = harness.directory / "home"
-        authority.trust_in(home / ".pki/nssdb")
+        if authority:
+            authority.trust_in(home / ".pki/nssdb")
         self.version = installed_version()
         agent = AGENT.format(major=self.version.split(".")[0])
         process = harness.process(
@@ -68,6 +70,25 @@ class Chromium:
         """Turns the mouse wheel over the page, as a user does."""
         self.tab.command("Input.dispatchMouseEvent", type="mouseWheel", x=50, y=50, deltaX=0,
                          deltaY=50)
+
+    def evaluate(self, expression):
+        """Returns the value of a JavaScript expression, or of its promise."""
+        answer = self.tab.command("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        if "exceptionDetails" in answer:
+            raise Failure(f"Chromium cannot evaluate {expression}: {answer['exceptionDetails']}")
+        return answer["result"].get("value")
+
+    def press(self, key):
+        """Presses a key and releases it."""
+        _, code, text = keys.KEYS[key]
+        how = {"key": key, "code": key, "windowsVirtualKeyCode": code, **({"text": text} if text else {})}
+        self.tab.command("Input.dispatchKeyEvent", type="keyDown" if text else "rawKeyDown", **how)
+        self.tab.command("Input.dispatchKeyEvent", type="keyUp", **{**how, "text": ""})
+
+    def click(self, x, y):
+        """Clicks at a point of the window."""
+        for step in ("mousePressed", "mouseReleased"):
+            self.tab.command("Input.dispatchMouseEvent", type=step, x=x, y=y, button="left", clickCount=1)
 
     def crash(self):
         """Ends the page's process as a fault would. The tab stays and never answers again."""

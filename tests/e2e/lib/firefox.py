@@ -4,6 +4,8 @@ import json
 import os
 import signal
 
+import keys
+from checks import Failure
 from processes import descendants
 from websocket_session import Session
 
@@ -26,9 +28,11 @@ class Firefox:
 
     name, label = "Firefox", "firefox"
 
-    def __init__(self, harness, authority, preferences=None):
+    def __init__(self, harness, authority=None, preferences=None):
         profile = harness.directory / "profile"
-        authority.trust_in(profile)
+        profile.mkdir()
+        if authority:
+            authority.trust_in(profile)
         (profile / "user.js").write_text("".join(
             f"user_pref({json.dumps(name)}, {json.dumps(value)});\n"
             for name, value in {**PREFERENCES, **(preferences or {})}.items()))
@@ -53,6 +57,22 @@ class Firefox:
         turn = {"type": "scroll", "x": 50, "y": 50, "deltaX": 0, "deltaY": 50}
         self.bidi.command("input.performActions", context=self.tab,
                           actions=[{"type": "wheel", "id": "wheel", "actions": [turn]}])
+
+    def evaluate(self, expression):
+        """Returns the value of a JavaScript expression, or of its promise."""
+        answer = self.bidi.command("script.evaluate", target={"context": self.tab}, awaitPromise=True,
+                                   expression=f"Promise.resolve({expression}).then(JSON.stringify)")
+        if answer["type"] != "success":
+            raise Failure(f"Firefox cannot evaluate {expression}: {answer['exceptionDetails']}")
+        return json.loads(answer["result"].get("value", "null"))
+
+    def press(self, key):
+        """Presses a key and releases it."""
+        self.bidi.command("input.performActions", context=self.tab, actions=[keys.action(key)])
+
+    def click(self, x, y):
+        """Clicks at a point of the window."""
+        self.bidi.command("input.performActions", context=self.tab, actions=[keys.click(x, y)])
 
     def crash(self):
         """Ends the processes of all pages as a fault would, and leaves the tab."""

@@ -13,6 +13,7 @@ import threading
 from glob import glob
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import keys
 from checks import Failure, equal, eventually
 from http_client import request
 from processes import Process, descendants
@@ -26,13 +27,14 @@ class WebKit:
 
     name, label = "WebKit", "safari"
 
-    def __init__(self, harness, _authority):
+    def __init__(self, harness, _authority=None, proxied=True):
+        """Without the proxy, it reaches addresses of this machine, and no name."""
         env = {"PATH": os.environ["PATH"], "HOME": str(harness.directory),
                "XDG_RUNTIME_DIR": str(harness.directory), "TMPDIR": str(harness.directory),
                "DISPLAY": Display(harness).address, "WEBKIT_DISABLE_SANDBOX_THIS_IS_DANGEROUS": "1",
                # No accessibility bus and no settings of the user's.
                "NO_AT_BRIDGE": "1", "GSETTINGS_BACKEND": "memory"}
-        self.proxy = harness.closing(Proxy())
+        self.proxy = harness.closing(Proxy()) if proxied else None
         self.driver, self.process = start_driver(harness, env)
         self.session = ""
         self.version = self.open()["browserVersion"]
@@ -48,6 +50,19 @@ class WebKit:
         if not self.session:
             self.open()
         self.command("/url", url=url)
+
+    def evaluate(self, expression):
+        """Returns the value of a JavaScript expression, or of its promise."""
+        return json.loads(self.command("/execute/sync", args=[], script=(
+            f"return Promise.resolve({expression}).then(value => JSON.stringify(value ?? null))")))
+
+    def press(self, key):
+        """Presses a key and releases it."""
+        self.command("/actions", actions=[keys.action(key)])
+
+    def click(self, x, y):
+        """Clicks at a point of the window."""
+        self.command("/actions", actions=[keys.click(x, y)])
 
     def crash(self):
         """Ends the processes of all pages, and with them the session. It catches other signals."""
@@ -72,7 +87,7 @@ def capabilities(proxy):
         raise Failure(f"WebKitGTK's MiniBrowser is missing: there is no {BROWSERS}\n"
                       "  to do: apt-get install webkit2gtk-driver")
     return {"acceptInsecureCerts": True, "webkitgtk:browserOptions": {
-        "binary": found[0], "args": ["--automation", f"--proxy=http://{proxy.address}"]}}
+        "binary": found[0], "args": ["--automation", *([f"--proxy=http://{proxy.address}"] if proxy else [])]}}
 
 
 class Display(Process):
