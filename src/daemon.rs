@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use crate::admin::{self, Admin, Auth, Readiness, Scrape};
+use crate::admin::{self, Admin, Api, Auth, ChangedSetting, Export, Readiness, Scrape, Settings, Summary};
 use crate::background::{FindingsUpkeep, SeriesExpiry};
 use crate::clock;
-use crate::config::Config;
+use crate::config::{Config, Endpoint, Loaded, Page};
 use crate::export::{
     Client, ConsoleExporter, LogExporter, LogRequestEncoder, MetricExporter, PrometheusExporter, RetryPolicy,
     ShutdownSummary, TemporalityState, Traces, build_resource, resource_attributes,
@@ -21,7 +21,7 @@ use crate::intake::{self, Intake, IntakeHealth, ListenerHandle, MakeConnection, 
 use crate::kinds;
 use crate::logging;
 use crate::metrics::Registry;
-use crate::model::{EventSink, ExportSignal};
+use crate::model::{EventSink, ExportSignal, ExporterId};
 use crate::pipeline::Pipeline;
 use crate::signals;
 
@@ -59,13 +59,14 @@ pub enum DaemonError {
 ///
 /// # Errors
 /// Returns an error if a part cannot be started, or intake does not stop in time.
-pub fn run(config: &Config) -> Result<(), DaemonError> {
+pub fn run(loaded: &Loaded) -> Result<(), DaemonError> {
+    let config = &loaded.config;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| DaemonError::Action("start the runtime", error.into()))?;
     let requested = signals::listen(config.delivery.shutdown_timeout);
     let requested = requested.map_err(|error| DaemonError::Action("listen for signals", error.into()))?;
     let ended = runtime.block_on(async {
-        let daemon = Daemon::start(config).await?;
+        let daemon = Daemon::start(loaded).await?;
         let signal = requested.await.map_err(|_| DaemonError::SignalThread)?;
         tracing::info!(signal, timeout = ?config.delivery.shutdown_timeout, "shutting down");
         daemon.stop(config.delivery.shutdown_timeout).await
@@ -93,7 +94,8 @@ struct Exporters {
 }
 
 impl Daemon {
-    async fn start(config: &Config) -> Result<Daemon, DaemonError> {
+    async fn start(loaded: &Loaded) -> Result<Daemon, DaemonError> {
+        let config = &loaded.config;
         // Listeners and certificates first, so that nothing runs if one of them is unusable.
         let intake_listener = bind("listen", config.listen)?;
         let admin_listener = bind("admin_listen", config.admin_listen)?;
@@ -105,12 +107,14 @@ impl Daemon {
         let exporters = Exporters::start(config, &registry)?;
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let health = IntakeHealth::new(threads, STALL_TIMEOUT);
-        let admin = Arc::new(exporters.admin(config, &registry, health.clone())?);
-
+        let auth = Auth::load(&config.admin.auth).map_err(part_error)?;
+        let has_page = config.admin.page == Page::On
+            && (auth.is_some() || config.admin_listen.ip().to_canonical().is_loopback());
         let tracer = exporters.traces.as_ref().map(Traces::tracer);
-        let pipeline = exporters.pipeline(config, &registry);
-        let findings = pipeline.findings.clone();
-        let findings = findings.map(|findings| FindingsUpkeep::start(&config.findings, findings));
+        let mut pipeline = exporters.pipeline(config, &registry);
+        pipeline.recent = has_page.then(Arc::default);
+        let (recent, all_findings) = (pipeline.recent.clone(), pipeline.findings.clone());
+        let findings = all_findings.clone().map(|findings| FindingsUpkeep::start(&config.findings, findings));
         let findings = findings.transpose().map_err(part_error)?;
         let intake = Arc::new(Intake::new(config, pipeline, tracer));
         let limits = intake_limits(config, intake.needs_peer_addr());
@@ -125,10 +129,17 @@ impl Daemon {
         };
         let tls_config = tls.as_ref().map(|tls| &tls.config);
         let connections =
-            MakeConnection::new(intake::router(intake), limits, Some(registry.clone()), Some(health));
+            MakeConnection::new(intake::router(intake), limits, Some(registry.clone()), Some(health.clone()));
         let intake_server = ListenerHandle::start(&intake_listener, threads, tls_config, &connections);
         let intake_server = intake_server
             .map_err(|error| DaemonError::Action("start the threads of listen", error.into()))?;
+        let mut admin = exporters.admin(config, &registry, health, auth);
+        admin.api = recent.map(|recent| {
+            let summary = exporters.summary(loaded, intake_server.address);
+            let readiness = admin.readiness.clone();
+            Arc::new(Api::new(summary, registry.clone(), all_findings, recent, readiness, &admin.scrape))
+        });
+        let admin = Arc::new(admin);
         let connections = MakeConnection::new(admin::router(admin.clone()), admin_limits, None, None);
         let admin_server = ListenerHandle::start(&admin_listener, 1, None, &connections)
             .map_err(|error| DaemonError::Action("start the thread of admin_listen", error.into()))?;
@@ -137,7 +148,8 @@ impl Daemon {
         daemon.log_startup(config, max_connections);
         daemon.admin.readiness.intake.set_listening(true);
         if let Some(tls) = tls {
-            tokio::spawn(tls.watch());
+            let not_after = &daemon.registry.self_metrics.intake.certificate_not_after;
+            tokio::spawn(tls.watch(not_after.with_label_values(&["intake"])));
         }
         let temporality = daemon.exporters.temporality.clone();
         tokio::spawn(SeriesExpiry::new(config, daemon.registry.clone(), temporality).run_series_expiry());
@@ -172,8 +184,8 @@ impl Daemon {
         if self.admin.is_unprotected(self.admin_server.address) {
             tracing::warn!(
                 admin = %self.admin_server.address,
-                "admin listens beyond loopback, and any client that reaches it can read it: set \
-                 admin.auth.bearer_file, or bind admin_listen to loopback"
+                "admin listens beyond loopback, and any client that reaches it can read it; the live page and the API \
+                 are off: set admin.auth.bearer_file, or bind admin_listen to loopback"
             );
         }
         for warning in &config.warnings {
@@ -204,6 +216,9 @@ impl Daemon {
     async fn stop(self, timeout: Duration) -> Result<(), DaemonError> {
         let deadline = Instant::now() + timeout;
         self.admin.readiness.intake.set_listening(false);
+        if let Some(api) = &self.admin.api {
+            api.end_streams();
+        }
         // Half of the time, so that the other half is left for the events of these uploads.
         let intake_ended = self.intake_server.stop(timeout / 2).await;
         // At the same time, because a disk that hangs must not take the time of the events.
@@ -299,15 +314,52 @@ impl Exporters {
         config: &Config,
         registry: &Arc<Registry>,
         intake: Arc<IntakeHealth>,
-    ) -> Result<Admin, DaemonError> {
+        auth: Option<Auth>,
+    ) -> Admin {
         let logs = self.logs.as_ref().map(|logs| ("the export of logs", logs.health()));
         let metrics = self.metrics.as_ref().map(|metrics| ("the export of metrics", metrics.health()));
         let exports = logs.into_iter().chain(metrics).collect();
-        let auth = Auth::load(&config.admin.auth).map_err(part_error)?;
         let readiness = Readiness { intake, unready_after: config.admin.unready_after, exports };
         let scrape = Scrape::new(PrometheusExporter::new(registry.clone()));
         let hosts = config.admin.hosts.clone().into();
-        Ok(Admin { scrape, readiness, auth: auth.map(Arc::new), hosts })
+        Admin { scrape, readiness: Arc::new(readiness), auth: auth.map(Arc::new), hosts, api: None }
+    }
+
+    fn summary(&self, loaded: &Loaded, intake: SocketAddr) -> Summary {
+        let config = &loaded.config;
+        let export = |name, endpoint: Option<&Endpoint>, exporter, health| Export {
+            name,
+            endpoint: endpoint.map(|endpoint| endpoint.url.clone()),
+            exporter,
+            health,
+        };
+        let (logs_endpoint, metrics_endpoint) = (&config.otlp.logs.otlp, &config.otlp.metrics.otlp);
+        let console = self.console.as_ref().map(|_| export("console", None, Some(ExporterId::Console), None));
+        let logs = self
+            .logs
+            .as_ref()
+            .map(|it| export("otlp_logs", logs_endpoint.as_ref(), Some(ExporterId::Otlp), Some(it.health())));
+        let metrics = self.metrics.as_ref();
+        let metrics =
+            metrics.map(|it| export("otlp_metrics", metrics_endpoint.as_ref(), None, Some(it.health())));
+        let scheme = if config.intake.tls.files().is_some() { "https" } else { "http" };
+        let spool = &config.delivery.spool;
+        let changed = loaded.changed().map(|(key, value, source)| ChangedSetting { key, value, source });
+        Summary {
+            intake: format!("{scheme}://{intake}"),
+            exports: [console, logs, metrics].into_iter().flatten().collect(),
+            settings: Settings {
+                summary: loaded.summary(),
+                changed: changed.collect(),
+                warnings: config.warnings.clone(),
+            },
+            spool: spool.directory.as_ref().map(|path| (path.display().to_string(), spool.max_bytes)),
+            is_tls: scheme == "https",
+            max_series: config.metrics.max_series,
+            max_findings: config.findings.max,
+            new_for: i64::try_from(config.findings.new_for.as_millis()).unwrap_or(i64::MAX),
+            sites: config.sites.iter().map(|site| site.name.clone()).collect(),
+        }
     }
 
     /// Flushes every exporter. Returns what was still pending at the deadline.

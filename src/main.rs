@@ -17,7 +17,7 @@ fn main() -> ExitCode {
         let _ = writeln!(stderr, "lookoutd: cannot start the log thread: {error}");
         return ExitCode::FAILURE;
     }
-    let code = match daemon::run(&loaded.config) {
+    let code = match daemon::run(&loaded) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error}");

@@ -1,4 +1,5 @@
-//! Credentials of admin: a bearer token, or a user name with a password; without either, none are required.
+//! Credentials of admin: a bearer token, or a user name with a password; without either, none are required. Where
+//! only a token is set, it is also the password of any user.
 
 use std::io;
 use std::path::PathBuf;
@@ -63,18 +64,29 @@ impl Auth {
             _ if scheme.eq_ignore_ascii_case("basic") => &self.basic,
             _ => return false,
         };
-        let sent = hash(credentials.trim());
+        let credentials = credentials.trim();
+        if self.basic.is_none() && scheme.eq_ignore_ascii_case("basic") {
+            return self.is_token_as_password(credentials);
+        }
+        let sent = hash(credentials);
         expected.as_ref().is_some_and(|expected| expected.as_ref().ct_eq(sent.as_ref()).into())
+    }
+
+    /// Returns whether the password of basic authentication is the token, because browsers cannot send one.
+    fn is_token_as_password(&self, credentials: &str) -> bool {
+        let pair = BASE64.decode(credentials.as_bytes()).ok().and_then(|pair| String::from_utf8(pair).ok());
+        let Some((_, password)) = pair.as_deref().and_then(|pair| pair.split_once(':')) else { return false };
+        self.bearer.is_some_and(|bearer| bearer.as_ref().ct_eq(hash(password).as_ref()).into())
     }
 
     fn unauthorized_response(&self) -> Response {
         let problem = "the credentials of admin.auth are required\n";
         let mut response = (StatusCode::UNAUTHORIZED, problem).into_response();
         let challenges = [
-            (&self.bearer, "Bearer realm=\"lookoutd admin\""),
-            (&self.basic, "Basic realm=\"lookoutd admin\", charset=\"UTF-8\""),
+            (self.bearer.is_some(), "Bearer realm=\"lookoutd admin\""),
+            (true, "Basic realm=\"lookoutd admin\", charset=\"UTF-8\""),
         ];
-        for (_, challenge) in challenges.iter().filter(|(expected, _)| expected.is_some()) {
+        for (_, challenge) in challenges.iter().filter(|(is_offered, _)| *is_offered) {
             response.headers_mut().append(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         response
@@ -160,15 +172,26 @@ mod tests {
     }
 
     #[test]
-    fn scheme_without_credentials_authorizes_no_request() {
+    fn token_alone_is_the_password_of_any_user() {
         let bearer = Some(Secret("t0ken".into()));
         let auth = Auth::load(&config::Auth { bearer, ..config::Auth::default() }).unwrap().unwrap();
-        let mut headers = HeaderMap::new();
-        headers.insert(AUTHORIZATION, HeaderValue::from_static("Basic Og=="));
+        for (pair, right) in [
+            (":t0ken", true),
+            ("anna:t0ken", true),
+            (":", false),
+            ("t0ken:", false),
+            ("t0ken", false),
+            ("a:b:t0ken", false),
+        ] {
+            let basic = format!("Basic {}", BASE64.encode(pair.as_bytes()));
+            let headers = HeaderMap::from_iter([(AUTHORIZATION, basic.parse().unwrap())]);
+            assert_eq!(auth.is_authorized(&headers), right, "{pair}");
+        }
+        let headers = HeaderMap::from_iter([(AUTHORIZATION, HeaderValue::from_static("Basic ???"))]);
         assert!(!auth.is_authorized(&headers));
         let challenges: Vec<_> =
             auth.unauthorized_response().headers().get_all(WWW_AUTHENTICATE).iter().cloned().collect();
-        assert_eq!(challenges, ["Bearer realm=\"lookoutd admin\""]);
+        assert_eq!(challenges.len(), 2, "{challenges:?}");
     }
 
     #[test]

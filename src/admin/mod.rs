@@ -1,19 +1,24 @@
-//! Admin: the private listener, with the scrape, health, readiness, and an index page.
+//! Admin: the private listener, with the scrape, health, readiness, the live page and its API.
 
+mod api;
 mod auth;
 mod hosts;
+mod live_page;
+mod origin;
 mod readiness;
 mod scrape;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+pub use api::{Api, ChangedSetting, Export, Settings, Summary, openapi};
 pub use auth::Auth;
 use axum::Router;
 use axum::extract::State;
 use axum::middleware;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 pub use readiness::Readiness;
 pub use scrape::Scrape;
 
@@ -22,31 +27,50 @@ pub struct Admin {
     /// `/metrics`.
     pub scrape: Scrape,
     /// `/-/ready`.
-    pub readiness: Readiness,
+    pub readiness: Arc<Readiness>,
     /// `admin.auth`; `None` if admin requires no credentials.
     pub auth: Option<Arc<Auth>>,
     /// `admin.hosts`.
     pub hosts: Arc<[String]>,
+    /// The live page and the API; `None` if they are off.
+    pub api: Option<Arc<Api>>,
 }
 
 type Shared = State<Arc<Admin>>;
 
 const INDEX: &str = "lookoutd admin\n\n\
+    /           the live page, in a browser (admin.page)\n\
+    /api/v1/    status, events, rejected, findings, policy, as JSON (admin.page)\n\
     /metrics    Prometheus scrape (text format 0.0.4)\n\
     /-/healthy  the process runs\n\
     /-/ready    intake listens and accepts, and no export has failed for longer than admin.unready_after\n";
 
 /// Returns the router of admin. Health and readiness require no credentials, because probes often have none.
 pub fn router(admin: Arc<Admin>) -> Router {
-    Router::new()
-        .route("/", get(async || INDEX))
-        .route("/metrics", get(async |State(admin): Shared, headers| admin.scrape.response(headers).await))
+    let page = match &admin.api {
+        None => Router::new().route("/", get(async || INDEX)),
+        Some(api) => Router::new()
+            .route("/", get(async |headers| index(&headers)))
+            .route(
+                "/page.js",
+                get(async || live_page::file("text/javascript; charset=utf-8", live_page::SCRIPT)),
+            )
+            .route("/page.css", get(async || live_page::file("text/css; charset=utf-8", live_page::STYLE)))
+            .merge(api::router(api.clone())),
+    };
+    page.route("/metrics", get(async |State(admin): Shared, headers| admin.scrape.response(headers).await))
         .fallback(async || (StatusCode::NOT_FOUND, INDEX))
         .layer(middleware::from_fn_with_state(admin.auth.clone(), auth::require_auth))
         .route("/-/healthy", get(async || "healthy\n"))
         .route("/-/ready", get(async |State(admin): Shared| admin.readiness.response()))
         .layer(middleware::from_fn_with_state(admin.hosts.clone(), hosts::require_known_host))
+        .layer(middleware::from_fn(origin::require_own_origin))
+        .layer(middleware::from_fn(origin::add_headers))
         .with_state(admin)
+}
+
+fn index(headers: &HeaderMap) -> Response {
+    if live_page::accepts_html(headers) { live_page::html() } else { INDEX.into_response() }
 }
 
 impl Admin {
@@ -71,9 +95,10 @@ mod tests {
         let intake = IntakeHealth::new(0, Duration::from_secs(600));
         Admin {
             scrape: Scrape::new(PrometheusExporter::new(registry)),
-            readiness: Readiness { intake, unready_after: None, exports: Vec::new() },
+            readiness: Arc::new(Readiness { intake, unready_after: None, exports: Vec::new() }),
             auth,
             hosts: Arc::default(),
+            api: None,
         }
     }
 

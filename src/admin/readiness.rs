@@ -25,7 +25,7 @@ impl Readiness {
         (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n")).into_response()
     }
 
-    fn not_ready_reason(&self) -> Option<String> {
+    pub(super) fn not_ready_reason(&self) -> Option<String> {
         self.intake.not_ready_reason().or_else(|| {
             let limit = self.unready_after?;
             self.exports.iter().find_map(|(name, health)| {

@@ -7,8 +7,11 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, StatusCode};
+use jiff::Timestamp;
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::clock;
 use crate::export::{PROMETHEUS_CONTENT_TYPE, PrometheusExporter};
 
 /// Maximum number of concurrent scrapes, from their encoding to the last byte that is sent: each takes
@@ -18,13 +21,16 @@ const MAX_CONCURRENT_SCRAPES: usize = 4;
 /// The scrape endpoint.
 pub struct Scrape {
     exporter: Arc<PrometheusExporter>,
+    /// When the last one began.
+    pub(super) last: Arc<Mutex<Option<Timestamp>>>,
     permits: Arc<Semaphore>,
 }
 
 impl Scrape {
     /// Creates the endpoint of this exporter.
     pub fn new(exporter: PrometheusExporter) -> Scrape {
-        Scrape { exporter: Arc::new(exporter), permits: Arc::new(Semaphore::new(MAX_CONCURRENT_SCRAPES)) }
+        let permits = Arc::new(Semaphore::new(MAX_CONCURRENT_SCRAPES));
+        Scrape { exporter: Arc::new(exporter), last: Arc::default(), permits }
     }
 
     pub(super) async fn response(&self, headers: HeaderMap) -> Response {
@@ -33,12 +39,13 @@ impl Scrape {
             let problem = "too many concurrent scrapes; retry later\n";
             return (StatusCode::SERVICE_UNAVAILABLE, problem).into_response();
         };
+        *self.last.lock() = Some(clock::now());
         let gzip = accepts_gzip(&headers);
         let exporter = self.exporter.clone();
         // Encoding thousands of series takes long, and would block the thread that answers probes.
         let encode = move || {
             let text = if gzip { exporter.gzipped_text() } else { exporter.text() };
-            text.map(|text| Bytes::from_owner(ScrapeBody { text, _permit: permit }))
+            text.map(|text| Bytes::from_owner(HeldBody { text, _permit: permit }))
         };
         let error = match tokio::task::spawn_blocking(encode).await {
             Ok(Ok(body)) => {
@@ -53,13 +60,13 @@ impl Scrape {
     }
 }
 
-/// The body of a scrape, which holds its permit until the last byte is sent.
-struct ScrapeBody {
-    text: Vec<u8>,
-    _permit: OwnedSemaphorePermit,
+/// A body that holds its permit until the last byte is sent.
+pub(super) struct HeldBody {
+    pub(super) text: Vec<u8>,
+    pub(super) _permit: OwnedSemaphorePermit,
 }
 
-impl AsRef<[u8]> for ScrapeBody {
+impl AsRef<[u8]> for HeldBody {
     fn as_ref(&self) -> &[u8] {
         &self.text
     }

@@ -28,7 +28,7 @@ pub use exports::{ClientTls, Compression, Endpoint, Logs, Metrics, Otlp, Protoco
 pub use setting::{Setting, json_schema, reference};
 pub use settings::{
     Admin, Auth, ClientAddress, Config, Delivery, Events, Findings, Intake, Log, LogFormat, LogLevel,
-    MetricsConfig, Noise, NoiseField, NoiseRule, PathSecrets, Privacy, QueryPrivacy, RateLimit, Secret,
+    MetricsConfig, Noise, NoiseField, NoiseRule, Page, PathSecrets, Privacy, QueryPrivacy, RateLimit, Secret,
     SiteConfig, Spool, Tls, TlsFiles, UnknownSites,
 };
 use sources::{CONFIG_VARIABLE, Layers, Resolved};
@@ -53,6 +53,14 @@ impl Loaded {
     /// Returns an error if `out` does.
     pub fn write_yaml(&self, out: &mut dyn Write) -> io::Result<()> {
         print::write(&self.resolved, out)
+    }
+
+    /// Returns each setting that a source sets: its key, its value as YAML, and the source. Secrets are masked.
+    pub fn changed(&self) -> impl Iterator<Item = (&'static str, String, String)> {
+        let changed = self.resolved.iter().filter(|resolved| resolved.source != Source::Default);
+        changed.map(|Resolved { setting, node, source }| {
+            (setting.key, node.to_yaml(setting.is_secret()), source.to_string())
+        })
     }
 
     /// Returns one line with the file and the number of settings per source.

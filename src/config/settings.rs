@@ -238,6 +238,9 @@ pub struct Spool {
 
 /// `admin.*`.
 pub struct Admin {
+    /// Whether admin has the live page and the API: on or off. Off also where admin listens beyond
+    /// loopback without credentials.
+    pub page: Page;
     /// Duration of failing exports after which /-/ready answers 503, or off.
     pub unready_after: Option<Duration>, duration_or_off();
     /// Host names (exact or *.suffix) by which requests may address admin, besides localhost and IP
@@ -367,6 +370,17 @@ impl Tls {
 impl SiteConfig {
     /// Default of `min_sampling_fraction`, which also applies to reports of no configured site.
     pub const MIN_SAMPLING_FRACTION: f64 = 0.001;
+}
+
+/// `admin.page`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Page {
+    /// The page and the API.
+    #[default]
+    On,
+    /// Neither, and no memory for them.
+    Off,
 }
 
 /// `log.format`.

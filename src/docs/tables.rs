@@ -48,6 +48,7 @@ pub fn families() -> Vec<ExportedFamily> {
     let Ok(registry) = registry else { return Vec::new() };
     // Families without a series are not gathered.
     registry.self_metrics.findings.learning.with_label_values(&[""]);
+    registry.self_metrics.intake.certificate_not_after.with_label_values(&[""]);
     let of_reports = registry.families().map(|family| ExportedFamily {
         name: family.name.to_owned(),
         metric_type: match family.metric_type {

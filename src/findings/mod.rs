@@ -131,6 +131,11 @@ impl Findings {
         self.expire(Timestamp::from_millisecond(now).unwrap_or_default());
     }
 
+    /// Returns the names of the sites that are being learned.
+    pub fn learning(&self, now: Timestamp) -> Vec<String> {
+        self.learning.names(now.as_millisecond())
+    }
+
     /// Passes every finding to `visitor`, which must not record any.
     pub fn visit(&self, visitor: impl FnMut(&Entry)) {
         self.table.visit(visitor);

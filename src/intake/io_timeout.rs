@@ -26,6 +26,8 @@ pub(super) struct TimeoutStream {
     /// Set while a write waits.
     write_timer: Option<Pin<Box<Sleep>>>,
     reads: u8,
+    /// Whether a write is activity, as that of a long response is. Over HTTP/2, the answer to a ping would be too.
+    writes_count: bool,
 }
 
 impl TimeoutStream {
@@ -42,6 +44,7 @@ impl TimeoutStream {
             idle: Box::pin(sleep(idle_timeout)),
             write_timer: None,
             reads: 0,
+            writes_count: !limits.http2,
         }
     }
 
@@ -64,6 +67,9 @@ impl TimeoutStream {
     fn check(&mut self, cx: &mut Context<'_>, write: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if write.is_ready() {
             self.write_timer = None;
+            if self.writes_count {
+                self.permit.begin_request();
+            }
             // A connection with requests in flight is not read from, and must be evicted all the same.
             return if self.permit.poll_evicted(cx) { timeout_error() } else { write };
         }

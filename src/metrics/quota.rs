@@ -50,9 +50,9 @@ pub(super) struct FamilyQuota {
     /// What evicted series had counted: an integer, unless the family has sums, so that it is exact.
     evicted: Mutex<SampleValue>,
     /// `lookout_series`.
-    used: IntGauge,
+    pub(super) used: IntGauge,
     /// `lookout_series_limit`.
-    limit_gauge: IntGauge,
+    pub(super) limit_gauge: IntGauge,
     /// `lookout_series_expired_total`.
     expired: IntCounter,
     /// `lookout_series_overflow_total`, by position of the label; none for a bounded label.

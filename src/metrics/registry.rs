@@ -117,6 +117,11 @@ impl Registry {
         self.quotas.iter().map(|quota| quota.family).chain([&EXPIRED_COUNTS])
     }
 
+    /// Returns the samples that each family holds, and may hold.
+    pub fn usage(&self) -> impl Iterator<Item = (&'static str, i64, i64)> {
+        self.quotas.iter().map(|quota| (quota.family.name, quota.used.get(), quota.limit_gauge.get()))
+    }
+
     /// Returns whether every configured site keeps its name in every family, whatever is posted.
     pub fn isolates_sites(&self) -> bool {
         self.fallback_slots.by_site()
@@ -274,5 +279,6 @@ fn drop_unbounded(quota: &FamilyQuota, labels: &mut [Label<'_>], range: Range<us
 
 /// Samples of a scrape that do not depend on reports.
 fn own_samples(self_metrics: &SelfMetrics, quotas: &[FamilyQuota]) -> usize {
-    self_metrics.samples() + quotas.len()
+    // One for the certificate, which there is with TLS only.
+    self_metrics.samples() + quotas.len() + 1
 }

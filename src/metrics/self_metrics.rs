@@ -57,6 +57,9 @@ self_metrics! {
         upload_duration: Histogram = "lookout_upload_duration_seconds" [],
         /// Clients that sent reports to a path that intake does not serve, each counted once an hour.
         pub unknown_path_clients: IntCounter = "lookout_unknown_path_clients_total" [],
+        /// When the certificate of this listener expires, in Unix seconds; absent without TLS.
+        pub certificate_not_after: IntGaugeVec =
+            "lookout_tls_certificate_not_after_timestamp_seconds" ["listener"],
         /// Items of uploads that were rejected, by reason.
         rejected: Children<RejectReason, IntCounter> = "lookout_reports_rejected_total" ["reason"],
     }
@@ -220,6 +223,11 @@ impl SelfMetrics {
     pub fn export_request(&self, signal: ExportSignal, code: ExportStatus, elapsed: Duration) {
         self.export.requests[signal][code].inc();
         self.export.duration[signal].observe(elapsed.as_secs_f64());
+    }
+
+    /// Returns the number of uploads with this outcome.
+    pub fn uploads(&self, outcome: UploadOutcome) -> u64 {
+        self.intake.uploads[outcome].get()
     }
 
     /// Returns the number of items rejected for this reason.

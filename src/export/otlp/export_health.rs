@@ -1,22 +1,38 @@
-//! Health of an exporter, for readiness: since when all attempts have failed.
+//! Health of an exporter, for readiness and for people: since when all attempts have failed, and why.
 
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use parking_lot::Mutex;
 
+use crate::clock;
 use crate::export::otlp::client::ExportResult;
 use crate::model::ExportStatus;
 
 /// Health of one exporter.
 #[derive(Debug, Default)]
-pub struct ExportHealth {
-    failing_since: Mutex<Option<Instant>>,
+pub struct ExportHealth(Mutex<Attempts>);
+
+/// What the attempts of an exporter came to.
+#[derive(Debug, Default, Clone)]
+pub struct Attempts {
+    /// The first failure since the last success.
+    pub failing_since: Option<(Instant, Timestamp)>,
+    /// The last success.
+    pub last_success: Option<Timestamp>,
+    /// Why the last failed one failed: one bounded line.
+    pub error: Option<String>,
 }
 
 impl ExportHealth {
     /// Returns the time of the first failure since the last success; `None` if there is none.
     pub fn failing_since(&self) -> Option<Instant> {
-        *self.failing_since.lock()
+        self.0.lock().failing_since.map(|(since, _)| since)
+    }
+
+    /// Returns what the attempts came to.
+    pub fn attempts(&self) -> Attempts {
+        self.0.lock().clone()
     }
 
     /// Records the result of an attempt. Returns the length of the outage that it ended, if any.
@@ -24,15 +40,20 @@ impl ExportHealth {
     /// A rejection of one request as invalid or too large changes nothing, because one bad batch must
     /// not make the daemon unready until the next event arrives.
     pub fn record(&self, result: &ExportResult) -> Option<Duration> {
+        let mut attempts = self.0.lock();
+        if let ExportResult::Retryable { message, .. } | ExportResult::Permanent { message, .. } = result {
+            attempts.error = Some(message.clone());
+        }
         match result {
             ExportResult::Accepted | ExportResult::PartialSuccess { .. } => {
-                self.failing_since.lock().take().map(|since| since.elapsed())
+                attempts.last_success = Some(clock::now());
+                attempts.failing_since.take().map(|(since, _)| since.elapsed())
             }
             ExportResult::Permanent {
                 code: ExportStatus::InvalidArgument | ExportStatus::TooLarge, ..
             } => None,
             ExportResult::Retryable { .. } | ExportResult::Permanent { .. } => {
-                self.failing_since.lock().get_or_insert_with(Instant::now);
+                attempts.failing_since.get_or_insert_with(|| (Instant::now(), clock::now()));
                 None
             }
         }

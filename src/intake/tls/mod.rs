@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use axum_server::tls_rustls::RustlsConfig;
 use jiff::Timestamp;
+use prometheus::IntGauge;
 use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
 use x509_parser::parse_x509_certificate;
@@ -117,11 +118,13 @@ impl Tls {
     }
 
     /// Reloads the files when one of them changes. Open connections stay.
-    pub async fn watch(mut self) {
+    /// `not_after`: its expiry in Unix seconds.
+    pub async fn watch(mut self, not_after: IntGauge) {
         let mut interval = tokio::time::interval(POLL_INTERVAL);
         loop {
             interval.tick().await;
             self.poll_files();
+            not_after.set(self.certificate.not_after.as_second());
         }
     }
 

@@ -1,0 +1,159 @@
+//! The API of the live page: JSON below `/api/v1/`. It only reads, and holds nothing that the windows do not.
+
+mod events;
+mod findings;
+mod openapi;
+mod parameters;
+mod problem;
+mod status;
+mod stream;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use bytes::Bytes;
+use http::StatusCode;
+use http::header::{ACCEPT, CONTENT_TYPE};
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use schemars::JsonSchema;
+use serde::Serialize;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use crate::admin::readiness::Readiness;
+use crate::admin::scrape::{HeldBody, Scrape};
+use crate::findings::Findings;
+use crate::metrics::Registry;
+use crate::recent::Recent;
+pub use openapi::openapi;
+use parameters::Parameters;
+use problem::Problem;
+pub use status::{ChangedSetting, Export, Settings, Summary};
+use stream::Streams;
+
+/// Maximum number of concurrent answers, from their encoding to the last byte that is sent: each may take megabytes.
+const MAX_CONCURRENT: usize = 4;
+/// Time that a request waits for a place among them.
+const MAX_WAIT: Duration = Duration::from_secs(5);
+
+/// The API.
+pub struct Api {
+    summary: Summary,
+    registry: Arc<Registry>,
+    findings: Option<Arc<Findings>>,
+    recent: Arc<Recent>,
+    readiness: Arc<Readiness>,
+    last_scrape: Arc<Mutex<Option<Timestamp>>>,
+    permits: Arc<Semaphore>,
+    streams: Streams,
+}
+
+impl Api {
+    /// Creates the API over these windows.
+    pub fn new(
+        summary: Summary,
+        registry: Arc<Registry>,
+        findings: Option<Arc<Findings>>,
+        recent: Arc<Recent>,
+        readiness: Arc<Readiness>,
+        scrape: &Scrape,
+    ) -> Api {
+        let streams = Streams::of(&recent);
+        let permits = Arc::new(Semaphore::new(MAX_CONCURRENT));
+        let last_scrape = scrape.last.clone();
+        Api { summary, registry, findings, recent, readiness, last_scrape, permits, streams }
+    }
+
+    /// Ends every stream.
+    pub fn end_streams(&self) {
+        self.streams.end();
+    }
+
+    /// Answers with what `make` returns. Not on the serving thread, because that answers probes.
+    async fn answer<T: Serialize>(
+        self: Arc<Api>,
+        make: impl FnOnce(&Api) -> Result<T, Problem> + Send + 'static,
+    ) -> Response {
+        let Ok(Ok(permit)) = timeout(MAX_WAIT, self.permits.clone().acquire_owned()).await else {
+            return Problem::busy("too many concurrent requests").into_response();
+        };
+        let encode = move || {
+            let text = serde_json::to_vec(&make(&self)?).map_err(Problem::internal)?;
+            Ok(Bytes::from_owner(HeldBody { text, _permit: permit }))
+        };
+        match tokio::task::spawn_blocking(encode).await.unwrap_or_else(|error| Err(Problem::internal(error)))
+        {
+            Ok(body) => ([(CONTENT_TYPE, "application/json")], Body::from(body)).into_response(),
+            Err(problem) => problem.into_response(),
+        }
+    }
+}
+
+/// A list.
+#[derive(Debug, Serialize, JsonSchema)]
+struct List<T> {
+    items: Vec<T>,
+}
+
+type Shared = State<Arc<Api>>;
+
+pub(super) fn router<S: Clone + Send + Sync + 'static>(api: Arc<Api>) -> Router<S> {
+    Router::new()
+        .route("/api/v1/status", get(status))
+        .route("/api/v1/events", get(events))
+        .route("/api/v1/rejected", get(rejected))
+        .route("/api/v1/findings", get(findings))
+        .route("/api/v1/findings/{fingerprint}", get(finding))
+        .route("/api/{*path}", get(async || Problem::new(StatusCode::NOT_FOUND, "the API has no such path")))
+        .with_state(api)
+}
+
+async fn status(State(api): Shared, request: Request) -> Result<Response, Problem> {
+    Parameters::parse(request.uri(), &[])?;
+    Ok(api.answer(|api| Ok(api.status())).await)
+}
+
+async fn events(State(api): Shared, request: Request) -> Result<Response, Problem> {
+    let wanted = events::Wanted::parse(request.uri())?;
+    let accepts = request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    if accepts.contains("text/event-stream") {
+        return api.streams.open(api.recent.clone(), wanted, request.headers());
+    }
+    Ok(api.answer(move |api| Ok(wanted.list(&api.recent))).await)
+}
+
+async fn rejected(State(api): Shared, request: Request) -> Result<Response, Problem> {
+    let limit = Parameters::parse(request.uri(), &["limit"])?.limit()?;
+    Ok(api
+        .answer(move |api| Ok(List { items: api.recent.rejections().into_iter().take(limit).collect() }))
+        .await)
+}
+
+async fn findings(State(api): Shared, request: Request) -> Result<Response, Problem> {
+    let wanted = findings::Wanted::parse(request.uri())?;
+    Ok(api.answer(move |api| Ok(List { items: wanted.list(api.findings()?, &api.summary) })).await)
+}
+
+async fn finding(State(api): Shared, request: Request) -> Result<Response, Problem> {
+    Parameters::parse(request.uri(), &[])?;
+    let name = request.uri().path().rsplit('/').next().unwrap_or_default().to_owned();
+    Ok(api.answer(move |api| findings::one(api.findings()?, &name)).await)
+}
+
+impl Api {
+    fn findings(&self) -> Result<&Findings, Problem> {
+        let off = || Problem::new(StatusCode::NOT_FOUND, "findings are off: findings.max is 0");
+        self.findings.as_deref().ok_or_else(off)
+    }
+}
+
+/// Returns a moment as the console writes it.
+fn time(moment: Timestamp) -> String {
+    format!("{moment:.3}")
+}
