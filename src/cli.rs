@@ -8,13 +8,25 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
+use crate::commands::{self, AdminClient, CommandError, Filter, Format, Input, Kinds};
 use crate::config::{self, ConfigErrors, Flag, Flags, Loaded};
 use crate::docs;
+use crate::policy::Proposer;
 use crate::probe::{self, Probe};
+use crate::signals;
 
 const EXIT_INVALID_CONFIG: u8 = 2;
 const EXIT_IO_ERROR: u8 = 1;
 const EXIT_UNHEALTHY: u8 = 1;
+const EXIT_FAILED: u8 = 1;
+const VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    " (",
+    env!("LOOKOUTD_REVISION"),
+    ", rustc ",
+    env!("LOOKOUTD_RUSTC"),
+    ")"
+);
 
 /// What the process does after the command line is parsed.
 #[derive(Debug)]
@@ -27,7 +39,7 @@ pub enum Action {
 
 /// Receives every report a browser can send and turns each into one log event and labeled counters.
 #[derive(Debug, Parser)]
-#[command(name = "lookoutd", version, subcommand_value_name = "COMMAND")]
+#[command(name = "lookoutd", version = VERSION, subcommand_value_name = "COMMAND")]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
@@ -51,6 +63,29 @@ enum Command {
         #[arg(long)]
         ready: bool,
     },
+    /// Sends a preflight and reports to an endpoint, as browsers do. Exit code 0: all responses are right; 1: not.
+    Send {
+        /// The endpoint, such as https://reports.example/report/shop.
+        #[arg(value_hint = ValueHint::Url)]
+        url: String,
+        #[command(flatten)]
+        kinds: Kinds,
+        /// PEM file with the only trusted root certificates, instead of the system's.
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        ca: Option<PathBuf>,
+    },
+    /// Prints the reports of a running lookoutd as they arrive.
+    Tail {
+        #[command(flatten)]
+        filter: Filter,
+        /// Prints the lines of the console export instead of a summary.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        admin: AdminOptions,
+    },
+    /// Proposes a Content Security Policy from reports.
+    Policy(PolicyOptions),
     /// Prints the completions of a shell.
     Completions {
         /// The shell that reads them.
@@ -65,6 +100,40 @@ enum Command {
         #[arg(value_name = "DIRECTORY", default_value = "docs", value_hint = ValueHint::DirPath)]
         directory: PathBuf,
     },
+}
+
+/// The admin of a running lookoutd. Its credentials are those of the settings.
+#[derive(Debug, Args)]
+struct AdminOptions {
+    /// URL of admin [default: that of the settings].
+    #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
+    admin: Option<String>,
+    /// PEM file with the only trusted root certificates, instead of the system's.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    ca: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct PolicyOptions {
+    /// The site whose reports are read.
+    #[arg(long, value_name = "SITE")]
+    site: String,
+    /// File with lines of the console export, or with findings of the API; - is stdin. Otherwise the findings of a
+    /// running lookoutd are read.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "admin")]
+    from: Option<PathBuf>,
+    #[command(flatten)]
+    admin: AdminOptions,
+    /// Value of the present header, which is extended.
+    #[arg(long, value_name = "HEADER", default_value = "", hide_default_value = true)]
+    baseline: String,
+    /// Clients that have to report a source before it is proposed [default: 5, and of saved events, which have no
+    /// clients, everything].
+    #[arg(long, value_name = "NUMBER")]
+    min_clients: Option<u64>,
+    /// The header's value, with the reasons on stderr, or everything.
+    #[arg(long, value_enum, default_value = "header")]
+    format: Format,
 }
 
 #[derive(Debug, Args)]
@@ -139,6 +208,9 @@ pub fn run(
             let written = docs::write_pages(directory);
             return written.map_or_else(|error| fail(error, EXIT_IO_ERROR, stderr), |()| Action::Exit(0));
         }
+        Some(Command::Send { url, kinds, ca }) => {
+            return end(commands::send(url, kinds, ca.as_deref(), stdout), stderr);
+        }
         Some(Command::Config { schema: true }) => {
             return exit(write!(stdout, "{}", config::json_schema()), 0);
         }
@@ -158,11 +230,16 @@ pub fn run(
     }
     match arguments.command {
         // The commands that need no configuration have ended above.
-        None | Some(Command::Completions { .. } | Command::Man | Command::Docs { .. }) => {
+        None
+        | Some(Command::Completions { .. } | Command::Man | Command::Docs { .. } | Command::Send { .. }) => {
             Action::Serve(Box::new(loaded))
         }
         Some(Command::Check) => exit(writeln!(stdout, "ok: {}", loaded.summary()), 0),
         Some(Command::Config { .. }) => exit(loaded.write_yaml(stdout), 0),
+        Some(Command::Tail { filter, json, admin }) => {
+            end(run_tail(&filter, json, admin, &loaded, stdout, stderr), stderr)
+        }
+        Some(Command::Policy(options)) => end(run_policy(options, &loaded, stdout, stderr), stderr),
         Some(Command::Health { ready }) => {
             let probe = if ready { Probe::Ready } else { Probe::Healthy };
             match probe::run(loaded.config.admin_listen, probe) {
@@ -171,6 +248,38 @@ pub fn run(
             }
         }
     }
+}
+
+fn run_tail(
+    filter: &Filter,
+    json: bool,
+    admin: AdminOptions,
+    loaded: &Loaded,
+    stdout: &mut dyn Write,
+    stderr: &mut dyn Write,
+) -> Result<(), CommandError> {
+    signals::exit_on_interrupt().map_err(|error| CommandError::Io("listen for signals".to_owned(), error))?;
+    let admin = AdminClient::new(admin.admin, admin.ca, &loaded.config)?;
+    commands::tail(&admin, filter, json, stdout, stderr)
+}
+
+fn run_policy(
+    options: PolicyOptions,
+    loaded: &Loaded,
+    stdout: &mut dyn Write,
+    stderr: &mut dyn Write,
+) -> Result<(), CommandError> {
+    let proposer = Proposer::new(&options.site, &options.baseline, options.min_clients)?;
+    let input = match options.from {
+        Some(file) => Input::File(file),
+        None => Input::Admin(AdminClient::new(options.admin.admin, options.admin.ca, &loaded.config)?),
+    };
+    commands::propose(proposer, &input, options.format, stdout, stderr)
+}
+
+/// Ends a command.
+fn end(result: Result<(), CommandError>, stderr: &mut dyn Write) -> Action {
+    result.map_or_else(|error| fail(error, EXIT_FAILED, stderr), |()| Action::Exit(0))
 }
 
 fn write_completions(shell: &str, out: &mut dyn Write) -> io::Result<()> {
@@ -337,7 +446,7 @@ mod tests {
     fn help_and_version_exit_0() {
         let (code, stdout, stderr) = exit_of(&["--version"]);
         assert_eq!((code, stderr.as_str()), (0, ""));
-        assert_eq!(stdout, format!("lookoutd {}\n", env!("CARGO_PKG_VERSION")));
+        assert_eq!(stdout, format!("lookoutd {VERSION}\n"));
         let (code, stdout, _) = exit_of(&["--help"]);
         assert_eq!(code, 0);
         for word in [

@@ -1,11 +1,13 @@
 //! `lookoutd health`: sends a health or readiness probe to the daemon with the same settings, because a
 //! container without a shell has no other HTTP client.
 
-use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-/// Maximum time of the connect, and of each read.
+use crate::http_client::Request;
+
+/// Maximum time of each read.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// Maximum size of a response, far above those of admin.
 const MAX_RESPONSE_BYTES: u64 = 4096;
@@ -40,17 +42,18 @@ pub enum ProbeError {
 /// # Errors
 /// Returns an error if the response is not 200.
 pub fn run(admin_listen: SocketAddr, probe: Probe) -> Result<(), ProbeError> {
-    if admin_listen.port() == 0 {
-        return Err(ProbeError::UnknownPort);
-    }
-    let address = loopback_if_unspecified(admin_listen);
-    let path = probe.into();
-    let url = format!("http://{address}{path}");
-    match get(address, path) {
+    let path: &str = probe.into();
+    let url = format!("{}{path}", admin_url(admin_listen).ok_or(ProbeError::UnknownPort)?);
+    match get(&url) {
         Ok((status, _)) if status.starts_with("200 ") => Ok(()),
         Ok((status, text)) => Err(ProbeError::Status(url, status, text)),
         Err(error) => Err(ProbeError::NoResponse(url, error)),
     }
+}
+
+/// Returns the URL of the admin that listens on an address; `None` if its port is unknown.
+pub fn admin_url(listen: SocketAddr) -> Option<String> {
+    (listen.port() != 0).then(|| format!("http://{}", loopback_if_unspecified(listen)))
 }
 
 /// Returns the loopback address for an unspecified one, which not every system can connect to.
@@ -63,26 +66,16 @@ fn loopback_if_unspecified(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
-/// Returns the status line without its version, and the body.
-fn get(address: SocketAddr, path: &str) -> io::Result<(String, String)> {
-    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
-    stream.set_read_timeout(Some(TIMEOUT))?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes())?;
-    let mut response = Vec::new();
-    stream.take(MAX_RESPONSE_BYTES).read_to_end(&mut response).map_err(|error| match error.kind() {
-        io::ErrorKind::WouldBlock => io::ErrorKind::TimedOut.into(),
-        _ => error,
-    })?;
-    let response = String::from_utf8_lossy(&response);
-    let http = response.strip_prefix("HTTP/1.1 ").and_then(|response| response.split_once("\r\n"));
-    let (status, rest) = http.ok_or_else(|| io::Error::other("the response is not HTTP"))?;
-    let body = rest.split_once("\r\n\r\n").unwrap_or_default().1;
-    Ok((status.to_owned(), body.to_owned()))
+/// Returns the status, and the body.
+fn get(url: &str) -> io::Result<(String, String)> {
+    let request = Request { method: "GET", url, headers: &[], body: "", ca: None, timeout: TIMEOUT };
+    let response = request.send()?;
+    Ok((response.status.clone(), response.text(MAX_RESPONSE_BYTES)?))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
     use std::net::TcpListener;
 
     use super::*;
@@ -104,8 +97,8 @@ mod tests {
     #[test]
     fn response_other_than_200_fails() {
         let ok = "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nready\n";
-        assert_eq!(run_against(ok, Probe::Ready), (Ok(()), "GET /-/ready HTTP/1.1".to_owned()));
-        assert_eq!(run_against(ok, Probe::Healthy).1, "GET /-/healthy HTTP/1.1");
+        assert_eq!(run_against(ok, Probe::Ready), (Ok(()), "GET /-/ready HTTP/1.0".to_owned()));
+        assert_eq!(run_against(ok, Probe::Healthy).1, "GET /-/healthy HTTP/1.0");
         let not_ready = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 10\r\n\r\nnot ready\n";
         let message = run_against(not_ready, Probe::Ready).0.unwrap_err();
         assert!(message.ends_with("/-/ready answers 503 Service Unavailable: not ready"), "{message}");

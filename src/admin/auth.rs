@@ -93,6 +93,18 @@ impl Auth {
     }
 }
 
+/// Returns the value of the header `Authorization` that these settings require, if any.
+///
+/// # Errors
+/// Returns an error if the file of a secret cannot be used.
+pub fn authorization(config: &config::Auth) -> Result<Option<String>, AuthError> {
+    let bearer = load_secret("bearer", &config.bearer, &config.bearer_file)?;
+    let password = load_secret("password", &config.password, &config.password_file)?;
+    let basic = || Some(format!("{}:{}", config.username.as_ref()?, password?));
+    let bearer = bearer.map(|token| format!("Bearer {token}"));
+    Ok(bearer.or_else(|| Some(format!("Basic {}", BASE64.encode(basic()?.as_bytes())))))
+}
+
 /// Returns the secret, if there is one; of a file, the content without the end of its line.
 fn load_secret(
     setting: &'static str,

@@ -143,6 +143,11 @@ impl Proposer {
         Ok(Proposer { site: site.to_owned(), min_clients, header, has_baseline, rows: BTreeMap::new() })
     }
 
+    /// Returns the site.
+    pub fn site(&self) -> &str {
+        &self.site
+    }
+
     /// Adds a saved event (a line of the console export) or a finding (as the API has it), or the items of a list of
     /// these. Returns whether it is one of them; those of other sites and kinds have no effect.
     pub fn add(&mut self, value: &Value) -> bool {

@@ -9,7 +9,7 @@ use imports::{Arrow, Source, Sources};
 
 /// Folders and files at the top of `src`, lowest first. Each may import only those before it in this list:
 /// shared types and tools first, then the order in which a report flows.
-const ORDER: [&str; 26] = [
+const ORDER: [&str; 28] = [
     "clock",
     "model",
     "log_throttle",
@@ -18,6 +18,7 @@ const ORDER: [&str; 26] = [
     "config",
     "logging",
     "signals",
+    "http_client",
     "probe",
     "kinds",
     "metrics",
@@ -33,6 +34,7 @@ const ORDER: [&str; 26] = [
     "export",
     "admin",
     "docs",
+    "commands",
     "cli",
     "background",
     "daemon",
