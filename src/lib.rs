@@ -35,6 +35,7 @@ pub mod daemon;
 pub mod decode;
 pub mod docs;
 pub mod encode;
+pub mod explain;
 pub mod export;
 pub mod findings;
 pub mod http_client;

@@ -83,7 +83,7 @@ impl Clients {
 }
 
 /// Returns the path without secrets and hidden characters, and bounded.
-fn loggable(path: &str) -> String {
+pub(super) fn loggable(path: &str) -> String {
     let path = normalize::path(path);
     let mut characters = path.chars();
     let mut line: String = characters.by_ref().take(MAX_PATH_CHARS).collect();

@@ -15,7 +15,7 @@ const PATHS: [&str; 7] =
 const SITE_PREFIX: &str = "/report/";
 
 /// Returns whether intake serves the path, with or without a trailing slash.
-pub(super) fn is_endpoint(path: &str) -> bool {
+pub fn is_endpoint(path: &str) -> bool {
     let path = trim_slash(path);
     let names_site = |site: &str| !site.is_empty() && !site.contains('/');
     PATHS.contains(&path) || path.strip_prefix(SITE_PREFIX).is_some_and(names_site)
@@ -26,20 +26,22 @@ pub(super) fn trim_slash(path: &str) -> &str {
     path.strip_suffix('/').filter(|path| !path.is_empty()).unwrap_or(path)
 }
 
+/// A parsed URL.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct RequestTarget<'u> {
+pub struct RequestTarget<'u> {
     /// Without a trailing slash.
     pub(super) path: &'u str,
     /// The last segment of `/report/{site}`.
-    pub(super) site: Option<&'u str>,
-    pub(super) disposition: Option<Disposition>,
+    pub site: Option<&'u str>,
+    /// The disposition in the path or the query.
+    pub disposition: Option<Disposition>,
     /// Attributes of the query, by their names in `intake.query_attributes`.
-    pub(super) query: Vec<(&'u str, Cow<'u, str>)>,
+    pub query: Vec<(&'u str, Cow<'u, str>)>,
 }
 
 impl<'u> RequestTarget<'u> {
     /// Parses a URL. `attributes`: `intake.query_attributes`.
-    pub(super) fn parse(uri: &'u Uri, attributes: &'u [String], privacy: Privacy) -> RequestTarget<'u> {
+    pub fn parse(uri: &'u Uri, attributes: &'u [String], privacy: Privacy) -> RequestTarget<'u> {
         let path = trim_slash(uri.path());
         let site = path.strip_prefix(SITE_PREFIX);
         let report_only = site.is_none() && path.ends_with("/report-only");

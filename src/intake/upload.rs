@@ -10,7 +10,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use http::header::{CONNECTION, HOST, TRANSFER_ENCODING, USER_AGENT};
 use http::request::Parts;
-use http::{Extensions, HeaderMap, HeaderValue, Method, Version};
+use http::{Extensions, HeaderMap, HeaderValue, Method, Uri, Version};
 use ipnet::IpNet;
 use opentelemetry::KeyValue;
 use opentelemetry::trace::{Span, Tracer};
@@ -18,18 +18,20 @@ use opentelemetry_sdk::trace::SdkTracer;
 use tokio::runtime::Handle;
 use tokio::time::timeout_at;
 
+use crate::classify::SiteIndex;
 use crate::clock;
 use crate::config::{self, ClientAddress, Config, Privacy};
 use crate::intake::body::{ContentEncoding, Sent};
 use crate::intake::connection::PeerAddr;
 use crate::intake::memory::{MAX_SMALL, Memory};
-use crate::intake::misdirected::MisdirectedReports;
+use crate::intake::misdirected::{MisdirectedReports, loggable};
 use crate::intake::rate_limit::RateLimiter;
 use crate::intake::request_target::{RequestTarget, is_endpoint, trim_slash};
 use crate::intake::{body, client_ip, expect_ct, response};
-use crate::metrics::Registry;
 use crate::model::{LabelEnum, UploadContext, UploadOutcome};
+use crate::normalize;
 use crate::pipeline::Pipeline;
+use crate::recent::{self, Rejection};
 
 /// Intake: the state that all uploads share.
 pub struct Intake {
@@ -67,7 +69,7 @@ impl Intake {
     }
 
     async fn upload(self: &Arc<Intake>, request: Request) -> Response {
-        let upload = InFlightUpload::begin(self);
+        let upload = InFlightUpload::begin(self, &request);
         let mut span = self.tracer.as_ref().map(|tracer| tracer.start("upload"));
         let outcome = if upload.in_flight > self.config.max_in_flight as i64 {
             UploadOutcome::Overloaded
@@ -133,7 +135,41 @@ impl Intake {
             client: client.map(client_ip::client_key).unwrap_or_default(),
             client_address: client_address.as_deref(),
         };
-        expect_ct::outcome(&head.headers, body, self.pipeline.process(body, &context))
+        let reject = |stage, outcome, status| {
+            self.reject(&head.uri, head.headers.get(USER_AGENT), body, stage, outcome, status);
+        };
+        let processed =
+            self.pipeline.process_with(body, &context, |_, reason| reject("report", reason.as_str(), None));
+        let outcome = expect_ct::outcome(&head.headers, body, processed);
+        if outcome != UploadOutcome::Accepted {
+            reject("upload", outcome.as_str(), Some(outcome.status()));
+        }
+        outcome
+    }
+
+    /// Adds a rejection to the window of the live page, if it is on.
+    fn reject(
+        &self,
+        uri: &Uri,
+        user_agent: Option<&HeaderValue>,
+        body: &[u8],
+        stage: &'static str,
+        outcome: &'static str,
+        status: Option<u16>,
+    ) {
+        let Some(recent) = &self.pipeline.recent else { return };
+        recent.reject(clock::uptime_seconds(Instant::now()), || {
+            let user_agent = user_agent.map(|agent| String::from_utf8_lossy(agent.as_bytes()));
+            Rejection {
+                received: clock::now(),
+                stage,
+                outcome,
+                status,
+                path: loggable(uri.path()),
+                user_agent: normalize::text(&user_agent.unwrap_or_default()).into_owned(),
+                prefix: recent::prefix(body),
+            }
+        });
     }
 
     fn target<'h>(&'h self, head: &'h Parts) -> RequestTarget<'h> {
@@ -177,13 +213,8 @@ impl Intake {
 
     /// Returns the encoding, or the outcome of an upload that is rejected for its head.
     fn admit(&self, head: &Parts, client: Option<IpAddr>) -> Result<ContentEncoding, UploadOutcome> {
-        let target = self.target(head);
-        let is_retired = |entry: &String| trim_slash(entry) == target.path || Some(&**entry) == target.site;
-        if self.config.retired.iter().any(is_retired) {
-            return Err(UploadOutcome::Retired);
-        }
-        if target.site.is_some_and(|site| self.pipeline.sites.by_name(site).is_none()) {
-            return Err(UploadOutcome::UnknownSite);
+        if let Some(refused) = refused(&self.target(head), &self.config.retired, &self.pipeline.sites) {
+            return Err(refused);
         }
         if let (Some(limiter), Some(client)) = (&self.rate_limiter, client)
             && !limiter.allow(client_ip::client_key(client), Instant::now())
@@ -192,6 +223,16 @@ impl Intake {
         }
         body::content_encoding(&head.headers)
     }
+}
+
+/// Returns why no upload to this target is read, if none is.
+pub fn refused(target: &RequestTarget<'_>, retired: &[String], sites: &SiteIndex) -> Option<UploadOutcome> {
+    let is_retired = |entry: &String| trim_slash(entry) == target.path || Some(&**entry) == target.site;
+    if retired.iter().any(is_retired) {
+        return Some(UploadOutcome::Retired);
+    }
+    let is_unknown = target.site.is_some_and(|site| sites.by_name(site).is_none());
+    is_unknown.then_some(UploadOutcome::UnknownSite)
 }
 
 /// Returns the router of intake. Admin has its own.
@@ -205,7 +246,7 @@ async fn handle(State(intake): State<Arc<Intake>>, request: Request) -> Response
     let is_root = trim_slash(path) == "/";
     let mut response = match (is_endpoint(path), request.method()) {
         (_, &Method::POST) if !has_valid_host(&request) => {
-            InFlightUpload::begin(&intake).finish(UploadOutcome::InvalidHost)
+            InFlightUpload::begin(&intake, &request).finish(UploadOutcome::InvalidHost)
         }
         _ if !has_valid_host(&request) => response::upload_response(UploadOutcome::InvalidHost),
         (true, &Method::POST) => intake.upload(request).await,
@@ -213,12 +254,12 @@ async fn handle(State(intake): State<Arc<Intake>>, request: Request) -> Response
         (true, &Method::OPTIONS) => response::preflight_response(),
         (true, &Method::GET | &Method::HEAD) if is_root => response::root_response(),
         (true, _) => {
-            let response = InFlightUpload::begin(&intake).finish(UploadOutcome::MethodNotAllowed);
+            let response = InFlightUpload::begin(&intake, &request).finish(UploadOutcome::MethodNotAllowed);
             if is_root { response::allow_root_methods(response) } else { response }
         }
         (false, &Method::POST) => {
             intake.record_unknown_path(&request);
-            InFlightUpload::begin(&intake).finish(UploadOutcome::UnknownPath)
+            InFlightUpload::begin(&intake, &request).finish(UploadOutcome::UnknownPath)
         }
         (false, _) => response::upload_response(UploadOutcome::UnknownPath),
     };
@@ -237,7 +278,9 @@ fn has_valid_host(request: &Request) -> bool {
 
 /// An upload in flight, with the outcome that is counted when it is dropped.
 struct InFlightUpload<'i> {
-    registry: &'i Registry,
+    intake: &'i Intake,
+    /// What a rejection has of the request, if the live page is on.
+    sender: Option<(Uri, Option<HeaderValue>)>,
     started: Instant,
     /// Number of uploads in flight, with this one.
     in_flight: i64,
@@ -245,11 +288,12 @@ struct InFlightUpload<'i> {
 }
 
 impl<'i> InFlightUpload<'i> {
-    fn begin(intake: &'i Intake) -> InFlightUpload<'i> {
-        let registry = &*intake.pipeline.registry;
-        let in_flight = registry.self_metrics.begin_upload();
+    fn begin(intake: &'i Intake, request: &Request) -> InFlightUpload<'i> {
+        let in_flight = intake.pipeline.registry.self_metrics.begin_upload();
         let outcome = UploadOutcome::ClientDisconnected;
-        InFlightUpload { registry, started: Instant::now(), in_flight, outcome }
+        let sender = || (request.uri().clone(), request.headers().get(USER_AGENT).cloned());
+        let sender = intake.pipeline.recent.as_ref().map(|_| sender());
+        InFlightUpload { intake, sender, started: Instant::now(), in_flight, outcome }
     }
 
     fn finish(mut self, outcome: UploadOutcome) -> Response {
@@ -260,7 +304,12 @@ impl<'i> InFlightUpload<'i> {
 
 impl Drop for InFlightUpload<'_> {
     fn drop(&mut self) {
-        self.registry.self_metrics.end_upload();
-        self.registry.self_metrics.upload(self.outcome, self.started.elapsed());
+        let self_metrics = &self.intake.pipeline.registry.self_metrics;
+        self_metrics.end_upload();
+        self_metrics.upload(self.outcome, self.started.elapsed());
+        if let Some((uri, user_agent)) = self.sender.as_ref().filter(|_| !self.outcome.is_of_body()) {
+            let (outcome, status) = (self.outcome.as_str(), Some(self.outcome.status()));
+            self.intake.reject(uri, user_agent.as_ref(), &[], "upload", outcome, status);
+        }
     }
 }

@@ -30,9 +30,9 @@ pub fn attribute(text: Cow<'_, str>, privacy: Privacy) -> Cow<'_, str> {
     text_redact::sanitize(text, FieldType::Token, privacy)
 }
 
-/// Returns a text without secrets, whatever `privacy` allows in events.
+/// Returns the first 256 characters of a text without secrets, whatever `privacy` allows in events.
 pub fn text(text: &str) -> Cow<'_, str> {
-    text_redact::sanitize(Cow::Borrowed(text), FieldType::Message, Privacy::default())
+    text_redact::sanitize(Cow::Borrowed(text), FieldType::Sample, Privacy::default())
 }
 
 /// Returns the path of a URL without secrets, whatever `privacy` allows in events.

@@ -18,7 +18,7 @@ use serde_json::value::RawValue;
 
 use crate::classify::MatchedRule;
 use crate::model::Noise;
-use crate::normalize::Redaction;
+use crate::normalize::{self, Redaction};
 use token_bucket::TokenBucket;
 
 /// Most events, and most bytes of them.
@@ -201,13 +201,12 @@ impl Recent {
         events.last.range(first..).cloned().collect()
     }
 
-    /// Returns whether there is room for one more rejection. `uptime` in seconds.
-    pub fn admit_rejection(&self, uptime: u32) -> bool {
-        self.rejection_admission.take(uptime)
-    }
-
-    /// Adds a rejection.
-    pub fn push_rejection(&self, rejection: Rejection) {
+    /// Adds a rejection, unless there were too many. `uptime` in seconds.
+    pub fn reject(&self, uptime: u32, make: impl FnOnce() -> Rejection) {
+        if !self.rejection_admission.take(uptime) {
+            return;
+        }
+        let rejection = make();
         let mut rejections = self.rejections.lock();
         if rejections.len() == MAX_REJECTIONS {
             rejections.pop_front();
@@ -226,14 +225,11 @@ fn bytes(event: &RecentEvent) -> usize {
     OVERHEAD + event.line.get().len() + SERIES_BYTES * series.len() + 96 * redacted.len()
 }
 
-/// Returns the bytes of a body that the prefix of a rejection is made of: more than it has, so that the redaction of
-/// what is cut in the middle has enough context.
-pub fn prefix_of(body: &[u8]) -> String {
-    String::from_utf8_lossy(&body[..body.len().min(2 * MAX_PREFIX)]).into_owned()
-}
-
-/// Returns the prefix of at most 256 bytes.
-pub fn truncate_prefix(mut text: String) -> String {
-    text.truncate(text.floor_char_boundary(MAX_PREFIX));
-    text
+/// Returns the start of a body, at most 256 bytes, without secrets.
+pub fn prefix(body: &[u8]) -> String {
+    // More than is kept, so that what is cut in the middle is detected.
+    let start = String::from_utf8_lossy(&body[..body.len().min(2 * MAX_PREFIX)]);
+    let mut prefix = normalize::text(&start).into_owned();
+    prefix.truncate(prefix.floor_char_boundary(MAX_PREFIX));
+    prefix
 }

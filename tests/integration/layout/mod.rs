@@ -10,6 +10,7 @@ use imports::{Arrow, Source, Sources};
 /// Folders and files at the top of `src`, lowest first. Each may import only those before it in this list:
 /// shared types and tools first, then the order in which a report flows.
 const ORDER: [&str; 28] = [
+const ORDER: [&str; 27] = [
     "clock",
     "model",
     "log_throttle",
@@ -33,6 +34,7 @@ const ORDER: [&str; 28] = [
     "intake",
     "export",
     "admin",
+    "explain",
     "docs",
     "commands",
     "cli",

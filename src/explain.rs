@@ -1,0 +1,98 @@
+//! `lookoutd explain`: one upload through the whole path, without a daemon.
+
+use std::sync::Arc;
+
+use http::Uri;
+use serde_json::{Value, json};
+
+use crate::clock;
+use crate::config::Config;
+use crate::intake::{RequestTarget, is_endpoint, refused};
+use crate::kinds;
+use crate::metrics::{Registry, SampleValue};
+use crate::model::{ClientKey, LabelEnum, UploadContext, UploadOutcome};
+use crate::pipeline::Pipeline;
+use crate::recent::Recent;
+
+/// Returns what becomes of an upload to this path, as JSON, and its outcome.
+///
+/// # Errors
+/// Returns an error if the metrics cannot be registered, which tests rule out.
+pub fn explain(
+    config: &Config,
+    uri: &Uri,
+    user_agent: Option<&str>,
+    body: &[u8],
+) -> Result<(Value, UploadOutcome), prometheus::Error> {
+    let now = clock::now();
+    let registry = Registry::new(kinds::families(), config.metrics.max_series, config.sites.len(), now)?;
+    let mut pipeline = Pipeline::new(config, Arc::new(registry), None, None);
+    let recent = Arc::new(Recent::unlimited());
+    pipeline.recent = Some(recent.clone());
+    let target = RequestTarget::parse(uri, &config.intake.query_attributes, config.privacy);
+    let context = UploadContext {
+        received: now,
+        uptime: 0,
+        user_agent,
+        disposition: target.disposition,
+        site: target.site,
+        query: &target.query,
+        client: ClientKey::default(),
+        client_address: None,
+    };
+    let mut rejected = Vec::new();
+    let outcome = if !is_endpoint(uri.path()) {
+        UploadOutcome::UnknownPath
+    } else if let Some(refused) = refused(&target, &config.intake.retired, &pipeline.sites) {
+        refused
+    } else if body.len() > config.intake.max_body_bytes {
+        UploadOutcome::TooLarge
+    } else {
+        pipeline.process_with(body, &context, |index, reason| {
+            rejected.push(json!({ "index": index, "reason": reason.as_str() }));
+        })
+    };
+    let events = recent.events_after(0);
+    let redacted = events.iter().enumerate().flat_map(|(at, event)| {
+        let in_document = move |pointer: &str| format!("/events/{at}{pointer}");
+        event
+            .details
+            .redacted
+            .iter()
+            .map(move |it| json!({ "pointer": in_document(&it.pointer), "rule": it.rule }))
+    });
+    let redacted: Vec<Value> = redacted.collect();
+    let document = json!({
+        "events": events.iter().map(|event| &event.line).collect::<Vec<_>>(),
+        "series": series(&pipeline.registry),
+        "rejected": rejected,
+        "redacted": redacted,
+        "rule": events.iter().map(|event| &event.details.rule).collect::<Vec<_>>(),
+    });
+    Ok((document, outcome))
+}
+
+/// Returns the series that are not 0, in order.
+fn series(registry: &Registry) -> Vec<Value> {
+    let mut series = Vec::new();
+    registry.visit(&mut |family, sample| {
+        let (suffix, value) = match &sample.value {
+            SampleValue::Count(count) => ("", json!(count)),
+            SampleValue::Float(sum) => ("", json!(sum)),
+            SampleValue::Histogram(histogram) => ("_count", json!(histogram.count())),
+        };
+        if value.as_f64() != Some(0.0) {
+            let labels: serde_json::Map<String, Value> = family
+                .labels
+                .iter()
+                .zip(&sample.labels)
+                .map(|(name, label)| ((*name).to_owned(), json!(label)))
+                .collect();
+            series.push(
+                json!({ "name": format!("{}{suffix}", family.name), "labels": labels, "value": value }),
+            );
+        }
+    });
+    series.sort_by_cached_key(Value::to_string);
+    series
+}
