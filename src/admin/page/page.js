@@ -33,7 +33,7 @@ const $ = (id) => document.getElementById(id);
 const query = new URLSearchParams(location.search);
 const filter = { site: query.get("site") || "", kind: query.get("kind") || "", noise: query.get("noise") || "", q: query.get("q") || "" };
 const findings = { sort: SORTS.includes(query.get("sort")) ? query.get("sort") : "last", fresh: query.get("new") === "true", open: query.get("finding") || "" };
-const live = { events: [], fresh: [], early: [], loaded: false, paused: false, missed: 0, last: undefined, chosen: undefined, waiting: false, timer: 0 };
+const live = { events: [], fresh: [], early: [], loaded: false, paused: false, missed: 0, last: undefined, chosen: undefined, awaited: false, timer: 0 };
 const items = new WeakMap(); // a row's button to its datum
 const seen = { site: new Set(), kind: new Set(), noise: new Set(NOISES) };
 const shown = {}; // what was drawn last, as JSON, by name
@@ -254,9 +254,9 @@ function welcome(status) {
     const address = `${url.origin}/report`;
     $("try-curl").textContent = `curl -i ${address} -H 'Content-Type: application/reports+json' -d '[{"type":"csp-violation","url":"https://www.shop.example/cart","body":{"effectiveDirective":"script-src-elem","blockedURL":"https://cdn.example/cart.js","disposition":"report"}}]'`;
     $("try-send").textContent = `lookoutd send ${address} --kind csp-violation`;
-    if (!live.waiting) headers();
+    if (!live.awaited) headers();
+    live.awaited = true;
   }
-  live.waiting = waiting;
 }
 
 function headers() {
@@ -283,12 +283,6 @@ function receive(item) {
   if (!matches(item)) return schedule();
   live.fresh.push(item);
   if (live.fresh.length > 2 * WINDOW) live.fresh.splice(0, WINDOW);
-  if (live.waiting && !live.paused) {
-    live.waiting = false;
-    $("welcome").hidden = true;
-    live.first = item;
-    announce("The first report has arrived");
-  }
   schedule();
 }
 
@@ -306,8 +300,6 @@ function flush() {
     body.prepend(...fresh.slice(0, ROWS).map(eventRow));
     while (body.rows.length > ROWS) body.lastElementChild.remove();
     rove(body, focused);
-    if (live.first) choose(rowButton(body, live.first));
-    live.first = undefined;
   }
   tally();
 }
@@ -322,6 +314,12 @@ function redraw() {
 
 function tally() {
   const rows = $("events-rows").rows.length;
+  if (live.awaited && rows) { // the first report is shown at once, with its details
+    live.awaited = false;
+    $("welcome").hidden = true;
+    announce("The first report has arrived");
+    choose($("events-rows").querySelector("button"));
+  }
   $("events-none").hidden = rows > 0;
   $("events-none").textContent = live.last ? "No report matches." : "No report yet.";
   $("shown").textContent = live.paused && live.fresh.length ? `${number(Math.min(live.fresh.length, WINDOW))}${live.fresh.length >= WINDOW ? " or more" : ""} new while paused`
@@ -340,8 +338,6 @@ function eventRow(item) {
   return el("tr", { class: `${level}${noisy ? " noisy" : ""}${item.id === live.chosen ? " chosen" : ""}` }, td(time(about.received)), td(about.site), td(about.kind), el("td", { class: "main" }, button),
     td(noisy ? el("span", { class: "tag" }, text(about.noise, 40)) : ""), td(about.browser));
 }
-
-const rowButton = (body, item) => [...body.querySelectorAll("button")].find((button) => items.get(button) === item);
 
 // Exactly one row is in the order of Tab: the selected one, else the first.
 function rove(body, focused) {

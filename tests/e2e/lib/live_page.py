@@ -12,8 +12,11 @@ WATCH = """(() => {
   window.addEventListener("unhandledrejection", event => watched.push("rejection: " + event.reason));
   for (const name of ["alert", "confirm", "prompt"]) window[name] = () => watched.push(name);
 })()"""
-# The text of an element that a screen reader and a person get.
-TEXT = "document.querySelector({selector})?.innerText ?? null"
+# The text of an element that is shown.
+TEXT = """(() => {{
+  const node = document.querySelector({selector});
+  return node && (node.getClientRects().length ? node.innerText : "");
+}})()"""
 CENTER = """(() => {{
   const node = document.querySelector({selector});
   if (!node) return null;
@@ -51,7 +54,7 @@ class LivePage:
         def look():
             found = self.text(selector)
             expect(found is not None and part in found, f"{self.browser.name}'s page does not show it",
-                   expected=part, found=found, where=f"{selector} of {self.daemon.admin}")
+                   expected=part, found=found, where=f"{selector} of {self.daemon.admin} {self.text('#problem')}")
             return found
         return eventually(look, seconds)
 
