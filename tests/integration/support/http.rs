@@ -132,6 +132,19 @@ impl Connection {
         Some(Answer { status, headers, body })
     }
 
+    /// Returns what is received up to a line with this text, or up to the end.
+    pub(crate) fn until(&mut self, text: &str) -> String {
+        let mut received = String::new();
+        let mut line = 0;
+        while !received[line..].contains(text) {
+            line = received.len();
+            if self.0.read_line(&mut received).expect("a line in time") == 0 {
+                break;
+            }
+        }
+        received
+    }
+
     /// Returns the status of a response that ends with its head and with the connection.
     pub(crate) fn head_to_the_end(&mut self) -> u16 {
         let mut response = String::new();
