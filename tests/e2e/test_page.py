@@ -207,7 +207,7 @@ def attack(harness, browser):
     for body, items in hostile_reports.bodies():
         daemon.post(body, items=items, User_Agent="<img src=x onerror=alert(5)>")
         sent += items
-    daemon.post("<script>alert(6)</script>", "/report?<img/src=x>", status=400, items=0,
+    daemon.post("<script>alert(6)</script>", "/report?%3Cimg%3E", status=400, items=0,
                 User_Agent="<img src=x onerror=alert(7)>")
     page.wait_for_rows("events", min(sent, ROWS))
     page.wait_for("#rejected-rows", "<script>alert(6)")
