@@ -10,14 +10,12 @@ use clap_complete::Shell;
 use http::Uri;
 
 use crate::commands::{self, AdminClient, CommandError, Filter, Format, Input, Kinds};
-use crate::config::{self, ConfigErrors, Flag, Flags, Loaded};
-use crate::docs;
-use crate::policy::Proposer;
 use crate::config::{self, Config, ConfigErrors, Flag, Flags, Loaded};
 use crate::docs;
 use crate::explain::explain;
 use crate::intake;
 use crate::model::{LabelEnum, UploadOutcome};
+use crate::policy::Proposer;
 use crate::probe::{self, Probe};
 use crate::signals;
 
@@ -33,7 +31,6 @@ const VERSION: &str = concat!(
     env!("LOOKOUTD_RUSTC"),
     ")"
 );
-const EXIT_REJECTED: u8 = 1;
 
 /// What the process does after the command line is parsed.
 #[derive(Debug)]
@@ -70,6 +67,19 @@ enum Command {
         #[arg(long)]
         ready: bool,
     },
+    /// Prints what becomes of an upload: events, series, what was redacted, by which noise rule. Exit code 0: a report
+    /// was taken; 1: none was.
+    Explain {
+        /// File with the body of the upload; - for stdin.
+        #[arg(value_name = "FILE", default_value = "-", value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+        /// Path of the upload, with its query.
+        #[arg(long, value_name = "PATH", default_value = "/report")]
+        path: Uri,
+        /// User-Agent of the upload.
+        #[arg(long, value_name = "UA")]
+        user_agent: Option<String>,
+    },
     /// Sends a preflight and reports to an endpoint, as browsers do. Exit code 0: all responses are right; 1: not.
     Send {
         /// The endpoint, such as https://reports.example/report/shop.
@@ -93,19 +103,6 @@ enum Command {
     },
     /// Proposes a Content Security Policy from reports.
     Policy(PolicyOptions),
-    /// Prints what becomes of an upload: events, series, what was redacted, by which noise rule. Exit code 0: a report
-    /// was taken; 1: none was.
-    Explain {
-        /// File with the body of the upload; - for stdin.
-        #[arg(value_name = "FILE", default_value = "-", value_hint = ValueHint::FilePath)]
-        file: PathBuf,
-        /// Path of the upload, with its query.
-        #[arg(long, value_name = "PATH", default_value = "/report")]
-        path: Uri,
-        /// User-Agent of the upload.
-        #[arg(long, value_name = "UA")]
-        user_agent: Option<String>,
-    },
     /// Prints the completions of a shell.
     Completions {
         /// The shell that reads them.
@@ -277,6 +274,28 @@ pub fn run(
     }
 }
 
+/// Explains an upload. Returns the exit code.
+fn write_explanation(
+    config: &Config,
+    (file, path, user_agent): (&Path, &Uri, Option<&str>),
+    stdout: &mut dyn Write,
+    stderr: &mut dyn Write,
+) -> io::Result<u8> {
+    let mut body = Vec::new();
+    match file.to_str() {
+        Some("-") => io::stdin().read_to_end(&mut body)?,
+        _ => std::fs::File::open(file)?.read_to_end(&mut body)?,
+    };
+    let (document, outcome) = explain(config, path, user_agent, &body).map_err(io::Error::other)?;
+    writeln!(stdout, "{document:#}")?;
+    if outcome == UploadOutcome::Accepted {
+        return Ok(0);
+    }
+    let detail = intake::problem_detail(outcome).unwrap_or("no report was taken");
+    writeln!(stderr, "lookoutd: {}: {detail}", outcome.as_str())?;
+    Ok(EXIT_FAILED)
+}
+
 fn run_tail(
     filter: &Filter,
     json: bool,
@@ -307,26 +326,6 @@ fn run_policy(
 /// Ends a command.
 fn end(result: Result<(), CommandError>, stderr: &mut dyn Write) -> Action {
     result.map_or_else(|error| fail(error, EXIT_FAILED, stderr), |()| Action::Exit(0))
-/// Explains an upload. Returns the exit code.
-fn write_explanation(
-    config: &Config,
-    (file, path, user_agent): (&Path, &Uri, Option<&str>),
-    stdout: &mut dyn Write,
-    stderr: &mut dyn Write,
-) -> io::Result<u8> {
-    let mut body = Vec::new();
-    match file.to_str() {
-        Some("-") => io::stdin().read_to_end(&mut body)?,
-        _ => std::fs::File::open(file)?.read_to_end(&mut body)?,
-    };
-    let (document, outcome) = explain(config, path, user_agent, &body).map_err(io::Error::other)?;
-    writeln!(stdout, "{document:#}")?;
-    if outcome == UploadOutcome::Accepted {
-        return Ok(0);
-    }
-    let detail = intake::problem_detail(outcome).unwrap_or("no report was taken");
-    writeln!(stderr, "lookoutd: {}: {detail}", outcome.as_str())?;
-    Ok(EXIT_REJECTED)
 }
 
 fn write_completions(shell: &str, out: &mut dyn Write) -> io::Result<()> {

@@ -12,7 +12,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub use api::{Api, ChangedSetting, Export, Settings, Summary, openapi};
-pub use auth::Auth;
 pub use auth::{Auth, AuthError, authorization};
 use axum::Router;
 use axum::extract::State;

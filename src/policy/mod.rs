@@ -15,6 +15,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -32,7 +33,7 @@ const MAX_REJECTED: usize = 100;
 const MAX_TEXT: usize = 120;
 
 /// A proposed policy.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Policy {
     /// The site whose reports it is made of.
     pub site: String,
@@ -43,7 +44,7 @@ pub struct Policy {
 }
 
 /// A directive that was reported.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Directive {
     /// Its name in the proposed policy, or as reported if it is not proposed.
     pub directive: String,
@@ -52,7 +53,7 @@ pub struct Directive {
 }
 
 /// What was blocked by a directive.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Source {
     /// The source as a policy has it, or what else was blocked.
     pub source: String,
@@ -74,7 +75,7 @@ pub struct Source {
 }
 
 /// A page with its reports.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 #[allow(missing_docs)] // as of a finding
 pub struct Page {
     pub url: String,

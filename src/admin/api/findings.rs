@@ -16,6 +16,7 @@ use crate::admin::api::time;
 use crate::clock;
 use crate::findings::{Details, Entry, Findings};
 use crate::model::{Browser, LabelEnum};
+use crate::policy::{MIN_CLIENTS, Policy, Proposer};
 
 /// A finding. Of one that only the state file has there is no content.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -158,4 +159,24 @@ pub(super) fn one(findings: &Findings, fingerprint: &str) -> Result<FindingItem,
         }
     });
     found.ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "there is no finding with this fingerprint"))
+}
+
+/// Returns the proposer of a policy that a request wants.
+pub(super) fn proposer(uri: &Uri) -> Result<Proposer, Problem> {
+    let parameters = Parameters::parse(uri, &["site", "min_clients"])?;
+    let site = parameters.text("site").ok_or_else(|| Problem::parameter("site: expected a site"))?;
+    let clients = parameters.number("min_clients", MIN_CLIENTS as usize, 1_000_000)?;
+    Proposer::new(site, "", Some(clients as u64)).map_err(Problem::internal)
+}
+
+/// Returns the policy that follows from all findings.
+pub(super) fn propose(findings: &Findings, mut proposer: Proposer) -> Policy {
+    let site = proposer.site().to_owned();
+    findings.visit(|entry| {
+        if entry.details.as_ref().is_some_and(|details| *details.site == *site) {
+            // Written to memory without errors; what is not about a policy is left out.
+            proposer.add(&serde_json::to_value(FindingItem::new(entry)).unwrap_or_default());
+        }
+    });
+    proposer.finish()
 }

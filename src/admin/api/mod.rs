@@ -110,6 +110,7 @@ pub(super) fn router<S: Clone + Send + Sync + 'static>(api: Arc<Api>) -> Router<
         .route("/api/v1/rejected", get(rejected))
         .route("/api/v1/findings", get(findings))
         .route("/api/v1/findings/{fingerprint}", get(finding))
+        .route("/api/v1/policy", get(policy))
         .route("/api/{*path}", get(async || Problem::new(StatusCode::NOT_FOUND, "the API has no such path")))
         .with_state(api)
 }
@@ -144,6 +145,11 @@ async fn finding(State(api): Shared, request: Request) -> Result<Response, Probl
     Parameters::parse(request.uri(), &[])?;
     let name = request.uri().path().rsplit('/').next().unwrap_or_default().to_owned();
     Ok(api.answer(move |api| findings::one(api.findings()?, &name)).await)
+}
+
+async fn policy(State(api): Shared, request: Request) -> Result<Response, Problem> {
+    let proposer = findings::proposer(request.uri())?;
+    Ok(api.answer(move |api| Ok(findings::propose(api.findings()?, proposer))).await)
 }
 
 impl Api {

@@ -9,6 +9,7 @@ use crate::admin::api::findings::FindingItem;
 use crate::admin::api::status::Status;
 use crate::kinds;
 use crate::model::{LabelEnum, Noise};
+use crate::policy::{MIN_CLIENTS, Policy};
 use crate::recent::Rejection;
 
 /// Path, parameters, summary, and what the answer has.
@@ -27,6 +28,7 @@ const OPERATIONS: &[Operation] = &[
     ("/api/v1/findings", &["site", "kind", "noise", "new", "sort", "limit"], "The findings, sorted descending.",
         schema::<List<FindingItem>>),
     ("/api/v1/findings/{fingerprint}", &["fingerprint"], "One finding.", schema::<FindingItem>),
+    ("/api/v1/policy", &["site", "min_clients"], "The policy that follows from a site's findings.", schema::<Policy>),
 ];
 
 fn schema<T: schemars::JsonSchema>(generator: &mut SchemaGenerator) -> Value {
@@ -48,6 +50,10 @@ fn parameter(name: &str) -> Value {
         "detail" => ("Adds how each event came about.", json!({"type": "boolean", "default": false})),
         "new" => ("Only those younger than findings.new_for, or only others.", json!({"type": "boolean"})),
         "sort" => ("What decides the order.", words(vec!["count", "clients", "first", "last"])),
+        "min_clients" => (
+            "Clients that have to report a source.",
+            json!({"type": "integer", "minimum": 1, "default": MIN_CLIENTS}),
+        ),
         _ => ("The fingerprint.", json!({"type": "string", "pattern": "^[0-9a-f]{16}$"})),
     };
     let place = if name == "fingerprint" { "path" } else { "query" };

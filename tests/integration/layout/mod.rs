@@ -9,8 +9,7 @@ use imports::{Arrow, Source, Sources};
 
 /// Folders and files at the top of `src`, lowest first. Each may import only those before it in this list:
 /// shared types and tools first, then the order in which a report flows.
-const ORDER: [&str; 28] = [
-const ORDER: [&str; 27] = [
+const ORDER: [&str; 30] = [
     "clock",
     "model",
     "log_throttle",
