@@ -130,7 +130,7 @@ fn encode(bencher: Bencher<'_, '_>, format: &str) {
     each(&body, |envelope| {
         let report = normalize(envelope, &context(), privacy, Mode::Full);
         let classification = classify(&report, &context(), &sites, &rules);
-        let evaluation = (report.kind.evaluate)(&report, &classification);
+        let evaluation = report.evaluate(&classification);
         let event = Event {
             report: &report,
             classification,

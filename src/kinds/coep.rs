@@ -1,18 +1,9 @@
 //! `coep`: a page with a cross-origin embedder policy embeds something that does not allow it. If the
 //! policy is enforced, that frame, worker or resource is missing.
 
-use crate::kinds::csp_violation;
-use crate::kinds::support::{DESTINATIONS, evaluate_policy, field, policy_summary};
-use crate::model::{Classification, Evaluation, Family, FieldType, LabelValues, Report, ReportKind};
-
-static VIOLATIONS: Family = Family {
-    name: "lookout_coep_violations_total",
-    help: "Cross-origin embedder policy violations.",
-    labels: &["site", "disposition", "violation", "destination", "blocked", "noise"],
-    unbounded: &["blocked"],
-    weight: 3,
-    ..Family::COUNTER
-};
+use crate::kinds::csp_violation::BLOCKED;
+use crate::kinds::support::{DESTINATIONS, DISPOSITION, NOISE, field, one_of, policy_summary};
+use crate::model::{Family, FieldType, LabelValues, Report, ReportKind};
 
 /// What violated the policy: a response without Cross-Origin-Resource-Policy, a frame, a worker.
 static TYPES: LabelValues = LabelValues(&["corp", "navigation", "worker initialization"]);
@@ -29,21 +20,18 @@ pub(super) static KIND: ReportKind = ReportKind {
         field("disposition", FieldType::Token, "coep.disposition"),
     ],
     identity: &["type", "destination", "blockedURL"],
-    evaluate,
     summary,
-    families: &[&VIOLATIONS],
+    families: &[&Family {
+        name: "lookout_coep_violations_total",
+        help: "Cross-origin embedder policy violations.",
+        labels: &["site", "disposition", "violation", "destination", "blocked", "noise"],
+        unbounded: &["blocked"],
+        weight: 3,
+        ..Family::COUNTER
+    }],
+    labels: &[DISPOSITION, one_of("type", &TYPES), one_of("destination", &DESTINATIONS), BLOCKED, NOISE],
     ..ReportKind::DEFAULT
 };
-
-fn evaluate<'r>(report: &'r Report<'_>, classification: &Classification<'_>) -> Evaluation<'r> {
-    let body = &report.body;
-    let violation = TYPES.label(body.get_str("type"));
-    let destination = DESTINATIONS.label(body.get_str("destination"));
-    let blocked = csp_violation::blocked_label(body.get_str("blockedURL"));
-    evaluate_policy(report, classification, &VIOLATIONS, |disposition, noise| {
-        [disposition, violation, destination, blocked, noise]
-    })
-}
 
 /// `enforced embedder policy blocked image https://cdn.example/x.png on https://shop.example/`
 fn summary(report: &Report<'_>) -> String {

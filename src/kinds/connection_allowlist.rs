@@ -1,18 +1,9 @@
 //! `connection-allowlist`: a page opened a connection that its allowlist does not contain. Experimental;
 //! Chromium sends it.
 
-use crate::kinds::csp_violation;
-use crate::kinds::support::{evaluate_policy, field, policy_summary};
-use crate::model::{Class, Classification, Evaluation, Family, FieldType, Report, ReportKind};
-
-static VIOLATIONS: Family = Family {
-    name: "lookout_connection_allowlist_violations_total",
-    help: "Connections outside the connection allowlist.",
-    labels: &["site", "disposition", "blocked", "noise"],
-    unbounded: &["blocked"],
-    weight: 2,
-    ..Family::COUNTER
-};
+use crate::kinds::csp_violation::blocked_label;
+use crate::kinds::support::{DISPOSITION, NOISE, field, policy_summary};
+use crate::model::{Class, Family, FieldType, LabelSource, Report, ReportKind};
 
 /// `connection` is a URL, or `webrtc`.
 pub(super) static KIND: ReportKind = ReportKind {
@@ -28,16 +19,18 @@ pub(super) static KIND: ReportKind = ReportKind {
     ],
     identity: &["connection"],
     class: |_| Class::Exfiltrates,
-    evaluate,
     summary,
-    families: &[&VIOLATIONS],
+    families: &[&Family {
+        name: "lookout_connection_allowlist_violations_total",
+        help: "Connections outside the connection allowlist.",
+        labels: &["site", "disposition", "blocked", "noise"],
+        unbounded: &["blocked"],
+        weight: 2,
+        ..Family::COUNTER
+    }],
+    labels: &[DISPOSITION, LabelSource::By(|report| blocked_label(report.body.get_str("connection"))), NOISE],
     ..ReportKind::DEFAULT
 };
-
-fn evaluate<'r>(report: &'r Report<'_>, classification: &Classification<'_>) -> Evaluation<'r> {
-    let blocked = csp_violation::blocked_label(report.body.get_str("connection"));
-    evaluate_policy(report, classification, &VIOLATIONS, |disposition, noise| [disposition, blocked, noise])
-}
 
 fn summary(report: &Report<'_>) -> String {
     let connection = report.body.get_str("connection").unwrap_or("an unnamed place");

@@ -7,19 +7,10 @@
 use std::borrow::Cow;
 
 use crate::kinds::support::{
-    COLUMN_NUMBER, LINE_NUMBER, SOURCE_FILE, evaluate_policy, field, page_of, policy_summary, source_suffix,
+    COLUMN_NUMBER, DISPOSITION, LINE_NUMBER, NOISE, SOURCE_FILE, field, one_of, page_of, policy_summary,
+    source_suffix,
 };
-use crate::model::{
-    Classification, Disposition, Evaluation, Family, FieldType, LabelValues, Object, Report, ReportKind,
-    Value,
-};
-
-static VIOLATIONS: Family = Family {
-    name: "lookout_coop_violations_total",
-    help: "Cross-origin opener policy violations.",
-    labels: &["site", "disposition", "violation", "policy", "noise"],
-    ..Family::COUNTER
-};
+use crate::model::{Disposition, Family, FieldType, LabelValues, Object, Report, ReportKind, Value};
 
 /// The body's types; the last two are those of older Chromium.
 #[rustfmt::skip]
@@ -63,9 +54,14 @@ pub(super) static KIND: ReportKind = ReportKind {
     ],
     identity: &["type", "effectivePolicy", "property", "sourceFile"],
     upgrade,
-    evaluate,
     summary,
-    families: &[&VIOLATIONS],
+    families: &[&Family {
+        name: "lookout_coop_violations_total",
+        help: "Cross-origin opener policy violations.",
+        labels: &["site", "disposition", "violation", "policy", "noise"],
+        ..Family::COUNTER
+    }],
+    labels: &[DISPOSITION, one_of("type", &TYPES), one_of("effectivePolicy", &POLICIES), NOISE],
     ..ReportKind::DEFAULT
 };
 
@@ -89,15 +85,6 @@ fn upgrade(body: &mut Object<'_>) {
         _ => "previousResponseURL",
     };
     body.0.push((Cow::Borrowed(name), url));
-}
-
-fn evaluate<'r>(report: &'r Report<'_>, classification: &Classification<'_>) -> Evaluation<'r> {
-    let body = &report.body;
-    let violation = TYPES.label(body.get_str("type"));
-    let policy = POLICIES.label(body.get_str("effectivePolicy"));
-    evaluate_policy(report, classification, &VIOLATIONS, |disposition, noise| {
-        [disposition, violation, policy, noise]
-    })
 }
 
 /// `report-only opener policy same-origin would block postMessage to the page from its opener on …`

@@ -2,17 +2,10 @@
 
 use opentelemetry_semantic_conventions::attribute::{ERROR_TYPE, EXCEPTION_STACKTRACE};
 
-use crate::kinds::support::{derived, field, page_of, severity_unless_noise};
+use crate::kinds::support::{NOISE, derived, field, one_of, page_of};
 use crate::model::{
-    Attribute, AttributeSink, Classification, Evaluation, Family, FieldType, LabelEnum, LabelValues, Object,
-    Report, ReportKind, Severity, Value, What,
-};
-
-static CRASHES: Family = Family {
-    name: "lookout_crashes_total",
-    help: "Crashes of pages.",
-    labels: &["site", "reason", "visibility", "noise"],
-    ..Family::COUNTER
+    Attribute, AttributeSink, Family, FieldType, LabelValues, Object, Report, ReportKind, Severity, Value,
+    What,
 };
 
 /// Reasons; a plain crash has none.
@@ -32,13 +25,19 @@ pub(super) static KIND: ReportKind = ReportKind {
         field("crash_report_api", FieldType::Any, "crash.crash_report_api"),
     ],
     identity: &["reason"],
+    severity: |_| Severity::Error,
     what: |_, _| What::Crash,
     upgrade,
-    evaluate,
     summary,
     attributes,
     derived_attributes: &[derived(ERROR_TYPE, FieldType::Token, "`reason`")],
-    families: &[&CRASHES],
+    families: &[&Family {
+        name: "lookout_crashes_total",
+        help: "Crashes of pages.",
+        labels: &["site", "reason", "visibility", "noise"],
+        ..Family::COUNTER
+    }],
+    labels: &[one_of("reason", &REASONS), one_of("visibility_state", &VISIBILITIES), NOISE],
     ..ReportKind::DEFAULT
 };
 
@@ -48,13 +47,6 @@ fn upgrade(body: &mut Object<'_>) {
     if matches!(body.get(CRASH_REPORT_API), Some(Value::Object(own)) if own.0.is_empty()) {
         body.remove(CRASH_REPORT_API);
     }
-}
-
-fn evaluate<'r>(report: &'r Report<'_>, classification: &Classification<'_>) -> Evaluation<'r> {
-    let reason = REASONS.label(report.body.get_str("reason"));
-    let visibility = VISIBILITIES.label(report.body.get_str("visibility_state"));
-    let severity = severity_unless_noise(Severity::Error, classification.noise);
-    Evaluation::new(severity, &CRASHES, [reason, visibility, classification.noise.label()])
 }
 
 /// `visible page crashed, out of memory: https://shop.example/`

@@ -1,15 +1,8 @@
 //! `csp-hash`: the hash of a script that a page loaded. A policy requests it with `'report-sha256'` and
 //! its siblings, usually to compile a list of integrity hashes; nothing was blocked.
 
-use crate::kinds::support::{DESTINATIONS, field, page_of};
-use crate::model::{Classification, Evaluation, Family, FieldType, LabelEnum, Report, ReportKind, Severity};
-
-static HASHES: Family = Family {
-    name: "lookout_csp_hashes_total",
-    help: "Script hashes that policies asked for.",
-    labels: &["site", "destination", "noise"],
-    ..Family::COUNTER
-};
+use crate::kinds::support::{DESTINATIONS, NOISE, field, one_of, page_of};
+use crate::model::{Family, FieldType, Report, ReportKind};
 
 pub(super) static KIND: ReportKind = ReportKind {
     name: "csp-hash",
@@ -23,16 +16,16 @@ pub(super) static KIND: ReportKind = ReportKind {
         field("destination", FieldType::Token, "csp_hash.destination"),
     ],
     identity: &["destination", "subresourceURL"],
-    evaluate,
     summary,
-    families: &[&HASHES],
+    families: &[&Family {
+        name: "lookout_csp_hashes_total",
+        help: "Script hashes that policies asked for.",
+        labels: &["site", "destination", "noise"],
+        ..Family::COUNTER
+    }],
+    labels: &[one_of("destination", &DESTINATIONS), NOISE],
     ..ReportKind::DEFAULT
 };
-
-fn evaluate<'r>(report: &'r Report<'_>, classification: &Classification<'_>) -> Evaluation<'r> {
-    let destination = DESTINATIONS.label(report.body.get_str("destination"));
-    Evaluation::new(Severity::Info, &HASHES, [destination, classification.noise.label()])
-}
 
 /// `hash of script https://shop.example/m.js on https://shop.example/cart is sha256-AAAA`. Engines
 /// leave the hash empty for a response of another origin without CORS.

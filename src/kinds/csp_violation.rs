@@ -9,12 +9,10 @@ use std::borrow::Cow;
 use opentelemetry_semantic_conventions::attribute::HTTP_RESPONSE_STATUS_CODE;
 
 use crate::kinds::support::{
-    COLUMN_NUMBER, CSP_DIRECTIVES, LINE_NUMBER, SOURCE_FILE, evaluate_policy, field, is_extension_scheme,
-    policy_summary,
+    COLUMN_NUMBER, CSP_DIRECTIVES, DISPOSITION, LINE_NUMBER, NOISE, SOURCE_FILE, field, is_extension_scheme,
+    one_of, policy_summary,
 };
-use crate::model::{
-    Class, Classification, Evaluation, Family, FieldType, Label, Object, Report, ReportKind, Value,
-};
+use crate::model::{Class, Family, FieldType, Label, LabelSource, Object, Report, ReportKind, Value};
 
 pub(crate) static VIOLATIONS: Family = Family {
     name: "lookout_csp_violations_total",
@@ -61,9 +59,9 @@ pub(crate) static KIND: ReportKind = ReportKind {
         _ => Class::Other,
     },
     upgrade,
-    evaluate,
     summary,
     families: &[&VIOLATIONS],
+    labels: &[DISPOSITION, one_of("effectiveDirective", &CSP_DIRECTIVES), BLOCKED, NOISE],
     ..ReportKind::DEFAULT
 };
 
@@ -98,21 +96,16 @@ fn first_token(text: &mut Cow<'_, str>) {
     }
 }
 
-fn evaluate<'r>(report: &'r Report<'_>, classification: &Classification<'_>) -> Evaluation<'r> {
-    let body = &report.body;
-    let directive = CSP_DIRECTIVES.label(body.get_str("effectiveDirective"));
-    let blocked = blocked_label(body.get_str("blockedURL"));
-    evaluate_policy(report, classification, &VIOLATIONS, |disposition, noise| {
-        [disposition, directive, blocked, noise]
-    })
-}
-
 /// `enforced script-src-elem blocked https://evil.example/x.js on https://shop.example/cart`
 fn summary(report: &Report<'_>) -> String {
     let directive = report.body.get_str("effectiveDirective").unwrap_or("policy");
     let blocked = report.body.get_str("blockedURL").unwrap_or("something unnamed");
     policy_summary(report, directive, blocked)
 }
+
+/// The label `blocked` of a kind with `blockedURL`.
+pub(super) const BLOCKED: LabelSource =
+    LabelSource::By(|report| blocked_label(report.body.get_str("blockedURL")));
 
 /// Returns the label `blocked`: a keyword, or the origin, which is unbounded.
 pub(super) fn blocked_label(url: Option<&str>) -> Label<'_> {

@@ -6,19 +6,8 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-use crate::kinds::support::{COLUMN_NUMBER, LINE_NUMBER, SOURCE_FILE, field, page_of, source_suffix};
-use crate::model::{
-    Evaluation, Family, FieldType, Label, LabelEnum, OTHER, Object, Report, ReportKind, Severity, Value,
-};
-
-static DEPRECATIONS: Family = Family {
-    name: "lookout_deprecations_total",
-    help: "Uses of deprecated features.",
-    labels: &["site", "id", "noise"],
-    unbounded: &["id"],
-    weight: 2,
-    ..Family::COUNTER
-};
+use crate::kinds::support::{COLUMN_NUMBER, LINE_NUMBER, NOISE, SOURCE_FILE, field, page_of, source_suffix};
+use crate::model::{Family, FieldType, Label, LabelSource, OTHER, Object, Report, ReportKind, Value};
 
 /// `anticipatedRemoval` is milliseconds since 1970 in Chromium, a date in the specification
 /// and in WebKit, and absent in Firefox.
@@ -36,11 +25,16 @@ pub(super) static KIND: ReportKind = ReportKind {
     ],
     identity: &["id", "sourceFile"],
     upgrade,
-    evaluate: |report, classification| {
-        Evaluation::new(Severity::Info, &DEPRECATIONS, [id(report), classification.noise.label()])
-    },
     summary,
-    families: &[&DEPRECATIONS],
+    families: &[&Family {
+        name: "lookout_deprecations_total",
+        help: "Uses of deprecated features.",
+        labels: &["site", "id", "noise"],
+        unbounded: &["id"],
+        weight: 2,
+        ..Family::COUNTER
+    }],
+    labels: &[LabelSource::By(id), NOISE],
     ..ReportKind::DEFAULT
 };
 

@@ -1,18 +1,9 @@
 //! `dip`: a page with a document isolation policy loads something that does not allow it. The same
 //! check as that of an embedder policy, for one document.
 
-use crate::kinds::csp_violation;
-use crate::kinds::support::{DESTINATIONS, blocked_request_summary, evaluate_policy, field};
-use crate::model::{Classification, Evaluation, Family, FieldType, Report, ReportKind};
-
-static VIOLATIONS: Family = Family {
-    name: "lookout_dip_violations_total",
-    help: "Document isolation policy violations.",
-    labels: &["site", "disposition", "destination", "blocked", "noise"],
-    unbounded: &["blocked"],
-    weight: 2,
-    ..Family::COUNTER
-};
+use crate::kinds::csp_violation::BLOCKED;
+use crate::kinds::support::{DESTINATIONS, DISPOSITION, NOISE, blocked_request_summary, field, one_of};
+use crate::model::{Family, FieldType, ReportKind};
 
 pub(super) static KIND: ReportKind = ReportKind {
     name: "dip",
@@ -26,20 +17,18 @@ pub(super) static KIND: ReportKind = ReportKind {
         field("disposition", FieldType::Token, "dip.disposition"),
     ],
     identity: &["type", "destination", "blockedURL"],
-    evaluate,
     summary: |report| blocked_request_summary(report, "isolation policy"),
-    families: &[&VIOLATIONS],
+    families: &[&Family {
+        name: "lookout_dip_violations_total",
+        help: "Document isolation policy violations.",
+        labels: &["site", "disposition", "destination", "blocked", "noise"],
+        unbounded: &["blocked"],
+        weight: 2,
+        ..Family::COUNTER
+    }],
+    labels: &[DISPOSITION, one_of("destination", &DESTINATIONS), BLOCKED, NOISE],
     ..ReportKind::DEFAULT
 };
-
-fn evaluate<'r>(report: &'r Report<'_>, classification: &Classification<'_>) -> Evaluation<'r> {
-    let body = &report.body;
-    let destination = DESTINATIONS.label(body.get_str("destination"));
-    let blocked = csp_violation::blocked_label(body.get_str("blockedURL"));
-    evaluate_policy(report, classification, &VIOLATIONS, |disposition, noise| {
-        [disposition, destination, blocked, noise]
-    })
-}
 
 #[cfg(test)]
 mod tests {

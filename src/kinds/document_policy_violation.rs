@@ -2,17 +2,10 @@
 //! synchronous requests or oversized media. Only Chromium has document policies.
 
 use crate::kinds::support::{
-    COLUMN_NUMBER, DOCUMENT_POLICY_FEATURES, LINE_NUMBER, SOURCE_FILE, evaluate_policy, field,
+    COLUMN_NUMBER, DISPOSITION, DOCUMENT_POLICY_FEATURES, LINE_NUMBER, NOISE, SOURCE_FILE, field, one_of,
     policy_summary, source_suffix,
 };
-use crate::model::{Classification, Evaluation, Family, FieldType, Report, ReportKind};
-
-static VIOLATIONS: Family = Family {
-    name: "lookout_document_policy_violations_total",
-    help: "Document policy violations.",
-    labels: &["site", "disposition", "feature", "noise"],
-    ..Family::COUNTER
-};
+use crate::model::{Family, FieldType, Report, ReportKind};
 
 pub(super) static KIND: ReportKind = ReportKind {
     name: "document-policy-violation",
@@ -28,16 +21,16 @@ pub(super) static KIND: ReportKind = ReportKind {
         COLUMN_NUMBER,
     ],
     identity: &["policyId", "sourceFile"],
-    evaluate,
     summary,
-    families: &[&VIOLATIONS],
+    families: &[&Family {
+        name: "lookout_document_policy_violations_total",
+        help: "Document policy violations.",
+        labels: &["site", "disposition", "feature", "noise"],
+        ..Family::COUNTER
+    }],
+    labels: &[DISPOSITION, one_of("policyId", &DOCUMENT_POLICY_FEATURES), NOISE],
     ..ReportKind::DEFAULT
 };
-
-fn evaluate<'r>(report: &'r Report<'_>, classification: &Classification<'_>) -> Evaluation<'r> {
-    let feature = DOCUMENT_POLICY_FEATURES.label(report.body.get_str("policyId"));
-    evaluate_policy(report, classification, &VIOLATIONS, |disposition, noise| [disposition, feature, noise])
-}
 
 fn summary(report: &Report<'_>) -> String {
     let feature = report.body.get_str("policyId").unwrap_or("an unnamed feature");

@@ -2,22 +2,11 @@
 //! required (RFC 9163). Chrome 61 to 106 sent these.
 
 use opentelemetry_semantic_conventions::attribute::URL_SCHEME;
-use smallvec::SmallVec;
 
 use crate::kinds::support::{
-    CERTIFICATE, CERTIFICATE_ATTRIBUTES, HOSTNAME, PORT, certificate_attributes, describe_certificate, field,
-    replace_chains, server_name, severity_unless_noise,
+    CERTIFICATE, DISPOSITION, HOSTNAME, PORT, TRANSPORT, describe_certificate, field, server_name,
 };
-use crate::model::{
-    Classification, Evaluation, Family, FieldType, LabelEnum, Report, ReportKind, Severity, Value,
-};
-
-static VIOLATIONS: Family = Family {
-    name: "lookout_expect_ct_violations_total",
-    help: "Expect-CT violations.",
-    labels: &["site", "disposition"],
-    ..Family::COUNTER
-};
+use crate::model::{Family, FieldType, Observations, Report, ReportKind, Severity, Value};
 
 /// Chrome sent no `failure-mode`, so the endpoint's URL may supply it.
 pub(super) static KIND: ReportKind = ReportKind {
@@ -36,28 +25,24 @@ pub(super) static KIND: ReportKind = ReportKind {
         field("test-report", FieldType::Bool, "expect_ct.test_report"),
         CERTIFICATE,
     ],
-    identity: &["hostname", "port"],
-    upgrade: replace_chains,
-    evaluate,
+    severity: |report| if is_test(report) { Severity::Info } else { Severity::Warn },
+    observe: |report, classification| {
+        if is_test(report) { Observations::new() } else { report.count(classification) }
+    },
     summary,
-    attributes: certificate_attributes,
-    derived_attributes: CERTIFICATE_ATTRIBUTES,
-    families: &[&VIOLATIONS],
-    ..ReportKind::DEFAULT
+    families: &[&Family {
+        name: "lookout_expect_ct_violations_total",
+        help: "Expect-CT violations.",
+        labels: &["site", "disposition"],
+        ..Family::COUNTER
+    }],
+    labels: &[DISPOSITION],
+    ..TRANSPORT
 };
 
 /// Returns whether it is a test report, which counts as a report but not as a violation.
 fn is_test(report: &Report<'_>) -> bool {
     report.body.get("test-report") == Some(&Value::Bool(true))
-}
-
-fn evaluate<'r>(report: &'r Report<'_>, classification: &Classification<'_>) -> Evaluation<'r> {
-    if is_test(report) {
-        return Evaluation { severity: Severity::Info, observations: SmallVec::new() };
-    }
-    let disposition = report.disposition().label();
-    let severity = severity_unless_noise(Severity::Warn, classification.noise);
-    Evaluation::new(severity, &VIOLATIONS, [disposition])
 }
 
 fn summary(report: &Report<'_>) -> String {

@@ -2,19 +2,9 @@
 //! one. A draft that Chromium tried; there is no RFC.
 
 use crate::kinds::support::{
-    CERTIFICATE, CERTIFICATE_ATTRIBUTES, HOSTNAME, PORT, certificate_attributes, describe_certificate, field,
-    replace_chains, server_name, severity_unless_noise,
+    CERTIFICATE, HOSTNAME, PORT, TRANSPORT, describe_certificate, field, one_of, server_name,
 };
-use crate::model::{
-    Classification, Evaluation, Family, FieldType, LabelValues, Report, ReportKind, Severity,
-};
-
-static VIOLATIONS: Family = Family {
-    name: "lookout_expect_staple_violations_total",
-    help: "Expect-Staple violations.",
-    labels: &["site", "response_status", "cert_status"],
-    ..Family::COUNTER
-};
+use crate::model::{Family, FieldType, LabelValues, Report, ReportKind};
 
 #[rustfmt::skip]
 static RESPONSE_STATUSES: LabelValues = LabelValues(&[
@@ -41,21 +31,16 @@ pub(super) static KIND: ReportKind = ReportKind {
         CERTIFICATE,
     ],
     identity: &["hostname", "port", "response-status", "cert-status"],
-    upgrade: replace_chains,
-    evaluate,
     summary,
-    attributes: certificate_attributes,
-    derived_attributes: CERTIFICATE_ATTRIBUTES,
-    families: &[&VIOLATIONS],
-    ..ReportKind::DEFAULT
+    families: &[&Family {
+        name: "lookout_expect_staple_violations_total",
+        help: "Expect-Staple violations.",
+        labels: &["site", "response_status", "cert_status"],
+        ..Family::COUNTER
+    }],
+    labels: &[one_of("response-status", &RESPONSE_STATUSES), one_of("cert-status", &CERT_STATUSES)],
+    ..TRANSPORT
 };
-
-fn evaluate<'r>(report: &'r Report<'_>, classification: &Classification<'_>) -> Evaluation<'r> {
-    let response = RESPONSE_STATUSES.label(report.body.get_str("response-status"));
-    let cert = CERT_STATUSES.label(report.body.get_str("cert-status"));
-    let severity = severity_unless_noise(Severity::Warn, classification.noise);
-    Evaluation::new(severity, &VIOLATIONS, [response, cert])
-}
 
 fn summary(report: &Report<'_>) -> String {
     let body = &report.body;

@@ -3,17 +3,9 @@
 //! users are locked out, or their connections are intercepted.
 
 use crate::kinds::support::{
-    CERTIFICATE, CERTIFICATE_ATTRIBUTES, HOSTNAME, PORT, certificate_attributes, describe_certificate, field,
-    replace_chains, server_name, severity_unless_noise,
+    CERTIFICATE, HOSTNAME, PORT, TRANSPORT, describe_certificate, field, server_name,
 };
-use crate::model::{Classification, Evaluation, Family, FieldType, Report, ReportKind, Severity};
-
-static VIOLATIONS: Family = Family {
-    name: "lookout_hpkp_violations_total",
-    help: "Key pinning violations.",
-    labels: &["site"],
-    ..Family::COUNTER
-};
+use crate::model::{Family, FieldType, Report, ReportKind, Severity};
 
 /// One flat object with hyphenated fields, as in the RFC.
 pub(super) static KIND: ReportKind = ReportKind {
@@ -30,19 +22,16 @@ pub(super) static KIND: ReportKind = ReportKind {
         field("known-pins", FieldType::Any, "hpkp.known_pins"),
         CERTIFICATE,
     ],
-    identity: &["hostname", "port"],
-    upgrade: replace_chains,
-    evaluate,
+    severity: |_| Severity::Error,
     summary,
-    attributes: certificate_attributes,
-    derived_attributes: CERTIFICATE_ATTRIBUTES,
-    families: &[&VIOLATIONS],
-    ..ReportKind::DEFAULT
+    families: &[&Family {
+        name: "lookout_hpkp_violations_total",
+        help: "Key pinning violations.",
+        labels: &["site"],
+        ..Family::COUNTER
+    }],
+    ..TRANSPORT
 };
-
-fn evaluate<'r>(_: &'r Report<'_>, classification: &Classification<'_>) -> Evaluation<'r> {
-    Evaluation::new(severity_unless_noise(Severity::Error, classification.noise), &VIOLATIONS, [])
-}
 
 fn summary(report: &Report<'_>) -> String {
     let server = server_name(report);

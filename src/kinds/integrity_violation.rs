@@ -1,20 +1,12 @@
 //! `integrity-violation`: a page with an integrity policy loads a script or style without integrity
 //! metadata. If the policy is enforced, it was blocked.
 
-use crate::kinds::csp_violation;
+use crate::kinds::csp_violation::BLOCKED;
 use crate::kinds::support::{
-    DESTINATIONS, REPORT_ONLY, blocked_request_summary, disposition_to_flag, evaluate_policy, field,
+    DESTINATIONS, DISPOSITION, NOISE, REPORT_ONLY, blocked_request_summary, disposition_to_flag, field,
+    one_of,
 };
-use crate::model::{Classification, Evaluation, Family, FieldType, Report, ReportKind};
-
-static VIOLATIONS: Family = Family {
-    name: "lookout_integrity_violations_total",
-    help: "Integrity policy violations.",
-    labels: &["site", "disposition", "destination", "blocked", "noise"],
-    unbounded: &["blocked"],
-    weight: 2,
-    ..Family::COUNTER
-};
+use crate::model::{Family, FieldType, ReportKind};
 
 /// A flag takes the place of a disposition.
 pub(super) static KIND: ReportKind = ReportKind {
@@ -30,20 +22,18 @@ pub(super) static KIND: ReportKind = ReportKind {
     ],
     identity: &["destination", "blockedURL"],
     upgrade: disposition_to_flag,
-    evaluate,
     summary: |report| blocked_request_summary(report, "integrity policy"),
-    families: &[&VIOLATIONS],
+    families: &[&Family {
+        name: "lookout_integrity_violations_total",
+        help: "Integrity policy violations.",
+        labels: &["site", "disposition", "destination", "blocked", "noise"],
+        unbounded: &["blocked"],
+        weight: 2,
+        ..Family::COUNTER
+    }],
+    labels: &[DISPOSITION, one_of("destination", &DESTINATIONS), BLOCKED, NOISE],
     ..ReportKind::DEFAULT
 };
-
-fn evaluate<'r>(report: &'r Report<'_>, classification: &Classification<'_>) -> Evaluation<'r> {
-    let body = &report.body;
-    let destination = DESTINATIONS.label(body.get_str("destination"));
-    let blocked = csp_violation::blocked_label(body.get_str("blockedURL"));
-    evaluate_policy(report, classification, &VIOLATIONS, |disposition, noise| {
-        [disposition, destination, blocked, noise]
-    })
-}
 
 #[cfg(test)]
 mod tests {

@@ -1,17 +1,9 @@
 //! `intervention`: the browser overruled a page in the interest of its user: it unloaded a heavy ad, or
 //! made an event handler passive.
 
-use crate::kinds::deprecation;
-use crate::kinds::support::{COLUMN_NUMBER, LINE_NUMBER, SOURCE_FILE, field, page_of, source_suffix};
-use crate::model::{Evaluation, Family, FieldType, LabelEnum, Report, ReportKind, Severity};
-
-static INTERVENTIONS: Family = Family {
-    name: "lookout_interventions_total",
-    help: "Interventions of the browser.",
-    labels: &["site", "id", "noise"],
-    unbounded: &["id"],
-    ..Family::COUNTER
-};
+use crate::kinds::deprecation::id;
+use crate::kinds::support::{COLUMN_NUMBER, LINE_NUMBER, NOISE, SOURCE_FILE, field, page_of, source_suffix};
+use crate::model::{Family, FieldType, LabelSource, Report, ReportKind};
 
 pub(super) static KIND: ReportKind = ReportKind {
     name: "intervention",
@@ -25,12 +17,15 @@ pub(super) static KIND: ReportKind = ReportKind {
         COLUMN_NUMBER,
     ],
     identity: &["id", "sourceFile"],
-    evaluate: |report, classification| {
-        let labels = [deprecation::id(report), classification.noise.label()];
-        Evaluation::new(Severity::Info, &INTERVENTIONS, labels)
-    },
     summary,
-    families: &[&INTERVENTIONS],
+    families: &[&Family {
+        name: "lookout_interventions_total",
+        help: "Interventions of the browser.",
+        labels: &["site", "id", "noise"],
+        unbounded: &["id"],
+        ..Family::COUNTER
+    }],
+    labels: &[LabelSource::By(id), NOISE],
     ..ReportKind::DEFAULT
 };
 

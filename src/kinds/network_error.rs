@@ -7,12 +7,10 @@ use opentelemetry_semantic_conventions::attribute::{
 };
 use smallvec::smallvec;
 
-use crate::kinds::support::{
-    NEL_PHASES, NEL_TYPES, PROTOCOLS, derived, field, severity_unless_noise, unmapped,
-};
+use crate::kinds::support::{NEL_PHASES, NEL_TYPES, PROTOCOLS, derived, field, unmapped};
 use crate::model::{
-    Attribute, AttributeSink, Classification, Disposition, Evaluation, Family, FieldType, Increment, Label,
-    LabelEnum, MetricType, Noise, Observation, Report, ReportKind, SERVER_HOST, Severity, What,
+    Attribute, AttributeSink, Classification, Disposition, Family, FieldType, Increment, Label, LabelEnum,
+    MetricType, Noise, Observation, Observations, Report, ReportKind, SERVER_HOST, Severity, What,
     host_and_port,
 };
 
@@ -66,7 +64,8 @@ pub(crate) static KIND: ReportKind = ReportKind {
     ],
     identity: &["phase", "type", SERVER_HOST],
     what,
-    evaluate,
+    severity: |report| if is_ok(report) { Severity::Info } else { Severity::Warn },
+    observe,
     summary,
     attributes,
     derived_attributes: &[
@@ -97,6 +96,10 @@ fn weight(sampling_fraction: Option<f64>) -> f64 {
 /// histogram's sum would keep it; the event has the value as sent.
 const MAX_ELAPSED: u64 = 24 * 60 * 60 * 1000;
 
+fn is_ok(report: &Report<'_>) -> bool {
+    report.body.get_str("type") == Some("ok")
+}
+
 /// Returns whether the server was reached. An error of the client's, such as 404, is an answer of a server that
 /// works; one of the server's is not. What the visitor abandoned, or the browser must not disclose, is neither.
 fn what(report: &Report<'_>, _: Disposition) -> What {
@@ -109,7 +112,7 @@ fn what(report: &Report<'_>, _: Disposition) -> What {
     }
 }
 
-fn evaluate<'r>(report: &'r Report<'_>, classification: &Classification<'_>) -> Evaluation<'r> {
+fn observe<'r>(report: &'r Report<'_>, classification: &Classification<'_>) -> Observations<'r> {
     let body = &report.body;
     let outcome = body.get_str("type");
     let phase = NEL_PHASES.label(body.get_str("phase"));
@@ -128,8 +131,7 @@ fn evaluate<'r>(report: &'r Report<'_>, classification: &Classification<'_>) -> 
         let seconds = Increment::Duration(elapsed as f64 / 1e3);
         observations.push(Observation::new(&DURATION, [phase], seconds));
     }
-    let severity = if outcome == Some("ok") { Severity::Info } else { Severity::Warn };
-    Evaluation { severity: severity_unless_noise(severity, classification.noise), observations }
+    observations
 }
 
 fn protocol(alpn: Option<&str>) -> Label<'static> {
@@ -146,7 +148,7 @@ fn summary(report: &Report<'_>) -> String {
         Some("ok") => "network ok".to_owned(),
         outcome => format!("network error {}", outcome.unwrap_or("of unknown type")),
     };
-    if let Some(phase) = body.get_str("phase").filter(|_| body.get_str("type") != Some("ok")) {
+    if let Some(phase) = body.get_str("phase").filter(|_| !is_ok(report)) {
         line += &format!(" ({phase})");
     }
     line += " for ";

@@ -2,10 +2,10 @@
 //! policy disables. Firefox still sends it as `feature-policy-violation`.
 
 use crate::kinds::support::{
-    COLUMN_NUMBER, LINE_NUMBER, PERMISSIONS_POLICY_FEATURES, SOURCE_FILE, evaluate_policy, field,
+    COLUMN_NUMBER, DISPOSITION, LINE_NUMBER, NOISE, PERMISSIONS_POLICY_FEATURES, SOURCE_FILE, field, one_of,
     policy_summary, source_suffix,
 };
-use crate::model::{Classification, Evaluation, Family, FieldType, Label, Report, ReportKind};
+use crate::model::{Family, FieldType, Label, LabelSource, Report, ReportKind};
 
 pub(super) static VIOLATIONS: Family = Family {
     name: "lookout_permissions_policy_violations_total",
@@ -14,6 +14,8 @@ pub(super) static VIOLATIONS: Family = Family {
     weight: 2,
     ..Family::COUNTER
 };
+
+pub(super) const FEATURE: LabelSource = one_of("featureId", &PERMISSIONS_POLICY_FEATURES);
 
 /// The feature is `featureId` in the specification and in Firefox, `policyId` in Chromium.
 pub(super) static KIND: ReportKind = ReportKind {
@@ -31,23 +33,11 @@ pub(super) static KIND: ReportKind = ReportKind {
         COLUMN_NUMBER,
     ],
     identity: &["featureId", "sourceFile"],
-    evaluate: |report, classification| evaluate(report, classification, "false"),
     summary,
     families: &[&VIOLATIONS],
+    labels: &[DISPOSITION, FEATURE, LabelSource::By(|_| Label::bounded("false")), NOISE],
     ..ReportKind::DEFAULT
 };
-
-pub(super) fn evaluate<'r>(
-    report: &'r Report<'_>,
-    classification: &Classification<'_>,
-    potential: &'static str,
-) -> Evaluation<'r> {
-    let feature = PERMISSIONS_POLICY_FEATURES.label(report.body.get_str("featureId"));
-    let potential = Label::bounded(potential);
-    evaluate_policy(report, classification, &VIOLATIONS, |disposition, noise| {
-        [disposition, feature, potential, noise]
-    })
-}
 
 /// `enforced permissions policy blocked geolocation on https://shop.example/ at …/m.js:4`
 fn summary(report: &Report<'_>) -> String {

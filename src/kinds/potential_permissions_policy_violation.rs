@@ -1,9 +1,9 @@
 //! `potential-permissions-policy-violation`: the `allow` attribute of a frame requests a feature that
 //! the page's own permissions policy disables. The feature fails if the frame ever uses it.
 
-use crate::kinds::permissions_policy_violation::{self, VIOLATIONS};
-use crate::kinds::support::{COLUMN_NUMBER, LINE_NUMBER, SOURCE_FILE, field, page_of};
-use crate::model::{Disposition, FieldType, Report, ReportKind};
+use crate::kinds::permissions_policy_violation::{FEATURE, VIOLATIONS};
+use crate::kinds::support::{COLUMN_NUMBER, DISPOSITION, LINE_NUMBER, NOISE, SOURCE_FILE, field, page_of};
+use crate::model::{Disposition, FieldType, Label, LabelSource, Report, ReportKind};
 
 pub(super) static KIND: ReportKind = ReportKind {
     name: "potential-permissions-policy-violation",
@@ -21,9 +21,9 @@ pub(super) static KIND: ReportKind = ReportKind {
         COLUMN_NUMBER,
     ],
     identity: &["featureId", "srcAttribute"],
-    evaluate: |report, classification| permissions_policy_violation::evaluate(report, classification, "true"),
     summary,
     families: &[&VIOLATIONS],
+    labels: &[DISPOSITION, FEATURE, LabelSource::By(|_| Label::bounded("true")), NOISE],
     ..ReportKind::DEFAULT
 };
 

@@ -7,10 +7,10 @@
 
 use std::borrow::Cow;
 
-use crate::kinds::support::{derived, field, severity_unless_noise, unmapped};
+use crate::kinds::support::{derived, field, unmapped};
 use crate::model::{
-    Attribute, AttributeSink, Classification, Evaluation, Family, FieldType, Increment, Label, LabelValues,
-    OTHER, Object, Observation, Report, ReportKind, Severity, Value,
+    Attribute, AttributeSink, Classification, Family, FieldType, Increment, Label, LabelValues, OTHER,
+    Object, Observation, Observations, Report, ReportKind, Severity, Value,
 };
 
 static SESSIONS: Family = Family {
@@ -48,7 +48,8 @@ pub(super) static KIND: ReportKind = ReportKind {
     ],
     identity: &["organization-name"],
     upgrade,
-    evaluate,
+    severity: |report| if totals(report).1 == 0 { Severity::Info } else { Severity::Warn },
+    observe,
     summary,
     attributes,
     derived_attributes: &[
@@ -235,14 +236,12 @@ fn totals(report: &Report<'_>) -> (u64, u64) {
     })
 }
 
-fn evaluate<'r>(report: &'r Report<'_>, classification: &Classification<'_>) -> Evaluation<'r> {
+fn observe<'r>(report: &'r Report<'_>, _: &Classification<'_>) -> Observations<'r> {
     let observations = session_counts(report).map(|SessionCount { domain, policy, result, sessions }| {
         let observation = Observation::new(&SESSIONS, [policy, result], Increment::Count(sessions));
         Observation { host: Some(domain).filter(|domain| !domain.is_empty()), ..observation }
     });
-    let severity = if totals(report).1 == 0 { Severity::Info } else { Severity::Warn };
-    let severity = severity_unless_noise(severity, classification.noise);
-    Evaluation { severity, observations: observations.collect() }
+    observations.collect()
 }
 
 /// `mail to shop.example: 5 of 5331 TLS sessions failed (certificate-expired 3, …), says Example Mail`

@@ -59,7 +59,7 @@ pub(super) fn process_all(body: &str, context: &TestContext) -> Vec<Processed> {
     let mut all = Vec::new();
     let mut findings = Vec::new();
     each(body, context, Mode::Full, &mut |report, classification| {
-        let evaluation = (report.kind.evaluate)(report, classification);
+        let evaluation = report.evaluate(classification);
         let summary = (report.kind.summary)(report);
         let event = Event {
             report,
@@ -85,7 +85,7 @@ pub(super) fn process_all(body: &str, context: &TestContext) -> Vec<Processed> {
     let mut remaining = all.iter();
     let mut findings = findings.into_iter();
     each(body, context, Mode::MetricsOnly, &mut |report, classification| {
-        let evaluation = (report.kind.evaluate)(report, classification);
+        let evaluation = report.evaluate(classification);
         let counted: Vec<_> = evaluation.observations.iter().map(counted).collect();
         let finding = Finding::new(report, classification);
         assert_eq!(findings.next(), Some(finding), "findings must not depend on the events");

@@ -3,16 +3,9 @@
 //! default.
 
 use crate::kinds::support::{
-    REPORT_ONLY, blocked_request_summary, disposition_to_flag, evaluate_policy, field,
+    DISPOSITION, NOISE, REPORT_ONLY, blocked_request_summary, disposition_to_flag, field, one_of,
 };
-use crate::model::{Classification, Evaluation, Family, FieldType, LabelValues, Report, ReportKind};
-
-static VIOLATIONS: Family = Family {
-    name: "lookout_waict_violations_total",
-    help: "Violations of web application integrity (WAICT).",
-    labels: &["site", "disposition", "reason", "noise"],
-    ..Family::COUNTER
-};
+use crate::model::{Family, FieldType, LabelValues, Report, ReportKind};
 
 /// <https://github.com/waict-wg/waict-integrity-spec>
 #[rustfmt::skip]
@@ -36,16 +29,16 @@ pub(super) static KIND: ReportKind = ReportKind {
     ],
     identity: &["reason", "destination", "blockedURL"],
     upgrade: disposition_to_flag,
-    evaluate,
     summary,
-    families: &[&VIOLATIONS],
+    families: &[&Family {
+        name: "lookout_waict_violations_total",
+        help: "Violations of web application integrity (WAICT).",
+        labels: &["site", "disposition", "reason", "noise"],
+        ..Family::COUNTER
+    }],
+    labels: &[DISPOSITION, one_of("reason", &REASONS), NOISE],
     ..ReportKind::DEFAULT
 };
-
-fn evaluate<'r>(report: &'r Report<'_>, classification: &Classification<'_>) -> Evaluation<'r> {
-    let reason = REASONS.label(report.body.get_str("reason"));
-    evaluate_policy(report, classification, &VIOLATIONS, |disposition, noise| [disposition, reason, noise])
-}
 
 /// `enforced WAICT blocked script https://cdn.example/x.js on https://shop.example/: no_manifest_match`
 fn summary(report: &Report<'_>) -> String {

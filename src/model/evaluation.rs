@@ -1,10 +1,8 @@
 //! The evaluation of a report by its kind.
 
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 use strum::{IntoStaticStr, VariantArray};
 
-use crate::model::family::Family;
-use crate::model::label::Label;
 use crate::model::observation::Observation;
 
 /// The evaluation of one report.
@@ -13,19 +11,11 @@ pub struct Evaluation<'a> {
     /// The severity of its event.
     pub severity: Severity,
     /// What it adds to the kind's own families.
-    pub observations: SmallVec<[Observation<'a>; 3]>,
+    pub observations: Observations<'a>,
 }
 
-impl<'a> Evaluation<'a> {
-    /// Returns an evaluation that adds 1 to the series with these labels after `site`.
-    pub fn new<const N: usize>(
-        severity: Severity,
-        family: &'static Family,
-        labels: [Label<'a>; N],
-    ) -> Evaluation<'a> {
-        Evaluation { severity, observations: smallvec![Observation::increment(family, labels)] }
-    }
-}
+/// The observations of one report.
+pub type Observations<'a> = SmallVec<[Observation<'a>; 3]>;
 
 /// OTLP severities that reports use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]

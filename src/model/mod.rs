@@ -18,7 +18,7 @@ mod report;
 pub use classification::{Browser, Class, Classification, Noise, RuleIndex, What};
 pub use client::ClientKey;
 pub use envelope::{Age, Disposition, Envelope, UploadContext};
-pub use evaluation::{Evaluation, Severity};
+pub use evaluation::{Evaluation, Observations, Severity};
 pub use event::{Event, EventSink};
 pub use family::{Family, MetricType};
 pub use fingerprint::{Finding, Fingerprint, REPORT_TYPE, SERVER_HOST};
@@ -31,4 +31,6 @@ pub use outcome::{
     EventOutcome, ExportSignal, ExportStatus, ExporterId, PendingState, QuarantineReason, RejectReason,
     SpoolOperation, UploadOutcome,
 };
-pub use report::{Attribute, AttributeSink, DerivedAttribute, FieldSpec, FieldType, Report, ReportKind};
+pub use report::{
+    Attribute, AttributeSink, DerivedAttribute, FieldSpec, FieldType, LabelSource, Report, ReportKind,
+};

@@ -4,13 +4,15 @@ use std::borrow::Cow;
 use std::fmt;
 
 use jiff::Timestamp;
-use smallvec::SmallVec;
+use smallvec::smallvec;
 
-use crate::model::classification::{Class, Classification, What};
+use crate::model::classification::{Class, Classification, Noise, What};
 use crate::model::envelope::Disposition;
-use crate::model::evaluation::{Evaluation, Severity};
+use crate::model::evaluation::{Evaluation, Observations, Severity};
 use crate::model::family::Family;
 use crate::model::json::{Object, Value};
+use crate::model::label::{Label, LabelEnum, LabelValues, OTHER};
+use crate::model::observation::{Increment, MAX_LABELS, Observation};
 
 /// One report in the Reporting API's generic shape, redacted and bounded.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,6 +54,29 @@ impl Report<'_> {
             value => Disposition::parse(value.and_then(Value::as_str)),
         }
     }
+
+    /// Evaluates the report by its kind. Noise is [`Severity::Info`].
+    pub fn evaluate(&self, classification: &Classification<'_>) -> Evaluation<'_> {
+        let is_noise = classification.noise != Noise::None;
+        let severity = if is_noise { Severity::Info } else { (self.kind.severity)(self) };
+        Evaluation { severity, observations: (self.kind.observe)(self, classification) }
+    }
+
+    /// Returns the observation that adds 1 to the kind's first family, if it has one.
+    pub fn count(&self, classification: &Classification<'_>) -> Observations<'_> {
+        let Some(family) = self.kind.families.first() else { return Observations::new() };
+        debug_assert_eq!(family.labels.len(), self.kind.labels.len() + 1, "{}", family.name);
+        let mut labels = [OTHER; MAX_LABELS - 1];
+        for (label, source) in labels.iter_mut().zip(self.kind.labels) {
+            *label = match source {
+                LabelSource::Disposition => self.disposition().label(),
+                LabelSource::Noise => classification.noise.label(),
+                LabelSource::OneOf(field, values) => values.label(self.body.get_str(field)),
+                LabelSource::By(label) => label(self),
+            };
+        }
+        smallvec![Observation { family, labels, amount: Increment::Count(1), host: None }]
+    }
 }
 
 /// One kind of report.
@@ -77,8 +102,10 @@ pub struct ReportKind {
     pub class: fn(&Report<'_>) -> Class,
     /// Upgrades old shapes of the body that renaming alone cannot.
     pub upgrade: fn(&mut Object<'_>),
-    /// Evaluates a report: its severity, and its observations.
-    pub evaluate: for<'r> fn(&'r Report<'_>, &Classification<'_>) -> Evaluation<'r>,
+    /// Returns the severity of a report that is not noise.
+    pub severity: fn(&Report<'_>) -> Severity,
+    /// Returns what a report adds to `families`.
+    pub observe: for<'r> fn(&'r Report<'_>, &Classification<'_>) -> Observations<'r>,
     /// Returns a one-line description for people.
     pub summary: fn(&Report<'_>) -> String,
     /// Emits event attributes beyond those of [`FieldSpec::attribute`].
@@ -87,10 +114,25 @@ pub struct ReportKind {
     pub derived_attributes: &'static [DerivedAttribute],
     /// The kind's own metric families.
     pub families: &'static [&'static Family],
+    /// Sources of the first family's labels, after `site`, for [`Report::count`].
+    pub labels: &'static [LabelSource],
+}
+
+/// Source of a label.
+pub enum LabelSource {
+    /// The disposition.
+    Disposition,
+    /// The noise class.
+    Noise,
+    /// The field, if its value is one of these.
+    OneOf(&'static str, &'static LabelValues),
+    /// The result of this function.
+    By(for<'r> fn(&'r Report<'_>) -> Label<'r>),
 }
 
 impl ReportKind {
-    /// A kind that only describes its reports as [`Severity::Info`]; each entry overrides what it has.
+    /// A kind whose reports are of [`Severity::Info`] unless they have a disposition, and are counted in its only
+    /// family; each entry overrides what it has.
     pub const DEFAULT: ReportKind = ReportKind {
         name: "",
         event_name: "",
@@ -106,11 +148,17 @@ impl ReportKind {
         },
         class: |_| Class::Other,
         upgrade: |_| {},
-        evaluate: |_, _| Evaluation { severity: Severity::Info, observations: SmallVec::new() },
+        severity: |report| match report.disposition() {
+            _ if report.kind.disposition.is_none() => Severity::Info,
+            Disposition::Enforce => Severity::Error,
+            Disposition::Report | Disposition::Unknown => Severity::Warn,
+        },
+        observe: |report, classification| report.count(classification),
         summary: |_| String::new(),
         attributes: |_, _| {},
         derived_attributes: &[],
         families: &[],
+        labels: &[],
     };
 
     /// Returns the field of this name or alias, by a linear search. For a whole body, use

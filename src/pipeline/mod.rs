@@ -179,7 +179,7 @@ impl Pipeline {
             return Err(RejectReason::UnknownSite);
         }
         let finding = Finding::new(&report, &classification);
-        let evaluation = (report.kind.evaluate)(&report, &classification);
+        let evaluation = report.evaluate(&classification);
         let mut series = shown.map(|_| Vec::new());
         self.record(&report, &classification, &evaluation.observations, context, series.as_mut());
         let summary = OnceCell::new();

@@ -104,7 +104,7 @@ fn labels_with_unbounded_values_are_declared() {
         browser: Browser::Other,
     };
     each_report(|name, report| {
-        for observation in (report.kind.evaluate)(report, &class).observations {
+        for observation in report.evaluate(&class).observations {
             assert!(
                 report.kind.families.contains(&observation.family),
                 "{name}: {}",

@@ -13,7 +13,10 @@ use ring::digest::{SHA256, digest};
 use x509_parser::pem::parse_x509_pem;
 
 use crate::kinds::support::fields::{derived, field, unmapped};
-use crate::model::{Attribute, AttributeSink, DerivedAttribute, FieldSpec, FieldType, Object, Report, Value};
+use crate::model::{
+    Attribute, AttributeSink, DerivedAttribute, FieldSpec, FieldType, Object, Report, ReportKind, Severity,
+    Value,
+};
 
 pub(crate) const HOSTNAME: FieldSpec = field("hostname", FieldType::Token, SERVER_ADDRESS);
 pub(crate) const PORT: FieldSpec = field("port", FieldType::NonZeroInt, SERVER_PORT);
@@ -27,16 +30,21 @@ const CHAIN_FIELDS: [&str; 2] = ["served-certificate-chain", "validated-certific
 /// The longest PEM text that is parsed, in bytes. Real certificates have about 2 KiB.
 const MAX_PEM: usize = 16 * 1024;
 
-/// The members of [`CERTIFICATE`], and the attributes that carry them.
-const ATTRIBUTES: [(&str, &str); 4] = [
-    ("subject", TLS_SERVER_SUBJECT),
-    ("issuer", TLS_SERVER_ISSUER),
-    ("not-after", TLS_SERVER_NOT_AFTER),
-    ("sha256", TLS_SERVER_HASH_SHA256),
-];
+/// A kind with certificates.
+pub(crate) const TRANSPORT: ReportKind = ReportKind {
+    identity: &["hostname", "port"],
+    severity: |_| Severity::Warn,
+    upgrade: replace_chains,
+    attributes: emit_attributes,
+    derived_attributes: ATTRIBUTES,
+    ..ReportKind::DEFAULT
+};
 
-/// What [`certificate_attributes`] emits.
-pub(crate) const CERTIFICATE_ATTRIBUTES: &[DerivedAttribute] = &[
+/// The members of [`CERTIFICATE`].
+const MEMBERS: [&str; 4] = ["subject", "issuer", "not-after", "sha256"];
+
+/// The attributes that carry [`MEMBERS`].
+const ATTRIBUTES: &[DerivedAttribute] = &[
     derived(TLS_SERVER_SUBJECT, FieldType::Token, "`subject` of `certificate`"),
     derived(TLS_SERVER_ISSUER, FieldType::Token, "`issuer` of `certificate`"),
     derived(TLS_SERVER_NOT_AFTER, FieldType::Token, "`not-after` of `certificate`"),
@@ -44,19 +52,17 @@ pub(crate) const CERTIFICATE_ATTRIBUTES: &[DerivedAttribute] = &[
 ];
 
 /// Replaces the chains by [`CERTIFICATE`].
-pub(crate) fn replace_chains(body: &mut Object<'_>) {
+fn replace_chains(body: &mut Object<'_>) {
     let chains = CHAIN_FIELDS.map(|chain| body.remove(chain));
     let Some(values) = chains.iter().flatten().find_map(leaf_certificate) else { return };
-    let members = ATTRIBUTES
-        .iter()
-        .zip(values)
-        .map(|((name, _), value)| (Cow::Borrowed(*name), Value::String(Cow::Owned(value))));
+    let member = |(name, value)| (Cow::Borrowed(name), Value::String(Cow::Owned(value)));
+    let members = MEMBERS.into_iter().zip(values).map(member);
     body.remove(CERTIFICATE.name);
     body.0.push((Cow::Borrowed(CERTIFICATE.name), Value::Object(Object(members.collect()))));
 }
 
-/// Describes a chain's first certificate, in the order of [`ATTRIBUTES`].
-fn leaf_certificate(chain: &Value<'_>) -> Option<[String; ATTRIBUTES.len()]> {
+/// Describes a chain's first certificate, in the order of [`MEMBERS`].
+fn leaf_certificate(chain: &Value<'_>) -> Option<[String; MEMBERS.len()]> {
     let Value::Array(chain) = chain else { return None };
     let pem = chain.first()?.as_str().filter(|pem| pem.len() <= MAX_PEM)?;
     let (_, pem) = parse_x509_pem(pem.as_bytes()).ok()?;
@@ -71,12 +77,11 @@ fn leaf_certificate(chain: &Value<'_>) -> Option<[String; ATTRIBUTES.len()]> {
     ])
 }
 
-/// Emits the attributes of the certificate.
-pub(crate) fn certificate_attributes(report: &Report<'_>, emit: AttributeSink<'_>) {
+fn emit_attributes(report: &Report<'_>, emit: AttributeSink<'_>) {
     let Some(certificate) = report.body.get_object(CERTIFICATE.name) else { return };
-    for (name, attribute) in ATTRIBUTES {
-        if let Some(value) = certificate.get_str(name) {
-            emit(attribute, Attribute::Text(value));
+    for (member, attribute) in MEMBERS.into_iter().zip(ATTRIBUTES) {
+        if let Some(value) = certificate.get_str(member) {
+            emit(attribute.name, Attribute::Text(value));
         }
     }
 }

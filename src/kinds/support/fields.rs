@@ -1,8 +1,8 @@
-//! Declarations of body fields, and the fields that several kinds have.
+//! Declarations of body fields and labels, and those that several kinds have.
 
 use opentelemetry_semantic_conventions::attribute::{CODE_COLUMN_NUMBER, CODE_FILE_PATH, CODE_LINE_NUMBER};
 
-use crate::model::{DerivedAttribute, FieldSpec, FieldType};
+use crate::model::{DerivedAttribute, FieldSpec, FieldType, LabelSource, LabelValues};
 
 /// A field that the event carries under `attribute`.
 pub(crate) const fn field(name: &'static str, field_type: FieldType, attribute: &'static str) -> FieldSpec {
@@ -22,6 +22,14 @@ pub(crate) const fn derived(
 ) -> DerivedAttribute {
     DerivedAttribute { name, field_type, source }
 }
+
+/// A label that is a field's value.
+pub(crate) const fn one_of(field: &'static str, values: &'static LabelValues) -> LabelSource {
+    LabelSource::OneOf(field, values)
+}
+
+pub(crate) const DISPOSITION: LabelSource = LabelSource::Disposition;
+pub(crate) const NOISE: LabelSource = LabelSource::Noise;
 
 /// The script or style that a report is about.
 pub(crate) const SOURCE_FILE: FieldSpec = field("sourceFile", FieldType::Url, CODE_FILE_PATH);

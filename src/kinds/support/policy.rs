@@ -1,30 +1,9 @@
-//! Severities, and the evaluation and the summary of a policy violation.
+//! The disposition and the summary of a policy violation.
 
 use std::borrow::Cow;
 
 use crate::kinds::support::page::page_of;
-use crate::model::{
-    Classification, Disposition, Evaluation, Family, Label, LabelEnum, Noise, Object, Report, Severity, Value,
-};
-
-/// Returns the severity, or [`Severity::Info`] for noise.
-pub(crate) fn severity_unless_noise(severity: Severity, noise: Noise) -> Severity {
-    if noise == Noise::None { severity } else { Severity::Info }
-}
-
-/// Evaluates a policy violation: an error if something was blocked. `labels` receives the labels
-/// `disposition` and `noise`, and returns all labels after `site`.
-pub(crate) fn evaluate_policy<'r, const N: usize>(
-    report: &Report<'_>,
-    classification: &Classification<'_>,
-    family: &'static Family,
-    labels: impl FnOnce(Label<'static>, Label<'static>) -> [Label<'r>; N],
-) -> Evaluation<'r> {
-    let disposition = report.disposition();
-    let severity = if disposition == Disposition::Enforce { Severity::Error } else { Severity::Warn };
-    let severity = severity_unless_noise(severity, classification.noise);
-    Evaluation::new(severity, family, labels(disposition.label(), classification.noise.label()))
-}
+use crate::model::{Disposition, Object, Report, Value};
 
 /// Returns the summary of a policy violation: "would block" for a report-only policy, and neither for a
 /// report without a disposition (Safari's legacy reports).
