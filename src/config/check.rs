@@ -1,8 +1,8 @@
-//! Checks a tree against the schema of the settings. All errors are found, each with its line, its path, what was
+//! Checks a tree against the schema of the settings, and converts it to their types. All errors are found, each with its line, its path, what was
 //! found and what would be valid.
 
 use http::header::{HeaderName, HeaderValue};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use super::error::{Invalid, join, one_of};
 use super::format;
@@ -23,20 +23,27 @@ pub(super) fn words(schema: &Json) -> Option<Vec<&str>> {
     Some(words.collect()).filter(|words: &Vec<&str>| !words.is_empty())
 }
 
-/// Adds the errors of a node. What is invalid becomes null.
-pub(super) fn check(node: &mut SpannedValue, schema: &Json, path: &str, errors: &mut Vec<Invalid>) {
+/// Returns a node as JSON, in the types of the settings, and adds its errors. What is invalid becomes null.
+pub(super) fn check(node: &mut SpannedValue, schema: &Json, path: &str, errors: &mut Vec<Invalid>) -> Json {
     // A value may be written without its list.
     if let [item, list, ..] = schema["anyOf"].as_array().map(Vec::as_slice).unwrap_or_default() {
-        let schema = if matches!(node.value, Value::List(_)) { list } else { item };
-        return check(node, schema, path, errors);
+        let is_list = matches!(node.value, Value::List(_));
+        return if is_list {
+            check(node, list, path, errors)
+        } else {
+            json!([check(node, item, path, errors)])
+        };
     }
     let expected = match (&mut node.value, keys(schema)) {
         (Value::Map(entries), Some(known)) => {
+            let mut object = serde_json::Map::new();
             for (key, child) in &mut *entries {
                 let path = join(path, &key.text);
                 match schema["properties"].get(&key.text) {
                     Some(_) if child.value == Value::Null => {}
-                    Some(schema) => check(child, schema, &path, errors),
+                    Some(schema) => {
+                        object.insert(key.text.clone(), check(child, schema, &path, errors));
+                    }
                     None => {
                         let known = Some(known.iter().map(|key| (*key).to_owned()).collect());
                         errors.push(Invalid { known, ..Invalid::new(key.line, &path, "") });
@@ -45,43 +52,45 @@ pub(super) fn check(node: &mut SpannedValue, schema: &Json, path: &str, errors: 
                 }
             }
             check_required(node, schema, path, errors);
-            return;
+            return object.into();
         }
         (Value::Map(entries), None) if schema.get("additionalProperties").is_some() => {
-            let (mut earlier, is_headers) = (Vec::new(), schema["format"] == "headers");
+            let (mut pairs, mut earlier, is_headers) =
+                (Vec::new(), Vec::new(), schema["format"] == "headers");
             entries.retain(|(key, child)| {
-                let problem = pair_error(key, child, &earlier, is_headers);
-                let error = problem.map(|problem| Invalid::new(key.line, &join(path, &key.text), problem));
+                let text = pair_text(key, child, &earlier, is_headers);
                 earlier.push(key.text.to_ascii_lowercase());
-                let is_valid = error.is_none();
-                errors.extend(error);
-                is_valid
+                let fail = |problem| errors.push(Invalid::new(key.line, &join(path, &key.text), problem));
+                text.map(|text| pairs.push(json!([key.text, text]))).map_err(fail).is_ok()
             });
-            return;
+            return pairs.into();
         }
         (Value::List(items), None) if schema.get("items").is_some() => {
-            for (index, item) in items.iter_mut().enumerate() {
-                check(item, &schema["items"], &format!("{path}[{index}]"), errors);
-            }
-            return;
+            let mut item = |(index, item)| check(item, &schema["items"], &format!("{path}[{index}]"), errors);
+            let items = items.iter_mut().enumerate().map(&mut item).filter(|item| !item.is_null());
+            return items.collect();
         }
         (_, Some(known)) => format!("a map with {}", known.join(", ")),
         (_, None) if schema.get("additionalProperties").is_some() => {
             // Without what was found, because it may be a secret.
             errors.push(Invalid::new(node.line, path, "expected a map of names and texts"));
             node.value = Value::Null;
-            return;
+            return Json::Null;
         }
         (_, None) if schema.get("items").is_some() => "a list".to_owned(),
         (value, None) => {
             let text = if let Value::Text(text) = value { text } else { "" };
-            let expected = match words(schema) {
-                Some(words) if words.iter().any(|word| word.eq_ignore_ascii_case(text)) => None,
-                Some(words) => Some(one_of(&words)),
-                None => format::expected(schema, text),
+            let parsed = match words(schema) {
+                Some(words) => match words.iter().find(|word| word.eq_ignore_ascii_case(text)) {
+                    Some(word) => Ok(word.parse().map_or_else(|_| json!(word), Json::Bool)),
+                    None => Err(one_of(&words)),
+                },
+                None => format::parse(schema, text),
             };
-            let Some(expected) = expected else { return };
-            expected
+            match parsed {
+                Ok(parsed) => return parsed,
+                Err(expected) => expected,
+            }
         }
     };
     let is_secret =
@@ -89,6 +98,7 @@ pub(super) fn check(node: &mut SpannedValue, schema: &Json, path: &str, errors: 
     let found = if is_secret { "something else".to_owned() } else { node.describe() };
     errors.push(Invalid::new(node.line, path, format!("expected {expected}, found {found}")));
     node.value = Value::Null;
+    Json::Null
 }
 
 /// Checks that a map has its required keys. Without one of them, valid or not, it becomes null.
@@ -109,17 +119,22 @@ fn check_required(node: &mut SpannedValue, schema: &Json, path: &str, errors: &m
     }
 }
 
-/// Returns what is wrong with a header or an attribute. It contains no value, because that may be a secret.
-fn pair_error(key: &Key, value: &SpannedValue, earlier: &[String], is_header: bool) -> Option<&'static str> {
-    let Value::Text(text) = &value.value else { return Some("expected a text") };
-    if !is_header {
-        return key.text.is_empty().then_some("an attribute's name is empty");
+/// Returns the text of a header or an attribute, or what is wrong, without the value, because that may be a secret.
+fn pair_text<'v>(
+    key: &Key,
+    value: &'v SpannedValue,
+    earlier: &[String],
+    is_header: bool,
+) -> Result<&'v str, &'static str> {
+    let Value::Text(text) = &value.value else { return Err("expected a text") };
+    match &key.text {
+        name if !is_header && name.is_empty() => Err("an attribute's name is empty"),
+        _ if !is_header => Ok(text),
+        name if HeaderName::from_bytes(name.as_bytes()).is_err() => Err("not a valid header name"),
+        _ if HeaderValue::from_str(text).is_err() => {
+            Err("a header's value must not contain control characters")
+        }
+        name if earlier.contains(&name.to_ascii_lowercase()) => Err("this header is set twice"),
+        _ => Ok(text),
     }
-    if HeaderName::from_bytes(key.text.as_bytes()).is_err() {
-        return Some("not a valid header name");
-    }
-    if HeaderValue::from_str(text).is_err() {
-        return Some("a header's value must not contain control characters");
-    }
-    earlier.contains(&key.text.to_ascii_lowercase()).then_some("this header is set twice")
 }

@@ -1,5 +1,5 @@
-//! Formats of values: the JSON Schema of each, and what would be valid instead of an invalid text. Schemas describe
-//! a file as editors read it, with YAML's types; the name of the format is their `format`.
+//! Formats of values: the JSON Schema of each, and its parser, which returns what would be valid instead of an invalid
+//! text. Schemas describe a file as editors read it, with YAML's types; the name of the format is their `format`.
 //!
 //! Sizes and durations are parsed by hand, because libraries differ from the documented formats: `bytesize`
 //! saturates on overflow and ignores case, `jiff` needs units in descending order and allows signs and words.
@@ -34,47 +34,56 @@ const TIME_UNITS: [(&str, u64); 5] =
 /// Maximum duration: ten years, so that adding durations to instants cannot overflow.
 const MAX_DURATION_MS: u64 = 3650 * 86_400_000;
 
-/// Returns what is valid as `format` of a schema, if the text is not.
-pub(super) fn expected(schema: &Json, text: &str) -> Option<String> {
+/// Parses a text in the format of a schema: sizes become bytes, `off` becomes null.
+///
+/// # Errors
+///
+/// Returns what would be valid.
+pub(super) fn parse(schema: &Json, text: &str) -> Result<Json, String> {
     let bound = |name: &str| schema[name].as_u64().unwrap_or_default();
-    let valid = |is_valid: bool, expected: &str| (!is_valid).then(|| expected.to_owned());
+    let valid =
+        |is_valid: bool, expected: &str| if is_valid { Ok(json!(text)) } else { Err(expected.to_owned()) };
     let all = |is_valid: fn(u8) -> bool| (1..=64).contains(&text.len()) && text.bytes().all(is_valid);
     match schema["format"].as_str().unwrap_or_default() {
-        format if format.ends_with(" or off") && text.eq_ignore_ascii_case("off") => None,
+        format if format.ends_with(" or off") && text.eq_ignore_ascii_case("off") => Ok(Json::Null),
+        "duration or 0" if text == "0" || milliseconds(text) == Some(0) => Ok(json!(Duration::ZERO)),
+        format @ ("number or off" | "duration or off" | "duration or 0") => {
+            let (format, word) = format.split_once(" or ").unwrap_or_default();
+            let mut schema = schema.clone();
+            schema["format"] = format.into();
+            parse(&schema, text).map_err(|expected| format!("{word} or {expected}"))
+        }
         "number" => {
             let number: Option<u64> = text.parse().ok().filter(|_| text.bytes().all(|b| b.is_ascii_digit()));
             let (min, max) = (bound("minimum"), bound("maximum"));
-            valid(
-                number.is_some_and(|number| (min..=max).contains(&number)),
-                &format!("a whole number from {min} to {max}"),
-            )
+            let number = number.filter(|number| (min..=max).contains(number));
+            number.map(Json::from).ok_or_else(|| format!("a whole number from {min} to {max}"))
         }
-        "number or off" => {
-            let schema =
-                json!({"format": "number", "minimum": schema["minimum"], "maximum": schema["maximum"]});
-            expected(&schema, text).map(|expected| format!("off or {expected}"))
+        "fraction" => {
+            let fraction = text.parse().ok().filter(|fraction| (0.000_001..=1.0).contains(fraction));
+            fraction
+                .map(|fraction: f64| json!(fraction))
+                .ok_or("a fraction from 0.000001 to 1, such as 0.01".into())
         }
-        "fraction" => valid(
-            text.parse().is_ok_and(|fraction: f64| (0.000_001..=1.0).contains(&fraction)),
-            "a fraction from 0.000001 to 1, such as 0.01",
-        ),
         "size" => match (bytes(text), bound("minimum") as usize) {
-            (None, _) => Some("a size such as 1MiB or 65536".to_owned()),
-            (Some(bytes), min) => valid(bytes >= min, &format!("a size of at least {}", print_size(min))),
+            (None, _) => Err("a size such as 1MiB or 65536".to_owned()),
+            (Some(bytes), min) if bytes < min => Err(format!("a size of at least {}", print_size(min))),
+            (Some(bytes), _) => Ok(json!(bytes)),
         },
         "duration" => match milliseconds(text) {
-            None => Some("a duration such as 10s, 500ms or 24h".to_owned()),
-            Some(0) => Some("a duration longer than 0".to_owned()),
-            Some(ms) => valid(ms <= MAX_DURATION_MS, "a duration of at most 3650d"),
+            None => Err("a duration such as 10s, 500ms or 24h".to_owned()),
+            Some(0) => Err("a duration longer than 0".to_owned()),
+            Some(ms) if ms > MAX_DURATION_MS => Err("a duration of at most 3650d".to_owned()),
+            Some(ms) => Ok(json!(Duration::from_millis(ms))),
         },
-        "duration or 0" if text == "0" || milliseconds(text) == Some(0) => None,
-        "duration or 0" => expected(&duration_schema(), text).map(|expected| format!("0 or {expected}")),
-        "duration or off" => expected(&duration_schema(), text).map(|expected| format!("off or {expected}")),
         "address" => valid(
             text.parse::<SocketAddr>().is_ok(),
             "an address and a port such as 0.0.0.0:8480 or [::]:8480",
         ),
-        "network" => valid(network(text).is_some(), "a network such as 10.0.0.0/8 or an address"),
+        "network" => {
+            let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+            network.map(|network| json!(network)).or(Err("a network such as 10.0.0.0/8 or an address".into()))
+        }
         "path" => valid(!text.is_empty(), "the path of a file"),
         "secret" => valid(
             !text.is_empty() && !text.contains(char::is_control),
@@ -84,17 +93,19 @@ pub(super) fn expected(schema: &Json, text: &str) -> Option<String> {
             !text.is_empty() && !text.contains(|c: char| c == ':' || c.is_control()),
             "a name without colons",
         ),
-        "site name" if RESERVED_SITE_NAMES.contains(&text) => Some("a name that is not reserved".to_owned()),
+        "site name" if RESERVED_SITE_NAMES.contains(&text) => Err("a name that is not reserved".to_owned()),
         "site name" => {
             let is_valid = all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
             valid(is_valid, "a name of 1 to 64 of A-Z a-z 0-9 . _ -")
         }
-        "host" if !text.is_ascii() => Some("a host in the form browsers send (xn--…)".to_owned()),
+        "host" if !text.is_ascii() => Err("a host in the form browsers send (xn--…)".to_owned()),
+        // In lower case, as in reports.
         "host" => valid(
             is_host_name(text.strip_prefix("*.").unwrap_or(text)) || bracketed_ipv6(text).is_some(),
             "a host without scheme and port, such as www.shop.example or *.shop.example",
-        ),
-        "endpoint" => EndpointUrl::parse(text).err().map(str::to_owned),
+        )
+        .map(|_| json!(text.to_lowercase())),
+        "endpoint" => EndpointUrl::parse(text).map(|_| json!(text)).map_err(str::to_owned),
         // Validation checks that the site is configured.
         "site or path" => {
             let bad = text.contains(|c: char| c.is_whitespace() || c == '?' || c == '#');
@@ -131,11 +142,7 @@ fn text_schema(format: &str) -> Json {
     schema
 }
 
-fn duration_schema() -> Json {
-    duration_schema_with("duration", "^(", ")$")
-}
-
-fn duration_schema_with(format: &str, before: &str, after: &str) -> Json {
+fn duration_schema(format: &str, before: &str, after: &str) -> Json {
     let units = TIME_UNITS.map(|(unit, _)| unit).join("|");
     json!({"type": "string", "format": format, "pattern": format!("{before}([0-9]+({units}))+{after}")})
 }
@@ -157,6 +164,12 @@ pub(super) fn text(format: &str) -> impl Fn(&mut Schema) {
 /// A list of texts in a format.
 pub(super) fn each(format: &str) -> impl Fn(&mut Schema) {
     becomes(json!({"type": "array", "items": text_schema(format)}))
+}
+
+/// An item, or a list of items.
+pub(super) fn one_or_list(schema: &mut Schema) {
+    let item = schema.ensure_object().remove("items");
+    becomes(json!({"anyOf": [item, {"type": "array", "items": item, "minItems": 1}]}))(schema);
 }
 
 /// A text that is never printed.
@@ -198,12 +211,12 @@ pub(super) fn size(min: usize) -> impl Fn(&mut Schema) {
 
 /// A duration that is not zero: `10s`, `500ms` or `1h30m`.
 pub(super) fn duration() -> impl Fn(&mut Schema) {
-    becomes(duration_schema())
+    becomes(duration_schema("duration", "^(", ")$"))
 }
 
 /// A duration, or `0`.
 pub(super) fn duration_or_zero() -> impl Fn(&mut Schema) {
-    let mut schema = duration_schema_with("duration or 0", "^(0|", ")$");
+    let mut schema = duration_schema("duration or 0", "^(0|", ")$");
     schema["type"] = json!(["string", "integer"]);
     schema["maximum"] = json!(0);
     becomes(schema)
@@ -211,7 +224,7 @@ pub(super) fn duration_or_zero() -> impl Fn(&mut Schema) {
 
 /// A duration, or `off`.
 pub(super) fn duration_or_off() -> impl Fn(&mut Schema) {
-    becomes(duration_schema_with("duration or off", "^(off|", ")$"))
+    becomes(duration_schema("duration or off", "^(off|", ")$"))
 }
 
 /// Returns a default as it is written in a file.
@@ -268,11 +281,6 @@ pub(super) fn milliseconds(mut text: &str) -> Option<u64> {
 
 fn split_number(text: &str) -> (&str, &str) {
     text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()))
-}
-
-/// Parses a network such as `10.0.0.0/8`, or an address.
-pub(super) fn network(text: &str) -> Option<IpNet> {
-    text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).ok()
 }
 
 fn is_host_name(name: &str) -> bool {

@@ -3,7 +3,6 @@
 //! is derived: the key, the variables, the documentation, the JSON Schema.
 
 mod check;
-mod de;
 mod endpoint_url;
 mod error;
 mod exporters;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::endpoint_url::EndpointUrl;
 use super::error::Conflict;
-use super::exporters::{Exporters, LogsExporter, OtherExporter};
+use super::exporters::{LogsExporter, OtherExporter};
 use super::exports::{ClientTls, Compression, Endpoint, Logs, Metrics, Otlp, Protocol};
 use super::settings::{Destination, OtlpSettings, Service};
 
@@ -30,12 +30,12 @@ pub(super) fn resolve(service: &Service, settings: &OtlpSettings, conflicts: &mu
     let is_set = |own: &Destination| general.endpoint.is_some() || own.endpoint.is_some();
     let default_otlp = !disabled && is_set(&logs.own);
     let logs_to = |exporter: LogsExporter, default: bool| {
-        logs.exporters.as_ref().map_or(default, |Exporters(chosen)| chosen.contains(&exporter))
+        logs.exporters.as_ref().map_or(default, |chosen| chosen.contains(&exporter))
     };
     let metrics_to_otlp = metrics
         .exporters
         .as_ref()
-        .map_or(is_set(&metrics.own), |Exporters(chosen)| chosen.contains(&OtherExporter::Otlp));
+        .map_or(is_set(&metrics.own), |chosen| chosen.contains(&OtherExporter::Otlp));
     let attributes = service.resource_attributes.iter().flatten();
     let (named, others): (Vec<_>, Vec<_>) = attributes.cloned().partition(|(key, _)| key == "service.name");
     let named = named.into_iter().map(|(_, value)| value).find(|value| !value.is_empty());

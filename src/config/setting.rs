@@ -50,7 +50,9 @@ impl Setting {
         let key = &*path.replace(".*", "").leak();
         let description = schema["description"].as_str().unwrap_or_default();
         let (comment, effect) = description.split_once(" Not set: ").unwrap_or((description, ""));
-        let default_node = SpannedValue::from(&schema["default"]);
+        // JSON is YAML.
+        let default_node =
+            yaml::parse(&schema["default"].to_string()).unwrap_or_else(|_| SpannedValue::text(""));
         let default = match default_node.value {
             Value::Null => Err(effect.trim_end_matches('.')),
             _ => Ok(&*default_node.to_yaml(false).leak()),
@@ -67,12 +69,6 @@ impl Setting {
     /// Whether it is a boolean or one of some words.
     pub(super) fn is_choice(&self) -> bool {
         words(self.schema).is_some() || self.schema.get("anyOf").is_some()
-    }
-
-    /// Whether a value turns it off.
-    pub(super) fn is_off(&self, node: &SpannedValue) -> bool {
-        let can_be_off = self.schema["format"].as_str().is_some_and(|format| format.ends_with(" or off"));
-        can_be_off && matches!(&node.value, Value::Text(text) if text.eq_ignore_ascii_case("off"))
     }
 
     /// Whether a value may have this type of JSON.
@@ -99,7 +95,7 @@ static SCHEMA: LazyLock<Json> = LazyLock::new(|| {
 });
 
 static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
-    // The order is that of the fields, which the schema does not keep. JSON is YAML.
+    // The order is that of the fields, which the schema does not keep.
     let defaults = serde_json::to_string(&Config::default()).unwrap_or_default();
     let mut settings = Vec::new();
     if let Ok(defaults) = yaml::parse(&defaults) {

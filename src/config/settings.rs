@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use schemars::{JsonSchema, Schema};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
-use super::exporters::{Exporters, LogsExporter, OtherExporter};
+use super::exporters::{LogsExporter, OtherExporter};
 use super::exports::{Compression, Otlp, Protocol, Temporality};
 use super::format::{
-    duration, duration_or_off, duration_or_zero, each, fraction, network, number, number_or_off, pairs,
+    duration, duration_or_off, duration_or_zero, each, fraction, number, number_or_off, one_or_list, pairs,
     secret, size, text,
 };
 use crate::model::{self, LabelEnum};
@@ -98,7 +98,6 @@ pub struct SiteConfig {
     /// Label value and last segment of `/report/{site}`: 1 to 64 of `[A-Za-z0-9._-]`.
     pub name: String, text("site name");
     /// Hosts, each exact or `*.` with a suffix; in lower case.
-    #[serde(deserialize_with = "lower_case_all")]
     pub hosts: Vec<String>, each("host");
     /// Maximum events per second. Counters are not limited.
     pub events_per_second: Option<u32>, number(1, 1_000_000);
@@ -131,7 +130,6 @@ pub struct Intake {
     /// Sites (by name) and paths (starting with /) that are answered 410, so that browsers forget them.
     pub retired: Vec<String>, each("site or path");
     /// Networks whose Forwarded and X-Forwarded-For headers are trusted.
-    #[serde(deserialize_with = "networks")]
     #[schemars(with = "Vec<String>")]
     pub trusted_proxies: Vec<IpNet>, each("network");
     /// Whether connections from intake.trusted_proxies start with a PROXY protocol version 2 header,
@@ -245,7 +243,6 @@ pub struct Admin {
     pub unready_after: Option<Duration>, duration_or_off();
     /// Host names (exact or *.suffix) by which requests may address admin, besides localhost and IP
     /// addresses. Others are answered 403; without a list, GET /metrics and /-/ are not.
-    #[serde(deserialize_with = "lower_case_all")]
     pub hosts: Vec<String>, each("host");
     /// Required credentials.
     pub auth: Auth;
@@ -299,7 +296,7 @@ pub struct OtlpSettings {
 pub(super) struct LogsSettings {
     /// Exporters for events: a list of otlp and console, or none. Not set: otlp if an endpoint is set, else
     /// console.
-    pub(super) exporters: Option<Exporters<LogsExporter>>;
+    pub(super) exporters: Option<Vec<LogsExporter>>, one_or_list;
     #[serde(rename = "*")]
     pub(super) own: Destination;
 }
@@ -308,7 +305,7 @@ pub(super) struct LogsSettings {
 pub(super) struct MetricsSettings {
     /// Exporters for metrics besides the scrape: a list of otlp, or none. Not set: otlp if an endpoint is
     /// set, else none.
-    pub(super) exporters: Option<Exporters<OtherExporter>>;
+    pub(super) exporters: Option<Vec<OtherExporter>>, one_or_list;
     /// Time between two OTLP metric exports.
     pub(super) interval: Duration = Duration::from_secs(60), duration();
     /// Start of an OTLP sum: cumulative (the creation of the series) or delta (the last successful
@@ -469,7 +466,6 @@ pub struct NoiseRule {
     #[schemars(transform = text("text"))]
     pub pattern: String,
     /// Class of a matching report: a value of the `noise` label.
-    #[serde(deserialize_with = "lower_case")]
     #[schemars(transform = noise_class)]
     pub class: String,
 }
@@ -477,19 +473,6 @@ pub struct NoiseRule {
 fn noise_class(schema: &mut Schema) {
     let words: Vec<&str> = model::Noise::ALL.iter().map(|class| class.as_str()).collect();
     schema.ensure_object().insert("enum".to_owned(), words.into());
-}
-
-fn lower_case<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    Ok(String::deserialize(deserializer)?.to_lowercase())
-}
-
-/// Host names in reports are in lower case.
-fn lower_case_all<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    Ok(Vec::<String>::deserialize(deserializer)?.iter().map(|host| host.to_lowercase()).collect())
-}
-
-fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
-    Ok(Vec::<String>::deserialize(deserializer)?.iter().filter_map(|text| network(text)).collect())
 }
 
 /// `noise.rules[].field`.

@@ -7,9 +7,9 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use percent_encoding::percent_decode_str;
+use serde_json::json;
 
 use super::check::check;
-use super::de::from_tree;
 use super::error::{ConfigError, Conflict, Invalid, Source, join, suggest};
 use super::setting::{Setting, children, find, reference, schema};
 use super::settings::Config;
@@ -163,12 +163,11 @@ impl Layers {
 
     /// Adds what a source sets below a key, unless it is invalid.
     fn add(&mut self, key: &str, node: SpannedValue, source: &dyn Fn(usize) -> Source) {
-        let mut root = SpannedValue::map();
-        if key.is_empty() {
-            root = node;
-        } else {
-            root.insert(key, node);
-        }
+        let section = |node: SpannedValue, name: &str| {
+            let (line, text) = (node.line, name.to_owned());
+            SpannedValue { line, value: Value::Map(vec![(Key { line, text }, node)]) }
+        };
+        let mut root = if key.is_empty() { node } else { key.rsplit('.').fold(node, section) };
         let mut errors = Vec::new();
         if root.value != Value::Null {
             check(&mut root, schema(), "", &mut errors);
@@ -196,14 +195,13 @@ impl Layers {
 
     /// Returns the configuration. If there is an error, there are some in `errors`.
     pub(super) fn merge(&mut self) -> Config {
-        let mut root = SpannedValue::map();
+        let mut root = json!({});
         for Resolved { setting, node, .. } in self.resolved.iter().filter(|it| it.node.value != Value::Null) {
-            root.insert(
-                &setting.path,
-                if setting.is_off(node) { SpannedValue::null() } else { node.clone() },
-            );
+            let value = setting.path.split('.').fold(&mut root, |section, name| &mut section[name]);
+            // It was checked when it was added.
+            *value = check(&mut node.clone(), setting.schema, setting.key, &mut Vec::new());
         }
-        let mut config: Config = from_tree(&root).unwrap_or_else(|error| {
+        let mut config: Config = serde_json::from_value(root).unwrap_or_else(|error| {
             // What is invalid was left out. The schema has accepted the rest.
             self.errors.push(ConfigError::Setting("settings".to_owned(), error.to_string()));
             Config::default()

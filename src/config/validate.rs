@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::error::Conflict;
-use super::exporters::{Exporters, LogsExporter, OtherExporter};
+use super::exporters::{LogsExporter, OtherExporter};
 use super::otlp;
 use super::settings::{Config, UnknownSites};
 
@@ -67,12 +67,12 @@ pub(super) fn validate(config: &mut Config) -> Vec<Conflict> {
 }
 
 fn check_exporters<T: PartialEq>(
-    exporters: &Option<Exporters<T>>,
+    exporters: &Option<Vec<T>>,
     none: T,
     key: &str,
     check: &mut impl FnMut(bool, &str, &'static str, &str),
 ) {
-    let Some(Exporters(chosen)) = exporters else { return };
+    let Some(chosen) = exporters else { return };
     check(!chosen.is_empty(), key, "otlp", "expected an exporter or none, found an empty list");
     let is_alone = chosen.iter().all(|exporter| *exporter == none) || !chosen.contains(&none);
     check(is_alone, key, "otlp", "none cannot be combined with another exporter");

@@ -4,7 +4,6 @@
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json::Value as Json;
 use serde_saphyr::options::{DuplicateKeyPolicy, NonFiniteFloatPolicy};
 use serde_saphyr::{MessageFormatter, Options, Spanned, UserMessageFormatter};
 
@@ -49,54 +48,10 @@ pub struct SyntaxError {
     pub(super) message: String,
 }
 
-/// JSON as YAML, without lines.
-impl From<&Json> for SpannedValue {
-    fn from(json: &Json) -> SpannedValue {
-        let entry = |(name, item): (&String, &Json)| (Key { line: 1, text: name.clone() }, item.into());
-        let value = match json {
-            Json::Null => Value::Null,
-            Json::String(text) => Value::Text(text.clone()),
-            Json::Bool(_) | Json::Number(_) => Value::Text(json.to_string()),
-            Json::Array(items) => Value::List(items.iter().map(SpannedValue::from).collect()),
-            Json::Object(entries) => Value::Map(entries.iter().map(entry).collect()),
-        };
-        SpannedValue { line: 1, value }
-    }
-}
-
 impl SpannedValue {
     /// Creates a scalar that comes from no file.
     pub(super) fn text(text: impl Into<String>) -> SpannedValue {
         SpannedValue { line: 1, value: Value::Text(text.into()) }
-    }
-
-    /// Creates a null that comes from no file.
-    pub(super) fn null() -> SpannedValue {
-        SpannedValue { line: 1, value: Value::Null }
-    }
-
-    /// Creates an empty map that comes from no file.
-    pub(super) fn map() -> SpannedValue {
-        SpannedValue { line: 1, value: Value::Map(Vec::new()) }
-    }
-
-    /// Puts a node at a dotted path, below maps that are created as needed.
-    pub(super) fn insert(&mut self, path: &str, node: SpannedValue) {
-        let (name, rest) = path.split_once('.').map_or((path, None), |(name, rest)| (name, Some(rest)));
-        if !matches!(self.value, Value::Map(_)) {
-            self.value = Value::Map(Vec::new());
-        }
-        let Value::Map(entries) = &mut self.value else { return };
-        let at = entries.iter().position(|(key, _)| key.text == name).unwrap_or_else(|| {
-            let child = SpannedValue { line: node.line, value: Value::Null };
-            entries.push((Key { line: node.line, text: name.to_owned() }, child));
-            entries.len() - 1
-        });
-        match (entries.get_mut(at), rest) {
-            (Some((_, child)), Some(rest)) => child.insert(rest, node),
-            (Some((_, child)), None) => *child = node,
-            (None, _) => {}
-        }
     }
 
     /// Returns it as YAML on one line. If it is masked, texts are replaced.
