@@ -14,11 +14,7 @@ pub(super) struct EndpointUrl<'t> {
 }
 
 impl<'t> EndpointUrl<'t> {
-    /// Parses an endpoint. The rules of its protocol are checked during validation.
-    ///
-    /// # Errors
-    ///
-    /// Returns what would be valid.
+    /// Parses an endpoint, or returns what would be valid. The rules of its protocol are checked during validation.
     pub(super) fn parse(text: &'t str) -> Result<Self, &'static str> {
         let (scheme, after) = match text.split_once("://") {
             // The part before the @ is a secret.

@@ -34,11 +34,7 @@ const TIME_UNITS: [(&str, u64); 5] =
 /// Maximum duration: ten years, so that adding durations to instants cannot overflow.
 const MAX_DURATION_MS: u64 = 3650 * 86_400_000;
 
-/// Parses a text in the format of a schema: sizes become bytes, `off` becomes null.
-///
-/// # Errors
-///
-/// Returns what would be valid.
+/// Parses a text in the format of a schema, or returns what would be valid. Sizes become bytes, `off` becomes null.
 pub(super) fn parse(schema: &Json, text: &str) -> Result<Json, String> {
     let bound = |name: &str| schema[name].as_u64().unwrap_or_default();
     let valid =

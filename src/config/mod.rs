@@ -5,7 +5,6 @@
 mod check;
 mod endpoint_url;
 mod error;
-mod exporters;
 mod exports;
 mod format;
 mod otlp;

@@ -5,18 +5,16 @@ use std::path::PathBuf;
 
 use super::endpoint_url::EndpointUrl;
 use super::error::Conflict;
-use super::exporters::{LogsExporter, OtherExporter};
-use super::exports::{ClientTls, Compression, Endpoint, Logs, Metrics, Otlp, Protocol};
+use super::exports::{
+    ClientTls, Compression, Endpoint, Logs, LogsExporter, Metrics, OtherExporter, Otlp, Protocol,
+};
 use super::settings::{Destination, OtlpSettings, Service};
 
 /// `service.name` if no source sets it.
 const SERVICE_NAME: &str = "lookoutd";
 
-/// Resolves the exporters and their destinations.
-///
-/// Destinations of exporters that are off are checked too, so that a mistake is found early.
-///
-/// Adds a conflict if an endpoint does not suit its protocol, or for a certificate without a key.
+/// Resolves the exporters and their destinations, and adds the conflicts, also those of destinations of exporters that
+/// are off, so that a mistake is found early.
 pub(super) fn resolve(service: &Service, settings: &OtlpSettings, conflicts: &mut Vec<Conflict>) -> Otlp {
     let OtlpSettings { disabled, general, logs, metrics, traces } = settings;
     let mut endpoint = |own: &Destination, signal: &str, is_on: bool| {
@@ -84,11 +82,7 @@ fn endpoint(general: &Destination, own: &Destination, signal: &str) -> Result<En
     })
 }
 
-/// Returns the URL of a signal's own endpoint, or of the base of all.
-///
-/// # Errors
-///
-/// Returns an error if the endpoint does not suit the protocol.
+/// Returns the URL of a signal's own endpoint, or of the base of all, unless it does not suit the protocol.
 fn url(
     target: &EndpointUrl<'_>,
     protocol: Protocol,

@@ -11,8 +11,7 @@ use ipnet::IpNet;
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 
-use super::exporters::{LogsExporter, OtherExporter};
-use super::exports::{Compression, Otlp, Protocol, Temporality};
+use super::exports::{Compression, LogsExporter, OtherExporter, Otlp, Protocol, Temporality};
 use super::format::{
     duration, duration_or_off, duration_or_zero, each, fraction, number, number_or_off, one_or_list, pairs,
     secret, size, text,

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::error::Conflict;
-use super::exporters::{LogsExporter, OtherExporter};
+use super::exports::{LogsExporter, OtherExporter};
 use super::otlp;
 use super::settings::{Config, UnknownSites};
 

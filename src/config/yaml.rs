@@ -114,12 +114,8 @@ fn quoted(text: &str) -> String {
     out
 }
 
-/// Parses one YAML document. An empty one is `Null`.
-///
-/// # Errors
-///
-/// Returns an error if the text is not YAML, has a duplicate key, an unknown tag or a second document, or
-/// exceeds the limits of [`options`].
+/// Parses one YAML document within the limits of [`options`]. An empty one is `Null`. Duplicate keys, unknown tags and
+/// a second document are errors.
 pub(super) fn parse(source: &str) -> Result<SpannedValue, SyntaxError> {
     match serde_saphyr::from_str_with_options::<Spanned<Raw>>(source, options()) {
         Ok(raw) => Ok(raw_to_node(raw, source)),

@@ -14,8 +14,15 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::decode::error::DecodeError;
 use crate::model::{RejectReason, Value, ValueBudget, ValueSeed};
+
+/// The reason why a whole body was rejected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// The body is not JSON, not even after the repair of known defects.
+    #[error("the body is not valid JSON")]
+    InvalidJson,
+}
 
 /// Items for which memory is reserved at first.
 const INITIAL_ITEMS: usize = 4;

@@ -3,16 +3,14 @@
 //! is rejected alone, with its reason.
 
 mod document;
-mod error;
 mod gunzip;
 mod legacy;
 mod reporting_api;
 
+pub use document::DecodeError;
 pub use gunzip::{gunzip_within, max_inflated};
 
 use crate::model::{Envelope, RejectReason, Value};
-
-pub use error::DecodeError;
 
 /// Decodes a body and passes each item to `emit`, in order. Items after the first `max_reports` are
 /// rejected as [`RejectReason::OverLimit`].

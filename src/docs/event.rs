@@ -112,24 +112,21 @@ pub(super) fn attributes() -> String {
 }
 
 fn field_row(field: &FieldSpec) -> Vec<String> {
-    let (json_type, otlp_type) = types(field.field_type);
+    let (schema, otlp_type) = types(field.field_type);
+    let json_type = schema["type"].as_str().unwrap_or("any");
     let otlp_type = if field.attribute.is_some() { otlp_type } else { "–" };
-    vec![
-        code(field.name),
-        json_type.unwrap_or("any").to_owned(),
-        codes(field.attribute),
-        otlp_type.to_owned(),
-    ]
+    vec![code(field.name), json_type.to_owned(), codes(field.attribute), otlp_type.to_owned()]
 }
 
-/// Returns the JSON type of a field, if it has only one, and the type of its attribute.
-fn types(field_type: FieldType) -> (Option<&'static str>, &'static str) {
+/// Returns the schema of a field, and the type of its attribute.
+fn types(field_type: FieldType) -> (Json, &'static str) {
     match field_type {
-        FieldType::NonZeroInt | FieldType::Int => (Some("integer"), "int"),
-        FieldType::Number => (Some("number"), "double"),
-        FieldType::Bool => (Some("boolean"), "bool"),
-        FieldType::MetricSource | FieldType::Any => (None, "string; a list or an object as JSON"),
-        _ => (Some("string"), "string"),
+        FieldType::NonZeroInt => (json!({"type": "integer", "minimum": 1}), "int"),
+        FieldType::Int => (count(), "int"),
+        FieldType::Number => (json!({"type": "number"}), "double"),
+        FieldType::Bool => (json!({"type": "boolean"}), "bool"),
+        FieldType::MetricSource | FieldType::Any => (json!({}), "string; a list or an object as JSON"),
+        _ => (text(), "string"),
     }
 }
 
@@ -179,15 +176,7 @@ fn variant(kind: &ReportKind) -> Json {
 
 /// Returns the schema of a kind's body. Members that the kind does not declare are in `lookout.unknown_members`.
 fn body(kind: &ReportKind) -> Json {
-    let property = |field: &FieldSpec| {
-        let schema = match (field.field_type, types(field.field_type).0) {
-            (_, None) => json!({}),
-            (FieldType::NonZeroInt, Some(name)) => json!({"type": name, "minimum": 1}),
-            (FieldType::Int, Some(name)) => json!({"type": name, "minimum": 0}),
-            (_, Some(name)) => json!({"type": name}),
-        };
-        (field.name.to_owned(), schema)
-    };
+    let property = |field: &FieldSpec| (field.name.to_owned(), types(field.field_type).0);
     json!({
         "type": "object",
         "properties": kind.fields.iter().map(property).collect::<Map<_, _>>(),

@@ -14,12 +14,9 @@ use crate::model::{
 pub(super) fn kinds() -> String {
     let rows = kinds::ALL.iter().map(|kind| {
         vec![
-            match kind.specification {
-                "" => code(kind.name),
-                specification => format!("[`{}`]({specification})", kind.name),
-            },
+            format!("[`{}`]({})", kind.name, kind.specification),
             codes(kind.aliases.iter().copied()),
-            code(kind.event_name),
+            code(&kind.event_name().map(char::from).collect::<String>()),
             codes(kind.identity.iter().copied()),
             codes(kind.families.iter().map(|family| family.name)),
         ]

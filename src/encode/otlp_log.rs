@@ -27,7 +27,9 @@ pub fn write_log_record(event: &Event<'_>, out: &mut Vec<u8>, scratch: &mut Vec<
         encoding::uint32::encode(7, &report.dropped_members, scratch);
     }
     encoding::fixed64::encode(11, &unix_nanos(report.received), scratch);
-    write_bytes(scratch, 12, report.kind.event_name.as_bytes());
+    let event_name = report.kind.event_name();
+    write_header(scratch, 12, event_name.clone().count());
+    scratch.extend(event_name);
     write_bytes(out, LOG_RECORDS, scratch);
 }
 

@@ -10,7 +10,6 @@ static TYPES: LabelValues = LabelValues(&["corp", "navigation", "worker initiali
 
 pub(super) static KIND: ReportKind = ReportKind {
     name: "coep",
-    event_name: "browser.report.coep",
     specification: "https://html.spec.whatwg.org/multipage/browsers.html#coep",
     disposition: Some("disposition"),
     fields: &[

@@ -8,7 +8,6 @@ use crate::model::{Class, Family, FieldType, LabelSource, Report, ReportKind};
 /// `connection` is a URL, or `webrtc`.
 pub(super) static KIND: ReportKind = ReportKind {
     name: "connection-allowlist",
-    event_name: "browser.report.connection_allowlist",
     specification: "https://wicg.github.io/connection-allowlists/#reporting",
     disposition: Some("disposition"),
     fields: &[

@@ -30,7 +30,6 @@ static POLICIES: LabelValues = LabelValues(&[
 
 pub(super) static KIND: ReportKind = ReportKind {
     name: "coop",
-    event_name: "browser.report.coop",
     // Observers in Chromium receive accesses under this type.
     aliases: &["coop-access-violation"],
     specification: "https://html.spec.whatwg.org/multipage/browsers.html#coop-reporting",

@@ -15,7 +15,6 @@ static VISIBILITIES: LabelValues = LabelValues(&["visible", "hidden"]);
 /// The specification spells the fields in snake case.
 pub(super) static KIND: ReportKind = ReportKind {
     name: "crash",
-    event_name: "browser.report.crash",
     specification: "https://wicg.github.io/crash-reporting/",
     fields: &[
         field("reason", FieldType::Token, "crash.reason"),

@@ -6,7 +6,6 @@ use crate::model::{Family, FieldType, Report, ReportKind};
 
 pub(super) static KIND: ReportKind = ReportKind {
     name: "csp-hash",
-    event_name: "browser.report.csp_hash",
     specification: "https://w3c.github.io/webappsec-csp/#report-hash",
     fields: &[
         field("documentURL", FieldType::PageUrl, "csp_hash.document_url"),

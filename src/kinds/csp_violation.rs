@@ -25,7 +25,6 @@ pub(crate) static VIOLATIONS: Family = Family {
 
 pub(crate) static KIND: ReportKind = ReportKind {
     name: "csp-violation",
-    event_name: "browser.report.csp_violation",
     aliases: &["csp"],
     specification: "https://w3c.github.io/webappsec-csp/#reporting",
     disposition: Some("disposition"),

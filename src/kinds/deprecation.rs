@@ -13,7 +13,6 @@ use crate::model::{Family, FieldType, Label, LabelSource, OTHER, Object, Report,
 /// and in WebKit, and absent in Firefox.
 pub(super) static KIND: ReportKind = ReportKind {
     name: "deprecation",
-    event_name: "browser.report.deprecation",
     specification: "https://wicg.github.io/deprecation-reporting/",
     fields: &[
         field("id", FieldType::Token, "deprecation.id"),

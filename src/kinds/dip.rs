@@ -7,7 +7,6 @@ use crate::model::{Family, FieldType, ReportKind};
 
 pub(super) static KIND: ReportKind = ReportKind {
     name: "dip",
-    event_name: "browser.report.dip",
     specification: "https://wicg.github.io/document-isolation-policy/#reporting",
     disposition: Some("disposition"),
     fields: &[

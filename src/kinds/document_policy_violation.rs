@@ -9,7 +9,6 @@ use crate::model::{Family, FieldType, Report, ReportKind};
 
 pub(super) static KIND: ReportKind = ReportKind {
     name: "document-policy-violation",
-    event_name: "browser.report.document_policy_violation",
     specification: "https://wicg.github.io/document-policy/#reporting",
     disposition: Some("disposition"),
     fields: &[

@@ -11,7 +11,6 @@ use crate::model::{Family, FieldType, Observations, Report, ReportKind, Severity
 /// Chrome sent no `failure-mode`, so the endpoint's URL may supply it.
 pub(super) static KIND: ReportKind = ReportKind {
     name: "expect-ct",
-    event_name: "browser.report.expect_ct",
     specification: "https://www.rfc-editor.org/rfc/rfc9163#section-3",
     disposition: Some("failure-mode"),
     fields: &[

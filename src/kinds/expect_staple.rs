@@ -18,7 +18,6 @@ static CERT_STATUSES: LabelValues = LabelValues(&["GOOD", "REVOKED", "UNKNOWN"])
 /// The draft wraps the object; Chromium sent it flat.
 pub(super) static KIND: ReportKind = ReportKind {
     name: "expect-staple",
-    event_name: "browser.report.expect_staple",
     specification: "https://github.com/ScottHelme/draft-helme-expect-staple",
     fields: &[
         field("date-time", FieldType::Token, "expect_staple.date_time"),

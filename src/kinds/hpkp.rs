@@ -10,7 +10,6 @@ use crate::model::{Family, FieldType, Report, ReportKind, Severity};
 /// One flat object with hyphenated fields, as in the RFC.
 pub(super) static KIND: ReportKind = ReportKind {
     name: "hpkp",
-    event_name: "browser.report.hpkp",
     specification: "https://www.rfc-editor.org/rfc/rfc7469#section-3",
     fields: &[
         field("date-time", FieldType::Token, "hpkp.date_time"),

@@ -11,7 +11,6 @@ use crate::model::{Family, FieldType, ReportKind};
 /// A flag takes the place of a disposition.
 pub(super) static KIND: ReportKind = ReportKind {
     name: "integrity-violation",
-    event_name: "browser.report.integrity_violation",
     specification: "https://w3c.github.io/webappsec-subresource-integrity/#report-violations",
     disposition: Some(REPORT_ONLY),
     fields: &[

@@ -7,7 +7,6 @@ use crate::model::{Family, FieldType, LabelSource, Report, ReportKind};
 
 pub(super) static KIND: ReportKind = ReportKind {
     name: "intervention",
-    event_name: "browser.report.intervention",
     specification: "https://wicg.github.io/intervention-reporting/",
     fields: &[
         field("id", FieldType::Token, "intervention.id"),

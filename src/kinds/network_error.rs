@@ -45,7 +45,6 @@ pub(crate) static DURATION: Family = Family {
 
 pub(crate) static KIND: ReportKind = ReportKind {
     name: "network-error",
-    event_name: "browser.report.network_error",
     aliases: &["nel"],
     specification: "https://w3c.github.io/network-error-logging/",
     fields: &[

@@ -6,7 +6,6 @@ use crate::model::{REPORT_TYPE, ReportKind};
 
 pub(super) static KIND: ReportKind = ReportKind {
     name: "other",
-    event_name: "browser.report.other",
     specification: "https://w3c.github.io/reporting/#concept-reports",
     identity: &[REPORT_TYPE],
     summary: |report| format!("{} reported by {}", report.report_type, page_of(report)),

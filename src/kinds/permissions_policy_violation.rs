@@ -20,7 +20,6 @@ pub(super) const FEATURE: LabelSource = one_of("featureId", &PERMISSIONS_POLICY_
 /// The feature is `featureId` in the specification and in Firefox, `policyId` in Chromium.
 pub(super) static KIND: ReportKind = ReportKind {
     name: "permissions-policy-violation",
-    event_name: "browser.report.permissions_policy_violation",
     aliases: &["feature-policy-violation"],
     specification: "https://w3c.github.io/webappsec-permissions-policy/#reporting",
     disposition: Some("disposition"),

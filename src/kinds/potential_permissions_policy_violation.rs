@@ -7,7 +7,6 @@ use crate::model::{Disposition, FieldType, Label, LabelSource, Report, ReportKin
 
 pub(super) static KIND: ReportKind = ReportKind {
     name: "potential-permissions-policy-violation",
-    event_name: "browser.report.potential_permissions_policy_violation",
     specification: "https://w3c.github.io/webappsec-permissions-policy/#reporting",
     disposition: Some("disposition"),
     fields: &[

@@ -36,7 +36,6 @@ const SUCCESS: Label<'static> = Label::bounded("success");
 
 pub(super) static KIND: ReportKind = ReportKind {
     name: "smtp-tlsrpt",
-    event_name: "browser.report.smtp_tlsrpt",
     specification: "https://www.rfc-editor.org/rfc/rfc8460#section-4",
     fields: &[
         field("organization-name", FieldType::Token, "smtp_tls.organization_name"),
@@ -62,9 +61,8 @@ pub(super) static KIND: ReportKind = ReportKind {
     ..ReportKind::DEFAULT
 };
 
-/// The field that holds the sums: one object for each domain and policy type, with a member for each
-/// result. They are computed before normalization, so that the metrics do not depend on how much of
-/// `policies` is truncated.
+/// The field that holds the sums: an object for each domain and policy type, with a member for each result. Computed
+/// before normalization, so that the metrics do not depend on how much of `policies` is truncated.
 const SESSION_COUNTS: &str = "sessions";
 const DOMAIN: &str = "policy-domain";
 const POLICY: &str = "policy-type";

@@ -5,7 +5,6 @@ use crate::model::{FieldType, Report, ReportKind};
 
 pub(super) static KIND: ReportKind = ReportKind {
     name: "test",
-    event_name: "browser.report.test",
     specification: "https://w3c.github.io/reporting/#generate-test-report-command",
     fields: &[field("message", FieldType::Message, "test.message")],
     summary,

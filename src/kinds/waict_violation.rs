@@ -17,7 +17,6 @@ static REASONS: LabelValues = LabelValues(&[
 /// The body of an integrity violation, and a reason.
 pub(super) static KIND: ReportKind = ReportKind {
     name: "waict-violation",
-    event_name: "browser.report.waict_violation",
     specification: "https://github.com/waict-wg/waict-integrity-spec",
     disposition: Some(REPORT_ONLY),
     fields: &[

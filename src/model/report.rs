@@ -83,8 +83,6 @@ impl Report<'_> {
 pub struct ReportKind {
     /// The canonical report type: the label `kind`.
     pub name: &'static str,
-    /// The OTLP `EventName`.
-    pub event_name: &'static str,
     /// Further report types under which browsers send it.
     pub aliases: &'static [&'static str],
     /// The URL of the specification that defines it.
@@ -135,7 +133,6 @@ impl ReportKind {
     /// family; each entry overrides what it has.
     pub const DEFAULT: ReportKind = ReportKind {
         name: "",
-        event_name: "",
         aliases: &[],
         specification: "",
         disposition: None,
@@ -160,6 +157,12 @@ impl ReportKind {
         families: &[],
         labels: &[],
     };
+
+    /// Returns the OTLP `EventName`, in ASCII.
+    pub fn event_name(&self) -> impl Iterator<Item = u8> + Clone {
+        let snake_case = self.name.bytes().map(|byte| if byte == b'-' { b'_' } else { byte });
+        b"browser.report.".iter().copied().chain(snake_case)
+    }
 
     /// Returns the field of this name or alias, by a linear search. For a whole body, use
     /// [`crate::kinds::field_index`].

@@ -33,7 +33,8 @@ fn kinds_have_unique_names_and_a_specification() {
             assert!(names.insert(*name), "{name} is used twice");
         }
         assert!(kind.name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'), "{}", kind.name);
-        assert_eq!(kind.event_name, format!("browser.report.{}", kind.name.replace(['-', '.'], "_")));
+        let event_name: String = kind.event_name().map(char::from).collect();
+        assert_eq!(event_name, format!("browser.report.{}", kind.name.replace(['-', '.'], "_")));
         assert!(kind.specification.starts_with("https://"), "{}", kind.name);
     }
     assert_eq!(kinds::ALL.last().unwrap().name, "other", "the last kind is for reports of no other kind");
