@@ -52,7 +52,6 @@ impl Display for Source {
 /// An invalid node, independent of its source.
 #[derive(Debug)]
 pub(super) struct Invalid {
-    /// Its line.
     pub(super) line: usize,
     /// Its path: `sites[2].hosts`.
     pub(super) path: String,
@@ -63,7 +62,6 @@ pub(super) struct Invalid {
 }
 
 impl Invalid {
-    /// Creates an error of a value.
     pub(super) fn new(line: usize, path: &str, message: impl Into<String>) -> Invalid {
         Invalid { line, path: path.to_owned(), message: message.into(), known: None }
     }
@@ -102,7 +100,6 @@ pub(super) struct Conflict {
     pub(super) item: Option<(usize, &'static str)>,
     /// Prefix of the settings it depends on. If one of them is invalid, there may be no conflict.
     pub(super) other: &'static str,
-    /// What is wrong, and what would be valid.
     pub(super) message: String,
 }
 

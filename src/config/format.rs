@@ -162,7 +162,6 @@ pub(super) fn each(format: &str) -> impl Fn(&mut Schema) {
     becomes(json!({"type": "array", "items": text_schema(format)}))
 }
 
-/// An item, or a list of items.
 pub(super) fn one_or_list(schema: &mut Schema) {
     let item = schema.ensure_object().remove("items");
     becomes(json!({"anyOf": [item, {"type": "array", "items": item, "minItems": 1}]}))(schema);
@@ -181,12 +180,10 @@ pub(super) fn pairs(format: &str) -> impl Fn(&mut Schema) {
     )
 }
 
-/// A whole number.
 pub(super) fn number(min: usize, max: usize) -> impl Fn(&mut Schema) {
     becomes(json!({"type": "integer", "format": "number", "minimum": min, "maximum": max}))
 }
 
-/// A whole number, or `off`.
 pub(super) fn number_or_off(min: usize, max: usize) -> impl Fn(&mut Schema) {
     let (types, pattern) = (["string", "integer"], "^off$");
     becomes(
@@ -194,7 +191,6 @@ pub(super) fn number_or_off(min: usize, max: usize) -> impl Fn(&mut Schema) {
     )
 }
 
-/// A sampling fraction.
 pub(super) fn fraction() -> impl Fn(&mut Schema) {
     becomes(json!({"type": "number", "format": "fraction", "minimum": 0.000_001, "maximum": 1}))
 }
@@ -210,7 +206,6 @@ pub(super) fn duration() -> impl Fn(&mut Schema) {
     becomes(duration_schema("duration", "^(", ")$"))
 }
 
-/// A duration, or `0`.
 pub(super) fn duration_or_zero() -> impl Fn(&mut Schema) {
     let mut schema = duration_schema("duration or 0", "^(0|", ")$");
     schema["type"] = json!(["string", "integer"]);
@@ -218,7 +213,6 @@ pub(super) fn duration_or_zero() -> impl Fn(&mut Schema) {
     becomes(schema)
 }
 
-/// A duration, or `off`.
 pub(super) fn duration_or_off() -> impl Fn(&mut Schema) {
     becomes(duration_schema("duration or off", "^(off|", ")$"))
 }

@@ -37,17 +37,13 @@ pub struct Setting {
     pub variable: String,
     /// The standard variable that sets it too. The `LOOKOUT_*` variable takes precedence.
     pub otel: Option<&'static str>,
-    /// Path in the tree that is deserialized.
-    pub(super) path: String,
-    /// The default.
     pub(super) default_node: SpannedValue,
     /// The schema of its value.
     pub(super) schema: &'static Json,
 }
 
 impl Setting {
-    fn new(path: String, schema: &'static Json) -> Setting {
-        let key = &*path.replace(".*", "").leak();
+    fn new(key: &'static str, schema: &'static Json) -> Setting {
         let description = schema["description"].as_str().unwrap_or_default();
         let (comment, effect) = description.split_once(" Not set: ").unwrap_or((description, ""));
         // JSON is YAML.
@@ -58,7 +54,7 @@ impl Setting {
             _ => Ok(&*default_node.to_yaml(false).leak()),
         };
         let variable = format!("LOOKOUT_{}", key.replace('.', "_").to_ascii_uppercase());
-        Setting { key, comment, default, variable, otel: otel_variable(key), path, default_node, schema }
+        Setting { key, comment, default, variable, otel: otel_variable(key), default_node, schema }
     }
 
     /// Whether printed values are masked.
@@ -82,9 +78,6 @@ impl Setting {
     }
 }
 
-/// The fields that are read as one struct from the keys beside it. Serde's own `flatten` would need a buffer.
-const REST: &str = "*";
-
 static SCHEMA: LazyLock<Json> = LazyLock::new(|| {
     let settings = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
     let mut schema = settings.into_generator().into_root_schema_for::<Config>().to_value();
@@ -104,7 +97,6 @@ static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
     settings
 });
 
-/// Returns the schema of the settings file.
 pub(super) fn schema() -> &'static Json {
     &SCHEMA
 }
@@ -119,7 +111,6 @@ pub fn json_schema() -> String {
     format!("{:#}\n", *SCHEMA)
 }
 
-/// Returns the setting of a key.
 pub(super) fn find(key: &str) -> Option<&'static Setting> {
     reference().find(|setting| setting.key == key)
 }
@@ -153,8 +144,8 @@ fn otel_variable(key: &str) -> Option<&'static str> {
     Some(format!("OTEL_EXPORTER_OTLP_{name}").leak())
 }
 
-/// Completes the schema of a key: a key without a value counts as absent, so that null is valid; the keys of
-/// [`REST`] are a struct's own; a signal's settings are inherited; defaults are written as in a file.
+/// Completes the schema of a key: a key without a value counts as absent, so that null is valid; a signal's settings
+/// are inherited; defaults are written as in a file.
 fn tidy(schema: &mut Json, key: &str, default: Option<&Json>) {
     let own_default = schema["default"].take();
     let printed = format::print(schema, default.unwrap_or(&own_default));
@@ -180,14 +171,8 @@ fn tidy(schema: &mut Json, key: &str, default: Option<&Json>) {
     }
     let required = schema.get("required").cloned().unwrap_or_default();
     if let Some(Json::Object(properties)) = schema.get_mut("properties") {
-        let mut rest = properties.remove(REST).unwrap_or_default();
-        if let Some(Json::Object(rest)) = rest.get_mut("properties") {
-            properties.append(rest);
-        }
         for (name, property) in properties.iter_mut() {
-            let default =
-                default.and_then(|default| default.get(name).or_else(|| default.get(REST)?.get(name)));
-            tidy(property, &join(key, name), default);
+            tidy(property, &join(key, name), default.and_then(|default| default.get(name)));
             if !required.as_array().is_some_and(|required| required.contains(&json!(name))) {
                 add_null(property);
             } else if let Some(property) = property.as_object_mut() {
@@ -223,12 +208,12 @@ fn add_null(schema: &mut Json) {
 fn collect(section: &str, defaults: &SpannedValue, schema: &'static Json, settings: &mut Vec<Setting>) {
     let Value::Map(entries) = &defaults.value else { return };
     for (name, default) in entries {
-        let path = if section.is_empty() { name.text.clone() } else { format!("{section}.{}", name.text) };
+        let key = join(section, &name.text);
         let property = &schema["properties"][&name.text];
-        match name.text.as_str() {
-            REST => collect(&path, default, schema, settings),
-            _ if property.get("properties").is_some() => collect(&path, default, property, settings),
-            _ => settings.push(Setting::new(path, property)),
+        if property.get("properties").is_some() {
+            collect(&key, default, property, settings);
+        } else {
+            settings.push(Setting::new(key.leak(), property));
         }
     }
 }

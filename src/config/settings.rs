@@ -27,7 +27,8 @@ macro_rules! settings {
         $(#[$field_meta:meta])* $field_vis:vis $field:ident: $type:ty $(= $default:expr)? $(, $format:expr)?;
     )* })*) => { $(
         #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
-        #[serde(default, deny_unknown_fields)]
+        #[serde(default)]
+        #[schemars(deny_unknown_fields)]
         $(#[$meta])*
         $vis struct $name { $(
             $(#[$field_meta])* $(#[schemars(transform = $format)])? $field_vis $field: $type,
@@ -275,7 +276,7 @@ pub struct OtlpSettings {
     /// Whether all OTLP exporters are off. Events then go to the console unless otlp.logs.exporters is
     /// set.
     pub(super) disabled: bool;
-    #[serde(rename = "*")]
+    #[serde(flatten)]
     pub(super) general: Destination = Destination {
         protocol: Some(Protocol::HttpProtobuf),
         headers: Some(Vec::new()),
@@ -296,7 +297,7 @@ pub(super) struct LogsSettings {
     /// Exporters for events: a list of otlp and console, or none. Not set: otlp if an endpoint is set, else
     /// console.
     pub(super) exporters: Option<Vec<LogsExporter>>, one_or_list;
-    #[serde(rename = "*")]
+    #[serde(flatten)]
     pub(super) own: Destination;
 }
 
@@ -310,7 +311,7 @@ pub(super) struct MetricsSettings {
     /// Start of an OTLP sum: cumulative (the creation of the series) or delta (the last successful
     /// export).
     pub(super) temporality: Temporality;
-    #[serde(rename = "*")]
+    #[serde(flatten)]
     pub(super) own: Destination;
 }
 
@@ -318,7 +319,7 @@ pub(super) struct MetricsSettings {
 pub(super) struct TracesSettings {
     /// Exporter for the daemon's own traces: otlp or none.
     pub(super) exporter: OtherExporter;
-    #[serde(rename = "*")]
+    #[serde(flatten)]
     pub(super) own: Destination;
 }
 

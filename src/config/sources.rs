@@ -197,7 +197,7 @@ impl Layers {
     pub(super) fn merge(&mut self) -> Config {
         let mut root = json!({});
         for Resolved { setting, node, .. } in self.resolved.iter().filter(|it| it.node.value != Value::Null) {
-            let value = setting.path.split('.').fold(&mut root, |section, name| &mut section[name]);
+            let value = setting.key.split('.').fold(&mut root, |section, name| &mut section[name]);
             // It was checked when it was added.
             *value = check(&mut node.clone(), setting.schema, setting.key, &mut Vec::new());
         }
@@ -238,7 +238,6 @@ fn read_file(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-/// Parses a variable's or a flag's text.
 fn parse_text(setting: &Setting, text: &str) -> Result<SpannedValue, String> {
     let (is_list, is_map) = (setting.has_type("array"), setting.has_type("object"));
     let has_records = setting.schema["items"].get("properties").is_some();

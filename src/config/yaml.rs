@@ -7,34 +7,27 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::options::{DuplicateKeyPolicy, NonFiniteFloatPolicy};
 use serde_saphyr::{MessageFormatter, Options, Spanned, UserMessageFormatter};
 
-/// A value and its line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SpannedValue {
     /// The line, counted from 1.
     pub(super) line: usize,
-    /// The value.
     pub(super) value: Value,
 }
 
-/// A YAML value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Value {
     /// Nothing, `~` or `null`.
     Null,
     /// A scalar's text, unquoted, of any YAML type.
     Text(String),
-    /// A list.
     List(Vec<SpannedValue>),
     /// A map in the order written, without duplicate keys.
     Map(Vec<(Key, SpannedValue)>),
 }
 
-/// A map's key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Key {
-    /// The line, counted from 1.
     pub(super) line: usize,
-    /// The key's text.
     pub(super) text: String,
 }
 

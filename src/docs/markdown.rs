@@ -15,7 +15,6 @@ pub(super) fn code(text: &str) -> String {
     format!("`{text}`")
 }
 
-/// Escapes markup.
 pub(super) fn plain(text: &str) -> String {
     text.replace('<', "&lt;").replace('*', "\\*")
 }

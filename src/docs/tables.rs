@@ -75,7 +75,6 @@ pub(super) fn metrics() -> String {
     table(&["family", "type", "labels", "meaning"], families().into_iter().map(row))
 }
 
-/// Returns the values of the bounded labels.
 pub(super) fn values() -> String {
     fn all<T: LabelEnum>() -> String {
         codes(T::ALL.iter().map(|value| value.as_str()))

@@ -28,9 +28,8 @@ pub(crate) static ESTIMATED: Family = Family {
            1/min_sampling_fraction of its site.",
     metric_type: MetricType::FloatCounter,
     labels: &["site", "phase", "outcome", "noise"],
-    unbounded: &[],
-    pinned: 0,
     weight: 4,
+    ..Family::COUNTER
 };
 
 pub(crate) static DURATION: Family = Family {
@@ -38,9 +37,8 @@ pub(crate) static DURATION: Family = Family {
     help: "How long the reported requests took, unweighted, without noise.",
     metric_type: MetricType::Histogram,
     labels: &["site", "phase"],
-    unbounded: &[],
-    pinned: 0,
     weight: 6,
+    ..Family::COUNTER
 };
 
 pub(crate) static KIND: ReportKind = ReportKind {

@@ -3,8 +3,7 @@
 mod certificate;
 mod fields;
 mod label_values;
-mod page;
-mod policy;
+mod summary;
 
 pub(super) use certificate::{CERTIFICATE, HOSTNAME, PORT, TRANSPORT, describe_certificate, server_name};
 pub(super) use fields::{
@@ -15,5 +14,6 @@ pub(super) use label_values::{
     CSP_DIRECTIVES, DESTINATIONS, DOCUMENT_POLICY_FEATURES, NEL_PHASES, NEL_TYPES,
     PERMISSIONS_POLICY_FEATURES, PROTOCOLS,
 };
-pub(super) use page::{page_of, source_suffix};
-pub(super) use policy::{REPORT_ONLY, blocked_request_summary, disposition_to_flag, policy_summary};
+pub(super) use summary::{
+    REPORT_ONLY, blocked_request_summary, disposition_to_flag, page_of, policy_summary, source_suffix,
+};

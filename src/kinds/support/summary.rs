@@ -1,9 +1,23 @@
-//! The disposition and the summary of a policy violation.
+//! Parts of summaries: the page, the source position, and what a policy did.
 
 use std::borrow::Cow;
 
-use crate::kinds::support::page::page_of;
+use crate::kinds::support::fields::{LINE_NUMBER, SOURCE_FILE};
 use crate::model::{Disposition, Object, Report, Value};
+
+/// Returns the page that a report is about.
+pub(crate) fn page_of<'r>(report: &'r Report<'_>) -> &'r str {
+    if report.url.is_empty() { "an unnamed page" } else { &report.url }
+}
+
+/// Returns ` at https://shop.example/app.js:12`, or nothing if the source is unknown.
+pub(crate) fn source_suffix(report: &Report<'_>) -> String {
+    match (report.body.get_str(SOURCE_FILE.name), report.body.get_u64(LINE_NUMBER.name)) {
+        (Some(file), Some(line)) => format!(" at {file}:{line}"),
+        (Some(file), None) => format!(" at {file}"),
+        (None, _) => String::new(),
+    }
+}
 
 /// Returns the summary of a policy violation: "would block" for a report-only policy, and neither for a
 /// report without a disposition (Safari's legacy reports).
