@@ -27,6 +27,7 @@ class Clock:
         slow = np.flatnonzero(self.slow)
         last = np.searchsorted(slow, at, "right") - 1
         self.held = np.where(last >= 0, slow[np.maximum(last, 0)], -1)
+        self.recorded = (self.held >= 0) & ((at - self.held) * self.step <= 300)
         self.held_well = (self.held >= 0) & ((at - self.held) * self.step <= HOUR)
 
     def roll(self, values, window, offset=0):
@@ -167,10 +168,10 @@ class SiteRules:
                 if what == "network":
                     others = sum(recent[other] for other in WHATS if other != what)
                     not_usual = ~(recent[what] < 3 + usual[what] + 5 * np.sqrt(usual[what]))
-                    majority = (recent[what] > 2 * others) & (recent[what] >= 4) & not_usual & self.present
+                    majority = (recent[what] > 2 * others) & (recent[what] >= 4) & not_usual & self.present & clock.recorded
                     active[what] |= majority
                     large = (self.most[what] >= 50) & (recent[what] > others) & self.present & (
-                        fast | ~self.known & (clock.roll(recent["network_ok"], HOUR) > 0))
+                        fast | ~self.known & clock.recorded & (clock.roll(recent["network_ok"], HOUR) > 0))
                     gone = active[what] & (clock.average(rest, self.present, 600) == 0) & (2 * self.least_of(rest) >= 7)
                     self.alerts["LookoutOutage"] = large | gone
             found = self.new_findings()
