@@ -18,12 +18,21 @@ FULL = ((None, colors.GOOD), (0.75, colors.WARNING), (0.9, colors.BAD))
 # A link may not hold a regular expression with escapes, so it takes the names as they are.
 INSTANCES = 'instance=~"${instance:pipe}"'
 SUM = re.compile(r"\bsum (?:by \((.*?)\) )?\(")
+SITES = 'site!~"unknown|other"'
+WEEK, UNTIL, SLACK = 169, "dateTimeAsLocal", 1800  # hours; the steps of the query of the first time
 FEW = ((None, colors.GOOD), (1, colors.BAD))
 
 
 def of(name, *matchers):
     """The series of the chosen processes."""
     return f"{name}{{{', '.join((HERE, *matchers))}}}"
+
+
+def learned(name, hours, *matchers, value=""):
+    """Until when sites are learned: these hours from when Prometheus had the series first, if that is to come."""
+    series = f"timestamp({of(name, SITES, *matchers)} {value})".replace(" )", ")")
+    return (f"1000 * ((min by (site) (min_over_time({series}[{hours}h:30m]) or {series}) + {hours} * 3600) "
+            f"> time() + {SLACK})")
 
 
 def by_instance(expression):
@@ -188,8 +197,15 @@ PROCESS = (
                  of("lookout_build_info"), width=12), ("instance", "version", "revision", "rustc"),
             Column("Running", f"sum by (instance, version, revision, rustc) ({of('lookout_build_info')})",
                    unit="none")),
-    figure("Sites being learned", "Sites that are known for less than 24 hours, so that what is new to lookoutd "
-           "may be old for the site.", f"sum({of('lookout_findings_learning')})"),
+    listing(info("Which sites are being learned, and until when?", "Works at once: LookoutOutage where success_fraction is "
+                 "set, LookoutNetworkFailing where most requests fail, the alerts about lookoutd. Later: all comparisons "
+                 "with usual clients, new findings, LookoutSiteSilent (weekly pattern: on the days after).",
+                 of("lookout_findings_learning"), width=12), ("site",),
+            Column("Weekly pattern", learned("lookout_affected_clients_total", WEEK, 'what="other"', 'noise="none"'),
+                   unit=UNTIL, limit=False),
+            Column("Usual clients", learned("lookout_affected_clients_total", 20, 'what="other"', 'noise="none"'),
+                   unit=UNTIL, limit=False),
+            Column("New findings", learned("lookout_findings_learning", 48, value="== 1"), unit=UNTIL, limit=False)),
     figure("Clients not counted", "Clients beyond findings.max_clients in 5 minutes, which the numbers of clients do "
            "not include.", increase("lookout_affected_clients_overflow_total"), *FEW),
     figure("Log lines dropped", "Log lines that were dropped because stderr was not read.",

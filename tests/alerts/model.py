@@ -6,10 +6,11 @@
 import numpy as np
 from world import DAY, HOUR, LEARNING, WHATS
 
+SETTLING = 4 * DAY  # after learning, in which one process is not enough
 SLOW = 120  # the interval of the group of usual counts
 REACHED = HOUR  # how long a new finding is told
 FACTOR = {"enforced": 3.5, "network": 3, "crash": 2}
-FOR = {"LookoutEnforcedViolations": 120, "LookoutSiteSilent": 600}
+FOR = {"LookoutEnforcedViolations": 120, "LookoutCrashes": 120, "LookoutSiteSilent": 900}
 MINIMUM = {"enforced": 3, "network": 4, "crash": 3}
 SPIKES = ("enforced", "network", "crash")
 
@@ -217,11 +218,17 @@ class SiteRules:
             ticks = result[labels] = np.zeros(clock.ticks, bool)
             urgent = labels.kind in POLICY_KINDS or labels.kind == "csp-violation" and labels.cls != "other"
             for first, one, clients in events:
-                enough = urgent or clients == 5 or any(
+                enough = clients == 5 or urgent and not self.settling(first) or any(
                     other != one and first - DAY // step <= tick <= first for tick, other, _ in events)
                 if enough:
                     ticks[first:first + REACHED // step] = True
         return result
+
+    def settling(self, tick):
+        """Whether a process was learning in the last days."""
+        world = self.clock.world
+        begins = [0] * (not world.restored) + [down.last for down in world.downtimes if down.what == "fresh"]
+        return any(begin <= tick < begin + (LEARNING + DAY + SETTLING) // world.step for begin in begins)
 
     def silent(self):
         """No client for so long that a dozen were due."""

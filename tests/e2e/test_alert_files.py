@@ -5,6 +5,7 @@ what it must and has its section in the runbook and its tests, and the programs 
 
 import json
 import re
+import shutil
 import subprocess
 from functools import cache
 
@@ -170,7 +171,8 @@ def test_alerts_tell(harness):
         severity = set(plain.split())
         expect(severity and severity <= SEVERITIES, f"The severity of {name}", expected=SEVERITIES,
                found=rule["labels"], where=FOLDER)
-        equal(f"The annotations of {name}", {"summary", "description", "runbook_url", "dashboard_url"}, set(notes), FOLDER)
+        links = {"runbook_url", "dashboard_url", *(["page_url"] if "$labels.site" in notes["dashboard_url"] else [])}
+        equal(f"The annotations of {name}", {"summary", "description", *links}, set(notes), FOLDER)
         numbers = re.search(r"\$value|\bquery\b", notes["summary"] + notes["description"])
         expect(numbers, f"{name} contains no number", expected="{{ $value }}",
                found=notes, where=FOLDER)
@@ -178,6 +180,34 @@ def test_alerts_tell(harness):
                expected=name.lower(), found=notes["runbook_url"], where=FOLDER)
         expect(re.search(rf"alertname: {name}\n +exp_alerts:|alertname=\"{name}\"[^\n]*value: 1", tests), f"No test has {name} fire",
                expected="exp_alerts", found="none", where=FOLDER / "tests")
+
+
+# What protects from false alerts: (file, text, what replaces it, the test that must fail then).
+GUARDS = [
+    ("site-alerts.rules.yml", "\n          and on () lookout:usual:evaluated", "", "absence-long.yml"),
+    ("clients.rules.yml", "\n          unless on (job, instance, site) max_over_time(lookout_findings_learning[1d]) == 1", "", "alerts-findings.yml"),
+    ("clients.rules.yml", "lookout_build_info offset 1h or on (job, instance) process_start_time_seconds > time() - 3600",
+     "lookout_build_info", "alerts-findings.yml"),
+    ("clients.rules.yml", "\n          and lookout:clients:several", "", "alerts-clients.yml"),
+    ("site-alerts.rules.yml", ' >= on () group_left () lookout:threshold:page', "", "alerts-clients.yml"),
+    ("clients.rules.yml", " unless on (site) last_over_time(lookout:site:settling[1h])", "", "settling.yml"),
+]
+
+
+@needs("promtool")
+def test_guards(harness):
+    """The rules' tests fail without any of the conditions that protect from false alerts, such as the one after an
+    absence of Prometheus."""
+    for number, (file, text, instead, test) in enumerate(GUARDS):
+        copy = harness.directory / str(number)
+        shutil.copytree(FOLDER, copy)
+        rules = (copy / file).read_text()
+        expect(text in rules, f"{file} lacks a condition", expected=text, found="none", where=FOLDER)
+        (copy / file).write_text(rules.replace(text, instead))
+        tool = subprocess.run(["promtool", "test", "rules", copy / "tests" / test], timeout=60, check=False,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        expect(tool.returncode == 1 and b"FAILED" in tool.stdout, f"{test} does not notice", expected=f"a failure without {text}",
+               found=tool.stdout.decode(), where=FOLDER / "tests")
 
 
 @needs("amtool", "promtool")
