@@ -1,7 +1,9 @@
 """A simulated history as the input of promtool, so that Prometheus' own engine evaluates the shipped rules over it."""
 
+import re
 import subprocess
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from pathlib import Path
 
@@ -10,6 +12,8 @@ from world import LEARNING
 
 RULES = Path(__file__).resolve().parents[2] / "deploy/prometheus"
 FILES = ("settings", "clients", "site-alerts")
+SITE = re.compile(r'\bsite="([^"]*)"')
+FIRED = re.compile(r'\{alertname="(\w+)"(?:, site="([^"]*)")?\} ([0-9.E+]+)')
 STALE, MISSING = "stale", "_"
 
 
@@ -18,9 +22,14 @@ def written(values):
     parts = []
     for value, run in groupby(values):
         length = len(list(run))
-        parts.append(f"{value}x{length - 1}" if value in (STALE, MISSING) and length > 1 else
-                     f"{value}+0x{length - 1}" if length > 1 else str(value))
-    return " ".join(parts).replace("_x", "_x").replace("stalex", "_x")
+        if value == STALE:
+            parts.append(STALE)
+            value, length = MISSING, length - 1
+        if length and value == MISSING:  # unlike a value, it is not written once more than the number says
+            parts.append(f"{MISSING}x{length}")
+        elif length:
+            parts.append(f"{value}+0x{length - 1}" if length > 1 else str(value))
+    return " ".join(parts)
 
 
 class Input:
@@ -86,10 +95,10 @@ class Input:
         return affected, reached
 
 
-def run(series, step, checks, rules=RULES, program="promtool"):
+def run(series, step, checks, rules=RULES, program="promtool", files=FILES):
     """Returns promtool's output, empty if all checks hold. A check is (expression, second, [(labels, value)])."""
-    lines = [f"rule_files: [{', '.join(str(rules / f'{name}.rules.yml') for name in FILES)}]",
-             f"evaluation_interval: {step}s", f"group_eval_order: [{', '.join(GROUPS)}]", "tests:",
+    lines = [f"rule_files: [{', '.join(str(rules / f'{name}.rules.yml') for name in files)}]",
+             f"evaluation_interval: {step}s", f"group_eval_order: [{', '.join(GROUPS[:len(files) + 1])}]", "tests:",
              f"  - interval: {step}s", "    input_series:"]
     for name, values in series.items():
         lines += [f"      - series: '{name}'", f"        values: '{written(values)}'"]
@@ -104,4 +113,24 @@ def run(series, step, checks, rules=RULES, program="promtool"):
     return "" if done.returncode == 0 else done.stdout.decode()
 
 
-GROUPS = ("lookoutd-settings", "lookoutd-usual", "lookoutd-clients", "lookoutd-site-alerts")
+GROUPS = ("lookoutd-settings", "lookoutd-usual", "lookoutd-clients", "lookoutd-site-alerts", "lookoutd-alerts")
+
+
+def firing(series, step, since, until, rules=RULES):
+    """(alert, site) -> the second at which it fired first since a time, also of the alerts about lookoutd, which have no site."""
+    first = f'min by (alertname, site) (min_over_time(timestamp(ALERTS{{alertstate="firing"}})[{int(until - since)}s:{step}s]))'
+    sites = sorted({site for name in series for site in SITE.findall(name)})
+    result, halves = {}, (sites[::2], sites[1::2])
+
+    def part(half):
+        mine = {name: values for name, values in series.items() if not (of := SITE.findall(name)) or of[0] in half}
+        # promtool only compares, so nothing is expected, and what it found instead is read.
+        output = run(mine, step, [(first, until, [])], rules,
+                     files=(*FILES, "lookoutd-alerts") if half == halves[0] else FILES)
+        found = FIRED.findall(output)
+        assert len(found) == output.count("alertname=") and (found or not output), output
+        result.update({(alert, site): float(second) for alert, site, second in found})
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(part, halves))
+    return result

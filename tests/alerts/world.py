@@ -295,13 +295,7 @@ class Site:
         world = self.world
         self.background()
         times, clients, findings = (np.concatenate(column) for column in zip(*self.events))
-        keep = (times >= 0) & (times < world.seconds - world.step)
-        for start, end in self.silent:
-            keep &= (times < start) | (times >= end)
-        names = list(self.findings)
-        during = np.array([name.name.startswith("down:") for name in names], bool)
-        for start, end in self.dead:  # nothing loads but what fails
-            keep &= (times < start) | (times >= end) | during[findings]
+        keep, names = self.kept(times, findings), list(self.findings)
         order = np.argsort(times[keep], kind="stable")
         times, clients, findings = (column[keep][order] for column in (times, clients, findings))
         instance = self.instance_of(times, clients)
@@ -336,6 +330,16 @@ class Site:
                 affected[what, noise, one] = have + random.poisson(rate * shares[one])
         return affected, reached
 
+    def kept(self, times, findings):
+        """Which reports are sent, by their times and the numbers of their findings."""
+        keep = (times >= 0) & (times < self.world.seconds - self.world.step)
+        for start, end in self.silent:
+            keep &= (times < start) | (times >= end)
+        during = np.array([name.name.startswith("down:") for name in self.findings], bool)
+        for start, end in self.dead:  # nothing loads but what fails
+            keep &= (times < start) | (times >= end) | during[findings]
+        return keep
+
     def starts(self, instance):
         """When the instance started again."""
         return np.array(sorted(one.last * self.world.step for one in self.world.downtimes
@@ -363,7 +367,7 @@ class Site:
         known = set(self.usual()) if world.restored else ()
         for number, name in enumerate(names):
             at, who = times[order[bounds[number]:bounds[number + 1]]], clients[order[bounds[number]:bounds[number + 1]]]
-            if not len(at) or name in known:
+            if not len(at) or name in known or name.what == "network_ok":  # a success is no problem
                 continue
             begins = [at[0], *(at[1:][np.diff(at) > TTL]), *(at[at >= gone][:1][0] for gone in forgotten if (at >= gone).any())]
             for begin in sorted(set(begins)):
