@@ -14,7 +14,7 @@ from chromium import Chromium
 from firefox import Firefox
 from http_client import get
 from live_page import LivePage
-from marks import WEBKIT, needs
+from marks import WEBKIT, alone, needs
 from other_sites import OtherSite
 from report_generator import ReportGenerator
 from webkit import WebKit
@@ -22,7 +22,7 @@ from webkit import WebKit
 PAGE_BYTES = 60 * 1024
 ROWS = 200
 FLOOD_PER_SECOND, FLOOD_SECONDS = 1000, 5
-CLICK_SECONDS = 1.0
+PRESS_SECONDS = 1.0
 FIRST_SECONDS = 10
 
 
@@ -138,6 +138,7 @@ def finding(page):
     page.open("/?finding=0000000000000000#findings")
     page.wait_for("#finding", "There is no finding")
     page.open("/?kind=crash")
+    page.wait_for("#events-rows", "unresponsive")
     page.click("#events-rows button")
     page.click("#detail [data-finding]")
     page.wait_for("#finding", "unresponsive")
@@ -168,8 +169,8 @@ def keyboard(page):
             break
     equal("The way to the list", ["Skip to the live reports", "Health"], passed[:2], passed)
     for control in ("site", "kind", "noise", "q", "pause", "clear"):
-        expect(control in passed or control in [page.evaluate(f"document.getElementById({control!r})?.id")],
-               "A control cannot be reached", expected=control, found=passed, where=page.daemon.admin)
+        expect(control in passed, "A control cannot be reached", expected=control, found=passed,
+               where=page.daemon.admin)
     page.browser.press("ArrowDown")
     second = page.evaluate("document.querySelectorAll('#events-rows button')[1].innerText")
     page.wait_for("#detail h3", second[:60])
@@ -181,18 +182,21 @@ def keyboard(page):
     equal("The control after the list", "detail", page.focused(), page.daemon.admin)
 
 
+@alone
 @needs("chromium")
 def test_hostile_chromium(harness):
     """Reports that attack the reader, in Chromium."""
     attack(harness, Chromium(harness))
 
 
+@alone
 @needs("firefox-esr")
 def test_hostile_firefox(harness):
     """The same in Firefox."""
     attack(harness, Firefox(harness))
 
 
+@alone
 @needs(WEBKIT, "Xvfb")
 def test_hostile_webkit(harness):
     """The same in WebKitGTK."""
@@ -226,23 +230,24 @@ def attack(harness, browser):
 
 
 def flood(page):
-    """A thousand reports a second: a click is handled at once, the table is bounded, and no report is left out
-    silently."""
+    """A thousand reports a second: a button is handled at once, the table is bounded, and no report is left out
+    silently. The button is pressed by its key, because what is above it may move between a look and a click."""
     before = page.evaluate("live.last")
     generator = ReportGenerator(page.daemon.intake, FLOOD_PER_SECOND)
+    page.evaluate("document.getElementById('pause').focus()")
     slowest, end = 0.0, time.monotonic() + FLOOD_SECONDS
     while time.monotonic() < end:
         for wanted in ("paused", "live"):
             began = time.monotonic()
-            page.click("#pause")
-            eventually(lambda wanted=wanted: equal("The state after a click", wanted, page.text("#stream"),
+            page.browser.press("Enter")
+            eventually(lambda wanted=wanted: equal("The state after a press", wanted, page.text("#stream"),
                                                    page.daemon.admin), 10)
             slowest = max(slowest, time.monotonic() - began)
         rows = page.count("#events-rows tr")
         expect(rows <= ROWS, "The table grows", expected=f"at most {ROWS} rows", found=rows, where=page.daemon.admin)
     sent = generator.per_upload * sum(len(sender.acknowledged) for sender in generator.stop().senders)
     page.daemon.sent += sent
-    expect(slowest < CLICK_SECONDS, "The page does not respond", expected=f"less than {CLICK_SECONDS} s",
+    expect(slowest < PRESS_SECONDS, "The page does not respond", expected=f"less than {PRESS_SECONDS} s",
            found=f"{slowest:.2f} s", where=page.daemon.admin)
     # The window takes fewer than come. A report after the flood shows how many it has left out.
     def goes_on():

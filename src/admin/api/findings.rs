@@ -13,7 +13,6 @@ use crate::admin::api::parameters::{Filter, Parameters};
 use crate::admin::api::problem::Problem;
 use crate::admin::api::status::Summary;
 use crate::admin::api::time;
-use crate::clock;
 use crate::findings::{Details, Entry, Findings};
 use crate::model::{Browser, LabelEnum};
 use crate::policy::{MIN_CLIENTS, Policy, Proposer};
@@ -34,6 +33,9 @@ pub(super) struct FindingItem {
     clients: u64,
     first_seen: String,
     last_seen: String,
+    /// Whether it is younger than `findings.new_for`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    new: bool,
     /// Reports by browser.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     browsers: BTreeMap<&'static str, u32>,
@@ -62,7 +64,7 @@ struct Page {
 }
 
 impl FindingItem {
-    fn new(entry: &Entry) -> FindingItem {
+    fn new(entry: &Entry, new_since: i64) -> FindingItem {
         let moment = |milliseconds| time(Timestamp::from_millisecond(milliseconds).unwrap_or_default());
         let details = entry.details.as_ref();
         let sample =
@@ -85,6 +87,7 @@ impl FindingItem {
             clients: entry.clients(),
             first_seen: moment(entry.first_seen),
             last_seen: moment(entry.last_seen),
+            new: entry.first_seen > new_since,
             browsers: browsers
                 .filter(|(_, count)| *count > 0)
                 .map(|(it, count)| (it.as_str(), count))
@@ -125,7 +128,7 @@ impl Wanted {
     }
 
     pub(super) fn list(&self, findings: &Findings, summary: &Summary) -> Vec<FindingItem> {
-        let new_since = clock::now().as_millisecond() - summary.new_for;
+        let new_since = summary.new_since();
         let matches =
             |details: &Details| self.filter.matches(&details.site, details.kind.name, details.noise);
         let mut keys = Vec::new();
@@ -142,7 +145,7 @@ impl Wanted {
         let mut items = Vec::new();
         findings.visit(|entry| {
             if listed.contains(&entry.fingerprint) {
-                items.push((Reverse((self.sort)(entry)), entry.fingerprint, FindingItem::new(entry)));
+                items.push((Reverse((self.sort)(entry)), entry.fingerprint, FindingItem::new(entry, new_since)));
             }
         });
         items.sort_unstable_by_key(|(key, fingerprint, _)| (*key, *fingerprint));
@@ -151,11 +154,11 @@ impl Wanted {
 }
 
 /// Returns the finding of this fingerprint.
-pub(super) fn one(findings: &Findings, fingerprint: &str) -> Result<FindingItem, Problem> {
+pub(super) fn one(findings: &Findings, summary: &Summary, fingerprint: &str) -> Result<FindingItem, Problem> {
     let mut found = None;
     findings.visit(|entry| {
         if found.is_none() && entry.fingerprint.to_string() == fingerprint {
-            found = Some(FindingItem::new(entry));
+            found = Some(FindingItem::new(entry, summary.new_since()));
         }
     });
     found.ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "there is no finding with this fingerprint"))
@@ -175,7 +178,7 @@ pub(super) fn propose(findings: &Findings, mut proposer: Proposer) -> Policy {
     findings.visit(|entry| {
         if entry.details.as_ref().is_some_and(|details| *details.site == *site) {
             // Written to memory without errors; what is not about a policy is left out.
-            proposer.add(&serde_json::to_value(FindingItem::new(entry)).unwrap_or_default());
+            proposer.add(&serde_json::to_value(FindingItem::new(entry, 0)).unwrap_or_default());
         }
     });
     proposer.finish()

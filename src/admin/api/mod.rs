@@ -144,7 +144,7 @@ async fn findings(State(api): Shared, request: Request) -> Result<Response, Prob
 async fn finding(State(api): Shared, request: Request) -> Result<Response, Problem> {
     Parameters::parse(request.uri(), &[])?;
     let name = request.uri().path().rsplit('/').next().unwrap_or_default().to_owned();
-    Ok(api.answer(move |api| findings::one(api.findings()?, &name)).await)
+    Ok(api.answer(move |api| findings::one(api.findings()?, &api.summary, &name)).await)
 }
 
 async fn policy(State(api): Shared, request: Request) -> Result<Response, Problem> {

@@ -31,6 +31,13 @@ pub struct Summary {
     pub sites: Vec<String>,
 }
 
+impl Summary {
+    /// Returns the first moment of new findings, in milliseconds.
+    pub fn new_since(&self) -> i64 {
+        clock::now().as_millisecond() - self.new_for
+    }
+}
+
 /// An export that is on.
 #[derive(Debug)]
 #[allow(missing_docs)] // the types are the documentation

@@ -559,11 +559,11 @@ async function pollFindings() {
 
 function findingRow(one) {
   const chosen = one.fingerprint === findings.open;
-  const button = el("button", { type: "button", tabindex: -1, "data-key": one.fingerprint, "aria-current": chosen ? "true" : undefined }, one.new ? el("span", { class: "tag ok" }, "new") : "", one.new ? " " : "", text(one.summary));
+  const button = el("button", { type: "button", tabindex: -1, "data-key": one.fingerprint, "aria-current": chosen ? "true" : undefined }, one.new ? el("span", { class: "tag ok" }, "new") : "", one.new ? " " : "", text(one.summary || one.fingerprint));
   items.set(button, one);
   const noisy = one.noise && one.noise !== "none";
   return el("tr", { class: `${one.class === "runs" || one.class === "exfiltrates" ? "warning" : ""}${noisy ? " noisy" : ""}${chosen ? " chosen" : ""}` }, td(one.site),
-    el("td", { class: "main" }, button, el("small", {}, text(one.kind, 60), ", ", CLASSES[one.class] || text(one.class, 40), noisy ? ", noise: " : "", noisy ? text(one.noise, 40) : "")), td(number(one.clients), "number"), td(number(one.count), "number"), td(time(one.first_seen)), td(time(one.last_seen)));
+    el("td", { class: "main" }, button, el("small", {}, text(one.kind || "known from before the restart", 60), one.kind ? ", " : "", CLASSES[one.class] || text(one.class, 40), noisy ? ", noise: " : "", noisy ? text(one.noise, 40) : "")), td(number(one.clients), "number"), td(number(one.count), "number"), td(time(one.first_seen)), td(time(one.last_seen)));
 }
 
 function openFinding(fingerprint) {
@@ -587,7 +587,7 @@ async function showFinding() {
   if (!one) return $("finding").replaceChildren(el("p", {}, "There is no finding ", el("code", {}, text(wanted, 40)), " here: it may have expired, or another replica has it."));
   const browsers = Object.entries(one.browsers || {}).sort((a, b) => b[1] - a[1]);
   $("finding").replaceChildren(
-    el("h3", { class: "datum" }, text(one.summary, 2048)),
+    el("h3", { class: "datum" }, text(one.summary || "Known from before the restart", 2048)),
     facts(["Site", one.site], ["Kind", one.kind], ["Disposition", one.disposition], ["Class", one.class], ["Noise", one.noise], ["Clients", number(one.clients)], ["Reports", number(one.count)],
       ["First seen", time(one.first_seen)], ["Last seen", time(one.last_seen)], ["Fingerprint", el("code", {}, text(one.fingerprint, 40))]),
     el("h4", {}, "Pages"), list(one.pages || [], (page) => `${text(page.url)} (${number(page.count)})`, "none"),
