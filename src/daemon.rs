@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use crate::admin::{self, Admin, Api, Auth, ChangedSetting, Export, Readiness, Scrape, Settings, Summary};
+use crate::admin::{self, Admin, Api, Auth, NamedExport, Readiness, Scrape, Sources};
 use crate::background::{FindingsUpkeep, SeriesExpiry};
 use crate::clock;
-use crate::config::{Config, Endpoint, Loaded, Page};
+use crate::config::{Config, Loaded, Page};
 use crate::export::{
     Client, ConsoleExporter, LogExporter, LogRequestEncoder, MetricExporter, PrometheusExporter, RetryPolicy,
     ShutdownSummary, TemporalityState, Traces, build_resource, resource_attributes,
@@ -21,7 +21,7 @@ use crate::intake::{self, Intake, IntakeHealth, ListenerHandle, MakeConnection, 
 use crate::kinds;
 use crate::logging;
 use crate::metrics::Registry;
-use crate::model::{EventSink, ExportSignal, ExporterId};
+use crate::model::{EventSink, ExportSignal};
 use crate::pipeline::Pipeline;
 use crate::signals;
 
@@ -59,7 +59,7 @@ pub enum DaemonError {
 ///
 /// # Errors
 /// Returns an error if a part cannot be started, or intake does not stop in time.
-pub fn run(loaded: &Loaded) -> Result<(), DaemonError> {
+pub fn run(loaded: &Arc<Loaded>) -> Result<(), DaemonError> {
     let config = &loaded.config;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| DaemonError::Action("start the runtime", error.into()))?;
@@ -94,7 +94,7 @@ struct Exporters {
 }
 
 impl Daemon {
-    async fn start(loaded: &Loaded) -> Result<Daemon, DaemonError> {
+    async fn start(loaded: &Arc<Loaded>) -> Result<Daemon, DaemonError> {
         let config = &loaded.config;
         // Listeners and certificates first, so that nothing runs if one of them is unusable.
         let intake_listener = bind("listen", config.listen)?;
@@ -107,9 +107,8 @@ impl Daemon {
         let exporters = Exporters::start(config, &registry)?;
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let health = IntakeHealth::new(threads, STALL_TIMEOUT);
-        let auth = Auth::load(&config.admin.auth).map_err(part_error)?;
-        let has_page = config.admin.page == Page::On
-            && (auth.is_some() || config.admin_listen.ip().to_canonical().is_loopback());
+        let mut admin = exporters.admin(config, &registry, health.clone())?;
+        let has_page = config.admin.page == Page::On && !admin.is_unprotected(config.admin_listen);
         let tracer = exporters.traces.as_ref().map(Traces::tracer);
         let mut pipeline = exporters.pipeline(config, &registry);
         pipeline.recent = has_page.then(Arc::default);
@@ -129,15 +128,20 @@ impl Daemon {
         };
         let tls_config = tls.as_ref().map(|tls| &tls.config);
         let connections =
-            MakeConnection::new(intake::router(intake), limits, Some(registry.clone()), Some(health.clone()));
+            MakeConnection::new(intake::router(intake), limits, Some(registry.clone()), Some(health));
         let intake_server = ListenerHandle::start(&intake_listener, threads, tls_config, &connections);
         let intake_server = intake_server
             .map_err(|error| DaemonError::Action("start the threads of listen", error.into()))?;
-        let mut admin = exporters.admin(config, &registry, health, auth);
         admin.api = recent.map(|recent| {
-            let summary = exporters.summary(loaded, intake_server.address);
-            let readiness = admin.readiness.clone();
-            Arc::new(Api::new(summary, registry.clone(), all_findings, recent, readiness, &admin.scrape))
+            let sources = Sources {
+                loaded: loaded.clone(),
+                intake: intake_server.address,
+                registry: registry.clone(),
+                findings: all_findings,
+                recent,
+                readiness: admin.readiness.clone(),
+            };
+            Arc::new(Api::new(sources, &admin.scrape))
         });
         let admin = Arc::new(admin);
         let connections = MakeConnection::new(admin::router(admin.clone()), admin_limits, None, None);
@@ -314,52 +318,18 @@ impl Exporters {
         config: &Config,
         registry: &Arc<Registry>,
         intake: Arc<IntakeHealth>,
-        auth: Option<Auth>,
-    ) -> Admin {
-        let logs = self.logs.as_ref().map(|logs| ("the export of logs", logs.health()));
-        let metrics = self.metrics.as_ref().map(|metrics| ("the export of metrics", metrics.health()));
+    ) -> Result<Admin, DaemonError> {
+        let export = |name, description, health| NamedExport { name, description, health };
+        let logs = self.logs.as_ref().map(|logs| export("otlp_logs", "the export of logs", logs.health()));
+        let metrics = self.metrics.as_ref();
+        let metrics =
+            metrics.map(|metrics| export("otlp_metrics", "the export of metrics", metrics.health()));
         let exports = logs.into_iter().chain(metrics).collect();
+        let auth = Auth::load(&config.admin.auth).map_err(part_error)?;
         let readiness = Readiness { intake, unready_after: config.admin.unready_after, exports };
         let scrape = Scrape::new(PrometheusExporter::new(registry.clone()));
         let hosts = config.admin.hosts.clone().into();
-        Admin { scrape, readiness: Arc::new(readiness), auth: auth.map(Arc::new), hosts, api: None }
-    }
-
-    fn summary(&self, loaded: &Loaded, intake: SocketAddr) -> Summary {
-        let config = &loaded.config;
-        let export = |name, endpoint: Option<&Endpoint>, exporter, health| Export {
-            name,
-            endpoint: endpoint.map(|endpoint| endpoint.url.clone()),
-            exporter,
-            health,
-        };
-        let (logs_endpoint, metrics_endpoint) = (&config.otlp.logs.otlp, &config.otlp.metrics.otlp);
-        let console = self.console.as_ref().map(|_| export("console", None, Some(ExporterId::Console), None));
-        let logs = self
-            .logs
-            .as_ref()
-            .map(|it| export("otlp_logs", logs_endpoint.as_ref(), Some(ExporterId::Otlp), Some(it.health())));
-        let metrics = self.metrics.as_ref();
-        let metrics =
-            metrics.map(|it| export("otlp_metrics", metrics_endpoint.as_ref(), None, Some(it.health())));
-        let scheme = if config.intake.tls.files().is_some() { "https" } else { "http" };
-        let spool = &config.delivery.spool;
-        let changed = loaded.changed().map(|(key, value, source)| ChangedSetting { key, value, source });
-        Summary {
-            intake: format!("{scheme}://{intake}"),
-            exports: [console, logs, metrics].into_iter().flatten().collect(),
-            settings: Settings {
-                summary: loaded.summary(),
-                changed: changed.collect(),
-                warnings: config.warnings.clone(),
-            },
-            spool: spool.directory.as_ref().map(|path| (path.display().to_string(), spool.max_bytes)),
-            is_tls: scheme == "https",
-            max_series: config.metrics.max_series,
-            max_findings: config.findings.max,
-            new_for: i64::try_from(config.findings.new_for.as_millis()).unwrap_or(i64::MAX),
-            sites: config.sites.iter().map(|site| site.name.clone()).collect(),
-        }
+        Ok(Admin { scrape, readiness: Arc::new(readiness), auth: auth.map(Arc::new), hosts, api: None })
     }
 
     /// Flushes every exporter. Returns what was still pending at the deadline.

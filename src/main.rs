@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use lookoutd::cli::{self, Action};
 use lookoutd::{daemon, logging};
@@ -17,7 +18,7 @@ fn main() -> ExitCode {
         let _ = writeln!(stderr, "lookoutd: cannot start the log thread: {error}");
         return ExitCode::FAILURE;
     }
-    let code = match daemon::run(&loaded) {
+    let code = match daemon::run(&Arc::from(loaded)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error}");

@@ -11,7 +11,7 @@ mod scrape;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-pub use api::{Api, ChangedSetting, Export, Settings, Summary, openapi};
+pub use api::{Api, Sources, openapi};
 pub use auth::{Auth, AuthError, authorization};
 use axum::Router;
 use axum::extract::State;
@@ -19,7 +19,7 @@ use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::{HeaderMap, StatusCode};
-pub use readiness::Readiness;
+pub use readiness::{NamedExport, Readiness};
 pub use scrape::Scrape;
 
 /// The endpoints of admin.

@@ -15,8 +15,18 @@ pub struct Readiness {
     pub intake: Arc<IntakeHealth>,
     /// `admin.unready_after`.
     pub unready_after: Option<Duration>,
-    /// The enabled exports, by name.
-    pub exports: Vec<(&'static str, Arc<ExportHealth>)>,
+    /// The enabled exports over OTLP.
+    pub exports: Vec<NamedExport>,
+}
+
+/// The health of an export.
+pub struct NamedExport {
+    /// Its name in the API.
+    pub name: &'static str,
+    /// What it is, in words.
+    pub description: &'static str,
+    /// Its health.
+    pub health: Arc<ExportHealth>,
 }
 
 impl Readiness {
@@ -28,9 +38,9 @@ impl Readiness {
     pub(super) fn not_ready_reason(&self) -> Option<String> {
         self.intake.not_ready_reason().or_else(|| {
             let limit = self.unready_after?;
-            self.exports.iter().find_map(|(name, health)| {
+            self.exports.iter().find_map(|NamedExport { description, health, .. }| {
                 let failing = health.failing_since()?.elapsed();
-                (failing > limit).then(|| format!("{name} has failed for {} s", failing.as_secs()))
+                (failing > limit).then(|| format!("{description} has failed for {} s", failing.as_secs()))
             })
         })
     }
@@ -48,7 +58,8 @@ mod tests {
             let code = ExportStatus::Unavailable;
             health.record(&ExportResult::Permanent { code, message: String::new() });
         }
-        let exports = vec![("otlp logs", Arc::new(health))];
+        let exports =
+            vec![NamedExport { name: "otlp_logs", description: "otlp logs", health: Arc::new(health) }];
         let intake = IntakeHealth::new(0, Duration::from_secs(600));
         intake.set_listening(true);
         Readiness { intake, unready_after, exports }

@@ -73,14 +73,17 @@ fn event_has_its_series_its_rule_and_what_was_removed_but_no_value() {
     assert_eq!(event.get("rule"), None);
     let line = get(&daemon, "events");
     assert_eq!(line["items"][0], event["event"]);
-    assert_eq!(line["items"][0].to_string(), serde_json::from_str::<Value>(&daemon.stdout.at_least(1)[0]).unwrap().to_string());
+    assert_eq!(
+        line["items"][0].to_string(),
+        serde_json::from_str::<Value>(&daemon.stdout.at_least(1)[0]).unwrap().to_string()
+    );
     for path in ENDPOINTS.into_iter().chain(["events?detail=true", "findings?sort=first"]) {
         let answer = get(&daemon, path).to_string();
         assert!(!answer.contains("SECRET"), "{path}: {answer}");
     }
-    assert_eq!(daemon.post("/report", r#"{"type":"csp-violation","url":"https://shop.example/","body":{"blockedURL":"chrome-extension://a/b.js"}}"#).status, 204);
+    assert_eq!(daemon.post("/report", r#"{"type":"csp-violation","url":"https://shop.example/","body":{"blockedURL":"new-extension://a/b.js"}}"#).status, 204);
     let rule = get(&daemon, "events?detail=true&noise=extension")["items"][0]["rule"].clone();
-    assert_eq!(rule["name"], "builtin:extension_scheme");
+    assert_eq!(rule, json!({"name": "builtin:extension_scheme"}));
 }
 
 #[test]
@@ -89,7 +92,10 @@ fn user_rule_is_named_by_its_position() {
     let daemon = Setup::yaml(rules).start();
     daemon.post("/report", report(1));
     let event = &get(&daemon, "events?detail=true")["items"][0];
-    assert_eq!((&event["rule"], &event["event"]["lookout"]["noise"]), (&json!({"name": "rules[1]"}), &json!("injected")));
+    assert_eq!(
+        (&event["rule"], &event["event"]["lookout"]["noise"]),
+        (&json!({"name": "rules[1]"}), &json!("injected"))
+    );
 }
 
 #[test]
@@ -110,7 +116,10 @@ fn lists_are_filtered_sorted_and_limited() {
     assert_eq!((count("findings"), count("findings?new=true"), count("findings?new=false")), (2, 2, 0));
     let findings = get(&daemon, "findings?sort=count");
     let finding = &findings["items"][0];
-    assert_eq!((&finding["count"], &finding["clients"], &finding["class"]), (&json!(5), &json!(1), &json!("other")));
+    assert_eq!(
+        (&finding["count"], &finding["clients"], &finding["class"]),
+        (&json!(5), &json!(1), &json!("other"))
+    );
     assert_eq!(finding["pages"].as_array().unwrap().len(), 5);
     assert_eq!(finding["browsers"], json!({"other": 5}));
     assert_eq!(finding["sample"]["lookout"]["new"], true);
@@ -154,13 +163,19 @@ fn wrong_parameters_get_a_problem() {
     }
     for path in ["/api/v1/findings/0123456789abcdef", "/api/v1/nothing", "/api/x"] {
         let answer = daemon.get_admin(path);
-        assert_eq!((answer.status, answer.header("content-type")), (404, Some("application/problem+json")), "{path}");
+        assert_eq!(
+            (answer.status, answer.header("content-type")),
+            (404, Some("application/problem+json")),
+            "{path}"
+        );
     }
 }
 
 #[test]
 fn rejections_are_listed_without_secrets() {
-    let setup = Setup::yaml("intake: { max_body_bytes: 2KiB, retired: [/csp] }\nsites: [{ name: shop, hosts: [shop.example] }]");
+    let setup = Setup::yaml(
+        "intake: { max_body_bytes: 2KiB, retired: [/csp] }\nsites: [{ name: shop, hosts: [shop.example] }]",
+    );
     let daemon = setup.start();
     let agent = ("user-agent", "Probe/1 https://a.example/?SECRET");
     let send = |target: &str, body: &str, items| {
@@ -176,15 +191,25 @@ fn rejections_are_listed_without_secrets() {
     let rejected = get(&daemon, "rejected")["items"].clone();
     let of = |name: &str| rejected.as_array().unwrap().iter().map(|it| it[name].clone()).collect::<Vec<_>>();
     let outcomes = [
-        "method_not_allowed", "too_large", "unknown_path", "retired", "unknown_site", "no_reports", "not_an_object",
-        "missing_type", "invalid_json",
+        "method_not_allowed",
+        "too_large",
+        "unknown_path",
+        "retired",
+        "unknown_site",
+        "no_reports",
+        "not_an_object",
+        "missing_type",
+        "invalid_json",
     ];
     assert_eq!(of("outcome"), outcomes.map(Value::from));
     assert_eq!(of("status")[..2], [json!(405), json!(413)]);
     let stages: Vec<_> = of("stage").into_iter().filter(|stage| stage == "report").collect();
     assert_eq!(stages.len(), 2);
     assert_eq!(rejected[8]["prefix"], "hello https://a.example/x 'nonce-*'");
-    assert_eq!((&rejected[8]["path"], &rejected[8]["user_agent"]), (&json!("/report"), &json!("Probe/1 https://a.example/")));
+    assert_eq!(
+        (&rejected[8]["path"], &rejected[8]["user_agent"]),
+        (&json!("/report"), &json!("Probe/1 https://a.example/"))
+    );
     assert!(!rejected.to_string().contains("SECRET"), "{rejected}");
     assert_eq!(get(&daemon, "rejected?limit=2")["items"].as_array().unwrap().len(), 2);
 }
@@ -214,14 +239,21 @@ fn window_of_events_is_bounded_in_number_and_bytes() {
     assert_eq!(get(&daemon, "status")["intake"]["reports"], 5000);
     // A second later there is room for 100 events, which are as large as events can be.
     let long = "<\\u0001>".repeat(4000);
-    let large = format!(r#"{{"type":"crash","url":"https://shop.example/large","body":{{"stack":"{long}","a":"{long}"}}}}"#);
+    let large = format!(
+        r#"{{"type":"crash","url":"https://shop.example/large","body":{{"stack":"{long}","a":"{long}"}}}}"#
+    );
     eventually("a window full of large events", || {
         daemon.post("/report", &large);
         let events = get(&daemon, "events?limit=1000")["items"].clone();
         let bytes = events.to_string().len();
         assert!(bytes <= 1 << 20, "{bytes}");
-        let large = events.as_array().unwrap().iter().filter(|it| it["url"] == "https://shop.example/large").count();
-        if large >= 40 && events.as_array().unwrap().len() < 500 { Ok(()) } else { Err(format!("{large} large")) }
+        let large =
+            events.as_array().unwrap().iter().filter(|it| it["url"] == "https://shop.example/large").count();
+        if large >= 40 && events.as_array().unwrap().len() < 500 {
+            Ok(())
+        } else {
+            Err(format!("{large} large"))
+        }
     });
 }
 
@@ -255,7 +287,9 @@ fn stream_has_the_number_of_missed_events() {
     }
     let mut stream = open(daemon.admin, "", "last-event-id: 7\r\n");
     let received = stream.until("data: ");
-    let oldest = get(&daemon, "events?limit=1000&detail=true")["items"].as_array().unwrap().last().unwrap()["id"].clone();
+    let oldest =
+        get(&daemon, "events?limit=1000&detail=true")["items"].as_array().unwrap().last().unwrap()["id"]
+            .clone();
     let missed = oldest.as_u64().unwrap() - 8;
     assert!(received.ends_with(&format!("event: missed\ndata: {{\"count\":{missed}}}\n")), "{received}");
 }
@@ -271,7 +305,9 @@ fn ninth_reader_gets_503_and_takes_the_place_of_one_that_left() {
     streams.pop();
     eventually("a free place", || {
         let mut stream = Connection::open(daemon.admin);
-        stream.write(b"GET /api/v1/events HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\n\r\n").unwrap();
+        stream
+            .write(b"GET /api/v1/events HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\n\r\n")
+            .unwrap();
         let line = stream.until("HTTP/1.1");
         if line.contains(" 200 ") { Ok(()) } else { Err(line) }
     });
@@ -300,14 +336,22 @@ fn page_is_html_for_browsers_and_loads_nothing_from_elsewhere() {
     let page = Request::new("GET", "/").header("accept", "text/html,*/*;q=0.8").send(daemon.admin);
     assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")));
     let policy = page.header("content-security-policy").unwrap();
-    for part in ["default-src 'none'", "script-src 'self'", "require-trusted-types-for 'script'", "frame-ancestors 'none'"] {
+    for part in [
+        "default-src 'none'",
+        "script-src 'self'",
+        "require-trusted-types-for 'script'",
+        "frame-ancestors 'none'",
+    ] {
         assert!(policy.contains(part), "{policy}");
     }
     let text = daemon.get_admin("/");
     assert!(text.header("content-type").unwrap().starts_with("text/plain"), "{text:?}");
     for (path, content_type) in [("/page.js", "text/javascript"), ("/page.css", "text/css")] {
         let file = daemon.get_admin(path);
-        assert!(file.status == 200 && file.header("content-type").unwrap().starts_with(content_type), "{file:?}");
+        assert!(
+            file.status == 200 && file.header("content-type").unwrap().starts_with(content_type),
+            "{file:?}"
+        );
     }
 }
 
@@ -319,7 +363,10 @@ fn page_that_is_off_is_not_there() {
         assert_eq!(daemon.get_admin(path).status, 404, "{path}");
     }
     let index = Request::new("GET", "/").header("accept", "text/html").send(daemon.admin);
-    assert!(index.status == 200 && index.header("content-type").unwrap().starts_with("text/plain"), "{index:?}");
+    assert!(
+        index.status == 200 && index.header("content-type").unwrap().starts_with("text/plain"),
+        "{index:?}"
+    );
 }
 
 #[test]
@@ -329,11 +376,25 @@ fn every_answer_of_admin_has_the_headers_of_protection() {
     let foreign = Request::new("POST", "/-/healthy").header("origin", "null").send(daemon.admin);
     let unlisted = Request::new("GET", "/").header("host", "evil.example").send(daemon.admin);
     assert_eq!([unauthorized.status, foreign.status, unlisted.status], [401, 403, 403]);
-    let paths = ["/", "/metrics", "/-/healthy", "/-/ready", "/nowhere", "/page.js", "/api/v1/status", "/api/v1/events?x=1"];
-    for answer in paths.map(|path| daemon.get_admin(path)).into_iter().chain([unauthorized, foreign, unlisted]) {
+    let paths = [
+        "/",
+        "/metrics",
+        "/-/healthy",
+        "/-/ready",
+        "/nowhere",
+        "/page.js",
+        "/api/v1/status",
+        "/api/v1/events?x=1",
+    ];
+    for answer in
+        paths.map(|path| daemon.get_admin(path)).into_iter().chain([unauthorized, foreign, unlisted])
+    {
         assert_eq!(answer.header("cache-control"), Some("no-store"), "{answer:?}");
         assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{answer:?}");
-        assert!(answer.header("content-security-policy").unwrap().contains("frame-ancestors 'none'"), "{answer:?}");
+        assert!(
+            answer.header("content-security-policy").unwrap().contains("frame-ancestors 'none'"),
+            "{answer:?}"
+        );
         assert_eq!(answer.header("access-control-allow-origin"), None, "{answer:?}");
     }
 }
@@ -352,7 +413,12 @@ fn token_is_the_password_of_any_user() {
         }
     }
     let challenge = Request::new("GET", "/").send(daemon.admin);
-    assert!(challenge.headers.iter().any(|(name, value)| name == "www-authenticate" && value.starts_with("Basic ")));
+    assert!(
+        challenge
+            .headers
+            .iter()
+            .any(|(name, value)| name == "www-authenticate" && value.starts_with("Basic "))
+    );
 }
 
 /// A page elsewhere whose requests reach admin by its address.
@@ -385,7 +451,8 @@ fn rebound_name_reads_neither_page_nor_api() {
     daemon.post("/report", report(1));
     for path in ["/", "/page.js", "/api/v1/events", "/api/v1/status"] {
         for host in ["evil.example", "evil.example:18480", "127.0.0.1.evil.example"] {
-            let request = Request::new("GET", path).header("host", host).header("accept", "text/event-stream");
+            let request =
+                Request::new("GET", path).header("host", host).header("accept", "text/event-stream");
             let answer = request.send(daemon.admin);
             assert_eq!(answer.status, 403, "{path} by {host}");
             assert!(!answer.text().contains("shop.example"), "{answer:?}");

@@ -7,9 +7,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::admin::api::List;
+use crate::admin::api::answer::{List, Problem};
 use crate::admin::api::parameters::{Filter, Parameters};
-use crate::admin::api::problem::Problem;
 use crate::recent::{Details, Recent, RecentEvent};
 
 /// An event with how it came about.

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
 
 use http::{StatusCode, Uri};
 use jiff::Timestamp;
@@ -9,10 +10,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use crate::admin::api::answer::{Problem, time};
 use crate::admin::api::parameters::{Filter, Parameters};
-use crate::admin::api::problem::Problem;
-use crate::admin::api::status::Summary;
-use crate::admin::api::time;
+use crate::clock;
 use crate::findings::{Details, Entry, Findings};
 use crate::model::{Browser, LabelEnum};
 use crate::policy::{MIN_CLIENTS, Policy, Proposer};
@@ -127,8 +127,8 @@ impl Wanted {
         })
     }
 
-    pub(super) fn list(&self, findings: &Findings, summary: &Summary) -> Vec<FindingItem> {
-        let new_since = summary.new_since();
+    pub(super) fn list(&self, findings: &Findings, new_for: Duration) -> Vec<FindingItem> {
+        let new_since = new_since(new_for);
         let matches =
             |details: &Details| self.filter.matches(&details.site, details.kind.name, details.noise);
         let mut keys = Vec::new();
@@ -145,7 +145,11 @@ impl Wanted {
         let mut items = Vec::new();
         findings.visit(|entry| {
             if listed.contains(&entry.fingerprint) {
-                items.push((Reverse((self.sort)(entry)), entry.fingerprint, FindingItem::new(entry, new_since)));
+                items.push((
+                    Reverse((self.sort)(entry)),
+                    entry.fingerprint,
+                    FindingItem::new(entry, new_since),
+                ));
             }
         });
         items.sort_unstable_by_key(|(key, fingerprint, _)| (*key, *fingerprint));
@@ -153,12 +157,19 @@ impl Wanted {
     }
 }
 
+/// Returns the first moment of new findings, in milliseconds.
+fn new_since(new_for: Duration) -> i64 {
+    let new_for = i64::try_from(new_for.as_millis()).unwrap_or(i64::MAX);
+    clock::now().as_millisecond().saturating_sub(new_for)
+}
+
 /// Returns the finding of this fingerprint.
-pub(super) fn one(findings: &Findings, summary: &Summary, fingerprint: &str) -> Result<FindingItem, Problem> {
+pub(super) fn one(findings: &Findings, new_for: Duration, fingerprint: &str) -> Result<FindingItem, Problem> {
+    let new_since = new_since(new_for);
     let mut found = None;
     findings.visit(|entry| {
-        if found.is_none() && entry.fingerprint.to_string() == fingerprint {
-            found = Some(FindingItem::new(entry, summary.new_since()));
+        if found.is_none() && entry.fingerprint.encode(&mut [0; 16]) == fingerprint {
+            found = Some(FindingItem::new(entry, new_since));
         }
     });
     found.ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "there is no finding with this fingerprint"))

@@ -1,10 +1,10 @@
 //! The API of the live page: JSON below `/api/v1/`. It only reads, and holds nothing that the windows do not.
 
+mod answer;
+mod description;
 mod events;
 mod findings;
-mod openapi;
 mod parameters;
-mod problem;
 mod status;
 mod stream;
 
@@ -21,20 +21,16 @@ use http::StatusCode;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use jiff::Timestamp;
 use parking_lot::Mutex;
-use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use crate::admin::readiness::Readiness;
 use crate::admin::scrape::{HeldBody, Scrape};
 use crate::findings::Findings;
-use crate::metrics::Registry;
-use crate::recent::Recent;
-pub use openapi::openapi;
+use answer::{List, Problem};
+pub use description::openapi;
 use parameters::Parameters;
-use problem::Problem;
-pub use status::{ChangedSetting, Export, Settings, Summary};
+pub use status::Sources;
 use stream::Streams;
 
 /// Maximum number of concurrent answers, from their encoding to the last byte that is sent: each may take megabytes.
@@ -44,30 +40,18 @@ const MAX_WAIT: Duration = Duration::from_secs(5);
 
 /// The API.
 pub struct Api {
-    summary: Summary,
-    registry: Arc<Registry>,
-    findings: Option<Arc<Findings>>,
-    recent: Arc<Recent>,
-    readiness: Arc<Readiness>,
+    sources: Sources,
     last_scrape: Arc<Mutex<Option<Timestamp>>>,
     permits: Arc<Semaphore>,
     streams: Streams,
 }
 
 impl Api {
-    /// Creates the API over these windows.
-    pub fn new(
-        summary: Summary,
-        registry: Arc<Registry>,
-        findings: Option<Arc<Findings>>,
-        recent: Arc<Recent>,
-        readiness: Arc<Readiness>,
-        scrape: &Scrape,
-    ) -> Api {
-        let streams = Streams::of(&recent);
+    /// Creates the API.
+    pub fn new(sources: Sources, scrape: &Scrape) -> Api {
+        let streams = Streams::of(&sources.recent);
         let permits = Arc::new(Semaphore::new(MAX_CONCURRENT));
-        let last_scrape = scrape.last.clone();
-        Api { summary, registry, findings, recent, readiness, last_scrape, permits, streams }
+        Api { sources, last_scrape: scrape.last.clone(), permits, streams }
     }
 
     /// Ends every stream.
@@ -95,12 +79,6 @@ impl Api {
     }
 }
 
-/// A list.
-#[derive(Debug, Serialize, JsonSchema)]
-struct List<T> {
-    items: Vec<T>,
-}
-
 type Shared = State<Arc<Api>>;
 
 pub(super) fn router<S: Clone + Send + Sync + 'static>(api: Arc<Api>) -> Router<S> {
@@ -117,34 +95,42 @@ pub(super) fn router<S: Clone + Send + Sync + 'static>(api: Arc<Api>) -> Router<
 
 async fn status(State(api): Shared, request: Request) -> Result<Response, Problem> {
     Parameters::parse(request.uri(), &[])?;
-    Ok(api.answer(|api| Ok(api.status())).await)
+    Ok(api.answer(|api| Ok(api.sources.status(*api.last_scrape.lock()))).await)
 }
 
 async fn events(State(api): Shared, request: Request) -> Result<Response, Problem> {
     let wanted = events::Wanted::parse(request.uri())?;
     let accepts = request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     if accepts.contains("text/event-stream") {
-        return api.streams.open(api.recent.clone(), wanted, request.headers());
+        return api.streams.open(api.sources.recent.clone(), wanted, request.headers());
     }
-    Ok(api.answer(move |api| Ok(wanted.list(&api.recent))).await)
+    Ok(api.answer(move |api| Ok(wanted.list(&api.sources.recent))).await)
 }
 
 async fn rejected(State(api): Shared, request: Request) -> Result<Response, Problem> {
     let limit = Parameters::parse(request.uri(), &["limit"])?.limit()?;
     Ok(api
-        .answer(move |api| Ok(List { items: api.recent.rejections().into_iter().take(limit).collect() }))
+        .answer(move |api| {
+            Ok(List { items: api.sources.recent.rejections().into_iter().take(limit).collect() })
+        })
         .await)
 }
 
 async fn findings(State(api): Shared, request: Request) -> Result<Response, Problem> {
     let wanted = findings::Wanted::parse(request.uri())?;
-    Ok(api.answer(move |api| Ok(List { items: wanted.list(api.findings()?, &api.summary) })).await)
+    Ok(api
+        .answer(move |api| {
+            Ok(List { items: wanted.list(api.findings()?, api.sources.loaded.config.findings.new_for) })
+        })
+        .await)
 }
 
 async fn finding(State(api): Shared, request: Request) -> Result<Response, Problem> {
     Parameters::parse(request.uri(), &[])?;
     let name = request.uri().path().rsplit('/').next().unwrap_or_default().to_owned();
-    Ok(api.answer(move |api| findings::one(api.findings()?, &api.summary, &name)).await)
+    Ok(api
+        .answer(move |api| findings::one(api.findings()?, api.sources.loaded.config.findings.new_for, &name))
+        .await)
 }
 
 async fn policy(State(api): Shared, request: Request) -> Result<Response, Problem> {
@@ -155,11 +141,6 @@ async fn policy(State(api): Shared, request: Request) -> Result<Response, Proble
 impl Api {
     fn findings(&self) -> Result<&Findings, Problem> {
         let off = || Problem::new(StatusCode::NOT_FOUND, "findings are off: findings.max is 0");
-        self.findings.as_deref().ok_or_else(off)
+        self.sources.findings.as_deref().ok_or_else(off)
     }
-}
-
-/// Returns a moment as the console writes it.
-fn time(moment: Timestamp) -> String {
-    format!("{moment:.3}")
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use http::Uri;
 
-use crate::admin::api::problem::Problem;
+use crate::admin::api::answer::Problem;
 use crate::kinds;
 use crate::model::{LabelEnum, Noise};
 

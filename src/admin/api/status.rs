@@ -1,74 +1,56 @@
 //! `/api/v1/status`: whether the daemon works, and what it does.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::admin::api::{Api, time};
+use crate::admin::api::answer::time;
+use crate::admin::readiness::Readiness;
 use crate::clock;
-use crate::export::ExportHealth;
+use crate::config::{Endpoint, Loaded};
+use crate::findings::Findings;
 use crate::kinds::REPORTS;
+use crate::metrics::Registry;
 use crate::model::{EventOutcome, ExporterId, LabelEnum, PendingState, RejectReason, UploadOutcome};
+use crate::recent::Recent;
 
-/// What the status has of the settings.
-#[derive(Debug)]
-#[allow(missing_docs)] // the names are the settings'
-pub struct Summary {
-    /// The URL of intake.
-    pub intake: String,
-    pub exports: Vec<Export>,
-    pub settings: Settings,
-    /// Directory and most bytes of the spool.
-    pub spool: Option<(String, usize)>,
-    pub is_tls: bool,
-    pub max_series: usize,
-    pub max_findings: usize,
-    /// Milliseconds.
-    pub new_for: i64,
-    pub sites: Vec<String>,
+/// What the API shows.
+pub struct Sources {
+    /// The settings.
+    pub loaded: Arc<Loaded>,
+    /// The address of intake.
+    pub intake: SocketAddr,
+    /// The metrics.
+    pub registry: Arc<Registry>,
+    /// The findings, unless they are off.
+    pub findings: Option<Arc<Findings>>,
+    /// The windows.
+    pub recent: Arc<Recent>,
+    /// Readiness, with the health of the exports.
+    pub readiness: Arc<Readiness>,
 }
 
-impl Summary {
-    /// Returns the first moment of new findings, in milliseconds.
-    pub fn new_since(&self) -> i64 {
-        clock::now().as_millisecond() - self.new_for
-    }
-}
-
-/// An export that is on.
-#[derive(Debug)]
-#[allow(missing_docs)] // the types are the documentation
-pub struct Export {
-    pub name: &'static str,
-    pub endpoint: Option<String>,
-    /// The exporter of events.
-    pub exporter: Option<ExporterId>,
-    pub health: Option<Arc<ExportHealth>>,
-}
-
-/// The settings in effect.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
-pub struct Settings {
+#[derive(Debug, Serialize, JsonSchema)]
+struct SettingsStatus {
     /// Where they come from.
-    pub summary: String,
+    summary: String,
     /// Those that are not the default. Secrets are masked.
-    pub changed: Vec<ChangedSetting>,
+    changed: Vec<ChangedSetting>,
     /// Problems with them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub warnings: Vec<String>,
+    warnings: Vec<String>,
 }
 
-/// A setting that is not the default.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
-#[allow(missing_docs)] // the names are the documentation
-pub struct ChangedSetting {
-    pub key: &'static str,
+#[derive(Debug, Serialize, JsonSchema)]
+struct ChangedSetting {
+    key: &'static str,
     /// YAML.
-    pub value: String,
-    pub source: String,
+    value: String,
+    source: String,
 }
 
 type Counts = BTreeMap<&'static str, u64>;
@@ -89,7 +71,7 @@ pub(super) struct Status {
     scrape: ScrapeStatus,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     certificates: Vec<CertificateStatus>,
-    settings: Settings,
+    settings: SettingsStatus,
     series: SeriesStatus,
     #[serde(skip_serializing_if = "Option::is_none")]
     findings: Option<FindingsStatus>,
@@ -177,9 +159,9 @@ fn counts<T: LabelEnum + 'static>(count: impl Fn(T) -> u64) -> Counts {
     T::ALL.iter().map(|value| (value.as_str(), count(*value))).filter(|(_, count)| *count > 0).collect()
 }
 
-impl Api {
-    pub(super) fn status(&self) -> Status {
-        let (summary, self_metrics) = (&self.summary, &self.registry.self_metrics);
+impl Sources {
+    pub(super) fn status(&self, last_scrape: Option<Timestamp>) -> Status {
+        let (config, self_metrics) = (&self.loaded.config, &self.registry.self_metrics);
         let not_ready_reason = self.readiness.not_ready_reason();
         let last = self.recent.events_after(0).pop();
         let families: Vec<FamilyStatus> = self
@@ -187,6 +169,9 @@ impl Api {
             .usage()
             .map(|(family, series, limit)| FamilyStatus { family, series, limit })
             .collect();
+        let scheme = if config.intake.tls.files().is_some() { "https" } else { "http" };
+        let spool = &config.delivery.spool;
+        let changed = self.loaded.changed().map(|(key, value, source)| ChangedSetting { key, value, source });
         Status {
             version: env!("CARGO_PKG_VERSION"),
             revision: env!("LOOKOUTD_REVISION"),
@@ -195,31 +180,35 @@ impl Api {
             ready: not_ready_reason.is_none(),
             not_ready_reason,
             intake: IntakeStatus {
-                address: summary.intake.clone(),
+                address: format!("{scheme}://{}", self.intake),
                 uploads: counts(|outcome: UploadOutcome| self_metrics.uploads(outcome)),
                 reports: self.recent.taken(),
                 rejected: counts(|reason: RejectReason| self_metrics.rejected(reason)),
                 connections: self_metrics.intake.connections.get(),
                 last_report: last.map(|event| time(event.received)),
             },
-            exports: summary.exports.iter().map(|export| self.export(export)).collect(),
-            spool: summary.spool.clone().map(|(directory, max_bytes)| SpoolStatus {
-                directory,
+            exports: self.exports(),
+            spool: spool.directory.as_ref().map(|directory| SpoolStatus {
+                directory: directory.display().to_string(),
                 bytes: self_metrics.spool.bytes.get(),
-                max_bytes,
+                max_bytes: spool.max_bytes,
             }),
-            scrape: ScrapeStatus { last: self.last_scrape.lock().map(time) },
+            scrape: ScrapeStatus { last: last_scrape.map(time) },
             certificates: self.certificate().into_iter().collect(),
-            settings: summary.settings.clone(),
+            settings: SettingsStatus {
+                summary: self.loaded.summary(),
+                changed: changed.collect(),
+                warnings: config.warnings.clone(),
+            },
             series: SeriesStatus {
-                max: summary.max_series,
+                max: config.metrics.max_series,
                 used: families.iter().map(|family| family.series).sum(),
                 families,
             },
             findings: self.findings.as_ref().map(|findings| {
                 let mut count = 0;
                 findings.visit(|_| count += 1);
-                FindingsStatus { count, max: summary.max_findings, learning: findings.learning(clock::now()) }
+                FindingsStatus { count, max: config.findings.max, learning: findings.learning(clock::now()) }
             }),
             sites: self.sites(),
         }
@@ -227,33 +216,42 @@ impl Api {
 
     fn certificate(&self) -> Option<CertificateStatus> {
         // Only with TLS, because a look-up creates the series.
-        let intake = self.summary.is_tls.then_some(&self.registry.self_metrics.intake)?;
-        let not_after = intake.certificate_not_after.with_label_values(&["intake"]).get();
+        self.loaded.config.intake.tls.files()?;
+        let not_after = &self.registry.self_metrics.intake.certificate_not_after;
+        let not_after = not_after.with_label_values(&["intake"]).get();
         let not_after = Timestamp::from_second(not_after).ok().filter(|_| not_after > 0)?;
         Some(CertificateStatus { listener: "intake", not_after: time(not_after) })
     }
 
-    fn export(&self, export: &Export) -> ExportState {
-        let self_metrics = &self.registry.self_metrics;
-        let attempts = export.health.as_ref().map(|health| health.attempts()).unwrap_or_default();
+    fn exports(&self) -> Vec<ExportState> {
+        let (otlp, self_metrics) = (&self.loaded.config.otlp, &self.registry.self_metrics);
         let pending = |exporter| {
             counts(|state: PendingState| self_metrics.pending(exporter, state).try_into().unwrap_or(0))
         };
         let outcomes = |exporter| counts(|outcome: EventOutcome| self_metrics.events(exporter, outcome));
-        ExportState {
-            name: export.name,
-            endpoint: export.endpoint.clone(),
-            last_success: attempts.last_success.map(time),
-            failing_since: attempts.failing_since.map(|(_, since)| time(since)),
-            error: attempts.error,
-            pending: export.exporter.map(pending).unwrap_or_default(),
-            outcomes: export.exporter.map(outcomes).unwrap_or_default(),
-        }
+        let state = |name, endpoint: Option<&Endpoint>, exporter: Option<ExporterId>| {
+            let health = self.readiness.exports.iter().find(|export| export.name == name);
+            let attempts = health.map(|export| export.health.attempts()).unwrap_or_default();
+            ExportState {
+                name,
+                endpoint: endpoint.map(|endpoint| endpoint.url.clone()),
+                last_success: attempts.last_success.map(time),
+                failing_since: attempts.failing_since.map(|(_, since)| time(since)),
+                error: attempts.error,
+                pending: exporter.map(pending).unwrap_or_default(),
+                outcomes: exporter.map(outcomes).unwrap_or_default(),
+            }
+        };
+        let console = otlp.logs.console.then(|| state("console", None, Some(ExporterId::Console)));
+        let logs = otlp.logs.otlp.as_ref().map(|it| state("otlp_logs", Some(it), Some(ExporterId::Otlp)));
+        let metrics = otlp.metrics.otlp.as_ref().map(|it| state("otlp_metrics", Some(it), None));
+        [console, logs, metrics].into_iter().flatten().collect()
     }
 
     /// Returns the configured sites, or those that reports were counted for.
     fn sites(&self) -> BTreeSet<String> {
-        let mut sites: BTreeSet<String> = self.summary.sites.iter().cloned().collect();
+        let mut sites: BTreeSet<String> =
+            self.loaded.config.sites.iter().map(|site| site.name.clone()).collect();
         if sites.is_empty() {
             self.registry.visit(&mut |family, sample| {
                 if let Some(site) = sample.labels.first().filter(|_| family.name == REPORTS.name)

@@ -14,8 +14,8 @@ use http::header::CONTENT_TYPE;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Interval, interval};
 
+use crate::admin::api::answer::Problem;
 use crate::admin::api::events::Wanted;
-use crate::admin::api::problem::Problem;
 use crate::recent::Recent;
 
 const MAX_READERS: usize = 8;

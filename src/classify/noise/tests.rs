@@ -486,3 +486,19 @@ fn pattern_matches_a_host_or_text_with_wildcards() {
     assert!(!text("AG_*()").matches("xAG_onLoad()"));
     assert!(text("exact").matches("exact") && !text("exact").matches("exactly"));
 }
+
+/// A page and an event name the rule, so that a name has to mean one rule.
+#[test]
+fn every_rule_has_a_name_of_its_own_and_a_source() {
+    let count = Signal::ALL.len() + rules::lines().count();
+    let mut names = std::collections::BTreeSet::new();
+    for index in 1..=count {
+        let rule = Rules::describe(RuleIndex(u16::try_from(index).unwrap())).unwrap();
+        assert_eq!(rule.source.is_empty(), index <= Signal::ALL.len(), "{rule:?}");
+        assert!(rule.name.starts_with("builtin:") && names.insert(rule.name.clone()), "{rule:?}");
+    }
+    assert!(count < usize::from(u16::MAX / 2), "the rest is for rules of the settings");
+    assert_eq!(Rules::describe(RuleIndex::default()), None);
+    assert_eq!(Rules::describe(rules::user_rule(3)).unwrap().name, "rules[3]");
+    assert!(names.contains("builtin:scheme:moz-extension") && names.contains("builtin:local_host"));
+}

@@ -3,7 +3,7 @@
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use serde_json::{Value, json};
 
-use crate::admin::api::List;
+use crate::admin::api::answer::List;
 use crate::admin::api::events::DetailedEvent;
 use crate::admin::api::findings::FindingItem;
 use crate::admin::api::status::Status;

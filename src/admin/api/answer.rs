@@ -1,11 +1,25 @@
-//! Why a request of the API fails, by RFC 9457.
+//! What answers are made of: lists, times, and problems by RFC 9457.
 
 use std::fmt::Display;
 
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::json;
+
+/// A list.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct List<T> {
+    pub(super) items: Vec<T>,
+}
+
+/// Returns a moment as the console writes it.
+pub(super) fn time(moment: Timestamp) -> String {
+    format!("{moment:.3}")
+}
 
 #[derive(Debug)]
 pub(super) struct Problem {
