@@ -7,6 +7,8 @@ from checks import Failure, equal, eventually, expect
 # Collects what a test must not see. Firefox and WebKit look for an icon by themselves, which the policy blocks.
 WATCH = """(() => {
   window.watched = [];
+  window.delays = []; // milliseconds from a key to its handler
+  window.addEventListener("keydown", event => delays.push(performance.now() - event.timeStamp));
   document.addEventListener("securitypolicyviolation", event =>
     event.blockedURI.endsWith("/favicon.ico") || watched.push(`policy: ${event.violatedDirective} ${event.blockedURI}`));
   window.addEventListener("error", event => watched.push("error: " + event.message));
