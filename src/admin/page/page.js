@@ -231,10 +231,10 @@ function exportCard(one) {
   const pending = one.pending || {};
   const failing = one.failing_since;
   const card = el("article", { class: "card" }, el("h4", {}, EXPORTS[one.name] || text(one.name, 60),
-    el("span", { class: `tag ${failing ? "bad" : "ok"}` }, failing ? "failing" : one.last_success ? "delivering" : "nothing sent yet")));
+    el("span", { class: `tag ${failing ? "bad" : "ok"}` }, failing ? "failing" : one.last_success || (one.outcomes || {}).delivered ? "delivering" : "nothing sent yet")));
   if (one.endpoint) card.append(el("p", { class: "muted datum" }, text(one.endpoint)));
   if (failing) card.append(el("p", { class: "bad" }, "Failing since ", time(failing), `, ${ago(new Date(failing))}`, one.error ? `: ${text(one.error, 500)}` : ""));
-  card.append(el("p", {}, "Last success: ", one.last_success ? time(one.last_success, true) : "none"));
+  if (one.last_success || one.name !== "console") card.append(el("p", {}, "Last success: ", one.last_success ? time(one.last_success, true) : "none"));
   if (one.pending) card.append(el("p", {}, `Pending: ${number(sum(pending))}`, sum(pending) ? ` (${counted(pending)})` : ""));
   if (one.outcomes && sum(one.outcomes)) card.append(el("p", {}, counted(one.outcomes)));
   return card;
@@ -335,8 +335,7 @@ function eventRow(item) {
   const button = el("button", { type: "button", tabindex: -1, title: text(about.severity, 20) }, text(about.summary || item.event.type));
   items.set(button, item);
   if (item.id === live.chosen) button.setAttribute("aria-current", "true");
-  return el("tr", { class: `${level}${noisy ? " noisy" : ""}${item.id === live.chosen ? " chosen" : ""}` }, td(time(about.received)), td(about.site), td(about.kind), el("td", { class: "main" }, button),
-    td(noisy ? el("span", { class: "tag" }, text(about.noise, 40)) : ""), td(about.browser));
+  return el("tr", { class: `${level}${noisy ? " noisy" : ""}${item.id === live.chosen ? " chosen" : ""}` }, td(time(about.received)), td(about.site), td(about.kind), el("td", { class: "main" }, button, noisy ? " " : "", noisy ? el("span", { class: "tag" }, text(about.noise, 40)) : ""));
 }
 
 // Exactly one row is in the order of Tab: the selected one, else the first.

@@ -12,7 +12,7 @@ from checks import equal, eventually, expect
 IMAGES = Path(__file__).resolve().parents[3] / "docs/images"
 UPDATING = os.environ.get("UPDATE_SCREENSHOTS") == "1"
 LARGEST = 200 * 1024
-PICTURES = {"live-page-light": (1280, 1100, "light"), "live-page-dark": (1280, 1100, "dark"),
+PICTURES = {"live-page-light": (1280, 1340, "light"), "live-page-dark": (1280, 1340, "dark"),
             "live-page-phone": (360, 1100, "light")}
 # The ports of a test become those of the documents.
 DEFAULT_PORTS = """(() => {
@@ -30,6 +30,7 @@ def emulate(page, width, height, scheme):
     command = page.browser.tab.command
     command("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
     command("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+    command("Emulation.setScrollbarsHidden", hidden=True)
     eventually(lambda: equal("The width of the window", width, page.evaluate("innerWidth"), page.browser.name))
 
 
