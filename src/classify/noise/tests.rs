@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::Pattern;
-use super::rules::{self, Rule};
+use super::rules::{self, Rule, Signal};
 use crate::classify::{Rules, SiteIndex, classify};
 use crate::config::{ClientAddress, NoiseField, NoiseRule, PathSecrets, Privacy, QueryPrivacy, SiteConfig};
 use crate::decode::decode;
