@@ -194,13 +194,13 @@ PROCESS = (
     curves("Threads", "Threads of the process. They hardly change.", of("process_threads"), "{{instance}}",
            width=6),
     listing(info("Which builds run?", "The version, the revision and the compiler of each process.",
-                 of("lookout_build_info"), width=12), ("instance", "version", "revision", "rustc"),
+                 of("lookout_build_info"), width=7), ("instance", "version", "revision", "rustc"),
             Column("Running", f"sum by (instance, version, revision, rustc) ({of('lookout_build_info')})",
                    unit="none")),
     listing(info("Which sites are being learned, and until when?", "Works at once: LookoutOutage where success_fraction is "
                  "set, LookoutNetworkFailing where most requests fail, the alerts about lookoutd. Later: all comparisons "
                  "with usual clients, new findings, LookoutSiteSilent (weekly pattern: on the days after).",
-                 of("lookout_findings_learning"), width=12), ("site",),
+                 of("lookout_findings_learning"), width=9), ("site",),
             Column("Weekly pattern", learned("lookout_affected_clients_total", WEEK, 'what="other"', 'noise="none"'),
                    unit=UNTIL, limit=False),
             Column("Usual clients", learned("lookout_affected_clients_total", 20, 'what="other"', 'noise="none"'),

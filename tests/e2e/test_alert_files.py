@@ -188,8 +188,6 @@ GUARDS = [
     ("clients.rules.yml", "\n          unless on (job, instance, site) max_over_time(lookout_findings_learning[1d]) == 1", "", "alerts-findings.yml"),
     ("clients.rules.yml", "lookout_build_info offset 1h or on (job, instance) process_start_time_seconds > time() - 3600",
      "lookout_build_info", "alerts-findings.yml"),
-    ("clients.rules.yml", "\n          and lookout:clients:several", "", "alerts-clients.yml"),
-    ("site-alerts.rules.yml", ' >= on () group_left () lookout:threshold:page', "", "alerts-clients.yml"),
     ("clients.rules.yml", " unless on (site) last_over_time(lookout:site:settling[1h])", "", "settling.yml"),
 ]
 
@@ -204,7 +202,7 @@ def test_guards(harness):
         rules = (copy / file).read_text()
         expect(text in rules, f"{file} lacks a condition", expected=text, found="none", where=FOLDER)
         (copy / file).write_text(rules.replace(text, instead))
-        tool = subprocess.run(["promtool", "test", "rules", copy / "tests" / test], timeout=60, check=False,
+        tool = subprocess.run(["promtool", "test", "rules", copy / "tests" / test], timeout=300, check=False,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         expect(tool.returncode == 1 and b"FAILED" in tool.stdout, f"{test} does not notice", expected=f"a failure without {text}",
                found=tool.stdout.decode(), where=FOLDER / "tests")
