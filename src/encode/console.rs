@@ -2,68 +2,99 @@
 
 use std::collections::BTreeMap;
 
-use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde::Serialize;
 
-use crate::model::{Event, LabelEnum};
+use crate::model::{Event, LabelEnum, Value, has_byte};
 
 /// Appends the event's line, newline included.
 pub fn write_json_line(event: &Event<'_>, out: &mut Vec<u8>) {
-    let start = out.len();
-    // JSON cannot be written to memory only if a key is not text, which does not occur.
-    if serde_json::to_writer(&mut *out, &Line(event)).is_err() {
-        out.truncate(start);
+    let Event { report, classification, finding, is_new, severity, summary, query, client_address } = event;
+    let mut line = Members::new(out);
+    line.value("age", &report.age);
+    line.text("type", &report.report_type);
+    line.text("url", &report.url);
+    line.text("user_agent", &report.user_agent);
+    let mut body = Members::new(line.name("body"));
+    for (name, value) in &report.body.0 {
+        match value {
+            Value::String(text) => body.text(name, text),
+            value => body.value(name, value),
+        }
     }
+    body.end();
+    let mut fields = Members::new(line.name("lookout"));
+    fields.value("received", &format_args!("{:.3}", report.received));
+    fields.value("occurred", &format_args!("{:.3}", report.occurred));
+    fields.text("kind", report.kind.name);
+    fields.text("site", classification.site.as_str());
+    fields.text("severity", severity.as_str());
+    fields.text("summary", summary);
+    fields.text("noise", classification.noise.as_str());
+    fields.text("browser", classification.browser.as_str());
+    fields.text("fingerprint", finding.fingerprint.encode(&mut [0; 16]));
+    if *is_new {
+        fields.value("new", &true);
+    }
+    if let Some(address) = client_address {
+        fields.text("client_address", address);
+    }
+    if !query.is_empty() {
+        fields.value("query", &query.iter().map(|(name, value)| (name, value)).collect::<BTreeMap<_, _>>());
+    }
+    if !report.unknown_members.is_empty() {
+        fields.text("unknown_members", &report.unknown_members);
+    }
+    if report.dropped_members > 0 {
+        fields.value("dropped_members", &report.dropped_members);
+    }
+    fields.end();
+    line.end();
     out.push(b'\n');
 }
 
-struct Line<'l, 'e>(&'l Event<'e>);
+/// Writes a JSON object. serde_json compares each byte of a text; most texts have none to escape, which
+/// [`has_byte`] finds sooner.
+struct Members<'o> {
+    out: &'o mut Vec<u8>,
+    before: u8,
+}
 
-impl Serialize for Line<'_, '_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let report = self.0.report;
-        let mut line = serializer.serialize_map(None)?;
-        line.serialize_entry("age", &report.age)?;
-        line.serialize_entry("type", &report.report_type)?;
-        line.serialize_entry("url", &report.url)?;
-        line.serialize_entry("user_agent", &report.user_agent)?;
-        line.serialize_entry("body", &report.body)?;
-        line.serialize_entry("lookout", &LookoutFields(self.0))?;
-        line.end()
+impl Members<'_> {
+    fn new(out: &mut Vec<u8>) -> Members<'_> {
+        Members { out, before: b'{' }
+    }
+
+    fn name(&mut self, name: &str) -> &mut Vec<u8> {
+        self.out.push(self.before);
+        self.before = b',';
+        write_text(name, self.out);
+        self.out.push(b':');
+        self.out
+    }
+
+    fn text(&mut self, name: &str, text: &str) {
+        write_text(text, self.name(name));
+    }
+
+    fn value(&mut self, name: &str, value: &impl Serialize) {
+        write_value(value, self.name(name));
+    }
+
+    fn end(self) {
+        self.out.extend_from_slice(if self.before == b'{' { b"{}" } else { b"}" });
     }
 }
 
-struct LookoutFields<'l, 'e>(&'l Event<'e>);
-
-impl Serialize for LookoutFields<'_, '_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Event { report, classification, finding, is_new, severity, summary, query, client_address } =
-            self.0;
-        let mut fields = serializer.serialize_map(None)?;
-        fields.serialize_entry("received", &format_args!("{:.3}", report.received))?;
-        fields.serialize_entry("occurred", &format_args!("{:.3}", report.occurred))?;
-        fields.serialize_entry("kind", report.kind.name)?;
-        fields.serialize_entry("site", classification.site.as_str())?;
-        fields.serialize_entry("severity", severity.as_str())?;
-        fields.serialize_entry("summary", summary)?;
-        fields.serialize_entry("noise", classification.noise.as_str())?;
-        fields.serialize_entry("browser", classification.browser.as_str())?;
-        fields.serialize_entry("fingerprint", finding.fingerprint.encode(&mut [0; 16]))?;
-        if *is_new {
-            fields.serialize_entry("new", &true)?;
-        }
-        if let Some(address) = client_address {
-            fields.serialize_entry("client_address", address)?;
-        }
-        if !query.is_empty() {
-            let query: BTreeMap<_, _> = query.iter().map(|(name, value)| (name, value)).collect();
-            fields.serialize_entry("query", &query)?;
-        }
-        if !report.unknown_members.is_empty() {
-            fields.serialize_entry("unknown_members", &report.unknown_members)?;
-        }
-        if report.dropped_members > 0 {
-            fields.serialize_entry("dropped_members", &report.dropped_members)?;
-        }
-        fields.end()
+fn write_text(text: &str, out: &mut Vec<u8>) {
+    if has_byte(text.as_bytes(), |byte| (byte < b' ') | (byte == b'"') | (byte == b'\\')) {
+        return write_value(text, out);
     }
+    out.push(b'"');
+    out.extend_from_slice(text.as_bytes());
+    out.push(b'"');
+}
+
+fn write_value(value: &(impl Serialize + ?Sized), out: &mut Vec<u8>) {
+    // JSON cannot be written to memory only if a key is not text, which does not occur.
+    _ = serde_json::to_writer(out, value);
 }

@@ -34,11 +34,18 @@ pub fn escape_hidden(text: Cow<'_, str>, keep_lines: bool) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Returns whether a text has a byte that hidden characters start with. Without branches within a chunk, so
-/// that the compiler vectorizes it.
+/// Returns whether a text has a byte that hidden characters start with.
 fn may_hide(bytes: &[u8]) -> bool {
-    let starts = |byte: u8| (byte < b' ') | (byte == 0x7f) | (byte == 0xc2) | (byte == 0xd8) | (byte == 0xe2);
-    bytes.chunks(64).any(|chunk| chunk.iter().fold(false, |found, byte| found | starts(*byte)))
+    has_byte(bytes, |byte| (byte < b' ') | (byte == 0x7f) | (byte == 0xc2) | (byte == 0xd8) | (byte == 0xe2))
+}
+
+/// Returns whether any byte is such a one. Without branches within a chunk, so that the compiler vectorizes it.
+pub fn has_byte(bytes: &[u8], is: impl Fn(u8) -> bool) -> bool {
+    let has = |chunk: &[u8; 16]| chunk.iter().fold(false, |found, byte| found | is(*byte));
+    match bytes.last_chunk() {
+        Some(last) => bytes.as_chunks().0.iter().any(has) || has(last),
+        None => bytes.iter().any(|byte| is(*byte)),
+    }
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ pub use evaluation::{Evaluation, Observations, Severity};
 pub use event::{Event, EventSink};
 pub use family::{Family, MetricType};
 pub use fingerprint::{Finding, Fingerprint, REPORT_TYPE, SERVER_HOST};
-pub use hidden::{escape_hidden, is_hidden};
+pub use hidden::{escape_hidden, has_byte, is_hidden};
 pub use hostname::{has_no_address, host_and_port, is_host, port, server_url};
 pub use json::{Object, Value, ValueBudget, ValueSeed};
 pub use label::{Label, LabelEnum, LabelValues, OTHER, SiteLabel};
