@@ -6,8 +6,8 @@
 //! identity, each followed by a zero byte. It is the same in every process and version, so neither the hash nor what
 //! is hashed may change. A key is not needed: who forges a fingerprint could as well copy the report.
 
+use std::cell::Cell;
 use std::fmt;
-use std::hash::Hasher;
 
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
@@ -59,17 +59,20 @@ impl Finding {
     /// Returns the finding of a report.
     pub fn new(report: &Report<'_>, classification: &Classification<'_>) -> Finding {
         let disposition = report.disposition();
-        let mut values = Values { hash: XxHash64::with_seed(0), buffer: [0; BUFFER], length: 0 };
+        let mut values = Values(VALUES.take());
+        values.0.clear();
         for text in [report.kind.name, classification.site.as_str(), disposition.as_str()] {
             values.add(text.as_bytes());
-            values.add(&[0]);
+            values.0.push(0);
         }
         for name in report.kind.identity {
             values.field(name, report);
-            values.add(&[0]);
+            values.0.push(0);
         }
+        let fingerprint = Fingerprint(XxHash64::oneshot(0, &values.0));
+        VALUES.set(values.0);
         Finding {
-            fingerprint: Fingerprint(values.finish()),
+            fingerprint,
             what: (report.kind.what)(report, disposition),
             class: (report.kind.class)(report),
             disposition,
@@ -77,30 +80,17 @@ impl Finding {
     }
 }
 
-/// The values that are hashed. They are buffered, because most are short.
-struct Values {
-    hash: XxHash64,
-    buffer: [u8; BUFFER],
-    length: usize,
+thread_local! {
+    /// Memory of the last [`Values`].
+    static VALUES: Cell<Vec<u8>> = Cell::default();
 }
 
-const BUFFER: usize = 512;
+/// The values that are hashed.
+struct Values(Vec<u8>);
 
 impl Values {
     fn add(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(BUFFER) {
-            if self.length + chunk.len() > BUFFER {
-                self.hash.write(&self.buffer[..self.length]);
-                self.length = 0;
-            }
-            self.buffer[self.length..][..chunk.len()].copy_from_slice(chunk);
-            self.length += chunk.len();
-        }
-    }
-
-    fn finish(mut self) -> u64 {
-        self.hash.write(&self.buffer[..self.length]);
-        self.hash.finish()
+        self.0.extend_from_slice(bytes);
     }
 
     fn field(&mut self, name: &str, report: &Report<'_>) {
