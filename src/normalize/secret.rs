@@ -130,6 +130,9 @@ impl<'p> Before<'p> {
 
 /// Returns whether a path segment must not leave the process.
 pub(super) fn is_secret(segment: &str, before: Before<'_>) -> bool {
+    if is_short_word(segment.as_bytes()) {
+        return false;
+    }
     if segment.bytes().any(|byte| DELIMITERS[usize::from(byte)]) {
         let bytes = segment.as_bytes();
         if bytes.iter().enumerate().any(|(at, byte)| *byte == b'%' && is_encoded_delimiter(bytes, at))
@@ -141,6 +144,27 @@ pub(super) fn is_secret(segment: &str, before: Before<'_>) -> bool {
         return contains_secret(&percent_decoded(segment), before);
     }
     part_is_secret(segment, before)
+}
+
+/// Returns whether a segment is too short for a secret, or a word without digits, capitals and more than one
+/// surprise. Most are, and no rule applies to these after any other segment.
+pub(super) fn is_short_word(segment: &[u8]) -> bool {
+    let mut common = u32::MAX;
+    let mut surprises = 0;
+    for byte in segment {
+        let letter = usize::from(byte.wrapping_sub(b'a'));
+        if let Some(next) = COMMON_PAIRS.get(letter) {
+            surprises += !common >> letter & 1;
+            common = *next;
+        } else if TOKEN_BYTES[usize::from(*byte)]
+            && (segment.len() < MIN_CODE || !byte.is_ascii_alphanumeric())
+        {
+            common = u32::MAX;
+        } else {
+            return false;
+        }
+    }
+    segment.len() < MIN_CODE || (segment.len() < MIN_TOKEN && surprises <= 1)
 }
 
 /// Returns a text, not a path, without its tokens.
@@ -403,11 +427,7 @@ fn has_asset_extension(segment: &str) -> bool {
         "js", "css", "png", "jpg", "svg", "woff2", "woff", "webp", "gif", "ico", "map", "mjs", "cjs", "jpeg",
         "avif", "ttf", "wasm", "mp4", "webm", "json", "otf",
     ];
-    // The longest extension has five letters.
-    let bytes = segment.as_bytes();
-    let Some(dot) = memchr::memrchr(b'.', &bytes[bytes.len().saturating_sub(6)..]) else { return false };
-    let dot = dot + bytes.len().saturating_sub(6);
-    EXTENSIONS.iter().any(|known| known.as_bytes() == &bytes[dot + 1..])
+    segment.rsplit_once('.').is_some_and(|(_, extension)| EXTENSIONS.contains(&extension))
 }
 
 /// Returns whether an identifier after this segment is a credential; with `is_near`, if directly after it.
@@ -527,6 +547,30 @@ mod tests {
         ];
         let limits = [20, 100, 5, 0, 100, 100];
         assert!(missed.iter().zip(limits).all(|(missed, limit)| *missed <= limit), "{missed:?}");
+    }
+
+    /// What is taken for a word at once is no secret by the rules either, wherever it stands.
+    #[test]
+    fn short_word_is_no_secret_by_any_rule() {
+        let mut random = fastrand::Rng::with_seed(1);
+        let characters = b"abcdefghijklmnopqrstuvwxyzeeeeaaiiooutnrs-_.~+09AZ";
+        let places = ["", "reset", "code", "x/token/y", "login", "_next/static", "verify/assets", "l", "mfa"];
+        let mut words = 0;
+        for _ in 0..200_000 {
+            let word: Vec<u8> =
+                (0..random.usize(0..18)).map(|_| *random.choice(characters).unwrap()).collect();
+            if is_short_word(&word) {
+                words += 1;
+                let word = String::from_utf8(word).unwrap();
+                let found = places.iter().find(|place| part_is_secret(&word, after(place)));
+                assert_eq!(found, None, "{word}");
+            }
+        }
+        assert!(words > 20_000, "{words}");
+        for other in ["a81bc81b", "eyjhbgcioijiuzi1nij9", "834912", "jane@b", "a%40b", "hwkcx-pankq", "ab\\c"]
+        {
+            assert!(!is_short_word(other.as_bytes()), "{other}");
+        }
     }
 
     #[test]

@@ -18,12 +18,11 @@ pub(super) fn unescape(text: &str) -> Option<String> {
         }
         done = at + length;
     }
+    if done == 0 {
+        return None;
+    }
     out.extend_from_slice(&bytes[done..]);
-    (done > 0).then(|| String::from_utf8(out).unwrap_or_else(|error| lossy(error.as_bytes())))
-}
-
-fn lossy(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
+    Some(String::from_utf8_lossy(&out).into_owned())
 }
 
 /// What an escape stands for.

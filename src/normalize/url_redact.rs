@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use crate::config::{PathSecrets, Privacy, QueryPrivacy};
 use crate::model::{escape_hidden, is_hidden};
 use crate::normalize::limits::MAX_URL;
-use crate::normalize::secret::{Before, REDACTED, is_secret};
+use crate::normalize::secret::{Before, REDACTED, is_secret, is_short_word};
 use crate::normalize::truncate::truncate;
 use crate::normalize::word_scanner::byte_set;
 
@@ -106,12 +106,12 @@ pub(super) fn clean_prefix_len(raw: &str, privacy: Privacy) -> Option<usize> {
         None => plain,
         Some(colon) => {
             let (scheme, rest) = plain.split_at(colon);
-            let is_web = HIERARCHICAL_SCHEMES.contains(&scheme);
+            let is_web = is_web(scheme);
             let rest = rest.strip_prefix("://").filter(|_| is_web || is_plain_scheme(scheme))?;
             let (authority, path) =
                 rest.split_at(memchr::memchr(b'/', rest.as_bytes()).unwrap_or(rest.len()));
-            let host = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b'_');
-            ((!is_web || !authority.is_empty()) && authority.bytes().all(host)).then_some(path)?
+            let is_host = authority.bytes().all(is_host_byte);
+            ((!is_web || !authority.is_empty()) && is_host).then_some(path)?
         }
     };
     (!path_has_secret(path, privacy)).then_some(end)
@@ -121,8 +121,17 @@ pub(super) fn clean_prefix_len(raw: &str, privacy: Privacy) -> Option<usize> {
 const LITERAL_BYTES: [bool; 256] =
     byte_set(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/.-_~%:+,!$&'()*[]");
 
-/// Schemes whose URLs have an authority even when their slashes were mangled.
-const HIERARCHICAL_SCHEMES: [&str; 5] = ["https", "http", "wss", "ws", "ftp"];
+/// Returns whether a byte may be part of a host in lower case.
+pub(super) fn is_host_byte(byte: u8) -> bool {
+    const HOST_BYTES: [bool; 256] = byte_set(b"abcdefghijklmnopqrstuvwxyz0123456789.-_");
+    HOST_BYTES[usize::from(byte)]
+}
+
+/// Returns whether URLs of a scheme have an authority even when their slashes were mangled.
+pub(super) fn is_web(scheme: &str) -> bool {
+    matches!(scheme, "https" | "http" | "wss" | "ws" | "ftp")
+}
+
 /// Schemes that wrap a URL. The path of a blob is dropped, because its id is of no use after its page.
 const WRAPPER_SCHEMES: [&str; 3] = ["blob", "filesystem", "view-source"];
 
@@ -146,7 +155,7 @@ fn rewrite(raw: &str, privacy: Privacy) -> String {
         return scheme;
     }
     let after_slashes = rest.trim_start_matches(['/', '\\']);
-    if HIERARCHICAL_SCHEMES.contains(&&*scheme) {
+    if is_web(&scheme) {
         return hierarchical(scheme, after_slashes, privacy);
     }
     match rest.strip_prefix("//") {
@@ -217,7 +226,7 @@ fn hierarchical(scheme: String, rest: &str, privacy: Privacy) -> String {
     };
     out.push_str("://");
     push_authority(host_and_port, default_port, &mut out);
-    if out.ends_with("://") && HIERARCHICAL_SCHEMES.contains(&&out[..out.len() - 3]) {
+    if out.ends_with("://") && is_web(&out[..out.len() - 3]) {
         // Without a host, the rest would become the host when it is normalized again.
         return out;
     }
@@ -288,6 +297,7 @@ fn segments(path: &str) -> impl Iterator<Item = (Before<'_>, &str)> {
 /// Returns whether a path has a segment that is redacted.
 pub(super) fn path_has_secret(path: &str, privacy: Privacy) -> bool {
     privacy.path_secrets == PathSecrets::Redact
+        && !path.as_bytes().split(|byte| *byte == b'/').all(is_short_word)
         && segments(path).any(|(before, segment)| is_secret(segment, before))
 }
 
