@@ -11,6 +11,8 @@
 use std::cell::RefCell;
 use std::hash::BuildHasher;
 
+use foldhash::fast::FixedState;
+
 use crate::classify::noise::{INDEX, UserAgent};
 use crate::model::Browser;
 
@@ -32,27 +34,17 @@ fn product_rank(product: &[u8]) -> Option<(u8, Browser)> {
     })
 }
 
-/// User agents in the cache of each thread. Most reports of a site come from a few.
-const CACHE_SLOTS: usize = 64;
-
 thread_local! {
-    static CACHE: RefCell<UserAgentCache> = RefCell::default();
-}
-
-/// Recently parsed user agents, each in the slot of its hash.
-#[derive(Default)]
-struct UserAgentCache {
-    hasher: foldhash::fast::RandomState,
-    agents: Vec<(String, UserAgent)>,
+    /// Recently parsed user agents, each in the slot of its hash. Most reports of a site come from a few.
+    static CACHE: RefCell<Vec<(String, UserAgent)>> =
+        RefCell::new(vec![(String::new(), parse_products("")); 64]);
 }
 
 /// Parses a user agent, or returns it from the cache.
 pub(super) fn parse(user_agent: &str) -> UserAgent {
-    CACHE.with_borrow_mut(|UserAgentCache { hasher, agents }| {
-        if agents.is_empty() {
-            agents.resize(CACHE_SLOTS, (String::new(), parse_products("")));
-        }
-        let (cached, agent) = &mut agents[hasher.hash_one(user_agent) as usize % CACHE_SLOTS];
+    CACHE.with_borrow_mut(|agents| {
+        let slot = FixedState::default().hash_one(user_agent) as usize % agents.len();
+        let (cached, agent) = &mut agents[slot];
         if cached != user_agent {
             *agent = parse_products(user_agent);
             user_agent.clone_into(cached);

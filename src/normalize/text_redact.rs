@@ -1,6 +1,10 @@
 //! Redacts running text: samples, messages, stacks and policies quote URLs, queries and nonces.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
+use std::hash::BuildHasher;
+
+use foldhash::fast::FixedState;
 
 use crate::config::{PathSecrets, Privacy, QueryPrivacy};
 use crate::model::{FieldType, escape_hidden};
@@ -11,8 +15,36 @@ use crate::normalize::unescape::unescape;
 use crate::normalize::url_redact;
 use crate::normalize::word_scanner::{WordScanner, byte_set, ends_url};
 
+thread_local! {
+    /// Short texts that stay as they are, each in the slot of its hash, because most user agents, directives and
+    /// samples were seen before.
+    static CLEAN: RefCell<Vec<(String, Option<(FieldType, Privacy)>)>> =
+        RefCell::new(vec![Default::default(); 128]);
+}
+
+/// Longest text in this cache.
+const MAX_CACHED: usize = 256;
+
 /// Redacts, escapes and truncates a text by its type. Source text and stack traces keep their lines.
 pub(super) fn sanitize<'a>(text: Cow<'a, str>, field_type: FieldType, privacy: Privacy) -> Cow<'a, str> {
+    if text.len() > MAX_CACHED {
+        return sanitize_uncached(text, field_type, privacy);
+    }
+    CLEAN.with_borrow_mut(|texts| {
+        let slot = FixedState::default().hash_one(&*text) as usize % texts.len();
+        let (clean, by) = &mut texts[slot];
+        if *clean == *text && *by == Some((field_type, privacy)) {
+            return text;
+        }
+        *by = None;
+        text.as_ref().clone_into(clean);
+        let shown = sanitize_uncached(text, field_type, privacy);
+        *by = (*shown == **clean).then_some((field_type, privacy));
+        shown
+    })
+}
+
+fn sanitize_uncached(text: Cow<'_, str>, field_type: FieldType, privacy: Privacy) -> Cow<'_, str> {
     let max = match field_type {
         FieldType::Url | FieldType::PageUrl => return url_redact::redact(text, privacy),
         FieldType::Sample => {
@@ -150,6 +182,16 @@ impl Redaction {
         let scheme = before.iter().rev().take_while(|byte| in_scheme(byte)).count();
         let scheme = &before[before.len() - scheme..];
         let start = marker - scheme.iter().skip_while(|byte| !byte.is_ascii_alphabetic()).count();
+        // Most are sources of a policy, which have nothing but a host.
+        let rest = &text.as_bytes()[marker..];
+        let host = rest.iter().skip(3).take_while(|byte| url_redact::is_host_byte(**byte)).count();
+        if rest.starts_with(b"://")
+            && (1..MAX_LOOKAHEAD).contains(&host)
+            && url_redact::is_web(&text[start..marker])
+            && matches!(rest[3 + host..], [] | [b';'] | [b' ', ..] | [b';', b' ', ..])
+        {
+            return Redaction { start, end: marker + 3 + host, new: None };
+        }
         // A user name or a query may contain bytes that end other URLs. Looking for one is bounded, so that
         // a text full of markers takes linear time; the redaction itself is not.
         let window = &text.as_bytes()[marker..text.len().min(marker + MAX_LOOKAHEAD)];

@@ -112,3 +112,36 @@ fn long_sample_is_truncated_by_characters() {
 fn unchanged_text_is_not_copied() {
     assert!(matches!(sanitize(Cow::Borrowed("no nonsense"), FieldType::Message, STRICT), Cow::Borrowed(_)));
 }
+
+/// What stays as it is for one type and one setting is not shown as it is for another.
+#[test]
+fn text_that_was_seen_before_is_sanitized_by_its_type_and_settings() {
+    let kept = Privacy { query: QueryPrivacy::Keep, ..STRICT };
+    let text = "https://a.example/x?t=1 eval\n";
+    for _ in 0..2 {
+        let shown = |field_type, privacy| sanitize(text.into(), field_type, privacy).into_owned();
+        assert_eq!(shown(FieldType::Sample, kept), text);
+        assert_eq!(shown(FieldType::Sample, STRICT), "https://a.example/x eval\n");
+        assert_eq!(shown(FieldType::Token, kept), "https://a.example/x?t=1 eval\\u{A}");
+    }
+}
+
+/// A source of a policy is passed over at once only if it would stay.
+#[test]
+fn source_of_a_policy_is_redacted_like_any_url() {
+    for scheme in ["https", "ws", "HTTPS", "file", "blob", "xhttps", "a", ""] {
+        for rest in
+            ["a.example", "10.0.0.1", "", "A.example", "us;er:S@b.example", "a.example:443", &"a".repeat(300)]
+        {
+            for end in ["", " ", ";", "; x", ";x", "/x", "?t=1", "@b.example", "#t", ",x", "\\/x"] {
+                let source = format!("{scheme}://{rest}{end}");
+                let padded =
+                    redact_quotes(format!("{source} {}", "y".repeat(300)).into(), STRICT).into_owned();
+                let shown = redact_quotes(source.as_str().into(), STRICT).into_owned();
+                assert_eq!(padded.trim_end_matches('y').trim_end(), shown.trim_end(), "{source}");
+                let private = ["S@", "t=1", "#t"].iter().any(|private| shown.contains(private));
+                assert!(!private, "{shown}");
+            }
+        }
+    }
+}
