@@ -209,7 +209,7 @@ fn cost_per_byte(bencher: Bencher<'_, '_>, name: &str) {
     let body = hostile_body(name);
     let registry = Arc::new(Registry::new(kinds::families(), 10_000, 0, Timestamp::UNIX_EPOCH).unwrap());
     let pipeline =
-        Pipeline::new(&config::defaults(), registry, Some(Box::new(Discard)), Some(Box::new(Discard)));
+        Pipeline::new(&config::defaults(), registry, Some(Arc::new(Discard)), Some(Arc::new(Discard)));
     bencher
         .counter(BytesCount::new(body.len()))
         .bench_local(|| pipeline.process(black_box(body.as_bytes()), &context()));

@@ -157,7 +157,7 @@ mod tests {
         let labels = [Label::bounded("crash"), Label::bounded("chrome")];
         let report = Observation::increment(&REPORTS, labels);
         registry.add(SiteLabel::host("shop.example"), &report, clock::now(), 0);
-        let expiry = SeriesExpiry::new(&config, registry.clone(), TemporalityState::Cumulative);
+        let expiry = SeriesExpiry::new(&config, registry.clone(), TemporalityState::default());
         expiry.expire_series(false);
         assert_eq!(series(&registry), 1);
         expiry.expire_series(true);

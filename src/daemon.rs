@@ -86,7 +86,7 @@ struct Daemon {
 }
 
 struct Exporters {
-    console: Option<ConsoleExporter>,
+    console: Option<Arc<ConsoleExporter>>,
     logs: Option<LogExporter>,
     metrics: Option<MetricExporter>,
     temporality: TemporalityState,
@@ -274,7 +274,7 @@ impl Exporters {
         let instance = Uuid::new_v4().to_string();
         let resource = build_resource(otlp, &instance);
         // Without OTLP metrics, every series can be evicted.
-        let temporality = TemporalityState::Cumulative;
+        let temporality = TemporalityState::default();
         let mut exporters = Exporters { console: None, logs: None, metrics: None, temporality, traces: None };
         if otlp.logs.console {
             // As much waits as is being written: a quarter of the memory together, so that a slow reader of stdout,
@@ -308,8 +308,8 @@ impl Exporters {
     }
 
     fn pipeline(&self, config: &Config, registry: &Arc<Registry>) -> Pipeline {
-        let console = self.console.clone().map(|console| Box::new(console) as Box<dyn EventSink>);
-        let otlp = self.logs.as_ref().map(|logs| Box::new(logs.queue()) as Box<dyn EventSink>);
+        let console = self.console.clone().map(|console| console as Arc<dyn EventSink>);
+        let otlp = self.logs.as_ref().map(|logs| logs.queue() as Arc<dyn EventSink>);
         Pipeline::new(config, registry.clone(), console, otlp)
     }
 

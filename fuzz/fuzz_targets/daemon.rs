@@ -67,7 +67,7 @@ impl Daemon {
         let sites = config.sites.len();
         let console = Recorder::default();
         let otlp = Recorder::default();
-        let sinks = [&console, &otlp].map(|sink| Some(Box::new(sink.clone()) as Box<dyn EventSink>));
+        let sinks = [&console, &otlp].map(|sink| Some(Arc::new(sink.clone()) as Arc<dyn EventSink>));
         let [to_console, to_otlp] = sinks;
         Daemon {
             limit,

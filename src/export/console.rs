@@ -16,11 +16,8 @@ use crate::model::{EventOutcome, EventSink, ExporterId, PendingState};
 /// Time for which the writer collects more lines after the first.
 const BATCH_WINDOW: Duration = Duration::from_millis(5);
 
-/// Exporter of event lines; its clones share one queue.
-#[derive(Clone)]
-pub struct ConsoleExporter(Arc<Shared>);
-
-struct Shared {
+/// Exporter of event lines.
+pub struct ConsoleExporter {
     queue: Mutex<Queue>,
     /// Signaled when there are lines to write, and when the queue closes.
     work: Condvar,
@@ -43,7 +40,7 @@ impl ConsoleExporter {
     ///
     /// # Errors
     /// Returns an error if the thread cannot be started.
-    pub fn start_stdout(max_bytes: usize, registry: Arc<Registry>) -> io::Result<ConsoleExporter> {
+    pub fn start_stdout(max_bytes: usize, registry: Arc<Registry>) -> io::Result<Arc<ConsoleExporter>> {
         if is_stdout_closed() {
             ConsoleExporter::start(Closed, max_bytes, registry)
         } else {
@@ -59,28 +56,28 @@ impl ConsoleExporter {
         out: impl Write + Send + 'static,
         max_bytes: usize,
         registry: Arc<Registry>,
-    ) -> io::Result<ConsoleExporter> {
-        let shared = Arc::new(Shared {
+    ) -> io::Result<Arc<ConsoleExporter>> {
+        let console = Arc::new(ConsoleExporter {
             queue: Mutex::default(),
             work: Condvar::new(),
             done: Condvar::new(),
             max_bytes,
             registry,
         });
-        let console = ConsoleExporter(shared.clone());
-        std::thread::Builder::new().name("console".to_owned()).spawn(move || shared.write_all(out))?;
+        let writer = console.clone();
+        std::thread::Builder::new().name("console".to_owned()).spawn(move || writer.write_all(out))?;
         Ok(console)
     }
 
     /// Writes the waiting lines until the deadline. Returns how many events were dropped then.
     pub fn shutdown(&self, deadline: Instant) -> u64 {
-        let mut queue = self.0.queue.lock();
+        let mut queue = self.queue.lock();
         queue.closing = true;
-        self.0.work.notify_one();
-        self.0.done.wait_while_until(&mut queue, |queue| !queue.closed, deadline);
+        self.work.notify_one();
+        self.done.wait_while_until(&mut queue, |queue| !queue.closed, deadline);
         let left = std::mem::take(&mut queue.events);
         queue.lines = Vec::new();
-        self.0.finalize(PendingState::Queued, EventOutcome::DroppedShutdown, left);
+        self.finalize(PendingState::Queued, EventOutcome::DroppedShutdown, left);
         left
     }
 }
@@ -109,14 +106,14 @@ impl Write for Closed {
 
 impl EventSink for ConsoleExporter {
     fn push(&self, lines: &[u8], ends: &[u32]) {
-        let self_metrics = &self.0.registry.self_metrics;
-        let mut queue = self.0.queue.lock();
-        let room = self.0.max_bytes.saturating_sub(queue.lines.len());
+        let self_metrics = &self.registry.self_metrics;
+        let mut queue = self.queue.lock();
+        let room = self.max_bytes.saturating_sub(queue.lines.len());
         let fitting = ends.partition_point(|end| *end as usize <= room);
         if fitting > 0 {
             // The writer sleeps only while the queue is empty.
             if queue.lines.is_empty() {
-                self.0.work.notify_one();
+                self.work.notify_one();
             }
             queue.lines.extend_from_slice(&lines[..ends[fitting - 1] as usize]);
             queue.events += fitting as u64;
@@ -128,7 +125,7 @@ impl EventSink for ConsoleExporter {
     }
 }
 
-impl Shared {
+impl ConsoleExporter {
     fn write_all(&self, mut out: impl Write) {
         let mut lines = Vec::new();
         let failures = LogThrottle::new(|events| {
@@ -203,7 +200,7 @@ mod tests {
         Instant::now() + Duration::from_secs(10)
     }
 
-    fn start(max_bytes: usize) -> (ConsoleExporter, Arc<Registry>, Sender<()>, Receiver<Vec<u8>>) {
+    fn start(max_bytes: usize) -> (Arc<ConsoleExporter>, Arc<Registry>, Sender<()>, Receiver<Vec<u8>>) {
         let registry =
             Arc::new(Registry::new(crate::kinds::families(), 10_000, 0, crate::clock::now()).unwrap());
         let ((permit, gate), (shown, written)) = (channel(), channel());

@@ -50,7 +50,7 @@ impl Findings {
             return None;
         }
         let learning = Learning::new(&registry);
-        let now = registry.started().as_millisecond();
+        let now = registry.started.as_millisecond();
         for site in sites.labels() {
             for what in What::ALL {
                 registry.pin(site, &affected(*what, Noise::None));

@@ -38,7 +38,7 @@ impl Registry {
                 series.hits /= 2;
                 let stays = series.allocation == Allocation::Pinned
                     || idle_for(series, uptime) < idle
-                    || !can_evict(series.id, &series.value());
+                    || !can_evict(series.id, &series.value);
                 if !stays {
                     self.release(series);
                 }
@@ -64,7 +64,7 @@ impl Registry {
         let can_evict = |series: &Series| {
             series.hits < ADMISSION_THRESHOLD
                 && idle_for(series, uptime) >= min_idle
-                && can_evict(series.id, &series.value())
+                && can_evict(series.id, &series.value)
         };
         for candidate in self.eviction_candidates(&demands, &can_evict) {
             let (_, demand) = &mut demands[candidate.demand];
@@ -112,7 +112,7 @@ impl Registry {
 
     fn release(&self, series: &Series) {
         if let Some(quota) = self.quota(series.family) {
-            quota.release(series.allocation, &series.value());
+            quota.release(series.allocation, &series.value);
         }
     }
 }

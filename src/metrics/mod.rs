@@ -13,7 +13,6 @@ mod registry;
 mod sample;
 mod self_metrics;
 mod series;
-mod snapshot;
 #[cfg(test)]
 mod tests;
 

@@ -21,10 +21,12 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 use jiff::Timestamp;
 use parking_lot::Mutex;
+use smallvec::smallvec;
 
 use crate::metrics::allocation::Allocation;
 use crate::metrics::frequency_sketch::FrequencySketch;
 use crate::metrics::quota::{self, EXPIRED_COUNTS, FallbackSlots, FamilyQuota, Owner, Priority};
+use crate::metrics::sample::Sample;
 use crate::metrics::self_metrics::SelfMetrics;
 use crate::metrics::series::Series;
 use crate::model::{Family, Increment, Label, MAX_LABELS, OTHER, Observation, SiteLabel};
@@ -52,7 +54,8 @@ pub struct Registry {
     pub(super) eviction_lock: Mutex<()>,
     /// The daemon's own metrics.
     pub self_metrics: Arc<SelfMetrics>,
-    started: Timestamp,
+    /// When the registry and its self-metrics were created.
+    pub started: Timestamp,
 }
 
 /// A part of the series, alone on its cache line, so that threads in different shards do not share one.
@@ -105,11 +108,6 @@ impl Registry {
             self_metrics: Arc::new(self_metrics),
             started,
         })
-    }
-
-    /// Returns when the registry and its self-metrics were created.
-    pub fn started(&self) -> Timestamp {
-        self.started
     }
 
     /// Returns the families that [`Registry::visit`] passes on.
@@ -175,6 +173,25 @@ impl Registry {
         let insert = Insert { family, site, amount, received, uptime };
         let labels = &labels_of(site, observation)[..family.labels.len()];
         self.try_add(&insert, labels, |_, _| self.quota(family)?.pin());
+    }
+
+    /// Passes every series of reports to `visitor`, and before them what evicted series had counted. A shard is
+    /// locked only while its series are copied.
+    pub fn visit(&self, visitor: &mut dyn FnMut(&'static Family, Sample<'_>)) {
+        let _no_eviction = self.eviction_lock.lock();
+        let start_time = i64::try_from(self.started.as_nanosecond()).unwrap_or(0);
+        // The ids of series count up from 0.
+        for (id, quota) in (0..u64::MAX).rev().zip(&self.quotas) {
+            let labels = smallvec![quota.family.name];
+            visitor(&EXPIRED_COUNTS, Sample { labels, value: quota.evicted(), start_time, id });
+        }
+        let mut snapshots = Vec::new();
+        for shard in &self.shards {
+            snapshots.extend(shard.0.lock().iter().map(Series::snapshot));
+            for (family, labels, sample) in snapshots.drain(..) {
+                visitor(family, Sample { labels: labels.iter().map(AsRef::as_ref).collect(), ..sample });
+            }
+        }
     }
 
     /// Records that what has this hash found no capacity outside of the registry. Returns whether it is frequent.

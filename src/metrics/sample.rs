@@ -26,7 +26,7 @@ pub enum SampleValue {
     /// A monotonic sum, or a gauge.
     Float(f64),
     /// A distribution of seconds.
-    Histogram(Histogram),
+    Histogram(Box<Histogram>),
 }
 
 #[cfg(test)]

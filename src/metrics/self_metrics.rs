@@ -6,12 +6,14 @@
 //! its labels. The children of every label value are resolved at the start, so that each series exists, at 0,
 //! from then on, and counting is an atomic addition without a lookup.
 
+use std::convert::identity;
 use std::marker::PhantomData;
 use std::ops::Index;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use prometheus::core::Collector;
 use prometheus::proto::{MetricFamily, MetricType};
 use prometheus::{
     Error, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
@@ -27,9 +29,9 @@ use crate::model::{
 };
 
 macro_rules! self_metrics {
-    ($(#[$about:meta])* $group_vis:vis struct $group:ident { $(
+    ($($(#[$about:meta])* $group_vis:vis struct $group:ident { $(
         $(#[doc = $help:literal])+ $vis:vis $field:ident: $metric:ty = $name:literal $labels:expr,
-    )+ }) => {
+    )+ })+) => { $(
         $(#[$about])*
         #[derive(Debug)]
         $group_vis struct $group { $($(#[doc = $help])+ $vis $field: $metric,)+ }
@@ -43,7 +45,7 @@ macro_rules! self_metrics {
                 )?,)+ })
             }
         }
-    };
+    )+ };
 }
 
 self_metrics! {
@@ -61,11 +63,9 @@ self_metrics! {
         pub certificate_not_after: IntGaugeVec =
             "lookout_tls_certificate_not_after_timestamp_seconds" ["listener"],
         /// Items of uploads that were rejected, by reason.
-        rejected: Children<RejectReason, IntCounter> = "lookout_reports_rejected_total" ["reason"],
+        pub rejected: Children<RejectReason, IntCounter> = "lookout_reports_rejected_total" ["reason"],
     }
-}
 
-self_metrics! {
     /// Metrics of events and of OTLP requests.
     struct ExportMetrics {
         /// Events, one for each accepted report and each exporter that is on, by outcome.
@@ -80,9 +80,7 @@ self_metrics! {
         /// Duration of OTLP requests.
         duration: Children<ExportSignal, Histogram> = "lookout_export_duration_seconds" ["signal"],
     }
-}
 
-self_metrics! {
     /// Metrics of the spool; all 0 without one.
     pub struct SpoolMetrics {
         /// Bytes of the spool files that hold events; 0 without a spool.
@@ -98,17 +96,13 @@ self_metrics! {
         /// Failed operations on the spool's disk.
         pub errors: Children<SpoolOperation, IntCounter> = "lookout_spool_errors_total" ["operation"],
     }
-}
 
-self_metrics! {
     /// Metrics of the findings.
     pub struct FindingsMetrics {
         /// Whether the site has been known for less than 24 hours, so that its findings may be old; 1: it has.
         pub learning: IntGaugeVec = "lookout_findings_learning" ["site"],
     }
-}
 
-self_metrics! {
     /// Metrics of the quotas; each family resolves its own children.
     pub(super) struct SeriesMetrics {
         /// Samples that the family holds; a histogram counts with all its samples.
@@ -153,16 +147,13 @@ impl SelfMetrics {
             "Uploads in flight.",
             Box::new(move || in_flight.load(Ordering::Relaxed) as f64),
         )?))?;
-        let opts = Opts::new("lookout_build_info", "Version, revision and compiler of this build; always 1.");
-        IntGaugeVec::register(&registry, opts, &["version", "revision", "rustc"])?
-            .get_metric_with_label_values(&[
-                env!("CARGO_PKG_VERSION"),
-                env!("LOOKOUTD_REVISION"),
-                env!("LOOKOUTD_RUSTC"),
-            ])?
-            .set(1);
+        let opts = Opts::new("lookout_build_info", "Version, revision and compiler of this build; always 1.")
+            .const_label("version", env!("CARGO_PKG_VERSION"))
+            .const_label("revision", env!("LOOKOUTD_REVISION"))
+            .const_label("rustc", env!("LOOKOUTD_RUSTC"));
+        IntGauge::register(&registry, opts, &[])?.set(1);
         registry.register(Box::new(logging::dropped_lines()?))?;
-        registry.register(Box::new(ProcessMetrics::new()?))?;
+        registry.register(Box::new(ProcessMetrics::new()))?;
         Ok(SelfMetrics {
             intake: IntakeMetrics::register(&registry)?,
             uploads_in_flight,
@@ -202,11 +193,6 @@ impl SelfMetrics {
     pub fn upload(&self, outcome: UploadOutcome, elapsed: Duration) {
         self.intake.uploads[outcome].inc();
         self.intake.upload_duration.observe(elapsed.as_secs_f64());
-    }
-
-    /// Counts rejected items.
-    pub fn reject(&self, reason: RejectReason, items: u64) {
-        self.intake.rejected[reason].inc_by(items);
     }
 
     /// Counts events by their outcome.
@@ -258,50 +244,47 @@ impl Default for SelfMetrics {
     }
 }
 
-/// A metric that can be declared with `self_metrics!`.
+/// A metric that can be declared with `self_metrics!`: the vector of its series, its only series, or the children
+/// of every label value.
 trait SelfMetric: Sized {
-    /// Registers the metric, and resolves the children of every label value.
-    fn register(registry: &Registry, opts: Opts, labels: &[&str]) -> Result<Self, Error>;
-}
+    /// The vector.
+    type Vec: Collector + Clone + 'static;
 
-/// One series of a metric.
-trait Child: Sized {
-    /// All series of the metric.
-    type Vec: SelfMetric;
+    fn new_vec(opts: Opts, labels: &[&str]) -> Result<Self::Vec, Error>;
 
+    /// Resolves the children whose first label values are these.
     fn resolve(metric: &Self::Vec, label_values: &[&str]) -> Result<Self, Error>;
+
+    fn register(registry: &Registry, opts: Opts, labels: &[&str]) -> Result<Self, Error> {
+        let metric = Self::new_vec(opts, labels)?;
+        registry.register(Box::new(metric.clone()))?;
+        Self::resolve(&metric, &[])
+    }
 }
 
 macro_rules! metric_types {
-    ($($child:ident of $vec:ident: $opts:expr;)+) => { $(
-        impl SelfMetric for $vec {
-            fn register(registry: &Registry, opts: Opts, labels: &[&str]) -> Result<$vec, Error> {
-                let metric = $vec::new($opts(opts), labels)?;
-                registry.register(Box::new(metric.clone()))?;
-                Ok(metric)
-            }
-        }
-
-        impl SelfMetric for $child {
-            fn register(registry: &Registry, opts: Opts, labels: &[&str]) -> Result<$child, Error> {
-                $child::resolve(&$vec::register(registry, opts, labels)?, &[])
-            }
-        }
-
-        impl Child for $child {
+    ($($metric:ident of $vec:ident: $opts:expr, $resolve:expr;)+) => { $(
+        impl SelfMetric for $metric {
             type Vec = $vec;
 
-            fn resolve(metric: &$vec, label_values: &[&str]) -> Result<$child, Error> {
-                metric.get_metric_with_label_values(label_values)
+            fn new_vec(opts: Opts, labels: &[&str]) -> Result<$vec, Error> {
+                $vec::new(($opts)(opts), labels)
+            }
+
+            fn resolve(metric: &$vec, label_values: &[&str]) -> Result<$metric, Error> {
+                ($resolve)(metric, label_values)
             }
         }
     )+ };
 }
 
 metric_types! {
-    IntCounter of IntCounterVec: std::convert::identity;
-    IntGauge of IntGaugeVec: std::convert::identity;
-    Histogram of HistogramVec: |opts| HistogramOpts::from(opts).buckets(BOUNDS.to_vec());
+    IntCounter of IntCounterVec: identity, IntCounterVec::get_metric_with_label_values;
+    IntCounterVec of IntCounterVec: identity, |metric: &IntCounterVec, _| Ok(metric.clone());
+    IntGauge of IntGaugeVec: identity, IntGaugeVec::get_metric_with_label_values;
+    IntGaugeVec of IntGaugeVec: identity, |metric: &IntGaugeVec, _| Ok(metric.clone());
+    Histogram of HistogramVec: |opts| HistogramOpts::from(opts).buckets(BOUNDS.to_vec()),
+        HistogramVec::get_metric_with_label_values;
 }
 
 /// The children of a metric, one for each value of a bounded label.
@@ -311,50 +294,24 @@ pub struct Children<K, C> {
     key: PhantomData<fn(K)>,
 }
 
-impl<K: BoundedLabel, C> Children<K, C> {
-    fn resolve(mut child: impl FnMut(&'static str) -> Result<C, Error>) -> Result<Children<K, C>, Error> {
-        let children = K::ALL.iter().map(|value| child(value.as_str())).collect::<Result<_, _>>()?;
-        Ok(Children { children, key: PhantomData })
-    }
-}
-
-impl<K: BoundedLabel, C> Index<K> for Children<K, C> {
+impl<K: LabelEnum + PartialEq + 'static, C> Index<K> for Children<K, C> {
     type Output = C;
 
     fn index(&self, value: K) -> &C {
-        &self.children[value.index()]
+        // Always found, because every value has a child.
+        &self.children[K::ALL.iter().position(|known| *known == value).unwrap_or_default()]
     }
 }
 
-impl<K: BoundedLabel, C: Child> SelfMetric for Children<K, C> {
-    fn register(registry: &Registry, opts: Opts, labels: &[&str]) -> Result<Self, Error> {
-        let metric = C::Vec::register(registry, opts, labels)?;
-        Children::resolve(|value| C::resolve(&metric, &[value]))
+impl<K: LabelEnum, C: SelfMetric> SelfMetric for Children<K, C> {
+    type Vec = C::Vec;
+
+    fn new_vec(opts: Opts, labels: &[&str]) -> Result<C::Vec, Error> {
+        C::new_vec(opts, labels)
+    }
+
+    fn resolve(metric: &C::Vec, label_values: &[&str]) -> Result<Self, Error> {
+        let child = |value: &K| C::resolve(metric, &[label_values, &[value.as_str()]].concat());
+        Ok(Children { children: K::ALL.iter().map(child).collect::<Result<_, _>>()?, key: PhantomData })
     }
 }
-
-impl<A: BoundedLabel, B: BoundedLabel, C: Child> SelfMetric for Children<A, Children<B, C>> {
-    fn register(registry: &Registry, opts: Opts, labels: &[&str]) -> Result<Self, Error> {
-        let metric = C::Vec::register(registry, opts, labels)?;
-        Children::resolve(|first| Children::resolve(|second| C::resolve(&metric, &[first, second])))
-    }
-}
-
-/// A label enum whose variants index its children.
-pub trait BoundedLabel: LabelEnum + 'static {
-    /// Returns the index among [`LabelEnum::ALL`].
-    fn index(self) -> usize;
-}
-
-macro_rules! bounded_labels {
-    ($($label:ident),+ $(,)?) => { $(
-        impl BoundedLabel for $label {
-            fn index(self) -> usize {
-                self as usize
-            }
-        }
-    )+ };
-}
-
-bounded_labels!(UploadOutcome, RejectReason, ExporterId, EventOutcome, PendingState);
-bounded_labels!(ExportSignal, ExportStatus, QuarantineReason, SpoolOperation);

@@ -45,8 +45,8 @@ pub struct Pipeline {
     max_weights: Vec<f64>,
     /// The registry in which every report is counted.
     pub registry: Arc<Registry>,
-    console: Option<Box<dyn EventSink>>,
-    otlp: Option<Box<dyn EventSink>>,
+    console: Option<Arc<dyn EventSink>>,
+    otlp: Option<Arc<dyn EventSink>>,
 }
 
 /// The largest number of bytes that are flushed at once, except for those of the last event.
@@ -102,8 +102,8 @@ impl Pipeline {
     pub fn new(
         config: &Config,
         registry: Arc<Registry>,
-        console: Option<Box<dyn EventSink>>,
-        otlp: Option<Box<dyn EventSink>>,
+        console: Option<Arc<dyn EventSink>>,
+        otlp: Option<Arc<dyn EventSink>>,
     ) -> Pipeline {
         let sites = SiteIndex::new(&config.sites);
         let findings = Findings::new(&config.findings, &sites, registry.clone());
@@ -146,7 +146,7 @@ impl Pipeline {
                     Err(reason) => {
                         rejected(items, reason);
                         of_unknown_site += usize::from(reason == RejectReason::UnknownSite);
-                        self.registry.self_metrics.reject(reason, 1);
+                        self.registry.self_metrics.intake.rejected[reason].inc();
                     }
                 }
                 items += 1;

@@ -47,7 +47,7 @@ impl Traces {
     /// Returns an error if the endpoint cannot be used.
     pub fn start(endpoint: &Endpoint, attributes: Vec<(String, String)>) -> Result<Self, TracesError> {
         let http_client = SdkHttpClient {
-            client: Arc::new(Client::for_traces(endpoint)?),
+            client: Arc::new(Client::new(endpoint, None)?),
             runtime: Handle::current(),
             failures: LogThrottle::new(|attempts| warn!(attempts, "more attempts to deliver traces failed")),
         };

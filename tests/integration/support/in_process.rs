@@ -71,7 +71,7 @@ impl InProcess {
         let console = Recorder::default();
         let otlp = Recorder::default();
         let pipeline =
-            Pipeline::new(config, registry, Some(Box::new(console.clone())), Some(Box::new(otlp.clone())));
+            Pipeline::new(config, registry, Some(Arc::new(console.clone())), Some(Arc::new(otlp.clone())));
         InProcess { pipeline, console, otlp }
     }
 
@@ -119,7 +119,10 @@ impl InProcess {
 
     /// Returns the sum of `lookout_reports_rejected_total`.
     pub(crate) fn rejected(&self) -> u64 {
-        RejectReason::ALL.iter().map(|reason| self.pipeline.registry.self_metrics.rejected(*reason)).sum()
+        RejectReason::ALL
+            .iter()
+            .map(|reason| self.pipeline.registry.self_metrics.intake.rejected[*reason].get())
+            .sum()
     }
 
     /// Returns every series of the report families, sorted, in the notation of the scrape.

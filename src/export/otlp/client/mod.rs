@@ -26,7 +26,7 @@ mod result;
 mod transport;
 
 pub use result::ExportResult;
-use transport::Transport;
+use transport::HttpClient;
 
 /// Error of [`Client::new`]. None of the texts contains a header's value or a password.
 #[derive(Debug, thiserror::Error)]
@@ -59,7 +59,7 @@ pub enum ClientError {
 /// Client of one endpoint for one signal. It keeps its connections open between requests.
 #[derive(Debug)]
 pub struct Client {
-    transport: Transport,
+    http: HttpClient,
     protocol: Protocol,
     uri: Uri,
     /// The headers of every request: the configured ones and the protocol's.
@@ -69,26 +69,17 @@ pub struct Client {
 }
 
 impl Client {
-    /// Creates a client for this signal. Reads the TLS files, and does not connect yet.
+    /// Creates a client for this signal, or for the daemon's own traces. Reads the TLS files, and does not connect
+    /// yet.
     ///
     /// # Errors
     /// Returns an error if the URL, a header or a file cannot be used.
-    pub fn new(endpoint: &Endpoint, signal: ExportSignal) -> Result<Self, ClientError> {
-        match signal {
-            ExportSignal::Logs => Self::build(endpoint, grpc_protocol::LOGS),
-            ExportSignal::Metrics => Self::build(endpoint, grpc_protocol::METRICS),
-        }
-    }
-
-    /// Creates a client for the daemon's own traces.
-    ///
-    /// # Errors
-    /// Returns an error under the conditions of [`Client::new`].
-    pub fn for_traces(endpoint: &Endpoint) -> Result<Self, ClientError> {
-        Self::build(endpoint, grpc_protocol::TRACES)
-    }
-
-    fn build(endpoint: &Endpoint, grpc_method: &str) -> Result<Self, ClientError> {
+    pub fn new(endpoint: &Endpoint, signal: impl Into<Option<ExportSignal>>) -> Result<Self, ClientError> {
+        let grpc_method = match signal.into() {
+            Some(ExportSignal::Logs) => grpc_protocol::LOGS,
+            Some(ExportSignal::Metrics) => grpc_protocol::METRICS,
+            None => grpc_protocol::TRACES,
+        };
         let base = parse_url(&endpoint.url)?;
         let https = base.scheme() == Some(&Scheme::HTTPS);
         let gzip = endpoint.compression == Compression::Gzip;
@@ -106,8 +97,8 @@ impl Client {
             }
         };
         let tls = tls_config(&endpoint.tls, https)?;
-        let transport = Transport::new(tls, endpoint.protocol == Protocol::Grpc);
-        Ok(Client { transport, protocol: endpoint.protocol, uri, headers, gzip, timeout: endpoint.timeout })
+        let http = transport::http_client(tls, endpoint.protocol == Protocol::Grpc);
+        Ok(Client { http, protocol: endpoint.protocol, uri, headers, gzip, timeout: endpoint.timeout })
     }
 
     /// Sends one encoded `Export{Logs,Metrics,Trace}ServiceRequest` once. Takes at most the
@@ -128,7 +119,7 @@ impl Client {
         *call.method_mut() = Method::POST;
         *call.uri_mut() = self.uri.clone();
         *call.headers_mut() = self.headers.clone();
-        match self.transport.round_trip(call).await {
+        match transport::round_trip(&self.http, call).await {
             Err(failure) => failure,
             Ok(response) => match self.protocol {
                 Protocol::Grpc => grpc_protocol::classify_response(&response, clock::now()),

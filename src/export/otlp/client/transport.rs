@@ -25,10 +25,7 @@ pub(super) const MAX_RESPONSE_BYTES: usize = 64 << 10;
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Pool of connections to one endpoint.
-#[derive(Debug)]
-pub(super) struct Transport {
-    client: Client<HttpsConnector<LimitedConnector>, Full<Bytes>>,
-}
+pub(super) type HttpClient = Client<HttpsConnector<LimitedConnector>, Full<Bytes>>;
 
 /// Response that has been read to its end, or up to the bound.
 #[derive(Debug)]
@@ -41,43 +38,36 @@ pub(super) struct CollectorResponse {
     pub(super) trailers: HeaderMap,
 }
 
-impl Transport {
-    /// Creates a pool. With `http2_only`, which gRPC requires, it uses HTTP/2 without negotiation.
-    pub(super) fn new(tls: rustls::ClientConfig, http2_only: bool) -> Self {
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_keepalive(Some(TCP_USER_TIMEOUT));
-        #[cfg(target_os = "linux")]
-        tcp.set_tcp_user_timeout(Some(TCP_USER_TIMEOUT));
-        let builder = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
-        let connector = if http2_only {
-            builder.enable_http2().wrap_connector(LimitedConnector(tcp))
-        } else {
-            builder.enable_all_versions().wrap_connector(LimitedConnector(tcp))
-        };
-        let client = Client::builder(TokioExecutor::new())
-            .http2_only(http2_only)
-            .timer(TokioTimer::new())
-            .pool_timer(TokioTimer::new())
-            .build(connector);
-        Transport { client }
-    }
+/// Creates a pool. With `http2_only`, which gRPC requires, it uses HTTP/2 without negotiation.
+pub(super) fn http_client(tls: rustls::ClientConfig, http2_only: bool) -> HttpClient {
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_keepalive(Some(TCP_USER_TIMEOUT));
+    #[cfg(target_os = "linux")]
+    tcp.set_tcp_user_timeout(Some(TCP_USER_TIMEOUT));
+    let builder = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
+    let builder = if http2_only { builder.enable_http2() } else { builder.enable_all_versions() };
+    Client::builder(TokioExecutor::new())
+        .http2_only(http2_only)
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
+        .build(builder.wrap_connector(LimitedConnector(tcp)))
+}
 
-    /// Sends a request and reads the response. Every error is a retryable [`ExportResult`].
-    pub(super) async fn round_trip(
-        &self,
-        request: Request<Full<Bytes>>,
-    ) -> Result<CollectorResponse, ExportResult> {
-        let response = self.client.request(request).await.map_err(|error| {
-            let sent = !error.is_connect();
-            let code = if sent { ExportStatus::ConnectionLost } else { ExportStatus::Connect };
-            ExportResult::retryable(code, sent, error_message::error_chain(&error))
-        })?;
-        read_response(response).await.map_err(|error| {
-            ExportResult::retryable(ExportStatus::ConnectionLost, true, error_message::error_chain(&error))
-        })
-    }
+/// Sends a request and reads the response. Every error is a retryable [`ExportResult`].
+pub(super) async fn round_trip(
+    client: &HttpClient,
+    request: Request<Full<Bytes>>,
+) -> Result<CollectorResponse, ExportResult> {
+    let response = client.request(request).await.map_err(|error| {
+        let sent = !error.is_connect();
+        let code = if sent { ExportStatus::ConnectionLost } else { ExportStatus::Connect };
+        ExportResult::retryable(code, sent, error_message::error_chain(&error))
+    })?;
+    read_response(response).await.map_err(|error| {
+        ExportResult::retryable(ExportStatus::ConnectionLost, true, error_message::error_chain(&error))
+    })
 }
 
 async fn read_response(response: Response<Incoming>) -> Result<CollectorResponse, hyper::Error> {

@@ -101,52 +101,63 @@ type QueueKey = (BatchId, Option<u32>);
 
 /// Waiting batches, the oldest in front.
 #[derive(Debug, Default)]
-pub(crate) struct BatchQueue(BTreeMap<QueueKey, Batch>);
+pub(crate) struct BatchQueue {
+    batches: BTreeMap<QueueKey, Batch>,
+    /// Bytes of memory of all batches.
+    pub(crate) bytes: usize,
+}
 
 impl BatchQueue {
     pub(crate) fn put(&mut self, batch: Batch) {
-        self.0.insert(batch.queue_key(), batch);
+        self.bytes += batch.pending.bytes();
+        self.batches.insert(batch.queue_key(), batch);
+    }
+
+    fn remove(&mut self, key: QueueKey) -> Option<Batch> {
+        let batch = self.batches.remove(&key)?;
+        self.bytes -= batch.pending.bytes();
+        Some(batch)
     }
 
     pub(crate) fn take_ready(&mut self, now: Instant, order: Order) -> Option<Batch> {
-        let mut ready = self.0.values().filter(|batch| batch.not_before.is_none_or(|at| at <= now));
+        let mut ready = self.batches.values().filter(|batch| batch.not_before.is_none_or(|at| at <= now));
         let batch = match order {
             Order::Oldest => ready.next(),
             Order::LeastAttempted => ready.min_by_key(|batch| (batch.attempts, batch.sequence)),
         };
         let key = batch?.queue_key();
-        self.0.remove(&key)
+        self.remove(key)
     }
 
     /// Removes the oldest batch that fits the spool, ready or not, unless it arrived after `before`.
     pub(crate) fn take_for_spill(&mut self, before: Option<Instant>) -> Option<Batch> {
-        let batch = self.0.values().find(|batch| !batch.exceeds_spool)?;
+        let batch = self.batches.values().find(|batch| !batch.exceeds_spool)?;
         let key = before.is_none_or(|before| batch.enqueued_at <= before).then(|| batch.queue_key())?;
-        self.0.remove(&key)
+        self.remove(key)
     }
 
     pub(crate) fn take_first(&mut self) -> Option<Batch> {
-        self.0.pop_first().map(|(_, batch)| batch)
+        self.remove(*self.batches.first_key_value()?.0)
     }
 
     /// Returns when the next batch will be ready, if none is. Those with a backoff are few and in front.
     pub(crate) fn next_ready_at(&self) -> Option<Instant> {
-        self.0.values().map_while(|batch| batch.not_before).min()
+        self.batches.values().map_while(|batch| batch.not_before).min()
     }
 
     /// Makes all batches ready whose delay was not requested by the collector.
     pub(crate) fn clear_backoff(&mut self) {
-        for batch in self.0.values_mut().filter(|batch| !batch.server_throttled) {
+        for batch in self.batches.values_mut().filter(|batch| !batch.server_throttled) {
             batch.not_before = None;
         }
     }
 
     pub(crate) fn into_batches(self) -> impl Iterator<Item = Batch> {
-        self.0.into_values()
+        self.batches.into_values()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.batches.is_empty()
     }
 }
 

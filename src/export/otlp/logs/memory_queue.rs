@@ -32,20 +32,13 @@ pub(crate) struct MemoryQueue {
 
 #[derive(Debug, Default)]
 struct State {
-    open: Option<OpenBatch>,
+    /// Filled until a worker is ready to send it.
+    open: Option<Batch>,
     waiting: BatchQueue,
-    waiting_bytes: usize,
     next_sequence: u64,
     /// Length of the last batch, which is the capacity of the next one.
     last_len: usize,
     closed: bool,
-}
-
-#[derive(Debug)]
-struct OpenBatch {
-    records: Vec<u8>,
-    pending: PendingEvents,
-    enqueued_at: Instant,
 }
 
 #[derive(Debug)]
@@ -81,38 +74,6 @@ impl MemoryQueue {
         }
     }
 
-    /// Adds the events of one upload: framed records (`ScopeLogs.log_records`), concatenated, where
-    /// `ends[i]` is the offset at which record `i` ends. Each is queued or counted as dropped. After a
-    /// record that does not fit, a smaller one may still fit.
-    pub(crate) fn offer(&self, records: &[u8], ends: &[u32]) {
-        let mut state = self.state.lock();
-        let was_idle = state.open.is_none();
-        let next_sequence = state.next_sequence;
-        let mut start = 0;
-        for end in ends {
-            let end = *end as usize;
-            // An offset out of range is a bug of the caller; the event is still counted.
-            let record = records.get(start..end).unwrap_or_default();
-            if let Some(outcome) = self.drop_reason(&state, record) {
-                self.self_metrics.event(ExporterId::Otlp, outcome, 1);
-            } else {
-                self.append(&mut state, record);
-            }
-            start = end;
-        }
-        let has_closed = state.next_sequence > next_sequence;
-        let wake = has_closed || (was_idle && state.open.is_some());
-        let at_once = wake && self.spill_after == Some(Duration::ZERO);
-        let spill = at_once || (has_closed && self.is_under_pressure(&state));
-        drop(state);
-        if wake {
-            self.wake.notify_one();
-        }
-        if spill {
-            self.pressure.notify_one();
-        }
-    }
-
     /// Returns the outcome of a record that cannot be queued.
     fn drop_reason(&self, state: &State, record: &[u8]) -> Option<EventOutcome> {
         if state.closed {
@@ -127,26 +88,28 @@ impl MemoryQueue {
     }
 
     fn append(&self, state: &mut State, record: &[u8]) {
-        if state.open.as_ref().is_some_and(|open| open.records.len() + record.len() > self.max_batch_bytes) {
+        if state.open.as_ref().is_some_and(|open| open.pending.bytes() + record.len() > self.max_batch_bytes)
+        {
             state.close_batch();
         }
-        let capacity = state.last_len;
-        let open = state.open.get_or_insert_with(|| self.open_batch(capacity));
-        open.records.extend_from_slice(record);
+        let (sequence, capacity) = (state.next_sequence, state.last_len);
+        let open = state.open.get_or_insert_with(|| {
+            let pending = PendingEvents::new(Arc::clone(&self.self_metrics), Arc::clone(&self.bytes_in_use));
+            let records = Payload::Records(Vec::with_capacity(capacity));
+            Batch::new(sequence, pending, Instant::now(), records)
+        });
+        if let Payload::Records(records) = &mut open.payload {
+            records.extend_from_slice(record);
+        }
         open.pending.add(record.len());
-        if open.pending.events() >= MAX_BATCH_RECORDS || open.records.len() >= self.max_batch_bytes {
+        if open.pending.events() >= MAX_BATCH_RECORDS || open.pending.bytes() >= self.max_batch_bytes {
             state.close_batch();
         }
-    }
-
-    fn open_batch(&self, capacity: usize) -> OpenBatch {
-        let pending = PendingEvents::new(Arc::clone(&self.self_metrics), Arc::clone(&self.bytes_in_use));
-        OpenBatch { records: Vec::with_capacity(capacity), pending, enqueued_at: Instant::now() }
     }
 
     /// Returns whether the waiting batches leave too little memory for the next bursts.
     fn is_under_pressure(&self, state: &State) -> bool {
-        state.waiting_bytes > self.limit / 4
+        state.waiting.bytes > self.limit / 4
     }
 
     /// Removes a batch that is ready. Once the queue is closed, all are.
@@ -160,7 +123,7 @@ impl MemoryQueue {
             }
             None if state.closed => Next::Closed,
             None => {
-                let due = state.open.as_ref().map(OpenBatch::due);
+                let due = state.open.as_ref().map(|open| open.enqueued_at + MAX_BATCH_AGE);
                 Next::Later([due, state.waiting.next_ready_at()].into_iter().flatten().min())
             }
         }
@@ -174,9 +137,7 @@ impl MemoryQueue {
             state.close_batch();
         }
         let before = if self.is_under_pressure(&state) { None } else { Some(old) };
-        let batch = state.waiting.take_for_spill(before)?;
-        state.waiting_bytes -= batch.pending.bytes();
-        Some(batch)
+        state.waiting.take_for_spill(before)
     }
 
     /// Removes the oldest batch, of any age. For a closed queue.
@@ -187,10 +148,7 @@ impl MemoryQueue {
     /// Returns a batch to the queue that could be neither delivered nor spilled.
     pub(crate) fn requeue(&self, mut batch: Batch) {
         batch.pending.transition(PendingState::Queued);
-        let mut state = self.state.lock();
-        state.waiting_bytes += batch.pending.bytes();
-        state.waiting.put(batch);
-        drop(state);
+        self.state.lock().waiting.put(batch);
         // A worker that looked meanwhile found nothing, and would sleep.
         self.wake.notify_one();
     }
@@ -224,48 +182,63 @@ impl MemoryQueue {
         let mut state = self.state.lock();
         state.open = None;
         state.waiting = BatchQueue::default();
-        state.waiting_bytes = 0;
     }
 }
 
-impl EventSink for Arc<MemoryQueue> {
-    fn push(&self, events: &[u8], ends: &[u32]) {
-        self.offer(events, ends);
-    }
-}
-
-impl OpenBatch {
-    fn due(&self) -> Instant {
-        self.enqueued_at + MAX_BATCH_AGE
+impl EventSink for MemoryQueue {
+    /// Adds the events of one upload: framed records (`ScopeLogs.log_records`), concatenated, where
+    /// `ends[i]` is the offset at which record `i` ends. Each is queued or counted as dropped. After a
+    /// record that does not fit, a smaller one may still fit.
+    fn push(&self, records: &[u8], ends: &[u32]) {
+        let mut state = self.state.lock();
+        let was_idle = state.open.is_none();
+        let next_sequence = state.next_sequence;
+        let mut start = 0;
+        for end in ends {
+            let end = *end as usize;
+            // An offset out of range is a bug of the caller; the event is still counted.
+            let record = records.get(start..end).unwrap_or_default();
+            if let Some(outcome) = self.drop_reason(&state, record) {
+                self.self_metrics.event(ExporterId::Otlp, outcome, 1);
+            } else {
+                self.append(&mut state, record);
+            }
+            start = end;
+        }
+        let has_closed = state.next_sequence > next_sequence;
+        let wake = has_closed || (was_idle && state.open.is_some());
+        let at_once = wake && self.spill_after == Some(Duration::ZERO);
+        let spill = at_once || (has_closed && self.is_under_pressure(&state));
+        drop(state);
+        if wake {
+            self.wake.notify_one();
+        }
+        if spill {
+            self.pressure.notify_one();
+        }
     }
 }
 
 impl State {
     fn close_batch(&mut self) {
-        let Some(OpenBatch { records, pending, enqueued_at }) = self.open.take() else { return };
-        self.last_len = records.len();
-        self.waiting_bytes += records.len();
-        self.waiting.put(Batch::new(self.next_sequence, pending, enqueued_at, Payload::Records(records)));
+        let Some(batch) = self.open.take() else { return };
+        self.last_len = batch.pending.bytes();
+        self.waiting.put(batch);
         self.next_sequence += 1;
     }
 
     fn take_ready(&mut self, now: Instant, order: Order) -> Option<Batch> {
-        let batch = self.waiting.take_ready(now, order).or_else(|| {
-            // The open batch is filled until a worker is ready to send it.
-            if self.open.as_ref().is_some_and(|open| open.due() <= now) {
+        self.waiting.take_ready(now, order).or_else(|| {
+            if self.open.as_ref().is_some_and(|open| open.enqueued_at + MAX_BATCH_AGE <= now) {
                 self.close_batch();
             }
             self.waiting.take_ready(now, order)
-        })?;
-        self.waiting_bytes -= batch.pending.bytes();
-        Some(batch)
+        })
     }
 
     fn take_any(&mut self) -> Option<Batch> {
         self.close_batch();
-        let batch = self.waiting.take_first()?;
-        self.waiting_bytes -= batch.pending.bytes();
-        Some(batch)
+        self.waiting.take_first()
     }
 }
 

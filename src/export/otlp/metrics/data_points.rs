@@ -58,7 +58,9 @@ impl MetricInfo<'_> {
     pub(super) fn self_metric_value(self, metric: &proto::Metric) -> SampleValue {
         match self.metric_type {
             proto::MetricType::GAUGE => SampleValue::Float(metric.get_gauge().get_value()),
-            proto::MetricType::HISTOGRAM => SampleValue::Histogram(histogram(metric.get_histogram())),
+            proto::MetricType::HISTOGRAM => {
+                SampleValue::Histogram(Box::new(histogram(metric.get_histogram())))
+            }
             // Every other counter counts whole things.
             _ if self.prometheus_name.ends_with("_seconds_total") => {
                 SampleValue::Float(metric.get_counter().get_value())

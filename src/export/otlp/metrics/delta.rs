@@ -22,42 +22,29 @@ pub(super) enum Key {
 /// A series, its value and the end of its data point in Unix nanoseconds, to be committed when acknowledged.
 pub(super) type Checkpoint = (Key, SampleValue, u64);
 
-/// The last acknowledged value of each series, and when it was exported.
-#[derive(Debug, Default)]
-pub struct DeltaTracker {
-    series: Mutex<HashMap<Key, (SampleValue, u64)>>,
-}
+/// The last acknowledged value of each series, and the end of its data point.
+type Acknowledged = Mutex<HashMap<Key, (SampleValue, u64)>>;
 
-/// The start of exported values.
-#[derive(Debug, Clone)]
-pub enum TemporalityState {
-    /// The creation of each series.
-    Cumulative,
-    /// The last acknowledged export.
-    Delta(Arc<DeltaTracker>),
-}
+/// The start of exported values: the creation of each series (cumulative temporality), or the last acknowledged
+/// export (delta temporality), which its clones share.
+#[derive(Debug, Clone, Default)]
+pub struct TemporalityState(Option<Arc<Acknowledged>>);
 
 impl TemporalityState {
     /// Creates the state for this setting.
     pub fn new(temporality: Temporality) -> TemporalityState {
-        match temporality {
-            Temporality::Cumulative => TemporalityState::Cumulative,
-            Temporality::Delta | Temporality::Lowmemory => TemporalityState::Delta(Arc::default()),
-        }
+        TemporalityState((temporality != Temporality::Cumulative).then(Arc::default))
     }
 
     pub(super) fn aggregation_temporality(&self) -> AggregationTemporality {
-        match self {
-            TemporalityState::Cumulative => AggregationTemporality::Cumulative,
-            TemporalityState::Delta(_) => AggregationTemporality::Delta,
-        }
+        if self.0.is_some() { AggregationTemporality::Delta } else { AggregationTemporality::Cumulative }
     }
 
     /// Returns whether the series with this id and value may be evicted: with deltas, not before all of it is
     /// acknowledged.
     pub fn is_acknowledged(&self, id: u64, value: &SampleValue) -> bool {
-        let TemporalityState::Delta(tracker) = self else { return true };
-        tracker.series.lock().get(&Key::Registry(id)).is_some_and(|(last, _)| last == value)
+        let Some(acknowledged) = &self.0 else { return true };
+        acknowledged.lock().get(&Key::Registry(id)).is_some_and(|(last, _)| last == value)
     }
 
     /// Returns the value to export and its start in Unix nanoseconds, for a series that was created at
@@ -68,8 +55,8 @@ impl TemporalityState {
         value: &SampleValue,
         start_time: u64,
     ) -> Option<(SampleValue, u64)> {
-        let TemporalityState::Delta(tracker) = self else { return Some((value.clone(), start_time)) };
-        match tracker.series.lock().get(key) {
+        let Some(acknowledged) = &self.0 else { return Some((value.clone(), start_time)) };
+        match acknowledged.lock().get(key) {
             None => Some((value.clone(), start_time)),
             Some((last, _)) if last == value => None,
             Some((last, at)) => Some((difference(value, last), *at)),
@@ -78,19 +65,19 @@ impl TemporalityState {
 
     /// Returns what to commit when the value as of `at` is acknowledged.
     pub(super) fn checkpoint(&self, key: Key, value: SampleValue, at: u64) -> Option<Checkpoint> {
-        matches!(self, TemporalityState::Delta(_)).then_some((key, value, at))
+        self.0.is_some().then_some((key, value, at))
     }
 
     pub(super) fn commit(&self, checkpoints: Vec<Checkpoint>) {
-        if let TemporalityState::Delta(tracker) = self {
-            tracker.series.lock().extend(checkpoints.into_iter().map(|(key, value, at)| (key, (value, at))));
+        if let Some(acknowledged) = &self.0 {
+            acknowledged.lock().extend(checkpoints.into_iter().map(|(key, value, at)| (key, (value, at))));
         }
     }
 
     /// Removes the series of the registry that are not `alive` any more.
     pub(super) fn retain(&self, alive: &HashSet<u64>) {
-        if let TemporalityState::Delta(tracker) = self {
-            tracker.series.lock().retain(|key, _| match key {
+        if let Some(acknowledged) = &self.0 {
+            acknowledged.lock().retain(|key, _| match key {
                 Key::Registry(id) => alive.contains(id),
                 Key::SelfMetric(_) => true,
             });
@@ -103,10 +90,10 @@ fn difference(now: &SampleValue, before: &SampleValue) -> SampleValue {
     match (now, before) {
         (Count(now), Count(before)) => Count(now.saturating_sub(*before)),
         (Float(now), Float(before)) => Float(now - before),
-        (SampleValue::Histogram(now), SampleValue::Histogram(before)) => SampleValue::Histogram(Histogram {
-            counts: std::array::from_fn(|i| now.counts[i].saturating_sub(before.counts[i])),
-            sum: now.sum - before.sum,
-        }),
+        (SampleValue::Histogram(now), SampleValue::Histogram(before)) => {
+            let counts = std::array::from_fn(|i| now.counts[i].saturating_sub(before.counts[i]));
+            SampleValue::Histogram(Box::new(Histogram { counts, sum: now.sum - before.sum }))
+        }
         // The type of a series does not change.
         _ => now.clone(),
     }
@@ -139,12 +126,12 @@ mod tests {
         let mut before = Histogram::default();
         let temporality = TemporalityState::new(Temporality::Delta);
         before.observe(0.2);
-        temporality.commit(vec![(KEY, SampleValue::Histogram(before.clone()), 200)]);
+        temporality.commit(vec![(KEY, SampleValue::Histogram(Box::new(before.clone())), 200)]);
         let mut now = before;
         now.observe(0.2);
         now.observe(30.0);
         let Some((SampleValue::Histogram(pending_delta), 200)) =
-            temporality.pending_delta(&KEY, &SampleValue::Histogram(now), 100)
+            temporality.pending_delta(&KEY, &SampleValue::Histogram(Box::new(now)), 100)
         else {
             panic!("no histogram")
         };

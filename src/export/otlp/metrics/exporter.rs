@@ -162,7 +162,7 @@ mod tests {
         endpoint.timeout = interval * 30;
         let client = Client::new(&endpoint, ExportSignal::Metrics).unwrap();
         let registry = Registry::new(crate::kinds::families(), 10_000, 0, clock::now()).unwrap();
-        let (resource, temporality) = (Resource::default(), TemporalityState::Cumulative);
+        let (resource, temporality) = (Resource::default(), TemporalityState::default());
         let metrics = MetricExporter::start(client, resource, interval, Arc::new(registry), temporality);
         fake_collector::until("the export after the outage", || receiver.log.len() > 1).await;
         let since = Instant::now();

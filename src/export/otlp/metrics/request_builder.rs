@@ -53,7 +53,7 @@ impl RequestBuilder {
         });
         self.temporality.retain(&alive);
         // `process_*` count from the start of the process, for which that of the registry is near enough.
-        let started = unix_nanos(self.registry.started());
+        let started = unix_nanos(self.registry.started);
         for family in self.registry.self_metrics.gather() {
             let info = MetricInfo::of_self_metric(&family);
             for metric in family.get_metric() {
@@ -165,7 +165,7 @@ mod tests {
         RequestBuilder {
             resource: Arc::default(),
             registry: Arc::new(registry),
-            temporality: TemporalityState::Cumulative,
+            temporality: TemporalityState::default(),
             max_request: MAX_REQUEST,
         }
     }

@@ -24,7 +24,7 @@ fn push(queue: &MemoryQueue, lengths: &[usize]) {
             Some(*end)
         })
         .collect();
-    queue.offer(&vec![7; lengths.iter().sum()], &ends);
+    queue.push(&vec![7; lengths.iter().sum()], &ends);
 }
 
 fn memory(self_metrics: &SelfMetrics) -> i64 {
@@ -183,7 +183,7 @@ fn record_too_large_is_not_counted_as_queue_full() {
 #[test]
 fn offset_out_of_range_is_counted_as_too_large() {
     let (queue, self_metrics) = queue(100);
-    queue.offer(&[1; 4], &[2, 9, 3]);
+    queue.push(&[1; 4], &[2, 9, 3]);
     assert_eq!((memory(&self_metrics), outcome(&self_metrics, EventOutcome::DroppedTooLarge)), (1, 2));
 }
 

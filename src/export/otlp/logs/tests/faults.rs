@@ -108,7 +108,7 @@ async fn batch_requeued_in_memory_wakes_an_idle_worker() {
         Buffer::open(&delivery, LogRequestEncoder::new(&Resource::default()), &self_metrics).unwrap(),
     );
     let (bytes, ends) = fake_collector::records(512);
-    buffer.queue.offer(&bytes, &ends);
+    buffer.queue.push(&bytes, &ends);
     // Like the spill task when the disk fails.
     let batch = buffer.queue.take_for_spill(Instant::now() + SPILL_AFTER).unwrap();
     let worker = tokio::spawn({
@@ -127,8 +127,8 @@ async fn batch_larger_than_the_spool_blocks_no_other() {
     let parent = TempDir::new().unwrap();
     let endpoint = fake_collector::endpoint(fake_collector::unused_address().await, Protocol::HttpProtobuf);
     let running = Running::start_with(&endpoint, MEMORY, spool(&parent, 64 << 10));
-    running.logs.queue().offer(&vec![0; 100_000], &[100_000]);
-    running.logs.queue().offer(&fake_collector::records(100).0, &fake_collector::records(100).1);
+    running.logs.queue().push(&vec![0; 100_000], &[100_000]);
+    running.logs.queue().push(&fake_collector::records(100).0, &fake_collector::records(100).1);
     let shutdown = running.logs.shutdown(Instant::now() + FAR).await;
     assert_eq!(shutdown, ShutdownSummary { dropped: 1, spooled: 100 });
 }

@@ -21,7 +21,9 @@ use crate::export::otlp::retry::RetryPolicy;
 use crate::export::otlp::shutdown::ShutdownSummary;
 use crate::export::otlp::testing::fake_collector::{self, Reply, partial, until};
 use crate::metrics::SelfMetrics;
-use crate::model::{EventOutcome, ExportSignal, ExportStatus, ExporterId, LabelEnum, PendingState};
+use crate::model::{
+    EventOutcome, EventSink, ExportSignal, ExportStatus, ExporterId, LabelEnum, PendingState,
+};
 
 const FAR: Duration = Duration::from_secs(60);
 
@@ -50,13 +52,13 @@ impl Running {
 
     fn push(&self, count: usize) {
         let (bytes, ends) = fake_collector::records(count);
-        self.logs.queue().offer(&bytes, &ends);
+        self.logs.queue().push(&bytes, &ends);
         self.taken.fetch_add(count, Ordering::Relaxed);
     }
 
     /// Pushes one event.
     fn push_bytes(&self, record: &[u8]) {
-        self.logs.queue().offer(record, &[record.len() as u32]);
+        self.logs.queue().push(record, &[record.len() as u32]);
         self.taken.fetch_add(1, Ordering::Relaxed);
     }
 
