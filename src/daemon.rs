@@ -323,7 +323,7 @@ impl Exporters {
         let logs = self.logs.as_ref().map(|logs| export("otlp_logs", "the export of logs", logs.health()));
         let metrics = self.metrics.as_ref();
         let metrics =
-            metrics.map(|metrics| export("otlp_metrics", "the export of metrics", metrics.health()));
+            metrics.map(|metrics| export("otlp_metrics", "the export of metrics", metrics.health.clone()));
         let exports = logs.into_iter().chain(metrics).collect();
         let auth = Auth::load(&config.admin.auth).map_err(part_error)?;
         let readiness = Readiness { intake, unready_after: config.admin.unready_after, exports };

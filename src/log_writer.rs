@@ -40,10 +40,7 @@ pub(crate) fn dropped_counter() -> Result<IntCounter, prometheus::Error> {
 }
 
 impl LogWriter {
-    /// Starts the thread that writes to `out`, one write per line.
-    ///
-    /// # Errors
-    /// Returns an error if the thread cannot be started.
+    /// Starts the thread that writes to `out`, one write per line. Fails if it cannot be started.
     pub(crate) fn start(out: impl Write + Send + 'static) -> io::Result<Arc<LogWriter>> {
         let (queue, messages) = channel();
         let dropped = dropped_counter().map_err(io::Error::other)?;

@@ -1,7 +1,7 @@
 //! `lookoutd policy`: proposes a policy from saved events or from the findings of a running lookoutd.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
+use std::io::{self, BufRead, BufReader, IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 

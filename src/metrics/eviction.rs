@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use crate::metrics::allocation::Allocation;
-use crate::metrics::demand::Demand;
+use crate::metrics::demand::{Allocation, Demand};
 use crate::metrics::frequency_sketch::ADMISSION_THRESHOLD;
 use crate::metrics::quota::FamilyQuota;
 use crate::metrics::registry::Registry;
@@ -15,7 +14,6 @@ use crate::model::Family;
 /// is acknowledged.
 pub type EvictionFilter<'f> = &'f dyn Fn(u64, &SampleValue) -> bool;
 
-/// The demand of one family.
 type FamilyDemand = (&'static Family, Demand);
 
 /// A series that may be evicted.

@@ -2,11 +2,9 @@
 //!
 //! The registry imports no report kind: the families are an argument of [`Registry::new`].
 
-mod allocation;
 mod demand;
 mod eviction;
 mod frequency_sketch;
-mod histogram;
 mod process;
 mod quota;
 mod registry;
@@ -16,10 +14,9 @@ mod series;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use allocation::Allocation;
+pub(crate) use demand::Allocation;
 pub use eviction::EvictionFilter;
-pub use histogram::{BOUNDS, BUCKETS, Histogram};
 pub(crate) use quota::{Owner, Priority, SiteQuotas};
 pub use registry::Registry;
-pub use sample::{Sample, SampleValue};
+pub use sample::{BOUNDS, BUCKETS, Histogram, Sample, SampleValue};
 pub use self_metrics::SelfMetrics;

@@ -9,7 +9,6 @@ use prometheus::{Counter, Gauge};
 use rustix::param::{clock_ticks_per_second, page_size};
 use rustix::process::{Resource, getrlimit};
 
-/// Metrics of this process.
 pub(super) struct ProcessMetrics {
     /// Seconds since the epoch; absent if `/proc/stat` is hidden.
     start_time: Option<f64>,

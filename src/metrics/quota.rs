@@ -17,8 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use prometheus::{IntCounter, IntGauge};
 
-use crate::metrics::allocation::{Allocation, SiteQuotaIndex};
-use crate::metrics::demand::{Demand, SiteDemand};
+use crate::metrics::demand::{Allocation, Demand, SiteDemand, SiteQuotaIndex};
 use crate::metrics::sample::{SampleValue, samples_per_series, saturating_sum};
 use crate::metrics::self_metrics::SelfMetrics;
 use crate::model::{Family, MetricType};
@@ -97,7 +96,6 @@ pub(crate) enum Owner {
 }
 
 impl Owner {
-    /// Returns the index of its site quota.
     fn quota_index(self) -> usize {
         match self {
             Owner::Others => 0,
@@ -118,25 +116,14 @@ pub(crate) enum Priority {
     Bounded,
 }
 
-/// Series per family beyond its quota: one for each site, so that an observation which loses every other
-/// label keeps its site.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct FallbackSlots(usize);
-
-impl FallbackSlots {
-    /// Returns the slots for this capacity and number of configured sites: one for all sites together, if
-    /// one for each would take more than half of the capacity.
-    pub(super) fn for_capacity(capacity: usize, sites: usize, quotas: &[FamilyQuota]) -> FallbackSlots {
-        let per_slot: usize = quotas.iter().map(FamilyQuota::samples_per_series).sum();
-        // One for `unknown`; without configured sites one for `other` too.
-        let wanted = if sites == 0 { 2 } else { sites + 1 };
-        FallbackSlots(if wanted * per_slot <= capacity / 2 { wanted } else { 1 })
-    }
-
-    /// Returns whether each site has its own.
-    pub(super) fn by_site(self) -> bool {
-        self.0 > 1
-    }
+/// Returns the fallback slots for this capacity and number of configured sites: series per family beyond its quota,
+/// one for each site, so that an observation which loses every other label keeps its site. It is one for all sites
+/// together, if one for each would take more than half of the capacity.
+pub(super) fn fallback_slots(capacity: usize, sites: usize, quotas: &[FamilyQuota]) -> usize {
+    let per_slot: usize = quotas.iter().map(FamilyQuota::samples_per_series).sum();
+    // One for `unknown`; without configured sites one for `other` too.
+    let wanted = if sites == 0 { 2 } else { sites + 1 };
+    if wanted * per_slot <= capacity / 2 { wanted } else { 1 }
 }
 
 /// Returns the capacity without the pinned series of the sites; if those are too many, none is pinned.
@@ -152,18 +139,13 @@ pub(super) fn set_pinned(capacity: usize, sites: usize, quotas: &mut [FamilyQuot
 }
 
 /// Divides the capacity among the families by their weights, and within each among the sites.
-pub(super) fn partition(
-    capacity: usize,
-    sites: usize,
-    fallback_slots: FallbackSlots,
-    quotas: &mut [FamilyQuota],
-) {
-    let fallback: usize = quotas.iter().map(|quota| quota.samples_per_series() * fallback_slots.0).sum();
+pub(super) fn partition(capacity: usize, sites: usize, fallback_slots: usize, quotas: &mut [FamilyQuota]) {
+    let fallback: usize = quotas.iter().map(|quota| quota.samples_per_series() * fallback_slots).sum();
     let free = capacity.saturating_sub(fallback);
     let weights: usize = quotas.iter().map(|quota| quota.family.weight).sum();
     for quota in quotas {
         quota.limit = free * quota.family.weight / weights.max(1);
-        let limit = quota.limit + fallback_slots.0 * quota.samples_per_series();
+        let limit = quota.limit + fallback_slots * quota.samples_per_series();
         let limit = limit + quota.pinnable.load(Ordering::Relaxed);
         quota.limit_gauge.set(i64::try_from(limit).unwrap_or(i64::MAX));
         quota.sites = SiteQuotas::new(quota.limit, quota.samples_per_series(), sites);
@@ -171,10 +153,7 @@ pub(super) fn partition(
 }
 
 impl FamilyQuota {
-    /// Creates a quota without capacity.
-    ///
-    /// # Errors
-    /// Returns an error if the self-metrics have other labels, which tests rule out.
+    /// Creates a quota without capacity. Fails if the self-metrics have other labels, which tests rule out.
     pub(super) fn new(
         family: &'static Family,
         self_metrics: &SelfMetrics,
@@ -201,12 +180,10 @@ impl FamilyQuota {
         })
     }
 
-    /// Returns the samples of one series.
     pub(super) fn samples_per_series(&self) -> usize {
         samples_per_series(self.family)
     }
 
-    /// Reserves capacity for one more series, if there is any.
     pub(super) fn reserve(&self, owner: Owner, priority: Priority) -> Option<Allocation> {
         let allocation = self.sites.reserve(owner, priority, self.samples_per_series())?;
         self.used.add(self.samples_per_series() as i64);
@@ -243,7 +220,6 @@ impl FamilyQuota {
         }
     }
 
-    /// Returns what evicted series had counted.
     pub(super) fn evicted(&self) -> SampleValue {
         self.evicted.lock().clone()
     }
@@ -289,12 +265,10 @@ impl SiteQuotas {
         quotas
     }
 
-    /// Rounds down to whole units.
     fn whole_units(&self, amount: usize) -> usize {
         amount / self.unit * self.unit
     }
 
-    /// Reserves this amount, if there is any.
     pub(crate) fn reserve(&self, owner: Owner, priority: Priority, amount: usize) -> Option<Allocation> {
         let index = SiteQuotaIndex::new(owner.quota_index())?;
         [Allocation::Reserved(index), Allocation::Shared(index)]
@@ -333,7 +307,6 @@ impl SiteQuotas {
         }
     }
 
-    /// Releases a part of an allocation.
     pub(crate) fn release(&self, allocation: Allocation, amount: usize) {
         match allocation {
             Allocation::Reserved(index) => {

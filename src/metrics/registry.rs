@@ -23,9 +23,9 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use smallvec::smallvec;
 
-use crate::metrics::allocation::Allocation;
+use crate::metrics::demand::Allocation;
 use crate::metrics::frequency_sketch::FrequencySketch;
-use crate::metrics::quota::{self, EXPIRED_COUNTS, FallbackSlots, FamilyQuota, Owner, Priority};
+use crate::metrics::quota::{self, EXPIRED_COUNTS, FamilyQuota, Owner, Priority};
 use crate::metrics::sample::Sample;
 use crate::metrics::self_metrics::SelfMetrics;
 use crate::metrics::series::Series;
@@ -44,7 +44,7 @@ pub struct Registry {
     /// Seeded per process, so that no client can choose a shard or a bucket.
     hasher: foldhash::quality::RandomState,
     pub(super) quotas: Vec<FamilyQuota>,
-    fallback_slots: FallbackSlots,
+    fallback_slots: usize,
     sketch: FrequencySketch,
     /// Most series of `lookout_findings_learning`.
     pub max_learning: usize,
@@ -94,7 +94,7 @@ impl Registry {
         // One for `unknown`.
         let max_learning = if sites == 0 { MAX_LEARNING_HOSTS } else { sites + 1 }.min(capacity / 8);
         let capacity = quota::set_pinned(capacity - max_learning, sites, &mut quotas);
-        let fallback_slots = FallbackSlots::for_capacity(capacity, sites, &quotas);
+        let fallback_slots = quota::fallback_slots(capacity, sites, &quotas);
         quota::partition(capacity, sites, fallback_slots, &mut quotas);
         Ok(Registry {
             shards: (0..SHARDS).map(|_| Shard::default()).collect(),
@@ -122,7 +122,7 @@ impl Registry {
 
     /// Returns whether every configured site keeps its name in every family, whatever is posted.
     pub fn isolates_sites(&self) -> bool {
-        self.fallback_slots.by_site()
+        self.fallback_slots > 1
     }
 
     /// Returns the smallest limit with which every family can hold four series.
@@ -160,7 +160,7 @@ impl Registry {
             }
         }
         // A site that still has its name is a configured one, or `unknown`.
-        labels[usize::from(self.fallback_slots.by_site())..].fill(OTHER);
+        labels[usize::from(self.isolates_sites())..].fill(OTHER);
         quota.overflow_all.inc();
         self.try_add(&insert, labels, |_, _| Some(quota.take_fallback()));
         all

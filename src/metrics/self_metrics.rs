@@ -21,8 +21,8 @@ use prometheus::{
 };
 
 use crate::logging;
-use crate::metrics::histogram::{BOUNDS, SAMPLES};
 use crate::metrics::process::ProcessMetrics;
+use crate::metrics::sample::{BOUNDS, SAMPLES};
 use crate::model::{
     EventOutcome, ExportSignal, ExportStatus, ExporterId, LabelEnum, PendingState, QuarantineReason,
     RejectReason, SpoolOperation, UploadOutcome,
@@ -67,12 +67,12 @@ self_metrics! {
     }
 
     /// Metrics of events and of OTLP requests.
-    struct ExportMetrics {
+    pub(crate) struct ExportMetrics {
         /// Events, one for each accepted report and each exporter that is on, by outcome.
-        events: Children<ExporterId, Children<EventOutcome, IntCounter>> =
+        pub(crate) events: Children<ExporterId, Children<EventOutcome, IntCounter>> =
             "lookout_events_total" ["exporter", "outcome"],
         /// Events without an outcome yet, by where they wait.
-        pending: Children<ExporterId, Children<PendingState, IntGauge>> =
+        pub(crate) pending: Children<ExporterId, Children<PendingState, IntGauge>> =
             "lookout_events_pending" ["exporter", "state"],
         /// Attempts to send OTLP requests, by result.
         requests: Children<ExportSignal, Children<ExportStatus, IntCounter>> =
@@ -125,7 +125,7 @@ pub struct SelfMetrics {
     pub intake: IntakeMetrics,
     /// Not an `IntGauge`, because the limit on uploads in flight depends on the result of each addition.
     uploads_in_flight: Arc<AtomicI64>,
-    export: ExportMetrics,
+    pub(crate) export: ExportMetrics,
     /// Metrics of the spool.
     pub spool: SpoolMetrics,
     /// Metrics of the findings.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use smallvec::SmallVec;
 
-use crate::metrics::allocation::Allocation;
+use crate::metrics::demand::Allocation;
 use crate::metrics::sample::{Sample, SampleValue, saturating_sum};
 use crate::model::{Family, Increment, Label, MetricType};
 
@@ -66,7 +66,6 @@ impl Series {
             && self.labels.iter().zip(labels).all(|(own, other)| own == other.as_str())
     }
 
-    /// Returns the label values, in the family's order.
     pub(super) fn labels(&self) -> impl Iterator<Item = &str> {
         self.labels.iter().map(AsRef::as_ref)
     }

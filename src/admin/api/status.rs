@@ -175,7 +175,7 @@ impl Sources {
         Status {
             version: env!("CARGO_PKG_VERSION"),
             revision: env!("LOOKOUTD_REVISION"),
-            started: time(self.registry.started()),
+            started: time(self.registry.started),
             now: time(clock::now()),
             ready: not_ready_reason.is_none(),
             not_ready_reason,

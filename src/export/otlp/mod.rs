@@ -6,7 +6,6 @@
 //! <https://opentelemetry.io/docs/specs/otlp/>
 
 mod client;
-mod error_message;
 mod export_health;
 mod limits;
 mod logs;

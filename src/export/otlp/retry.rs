@@ -47,8 +47,8 @@ impl RetryPolicy {
         longest.mul_f64(0.5 + fastrand::f64() / 2.0)
     }
 
-    /// Adds a failure to those since the last success, and waits before the next attempt. The delay ends early when shutdown begins,
-    /// and, unless the collector requested it, when another worker succeeds (`recovered`).
+    /// Adds a failure to those since the last success, and waits before the next attempt: until shutdown begins or,
+    /// unless the collector requested the delay, another worker succeeds (`recovered`), at the longest.
     pub(crate) async fn wait(
         &self,
         failures: &mut u32,

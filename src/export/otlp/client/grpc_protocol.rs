@@ -15,9 +15,8 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 use super::http_protocol;
-use super::result::{ExportResult, parse_response};
+use super::result::{ExportResult, parse_response, sanitize};
 use super::transport::CollectorResponse;
-use crate::export::otlp::error_message;
 use crate::model::ExportStatus;
 
 pub(super) const LOGS: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
@@ -146,7 +145,7 @@ fn error_message(status: &Status) -> String {
     if status.message().is_empty() {
         format!("gRPC {:?}", status.code())
     } else {
-        error_message::sanitize(&format!("gRPC {:?}: {}", status.code(), status.message()))
+        sanitize(&format!("gRPC {:?}: {}", status.code(), status.message()))
     }
 }
 

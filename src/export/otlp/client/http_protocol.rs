@@ -10,9 +10,8 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, Header
 use jiff::Timestamp;
 use prost::Message;
 
-use super::result::{ExportResult, parse_beginning, parse_json, parse_response};
+use super::result::{ExportResult, parse_beginning, parse_json, parse_response, sanitize};
 use super::transport::{CollectorResponse, MAX_RESPONSE_BYTES};
-use crate::export::otlp::error_message;
 use crate::export::otlp::retry::parse_retry_after;
 use crate::model::ExportStatus;
 
@@ -70,7 +69,7 @@ pub(super) fn invalid_response(response: &CollectorResponse) -> ExportResult {
         "not an OTLP response; is it the URL of an OTLP receiver? HTTP {}, {content_type}: {beginning}",
         response.status
     );
-    ExportResult::retryable(ExportStatus::InvalidResponse, true, error_message::sanitize(&message))
+    ExportResult::retryable(ExportStatus::InvalidResponse, true, sanitize(&message))
 }
 
 fn header(response: &CollectorResponse, name: HeaderName) -> &str {
@@ -126,7 +125,7 @@ fn error_message(response: &CollectorResponse) -> String {
     if details.is_empty() {
         format!("HTTP {}", response.status)
     } else {
-        error_message::sanitize(&format!("HTTP {}: {details}", response.status))
+        sanitize(&format!("HTTP {}: {details}", response.status))
     }
 }
 

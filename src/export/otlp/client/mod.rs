@@ -21,7 +21,6 @@ use crate::tls_files::{TlsFileError, load_certificates, load_identity, load_root
 
 mod grpc_protocol;
 mod http_protocol;
-mod read_limit;
 mod result;
 mod transport;
 
@@ -34,14 +33,10 @@ use transport::HttpClient;
 pub enum ClientError {
     #[error("{0:?} is not a URL: {1}")]
     InvalidUrl(String, InvalidUri),
-    #[error("{0:?} has no host")]
-    MissingHost(String),
+    #[error("{0:?} {1}")]
+    Unusable(String, &'static str),
     #[error("the URL contains credentials; put them into a header instead")]
     CredentialsInUrl,
-    #[error("{0:?} must begin with http:// or https://")]
-    UnsupportedScheme(String),
-    #[error("{0:?} is not a header name")]
-    InvalidHeaderName(String),
     #[error("the header {0:?} belongs to the protocol and cannot be set")]
     ForbiddenHeader(String),
     #[error("the value of the header {0:?} contains characters that a header must not contain")]
@@ -131,13 +126,14 @@ impl Client {
 
 fn parse_url(url: &str) -> Result<Uri, ClientError> {
     let uri: Uri = url.parse().map_err(|error| ClientError::InvalidUrl(url.to_owned(), error))?;
-    let authority = uri.authority().ok_or_else(|| ClientError::MissingHost(url.to_owned()))?;
+    let unusable = |why| ClientError::Unusable(url.to_owned(), why);
+    let authority = uri.authority().ok_or_else(|| unusable("has no host"))?;
     if authority.as_str().contains('@') {
         return Err(ClientError::CredentialsInUrl);
     }
     match uri.scheme_str() {
         Some("http" | "https") => Ok(uri),
-        _ => Err(ClientError::UnsupportedScheme(url.to_owned())),
+        _ => Err(unusable("must begin with http:// or https://")),
     }
 }
 
@@ -171,8 +167,8 @@ const FORBIDDEN_HEADERS: [&str; 7] =
 fn user_headers(pairs: &[(String, String)]) -> Result<HeaderMap, ClientError> {
     let mut headers = HeaderMap::new();
     for (name, value) in pairs {
-        let parsed =
-            HeaderName::try_from(name.as_str()).map_err(|_| ClientError::InvalidHeaderName(name.clone()))?;
+        let parsed = HeaderName::try_from(name.as_str())
+            .map_err(|_| ClientError::Unusable(name.clone(), "is not a header name"))?;
         if FORBIDDEN_HEADERS.contains(&parsed.as_str()) || parsed.as_str().starts_with("grpc-") {
             return Err(ClientError::ForbiddenHeader(name.clone()));
         }

@@ -1,5 +1,7 @@
-//! Result of one attempt to send a request.
+//! Result of one attempt to send a request. Texts of collectors and of errors become one line of bounded length.
 
+use std::borrow::Cow;
+use std::error::Error;
 use std::time::Duration;
 
 use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsPartialSuccess, ExportLogsServiceResponse};
@@ -8,8 +10,10 @@ use prost::encoding::{WireType, decode_key, decode_varint};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::export::otlp::error_message;
-use crate::model::ExportStatus;
+use crate::model::{ExportStatus, escape_hidden};
+
+/// Most characters kept of a text.
+const MAX_CHARS: usize = 512;
 
 /// Result of one attempt to send a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,12 +117,36 @@ impl From<Option<ExportLogsPartialSuccess>> for ExportResult {
             Some(partial) if partial.rejected_log_records > 0 || !partial.error_message.is_empty() => {
                 ExportResult::PartialSuccess {
                     rejected: u64::try_from(partial.rejected_log_records).unwrap_or(0),
-                    message: error_message::sanitize(&partial.error_message),
+                    message: sanitize(&partial.error_message),
                 }
             }
             _ => ExportResult::Accepted,
         }
     }
+}
+
+/// Returns the text as one line: hidden characters are escaped, a long one is truncated with `…`.
+pub(super) fn sanitize(text: &str) -> String {
+    let text = text.trim();
+    let end = text.char_indices().nth(MAX_CHARS).map(|(end, _)| end);
+    let line = escape_hidden(Cow::Borrowed(&text[..end.unwrap_or(text.len())]), false);
+    if end.is_some() { format!("{line}…") } else { line.into_owned() }
+}
+
+/// Returns an error and its causes as one bounded line. A cause that the text above it already
+/// contains is left out, because libraries tend to repeat causes.
+pub(super) fn error_chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        next = cause.source();
+    }
+    sanitize(&text)
 }
 
 #[cfg(test)]
@@ -183,5 +211,20 @@ mod tests {
         for text in [r#"{"status":"ok"}"#, "[]", r#"{"partialSuccess":{"a":1}}"#, "{"] {
             assert_eq!(parse_json(text.as_bytes()), None, "{text}");
         }
+    }
+
+    #[test]
+    fn sanitized_text_is_one_bounded_line() {
+        assert_eq!(sanitize(" a\nb\u{1b}[31m "), "a\\u{A}b\\u{1B}[31m");
+        let long = sanitize(&"é".repeat(MAX_CHARS + 1));
+        assert_eq!(long.chars().count(), MAX_CHARS + 1);
+        assert!(long.ends_with("é…"));
+    }
+
+    #[test]
+    fn error_chain_joins_causes_without_repetition() {
+        let inner = std::io::Error::other("refused");
+        let outer = std::io::Error::other(inner);
+        assert_eq!(error_chain(&outer), "refused");
     }
 }

@@ -6,7 +6,6 @@ mod buffer;
 mod exporter;
 mod log_request;
 mod memory_queue;
-mod spill_task;
 mod spool;
 mod worker;
 

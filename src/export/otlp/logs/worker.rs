@@ -25,16 +25,16 @@ const LOGGED_OUTAGE: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub(super) struct Worker {
-    client: Client,
+    pub(super) client: Client,
     pub(super) buffer: Arc<Buffer>,
     pub(super) self_metrics: Arc<SelfMetrics>,
     pub(super) health: Arc<ExportHealth>,
     /// Wakes the workers that wait after a failure when another succeeds.
-    recovered: Notify,
-    retry_policy: RetryPolicy,
-    failures: LogThrottle,
-    rejections: LogThrottle,
-    warnings: LogThrottle,
+    pub(super) recovered: Notify,
+    pub(super) retry_policy: RetryPolicy,
+    pub(super) failures: LogThrottle,
+    pub(super) rejections: LogThrottle,
+    pub(super) warnings: LogThrottle,
 }
 
 /// Result of sending a batch once.
@@ -55,25 +55,6 @@ async fn await_spill(spilling: &mut Option<SpillHandle>) -> Option<SpoolFile> {
 }
 
 impl Worker {
-    pub(super) fn new(
-        client: Client,
-        buffer: Arc<Buffer>,
-        self_metrics: Arc<SelfMetrics>,
-        retry_policy: RetryPolicy,
-    ) -> Self {
-        Worker {
-            client,
-            buffer,
-            self_metrics,
-            health: Arc::default(),
-            recovered: Notify::new(),
-            retry_policy,
-            failures: LogThrottle::new(|attempts| warn!(attempts, "more exports of events failed")),
-            rejections: LogThrottle::new(|events| warn!(events, "more events were rejected")),
-            warnings: LogThrottle::new(|requests| warn!(requests, "more warnings of the collector")),
-        }
-    }
-
     /// Sends batches until the closed queue is empty, or until shutdown leaves the rest to the spool.
     pub(super) async fn run(self: Arc<Self>, mut shutdown: ShutdownReceiver) {
         let mut failures = 0;

@@ -19,7 +19,8 @@ use crate::model::{ExportSignal, ExportStatus, LabelEnum};
 /// The running export of metrics.
 #[derive(Debug)]
 pub struct MetricExporter {
-    health: Arc<ExportHealth>,
+    /// The export's health, for readiness.
+    pub health: Arc<ExportHealth>,
     stop: watch::Sender<Option<Instant>>,
     task: JoinHandle<()>,
 }
@@ -53,11 +54,6 @@ impl MetricExporter {
         let (stop, stopped) = watch::channel(None);
         let task = tokio::spawn(worker.run(interval, stopped));
         MetricExporter { health, stop, task }
-    }
-
-    /// Returns the export's health, for readiness.
-    pub fn health(&self) -> Arc<ExportHealth> {
-        self.health.clone()
     }
 
     /// Exports the last values, until the deadline at most.

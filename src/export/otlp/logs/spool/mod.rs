@@ -193,18 +193,14 @@ impl Spool {
     fn track(&self, state: &mut State, file: SpoolFile) {
         state.bytes += file.bytes;
         state.files += 1;
-        self.publish_size(state);
+        self.self_metrics.spool.bytes.set(state.bytes as i64);
     }
 
     fn untrack(&self, file: SpoolFile) {
         let mut state = self.state.lock();
         state.bytes = state.bytes.saturating_sub(file.bytes);
         state.files = state.files.saturating_sub(1);
-        self.publish_size(&state);
-    }
-
-    fn publish_size(&self, state: &State) {
-        self.self_metrics.spool.bytes.set(i64::try_from(state.bytes).unwrap_or(i64::MAX));
+        self.self_metrics.spool.bytes.set(state.bytes as i64);
     }
 
     /// Queues a batch that has a file, and releases its memory.
@@ -292,7 +288,6 @@ impl Spool {
         })
     }
 
-    /// Returns the number of files of delivered events that could not be deleted so far.
     pub(crate) fn pending_deletes(&self) -> usize {
         self.state.lock().pending_deletes.len()
     }
