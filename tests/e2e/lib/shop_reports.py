@@ -53,12 +53,9 @@ REPORTS = (
 
 
 def send(daemon):
-    """Sends them all, in the order in which they mix on an ordinary day. Each client has an address of its own."""
-    left = [[one, clients] for one, clients in REPORTS]
-    while any(clients for _, clients in left):
-        for number, entry in enumerate(left):
-            if entry[1]:
-                entry[1] -= 1
-                daemon.post([entry[0]], User_Agent=entry[0]["user_agent"],
-                            X_Forwarded_For=f"198.51.{number + 100}.{entry[1] + 1}")
+    """Sends them all, mixed, and each at last. Each client has an address of its own."""
+    for client in range(max(clients for _, clients in REPORTS), 0, -1):
+        for number, (one, clients) in reversed(list(enumerate(REPORTS))):
+            if client <= clients:
+                daemon.post([one], User_Agent=one["user_agent"], X_Forwarded_For=f"198.51.{number + 100}.{client}")
     return sum(clients for _, clients in REPORTS)
