@@ -91,6 +91,10 @@ impl Findings {
             Inserted::Overflow => add(Observation::increment(&AFFECTED_CLIENTS_OVERFLOW, [])),
             Inserted::Known => {}
         }
+        // A request that succeeded is counted among the clients, but is no problem.
+        if finding.what == What::NetworkOk {
+            return false;
+        }
         let recorded = self.table.record(arrival, sample);
         if recorded.is_first && site.configured.is_none() {
             self.learning.start(site.label.as_str(), context.received.as_millisecond());

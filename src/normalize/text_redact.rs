@@ -18,9 +18,11 @@ use crate::normalize::word_scanner::{WordScanner, byte_set, ends_url};
 thread_local! {
     /// Short texts that stay as they are, each in the slot of its hash, because most user agents, directives and
     /// samples were seen before.
-    static CLEAN: RefCell<Vec<(String, Option<(FieldType, Privacy)>)>> =
-        RefCell::new(vec![Default::default(); 128]);
+    static CLEAN: RefCell<Vec<CleanText>> = RefCell::new(vec![CleanText::default(); 128]);
 }
+
+/// A text, and how it was sanitized without a change; `None` if it was changed.
+type CleanText = (String, Option<(FieldType, Privacy)>);
 
 /// Longest text in this cache.
 const MAX_CACHED: usize = 256;

@@ -105,6 +105,10 @@ fn client_counts_once_for_each_site_what_noise_and_window() {
         ["shop,network_ok,none", "shop,network,none"].map(|labels| affected(&path, labels)),
         [90.0, 10.0]
     );
+    let found = series(&path, "lookout_new_findings_total");
+    let network: Vec<_> = found.iter().filter(|(labels, _)| labels.contains("network-error")).collect();
+    let expected = ["1", "2", "5"].map(|clients| (format!("shop,network-error,unknown,other,none,{clients}"), 1.0));
+    assert_eq!(network, expected.iter().collect::<Vec<_>>(), "a request that succeeded is no finding");
 }
 
 #[test]
