@@ -69,12 +69,15 @@ impl Intake {
     }
 
     async fn upload(self: &Arc<Intake>, request: Request) -> Response {
-        let upload = InFlightUpload::begin(self, &request);
+        let mut upload = InFlightUpload::begin(self, &request);
         let mut span = self.tracer.as_ref().map(|tracer| tracer.start("upload"));
         let outcome = if upload.in_flight > self.config.max_in_flight as i64 {
             UploadOutcome::Overloaded
         } else {
-            self.read_and_process(request).await.unwrap_or_else(|rejection| rejection)
+            let outcome = self.read_and_process(request).await;
+            // What was processed is in the window already, with the start of its body.
+            upload.sender.take_if(|_| outcome.is_ok());
+            outcome.unwrap_or_else(|rejection| rejection)
         };
         if let Some(span) = &mut span {
             span.set_attribute(KeyValue::new("lookout.outcome", outcome.as_str()));
@@ -307,9 +310,11 @@ impl Drop for InFlightUpload<'_> {
         let self_metrics = &self.intake.pipeline.registry.self_metrics;
         self_metrics.end_upload();
         self_metrics.upload(self.outcome, self.started.elapsed());
-        if let Some((uri, user_agent)) = self.sender.as_ref().filter(|_| !self.outcome.is_of_body()) {
+        if let Some((uri, user_agent)) =
+            self.sender.take().filter(|_| self.outcome != UploadOutcome::Accepted)
+        {
             let (outcome, status) = (self.outcome.as_str(), Some(self.outcome.status()));
-            self.intake.reject(uri, user_agent.as_ref(), &[], "upload", outcome, status);
+            self.intake.reject(&uri, user_agent.as_ref(), &[], "upload", outcome, status);
         }
     }
 }

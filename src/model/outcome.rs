@@ -50,20 +50,6 @@ pub enum UploadOutcome {
 }
 
 impl UploadOutcome {
-    /// Returns whether the body was read and decoded.
-    pub const fn is_of_body(self) -> bool {
-        use UploadOutcome::*;
-        matches!(
-            self,
-            Accepted
-                | InvalidJson
-                | NoReports
-                | ReportsUnknownSite
-                | ExpectCtHostMismatch
-                | ExpectCtUnknownVersion
-        )
-    }
-
     /// Returns the HTTP status of the response.
     pub const fn status(self) -> u16 {
         match self {

@@ -76,6 +76,7 @@ pub struct Source {
 
 /// A page with its reports.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
+#[schemars(rename = "SourcePage")]
 #[allow(missing_docs)] // as of a finding
 pub struct Page {
     pub url: String,

@@ -401,7 +401,10 @@ fn every_answer_of_admin_has_the_headers_of_protection() {
 
 #[test]
 fn token_is_the_password_of_any_user() {
-    let daemon = Setup::yaml("admin: { auth: { bearer: t0ken } }").authorized("Bearer t0ken").start();
+    let yaml = "{ admin: { auth: { bearer: t0ken } }, otlp: { headers: { api-key: t0ken } } }";
+    let daemon = Setup::yaml(yaml).authorized("Bearer t0ken").start();
+    let status = get(&daemon, "status").to_string();
+    assert!(status.contains("admin.auth.bearer") && !status.contains("t0ken"), "{status}");
     // `anna:t0ken`, `:t0ken`, `anna:t0kem`, `t0ken:`
     for (credentials, status) in
         [("YW5uYTp0MGtlbg==", 200), ("OnQwa2Vu", 200), ("YW5uYTp0MGtlbQ==", 401), ("dDBrZW46", 401)]

@@ -12,6 +12,7 @@ use serde_json::json;
 
 /// A list.
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "ListOf{T}")]
 pub(super) struct List<T> {
     pub(super) items: Vec<T>,
 }
