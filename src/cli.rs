@@ -9,28 +9,21 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 use http::Uri;
 
-use crate::commands::{self, AdminClient, CommandError, Filter, Format, Input, Kinds};
+use crate::commands::{self, CommandError, Policy, Send, Tail};
 use crate::config::{self, Config, ConfigErrors, Flag, Flags, Loaded};
 use crate::docs;
 use crate::explain::explain;
 use crate::intake;
 use crate::model::{LabelEnum, UploadOutcome};
-use crate::policy::Proposer;
 use crate::probe::{self, Probe};
-use crate::signals;
 
 const EXIT_INVALID_CONFIG: u8 = 2;
 const EXIT_IO_ERROR: u8 = 1;
 const EXIT_UNHEALTHY: u8 = 1;
 const EXIT_FAILED: u8 = 1;
-const VERSION: &str = concat!(
-    env!("CARGO_PKG_VERSION"),
-    " (",
-    env!("LOOKOUTD_REVISION"),
-    ", rustc ",
-    env!("LOOKOUTD_RUSTC"),
-    ")"
-);
+#[rustfmt::skip]
+const VERSION: &str =
+    concat!(env!("CARGO_PKG_VERSION"), " (", env!("LOOKOUTD_REVISION"), ", rustc ", env!("LOOKOUTD_RUSTC"), ")");
 
 /// What the process does after the command line is parsed.
 #[derive(Debug)]
@@ -53,7 +46,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Checks the configuration. Exit code 0: valid; 2: invalid.
+    /// Checks the configuration, and loads every file that it names. Exit code 0: valid; 2: invalid.
     Check,
     /// Prints every setting as YAML, with its effective value, source and default.
     Config {
@@ -81,28 +74,11 @@ enum Command {
         user_agent: Option<String>,
     },
     /// Sends a preflight and reports to an endpoint, as browsers do. Exit code 0: all responses are right; 1: not.
-    Send {
-        /// The endpoint, such as https://reports.example/report/shop.
-        #[arg(value_hint = ValueHint::Url)]
-        url: String,
-        #[command(flatten)]
-        kinds: Kinds,
-        /// PEM file with the only trusted root certificates, instead of the system's.
-        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-        ca: Option<PathBuf>,
-    },
+    Send(Send),
     /// Prints the reports of a running lookoutd as they arrive.
-    Tail {
-        #[command(flatten)]
-        filter: Filter,
-        /// Prints the lines of the console export instead of a summary.
-        #[arg(long)]
-        json: bool,
-        #[command(flatten)]
-        admin: AdminOptions,
-    },
+    Tail(Tail),
     /// Proposes a Content Security Policy from reports.
-    Policy(PolicyOptions),
+    Policy(Policy),
     /// Prints the completions of a shell.
     Completions {
         /// The shell that reads them.
@@ -117,40 +93,6 @@ enum Command {
         #[arg(value_name = "DIRECTORY", default_value = "docs", value_hint = ValueHint::DirPath)]
         directory: PathBuf,
     },
-}
-
-/// The admin of a running lookoutd. Its credentials are those of the settings.
-#[derive(Debug, Args)]
-struct AdminOptions {
-    /// URL of admin [default: that of the settings].
-    #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
-    admin: Option<String>,
-    /// PEM file with the only trusted root certificates, instead of the system's.
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    ca: Option<PathBuf>,
-}
-
-#[derive(Debug, Args)]
-struct PolicyOptions {
-    /// The site whose reports are read.
-    #[arg(long, value_name = "SITE")]
-    site: String,
-    /// File with lines of the console export, or with findings of the API; - is stdin. Otherwise the findings of a
-    /// running lookoutd are read.
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "admin")]
-    from: Option<PathBuf>,
-    #[command(flatten)]
-    admin: AdminOptions,
-    /// Value of the present header, which is extended.
-    #[arg(long, value_name = "HEADER", default_value = "", hide_default_value = true)]
-    baseline: String,
-    /// Clients that have to report a source before it is proposed [default: 5, and of saved events, which have no
-    /// clients, everything].
-    #[arg(long, value_name = "NUMBER")]
-    min_clients: Option<u64>,
-    /// The header's value, with the reasons on stderr, or everything.
-    #[arg(long, value_enum, default_value = "header")]
-    format: Format,
 }
 
 #[derive(Debug, Args)]
@@ -225,9 +167,6 @@ pub fn run(
             let written = docs::write_pages(directory);
             return written.map_or_else(|error| fail(error, EXIT_IO_ERROR, stderr), |()| Action::Exit(0));
         }
-        Some(Command::Send { url, kinds, ca }) => {
-            return end(commands::send(url, kinds, ca.as_deref(), stdout), stderr);
-        }
         Some(Command::Config { schema: true }) => {
             return exit(write!(stdout, "{}", config::json_schema()), 0);
         }
@@ -235,9 +174,12 @@ pub fn run(
     }
     let loaded = match config::load(&arguments.options.into_overrides(), environment) {
         Ok(loaded) => loaded,
-        Err(ConfigErrors(errors)) => {
-            let written = errors.iter().try_for_each(|error| writeln!(stderr, "lookoutd: {error}"));
-            return exit(written, EXIT_INVALID_CONFIG);
+        Err(ConfigErrors(errors, config)) => {
+            let mut errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            if matches!(arguments.command, Some(Command::Check)) {
+                errors.extend(commands::unusable_files(&config));
+            }
+            return invalid(&errors, stderr);
         }
     };
     if arguments.command.is_some() {
@@ -247,11 +189,13 @@ pub fn run(
     }
     match arguments.command {
         // The commands that need no configuration have ended above.
-        None
-        | Some(Command::Completions { .. } | Command::Man | Command::Docs { .. } | Command::Send { .. }) => {
+        None | Some(Command::Completions { .. } | Command::Man | Command::Docs { .. }) => {
             Action::Serve(Box::new(loaded))
         }
-        Some(Command::Check) => exit(writeln!(stdout, "ok: {}", loaded.summary()), 0),
+        Some(Command::Check) => match commands::unusable_files(&loaded.config) {
+            errors if errors.is_empty() => exit(writeln!(stdout, "ok: {}", loaded.summary()), 0),
+            errors => invalid(&errors, stderr),
+        },
         Some(Command::Explain { file, path, user_agent }) => {
             let upload = (&*file, &path, user_agent.as_deref());
             match write_explanation(&loaded.config, upload, stdout, stderr) {
@@ -260,10 +204,9 @@ pub fn run(
             }
         }
         Some(Command::Config { .. }) => exit(loaded.write_yaml(stdout), 0),
-        Some(Command::Tail { filter, json, admin }) => {
-            end(run_tail(&filter, json, admin, &loaded, stdout, stderr), stderr)
-        }
-        Some(Command::Policy(options)) => end(run_policy(options, &loaded, stdout, stderr), stderr),
+        Some(Command::Send(send)) => end(send.run(stdout), stderr),
+        Some(Command::Tail(tail)) => end(tail.run(&loaded.config, stdout, stderr), stderr),
+        Some(Command::Policy(policy)) => end(policy.run(&loaded.config, stdout, stderr), stderr),
         Some(Command::Health { ready }) => {
             let probe = if ready { Probe::Ready } else { Probe::Healthy };
             match probe::run(loaded.config.admin_listen, probe) {
@@ -296,31 +239,10 @@ fn write_explanation(
     Ok(EXIT_FAILED)
 }
 
-fn run_tail(
-    filter: &Filter,
-    json: bool,
-    admin: AdminOptions,
-    loaded: &Loaded,
-    stdout: &mut dyn Write,
-    stderr: &mut dyn Write,
-) -> Result<(), CommandError> {
-    signals::exit_on_interrupt().map_err(|error| CommandError::Io("listen for signals".to_owned(), error))?;
-    let admin = AdminClient::new(admin.admin, admin.ca, &loaded.config)?;
-    commands::tail(&admin, filter, json, stdout, stderr)
-}
-
-fn run_policy(
-    options: PolicyOptions,
-    loaded: &Loaded,
-    stdout: &mut dyn Write,
-    stderr: &mut dyn Write,
-) -> Result<(), CommandError> {
-    let proposer = Proposer::new(&options.site, &options.baseline, options.min_clients)?;
-    let input = match options.from {
-        Some(file) => Input::File(file),
-        None => Input::Admin(AdminClient::new(options.admin.admin, options.admin.ca, &loaded.config)?),
-    };
-    commands::propose(proposer, &input, options.format, stdout, stderr)
+/// Lists what is wrong with the configuration.
+fn invalid(errors: &[String], stderr: &mut dyn Write) -> Action {
+    let written = errors.iter().try_for_each(|error| writeln!(stderr, "lookoutd: {error}"));
+    exit(written, EXIT_INVALID_CONFIG)
 }
 
 /// Ends a command.

@@ -1,9 +1,11 @@
 //! Requests to admin, with the credentials of the settings.
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::error::CommandError;
+use clap::{Args, ValueHint};
+
 use crate::admin;
 use crate::config::Config;
 use crate::http_client::{Request, Response};
@@ -13,51 +15,65 @@ use crate::probe;
 /// Most bytes of a response that is no success.
 const MAX_PROBLEM: u64 = 4096;
 
-/// Admin of a running lookoutd.
-#[derive(Debug)]
-pub struct AdminClient {
-    url: String,
-    authorization: Option<String>,
+/// Why a command failed, with what was expected and found.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct CommandError(pub(super) String);
+
+impl CommandError {
+    /// Returns the error of an action, such as "read FILE".
+    pub(super) fn cannot(action: &str, error: impl std::fmt::Display) -> CommandError {
+        CommandError(format!("cannot {action}: {error}"))
+    }
+}
+
+/// Writes a line. Returns whether the output is still open: a reader may close it when it has what it needs.
+pub(super) fn write_line(line: &str, out: &mut dyn Write) -> Result<bool, CommandError> {
+    match writeln!(out, "{}", escape_hidden(line.into(), false)).and_then(|()| out.flush()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(CommandError::cannot("write", error)),
+    }
+}
+
+/// The admin of a running lookoutd. Its credentials are those of the settings.
+#[derive(Debug, Args)]
+pub(super) struct Admin {
+    /// URL of admin [default: that of the settings].
+    #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
+    admin: Option<String>,
+    /// PEM file with the only trusted root certificates, instead of the system's.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     ca: Option<PathBuf>,
 }
 
-impl AdminClient {
-    /// Uses the admin at `url`, else that of the settings, which also have the credentials.
-    ///
-    /// # Errors
-    /// Returns an error if the file of a secret cannot be read, or the address is unknown.
-    pub fn new(url: Option<String>, ca: Option<PathBuf>, config: &Config) -> Result<Self, CommandError> {
-        let failed = |error: admin::AuthError| CommandError::Failed(error.to_string());
-        let authorization = admin::authorization(&config.admin.auth).map_err(failed)?;
-        let unknown =
-            || CommandError::Failed("admin_listen has port 0: name the daemon by --admin URL".to_owned());
-        let url = url.or_else(|| probe::admin_url(config.admin_listen)).ok_or_else(unknown)?;
-        Ok(AdminClient { url: url.trim_end_matches('/').to_owned(), authorization, ca })
-    }
-
-    /// Sends a GET.
-    ///
-    /// # Errors
-    /// Returns an error if the response is not 200.
-    pub(super) fn get(&self, path: &str, accept: &str, timeout: Duration) -> Result<Response, CommandError> {
-        let url = format!("{}{path}", self.url);
+impl Admin {
+    /// Requests a path with these parameters. Returns the response with status 200.
+    pub(super) fn get(
+        &self,
+        path: &str,
+        parameters: &[(&str, &str)],
+        accept: &str,
+        timeout: Duration,
+        config: &Config,
+    ) -> Result<Response, CommandError> {
+        let unknown = || CommandError("admin_listen has port 0: name the daemon by --admin URL".to_owned());
+        let base =
+            self.admin.clone().or_else(|| probe::admin_url(config.admin_listen)).ok_or_else(unknown)?;
+        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
+        let url = format!("{}{path}?{query}", base.trim_end_matches('/'));
+        let authorization = admin::authorization(&config.admin.auth);
+        let authorization = authorization.map_err(|error| CommandError(error.to_string()))?;
         let mut headers = vec![("Accept", accept)];
-        headers.extend(self.authorization.as_deref().map(|value| ("Authorization", value)));
-        let request = Request {
-            method: "GET",
-            url: &url,
-            headers: &headers,
-            body: "",
-            ca: self.ca.as_deref(),
-            timeout,
-        };
-        let failed = |error| CommandError::Io(format!("read {url}"), error);
-        let response = request.send().map_err(failed)?;
+        headers.extend(authorization.as_deref().map(|value| ("Authorization", value)));
+        let ca = self.ca.as_deref();
+        let response = Request { method: "GET", url: &url, headers: &headers, body: "", ca, timeout }.send();
+        let response = response.map_err(|error| CommandError::cannot(&format!("read {url}"), error))?;
         if response.status.starts_with("200") {
             return Ok(response);
         }
-        let status = response.status.clone();
-        let text = response.text(MAX_PROBLEM).unwrap_or_default();
-        Err(CommandError::Status(url, status, escape_hidden(text.trim().into(), false).into_owned()))
+        let (status, text) = (response.status.clone(), response.text(MAX_PROBLEM).unwrap_or_default());
+        let message = format!("{url} answers {status}: {}", text.trim());
+        Err(CommandError(escape_hidden(message.into(), false).into_owned()))
     }
 }

@@ -2,13 +2,13 @@
 //! are escaped, because reports are hostile and a terminal executes control sequences.
 
 mod admin;
-mod error;
+mod check;
 mod policy;
 mod send;
 mod tail;
 
-pub use admin::AdminClient;
-pub use error::CommandError;
-pub use policy::{Format, Input, propose};
-pub use send::{Kinds, send};
-pub use tail::{Filter, tail};
+pub use admin::CommandError;
+pub use check::unusable_files;
+pub use policy::Policy;
+pub use send::Send;
+pub use tail::Tail;

@@ -1,20 +1,22 @@
 //! `lookoutd send`: sends what browsers send to an endpoint, and checks the responses as browsers do.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::{Args, ValueHint};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::error::{CommandError, written};
+use super::admin::{CommandError, write_line};
 use crate::http_client::Request;
-use crate::model::escape_hidden;
 
 /// One report of each kind, as its senders send it.
 const SAMPLES: &str = include_str!("samples.json");
 /// Origin of the pages of the samples.
-const ORIGIN: &str = "https://www.shop.example";
+const ORIGIN: (&str, &str) = ("Origin", "https://www.shop.example");
+const PREFLIGHT: [(&str, &str); 3] =
+    [ORIGIN, ("Access-Control-Request-Method", "POST"), ("Access-Control-Request-Headers", "content-type")];
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Most bytes of a response that is shown.
 const MAX_PROBLEM: u64 = 512;
@@ -27,69 +29,81 @@ struct Sample<'s> {
     body: &'s RawValue,
 }
 
-/// Which reports are sent: one of a kind, by default of csp-violation.
-#[derive(Debug, Default, clap::Args)]
-#[group(multiple = false)]
-pub struct Kinds {
+/// Sends reports, by default one csp-violation.
+#[derive(Debug, Args)]
+pub struct Send {
+    /// The endpoint, such as https://reports.example/report/shop.
+    #[arg(value_hint = ValueHint::Url)]
+    url: String,
     /// Sends a report of this kind.
-    #[arg(long, value_name = "KIND")]
-    pub kind: Option<String>,
+    #[arg(long, value_name = "KIND", default_value = "csp-violation")]
+    kind: String,
     /// Sends a report of every kind.
-    #[arg(long)]
-    pub all: bool,
+    #[arg(long, conflicts_with = "kind")]
+    all: bool,
+    /// PEM file with the only trusted root certificates, instead of the system's.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    ca: Option<PathBuf>,
 }
 
-/// Sends a preflight and reports, and prints a line for each.
-///
-/// # Errors
-/// Returns an error if a response is not as browsers need it, or the kind is unknown.
-pub fn send(url: &str, kinds: &Kinds, ca: Option<&Path>, stdout: &mut dyn Write) -> Result<(), CommandError> {
-    let samples: Vec<Sample<'_>> =
-        serde_json::from_str(SAMPLES).map_err(|error| CommandError::Failed(error.to_string()))?;
-    let wanted = kinds.kind.as_deref().unwrap_or("csp-violation");
-    let chosen: Vec<_> = samples.iter().filter(|sample| kinds.all || sample.kind == wanted).collect();
-    if chosen.is_empty() {
-        let known: Vec<_> = samples.iter().map(|sample| sample.kind).collect();
-        return Err(CommandError::Failed(format!("--kind: expected {}; found {wanted:?}", known.join(", "))));
+impl Send {
+    /// Sends a preflight and reports, and prints a line for each.
+    ///
+    /// # Errors
+    /// Returns an error if a response is not as browsers need it, or the kind is unknown.
+    pub fn run(self, out: &mut dyn Write) -> Result<(), CommandError> {
+        let samples: Result<Vec<Sample<'_>>, _> = serde_json::from_str(SAMPLES);
+        let samples = samples.map_err(|error| CommandError(error.to_string()))?;
+        let chosen: Vec<_> = samples.iter().filter(|sample| self.all || sample.kind == self.kind).collect();
+        if chosen.is_empty() {
+            let known: Vec<_> = samples.iter().map(|sample| sample.kind).collect();
+            let message = format!("--kind: expected {}; found {:?}", known.join(", "), self.kind);
+            return Err(CommandError(message));
+        }
+        let mut failed = usize::from(!self.step("preflight", "OPTIONS", &PREFLIGHT, "", out)?);
+        for Sample { kind, content_type, body } in &chosen {
+            let headers = [ORIGIN, ("Content-Type", *content_type)];
+            let name = format!("{kind} as {content_type}");
+            failed += usize::from(!self.step(&name, "POST", &headers, body.get(), out)?);
+        }
+        let message = format!("{failed} of {} steps failed", chosen.len() + 1);
+        if failed == 0 { Ok(()) } else { Err(CommandError(message)) }
     }
-    let preflight =
-        [("Access-Control-Request-Method", "POST"), ("Access-Control-Request-Headers", "content-type")];
-    let mut failed = 0;
-    let mut step = |name: &str, method, headers: &[(&str, &str)], body: &str| {
-        let result = check(&Request { method, url, headers, body, ca, timeout: TIMEOUT });
-        failed += usize::from(result.is_err());
-        let line =
-            result.map_or_else(|problem| format!("failed {name}: {problem}"), |()| format!("ok {name}"));
-        written(writeln!(stdout, "{}", escape_hidden(line.into(), false)))
-    };
-    step("preflight", "OPTIONS", &[&[("Origin", ORIGIN)], &preflight[..]].concat(), "")?;
-    for sample in &chosen {
-        let name = format!("{} as {}", sample.kind, sample.content_type);
-        step(&name, "POST", &[("Origin", ORIGIN), ("Content-Type", sample.content_type)], sample.body.get())?;
+
+    /// Sends a request, and prints the result. Returns whether the response is right.
+    fn step(
+        &self,
+        name: &str,
+        method: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+        out: &mut dyn Write,
+    ) -> Result<bool, CommandError> {
+        let ca = self.ca.as_deref();
+        let result = check(&Request { method, url: &self.url, headers, body, ca, timeout: TIMEOUT });
+        write_line(
+            &result
+                .as_ref()
+                .map_or_else(|problem| format!("failed {name}: {problem}"), |()| format!("ok {name}")),
+            out,
+        )?;
+        Ok(result.is_ok())
     }
-    let of = chosen.len() + 1;
-    if failed == 0 { Ok(()) } else { Err(CommandError::Failed(format!("{failed} of {of} steps failed"))) }
 }
 
 /// Sends a request. Returns what is wrong with the response.
 fn check(request: &Request<'_>) -> Result<(), String> {
     let response = request.send().map_err(|error| format!("no response: {error}"))?;
-    let allows = |name: &str, wanted: &str| {
-        let value = response.header(name);
-        let is_allowed =
-            value.split(',').any(|item| item.trim() == "*" || item.trim().eq_ignore_ascii_case(wanted));
-        let problem = || format!("expected {name}: {wanted} or *, found {value:?}");
-        is_allowed.then_some(()).ok_or_else(problem)
-    };
     if !response.status.starts_with("204") {
-        let status = response.status.clone();
-        let text = response.text(MAX_PROBLEM).unwrap_or_default();
+        let (status, text) = (response.status.clone(), response.text(MAX_PROBLEM).unwrap_or_default());
         return Err(format!("expected 204, found {status}: {}", text.trim()));
     }
-    allows("Access-Control-Allow-Origin", ORIGIN)?;
-    if request.method == "OPTIONS" {
-        allows("Access-Control-Allow-Methods", "POST")?;
-        allows("Access-Control-Allow-Headers", "content-type")?;
+    let required = [("Origin", ORIGIN.1), ("Methods", "POST"), ("Headers", "content-type")];
+    for (name, wanted) in required.into_iter().take(if request.method == "OPTIONS" { 3 } else { 1 }) {
+        let value = response.header(&format!("Access-Control-Allow-{name}"));
+        if !value.split(',').any(|item| item.trim() == "*" || item.trim().eq_ignore_ascii_case(wanted)) {
+            return Err(format!("expected Access-Control-Allow-{name}: {wanted} or *, found {value:?}"));
+        }
     }
     Ok(())
 }

@@ -4,12 +4,13 @@ use std::fmt::{self, Display};
 use std::io;
 use std::path::PathBuf;
 
+use super::settings::Config;
 use super::yaml::SyntaxError;
 
-/// Everything for which the configuration cannot be loaded, one line each.
+/// Everything for which the configuration cannot be loaded, one line each; and what the valid settings are.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", .0.iter().map(ConfigError::to_string).collect::<Vec<_>>().join("\n"))]
-pub struct ConfigErrors(pub Vec<ConfigError>);
+pub struct ConfigErrors(pub Vec<ConfigError>, pub Box<Config>);
 
 /// Reason why the configuration cannot be loaded. `Display` writes one line.
 #[derive(Debug, thiserror::Error)]

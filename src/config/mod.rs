@@ -44,7 +44,8 @@ pub struct Loaded {
 
 impl Loaded {
     /// Writes every setting as YAML: help text, effective value, source and default. The output loads to
-    /// the same configuration, except for secrets, which are masked.
+    /// the same configuration, except for secrets, which are
+    /// comments.
     ///
     /// # Errors
     ///
@@ -98,7 +99,11 @@ pub fn load(
     layers.add_flags(&flags.settings);
     let config = layers.merge();
     let Layers { resolved, errors, .. } = layers;
-    if errors.is_empty() { Ok(Loaded { config, file, resolved }) } else { Err(ConfigErrors(errors)) }
+    if errors.is_empty() {
+        Ok(Loaded { config, file, resolved })
+    } else {
+        Err(ConfigErrors(errors, Box::new(config)))
+    }
 }
 
 /// Returns the configuration without any source.

@@ -7,7 +7,7 @@ use super::setting::Setting;
 use super::sources::Resolved;
 use super::yaml::Value;
 
-/// Writes every setting. Secrets are masked, so a file with secrets cannot be loaded unchanged.
+/// Writes every setting. Secrets are comments, so that no mask can be loaded as one.
 pub(super) fn write(settings: &[Resolved], out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "# All settings of lookoutd {}, with the values in effect.", env!("CARGO_PKG_VERSION"))?;
     writeln!(out, "# intake.max_body_bytes is also set by LOOKOUT_INTAKE_MAX_BODY_BYTES, and by")?;
@@ -42,7 +42,12 @@ fn write_setting(resolved: &Resolved, leaf: &str, margin: &str, out: &mut dyn Wr
             Ok(())
         }
         Value::Null => writeln!(out, "{margin}{leaf}: # {provenance}"),
-        _ => writeln!(out, "{margin}{leaf}: {} # {provenance}", node.to_yaml(setting.is_secret())),
+        _ => match node.to_yaml(setting.is_secret()) {
+            text if setting.is_secret() && text.contains("***") => {
+                writeln!(out, "{margin}{leaf}: # {text} is a secret, and not printed; {provenance}")
+            }
+            text => writeln!(out, "{margin}{leaf}: {text} # {provenance}"),
+        },
     }
 }
 

@@ -226,11 +226,25 @@ fn write_yaml_value_is_followed_by_source() {
     has(":3 (default 10000)");
     has("  max_body_bytes: 1MiB # default");
     has("    protocol: # not set: otlp.protocol");
-    has("  headers: {authorization: \"***\"} # ");
+    has("  headers: # {authorization: \"***\"} is a secret, and not printed; ");
     assert!(!text.contains("s3cret"));
     for setting in reference() {
         assert!(text.contains(setting.comment), "{}", setting.key);
     }
+}
+
+#[test]
+fn write_yaml_secret_never_loads_as_its_mask() {
+    let yaml = "admin: { auth: { bearer: t0ken } }\notlp: { headers: { authorization: Bearer s3cret } }";
+    let text = printed(&load_all(yaml, &[], &[]).unwrap());
+    assert!(!text.contains("t0ken") && !text.contains("s3cret"), "{text}");
+    let config = load_all(&text, &[], &[]).unwrap().config;
+    assert_eq!((config.admin.auth.bearer, config.otlp_settings.general.headers), (None, Some(Vec::new())));
+    // Half of a pair is an error that names the other half.
+    let pair = "admin: { auth: { username: scraper, password: pass-w0rd } }";
+    let text = printed(&load_all(pair, &[], &[]).unwrap());
+    let error = load_all(&text, &[], &[]).unwrap_err().to_string();
+    assert!(error.contains("requires admin.auth.password"), "{error}");
 }
 
 #[test]

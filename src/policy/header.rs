@@ -1,27 +1,25 @@
 //! The header of a Content Security Policy: the current one, to which sources are added without losing any.
 
-/// Directives with a list of sources that reports can extend, in the order in which they are added, each with the
-/// directives that apply where it is absent.
-const SOURCE_LISTS: [(&str, &[&str]); 18] = [
-    ("script-src", &["default-src"]),
-    ("script-src-elem", &["script-src", "default-src"]),
-    ("script-src-attr", &["script-src", "default-src"]),
-    ("style-src", &["default-src"]),
-    ("style-src-elem", &["style-src", "default-src"]),
-    ("style-src-attr", &["style-src", "default-src"]),
-    ("img-src", &["default-src"]),
-    ("font-src", &["default-src"]),
-    ("connect-src", &["default-src"]),
-    ("media-src", &["default-src"]),
-    ("object-src", &["default-src"]),
-    ("child-src", &["default-src"]),
-    ("frame-src", &["child-src", "default-src"]),
-    ("fenced-frame-src", &["frame-src", "child-src", "default-src"]),
-    ("worker-src", &["child-src", "script-src", "default-src"]),
-    ("manifest-src", &["default-src"]),
-    ("base-uri", &[]),
-    ("form-action", &[]),
+/// Directives with a list of sources that reports can extend, in the order in which they are added.
+#[rustfmt::skip]
+const SOURCE_LISTS: [&str; 18] = [
+    "script-src", "script-src-elem", "script-src-attr", "style-src", "style-src-elem", "style-src-attr", "img-src",
+    "font-src", "connect-src", "media-src", "object-src", "child-src", "frame-src", "fenced-frame-src", "worker-src",
+    "manifest-src", "base-uri", "form-action",
 ];
+
+/// Returns the directives that apply where one is absent, in this order.
+fn fallbacks(name: &str) -> &'static [&'static str] {
+    match name {
+        "base-uri" | "form-action" => &[],
+        "script-src-elem" | "script-src-attr" => &["script-src", "default-src"],
+        "style-src-elem" | "style-src-attr" => &["style-src", "default-src"],
+        "frame-src" => &["child-src", "default-src"],
+        "fenced-frame-src" => &["frame-src", "child-src", "default-src"],
+        "worker-src" => &["child-src", "script-src", "default-src"],
+        _ => &["default-src"],
+    }
+}
 
 /// Why a baseline cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -49,8 +47,8 @@ impl Header {
             }
         }
         let is_fetch =
-            |name: &str| SOURCE_LISTS.iter().any(|(known, wider)| *known == name && !wider.is_empty());
-        if !header.0.iter().any(|(name, _)| name == "default-src" || is_fetch(name)) {
+            |name: &str| name == "default-src" || SOURCE_LISTS.contains(&name) && !fallbacks(name).is_empty();
+        if !header.0.iter().any(|(name, _)| is_fetch(name)) {
             header.0.insert(0, ("default-src".to_owned(), vec!["'none'".to_owned()]));
         }
         Ok(header)
@@ -70,42 +68,33 @@ impl Header {
             other => other,
         };
         let name = if self.get(effective).is_some() { effective } else { folded };
-        SOURCE_LISTS.iter().map(|(known, _)| *known).find(|known| *known == name)
+        SOURCE_LISTS.into_iter().find(|known| *known == name)
     }
 
     /// Returns what a directive allows: its own tokens, or those of the first present one that applies instead.
     pub(super) fn granted(&self, name: &str) -> &[String] {
-        let wider = SOURCE_LISTS.iter().find(|(known, _)| *known == name).map_or(&[][..], |(_, wider)| wider);
-        let mut names = [name].into_iter().chain(wider.iter().copied());
+        let mut names = [name].into_iter().chain(fallbacks(name).iter().copied());
         names.find_map(|name| self.get(name)).map_or(&[], Vec::as_slice)
     }
 
-    /// Adds sources to what a directive allowed before.
-    pub(super) fn extend(&mut self, name: &str, mut granted: Vec<String>, sources: Vec<String>) {
-        granted.retain(|token| !token.eq_ignore_ascii_case("'none'"));
-        for source in sources {
-            if !granted.contains(&source) {
-                granted.push(source);
-            }
-        }
+    /// Sets the tokens of a directive.
+    pub(super) fn set(&mut self, name: &str, mut tokens: Vec<String>) {
+        tokens.retain(|token| !token.eq_ignore_ascii_case("'none'"));
         match self.0.iter_mut().find(|(known, _)| known == name) {
-            Some((_, own)) => *own = granted,
-            None => self.0.push((name.to_owned(), granted)),
+            Some((_, own)) => *own = tokens,
+            None => self.0.push((name.to_owned(), tokens)),
         }
     }
 
     /// Returns the position of a directive in the order of additions.
     pub(super) fn rank(name: &str) -> usize {
-        SOURCE_LISTS.iter().position(|(known, _)| *known == name).unwrap_or(SOURCE_LISTS.len())
+        SOURCE_LISTS.iter().position(|known| *known == name).unwrap_or(SOURCE_LISTS.len())
     }
 
     /// Returns the header's value.
     pub(super) fn value(&self) -> String {
-        let directives = self.0.iter().map(|(name, tokens)| {
-            let words: Vec<&str> =
-                [name.as_str()].into_iter().chain(tokens.iter().map(String::as_str)).collect();
-            words.join(" ")
-        });
+        let directives =
+            self.0.iter().map(|(name, tokens)| [std::slice::from_ref(name), tokens].concat().join(" "));
         directives.collect::<Vec<_>>().join("; ")
     }
 }

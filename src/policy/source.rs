@@ -19,9 +19,16 @@ pub(super) struct Origin<'u> {
 }
 
 impl<'u> Origin<'u> {
+    /// Returns the source of a URL that a page uses.
+    pub(super) fn source(url: &str, page: &str) -> Option<String> {
+        let origin = Origin::parse(url)?;
+        let is_self = Origin::parse(page).is_some_and(|page| origin.is_self(&page));
+        Some(if is_self { "'self'".to_owned() } else { origin.to_source() })
+    }
+
     /// Parses the origin of a URL. `None` if the scheme is not one of http and WebSocket, or the host not one of
     /// letters, digits, hyphens and dots.
-    pub(super) fn parse(url: &'u str) -> Option<Origin<'u>> {
+    fn parse(url: &'u str) -> Option<Origin<'u>> {
         let (scheme, rest) = url.split_once("://")?;
         let schemes = [("https", 443), ("http", 80), ("wss", 443), ("ws", 80)];
         let (scheme, default) = schemes.into_iter().find(|(known, _)| *known == scheme)?;
@@ -33,26 +40,24 @@ impl<'u> Origin<'u> {
             Some(_) => return None,
             None => (authority, None),
         };
+        let is_valid = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         let is_label = |label: &str| {
-            let is_valid = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-            (1..=MAX_LABEL).contains(&label.len())
-                && label.bytes().all(is_valid)
-                && !label.starts_with('-')
-                && !label.ends_with('-')
+            let has_length = (1..=MAX_LABEL).contains(&label.len());
+            has_length && label.bytes().all(is_valid) && !label.starts_with('-') && !label.ends_with('-')
         };
         let is_host = host.len() <= MAX_HOST && host.split('.').all(is_label);
         is_host.then_some(Origin { scheme, host, port: port.filter(|port| *port != default) })
     }
 
     /// Returns whether `'self'` of a page at `page` matches: the same host, by the page's scheme or a more secure one.
-    pub(super) fn is_self(&self, page: &Origin<'_>) -> bool {
+    fn is_self(&self, page: &Origin<'_>) -> bool {
         let is_secure = |scheme| matches!(scheme, "https" | "wss");
         self.host == page.host
             && self.port == page.port
             && (is_secure(self.scheme) || !is_secure(page.scheme))
     }
 
-    pub(super) fn to_source(&self) -> String {
+    fn to_source(&self) -> String {
         let Origin { scheme, host, port } = self;
         port.map_or(format!("{scheme}://{host}"), |port| format!("{scheme}://{host}:{port}"))
     }

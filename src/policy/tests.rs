@@ -81,7 +81,7 @@ fn blocked_hosts_become_sources_and_self_is_folded() {
          font-src https://fonts.example:8443; connect-src 'self'; frame-src https://pay.example; worker-src 'self'; \
          base-uri 'self'"
     );
-    let cdn = &policy.directives[0].sources[1];
+    let cdn = &policy.directives[0].sources[0];
     assert_eq!((&*cdn.source, cdn.count, cdn.clients, cdn.proposed), ("https://cdn.example", 2, None, true));
     assert!(cdn.reason.starts_with("clients unknown"), "{}", cdn.reason);
     let mut reversed = items.clone();
@@ -149,10 +149,9 @@ fn flood_of_forged_reports_changes_nothing() {
     let policy = propose("", None, &flooded);
     assert_eq!(policy.value, value("", &honest));
     let sources = &policy.directives[0].sources;
-    assert_eq!(sources.len(), 1 + 100 + 1, "what is not proposed is limited");
-    assert_eq!(sources.iter().filter(|source| source.clients == Some(2)).count(), 50);
-    assert_eq!(sources.iter().map(|source| source.count).sum::<u64>(), 120 + 6000 + 300);
-    assert!(sources.last().unwrap().reason.contains("more sources"));
+    assert_eq!(sources.len(), 1 + 100, "what is not proposed is limited");
+    let clients: Vec<_> = sources.iter().map(|source| source.clients.unwrap()).collect();
+    assert_eq!(clients, [&[40][..], &[2; 50], &[1; 50]].concat(), "what most clients sent comes first");
 }
 
 #[test]

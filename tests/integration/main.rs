@@ -8,6 +8,7 @@
 mod admin;
 mod api;
 mod bad_input;
+mod commands;
 mod corpus;
 mod findings;
 mod fingerprint;

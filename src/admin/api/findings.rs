@@ -185,7 +185,7 @@ pub(super) fn proposer(uri: &Uri) -> Result<Proposer, Problem> {
 
 /// Returns the policy that follows from all findings.
 pub(super) fn propose(findings: &Findings, mut proposer: Proposer) -> Policy {
-    let site = proposer.site().to_owned();
+    let site = proposer.site.clone();
     findings.visit(|entry| {
         if entry.details.as_ref().is_some_and(|details| *details.site == *site) {
             // Written to memory without errors; what is not about a policy is left out.
