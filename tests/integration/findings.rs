@@ -107,7 +107,8 @@ fn client_counts_once_for_each_site_what_noise_and_window() {
     );
     let found = series(&path, "lookout_new_findings_total");
     let network: Vec<_> = found.iter().filter(|(labels, _)| labels.contains("network-error")).collect();
-    let expected = ["1", "2", "5"].map(|clients| (format!("shop,network-error,unknown,other,none,{clients}"), 1.0));
+    let expected =
+        ["1", "2", "5"].map(|clients| (format!("shop,network-error,unknown,other,none,{clients}"), 1.0));
     assert_eq!(network, expected.iter().collect::<Vec<_>>(), "a request that succeeded is no finding");
 }
 
