@@ -44,15 +44,8 @@ impl Auth {
     /// # Errors
     /// Returns an error if the file of a secret cannot be used.
     pub fn load(config: &config::Auth) -> Result<Option<Auth>, AuthError> {
-        let bearer = load_secret("bearer", &config.bearer, &config.bearer_file)?;
-        let password = load_secret("password", &config.password, &config.password_file)?;
-        let basic =
-            config.username.as_ref().zip(password).map(|(user, password)| format!("{user}:{password}"));
-        let auth = Auth {
-            bearer: bearer.map(|token| hash(&token)),
-            // As it is sent: base64 has one encoding of each text.
-            basic: basic.map(|pair| hash(&BASE64.encode(pair.as_bytes()))),
-        };
+        let (bearer, basic) = load_secrets(config)?;
+        let auth = Auth { bearer: bearer.as_deref().map(hash), basic: basic.as_deref().map(hash) };
         Ok((auth.bearer.is_some() || auth.basic.is_some()).then_some(auth))
     }
 
@@ -93,16 +86,21 @@ impl Auth {
     }
 }
 
-/// Returns the value of the header `Authorization` that these settings require, if any.
+/// Returns the header `Authorization` with the credentials, if any are required.
 ///
 /// # Errors
 /// Returns an error if the file of a secret cannot be used.
 pub fn authorization(config: &config::Auth) -> Result<Option<String>, AuthError> {
+    let (bearer, basic) = load_secrets(config)?;
+    Ok(bearer.map(|token| format!("Bearer {token}")).or(basic.map(|pair| format!("Basic {pair}"))))
+}
+
+/// Returns the bearer token, and the user with the password as they are sent: base64 has one encoding of each text.
+fn load_secrets(config: &config::Auth) -> Result<(Option<String>, Option<String>), AuthError> {
     let bearer = load_secret("bearer", &config.bearer, &config.bearer_file)?;
     let password = load_secret("password", &config.password, &config.password_file)?;
-    let basic = || Some(format!("{}:{}", config.username.as_ref()?, password?));
-    let bearer = bearer.map(|token| format!("Bearer {token}"));
-    Ok(bearer.or_else(|| Some(format!("Basic {}", BASE64.encode(basic()?.as_bytes())))))
+    let pair = config.username.as_ref().zip(password).map(|(user, password)| format!("{user}:{password}"));
+    Ok((bearer, pair.map(|pair| BASE64.encode(pair.as_bytes()))))
 }
 
 /// Returns the secret, if there is one; of a file, the content without the end of its line.

@@ -29,7 +29,12 @@ impl CommandError {
 
 /// Writes a line. Returns whether the output is still open: a reader may close it when it has what it needs.
 pub(super) fn write_line(line: &str, out: &mut dyn Write) -> Result<bool, CommandError> {
-    match writeln!(out, "{}", escape_hidden(line.into(), false)).and_then(|()| out.flush()) {
+    write_json(&escape_hidden(line.into(), false), out)
+}
+
+/// Writes a line of JSON, in which the daemon has escaped such characters. Returns whether there is still a reader.
+pub(super) fn write_json(line: &str, out: &mut dyn Write) -> Result<bool, CommandError> {
+    match writeln!(out, "{line}").and_then(|()| out.flush()) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
         Err(error) => Err(CommandError::cannot("write", error)),

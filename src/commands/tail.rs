@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::Value;
 
-use super::admin::{Admin, CommandError, write_line};
+use super::admin::{Admin, CommandError, write_json, write_line};
 use crate::config::Config;
 use crate::signals;
 
@@ -75,8 +75,9 @@ impl Tail {
                 Some(_) => {}
                 None => {
                     let shown = self.describe(&event, &data);
+                    let write = if self.json { write_json } else { write_line };
                     if let Some(shown) = shown
-                        && !write_line(&shown, out)?
+                        && !write(&shown, out)?
                     {
                         return Ok(());
                     }

@@ -10,8 +10,9 @@ use crate::normalize::fields::REQUEST_HEADERS;
 use crate::normalize::limits::MAX_FIELDS;
 use crate::normalize::unescape::unescape;
 
-/// Most bytes of one member that are compared.
+/// Most bytes of one member that are compared, and of all members.
 const MAX_TEXT: usize = 16 * 1024;
+const MAX_TEXTS: usize = 64 * 1024;
 /// Most escapes around one another that are decoded.
 const MAX_ESCAPES: usize = 3;
 
@@ -36,10 +37,15 @@ impl SentTexts {
     /// Copies the texts, within limits.
     pub fn new(envelope: &Envelope<'_>, context: &UploadContext<'_>) -> SentTexts {
         let user_agent = envelope.user_agent.as_deref().or(context.user_agent);
-        let body = envelope.body.0.iter().take(MAX_FIELDS);
+        let mut left = MAX_TEXTS;
+        let body = envelope.body.0.iter().take(MAX_FIELDS).map_while(|(name, value)| {
+            let member = (bounded(Some(name)), texts(value));
+            left = left.checked_sub(member.0.len() + member.1.len())?;
+            Some(member)
+        });
         SentTexts {
             envelope: [bounded(envelope.url.as_deref()), bounded(user_agent)],
-            body: body.map(|(name, value)| (bounded(Some(name)), texts(value))).collect(),
+            body: body.collect(),
         }
     }
 

@@ -158,7 +158,7 @@ def counts(series):
 @needs(CLOCK, "promtool")
 def test_episodes(harness):
     """The daemons count exactly what the model counts; the rules tell what the model tells, at the same time, and of
-    each episode what they should. The restarts of both daemons are told to nobody."""
+    each episode what they should. The restarts of both daemons ring no alert."""
     world = episodes_world(SEED)
     series = inputs(world, play(harness, world))
     model = Input(world)

@@ -125,7 +125,14 @@ fn lists_are_filtered_sorted_and_limited() {
     assert_eq!(finding["sample"]["lookout"]["new"], true);
     let one = get(&daemon, &format!("findings/{}", finding["fingerprint"].as_str().unwrap()));
     assert_eq!(&one, finding);
-    assert_eq!(get(&daemon, "findings")["items"][0]["kind"], "crash", "the last one comes first");
+    let seen = |sort: &str, time: &str| {
+        let list = get(&daemon, &format!("findings?sort={sort}"));
+        list["items"].as_array().unwrap().iter().map(|item| item[time].to_string()).collect::<Vec<_>>()
+    };
+    for (sort, time) in [("first", "first_seen"), ("last", "last_seen")] {
+        assert!(seen(sort, time).is_sorted_by(|a, b| a >= b), "{sort}: the last one comes first");
+    }
+    assert_eq!(get(&daemon, "findings"), get(&daemon, "findings?sort=last"));
     let status = get(&daemon, "status");
     assert_eq!(status["intake"]["uploads"], json!({"accepted": 6}));
     assert_eq!((&status["intake"]["reports"], &status["findings"]["count"]), (&json!(6), &json!(2)));

@@ -170,6 +170,7 @@ fn send_over_tls_verifies_the_certificate() {
     let url = format!("https://{}/report", daemon.intake);
     let (code, stdout, stderr) = run(&["send", &url, "--ca", &file("tls.crt")], "");
     assert_eq!((code, stderr.as_str()), (0, ""), "{stdout}");
+    daemon.count(1);
     let (code, stdout, _) = run(&["send", &url], "");
     assert_eq!(code, 1);
     assert!(stdout.contains("failed preflight: no response: "), "{stdout}");
@@ -342,7 +343,7 @@ fn policy_from_captures_of_browsers() {
     let policy: Vec<&str> = stdout.trim_end().split("; ").collect();
     for expected in [
         "default-src 'none'",
-        "style-src https://cdn.test",
+        "style-src 'self' https://cdn.test",
         "font-src https://cdn.test",
         "connect-src 'self' https://cdn.test wss://cdn.test",
         "media-src 'self' https://cdn.test",
