@@ -64,11 +64,13 @@ impl Members<'_> {
         Members { out, before: b'{' }
     }
 
+    /// Begins a member. Its name is one of the program's own, which have nothing to escape.
     fn name(&mut self, name: &str) -> &mut Vec<u8> {
-        self.out.push(self.before);
+        debug_assert!(!has_byte(name.as_bytes(), is_escaped), "{name}");
+        self.out.extend_from_slice(&[self.before, b'"']);
         self.before = b',';
-        write_text(name, self.out);
-        self.out.push(b':');
+        self.out.extend_from_slice(name.as_bytes());
+        self.out.extend_from_slice(b"\":");
         self.out
     }
 
@@ -85,8 +87,12 @@ impl Members<'_> {
     }
 }
 
+fn is_escaped(byte: u8) -> bool {
+    (byte < b' ') | (byte == b'"') | (byte == b'\\')
+}
+
 fn write_text(text: &str, out: &mut Vec<u8>) {
-    if has_byte(text.as_bytes(), |byte| (byte < b' ') | (byte == b'"') | (byte == b'\\')) {
+    if has_byte(text.as_bytes(), is_escaped) {
         return write_value(text, out);
     }
     out.push(b'"');

@@ -44,11 +44,7 @@ pub fn has_byte(bytes: &[u8], is: impl Fn(u8) -> bool) -> bool {
     let has = |chunk: &[u8; 16]| chunk.iter().fold(false, |found, byte| found | is(*byte));
     match bytes.last_chunk() {
         Some(last) => bytes.as_chunks().0.iter().any(has) || has(last),
-        None => bytes.first().is_some_and(|first| {
-            let mut padded = [*first; 16];
-            padded[..bytes.len()].copy_from_slice(bytes);
-            has(&padded)
-        }),
+        None => bytes.iter().any(|byte| is(*byte)),
     }
 }
 
