@@ -43,10 +43,7 @@ impl SentTexts {
             left = left.checked_sub(member.0.len() + member.1.len())?;
             Some(member)
         });
-        SentTexts {
-            envelope: [bounded(envelope.url.as_deref()), bounded(user_agent)],
-            body: body.collect(),
-        }
+        SentTexts { envelope: [bounded(envelope.url.as_deref()), bounded(user_agent)], body: body.collect() }
     }
 
     /// Returns what was removed from the report that these texts became.

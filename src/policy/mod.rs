@@ -75,6 +75,7 @@ pub struct Source {
 
 /// A page with its reports.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "SourcePage")]
 #[allow(missing_docs)] // as of a finding
 pub struct Page {
     pub url: String,
