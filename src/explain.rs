@@ -67,7 +67,7 @@ pub fn explain(
         "series": series(&pipeline.registry),
         "rejected": rejected,
         "redacted": redacted,
-        "rule": events.iter().map(|event| &event.details.rule).collect::<Vec<_>>(),
+        "rule": events.iter().map(|event| event.details.rule.as_ref().map(|rule| &rule.name)).collect::<Vec<_>>(),
     });
     Ok((document, outcome))
 }

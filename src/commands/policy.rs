@@ -122,14 +122,15 @@ fn write_reasons(policy: &policy::Policy, out: &mut dyn Write) -> Result<(), Com
     for directive in &policy.directives {
         for source in &directive.sources {
             let sign = if source.proposed { '+' } else { '-' };
-            let clients = source.clients.map_or(String::new(), |clients| format!(", {clients} clients"));
+            let count = |number: u64, what| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
+            let clients = source.clients.map_or(String::new(), |clients| count(clients, "client") + ", ");
             let pages: Vec<_> = source.pages.iter().map(|page| page.url.as_str()).collect();
             let line = format!(
-                "{sign} {} {}: {} ({} reports{clients}, {} to {}, on {})",
+                "{sign} {} {}: {} ({}, {clients}{} to {}, on {})",
                 directive.directive,
                 source.source,
                 source.reason,
-                source.count,
+                count(source.count, "report"),
                 source.first_seen,
                 source.last_seen,
                 pages.join(" "),

@@ -355,3 +355,47 @@ fn policy_from_captures_of_browsers() {
     }
     assert!(!stdout.contains("unsafe") && !stdout.contains('*') && !stdout.contains(":443"), "{stdout}");
 }
+
+#[test]
+fn explain_shows_the_whole_path_of_an_upload() {
+    let secrets = json!([
+        { "type": "csp-violation", "url": "https://u:SECRET@shop.example/cart?SECRET#SECRET", "body": {
+            "effectiveDirective": "script-src", "disposition": "enforce",
+            "blockedURL": "chrome-extension://SECRET/x.js?SECRET", "originalPolicy": "script-src 'nonce-SECRET'" } },
+        { "type": "crash", "url": "https://shop.example/" },
+        5,
+    ]);
+    let (code, stdout, stderr) = run(&["explain"], &secrets.to_string());
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    assert!(!stdout.replace("chrome-extension://SECRET", "").contains("SECRET"), "{stdout}");
+    let document: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(document["rejected"], json!([{ "index": 2, "reason": "not_an_object" }]));
+    assert_eq!(document["rule"], json!(["builtin:scheme:chrome-extension", null]));
+    let redacted = |pointer: &str| -> Vec<&str> {
+        assert!(document.pointer(pointer).is_some(), "{pointer} is in the document");
+        let all = document["redacted"].as_array().unwrap().iter();
+        all.filter(|it| it["pointer"] == pointer).map(|it| it["rule"].as_str().unwrap()).collect()
+    };
+    assert_eq!(redacted("/events/0/url"), ["query", "fragment", "credentials"]);
+    assert_eq!(redacted("/events/0/body/blockedURL"), ["query"]);
+    assert_eq!(redacted("/events/0/body/originalPolicy"), ["nonce"]);
+    assert_eq!(redacted("/events/1/url"), [] as [&str; 0]);
+    let labels = json!({ "site": "shop.example", "kind": "crash", "browser": "other" });
+    let counted = json!({ "name": "lookout_reports_total", "labels": labels, "value": 1 });
+    assert!(document["series"].as_array().unwrap().contains(&counted), "{stdout}");
+    for capture in capture::uploads() {
+        let (code, stdout, _) = run(&["explain", "-", "--path", "/csp/report-only"], &capture.body);
+        let events = serde_json::from_str::<Value>(&stdout).unwrap()["events"].as_array().unwrap().len();
+        assert_eq!((code, events > 0), (0, true), "{}", capture.name);
+    }
+    for (arguments, body, outcome) in [
+        (&["explain"][..], "no JSON", "invalid_json: "),
+        (&["explain"], "{}", "no_reports: "),
+        (&["explain", "--path", "/report/shop"], "{}", "unknown_site: "),
+        (&["explain", "--path", "/nowhere"], "{}", "unknown_path: "),
+    ] {
+        let (code, stdout, stderr) = run(arguments, body);
+        assert_eq!((code, &serde_json::from_str::<Value>(&stdout).unwrap()["events"]), (1, &json!([])));
+        assert!(stderr.starts_with(&format!("lookoutd: {outcome}")), "{stderr}");
+    }
+}
