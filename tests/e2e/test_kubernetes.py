@@ -190,8 +190,12 @@ def effective(harness, folder):
     path.write_text(settings_file(documents))
     fields = {"metadata.name": "pod", "metadata.namespace": "ns", "spec.nodeName": "node"}
     variables = environment(documents, fields, {("lookoutd-otlp", "headers"): "authorization=Bearer%20x"})
-    for command in ("check", "config"):
-        done = subprocess.run([harness.binary, command, "--config", path], check=False, timeout=30, env=variables,
+    # `check` reads the files of the settings, so those of the pod are in the test's directory.
+    token = harness.directory / "token"
+    token.write_text("t0ken\n")
+    here = {name: value.replace("/etc/lookoutd-admin/token", str(token)) for name, value in variables.items()}
+    for command, env in (("check", here), ("config", variables)):
+        done = subprocess.run([harness.binary, command, "--config", path], check=False, timeout=30, env=env,
                               capture_output=True, text=True)
         equal(f"lookoutd {command} rejects the settings", 0, done.returncode, done.stderr)
     equal("The arguments name another file", ["--config", "/etc/lookoutd/lookoutd.yaml"],
