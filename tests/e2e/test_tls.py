@@ -8,11 +8,14 @@ import os
 import socket
 import ssl
 import subprocess
+from datetime import datetime
 from urllib.parse import urlsplit
 
 from attacks import REPORT
 from certificates import Authority, run
 from checks import Failure, equal, eventually, expect
+from exposition import total
+from http_client import get
 from marks import needs
 
 NEEDS = ("openssl",)
@@ -101,6 +104,7 @@ def test_renewal(harness):
     expect(new.certificate != old.certificate, "The certificate is the same after its renewal",
            expected="another", found="the same", where=daemon.intake)
     new.upload()
+    eventually(lambda: expires_as_the_file(daemon, authority), 30)
     for break_it, message in (
             (lambda: authority.certificate.write_text("junk"), "holds no certificate in PEM"),
             (lambda: authority.make_certificate(["localhost"], days=-1), "expired at "),
@@ -137,6 +141,18 @@ def test_renewal_behind_a_link(harness):
     second = eventually(lambda: shown(daemon, authority), 30).certificate
     expect(first != second, "The links lead elsewhere and the certificate is the same", expected="another",
            found="the same", where=daemon.intake)
+
+
+def expires_as_the_file(daemon, authority):
+    """The metric and the API have the end of the certificate that is in the file."""
+    end = subprocess.run(["openssl", "x509", "-enddate", "-noout", "-in", authority.certificate], check=True,
+                         capture_output=True, text=True, timeout=30).stdout
+    seconds = ssl.cert_time_to_seconds(end.strip().removeprefix("notAfter="))
+    equal("The end of the certificate in the metric", seconds,
+          total(daemon.scrape(), "lookout_tls_certificate_not_after_timestamp_seconds", listener="intake"), end)
+    found = get(daemon.admin + "/api/v1/status").json()["certificates"][0]["not_after"]
+    equal("The end of the certificate in the API", seconds,
+          datetime.fromisoformat(found.replace("Z", "+00:00")).timestamp(), end)
 
 
 def shown(daemon, authority):
