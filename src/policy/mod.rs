@@ -267,6 +267,7 @@ impl Proposer {
                 let plural = if clients == 1 { "" } else { "s" };
                 (false, format!("not proposed, might be an attack: {clients} client{plural}"))
             }
+            Some(1) => (true, format!("sent by at least 1 client{note}")),
             Some(clients) => (true, format!("sent by at least {clients} clients{note}")),
             None if self.min_clients.is_some() => {
                 (false, format!("not proposed, might be an attack: clients unknown, {limit} required"))
