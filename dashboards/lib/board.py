@@ -36,7 +36,7 @@ class Board:
         builder = (Dashboard(self.title).uid(self.uid).description(self.description).tags([TAG])
                    .time(self.time, "now").refresh(self.refresh).timezone("browser")
                    .tooltip(dashboard.DashboardCursorSync.CROSSHAIR)
-                   .variables(list(self.variables)).link(other_boards()))
+                   .variables([*self.variables, page()]).link(other_boards()).link(live_page()))
         for title, panels in self.rows:
             builder.with_row(Row(title))
             for panel in panels:
@@ -52,6 +52,20 @@ def other_boards():
     """The list of all boards; its links keep the time range and the variables."""
     return (DashboardLink("lookoutd's boards").type(dashboard.DashboardLinkType.DASHBOARDS).tags([TAG])
             .as_dropdown(True).keep_time(True).include_vars(True))
+
+
+def live_page():
+    """The link to lookoutd's own page."""
+    return (DashboardLink("Live page").type(dashboard.DashboardLinkType.LINK).url("${page:raw}/#findings")
+            .icon("external link").target_blank(True)
+            .tooltip("Events as they arrive, and each finding with a sample, in lookoutd itself"))
+
+
+def page():
+    """The address of lookoutd's own page: a label of the rule `lookout:links` in settings.rules.yml."""
+    return (choice("page", "Live page", "label_values(lookout:links, pages)", "The address of lookoutd's own page", None)
+            .multi(False).include_all(False).hide(dashboard.VariableHide.HIDE_VARIABLE)
+            .current(dashboard.VariableOption(text="", value="")))
 
 
 def sources():

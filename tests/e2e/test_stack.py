@@ -50,7 +50,8 @@ class StackFixture:
     def start_lookoutd(self):
         """With the container's environment and file; its listeners and its spool belong to the harness."""
         spool = self.harness.directory / "spool"
-        tree = self.lay_out("lookoutd", {"/var/lib/lookoutd/spool": str(spool)})
+        tree = self.lay_out("lookoutd", {"/var/lib/lookoutd/spool": str(spool),
+                                         "/var/lib/lookoutd/findings": str(self.harness.directory / "findings")})
         env = self.services["lookoutd"].environment
         endpoint = env["OTEL_EXPORTER_OTLP_ENDPOINT"].replace("http://collector:4318", self.collector.endpoint)
         daemon = self.harness.lookoutd(exporters=("otlp",), env={

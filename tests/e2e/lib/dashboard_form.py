@@ -8,8 +8,8 @@ from checks import equal, expect
 SCHEMA_VERSION = 42  # Grafana's newest, of its version 13
 TYPES = {"barchart", "bargauge", "heatmap", "logs", "stat", "table", "timeseries"}
 SOURCES = ({"type": "prometheus", "uid": "${metrics}"}, {"type": "loki", "uid": "${logs}"})
-VARIABLES = ("metrics", "logs", "site", "noise")
-INTERNALS_VARIABLES = ("metrics", "logs", "instance")
+VARIABLES = ("metrics", "logs", "site", "noise", "page")
+INTERNALS_VARIABLES = ("metrics", "logs", "instance", "page")
 WIDTH = 24
 # Shorter ones repeat the title.
 DESCRIPTION = 20
