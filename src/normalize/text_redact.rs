@@ -42,6 +42,10 @@ pub(super) fn sanitize<'a>(text: Cow<'a, str>, field_type: FieldType, privacy: P
         text.as_ref().clone_into(clean);
         let shown = sanitize_uncached(text, field_type, privacy);
         *by = (*shown == **clean).then_some((field_type, privacy));
+        // What may have something private is not kept.
+        if by.is_none() {
+            clean.clear();
+        }
         shown
     })
 }
