@@ -7,6 +7,8 @@
 //! | `<!-- tested by: tests/FILE -->` | not run here: that test reads the document, or has the command |
 //! | `<!-- not run: REASON -->` | not run in any test |
 //!
+//! A `text` fence after `<!-- output -->` is compared with the output of the commands before it.
+//!
 //! A page is a session: its commands share a copy of the repository, the files that its fences show (the first line
 //! is a comment with the name), and one daemon. That is the one that its latest command for serving started,
 //! such as `lookoutd --config lookoutd.yaml`, else one with default settings. The addresses in a page are those of the
@@ -153,6 +155,8 @@ struct Page<'d> {
     daemon: Option<Daemon>,
     /// Process groups of commands that may have left processes behind.
     groups: Vec<rustix::process::Pid>,
+    /// What the latest commands printed, unless they were left out.
+    output: Option<String>,
 }
 
 impl<'d> Page<'d> {
@@ -161,7 +165,8 @@ impl<'d> Page<'d> {
             if fence.language == "sh" { Some(fence.text.as_str()) } else { shown_file(&fence.text) }
         };
         let commands = fences.iter().filter_map(used).collect::<Vec<_>>().join("\n");
-        Self { name, commands, files: Vec::new(), copy: None, daemon: None, groups: Vec::new() }
+        let (files, groups) = (Vec::new(), Vec::new());
+        Self { name, commands, files, copy: None, daemon: None, groups, output: None }
     }
 
     /// Runs a fence of commands, or remembers a file that a fence shows. Returns whether commands were run.
@@ -177,9 +182,13 @@ impl<'d> Page<'d> {
             ));
         }
         if fence.language != "sh" {
+            if fence.before.trim() == "<!-- output -->" {
+                return self.compare(&fence.text).map(|()| false);
+            }
             self.files.extend(shown_file(&fence.text).map(|name| (name.to_owned(), fence.text.clone())));
             return Ok(false);
         }
+        self.output = None;
         match treatment(fence.before)? {
             Treatment::NotRun => Ok(false),
             Treatment::TestedBy(file) => self.check_evidence(file, &fence.text).map(|()| false),
@@ -194,6 +203,16 @@ impl<'d> Page<'d> {
                 io::stderr().write_all(line.as_bytes()).unwrap();
                 Ok(false)
             }
+        }
+    }
+
+    /// Compares what is shown with what the commands before it printed.
+    fn compare(&self, shown: &str) -> Result<(), String> {
+        match &self.output {
+            Some(output) if output != shown => {
+                Err(format!("the output of the commands before this is now\n{output}"))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -253,9 +272,12 @@ impl<'d> Page<'d> {
     /// Waits for the end of a command, and fails if that is not a success.
     fn run_to_end(&mut self, command: &mut Command) -> Result<(), String> {
         // A file, because a pipe would stay open as long as processes in the background have it.
-        let output = tempfile::NamedTempFile::new().unwrap();
-        let writer = || Stdio::from(File::options().append(true).open(output.path()).unwrap());
-        let mut child = command.stdout(writer()).stderr(writer()).process_group(0).spawn().unwrap();
+        let [stdout, stderr] = [(); 2].map(|()| tempfile::NamedTempFile::new().unwrap());
+        let writer = |file: &tempfile::NamedTempFile| {
+            Stdio::from(File::options().append(true).open(file.path()).unwrap())
+        };
+        let mut child =
+            command.stdout(writer(&stdout)).stderr(writer(&stderr)).process_group(0).spawn().unwrap();
         let group = rustix::process::Pid::from_child(&child);
         self.groups.push(group);
         let started = Instant::now();
@@ -269,14 +291,18 @@ impl<'d> Page<'d> {
             end_group(group);
             child.wait().unwrap();
         }
+        let [output, errors] = [stdout, stderr].map(|file| fs::read_to_string(file.path()).unwrap());
         let end = match status {
-            Some(status) if status.success() => return Ok(()),
+            Some(status) if status.success() => {
+                self.output = Some(output);
+                return Ok(());
+            }
             Some(status) => status.to_string(),
             None => format!("no end within {TIME_LIMIT:?}"),
         };
-        let output = fs::read_to_string(output.path()).unwrap();
         Err(format!(
-            "{end}; beside BASIC_PROGRAMS of tests/docs/commands.rs, only programs that `needs` lists are in PATH\n{output}"
+            "{end}; beside BASIC_PROGRAMS of tests/docs/commands.rs, only programs that `needs` lists are in \
+             PATH\n{output}{errors}"
         ))
     }
 }
