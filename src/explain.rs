@@ -43,7 +43,7 @@ pub fn explain(
     let mut rejected = Vec::new();
     let outcome = if !is_endpoint(uri.path()) {
         UploadOutcome::UnknownPath
-    } else if let Some(refused) = refused(&target, &config.intake.retired, &pipeline.sites) {
+    } else if let Some(refused) = refused(&target, &config.intake.retired, &pipeline.settings.load().sites) {
         refused
     } else if body.len() > config.intake.max_body_bytes {
         UploadOutcome::TooLarge

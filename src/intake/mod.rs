@@ -32,4 +32,4 @@ pub use request_target::{RequestTarget, is_endpoint};
 pub use response::problem_detail;
 pub use server::MakeConnection;
 pub use tls::Tls;
-pub use upload::{Intake, refused, router};
+pub use upload::{Intake, IntakeSettings, refused, router};

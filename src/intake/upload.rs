@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use arc_swap::ArcSwap;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -33,15 +34,44 @@ use crate::normalize;
 use crate::pipeline::Pipeline;
 use crate::recent::{self, Rejection};
 
-/// Intake: the state that all uploads share.
-pub struct Intake {
-    pipeline: Pipeline,
+/// What intake derives from the settings, replaced as a whole by a reload.
+pub struct IntakeSettings {
     config: config::Intake,
     privacy: Privacy,
+    rate_limiter: Option<RateLimiter>,
+}
+
+impl IntakeSettings {
+    /// Derives them from the configuration.
+    pub fn new(config: &Config) -> IntakeSettings {
+        IntakeSettings {
+            config: config.intake.clone(),
+            privacy: config.privacy,
+            rate_limiter: RateLimiter::new(config.intake.rate_limit),
+        }
+    }
+
+    fn target<'h>(&'h self, head: &'h Parts) -> RequestTarget<'h> {
+        RequestTarget::parse(&head.uri, &self.config.query_attributes, self.privacy)
+    }
+
+    /// Returns the client's address, if the request carries the address of its peer.
+    fn client(&self, extensions: &Extensions, headers: &HeaderMap) -> Option<IpAddr> {
+        let trusted: &[IpNet] = &self.config.trusted_proxies;
+        let peer = extensions.get::<PeerAddr>();
+        peer.map(|PeerAddr(peer)| client_ip::resolve(*peer, headers, trusted))
+    }
+}
+
+/// Intake: the state that all uploads share.
+pub struct Intake {
+    /// The path behind it.
+    pub pipeline: Pipeline,
+    /// Those in effect, loaded once per upload.
+    pub settings: ArcSwap<IntakeSettings>,
     memory: Memory,
     /// The runtime on whose threads large bodies are decoded.
     runtime: Handle,
-    rate_limiter: Option<RateLimiter>,
     misdirected: MisdirectedReports,
     tracer: Option<SdkTracer>,
 }
@@ -51,11 +81,9 @@ impl Intake {
     pub fn new(config: &Config, pipeline: Pipeline, tracer: Option<SdkTracer>) -> Intake {
         Intake {
             pipeline,
-            config: config.intake.clone(),
-            privacy: config.privacy,
+            settings: ArcSwap::from_pointee(IntakeSettings::new(config)),
             memory: Memory::new(config.intake.max_in_flight_bytes, config.intake.max_body_bytes),
             runtime: Handle::current(),
-            rate_limiter: RateLimiter::new(config.intake.rate_limit),
             misdirected: MisdirectedReports::new(),
             tracer,
         }
@@ -63,18 +91,21 @@ impl Intake {
 
     /// Returns whether the client's address is used.
     pub fn needs_peer_addr(&self) -> bool {
-        self.rate_limiter.is_some()
+        let settings = self.settings.load();
+        settings.rate_limiter.is_some()
             || self.pipeline.findings.is_some()
-            || self.privacy.client_address != ClientAddress::None
+            || settings.privacy.client_address != ClientAddress::None
     }
 
     async fn upload(self: &Arc<Intake>, request: Request) -> Response {
         let mut upload = InFlightUpload::begin(self, &request);
         let mut span = self.tracer.as_ref().map(|tracer| tracer.start("upload"));
-        let outcome = if upload.in_flight > self.config.max_in_flight as i64 {
+        // Not a guard, of which a thread has only a few.
+        let settings = self.settings.load_full();
+        let outcome = if upload.in_flight > settings.config.max_in_flight as i64 {
             UploadOutcome::Overloaded
         } else {
-            let outcome = self.read_and_process(request).await;
+            let outcome = self.read_and_process(&settings, request).await;
             // What was processed is in the window already, with the start of its body.
             upload.sender.take_if(|_| outcome.is_ok());
             outcome.unwrap_or_else(|rejection| rejection)
@@ -86,19 +117,23 @@ impl Intake {
         upload.finish(outcome)
     }
 
-    async fn read_and_process(self: &Arc<Intake>, request: Request) -> Result<UploadOutcome, UploadOutcome> {
-        let deadline = tokio::time::Instant::now() + self.config.body_timeout;
-        let limit = self.config.max_body_bytes;
+    async fn read_and_process(
+        self: &Arc<Intake>,
+        settings: &Arc<IntakeSettings>,
+        request: Request,
+    ) -> Result<UploadOutcome, UploadOutcome> {
+        let deadline = tokio::time::Instant::now() + settings.config.body_timeout;
+        let limit = settings.config.max_body_bytes;
         let (head, incoming) = request.into_parts();
-        let client = self.client(&head.extensions, &head.headers);
-        let reading = timeout_at(deadline, self.read_body(&head, client, incoming)).await;
+        let client = settings.client(&head.extensions, &head.headers);
+        let reading = timeout_at(deadline, self.read_body(settings, &head, client, incoming)).await;
         let (encoding, sent) = reading.unwrap_or(Err(UploadOutcome::BodyTimeout))?;
         let mut size = sent.expected_size(encoding, limit);
         if size <= MAX_SMALL {
             let charge = timeout_at(deadline, self.memory.charge_small(size)).await;
             let _charge = charge.ok().flatten().ok_or(UploadOutcome::Overloaded)?;
             if let Some(body) = sent.open(encoding, size, limit)? {
-                return Ok(self.process_body(&head, client, &body));
+                return Ok(self.process_body(settings, &head, client, &body));
             }
             size = sent.max_size(encoding, limit);
         }
@@ -106,13 +141,13 @@ impl Intake {
         loop {
             let charge = timeout_at(deadline, self.memory.charge_large(size)).await;
             let charge = charge.ok().flatten().ok_or(UploadOutcome::Overloaded)?;
-            let intake = self.clone();
+            let (intake, settings) = (self.clone(), settings.clone());
             let shared = upload.clone();
             let processing = self.runtime.spawn_blocking(move || {
                 let _charge = charge;
                 let (head, sent) = &*shared;
                 let body = sent.open(encoding, size, limit)?;
-                Ok(body.map(|body| intake.process_body(head, client, &body)))
+                Ok(body.map(|body| intake.process_body(&settings, head, client, &body)))
             });
             if let Some(outcome) = processing.await.unwrap_or(Err(UploadOutcome::ClientDisconnected))? {
                 return Ok(outcome);
@@ -122,12 +157,18 @@ impl Intake {
     }
 
     /// Processes a body whose memory is charged. Does not wait.
-    fn process_body(&self, head: &Parts, client: Option<IpAddr>, body: &[u8]) -> UploadOutcome {
-        let target = self.target(head);
+    fn process_body(
+        &self,
+        settings: &IntakeSettings,
+        head: &Parts,
+        client: Option<IpAddr>,
+        body: &[u8],
+    ) -> UploadOutcome {
+        let target = settings.target(head);
         let user_agent = head.headers.get(USER_AGENT);
         let user_agent = user_agent.map(|agent| String::from_utf8_lossy(agent.as_bytes()));
         let client_address =
-            client.and_then(|client| client_ip::anonymize(client, self.privacy.client_address));
+            client.and_then(|client| client_ip::anonymize(client, settings.privacy.client_address));
         let context = UploadContext {
             received: clock::now(),
             uptime: clock::uptime_seconds(Instant::now()),
@@ -175,20 +216,9 @@ impl Intake {
         });
     }
 
-    fn target<'h>(&'h self, head: &'h Parts) -> RequestTarget<'h> {
-        RequestTarget::parse(&head.uri, &self.config.query_attributes, self.privacy)
-    }
-
-    /// Returns the client's address, if the request carries the address of its peer.
-    fn client(&self, extensions: &Extensions, headers: &HeaderMap) -> Option<IpAddr> {
-        let trusted: &[IpNet] = &self.config.trusted_proxies;
-        let peer = extensions.get::<PeerAddr>();
-        peer.map(|PeerAddr(peer)| client_ip::resolve(*peer, headers, trusted))
-    }
-
     /// Logs and counts reports to a path that intake does not serve.
     fn record_unknown_path(&self, request: &Request) {
-        let client = self.client(request.extensions(), request.headers());
+        let client = self.settings.load().client(request.extensions(), request.headers());
         if self.misdirected.record(request.uri().path(), request.headers(), client) {
             self.pipeline.registry.self_metrics.intake.unknown_path_clients.inc();
         }
@@ -196,12 +226,13 @@ impl Intake {
 
     async fn read_body(
         &self,
+        settings: &IntakeSettings,
         head: &Parts,
         client: Option<IpAddr>,
         mut incoming: Body,
     ) -> Result<(ContentEncoding, Sent), UploadOutcome> {
-        let limit = self.config.max_body_bytes;
-        let read = match self.admit(head, client) {
+        let limit = settings.config.max_body_bytes;
+        let read = match self.admit(settings, head, client) {
             Ok(encoding) => {
                 let sent = body::read(&head.headers, &mut incoming, limit, &self.memory.arriving).await;
                 sent.map(|sent| (encoding, sent))
@@ -215,11 +246,17 @@ impl Intake {
     }
 
     /// Returns the encoding, or the outcome of an upload that is rejected for its head.
-    fn admit(&self, head: &Parts, client: Option<IpAddr>) -> Result<ContentEncoding, UploadOutcome> {
-        if let Some(refused) = refused(&self.target(head), &self.config.retired, &self.pipeline.sites) {
+    fn admit(
+        &self,
+        settings: &IntakeSettings,
+        head: &Parts,
+        client: Option<IpAddr>,
+    ) -> Result<ContentEncoding, UploadOutcome> {
+        let sites = &self.pipeline.settings.load().sites;
+        if let Some(refused) = refused(&settings.target(head), &settings.config.retired, sites) {
             return Err(refused);
         }
-        if let (Some(limiter), Some(client)) = (&self.rate_limiter, client)
+        if let (Some(limiter), Some(client)) = (&settings.rate_limiter, client)
             && !limiter.allow(client_ip::client_key(client), Instant::now())
         {
             return Err(UploadOutcome::RateLimited);

@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use std::cell::{OnceCell, RefCell};
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use serde_json::value::RawValue;
 
 use crate::classify::{Rules, SiteIndex, classify};
@@ -27,22 +28,56 @@ use crate::recent::{CountedSeries, Details, MAX_LINE, Recent, RecentEvent};
 use event_limit::EventLimiter;
 use sample::sample;
 
-/// The path's settings and destinations.
-pub struct Pipeline {
+/// What the path derives from the settings, replaced as a whole by a reload.
+pub struct PathSettings {
     /// The configured sites.
     pub sites: SiteIndex,
     rules: Rules,
     privacy: Privacy,
-    mode: Mode,
     max_reports: usize,
     unknown_sites: UnknownSites,
     event_limit: EventLimiter,
+    /// The largest weight of a report of each configured site, by index.
+    max_weights: Vec<f64>,
+}
+
+impl PathSettings {
+    /// Derives them from the configuration.
+    pub fn new(config: &Config) -> PathSettings {
+        PathSettings {
+            sites: SiteIndex::new(&config.sites),
+            rules: Rules::new(&config.noise.rules),
+            privacy: config.privacy,
+            max_reports: config.intake.max_reports,
+            unknown_sites: config.intake.unknown_sites,
+            event_limit: EventLimiter::new(config),
+            max_weights: config.sites.iter().map(|site| 1.0 / site.min_sampling_fraction).collect(),
+        }
+    }
+
+    /// Returns the observation with the largest weight of the site, if its own is larger: otherwise a few
+    /// forged reports could outweigh all others.
+    fn limit_weight<'o>(
+        &self,
+        observation: &Observation<'o>,
+        site: SiteLabel<'_>,
+    ) -> Option<Observation<'o>> {
+        let Increment::Sum(weight) = observation.amount else { return None };
+        let max = site.configured.and_then(|site| self.max_weights.get(site).copied());
+        let max = max.unwrap_or(1.0 / SiteConfig::MIN_SAMPLING_FRACTION);
+        (weight > max).then_some(Observation { amount: Increment::Sum(max), ..*observation })
+    }
+}
+
+/// The path's settings and destinations.
+pub struct Pipeline {
+    /// Those in effect, loaded once per upload.
+    pub settings: ArcSwap<PathSettings>,
+    mode: Mode,
     /// The findings, unless they are off.
     pub findings: Option<Arc<Findings>>,
     /// The windows of the live page, if it is on.
     pub recent: Option<Arc<Recent>>,
-    /// The largest weight of a report of each configured site, by index.
-    max_weights: Vec<f64>,
     /// The registry in which every report is counted.
     pub registry: Arc<Registry>,
     console: Option<Arc<dyn EventSink>>,
@@ -105,19 +140,13 @@ impl Pipeline {
         console: Option<Arc<dyn EventSink>>,
         otlp: Option<Arc<dyn EventSink>>,
     ) -> Pipeline {
-        let sites = SiteIndex::new(&config.sites);
-        let findings = Findings::new(&config.findings, &sites, registry.clone());
+        let settings = PathSettings::new(config);
+        let findings = Findings::new(&config.findings, &settings.sites, registry.clone());
         Pipeline {
-            sites,
-            rules: Rules::new(&config.noise.rules),
-            privacy: config.privacy,
+            settings: ArcSwap::from_pointee(settings),
             mode: if console.is_some() || otlp.is_some() { Mode::Full } else { Mode::MetricsOnly },
-            max_reports: config.intake.max_reports,
-            unknown_sites: config.intake.unknown_sites,
-            event_limit: EventLimiter::new(config),
             findings: findings.map(Arc::new),
             recent: None,
-            max_weights: config.sites.iter().map(|site| 1.0 / site.min_sampling_fraction).collect(),
             registry,
             console,
             otlp,
@@ -137,11 +166,14 @@ impl Pipeline {
         context: &UploadContext<'_>,
         mut rejected: impl FnMut(usize, RejectReason),
     ) -> UploadOutcome {
+        let settings = &**self.settings.load();
         let client = self.findings.as_ref().map(|findings| findings.client(context));
         BUFFERS.with_borrow_mut(|buffers| {
             let (mut items, mut accepted, mut of_unknown_site) = (0, 0, 0);
-            let decoded = decode(body, self.max_reports, |item| {
-                match item.and_then(|envelope| self.process_report(envelope, context, client, buffers)) {
+            let decoded = decode(body, settings.max_reports, |item| {
+                let processed =
+                    item.and_then(|it| self.process_report(settings, it, context, client, buffers));
+                match processed {
                     Ok(()) => accepted += 1,
                     Err(reason) => {
                         rejected(items, reason);
@@ -163,6 +195,7 @@ impl Pipeline {
 
     fn process_report(
         &self,
+        settings: &PathSettings,
         envelope: Envelope<'_>,
         context: &UploadContext<'_>,
         client: Option<Client>,
@@ -172,16 +205,16 @@ impl Pipeline {
         let shown = recent.filter(|recent| recent.admit(context.uptime));
         let sent = shown.map(|_| SentTexts::new(&envelope, context));
         let mode = if shown.is_some() { Mode::Full } else { self.mode };
-        let report = normalize(envelope, context, self.privacy, mode);
-        let classification = classify(&report, context, &self.sites, &self.rules);
-        let rejects_unknown = self.sites.configured() && self.unknown_sites == UnknownSites::Reject;
+        let report = normalize(envelope, context, settings.privacy, mode);
+        let classification = classify(&report, context, &settings.sites, &settings.rules);
+        let rejects_unknown = settings.sites.configured() && settings.unknown_sites == UnknownSites::Reject;
         if rejects_unknown && classification.configured.is_none() {
             return Err(RejectReason::UnknownSite);
         }
         let finding = Finding::new(&report, &classification);
         let evaluation = report.evaluate(&classification);
         let mut series = shown.map(|_| Vec::new());
-        self.record(&report, &classification, &evaluation.observations, context, series.as_mut());
+        self.record(settings, &report, &classification, &evaluation.observations, context, series.as_mut());
         let summary = OnceCell::new();
         let event = |is_new| Event {
             report: &report,
@@ -209,7 +242,7 @@ impl Pipeline {
         if self.mode == Mode::MetricsOnly {
             return Ok(());
         }
-        if self.event_limit.allow(&classification, context.uptime) {
+        if settings.event_limit.allow(&classification, context.uptime) {
             self.encode(&event(is_new), buffers);
         } else {
             self.record_capped();
@@ -219,6 +252,7 @@ impl Pipeline {
 
     fn record(
         &self,
+        settings: &PathSettings,
         report: &Report<'_>,
         classification: &Classification<'_>,
         observations: &[Observation<'_>],
@@ -228,9 +262,9 @@ impl Pipeline {
         let site = SiteLabel { label: classification.site, configured: classification.configured };
         let labels = [Label::bounded(report.kind.name), classification.browser.label()];
         for observation in std::iter::once(&Observation::increment(&REPORTS, labels)).chain(observations) {
-            let own_site = observation.host.map(|host| self.sites.resolve_host(host, context.site));
+            let own_site = observation.host.map(|host| settings.sites.resolve_host(host, context.site));
             let site = own_site.unwrap_or(site);
-            let limited = self.limit_weight(observation, site);
+            let limited = settings.limit_weight(observation, site);
             let observation = limited.as_ref().unwrap_or(observation);
             let labels = self.registry.add(site, observation, context.received, context.uptime);
             if let Some(series) = &mut series {
@@ -239,19 +273,6 @@ impl Pipeline {
                 series.push(CountedSeries { name: observation.family.name, labels });
             }
         }
-    }
-
-    /// Returns the observation with the largest weight of the site, if its own is larger: otherwise a few
-    /// forged reports could outweigh all others.
-    fn limit_weight<'o>(
-        &self,
-        observation: &Observation<'o>,
-        site: SiteLabel<'_>,
-    ) -> Option<Observation<'o>> {
-        let Increment::Sum(weight) = observation.amount else { return None };
-        let max = site.configured.and_then(|site| self.max_weights.get(site).copied());
-        let max = max.unwrap_or(1.0 / SiteConfig::MIN_SAMPLING_FRACTION);
-        (weight > max).then_some(Observation { amount: Increment::Sum(max), ..*observation })
     }
 
     fn encode(&self, event: &Event<'_>, buffers: &mut EncodeBuffers) {
