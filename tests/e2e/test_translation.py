@@ -11,6 +11,7 @@ import corpus
 from checks import Failure, equal, eventually, expect
 from exposition import difference, show
 from marks import VICTORIA_METRICS, needs
+from otlp_metrics import with_scraped_names
 from victoria_metrics import Translator
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -84,7 +85,7 @@ def report(kind, body, url=PAGE):
 
 def compare(daemon, translator):
     """Scrape and translation must not differ in any series; gives back the scrape."""
-    translated, scraped = without_resource(translator.samples()), daemon.scrape()
+    translated, scraped = with_scraped_names(without_resource(translator.samples())), daemon.scrape()
     for key in scraped.keys() & translated.keys():
         # VictoriaMetrics keeps 14 or 15 significant digits of a number.
         if MOVING.match(show(key)) or math.isclose(scraped[key], translated[key], rel_tol=5e-14):

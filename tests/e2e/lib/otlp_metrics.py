@@ -11,6 +11,12 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import AGGREGATION_TEMPORALITY_C
 # Moved by the very exports that are compared, or by the process being alive.
 NEVER_STILL = ("process_", "lookout_export_", "lookout_connections")
 LAST = 20  # requests: more than one export ever takes
+# The metrics of the process have the names of OpenTelemetry's conventions, which Prometheus translates otherwise.
+PROCESS = {"process_cpu_time_seconds_total": "process_cpu_seconds_total",
+           "process_memory_usage_bytes": "process_resident_memory_bytes",
+           "process_memory_virtual_bytes": "process_virtual_memory_bytes",
+           "process_thread_count": "process_threads",
+           "process_unix_file_descriptor_count": "process_open_fds"}
 UNITS = {"s": "seconds", "ms": "milliseconds", "By": "bytes"}
 
 
@@ -34,7 +40,12 @@ def series_of(requests):
             for scope in resource.scope_metrics:
                 for metric in scope.metrics:
                     samples.update(translate(metric))
-    return samples
+    return with_scraped_names(samples)
+
+
+def with_scraped_names(samples):
+    """The same series; those of the process have their names in the scrape."""
+    return {(PROCESS.get(name, name), pairs): value for (name, pairs), value in samples.items()}
 
 
 def translate(metric):

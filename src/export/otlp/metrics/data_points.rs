@@ -1,12 +1,17 @@
 //! Series as OTLP data points. <https://opentelemetry.io/docs/specs/otel/metrics/data-model/>
 //!
 //! An OTLP name is the Prometheus name with dots and without `_total` and unit, so that Prometheus translates it
-//! back: <https://opentelemetry.io/docs/specs/otel/compatibility/prometheus_and_openmetrics/>
+//! back: <https://opentelemetry.io/docs/specs/otel/compatibility/prometheus_and_openmetrics/>. The metrics of the
+//! process have the names of the semantic conventions.
 
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value;
 use opentelemetry_proto::tonic::metrics::v1::{
     AggregationTemporality, Gauge, Histogram, HistogramDataPoint, Metric, NumberDataPoint, Sum, metric::Data,
+};
+use opentelemetry_semantic_conventions::metric::{
+    PROCESS_CPU_TIME, PROCESS_MEMORY_USAGE, PROCESS_MEMORY_VIRTUAL, PROCESS_THREAD_COUNT,
+    PROCESS_UNIX_FILE_DESCRIPTOR_COUNT,
 };
 use prometheus::proto;
 use prost::Message;
@@ -40,10 +45,16 @@ impl MetricInfo<'_> {
         self.metric_type == proto::MetricType::GAUGE
     }
 
-    /// Returns the metric without data points.
+    /// Returns the metric without data points. A gauge whose sum over processes means something is an
+    /// UpDownCounter, which is cumulative under any preference.
     pub(super) fn empty(self, temporality: AggregationTemporality) -> Metric {
         let aggregation_temporality = temporality.into();
         let data = match self.metric_type {
+            proto::MetricType::GAUGE if is_additive(self.prometheus_name) => Data::Sum(Sum {
+                data_points: Vec::new(),
+                aggregation_temporality: AggregationTemporality::Cumulative.into(),
+                is_monotonic: false,
+            }),
             proto::MetricType::GAUGE => Data::Gauge(Gauge::default()),
             proto::MetricType::HISTOGRAM => {
                 Data::Histogram(Histogram { data_points: Vec::new(), aggregation_temporality })
@@ -82,13 +93,56 @@ fn histogram(from: &proto::Histogram) -> metrics::Histogram {
     histogram
 }
 
-/// Returns the OTLP name of a Prometheus one, and the unit that was part of it.
+/// Parts of names that are several words.
+const COMPOUNDS: &[&str] = &[
+    "affected_clients",
+    "build_info",
+    "connection_allowlist",
+    "document_policy",
+    "expect_ct",
+    "expect_staple",
+    "in_flight",
+    "last_reload",
+    "lines_dropped",
+    "max_fds",
+    "new_findings",
+    "not_after_timestamp",
+    "permissions_policy",
+    "quarantined_files",
+    "recovered_events",
+    "reload_failures",
+    "requests_estimated",
+    "smtp_tls",
+    "start_time",
+    "success_timestamp",
+    "unknown_path_clients",
+];
+
+/// Returns whether the sum of a gauge over several processes means something.
+fn is_additive(prometheus: &str) -> bool {
+    let state = ["_info", "_learning", "_successful", "_timestamp_seconds", "_time_seconds"];
+    !state.iter().any(|end| prometheus.ends_with(end))
+}
+
+/// Returns the OTLP name of a Prometheus one, and its unit.
 fn name_and_unit(prometheus: &str) -> (String, &'static str) {
+    let convention = match prometheus {
+        "process_cpu_seconds_total" => Some((PROCESS_CPU_TIME, "s")),
+        "process_resident_memory_bytes" => Some((PROCESS_MEMORY_USAGE, "By")),
+        "process_virtual_memory_bytes" => Some((PROCESS_MEMORY_VIRTUAL, "By")),
+        "process_open_fds" => Some((PROCESS_UNIX_FILE_DESCRIPTOR_COUNT, "{file_descriptor}")),
+        "process_threads" => Some((PROCESS_THREAD_COUNT, "{thread}")),
+        _ => None,
+    };
+    if let Some((name, unit)) = convention {
+        return (name.to_owned(), unit);
+    }
     let name = prometheus.strip_suffix("_total").unwrap_or(prometheus);
     let mut units = [("_seconds", "s"), ("_bytes", "By")].into_iter();
     let with_unit = units.find_map(|(suffix, unit)| Some((name.strip_suffix(suffix)?, unit)));
     let (name, unit) = with_unit.unwrap_or((name, ""));
-    (name.replace('_', "."), unit)
+    let dotted = |name: String, compound: &&str| name.replace(&compound.replace('_', "."), compound);
+    (COMPOUNDS.iter().fold(name.replace('_', "."), dotted), unit)
 }
 
 /// Returns the end of a point. Its start may be after `now`, for a new series or because the wall clock was set
@@ -158,9 +212,12 @@ mod tests {
         for (prometheus, otlp) in [
             ("lookout_csp_violations_total", ("lookout.csp.violations", "")),
             ("lookout_network_request_duration_seconds", ("lookout.network.request.duration", "s")),
-            ("process_cpu_seconds_total", ("process.cpu", "s")),
-            ("process_resident_memory_bytes", ("process.resident.memory", "By")),
-            ("lookout_build_info", ("lookout.build.info", "")),
+            ("lookout_uploads_in_flight", ("lookout.uploads.in_flight", "")),
+            ("lookout_permissions_policy_violations_total", ("lookout.permissions_policy.violations", "")),
+            ("lookout_build_info", ("lookout.build_info", "")),
+            ("process_cpu_seconds_total", ("process.cpu.time", "s")),
+            ("process_resident_memory_bytes", ("process.memory.usage", "By")),
+            ("process_start_time_seconds", ("process.start_time", "s")),
         ] {
             assert_eq!(name_and_unit(prometheus), (otlp.0.to_owned(), otlp.1));
         }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::metrics::v1::{Metric, ResourceMetrics, ScopeMetrics};
 use opentelemetry_proto::tonic::resource::v1::Resource;
+use opentelemetry_semantic_conventions::SCHEMA_URL;
 use prost::Message;
 
 use crate::clock;
@@ -132,10 +133,10 @@ impl OpenRequest<'_> {
 }
 
 fn encode(resource: &Resource, metrics: Vec<Metric>) -> Bytes {
-    let scope_metrics = vec![ScopeMetrics { scope: Some(scope()), metrics, schema_url: String::new() }];
-    let resource_metrics =
-        vec![ResourceMetrics { resource: Some(resource.clone()), scope_metrics, schema_url: String::new() }];
-    ExportMetricsServiceRequest { resource_metrics }.encode_to_vec().into()
+    let schema_url = SCHEMA_URL.to_owned();
+    let scope_metrics = vec![ScopeMetrics { scope: Some(scope()), metrics, schema_url: schema_url.clone() }];
+    let resource_metrics = ResourceMetrics { resource: Some(resource.clone()), scope_metrics, schema_url };
+    ExportMetricsServiceRequest { resource_metrics: vec![resource_metrics] }.encode_to_vec().into()
 }
 
 #[cfg(test)]
@@ -252,7 +253,8 @@ mod tests {
         assert_eq!(accepted.count(), 1);
         assert_eq!(uploads.data_points.len(), UploadOutcome::ALL.len());
         assert!(uploads.data_points.iter().all(|point| point.start_time_unix_nano == unix_nanos(now)));
-        let (Data::Gauge(in_flight), _) = data("lookout.uploads.in.flight") else { panic!("no gauge") };
+        let (Data::Sum(in_flight), _) = data("lookout.uploads.in_flight") else { panic!("no sum") };
+        assert!(!in_flight.is_monotonic);
         assert_eq!(in_flight.data_points[0].value, Some(Value::AsDouble(1.0)));
         let (Data::Histogram(duration), unit) = data("lookout.upload.duration") else { panic!() };
         let mut expected = crate::metrics::Histogram::default();
@@ -262,7 +264,7 @@ mod tests {
         let (Data::Histogram(requests), _) = data("lookout.export.duration") else { panic!() };
         let beyond_every_bound = |point: &HistogramDataPoint| point.bucket_counts.ends_with(&[1]);
         assert_eq!(requests.data_points.iter().filter(|point| beyond_every_bound(point)).count(), 1);
-        let (Data::Sum(cpu), _) = data("process.cpu") else { panic!("no sum") };
+        let (Data::Sum(cpu), _) = data("process.cpu.time") else { panic!("no sum") };
         assert!(matches!(cpu.data_points[0].value, Some(Value::AsDouble(_))));
     }
 }
