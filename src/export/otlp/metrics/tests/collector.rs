@@ -36,7 +36,7 @@ impl Collector {
         let scopes = request.resource_metrics.iter().flat_map(|resource| &resource.scope_metrics);
         for metric in scopes.flat_map(|scope| &scope.metrics) {
             match metric.data.as_ref().unwrap() {
-                Data::Sum(sum) => {
+                Data::Sum(sum) if sum.is_monotonic => {
                     for point in &sum.data_points {
                         let value = match point.value.unwrap() {
                             Value::AsInt(value) => value as f64,
