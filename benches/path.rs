@@ -47,6 +47,7 @@ fn context() -> UploadContext<'static> {
         query: &[],
         client: ClientKey::default(),
         client_address: None,
+        span: None,
     }
 }
 
@@ -140,6 +141,7 @@ fn encode(bencher: Bencher<'_, '_>, format: &str) {
             summary: &(report.kind.summary)(&report),
             query: &[],
             client_address: None,
+            span: None,
         };
         let mut out = Vec::new();
         let mut scratch = Vec::new();

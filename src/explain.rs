@@ -39,6 +39,7 @@ pub fn explain(
         query: &target.query,
         client: ClientKey::default(),
         client_address: None,
+        span: None,
     };
     let mut rejected = Vec::new();
     let outcome = if !is_endpoint(uri.path()) {

@@ -98,6 +98,7 @@ impl Head {
             query: if more { &[("release", Cow::Borrowed("v1 \"2\""))] } else { &[] },
             client: ClientKey(self.0.into()),
             client_address: more.then_some("192.0.2.0"),
+            span: None,
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::model::{Event, LabelEnum, Value, has_byte};
 
 /// Appends the event's line, newline included.
 pub fn write_json_line(event: &Event<'_>, out: &mut Vec<u8>) {
-    let Event { report, classification, finding, is_new, severity, summary, query, client_address } = event;
+    let Event { report, classification, finding, is_new, severity, summary, query, client_address, .. } = event;
     let mut line = Members::new(out);
     line.value("age", &report.age);
     line.text("type", &report.report_type);

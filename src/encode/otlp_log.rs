@@ -26,6 +26,11 @@ pub fn write_log_record(event: &Event<'_>, out: &mut Vec<u8>, scratch: &mut Vec<
     if report.dropped_members > 0 {
         encoding::uint32::encode(7, &report.dropped_members, scratch);
     }
+    if let Some(span) = &event.span {
+        encoding::fixed32::encode(8, &span.flags.into(), scratch);
+        write_bytes(scratch, 9, &span.trace_id);
+        write_bytes(scratch, 10, &span.span_id);
+    }
     encoding::fixed64::encode(11, &unix_nanos(report.received), scratch);
     let event_name = report.kind.event_name();
     write_header(scratch, 12, event_name.clone().count());

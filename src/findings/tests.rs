@@ -66,6 +66,7 @@ impl World {
             query: &[],
             client: ClientKey::default(),
             client_address: None,
+            span: None,
         };
         let mut new = 0;
         let mut all = Some(all);

@@ -21,6 +21,7 @@ mod rate_limit;
 mod request_target;
 mod response;
 mod server;
+mod span;
 mod tls;
 mod upload;
 

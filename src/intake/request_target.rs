@@ -21,6 +21,12 @@ pub fn is_endpoint(path: &str) -> bool {
     PATHS.contains(&path) || path.strip_prefix(SITE_PREFIX).is_some_and(names_site)
 }
 
+/// Returns the route of a path that intake serves, as traces name it.
+pub(super) fn route(path: &str) -> &'static str {
+    let known = PATHS.into_iter().find(|known| *known == trim_slash(path));
+    known.unwrap_or("/report/{site}")
+}
+
 /// Returns the path without a trailing slash, except `/` itself.
 pub(super) fn trim_slash(path: &str) -> &str {
     path.strip_suffix('/').filter(|path| !path.is_empty()).unwrap_or(path)

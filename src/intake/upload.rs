@@ -13,8 +13,6 @@ use http::header::{CONNECTION, HOST, TRANSFER_ENCODING, USER_AGENT};
 use http::request::Parts;
 use http::{Extensions, HeaderMap, HeaderValue, Method, Uri, Version};
 use ipnet::IpNet;
-use opentelemetry::KeyValue;
-use opentelemetry::trace::{Span, Tracer};
 use opentelemetry_sdk::trace::SdkTracer;
 use tokio::runtime::Handle;
 use tokio::time::timeout_at;
@@ -28,6 +26,7 @@ use crate::intake::memory::{MAX_SMALL, Memory};
 use crate::intake::misdirected::{MisdirectedReports, loggable};
 use crate::intake::rate_limit::RateLimiter;
 use crate::intake::request_target::{RequestTarget, is_endpoint, trim_slash};
+use crate::intake::span::UploadSpan;
 use crate::intake::{body, client_ip, expect_ct, response};
 use crate::model::{LabelEnum, UploadContext, UploadOutcome};
 use crate::normalize;
@@ -97,11 +96,12 @@ impl Intake {
             || settings.privacy.client_address != ClientAddress::None
     }
 
-    async fn upload(self: &Arc<Intake>, request: Request) -> Response {
+    async fn upload(self: &Arc<Intake>, mut request: Request) -> Response {
         let mut upload = InFlightUpload::begin(self, &request);
-        let mut span = self.tracer.as_ref().map(|tracer| tracer.start("upload"));
         // Not a guard, of which a thread has only a few.
         let settings = self.settings.load_full();
+        let trusted = &settings.config.trusted_proxies;
+        let span = self.tracer.as_ref().map(|tracer| UploadSpan::begin(tracer, &mut request, trusted));
         let outcome = if upload.in_flight > settings.config.max_in_flight as i64 {
             UploadOutcome::Overloaded
         } else {
@@ -110,9 +110,8 @@ impl Intake {
             upload.sender.take_if(|_| outcome.is_ok());
             outcome.unwrap_or_else(|rejection| rejection)
         };
-        if let Some(span) = &mut span {
-            span.set_attribute(KeyValue::new("lookout.outcome", outcome.as_str()));
-            span.set_attribute(KeyValue::new("http.response.status_code", i64::from(outcome.status())));
+        if let Some(span) = span {
+            span.end(outcome);
         }
         upload.finish(outcome)
     }
@@ -178,6 +177,7 @@ impl Intake {
             query: &target.query,
             client: client.map(client_ip::client_key).unwrap_or_default(),
             client_address: client_address.as_deref(),
+            span: head.extensions.get().copied(),
         };
         let reject = |stage, outcome, status| {
             self.reject(&head.uri, head.headers.get(USER_AGENT), body, stage, outcome, status);

@@ -362,6 +362,7 @@ mod tests {
             query: &[],
             client: crate::model::ClientKey::default(),
             client_address: None,
+            span: None,
         };
         pipeline.process(sample("smtp-tlsrpt").as_bytes(), &context);
         let mut sites = std::collections::BTreeMap::<_, u64>::new();

@@ -70,6 +70,7 @@ pub(super) fn process_all(body: &str, context: &TestContext) -> Vec<Processed> {
             summary: &summary,
             query: &[],
             client_address: None,
+            span: None,
         };
         findings.push(event.finding);
         all.push(Processed {
@@ -109,6 +110,7 @@ fn each(
         query: &[],
         client: ClientKey::default(),
         client_address: None,
+        span: None,
     };
     let classification = Classification {
         site: Label::bounded("unknown"),

@@ -51,6 +51,19 @@ pub struct UploadContext<'a> {
     pub client: ClientKey,
     /// The client's address, as far as `privacy.client_address` permits.
     pub client_address: Option<&'a str>,
+    /// The span of the upload, if it is traced.
+    pub span: Option<SpanIds>,
+}
+
+/// A span, as log records name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SpanIds {
+    /// The trace.
+    pub trace_id: [u8; 16],
+    /// The span.
+    pub span_id: [u8; 8],
+    /// The flags of the W3C's trace context; 1 is sampled.
+    pub flags: u8,
 }
 
 /// Whether a policy was enforced: the label `disposition`.

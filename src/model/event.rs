@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use crate::model::classification::Classification;
+use crate::model::envelope::SpanIds;
 use crate::model::evaluation::Severity;
 use crate::model::fingerprint::Finding;
 use crate::model::report::Report;
@@ -32,4 +33,6 @@ pub struct Event<'e> {
     pub query: &'e [(&'e str, Cow<'e, str>)],
     /// The client's address, as far as `privacy.client_address` permits.
     pub client_address: Option<&'e str>,
+    /// The span of its upload, if that is traced.
+    pub span: Option<SpanIds>,
 }

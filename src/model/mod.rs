@@ -17,7 +17,7 @@ mod report;
 
 pub use classification::{Browser, Class, Classification, Noise, RuleIndex, What};
 pub use client::ClientKey;
-pub use envelope::{Age, Disposition, Envelope, UploadContext};
+pub use envelope::{Age, Disposition, Envelope, SpanIds, UploadContext};
 pub use evaluation::{Evaluation, Observations, Severity};
 pub use event::{Event, EventSink};
 pub use family::{Family, MetricType};

@@ -18,6 +18,7 @@ fn context() -> UploadContext<'static> {
         query: &[],
         client: ClientKey::default(),
         client_address: None,
+        span: None,
     }
 }
 

@@ -226,6 +226,7 @@ impl Pipeline {
             summary: summary.get_or_init(|| escape_hidden(Cow::Owned((report.kind.summary)(&report)), false)),
             query: context.query,
             client_address: context.client_address,
+            span: context.span,
         };
         let is_new = self.findings.as_ref().zip(client).is_some_and(|(findings, client)| {
             let (report, classification) = (&report, &classification);

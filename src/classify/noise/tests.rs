@@ -42,6 +42,7 @@ fn classify_all(
         query: &[],
         client: ClientKey::default(),
         client_address: None,
+        span: None,
     };
     let mut found = Vec::new();
     let _ = decode(body.as_bytes(), 1000, |item| {

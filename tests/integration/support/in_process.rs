@@ -53,6 +53,7 @@ pub(crate) fn context() -> UploadContext<'static> {
         query: &[],
         client: ClientKey::default(),
         client_address: None,
+        span: None,
     }
 }
 
