@@ -11,7 +11,7 @@ mod scrape;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-pub use api::{Api, Sources, openapi};
+pub use api::{Api, Sources};
 pub use auth::{Auth, AuthError, authorization};
 use axum::Router;
 use axum::extract::State;

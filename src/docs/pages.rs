@@ -5,7 +5,6 @@ use std::{fs, io};
 
 use thiserror::Error;
 
-use crate::admin;
 use crate::config;
 use crate::docs::{event, markdown, tables};
 
@@ -51,7 +50,6 @@ pub fn generate_pages(directory: &Path) -> Result<Vec<(PathBuf, String)>, DocsEr
         let text = text.ok_or_else(|| DocsError::NoSection(path.clone(), name))?;
         files.push((path, text));
     }
-    files.push((directory.join("openapi.json"), admin::openapi()));
     files.push((directory.join("event.schema.json"), event::schema()));
     files.push((directory.join("schema.json"), config::json_schema()));
     Ok(files)

@@ -1,7 +1,6 @@
 //! Which rules removed something from a report. Found by a comparison of what was sent and what is left, so that
 //! normalizing costs nothing more, and no value can get into the result.
 
-use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::kinds;
@@ -17,7 +16,7 @@ const MAX_TEXTS: usize = 64 * 1024;
 const MAX_ESCAPES: usize = 3;
 
 /// Something that was removed from an event.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Redaction {
     /// Where: a JSON Pointer into the event.
     pub pointer: String,

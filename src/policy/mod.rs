@@ -17,7 +17,6 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use jiff::Timestamp;
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -34,7 +33,7 @@ const MAX_REJECTED: usize = 100;
 const MAX_TEXT: usize = 120;
 
 /// A proposed policy.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize)]
 pub struct Policy {
     /// The site whose reports it is made of.
     pub site: String,
@@ -45,7 +44,7 @@ pub struct Policy {
 }
 
 /// What a directive blocked.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize)]
 #[allow(missing_docs)] // as in a policy
 pub struct Directive {
     pub directive: String,
@@ -53,7 +52,7 @@ pub struct Directive {
 }
 
 /// The reports about one source.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize)]
 #[allow(missing_docs)] // as of a finding
 pub struct Source {
     /// As a policy has it, or what else was blocked.
@@ -74,8 +73,7 @@ pub struct Source {
 }
 
 /// A page with its reports.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[schemars(rename = "SourcePage")]
+#[derive(Debug, Serialize, Deserialize)]
 #[allow(missing_docs)] // as of a finding
 pub struct Page {
     pub url: String,

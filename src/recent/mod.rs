@@ -12,7 +12,6 @@ use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
-use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -34,26 +33,32 @@ const SERIES_BYTES: usize = 512;
 const OVERHEAD: usize = 512;
 
 /// An event in the window, with how it came about.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct RecentEvent {
     /// The number of the report, counted from 1.
     pub id: u64,
     /// When the report was received.
+    #[serde(skip)]
     pub received: Timestamp,
     /// Label `site`.
+    #[serde(skip)]
     pub site: Box<str>,
     /// Label `kind`.
+    #[serde(skip)]
     pub kind: &'static str,
     /// Label `noise`.
+    #[serde(skip)]
     pub noise: Noise,
     /// The console line.
+    #[serde(rename = "event")]
     pub line: Box<RawValue>,
     /// How it came about.
+    #[serde(flatten)]
     pub details: Details,
 }
 
 /// How an event came about.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Details {
     /// The series that the report was counted in.
     pub series: Vec<CountedSeries>,
@@ -65,7 +70,7 @@ pub struct Details {
 }
 
 /// A series that a report was counted in.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize)]
 pub struct CountedSeries {
     /// The family.
     pub name: &'static str,
@@ -74,11 +79,10 @@ pub struct CountedSeries {
 }
 
 /// An upload or a report that was rejected.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Rejection {
     /// When.
     #[serde(serialize_with = "milliseconds")]
-    #[schemars(with = "String")]
     pub received: Timestamp,
     /// `upload` or `report`.
     pub stage: &'static str,

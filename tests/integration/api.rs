@@ -4,6 +4,9 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use boon::{Compiler, Schemas};
+use lookoutd::kinds;
+use lookoutd::model::{LabelEnum, Noise};
 use serde_json::{Value, json};
 
 use crate::support::daemon::{Daemon, Setup};
@@ -140,6 +143,96 @@ fn lists_are_filtered_sorted_and_limited() {
     assert_eq!(status["scrape"], json!({}));
     daemon.scrape();
     assert!(get(&daemon, "status")["scrape"]["last"].is_string());
+}
+
+/// Closes every object of the schemas, so that a member that is not described is an error.
+fn close(schema: &mut Value) {
+    match schema {
+        Value::Object(members) => {
+            members.values_mut().for_each(close);
+            if members.get("type").is_some_and(|of| of.is_string()) && members.contains_key("properties") {
+                members.insert("additionalProperties".to_owned(), json!(false));
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(close),
+        _ => {}
+    }
+}
+
+/// The description is written by hand.
+#[test]
+fn answers_and_parameters_are_those_of_the_description() {
+    let read = |name: &str| {
+        let path = format!("{}/docs/{name}", env!("CARGO_MANIFEST_DIR"));
+        serde_json::from_str::<Value>(&std::fs::read_to_string(path).unwrap()).unwrap()
+    };
+    let description = read("openapi.json");
+    assert_eq!(description["info"]["version"], env!("CARGO_PKG_VERSION"));
+    let (base, mut closed) = ("http://docs.example", description.clone());
+    close(&mut closed["components"]["schemas"]);
+    let mut compiler = Compiler::new();
+    compiler.add_resource(&format!("{base}/openapi.json"), closed).unwrap();
+    compiler.add_resource(&format!("{base}/event.schema.json"), read("event.schema.json")).unwrap();
+    let setup = Setup::yaml(
+        "{ admin: { unready_after: 1ms }, delivery: { spool: { directory: spool } }, otlp: { metrics: { exporters: otlp, \
+         endpoint: 'http://127.0.0.1:1/', interval: 50ms } } }",
+    );
+    let daemon = setup.variable("OTEL_NO_SUCH", "1").start();
+    daemon.post("/report", SECRETS);
+    daemon.post("/report", r#"{"type":"csp-violation","url":"https://shop.example/","body":{"blockedURL":"new-extension://a/b.js"}}"#);
+    daemon.post("/report?a", r#"[{"url":"https://a.example/"}]"#);
+    daemon.scrape();
+    eventually("a failed export of metrics", || {
+        let status = get(&daemon, "status");
+        if status["not_ready_reason"].is_string() { Ok(()) } else { Err(status.to_string()) }
+    });
+    let fingerprint = get(&daemon, "findings")["items"][0]["fingerprint"].as_str().unwrap().to_owned();
+    let mut answers = String::new();
+    for (path, operations) in description["paths"].as_object().unwrap() {
+        let parameters = operations["get"]["parameters"].as_array().unwrap();
+        let name = path.strip_prefix("/api/v1/").unwrap().replace("{fingerprint}", &fingerprint);
+        let query = parameters.iter().filter(|it| it["in"] == "query").map(|it| it["name"].as_str().unwrap());
+        let names = query.collect::<Vec<_>>().join(", ");
+        let problem = daemon.get_admin(&format!("/api/v1/{name}?unknown=1")).json();
+        let expected = if names.is_empty() { "none" } else { &names };
+        assert_eq!(problem["detail"], format!("unknown parameter; expected {expected}"), "{path}");
+        let escaped = path.replace('/', "~1").replace('{', "%7B").replace('}', "%7D");
+        let schema = format!(
+            "{base}/openapi.json#/paths/{escaped}/get/responses/200/content/application~1json/schema"
+        );
+        let mut schemas = Schemas::new();
+        let index = compiler.compile(&schema, &mut schemas).unwrap();
+        for query in if name == "policy" { ["?site=shop.example"; 2] } else { ["", "?detail=true"] } {
+            if query == "?detail=true" && name != "events" {
+                continue;
+            }
+            let answer = get(&daemon, &format!("{name}{query}"));
+            schemas.validate(&answer, index).unwrap_or_else(|error| panic!("{path}: {error:#}"));
+            answers += &answer.to_string();
+        }
+        for parameter in parameters {
+            let schema = &parameter["schema"];
+            let words = match parameter["name"].as_str().unwrap() {
+                "kind" => kinds::ALL.iter().map(|kind| kind.name).collect(),
+                "noise" => Noise::ALL.iter().map(|noise| noise.as_str()).collect(),
+                "sort" => vec!["count", "clients", "first", "last"],
+                "limit" => {
+                    assert_eq!((&schema["default"], &schema["maximum"]), (&json!(100), &json!(1000)));
+                    continue;
+                }
+                _ => continue,
+            };
+            assert_eq!(schema["enum"], json!(words), "{path}");
+        }
+    }
+    // No export succeeds here, intake has no TLS, and no event waits for long.
+    let absent = ["last_success", "certificates", "listener", "not_after", "pending"];
+    for (name, schema) in description["components"]["schemas"].as_object().unwrap() {
+        for member in schema["properties"].as_object().unwrap().keys() {
+            let is_seen = answers.contains(&format!("\"{member}\":"));
+            assert!(is_seen || absent.contains(&member.as_str()), "{name}.{member}");
+        }
+    }
 }
 
 #[test]

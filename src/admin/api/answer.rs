@@ -6,13 +6,11 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use jiff::Timestamp;
-use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// A list.
-#[derive(Debug, Serialize, JsonSchema)]
-#[schemars(rename = "ListOf{T}")]
+#[derive(Debug, Serialize)]
 pub(super) struct List<T> {
     pub(super) items: Vec<T>,
 }
@@ -20,6 +18,18 @@ pub(super) struct List<T> {
 /// Returns a moment as the console writes it.
 pub(super) fn time(moment: Timestamp) -> String {
     format!("{moment:.3}")
+}
+
+/// Returns a value without the members that are null, because what is absent is omitted.
+pub(super) fn without_null(value: Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            let present = members.into_iter().filter(|(_, value)| !value.is_null());
+            Value::Object(present.map(|(name, value)| (name, without_null(value))).collect())
+        }
+        Value::Array(items) => items.into_iter().map(without_null).collect(),
+        value => value,
+    }
 }
 
 #[derive(Debug)]

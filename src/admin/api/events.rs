@@ -3,33 +3,11 @@
 use std::sync::Arc;
 
 use http::Uri;
-use schemars::JsonSchema;
-use serde::Serialize;
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 
 use crate::admin::api::answer::{List, Problem};
 use crate::admin::api::parameters::{Filter, Parameters};
-use crate::recent::{Details, Recent, RecentEvent};
-
-/// An event with how it came about.
-#[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct DetailedEvent {
-    /// The number of the report.
-    id: u64,
-    /// The console line.
-    #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
-    event: Box<RawValue>,
-    #[serde(flatten)]
-    details: Details,
-}
-
-/// What is listed of an event.
-#[derive(Debug, Serialize)]
-#[serde(untagged)]
-pub(super) enum Item {
-    Line(Box<RawValue>),
-    Detailed(DetailedEvent),
-}
+use crate::recent::{Recent, RecentEvent};
 
 /// The parameters of a request.
 pub(super) struct Wanted {
@@ -56,7 +34,7 @@ impl Wanted {
         events.iter().rev().filter(|event| self.matches(event)).take(self.limit)
     }
 
-    pub(super) fn list(&self, recent: &Recent) -> List<Item> {
+    pub(super) fn list(&self, recent: &Recent) -> List<Box<RawValue>> {
         List { items: self.newest(&recent.events_after(0)).map(|event| self.item(event)).collect() }
     }
 
@@ -64,12 +42,10 @@ impl Wanted {
         self.filter.matches(&event.site, event.kind, event.noise)
     }
 
-    pub(super) fn item(&self, event: &RecentEvent) -> Item {
-        let RecentEvent { id, line, details, .. } = event;
-        if !self.is_detailed {
-            return Item::Line(line.clone());
-        }
-        Item::Detailed(DetailedEvent { id: *id, event: line.clone(), details: details.clone() })
+    /// Returns what is listed of an event.
+    pub(super) fn item(&self, event: &RecentEvent) -> Box<RawValue> {
+        // Written to memory without errors.
+        if self.is_detailed { to_raw_value(event).unwrap_or_default() } else { event.line.clone() }
     }
 
     /// Returns the id after which a new stream begins.

@@ -1,16 +1,16 @@
 //! `/api/v1/findings`: the distinct problems.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::time::Duration;
 
 use http::{StatusCode, Uri};
 use jiff::Timestamp;
-use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
-use crate::admin::api::answer::{Problem, time};
+use crate::admin::api::answer::{Problem, time, without_null};
 use crate::admin::api::parameters::{Filter, Parameters};
 use crate::clock;
 use crate::findings::{Details, Entry, Findings};
@@ -18,83 +18,41 @@ use crate::model::{Browser, LabelEnum};
 use crate::policy::{MIN_CLIENTS, Policy, Proposer};
 
 /// A finding. Of one that only the state file has there is no content.
-#[derive(Debug, Serialize, JsonSchema)]
-#[allow(missing_docs)] // the labels are documented
+#[derive(Debug, Serialize)]
 pub(super) struct FindingItem {
-    fingerprint: String,
     #[serde(flatten)]
-    labels: Option<Labels>,
-    /// One line for people.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    summary: Option<String>,
-    /// Number of reports.
-    count: u64,
-    /// Number of distinct clients.
-    clients: u64,
-    first_seen: String,
-    last_seen: String,
-    /// Whether it is younger than `findings.new_for`.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    new: bool,
-    /// Reports by browser.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    browsers: BTreeMap<&'static str, u32>,
-    /// Up to five pages.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pages: Vec<Page>,
+    members: Value,
     /// The console line of one event.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<serde_json::Map<String, serde_json::Value>>")]
     sample: Option<Box<RawValue>>,
-}
-
-#[derive(Debug, Serialize, JsonSchema)]
-struct Labels {
-    kind: &'static str,
-    site: String,
-    disposition: &'static str,
-    class: &'static str,
-    noise: &'static str,
-}
-
-#[derive(Debug, Serialize, JsonSchema)]
-struct Page {
-    url: String,
-    count: u32,
 }
 
 impl FindingItem {
     fn new(entry: &Entry, new_since: i64) -> FindingItem {
         let moment = |milliseconds| time(Timestamp::from_millisecond(milliseconds).unwrap_or_default());
-        let details = entry.details.as_ref();
-        let sample =
-            details.and_then(|details| serde_json::from_slice::<Box<RawValue>>(&details.sample).ok());
-        let line =
-            sample.as_ref().and_then(|line| serde_json::from_str::<serde_json::Value>(line.get()).ok());
-        let pages = details.map(|details| details.pages.iter()).into_iter().flatten();
-        let browsers = details.map(|details| Browser::ALL.iter().zip(details.browsers)).into_iter().flatten();
-        FindingItem {
-            fingerprint: entry.fingerprint.to_string(),
-            labels: details.map(|details| Labels {
-                kind: details.kind.name,
-                site: details.site.to_string(),
-                disposition: details.disposition.as_str(),
-                class: details.class.as_str(),
-                noise: details.noise.as_str(),
-            }),
-            summary: line.and_then(|line| Some(line["lookout"]["summary"].as_str()?.to_owned())),
-            count: entry.count,
-            clients: entry.clients(),
-            first_seen: moment(entry.first_seen),
-            last_seen: moment(entry.last_seen),
-            new: entry.first_seen > new_since,
-            browsers: browsers
-                .filter(|(_, count)| *count > 0)
-                .map(|(it, count)| (it.as_str(), count))
-                .collect(),
-            pages: pages.map(|(url, count)| Page { url: url.to_string(), count: *count }).collect(),
-            sample,
-        }
+        let mut members = json!({
+            "fingerprint": entry.fingerprint.to_string(),
+            "count": entry.count,
+            "clients": entry.clients(),
+            "first_seen": moment(entry.first_seen),
+            "last_seen": moment(entry.last_seen),
+            "new": (entry.first_seen > new_since).then_some(true),
+        });
+        let sample = entry.details.as_ref().and_then(|details| {
+            let pages = details.pages.iter().map(|(url, count)| json!({"url": url, "count": count}));
+            let browsers = Browser::ALL.iter().zip(details.browsers).filter(|(_, count)| *count > 0);
+            members["kind"] = json!(details.kind.name);
+            members["site"] = json!(details.site);
+            members["disposition"] = json!(details.disposition.as_str());
+            members["class"] = json!(details.class.as_str());
+            members["noise"] = json!(details.noise.as_str());
+            members["browsers"] = browsers.map(|(it, count)| (it.as_str(), count)).collect::<Value>();
+            members["pages"] = Some(pages.collect::<Vec<_>>()).filter(|pages| !pages.is_empty()).into();
+            let line: Value = serde_json::from_slice(&details.sample).ok()?;
+            members["summary"] = line["lookout"]["summary"].clone();
+            serde_json::from_slice(&details.sample).ok()
+        });
+        FindingItem { members: without_null(members), sample }
     }
 }
 

@@ -1,7 +1,6 @@
 //! The API of the live page: JSON below `/api/v1/`. It only reads, and holds nothing that the windows do not.
 
 mod answer;
-mod description;
 mod events;
 mod findings;
 mod parameters;
@@ -28,7 +27,6 @@ use tokio::time::timeout;
 use crate::admin::scrape::{HeldBody, Scrape};
 use crate::findings::Findings;
 use answer::{List, Problem};
-pub use description::openapi;
 use parameters::Parameters;
 pub use status::Sources;
 use stream::Streams;

@@ -112,8 +112,8 @@ impl Reader {
             }
             self.last = event.id;
             if self.wanted.matches(&event) {
-                // Written to memory without errors, on one line.
-                let data = serde_json::to_string(&self.wanted.item(&event)).unwrap_or_default();
+                // On one line.
+                let data = self.wanted.item(&event);
                 piece += &format!("id: {}\nevent: report\ndata: {data}\n\n", event.id);
             }
             if piece.len() > MAX_PIECE {
