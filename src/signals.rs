@@ -47,21 +47,6 @@ pub fn listen(timeout: Duration) -> io::Result<oneshot::Receiver<&'static str>> 
     Ok(requested)
 }
 
-/// Ends the process with code 0 on SIGINT or SIGTERM, for a command that runs until then.
-///
-/// # Errors
-/// Returns an error if the handlers cannot be installed or the thread cannot be started.
-pub fn exit_on_interrupt() -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut signals = runtime.block_on(async { Signals::install() })?;
-    let watch = async move {
-        signals.recv_shutdown().await;
-        std::process::exit(0)
-    };
-    std::thread::Builder::new().name("signals".to_owned()).spawn(move || runtime.block_on(watch))?;
-    Ok(())
-}
-
 struct Signals {
     terminate: Signal,
     interrupt: Signal,

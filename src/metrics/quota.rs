@@ -32,9 +32,8 @@ pub(super) static EXPIRED_COUNTS: Family = Family {
     help: "What evicted series had counted; with the family's series, it is everything ever counted.",
     metric_type: MetricType::FloatCounter,
     labels: &["family"],
-    unbounded: &[],
-    pinned: 0,
     weight: 0,
+    ..Family::COUNTER
 };
 
 /// One family's quota, in samples.
@@ -236,8 +235,8 @@ impl FamilyQuota {
         self.sites.site_quotas[site_quota].reserved_capacity
     }
 
-    /// Returns the samples of all series that it can hold.
     #[cfg(test)]
+    /// Returns the samples of all series that it can hold.
     pub(super) fn usable(&self) -> usize {
         let sites = &self.sites;
         let reserved = sites.site_quotas.iter().map(|quota| sites.whole_units(quota.reserved_capacity));
@@ -351,8 +350,8 @@ impl SiteQuotas {
         }
     }
 
-    /// Returns what is reserved.
     #[cfg(test)]
+    /// Returns what is reserved.
     pub(crate) fn used(&self) -> usize {
         let reserved = |quota: &SiteQuota| quota.reserved_used.load(Ordering::Relaxed);
         self.site_quotas.iter().map(reserved).sum::<usize>() + self.shared_used.load(Ordering::Relaxed)

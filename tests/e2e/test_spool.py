@@ -212,16 +212,17 @@ def test_corrupt_and_unrecognized_files_are_quarantined(harness):
     fixture, spool = start(harness)
     generator = fixture.generate(1_000).run_for(4)
     fixture.daemon.terminate()
-    truncated, flipped, former, *whole = spool.files()
+    truncated, flipped, renamed, *whole = spool.files()
     lost = names_in(truncated) + names_in(flipped)
     truncated.write_bytes(truncated.read_bytes()[:-7])
     # A bit of a text: the framing stays valid.
     content = bytearray(flipped.read_bytes())
     content[content.index(b"www.shop.example")] ^= 1
     flipped.write_bytes(content)
-    # As lookoutd 0.1 named it, with a number that is not true: what counts is the content.
-    former = former.rename(spool.directory / f"{former.name.split('-')[0]}-999999999.binpb")
-    events = sum(map(events_in, whole)) + len(names_in(former))
+    # A number that is not true: what counts is the content.
+    sequence, _, checksum = renamed.name.split("-")
+    renamed = renamed.rename(spool.directory / f"{sequence}-999999999-{checksum}")
+    events = sum(map(events_in, whole)) + len(names_in(renamed))
     # The last number overflows 64 bits, which must not end the daemon.
     strange = [spool.directory / name for name in (
         "00000000000000099999-999999999.binpb", "README.txt", "1-1.binpb", "99999999999999999999-3.binpb")]
@@ -237,7 +238,7 @@ def test_corrupt_and_unrecognized_files_are_quarantined(harness):
     equal("Quarantined files", sorted(path.name for path in (truncated, flipped, *strange)), spool.quarantined(),
           spool.directory)
     counted = quarantine_counts(fixture.daemon)
-    equal("Files counted as quarantined", {"corrupt": 3, "unrecognized": 3}, counted, "/metrics")
+    equal("Files counted as quarantined", {"corrupt": 2, "unrecognized": 4}, counted, "/metrics")
     missing = Delivery.of([fixture.receiver]).check([generator])
     same_reports("Reports that did not arrive against those of the corrupt files", lost, missing,
                  spool.directory)

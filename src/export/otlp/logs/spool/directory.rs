@@ -16,8 +16,6 @@ use crate::model::{LabelEnum, QuarantineReason};
 
 /// Folder for corrupt and unrecognized files.
 const QUARANTINE: &str = "quarantine";
-/// Former name of that folder, accepted at start for one release.
-const FORMER_QUARANTINE: &str = "set-aside";
 /// Largest file. No request is nearly as large: records of 1 MiB and the resource.
 const MAX_FILE_BYTES: u64 = 16 << 20;
 /// File that `open` creates to check whether the directory is writable.
@@ -78,32 +76,17 @@ impl Directory {
     /// because a mistyped path must not quarantine the files of `/etc`.
     pub(super) fn recover(&self) -> Result<Vec<Found>, SpoolError> {
         // Listed before any file is renamed, because a renamed file may be listed again.
-        let entries: Vec<_> =
-            list(&self.path).map_err(|error| SpoolError::Io(self.path.display().to_string(), error))?;
+        let entries = fs::read_dir(&self.path).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+        let entries = entries.map_err(|error| SpoolError::Io(self.path.display().to_string(), error))?;
         let (folders, files): (Vec<_>, Vec<_>) = entries.iter().partition(|entry| is_directory(entry));
-        // File systems have `lost+found` at the top.
+        // File systems have `lost+found` at the top; lookoutd had `set-aside` before version 0.1.
         let is_known =
-            |name: &OsStr| [QUARANTINE, FORMER_QUARANTINE, "lost+found"].iter().any(|known| name == *known);
+            |name: &OsStr| [QUARANTINE, "set-aside", "lost+found"].iter().any(|known| name == *known);
         if let Some(unknown) = folders.iter().find(|folder| !is_known(&folder.file_name())) {
             let path = self.path.display().to_string();
             return Err(SpoolError::UnexpectedDirectory(path, unknown.file_name()));
         }
-        if folders.iter().any(|folder| folder.file_name() == FORMER_QUARANTINE) {
-            self.rename_former_quarantine();
-        }
         Ok(files.into_iter().map(|file| self.inspect(&file.file_name().to_string_lossy(), file)).collect())
-    }
-
-    /// Moves the files of the former quarantine folder to the present one.
-    fn rename_former_quarantine(&self) {
-        let former = self.path.join(FORMER_QUARANTINE);
-        let moved = list(&former)
-            .and_then(|files| files.iter().try_for_each(|file| self.move_to_quarantine(&file.path())))
-            .and_then(|()| fs::remove_dir(&former));
-        if let Err(error) = moved {
-            let directory = former.display();
-            tracing::warn!(%directory, %error, "the files of the former quarantine folder cannot be moved");
-        }
     }
 
     /// Checks one file. Its events are counted from its content, because anything may be in a name.
@@ -123,9 +106,9 @@ impl Directory {
         let id = BatchId { sequence, events };
         let file = SpoolFile { id, bytes: request.len() as u64, checksum };
         let path = self.file_path(file);
-        let is_intact = is_whole && stated.is_none_or(|expected| expected == checksum);
-        // The name is another one if the process was killed after writing the file and before renaming it, if
-        // it has no checksum yet, or if the number in it is wrong.
+        let is_intact = is_whole && stated == checksum;
+        // The name is another one if the process was killed after writing the file and before renaming it, or if
+        // the number in it is wrong.
         let is_named = entry.path() == path;
         if is_intact && (is_named || (!path.exists() && fs::rename(entry.path(), &path).is_ok())) {
             return Found::Request(file);
@@ -209,10 +192,6 @@ impl Directory {
         let free = targets.find(|target| target.symlink_metadata().is_err()).unwrap_or_default();
         fs::rename(path, free)
     }
-}
-
-fn list(path: &Path) -> io::Result<Vec<fs::DirEntry>> {
-    fs::read_dir(path)?.collect()
 }
 
 fn is_directory(entry: &fs::DirEntry) -> bool {

@@ -10,25 +10,16 @@ const MAX_SEQUENCE: u64 = u64::MAX / 2;
 
 /// Formats the name of a batch's file, with its CRC-32C: `00000000000000000042-512-9ae1f03c.binpb`.
 pub(super) fn format(file: SpoolFile) -> String {
-    format!("{}-{:08x}{SUFFIX}", stem(file.id), file.checksum)
+    format!("{:020}-{}-{:08x}{SUFFIX}", file.id.sequence, file.id.events, file.checksum)
 }
 
-fn stem(id: BatchId) -> String {
-    format!("{:020}-{}", id.sequence, id.events)
-}
-
-/// Parses sequence and checksum of a name, in the spelling of [`format`] only. Names of lookoutd 0.1, which are accepted
-/// for one release, have no checksum.
-pub(super) fn parse(name: &str) -> Option<(u64, Option<u32>)> {
-    let stem = name.strip_suffix(SUFFIX)?;
-    let mut parts = stem.split('-');
+/// Parses sequence and checksum of a name, in the spelling of [`format`] only.
+pub(super) fn parse(name: &str) -> Option<(u64, u32)> {
+    let mut parts = name.strip_suffix(SUFFIX)?.split('-');
     let id = BatchId { sequence: parts.next()?.parse().ok()?, events: parts.next()?.parse().ok()? };
-    let checksum = parts.next().map(|digits| u32::from_str_radix(digits, 16)).transpose().ok()?;
-    let expected = match checksum {
-        Some(checksum) => format(SpoolFile { id, bytes: 0, checksum }),
-        None => format!("{}{SUFFIX}", self::stem(id)),
-    };
-    (id.sequence <= MAX_SEQUENCE && expected == name).then_some((id.sequence, checksum))
+    let checksum = u32::from_str_radix(parts.next()?, 16).ok()?;
+    let is_name = format(SpoolFile { id, bytes: 0, checksum }) == name;
+    (id.sequence <= MAX_SEQUENCE && is_name).then_some((id.sequence, checksum))
 }
 
 /// Formats the name while the file is being written: hidden, and rejected by [`parse`].
@@ -55,17 +46,10 @@ mod tests {
         assert_eq!(names[0], "00000000000000000009-512-00000000.binpb");
         assert!(names.is_sorted());
         for (file, name) in files.into_iter().zip(names) {
-            assert_eq!(parse(&name), Some((file.id.sequence, Some(file.checksum))));
+            assert_eq!(parse(&name), Some((file.id.sequence, file.checksum)));
             assert_eq!(parse(&format_temporary(file)), None);
             assert_eq!(strip_temporary(&format_temporary(file)), Some(&*name));
         }
-    }
-
-    #[test]
-    fn name_without_a_checksum_is_parsed() {
-        let parsed = (9, None);
-        assert_eq!(parse("00000000000000000009-512.binpb"), Some(parsed));
-        assert_eq!(parse("00000000000000000009-999999999.binpb"), Some(parsed));
     }
 
     #[test]
@@ -73,6 +57,7 @@ mod tests {
         for name in [
             "",
             "9-512.binpb",
+            "00000000000000000009-512.binpb",
             "00000000000000000009-512.binpb.bak",
             "00000000000000000009-+5.binpb",
             "00000000000000000009-05.binpb",

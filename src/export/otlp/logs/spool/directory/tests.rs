@@ -27,9 +27,10 @@ impl Directory {
     }
 }
 
-/// The name of a file as lookoutd 0.1 wrote it.
-fn former_name(sequence: u64, events: u64) -> String {
-    format!("{sequence:020}-{events}.binpb")
+/// The name of a request's file that states another number of events.
+fn other_name(sequence: u64, request: &[u8]) -> String {
+    let id = BatchId { sequence, events: 999_999_999 };
+    file_name::format(SpoolFile { id, ..file(sequence, request) })
 }
 
 fn open() -> (TempDir, Directory) {
@@ -100,8 +101,11 @@ fn recover_quarantines_files_that_are_no_whole_requests() {
     let fourth = file(4, &whole);
     let partial = file_name::format_temporary(file(5, &whole));
     let put = |name: &str, bytes: &[u8]| fs::write(directory.path.join(name), bytes).unwrap();
-    put(&former_name(2, 5), &whole[..whole.len() - 1]);
-    put(&former_name(3, 999_999_999), b"");
+    let (truncated, empty) = (file_name::format(file(2, &whole)), other_name(3, b""));
+    put(&truncated, &whole[..whole.len() - 1]);
+    put(&empty, b"");
+    // Of a version whose names had no checksum.
+    put("00000000000000000006-5.binpb", &whole);
     put(&file_name::format_temporary(fourth), &whole);
     put(&partial, &whole[..9]);
     put("notes.txt", b"mine");
@@ -115,6 +119,7 @@ fn recover_quarantines_files_that_are_no_whole_requests() {
         Found::Quarantined(QuarantineReason::Corrupt, 0),
         Found::Quarantined(QuarantineReason::Corrupt, 5),
         Found::Quarantined(QuarantineReason::Unrecognized, 0),
+        Found::Quarantined(QuarantineReason::Unrecognized, 0),
         Found::Request(first),
         // Written and not yet renamed.
         Found::Request(fourth),
@@ -122,7 +127,7 @@ fn recover_quarantines_files_that_are_no_whole_requests() {
     assert_eq!(found, expected);
     let left = [&*file_name::format(first), &*file_name::format(fourth), "lost+found", "quarantine"];
     assert_eq!(names(&directory.path), left);
-    let quarantined = [&*partial, &*former_name(2, 5), &*former_name(3, 999_999_999), "notes.txt"];
+    let quarantined = [&*partial, &truncated, &empty, "00000000000000000006-5.binpb", "notes.txt"];
     assert_eq!(names(&directory.path.join(QUARANTINE)), quarantined);
     assert_eq!(directory.read(fourth).unwrap(), ReadResult::Request(whole));
     assert_eq!(directory.recover().unwrap().len(), 2, "it is repaired");
@@ -144,17 +149,15 @@ fn recover_of_a_file_with_a_flipped_bit_quarantines_it() {
 }
 
 #[test]
-fn recover_counts_events_from_the_content_and_adds_the_checksum_to_the_name() {
+fn recover_counts_events_from_the_content_and_corrects_the_name() {
     let (_parent, directory) = open();
     let whole = request(5);
-    for name in [former_name(1, 5), former_name(2, 999_999_999), format!(".{}.tmp", former_name(3, 5))] {
+    for name in [other_name(1, &whole), format!(".{}.tmp", other_name(2, &whole))] {
         fs::write(directory.path.join(name), &whole).unwrap();
     }
-    let wrong = SpoolFile { id: BatchId { sequence: 4, events: 999_999_999 }, ..file(4, &whole) };
-    fs::write(directory.path.join(file_name::format(wrong)), &whole).unwrap();
     let mut found = directory.recover().unwrap();
     found.sort_by_key(|found| format!("{found:?}"));
-    let files = [1, 2, 3, 4].map(|sequence| file(sequence, &whole));
+    let files = [1, 2].map(|sequence| file(sequence, &whole));
     assert_eq!(found, files.map(Found::Request));
     assert_eq!(names(&directory.path), files.map(file_name::format));
 }
@@ -164,7 +167,7 @@ fn recover_of_a_copy_loses_no_event() {
     let (_parent, directory) = open();
     let whole = request(5);
     let original = directory.put(1, &whole);
-    fs::write(directory.path.join(former_name(1, 5)), &whole).unwrap();
+    fs::write(directory.path.join(other_name(1, &whole)), &whole).unwrap();
     let partial = file_name::format_temporary(original);
     fs::write(directory.path.join(&partial), &whole[..whole.len() / 2]).unwrap();
     let mut found = directory.recover().unwrap();
@@ -231,22 +234,11 @@ fn write_that_fails_leaves_no_file() {
 }
 
 #[test]
-fn recover_moves_files_of_the_former_quarantine_folder() {
+fn recover_leaves_the_former_quarantine_folder() {
     let (_parent, directory) = open();
-    for (folder, name, text) in [
-        (QUARANTINE, "notes", "present"),
-        (FORMER_QUARANTINE, "notes", "former"),
-        (FORMER_QUARANTINE, "00000000000000000002-5.binpb", "corrupt"),
-    ] {
-        fs::create_dir_all(directory.path.join(folder)).unwrap();
-        fs::write(directory.path.join(folder).join(name), text).unwrap();
-    }
+    fs::create_dir(directory.path.join("set-aside")).unwrap();
     assert_eq!(directory.recover().unwrap(), []);
-    assert_eq!(names(&directory.path), [QUARANTINE]);
-    let quarantined = directory.path.join(QUARANTINE);
-    assert_eq!(names(&quarantined), ["00000000000000000002-5.binpb", "notes", "notes.1"]);
-    assert_eq!(fs::read(quarantined.join("notes")).unwrap(), b"present");
-    assert_eq!(fs::read(quarantined.join("notes.1")).unwrap(), b"former");
+    assert_eq!(names(&directory.path), ["set-aside"]);
 }
 
 #[test]
