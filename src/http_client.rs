@@ -14,9 +14,7 @@ use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 use crate::tls_files::load_roots;
 
-/// Maximum time of the connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Maximum size of the response's head.
 const MAX_HEAD_BYTES: u64 = 64 << 10;
 
 /// A request.

@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// Minimum interval of the messages.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(60);
 
 /// Rate-limits a log message to one per minute; the suppressed remainder is logged on drop.

@@ -21,7 +21,6 @@ const MAX_QUEUE_BYTES: usize = 64 * 1024;
 /// Maximum size of one line; a longer one is truncated.
 const MAX_LINE_BYTES: usize = 16 * 1024;
 
-/// Bounded queue of log lines.
 pub(crate) struct LogWriter {
     queue: Sender<Message>,
     /// Bytes of the lines that are not written yet.

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use crate::http_client::Request;
 
-/// Maximum time of each read.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// Maximum size of a response, far above those of admin.
 const MAX_RESPONSE_BYTES: u64 = 4096;
@@ -25,14 +24,12 @@ pub enum Probe {
 
 /// Why a probe failed.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // the messages describe the variants
 pub enum ProbeError {
-    /// The port of the daemon is unknown.
     #[error("admin_listen has port 0, so where the daemon listens cannot be known; give it a port")]
     UnknownPort,
-    /// No HTTP response was received from this URL.
     #[error("no answer from {0}: {1}; does a lookoutd with these settings run here?")]
     NoResponse(String, io::Error),
-    /// The response from this URL is not 200 but has this status and body.
     #[error("{0} answers {1}: {text}", text = .2.trim_end())]
     Status(String, String, String),
 }
@@ -66,7 +63,6 @@ fn loopback_if_unspecified(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
-/// Returns the status, and the body.
 fn get(url: &str) -> io::Result<(String, String)> {
     let request = Request { method: "GET", url, headers: &[], body: "", ca: None, timeout: TIMEOUT };
     let response = request.send()?;

@@ -121,7 +121,6 @@ fn load_secret(
     Err(error(io::Error::new(io::ErrorKind::InvalidData, problem)))
 }
 
-/// Middleware that rejects requests without the required credentials.
 pub(super) async fn require_auth(
     State(auth): State<Option<Arc<Auth>>>,
     request: Request,

@@ -27,7 +27,6 @@ fn is_foreign(headers: &HeaderMap) -> bool {
             .any(|site| !matches!(&*text(site), "same-origin" | "none"))
 }
 
-/// Middleware that adds the headers of every answer.
 pub(super) async fn add_headers(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();

@@ -117,7 +117,6 @@ fn read(input: impl Read, proposer: &mut Proposer, progress: &mut dyn Write) -> 
     Ok(unread)
 }
 
-/// Writes a line for each source.
 fn write_reasons(policy: &policy::Policy, out: &mut dyn Write) -> Result<(), CommandError> {
     for directive in &policy.directives {
         for source in &directive.sources {

@@ -13,7 +13,6 @@ use crate::http_client::Request;
 
 /// One report of each kind, as its senders send it.
 const SAMPLES: &str = include_str!("samples.json");
-/// Origin of the pages of the samples.
 const ORIGIN: (&str, &str) = ("Origin", "https://www.shop.example");
 const PREFLIGHT: [(&str, &str); 3] =
     [ORIGIN, ("Access-Control-Request-Method", "POST"), ("Access-Control-Request-Headers", "content-type")];

@@ -14,26 +14,23 @@ pub struct ConfigErrors(pub Vec<ConfigError>, pub Box<Config>);
 
 /// Reason why the configuration cannot be loaded. `Display` writes one line.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // the messages describe the variants
 pub enum ConfigError {
-    /// The file cannot be read, or is too large.
     #[error("{}: cannot be read: {error}", .0.display(), error = .1)]
     Unreadable(PathBuf, io::Error),
-    /// The file is not YAML.
     #[error("{}{}: {error}", .0.display(), .1.line.map(|line| format!(":{line}")).unwrap_or_default(), error = .1)]
     Syntax(PathBuf, SyntaxError),
-    /// A key or a value is invalid: where, and what would be valid.
     #[error("{0}: {1}")]
     Setting(String, String),
 }
 
 /// Source of an effective value.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs)] // the names are the documentation
 pub enum Source {
-    /// No source sets it.
     Default,
     /// The YAML file, and the value's line in it.
     File(PathBuf, usize),
-    /// An environment variable.
     Environment(String),
     /// A flag as typed: `--listen`, `--set metrics.max_series`.
     Flag(String),

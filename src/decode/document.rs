@@ -63,7 +63,6 @@ fn decode_item(text: &str) -> Result<Value<'_>, RejectReason> {
     }
 }
 
-/// The items of a body, and how many more there were.
 struct Document<T> {
     items: Vec<T>,
     excess: u64,
@@ -90,7 +89,6 @@ impl<T> Document<T> {
     }
 }
 
-/// Visits an array of items, or one item, with a seed for each.
 struct DocumentVisitor<'b, S> {
     max: usize,
     budget: &'b ValueBudget,

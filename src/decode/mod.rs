@@ -26,7 +26,6 @@ pub fn decode(
     document::decode_items(body, max_reports, &mut |item| emit(item.and_then(envelope)))
 }
 
-/// Detects the shape of an item and decodes it.
 fn envelope(item: Value<'_>) -> Result<Envelope<'_>, RejectReason> {
     let Value::Object(object) = item else { return Err(RejectReason::NotAnObject) };
     // The legacy wrapper decides, because one version of WebKit puts `type` and `url` beside it.

@@ -18,7 +18,6 @@ struct Member {
     required: bool,
 }
 
-/// Start of the paths in the member `lookout`.
 const LOOKOUT: &str = "lookout.";
 
 type Texts = &'static [&'static str];
@@ -87,7 +86,6 @@ fn values<T: LabelEnum>() -> Json {
     words(T::ALL.iter().map(|value| value.as_str()))
 }
 
-/// Returns the table of the members that every kind has.
 pub(super) fn members() -> String {
     let row = |member: &Member| {
         let schema = (member.schema)();

@@ -8,7 +8,6 @@ use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 
 use crate::config;
 
-/// Sections with a term and a text in each item.
 #[rustfmt::skip]
 const LISTS: &[(&str, &[(&str, &str)])] = &[
     ("EXIT STATUS", &[

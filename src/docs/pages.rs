@@ -22,14 +22,12 @@ static SECTIONS: &[Section] = &[
 
 /// Why the pages cannot be generated.
 #[derive(Debug, Error)]
+#[allow(missing_docs)] // the messages describe the variants
 pub enum DocsError {
-    /// A page is missing or unreadable.
     #[error("cannot read {path}: {1}; expected the directory of the pages: lookoutd docs DIRECTORY", path = .0.display())]
     Unreadable(PathBuf, io::Error),
-    /// A page lacks a section's comments.
     #[error("{path}: found no section {1}; add the lines <!-- {1} --> and <!-- /{1} -->", path = .0.display())]
     NoSection(PathBuf, &'static str),
-    /// A file cannot be written.
     #[error("cannot write {path}: {1}", path = .0.display())]
     Unwritable(PathBuf, io::Error),
 }

@@ -21,7 +21,6 @@ pub struct ConsoleExporter {
     queue: Mutex<Queue>,
     /// Signaled when there are lines to write, and when the queue closes.
     work: Condvar,
-    /// Signaled when the writer has ended.
     done: Condvar,
     max_bytes: usize,
     registry: Arc<Registry>,
@@ -91,7 +90,6 @@ fn is_stdout_closed() -> bool {
         && fstat(&stdout).is_ok_and(|stat| stat.st_rdev == null.rdev())
 }
 
-/// Writer in place of a closed stdout.
 struct Closed;
 
 impl Write for Closed {

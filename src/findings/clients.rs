@@ -59,7 +59,6 @@ struct Network {
     subnets: [u16; 4],
 }
 
-/// What came of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Inserted {
     New,
@@ -109,7 +108,6 @@ impl ClientWindow {
         Some(ClientHash(self.hasher.hash_one((network, counted))))
     }
 
-    /// Adds a key to those of the window.
     pub(super) fn insert(&self, key: u64, window: u32) -> Inserted {
         let key = key.max(1);
         let mut shard = self.shard(key, window);

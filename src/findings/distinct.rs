@@ -22,7 +22,6 @@ impl DistinctClients {
         }
     }
 
-    /// Adds a client that is not known.
     pub(super) fn insert(&mut self, hash: u32) {
         match self {
             DistinctClients::Exact(hashes) if hashes.len() < MAX_EXACT => hashes.push(hash),

@@ -9,7 +9,6 @@ const WAYS: usize = 8;
 /// Bits of `Evicted::first_seen` that have what was reached.
 const REACHED_BITS: u32 = 0xf;
 
-/// An evicted finding.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(super) struct Evicted {
     fingerprint: Fingerprint,
@@ -62,7 +61,6 @@ impl EvictedFilter {
         }
     }
 
-    /// Returns every entry.
     pub(super) fn entries(&self) -> impl Iterator<Item = Evicted> {
         self.0.iter().flatten().copied().filter(|entry| entry.last_seen > 0)
     }

@@ -57,14 +57,12 @@ impl Learning {
         self.sites.lock().iter().map(|site| (site.hash, site.since)).collect()
     }
 
-    /// Returns the names of the sites that are being learned.
     pub(super) fn names(&self, now: i64) -> Vec<String> {
         let sites = self.sites.lock();
         let learned = sites.iter().filter(|site| now.saturating_sub(site.since) < LEARNING);
         learned.filter_map(|site| site.name.as_deref().map(str::to_owned)).collect()
     }
 
-    /// Updates the metric.
     pub(super) fn update(&self, now: i64) {
         for Site { since, name, .. } in &*self.sites.lock() {
             if let Some(name) = name {

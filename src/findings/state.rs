@@ -13,7 +13,6 @@ use crate::findings::table::Saved;
 
 /// Version of the state, and of the fingerprints in it.
 const VERSION: u32 = 1;
-/// Largest file.
 const MAX_BYTES: u64 = 512 << 20;
 
 /// The state of the findings. It has neither content nor anything of a client.

@@ -77,7 +77,6 @@ pub struct Details {
     pub sample: Box<[u8]>,
 }
 
-/// What came of a report.
 #[derive(Debug, Default)]
 pub(super) struct Recorded {
     pub(super) is_new: bool,
@@ -304,7 +303,6 @@ impl Table {
         }
     }
 
-    /// Returns the owner of the quota of a site.
     pub(super) fn owner(&self, configured: Option<usize>, host: Option<u64>) -> Owner {
         match (configured, host) {
             (Some(position), _) => Owner::Configured(position),

@@ -116,7 +116,6 @@ fn navigation(report: &Report<'_>, violation: &str, opener_policy: &str) -> Stri
     format!("{verb} {opener_policy} parts {} from the page {direction} it, {other}", page_of(report))
 }
 
-/// Describes what was accessed, and in which direction.
 fn access(report: &Report<'_>, violation: &str) -> String {
     let property = report.body.get_str("property").unwrap_or("an unnamed property");
     match violation {

@@ -12,7 +12,6 @@ use crate::model::{
 static REASONS: LabelValues = LabelValues(&["oom", "unresponsive"]);
 static VISIBILITIES: LabelValues = LabelValues(&["visible", "hidden"]);
 
-/// The specification spells the fields in snake case.
 pub(super) static KIND: ReportKind = ReportKind {
     name: "crash",
     specification: "https://wicg.github.io/crash-reporting/",

@@ -8,7 +8,6 @@ use crate::kinds::support::{
 };
 use crate::model::{Family, FieldType, ReportKind};
 
-/// A flag takes the place of a disposition.
 pub(super) static KIND: ReportKind = ReportKind {
     name: "integrity-violation",
     specification: "https://w3c.github.io/webappsec-subresource-integrity/#report-violations",

@@ -31,7 +31,6 @@ static RESULTS: LabelValues = LabelValues(&[
     "sts-policy-invalid", "sts-webpki-invalid", "sts-policy-fetch-error",
 ]);
 
-/// The result of sessions that did not fail.
 const SUCCESS: Label<'static> = Label::bounded("success");
 
 pub(super) static KIND: ReportKind = ReportKind {
@@ -87,7 +86,6 @@ fn add(results: &mut Results, result: Label<'static>, sessions: u64) {
     }
 }
 
-/// The sessions of one domain under one type of policy.
 struct SessionCounts {
     domain: String,
     policy: Label<'static>,
@@ -136,7 +134,6 @@ fn limit(session_counts: &mut [SessionCounts]) {
     }
 }
 
-/// Adds one entry of `policies` to the counts of its domain.
 fn add_policy(entry: &Object<'_>, session_counts: &mut Vec<SessionCounts>) {
     let results = results(entry);
     if results.is_empty() {
@@ -149,7 +146,6 @@ fn add_policy(entry: &Object<'_>, session_counts: &mut Vec<SessionCounts>) {
     }
 }
 
-/// Returns the sessions of one entry of `policies`, by result.
 fn results(entry: &Object<'_>) -> Results {
     let none = Object::default();
     let summary = entry.get_object("summary").unwrap_or(&none);
@@ -198,7 +194,6 @@ pub fn first_domain(body: &Object<'_>) -> Option<String> {
     policies.find_map(|policy| domain(policy).filter(|domain| !domain.is_empty()))
 }
 
-/// A number of sessions in a normalized body.
 struct SessionCount<'r> {
     domain: &'r str,
     policy: Label<'static>,
@@ -267,7 +262,6 @@ fn domains(report: &Report<'_>) -> String {
     }
 }
 
-/// Lists the reasons of failures, each with its number of sessions.
 fn reasons(report: &Report<'_>) -> String {
     let mut failures = Results::new();
     for SessionCount { result, sessions, .. } in session_counts(report) {

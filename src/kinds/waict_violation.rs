@@ -14,7 +14,6 @@ static REASONS: LabelValues = LabelValues(&[
     "no_manifest_match", "wasm_hash_mismatch", "inline_violation",
 ]);
 
-/// The body of an integrity violation, and a reason.
 pub(super) static KIND: ReportKind = ReportKind {
     name: "waict-violation",
     specification: "https://github.com/waict-wg/waict-integrity-spec",

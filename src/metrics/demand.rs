@@ -6,14 +6,12 @@
 //! is used, takes from others: from sites that use more of it than the site itself, and only series there. So a
 //! flood on one site never costs another its reserved capacity.
 
-/// Where capacity was reserved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Allocation {
     /// In the reserved capacity of this site quota.
     Reserved(SiteQuotaIndex),
     /// In the shared capacity, charged to this site quota.
     Shared(SiteQuotaIndex),
-    /// In the fallback slots.
     Fallback,
     /// Beyond the quota, for a series that never expires.
     Pinned,
@@ -33,7 +31,6 @@ impl SiteQuotaIndex {
     }
 }
 
-/// The capacity that sites need.
 #[derive(Debug)]
 pub(crate) struct Demand {
     /// What one eviction releases at least.
@@ -42,14 +39,11 @@ pub(crate) struct Demand {
     pub(super) sites: Vec<SiteDemand>,
 }
 
-/// The capacity that one site needs and uses.
 #[derive(Debug)]
 pub(crate) struct SiteDemand {
-    /// Number of evictions to make.
     pub(super) evictions: usize,
     /// Whether it may use more shared capacity, so that evictions of other sites help it.
     pub(super) may_use_shared: bool,
-    /// Amount in its reserved capacity.
     pub(super) reserved_used: usize,
     /// Amount in the shared capacity, those included that evictions so far have released for it.
     pub(super) shared_used: usize,

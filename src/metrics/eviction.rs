@@ -16,7 +16,6 @@ pub type EvictionFilter<'f> = &'f dyn Fn(u64, &SampleValue) -> bool;
 
 type FamilyDemand = (&'static Family, Demand);
 
-/// A series that may be evicted.
 struct Candidate {
     /// Recent additions, last update and id; the lowest is evicted first, and no two are equal.
     coldness: (u8, u32, u64),

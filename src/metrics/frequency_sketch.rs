@@ -53,7 +53,6 @@ impl FrequencySketch {
         count >= ADMISSION_THRESHOLD
     }
 
-    /// Halves the next few counts.
     fn age(&self, cells: &[AtomicU8]) {
         let turn = self.ops.fetch_add(1, Ordering::Relaxed) % AGING_PERIOD;
         for cell in cells.iter().skip(turn as usize * CELLS_AGED_PER_OP).take(CELLS_AGED_PER_OP) {

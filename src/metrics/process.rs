@@ -14,7 +14,6 @@ pub(super) struct ProcessMetrics {
     start_time: Option<f64>,
 }
 
-/// Values of one moment.
 struct Snapshot {
     cpu_seconds: f64,
     virtual_memory: f64,

@@ -43,7 +43,6 @@ pub(super) struct FamilyQuota {
     /// The quota without the fallback slots.
     pub(super) limit: usize,
     pub(super) sites: SiteQuotas,
-    /// Series that can still be pinned.
     pinnable: AtomicUsize,
     /// What evicted series had counted: an integer, unless the family has sums, so that it is exact.
     evicted: Mutex<SampleValue>,
@@ -71,7 +70,6 @@ pub(crate) struct SiteQuotas {
     shared_used: AtomicUsize,
 }
 
-/// Capacity and use of one site.
 #[derive(Debug, Default)]
 struct SiteQuota {
     reserved_capacity: usize,
@@ -83,12 +81,10 @@ struct SiteQuota {
     may_use_shared: AtomicBool,
 }
 
-/// Whose site quota a series is charged to.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Owner {
     /// Neither a configured site nor a host.
     Others,
-    /// The configured site with this index.
     Configured(usize),
     /// A host, by its hash, if no sites are configured.
     Host(u64),
@@ -104,7 +100,6 @@ impl Owner {
     }
 }
 
-/// How much of a capacity a label set may use up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Priority {
     /// All but the last quarter: an unbounded label, and few recent rejections.

@@ -46,18 +46,14 @@ pub enum Noise {
 /// The browser's family: the label `browser` and `user_agent.name`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
+#[allow(missing_docs)] // the names are the documentation
 pub enum Browser {
     /// Chrome and other browsers that identify as Chromium.
     Chrome,
-    /// Microsoft Edge.
     Edge,
-    /// Firefox.
     Firefox,
-    /// Safari and WebKit.
     Safari,
-    /// Opera.
     Opera,
-    /// Samsung Internet.
     Samsung,
     /// Any other browser, and reports without a user agent.
     Other,

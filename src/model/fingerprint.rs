@@ -85,7 +85,6 @@ thread_local! {
     static VALUES: Cell<Vec<u8>> = Cell::default();
 }
 
-/// The values that are hashed.
 struct Values(Vec<u8>);
 
 impl Values {
@@ -170,7 +169,6 @@ const SAMPLE_START: usize = 32;
 /// Extensions of pages, as a name without extension is one.
 const PAGES: [&str; 8] = ["html", "htm", "xhtml", "php", "asp", "aspx", "jsp", "do"];
 
-/// Returns where the host of a URL begins.
 fn host_start(url: &str) -> Option<usize> {
     let colon = memchr::memchr(b':', url.as_bytes())?;
     url[colon..].starts_with("://").then_some(colon + 3)

@@ -12,21 +12,17 @@ use serde::{Serialize, Serializer};
 /// A JSON value that borrows from its source text.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 #[serde(untagged)]
+#[allow(missing_docs)] // the types are the documentation
 pub enum Value<'a> {
-    /// `null`
     #[default]
     Null,
-    /// `true` or `false`
     Bool(bool),
     /// An integer that fits `i64`.
     Integer(i64),
     /// Any other number; always finite.
     Float(f64),
-    /// Text.
     String(Cow<'a, str>),
-    /// `[…]`
     Array(Vec<Value<'a>>),
-    /// `{…}`
     Object(Object<'a>),
 }
 

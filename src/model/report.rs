@@ -261,12 +261,10 @@ pub type AttributeSink<'g> = &'g mut dyn FnMut(&str, Attribute<'_>);
 
 /// An attribute's value.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[allow(missing_docs)] // the types are the documentation
 pub enum Attribute<'a> {
-    /// Text.
     Text(&'a str),
-    /// An integer.
     Integer(i64),
-    /// Any other number.
     Float(f64),
     /// A boolean.
     Bool(bool),

@@ -21,7 +21,6 @@ pub enum Mode {
     MetricsOnly,
 }
 
-/// Which fields are kept.
 #[derive(Clone, Copy)]
 pub(super) struct Keep {
     pub(super) mode: Mode,
@@ -41,18 +40,15 @@ impl Keep {
 /// dropped from every report.
 pub(super) const REQUEST_HEADERS: [&str; 3] = ["request-headers", "request_headers", "requestHeaders"];
 
-/// A body after [`normalize_fields`].
 pub(super) struct Normalized<'a> {
     pub(super) body: Object<'a>,
     /// The fields that the kind does not have, as JSON; empty if there are none.
     pub(super) unknown: String,
     /// See [`crate::model::Report::redacted`].
     pub(super) redacted: Object<'a>,
-    /// Number of dropped fields.
     pub(super) dropped: u32,
 }
 
-/// Normalizes a body in place.
 pub(super) fn normalize_fields<'a>(
     kind: &ReportKind,
     mut body: Object<'a>,

@@ -16,7 +16,6 @@ use percent_encoding::percent_decode_str;
 use crate::normalize::truncate::TRUNCATION_MARK;
 use crate::normalize::word_scanner::byte_set;
 
-/// The replacement of a secret.
 pub(super) const REDACTED: &str = ":redacted";
 
 /// Minimum hex digits of a secret: 96 bits.
@@ -231,7 +230,6 @@ fn part_is_secret(segment: &str, before: Before<'_>) -> bool {
     segment.contains(' ') && is_account_number(segment)
 }
 
-/// What a part of a segment looks like.
 #[derive(Default)]
 struct Run {
     /// Like random characters, or like a long hexadecimal number, that are no UUID.
@@ -255,7 +253,6 @@ struct Word {
 }
 
 impl Run {
-    /// Examines a part in one pass.
     fn examine(bytes: &[u8], is_truncated: bool) -> Run {
         let mut found = Run::default();
         // Of the last bytes, the latest in the lowest bit.
@@ -458,7 +455,6 @@ fn is_place(segment: &str, is_near: bool) -> bool {
             }))
 }
 
-/// Returns whether a short number after this segment is a credential.
 fn is_code_place(segment: &str) -> bool {
     CODE_SEGMENTS.iter().any(|known| known.eq_ignore_ascii_case(segment))
 }

@@ -24,7 +24,6 @@ thread_local! {
 /// A text, and how it was sanitized without a change; `None` if it was changed.
 type CleanText = (String, Option<(FieldType, Privacy)>);
 
-/// Longest text in this cache.
 const MAX_CACHED: usize = 256;
 
 /// Redacts, escapes and truncates a text by its type. Source text and stack traces keep their lines.

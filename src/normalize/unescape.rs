@@ -25,7 +25,6 @@ pub(super) fn unescape(text: &str) -> Option<String> {
     Some(String::from_utf8_lossy(&out).into_owned())
 }
 
-/// What an escape stands for.
 enum Decoded {
     /// A byte of UTF-8.
     Byte(u8),

@@ -72,7 +72,6 @@ pub(super) fn redact<'a>(raw: Cow<'a, str>, privacy: Privacy) -> Cow<'a, str> {
     truncate(redact_complete(raw, privacy), MAX_URL)
 }
 
-/// Redacts a URL of any length.
 pub(super) fn redact_complete<'a>(raw: Cow<'a, str>, privacy: Privacy) -> Cow<'a, str> {
     match (clean_prefix_len(&raw, privacy), raw) {
         (Some(length), raw) if length == raw.len() => raw,
@@ -121,7 +120,6 @@ pub(super) fn clean_prefix_len(raw: &str, privacy: Privacy) -> Option<usize> {
 const LITERAL_BYTES: [bool; 256] =
     byte_set(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/.-_~%:+,!$&'()*[]");
 
-/// Returns whether a byte may be part of a host in lower case.
 pub(super) fn is_host_byte(byte: u8) -> bool {
     const HOST_BYTES: [bool; 256] = byte_set(b"abcdefghijklmnopqrstuvwxyz0123456789.-_");
     HOST_BYTES[usize::from(byte)]
@@ -179,7 +177,6 @@ fn unwrap_nested(scheme: String, wrapped: &str, privacy: Privacy) -> String {
     if inner.is_empty() { scheme } else { format!("{scheme}:{inner}") }
 }
 
-/// Splits off an RFC 3986 scheme.
 fn split_scheme(raw: &str) -> Option<(&str, &str)> {
     let (scheme, rest) = raw.split_once(':')?;
     let valid = scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
@@ -277,7 +274,6 @@ fn without_parameters(segment: &str) -> &str {
     }
 }
 
-/// Returns the segments, each with what stands before it.
 fn segments(path: &str) -> impl Iterator<Item = (Before<'_>, &str)> {
     let bytes = path.as_bytes();
     // An escaped character, such as `\u{202E}`, is part of a segment.
@@ -294,7 +290,6 @@ fn segments(path: &str) -> impl Iterator<Item = (Before<'_>, &str)> {
     })
 }
 
-/// Returns whether a path has a segment that is redacted.
 pub(super) fn path_has_secret(path: &str, privacy: Privacy) -> bool {
     privacy.path_secrets == PathSecrets::Redact
         && !path.as_bytes().split(|byte| *byte == b'/').all(is_short_word)

@@ -70,7 +70,6 @@ impl WordScanner {
     }
 }
 
-/// Returns a table of bytes that has `true` for these.
 pub(super) const fn byte_set(bytes: &[u8]) -> [bool; 256] {
     let mut set = [false; 256];
     let mut at = 0;
@@ -81,7 +80,6 @@ pub(super) const fn byte_set(bytes: &[u8]) -> [bool; 256] {
     set
 }
 
-/// Returns whether a byte ends a URL in running text.
 pub(super) fn ends_url(byte: &u8) -> bool {
     matches!(
         byte,

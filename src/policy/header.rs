@@ -77,7 +77,6 @@ impl Header {
         names.find_map(|name| self.get(name)).map_or(&[], Vec::as_slice)
     }
 
-    /// Sets the tokens of a directive.
     pub(super) fn set(&mut self, name: &str, mut tokens: Vec<String>) {
         tokens.retain(|token| !token.eq_ignore_ascii_case("'none'"));
         match self.0.iter_mut().find(|(known, _)| known == name) {
@@ -86,12 +85,10 @@ impl Header {
         }
     }
 
-    /// Returns the position of a directive in the order of additions.
     pub(super) fn rank(name: &str) -> usize {
         SOURCE_LISTS.iter().position(|known| *known == name).unwrap_or(SOURCE_LISTS.len())
     }
 
-    /// Returns the header's value.
     pub(super) fn value(&self) -> String {
         let directives =
             self.0.iter().map(|(name, tokens)| [std::slice::from_ref(name), tokens].concat().join(" "));

@@ -19,7 +19,6 @@ pub(super) struct Origin<'u> {
 }
 
 impl<'u> Origin<'u> {
-    /// Returns the source of a URL that a page uses.
     pub(super) fn source(url: &str, page: &str) -> Option<String> {
         let origin = Origin::parse(url)?;
         let is_self = Origin::parse(page).is_some_and(|page| origin.is_self(&page));

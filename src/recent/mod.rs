@@ -114,7 +114,6 @@ pub fn milliseconds<S: serde::Serializer>(moment: &Timestamp, serializer: S) -> 
 struct Events {
     last: VecDeque<Arc<RecentEvent>>,
     bytes: usize,
-    /// Number of events so far.
     pushed: u64,
 }
 
@@ -128,7 +127,6 @@ pub struct Recent {
     events: Mutex<Events>,
     rejection_admission: TokenBucket,
     rejections: Mutex<VecDeque<Rejection>>,
-    /// Called after each event.
     on_event: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 

@@ -9,7 +9,6 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-/// A list.
 #[derive(Debug, Serialize)]
 pub(super) struct List<T> {
     pub(super) items: Vec<T>,

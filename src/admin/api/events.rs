@@ -9,7 +9,6 @@ use crate::admin::api::answer::{List, Problem};
 use crate::admin::api::parameters::{Filter, Parameters};
 use crate::recent::{Recent, RecentEvent};
 
-/// The parameters of a request.
 pub(super) struct Wanted {
     filter: Filter,
     limit: usize,

@@ -66,7 +66,6 @@ const SORTS: [(&str, SortKey); 4] = [
     ("last", |entry| entry.last_seen.unsigned_abs()),
 ];
 
-/// The parameters of a request.
 pub(super) struct Wanted {
     filter: Filter,
     is_new: Option<bool>,
@@ -121,7 +120,6 @@ fn new_since(new_for: Duration) -> i64 {
     clock::now().as_millisecond().saturating_sub(new_for)
 }
 
-/// Returns the finding of this fingerprint.
 pub(super) fn one(findings: &Findings, new_for: Duration, fingerprint: &str) -> Result<FindingItem, Problem> {
     let new_since = new_since(new_for);
     let mut found = None;
@@ -133,7 +131,6 @@ pub(super) fn one(findings: &Findings, new_for: Duration, fingerprint: &str) -> 
     found.ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "there is no finding with this fingerprint"))
 }
 
-/// Returns the proposer of a policy that a request wants.
 pub(super) fn proposer(uri: &Uri) -> Result<Proposer, Problem> {
     let parameters = Parameters::parse(uri, &["site", "min_clients"])?;
     let site = parameters.text("site").ok_or_else(|| Problem::parameter("site: expected a site"))?;
@@ -141,7 +138,6 @@ pub(super) fn proposer(uri: &Uri) -> Result<Proposer, Problem> {
     Proposer::new(site, "", Some(clients as u64)).map_err(Problem::internal)
 }
 
-/// Returns the policy that follows from all findings.
 pub(super) fn propose(findings: &Findings, mut proposer: Proposer) -> Policy {
     let site = proposer.site.clone();
     findings.visit(|entry| {

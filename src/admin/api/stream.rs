@@ -24,7 +24,6 @@ const COMMENT_INTERVAL: Duration = Duration::from_secs(15);
 /// Bytes of a piece, without its last event.
 const MAX_PIECE: usize = 32 * 1024;
 
-/// All streams.
 pub(super) struct Streams {
     permits: Arc<Semaphore>,
     signal: Arc<Signal>,

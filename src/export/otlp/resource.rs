@@ -7,7 +7,6 @@ use opentelemetry_semantic_conventions::resource::{SERVICE_INSTANCE_ID, SERVICE_
 
 use crate::config::Otlp;
 
-/// Returns the scope: `lookoutd` and its version.
 pub(crate) fn scope() -> InstrumentationScope {
     InstrumentationScope {
         name: env!("CARGO_PKG_NAME").to_owned(),

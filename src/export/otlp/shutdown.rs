@@ -19,7 +19,6 @@ pub(crate) struct ShutdownDeadlines {
 /// Receiver of the deadlines; `None` while the daemon runs.
 pub(crate) type ShutdownReceiver = watch::Receiver<Option<ShutdownDeadlines>>;
 
-/// Events that a shutdown could not deliver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ShutdownSummary {
     /// Events counted as `EventOutcome::DroppedShutdown`, or whose spool files were lost during the shutdown.

@@ -30,7 +30,6 @@ const CHAIN_FIELDS: [&str; 2] = ["served-certificate-chain", "validated-certific
 /// The longest PEM text that is parsed, in bytes. Real certificates have about 2 KiB.
 const MAX_PEM: usize = 16 * 1024;
 
-/// A kind with certificates.
 pub(crate) const TRANSPORT: ReportKind = ReportKind {
     identity: &["hostname", "port"],
     severity: |_| Severity::Warn,
@@ -51,7 +50,6 @@ const ATTRIBUTES: &[DerivedAttribute] = &[
     derived(TLS_SERVER_HASH_SHA256, FieldType::Token, "`sha256` of `certificate`"),
 ];
 
-/// Replaces the chains by [`CERTIFICATE`].
 fn replace_chains(body: &mut Object<'_>) {
     let chains = CHAIN_FIELDS.map(|chain| body.remove(chain));
     let Some(values) = chains.iter().flatten().find_map(leaf_certificate) else { return };

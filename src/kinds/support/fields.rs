@@ -23,7 +23,6 @@ pub(crate) const fn derived(
     DerivedAttribute { name, field_type, source }
 }
 
-/// A label that is a field's value.
 pub(crate) const fn one_of(field: &'static str, values: &'static LabelValues) -> LabelSource {
     LabelSource::OneOf(field, values)
 }
@@ -31,7 +30,6 @@ pub(crate) const fn one_of(field: &'static str, values: &'static LabelValues) ->
 pub(crate) const DISPOSITION: LabelSource = LabelSource::Disposition;
 pub(crate) const NOISE: LabelSource = LabelSource::Noise;
 
-/// The script or style that a report is about.
 pub(crate) const SOURCE_FILE: FieldSpec = field("sourceFile", FieldType::Url, CODE_FILE_PATH);
 pub(crate) const LINE_NUMBER: FieldSpec = field("lineNumber", FieldType::NonZeroInt, CODE_LINE_NUMBER);
 pub(crate) const COLUMN_NUMBER: FieldSpec = field("columnNumber", FieldType::NonZeroInt, CODE_COLUMN_NUMBER);

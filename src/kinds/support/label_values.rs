@@ -33,7 +33,6 @@ pub(crate) static NEL_PHASES: LabelValues = LabelValues(&["application", "connec
 pub(crate) static NEL_TYPES: LabelValues =
     LabelValues(&lines::<56>(include_str!("label_values/nel_types.txt")));
 
-/// ALPN protocols.
 pub(crate) static PROTOCOLS: LabelValues = LabelValues(&["http/1.0", "http/1.1", "h2", "h3"]);
 
 /// What a request is for. The empty destination of `fetch()` counts as none.

@@ -5,7 +5,6 @@ use std::borrow::Cow;
 use crate::kinds::support::fields::{LINE_NUMBER, SOURCE_FILE};
 use crate::model::{Disposition, Object, Report, Value};
 
-/// Returns the page that a report is about.
 pub(crate) fn page_of<'r>(report: &'r Report<'_>) -> &'r str {
     if report.url.is_empty() { "an unnamed page" } else { &report.url }
 }

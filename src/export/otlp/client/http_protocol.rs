@@ -38,7 +38,6 @@ pub(super) fn gzip_into(out: Vec<u8>, request: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap_or_default()
 }
 
-/// Inflates a message within the bound of responses.
 pub(super) fn gunzip(message: &[u8]) -> Option<Bytes> {
     let mut inflated = Vec::new();
     let read = GzDecoder::new(message).take(MAX_RESPONSE_BYTES as u64 + 1).read_to_end(&mut inflated).ok()?;

@@ -15,34 +15,29 @@ use crate::model::{ExportStatus, escape_hidden};
 /// Most characters kept of a text.
 const MAX_CHARS: usize = 512;
 
-/// Result of one attempt to send a request.
+/// Result of one attempt to send a request. A message is one bounded line.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs)] // see the type
 pub enum ExportResult {
-    /// The collector accepted all of it.
     Accepted,
     /// The collector accepted all but `rejected` items. With `rejected` 0 the message is a warning.
     PartialSuccess {
         /// Items rejected, as the collector counts them.
         rejected: u64,
-        /// The collector's reason: one bounded line.
         message: String,
     },
     /// The request may succeed when it is sent again.
     Retryable {
-        /// The kind of failure.
         code: ExportStatus,
         /// Whether the collector may have accepted it nevertheless. Only then can a retry deliver it twice.
         maybe_delivered: bool,
         /// The shortest delay, as the collector requested it.
         after: Option<Duration>,
-        /// The reason: one bounded line.
         message: String,
     },
     /// The request must not be sent again.
     Permanent {
-        /// The kind of failure.
         code: ExportStatus,
-        /// The reason: one bounded line.
         message: String,
     },
 }

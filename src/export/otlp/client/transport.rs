@@ -34,7 +34,6 @@ const TCP_USER_TIMEOUT: Duration = Duration::from_secs(20);
 const BYTES_PER_SECOND: u32 = 256 << 10;
 const BURST_BYTES: u32 = 1 << 20;
 
-/// Pool of connections to one endpoint.
 pub(super) type HttpClient = Client<HttpsConnector<LimitedConnector>, Full<Bytes>>;
 
 /// Response that has been read to its end, or up to the bound.
@@ -100,7 +99,6 @@ async fn read_response(response: Response<Incoming>) -> Result<CollectorResponse
     Ok(CollectorResponse { status: head.status, headers: head.headers, body, truncated, trailers })
 }
 
-/// Connector whose connections have the limit.
 #[derive(Debug, Clone)]
 pub(super) struct LimitedConnector(HttpConnector);
 
@@ -124,7 +122,6 @@ pub(super) struct LimitedStream<S> {
     stream: S,
     /// When the bytes read so far are within [`BYTES_PER_SECOND`].
     within_rate_at: Instant,
-    /// Set while reading pauses.
     pause: Option<Pin<Box<Sleep>>>,
 }
 

@@ -34,7 +34,6 @@ impl PendingEvents {
         }
     }
 
-    /// Creates the value of events that an earlier process left on disk.
     pub(crate) fn recovered(self_metrics: Arc<SelfMetrics>, events: u64) -> Self {
         self_metrics.spool.recovered.inc_by(events);
         let mut pending = PendingEvents::new(self_metrics, Arc::default());

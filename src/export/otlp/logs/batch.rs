@@ -12,7 +12,6 @@ use crate::export::otlp::logs::accounting::PendingEvents;
 /// Order and identity of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct BatchId {
-    /// Place in the order of arrival.
     pub(crate) sequence: u64,
     pub(crate) events: u64,
 }
@@ -37,7 +36,6 @@ pub(crate) struct Batch {
     pub(crate) not_before: Option<Instant>,
     /// Whether the collector requested `not_before`.
     pub(crate) server_throttled: bool,
-    /// Whether the batch is larger than the whole spool.
     pub(crate) exceeds_spool: bool,
     /// Permit to read from the spool, held while the batch is in flight.
     pub(crate) spool_permit: Option<OwnedSemaphorePermit>,
@@ -86,7 +84,6 @@ impl Batch {
     }
 }
 
-/// Which of the ready batches is sent first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Order {
     Oldest,

@@ -141,7 +141,6 @@ impl Buffer {
         }
     }
 
-    /// Requeues a batch that could not be delivered, to be sent again after `delay`.
     pub(crate) fn requeue(&self, mut batch: Batch, delay: Duration, server_throttled: bool) {
         batch.server_throttled = server_throttled;
         batch.attempts = batch.attempts.saturating_add(1);

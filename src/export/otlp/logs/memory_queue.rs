@@ -74,7 +74,6 @@ impl MemoryQueue {
         }
     }
 
-    /// Returns the outcome of a record that cannot be queued.
     fn drop_reason(&self, state: &State, record: &[u8]) -> Option<EventOutcome> {
         if state.closed {
             Some(EventOutcome::DroppedShutdown)
@@ -145,7 +144,6 @@ impl MemoryQueue {
         self.state.lock().take_any()
     }
 
-    /// Returns a batch to the queue that could be neither delivered nor spilled.
     pub(crate) fn requeue(&self, mut batch: Batch) {
         batch.pending.transition(PendingState::Queued);
         self.state.lock().waiting.put(batch);
@@ -163,7 +161,6 @@ impl MemoryQueue {
         self.wake.notify_waiters();
     }
 
-    /// Returns when a batch that arrived at this time is to be spilled.
     pub(crate) fn spill_at(&self, enqueued_at: Instant) -> Option<Instant> {
         Some(enqueued_at + self.spill_after?)
     }

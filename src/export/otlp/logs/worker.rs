@@ -37,9 +37,7 @@ pub(super) struct Worker {
     pub(super) warnings: LogThrottle,
 }
 
-/// Result of sending a batch once.
 enum Outcome {
-    /// Its events have their outcome.
     Done,
     /// The batch is requeued; the collector may have requested a delay.
     Retry(Option<Duration>),
@@ -153,7 +151,6 @@ impl Worker {
         }
     }
 
-    /// Updates the health, and logs failures and the end of an outage.
     fn record_attempt(&self, result: &ExportResult) {
         if let Some(outage) = self.health.record(result) {
             // A shorter one may be one bad batch among good ones.

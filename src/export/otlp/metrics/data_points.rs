@@ -19,7 +19,6 @@ use prost::Message;
 use crate::metrics::{self, BOUNDS, SampleValue};
 use crate::model::{Family, MetricType};
 
-/// What the data points of one metric have in common.
 #[derive(Clone, Copy)]
 pub(super) struct MetricInfo<'f> {
     pub(super) prometheus_name: &'f str,

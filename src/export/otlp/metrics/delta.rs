@@ -10,7 +10,6 @@ use parking_lot::Mutex;
 use crate::config::Temporality;
 use crate::metrics::{Histogram, SampleValue};
 
-/// Identity of a series.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Key {
     /// A series of the registry, by [`crate::metrics::Sample::id`].
@@ -74,7 +73,6 @@ impl TemporalityState {
         }
     }
 
-    /// Removes the series of the registry that are not `alive` any more.
     pub(super) fn retain(&self, alive: &HashSet<u64>) {
         if let Some(acknowledged) = &self.0 {
             acknowledged.lock().retain(|key, _| match key {

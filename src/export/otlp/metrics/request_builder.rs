@@ -68,7 +68,6 @@ impl RequestBuilder {
     }
 }
 
-/// The requests so far, and the metrics of the next one.
 struct OpenRequest<'b> {
     builder: &'b RequestBuilder,
     /// Unix nanoseconds.

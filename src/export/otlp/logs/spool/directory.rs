@@ -14,14 +14,12 @@ use crate::export::otlp::logs::spool::file_name;
 use crate::export::otlp::logs::spool::framing::{Content, checksum};
 use crate::model::{LabelEnum, QuarantineReason};
 
-/// Folder for corrupt and unrecognized files.
 const QUARANTINE: &str = "quarantine";
 /// Largest file. No request is nearly as large: records of 1 MiB and the resource.
 const MAX_FILE_BYTES: u64 = 16 << 20;
 /// File that `open` creates to check whether the directory is writable.
 const PROBE: &str = ".probe.tmp";
 
-/// Error of opening the spool, with its directory.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SpoolError {
     #[error("delivery.spool.directory: cannot use {0} as the spool: {1}")]
@@ -40,7 +38,6 @@ pub(super) struct Directory {
     locked: Mutex<File>,
 }
 
-/// File that was found when the directory was opened.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Found {
     Request(SpoolFile),
@@ -168,7 +165,6 @@ impl Directory {
         Ok(ReadResult::Corrupt)
     }
 
-    /// Returns whether the next start will not find the file.
     pub(super) fn is_missing(&self, file: SpoolFile) -> bool {
         fs::symlink_metadata(self.file_path(file)).is_err_and(|error| is_absent(&error))
     }
@@ -241,7 +237,6 @@ fn is_same(locked: &File, path: &Path) -> bool {
     }
 }
 
-/// Returns whether the file or its directory does not exist.
 fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }

@@ -4,7 +4,6 @@
 use bytes::Buf;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
-/// What a file contains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Content {
     /// Log records, of a damaged request those before the damage.
@@ -24,7 +23,6 @@ impl Content {
     }
 }
 
-/// Returns the CRC-32C of a request.
 pub(super) fn checksum(request: &[u8]) -> u32 {
     crc32c::crc32c(request)
 }

@@ -203,7 +203,6 @@ impl Spool {
         self.self_metrics.spool.bytes.set(state.bytes as i64);
     }
 
-    /// Queues a batch that has a file, and releases its memory.
     pub(crate) fn enqueue(&self, mut batch: Batch) {
         batch.payload = Payload::Spooled;
         batch.spool_permit = None;
