@@ -194,21 +194,18 @@ pub fn first_domain(body: &Object<'_>) -> Option<String> {
     policies.find_map(|policy| domain(policy).filter(|domain| !domain.is_empty()))
 }
 
-struct SessionCount<'r> {
-    domain: &'r str,
-    policy: Label<'static>,
-    result: Label<'static>,
-    sessions: u64,
-}
+/// Domain, policy, result and number of sessions.
+type SessionCount<'r> = (&'r str, Label<'static>, Label<'static>, u64);
 
 /// Returns the session counts of a normalized body, which [`upgrade`] computed and bounded.
 fn session_counts<'r>(report: &'r Report<'_>) -> impl Iterator<Item = SessionCount<'r>> {
     report.body.get_objects(SESSION_COUNTS).flat_map(|entry| {
         let domain = entry.get_str(DOMAIN).unwrap_or_default();
         let policy = POLICIES.label(entry.get_str(POLICY).filter(|policy| *policy != "none"));
-        entry.0.iter().filter_map(move |(name, sessions)| {
-            Some(SessionCount { domain, policy, result: result(name)?, sessions: sessions.as_u64()? })
-        })
+        entry
+            .0
+            .iter()
+            .filter_map(move |(name, sessions)| Some((domain, policy, result(name)?, sessions.as_u64()?)))
     })
 }
 
@@ -224,13 +221,13 @@ fn result(name: &str) -> Option<Label<'static>> {
 
 /// Returns the number of sessions that succeeded and that failed.
 fn totals(report: &Report<'_>) -> (u64, u64) {
-    session_counts(report).fold((0, 0), |(succeeded, failed), SessionCount { result, sessions, .. }| {
+    session_counts(report).fold((0, 0), |(succeeded, failed), (.., result, sessions)| {
         if result == SUCCESS { (succeeded + sessions, failed) } else { (succeeded, failed + sessions) }
     })
 }
 
 fn observe<'r>(report: &'r Report<'_>, _: &Classification<'_>) -> Observations<'r> {
-    let observations = session_counts(report).map(|SessionCount { domain, policy, result, sessions }| {
+    let observations = session_counts(report).map(|(domain, policy, result, sessions)| {
         let observation = Observation::new(&SESSIONS, [policy, result], Increment::Count(sessions));
         Observation { host: Some(domain).filter(|domain| !domain.is_empty()), ..observation }
     });
@@ -241,8 +238,7 @@ fn observe<'r>(report: &'r Report<'_>, _: &Classification<'_>) -> Observations<'
 fn summary(report: &Report<'_>) -> String {
     let (succeeded, failed) = totals(report);
     let all = succeeded.saturating_add(failed);
-    let domains = domains(report);
-    let reasons = reasons(report);
+    let (domains, reasons) = (domains(report), reasons(report));
     let sender = report.body.get_str("organization-name").unwrap_or("a sender without a name");
     format!("mail to {domains}: {failed} of {all} TLS sessions failed{reasons}, says {sender}")
 }
@@ -250,7 +246,7 @@ fn summary(report: &Report<'_>) -> String {
 /// Lists the domains, at most three.
 fn domains(report: &Report<'_>) -> String {
     let mut domains = Vec::new();
-    for SessionCount { domain, .. } in session_counts(report) {
+    for (domain, ..) in session_counts(report) {
         if !domain.is_empty() && !domains.contains(&domain) {
             domains.push(domain);
         }
@@ -264,7 +260,7 @@ fn domains(report: &Report<'_>) -> String {
 
 fn reasons(report: &Report<'_>) -> String {
     let mut failures = Results::new();
-    for SessionCount { result, sessions, .. } in session_counts(report) {
+    for (.., result, sessions) in session_counts(report) {
         if result != SUCCESS {
             add(&mut failures, result, sessions);
         }

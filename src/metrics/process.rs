@@ -14,19 +14,10 @@ pub(super) struct ProcessMetrics {
     start_time: Option<f64>,
 }
 
-struct Snapshot {
-    cpu_seconds: f64,
-    virtual_memory: f64,
-    resident_memory: f64,
-    threads: f64,
-    /// Seconds since the boot of the system.
-    started: f64,
-}
-
 impl ProcessMetrics {
     pub(super) fn new() -> ProcessMetrics {
-        let start_time = snapshot().and_then(|process| Some(boot_time()? + process.started));
-        ProcessMetrics { start_time }
+        let since_boot = field(&stat(), 22).map(|ticks| ticks / clock_ticks_per_second() as f64);
+        ProcessMetrics { start_time: boot_time().zip(since_boot).map(|(boot, since)| boot + since) }
     }
 }
 
@@ -37,62 +28,45 @@ impl Collector for ProcessMetrics {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        let process = snapshot();
-        let of = |value: fn(&Snapshot) -> f64| process.as_ref().map(value);
-        let max_fds = getrlimit(Resource::Nofile).current.map(|limit| limit as f64);
-        let cpu = ("process_cpu_seconds_total", "Total user and system CPU time spent in seconds.");
-        let cpu = of(|process| process.cpu_seconds).and_then(|seconds| {
-            let counter = Counter::new(cpu.0, cpu.1).ok()?;
-            counter.inc_by(seconds);
+        let stat = stat();
+        let field = |number| field(&stat, number);
+        let cpu = || {
+            let cpu = "process_cpu_seconds_total";
+            let counter = Counter::new(cpu, "Total user and system CPU time spent in seconds.").ok()?;
+            counter.inc_by((field(14)? + field(15)?) / clock_ticks_per_second() as f64);
             Some(counter.collect())
-        });
-        let gauges = [
-            ("process_open_fds", "Number of open file descriptors.", open_fds()),
-            ("process_max_fds", "Maximum number of open file descriptors.", max_fds),
-            (
-                "process_virtual_memory_bytes",
-                "Virtual memory size in bytes.",
-                of(|process| process.virtual_memory),
-            ),
-            (
-                "process_resident_memory_bytes",
-                "Resident memory size in bytes.",
-                of(|process| process.resident_memory),
-            ),
-            ("process_threads", "Number of OS threads in the process.", of(|process| process.threads)),
-            (
-                "process_start_time_seconds",
-                "Start time of the process since unix epoch in seconds.",
-                self.start_time,
-            ),
-        ];
-        let gauges = gauges.into_iter().filter_map(|(name, help, value)| {
+        };
+        let gauge = |name, help, value: Option<f64>| {
             let gauge = Gauge::new(name, help).ok()?;
             gauge.set(value?);
             Some(gauge.collect())
-        });
-        cpu.into_iter().chain(gauges).flatten().collect()
+        };
+        let max_fds = getrlimit(Resource::Nofile).current.map(|limit| limit as f64);
+        let resident = field(24).map(|pages| pages * page_size() as f64);
+        let start_time = "Start time of the process since unix epoch in seconds.";
+        let families = [
+            cpu(),
+            gauge("process_open_fds", "Number of open file descriptors.", open_fds()),
+            gauge("process_max_fds", "Maximum number of open file descriptors.", max_fds),
+            gauge("process_virtual_memory_bytes", "Virtual memory size in bytes.", field(23)),
+            gauge("process_resident_memory_bytes", "Resident memory size in bytes.", resident),
+            gauge("process_threads", "Number of OS threads in the process.", field(20)),
+            gauge("process_start_time_seconds", start_time, self.start_time),
+        ];
+        families.into_iter().flatten().flatten().collect()
     }
 }
 
-/// Reads `/proc/self/stat`; see proc_pid_stat(5) for its fields.
-fn snapshot() -> Option<Snapshot> {
-    parse_stat(&fs::read_to_string("/proc/self/stat").ok()?)
+/// Returns `/proc/self/stat`; empty if it cannot be read.
+fn stat() -> String {
+    fs::read_to_string("/proc/self/stat").unwrap_or_default()
 }
 
-fn parse_stat(text: &str) -> Option<Snapshot> {
+/// Returns a field after the second by its number in proc_pid_stat(5).
+fn field(stat: &str, number: usize) -> Option<f64> {
     // The second field, the name of the program, can contain spaces and parentheses.
-    let (_, rest) = text.rsplit_once(')')?;
-    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
-    let field = |number: usize| fields.get(number - 3)?.parse::<f64>().ok();
-    let ticks = clock_ticks_per_second() as f64;
-    Some(Snapshot {
-        cpu_seconds: (field(14)? + field(15)?) / ticks,
-        threads: field(20)?,
-        started: field(22)? / ticks,
-        virtual_memory: field(23)?,
-        resident_memory: field(24)? * page_size() as f64,
-    })
+    let (_, rest) = stat.rsplit_once(')')?;
+    rest.split_ascii_whitespace().nth(number - 3)?.parse().ok()
 }
 
 /// Returns the time at which the system was booted, in seconds since the epoch.
@@ -112,15 +86,11 @@ mod tests {
     use crate::clock;
 
     #[test]
-    fn parse_stat_reads_fields_after_a_name_with_parentheses() {
+    fn field_is_read_after_a_name_with_parentheses() {
         let text = "7 (a) b) S 1 1 1 0 -1 4194560 9 0 0 0 250 50 0 0 20 0 3 0 1200 5000000 42 184 1 1";
-        let process = parse_stat(text).unwrap();
-        let ticks = clock_ticks_per_second() as f64;
-        assert_eq!(process.cpu_seconds, 300.0 / ticks);
-        assert_eq!((process.threads, process.virtual_memory), (3.0, 5_000_000.0));
-        assert_eq!(process.started, 1200.0 / ticks);
-        assert_eq!(process.resident_memory, 42.0 * page_size() as f64);
-        assert!(parse_stat("7 (a) S 1").is_none());
+        let fields = [14, 15, 20, 22, 23, 24].map(|number| field(text, number).unwrap());
+        assert_eq!(fields, [250.0, 50.0, 3.0, 1200.0, 5_000_000.0, 42.0]);
+        assert!(field("7 (a) S 1", 14).is_none());
     }
 
     #[test]

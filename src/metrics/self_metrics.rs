@@ -54,7 +54,7 @@ self_metrics! {
         /// Open connections of intake.
         pub connections: IntGauge = "lookout_connections" [],
         /// Uploads (POSTs to intake), by outcome.
-        uploads: Children<UploadOutcome, IntCounter> = "lookout_uploads_total" ["outcome"],
+        pub uploads: Children<UploadOutcome, IntCounter> = "lookout_uploads_total" ["outcome"],
         /// Duration of uploads, from the head of the request to the response.
         upload_duration: Histogram = "lookout_upload_duration_seconds" [],
         /// Clients that sent reports to a path that intake does not serve, each counted once an hour.
@@ -211,23 +211,13 @@ impl SelfMetrics {
         self.export.duration[signal].observe(elapsed.as_secs_f64());
     }
 
-    /// Returns the number of uploads with this outcome.
-    pub fn uploads(&self, outcome: UploadOutcome) -> u64 {
-        self.intake.uploads[outcome].get()
-    }
-
-    /// Returns the number of items rejected for this reason.
-    pub fn rejected(&self, reason: RejectReason) -> u64 {
-        self.intake.rejected[reason].get()
-    }
-
-    /// Returns the number of this exporter's events with this outcome.
-    pub fn events(&self, exporter: ExporterId, outcome: EventOutcome) -> u64 {
+    #[cfg(test)]
+    pub(crate) fn events(&self, exporter: ExporterId, outcome: EventOutcome) -> u64 {
         self.export.events[exporter][outcome].get()
     }
 
-    /// Returns the number of this exporter's events in this state.
-    pub fn pending(&self, exporter: ExporterId, state: PendingState) -> i64 {
+    #[cfg(test)]
+    pub(crate) fn pending(&self, exporter: ExporterId, state: PendingState) -> i64 {
         self.export.pending[exporter][state].get()
     }
 

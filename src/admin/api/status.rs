@@ -68,9 +68,9 @@ impl Sources {
             "not_ready_reason": not_ready_reason,
             "intake": {
                 "address": format!("{scheme}://{}", self.intake),
-                "uploads": counts(|outcome: UploadOutcome| self_metrics.uploads(outcome)),
+                "uploads": counts(|outcome: UploadOutcome| self_metrics.intake.uploads[outcome].get()),
                 "reports": self.recent.taken(),
-                "rejected": counts(|reason: RejectReason| self_metrics.rejected(reason)),
+                "rejected": counts(|reason: RejectReason| self_metrics.intake.rejected[reason].get()),
                 "connections": self_metrics.intake.connections.get(),
                 "last_report": last.map(|event| time(event.received)),
             },
@@ -108,10 +108,10 @@ impl Sources {
 
     fn exports(&self) -> Vec<Value> {
         let (otlp, self_metrics) = (&self.loaded.config.otlp, &self.registry.self_metrics);
-        let pending = |exporter| {
-            counts(|state: PendingState| self_metrics.pending(exporter, state).try_into().unwrap_or(0))
-        };
-        let outcomes = |exporter| counts(|outcome: EventOutcome| self_metrics.events(exporter, outcome));
+        let (pending, events) = (&self_metrics.export.pending, &self_metrics.export.events);
+        let pending =
+            |exporter| counts(|state: PendingState| pending[exporter][state].get().try_into().unwrap_or(0));
+        let outcomes = |exporter| counts(|outcome: EventOutcome| events[exporter][outcome].get());
         let state = |name, endpoint: Option<&Endpoint>, exporter: Option<ExporterId>| {
             let health = self.readiness.exports.iter().find(|export| export.name == name);
             let attempts = health.map(|export| export.health.attempts()).unwrap_or_default();

@@ -143,10 +143,8 @@ async fn endpoint_that_cannot_work_is_an_error_of_new() {
         Client::new(&endpoint, ExportSignal::Metrics).unwrap_err().to_string()
     };
     let ok = ("x-a", "b");
-    assert_eq!(error("ftp://h/", ok), r#""ftp://h/" must begin with http:// or https://"#);
-    assert_eq!(error("/v1/logs", ok), r#""/v1/logs" has no host"#);
-    assert!(!error("http://user:secret@h/", ok).contains("secret"));
-    assert_eq!(error("http://h/", ("a b", "c")), r#""a b" is not a header name"#);
-    assert!(error("http://h/", ("x-key", "secret\n")).contains(r#"the value of the header "x-key""#));
+    assert!(error("http://h h/", ok).starts_with("the URL or a header is invalid: "));
+    assert!(error("http://h/", ("a b", "c")).contains("invalid HTTP header name"));
+    assert!(!error("http://h/", ("x-key", "secret\n")).contains("secret"));
     assert!(error("http://h/", ("Content-Type", "c")).contains("belongs to the protocol"));
 }
