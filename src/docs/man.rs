@@ -28,9 +28,6 @@ const LISTS: &[(&str, &[(&str, &str)])] = &[
 ];
 
 /// Writes the page as roff.
-///
-/// # Errors
-/// Returns an error if `out` does.
 pub fn write_man_page(command: Command, out: &mut dyn Write) -> io::Result<()> {
     let mut command = command.disable_help_subcommand(true);
     command.build();

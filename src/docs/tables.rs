@@ -26,14 +26,12 @@ pub(super) fn kinds() -> String {
 
 /// A metric family as it is exported.
 #[derive(Debug)]
+#[allow(missing_docs)] // the names are the documentation
 pub struct ExportedFamily {
-    /// The Prometheus name.
     pub name: String,
     /// `counter`, `gauge` or `histogram`.
     pub metric_type: String,
-    /// Label names.
     pub labels: Vec<String>,
-    /// Its description.
     pub help: String,
 }
 

@@ -36,9 +36,6 @@ struct Queue {
 
 impl ConsoleExporter {
     /// Starts the writer to stdout. If stdout was closed when the process began, every event is rejected.
-    ///
-    /// # Errors
-    /// Returns an error if the thread cannot be started.
     pub fn start_stdout(max_bytes: usize, registry: Arc<Registry>) -> io::Result<Arc<ConsoleExporter>> {
         if is_stdout_closed() {
             ConsoleExporter::start(Closed, max_bytes, registry)

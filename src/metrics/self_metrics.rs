@@ -119,16 +119,14 @@ self_metrics! {
 
 /// The self-metrics.
 #[derive(Debug)]
+#[allow(missing_docs)] // the types are the documentation
 pub struct SelfMetrics {
     registry: Registry,
-    /// Metrics of intake.
     pub intake: IntakeMetrics,
     /// Not an `IntGauge`, because the limit on uploads in flight depends on the result of each addition.
     uploads_in_flight: Arc<AtomicI64>,
     pub(crate) export: ExportMetrics,
-    /// Metrics of the spool.
     pub spool: SpoolMetrics,
-    /// Metrics of the findings.
     pub findings: FindingsMetrics,
     pub(super) series: SeriesMetrics,
 }

@@ -6,16 +6,14 @@ use crate::model::label::Label;
 
 /// The classification of one report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)] // the types are the documentation
 pub struct Classification<'a> {
-    /// The site it belongs to.
     pub site: Label<'a>,
     /// The index of that site in `sites`, if it is a configured one.
     pub configured: Option<usize>,
-    /// The noise class.
     pub noise: Noise,
     /// The noise rule by which it has that class.
     pub rule: RuleIndex,
-    /// The browser that sent it.
     pub browser: Browser,
 }
 

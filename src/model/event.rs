@@ -16,16 +16,14 @@ pub trait EventSink: Send + Sync {
 
 /// The event of one report.
 #[derive(Debug, Clone, Copy)]
+#[allow(missing_docs)] // the types are the documentation
 pub struct Event<'e> {
-    /// The normalized report.
     pub report: &'e Report<'e>,
-    /// Its classification.
     pub classification: Classification<'e>,
     /// The problem that it is about.
     pub finding: Finding,
     /// Whether it made a finding.
     pub is_new: bool,
-    /// Its severity.
     pub severity: Severity,
     /// A one-line description for people.
     pub summary: &'e str,

@@ -39,14 +39,11 @@ impl fmt::Display for Fingerprint {
 
 /// The problem that a report is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)] // the types are the documentation
 pub struct Finding {
-    /// Identifies the problem.
     pub fingerprint: Fingerprint,
-    /// What happened to the client.
     pub what: What,
-    /// What an attacker would gain.
     pub class: Class,
-    /// Whether the policy was enforced.
     pub disposition: Disposition,
 }
 

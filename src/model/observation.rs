@@ -8,12 +8,11 @@ pub const MAX_LABELS: usize = 6;
 
 /// One addition to one series, without its site.
 #[derive(Debug, Clone, Copy)]
+#[allow(missing_docs)] // the types are the documentation
 pub struct Observation<'a> {
-    /// The family of the series.
     pub family: &'static Family,
     /// The labels after `site`, in the family's order.
     pub labels: [Label<'a>; MAX_LABELS - 1],
-    /// The amount that is added.
     pub amount: Increment,
     /// The host whose site it counts for, if that is not the report's own: one SMTP TLS report covers
     /// several domains.

@@ -203,10 +203,9 @@ impl FieldSpec {
 }
 
 /// An event attribute that [`ReportKind::attributes`] emits.
+#[allow(missing_docs)] // the names are the documentation
 pub struct DerivedAttribute {
-    /// The attribute's name.
     pub name: &'static str,
-    /// The content of its value.
     pub field_type: FieldType,
     /// What it is derived from, in Markdown.
     pub source: &'static str,

@@ -34,67 +34,59 @@ const OVERHEAD: usize = 512;
 
 /// An event in the window, with how it came about.
 #[derive(Debug, Serialize)]
+#[allow(missing_docs)] // the names are the documentation
 pub struct RecentEvent {
     /// The number of the report, counted from 1.
     pub id: u64,
-    /// When the report was received.
     #[serde(skip)]
     pub received: Timestamp,
-    /// Label `site`.
     #[serde(skip)]
     pub site: Box<str>,
-    /// Label `kind`.
     #[serde(skip)]
     pub kind: &'static str,
-    /// Label `noise`.
     #[serde(skip)]
     pub noise: Noise,
     /// The console line.
     #[serde(rename = "event")]
     pub line: Box<RawValue>,
-    /// How it came about.
     #[serde(flatten)]
     pub details: Details,
 }
 
 /// How an event came about.
 #[derive(Debug, Clone, Serialize)]
+#[allow(missing_docs)] // the names are the documentation
 pub struct Details {
     /// The series that the report was counted in.
     pub series: Vec<CountedSeries>,
-    /// What was removed.
     pub redacted: Vec<Redaction>,
-    /// The noise rule that matched.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<MatchedRule>,
 }
 
 /// A series that a report was counted in.
 #[derive(Debug, Clone, Serialize)]
+#[allow(missing_docs)] // the names are the documentation
 pub struct CountedSeries {
-    /// The family.
     pub name: &'static str,
-    /// The labels.
     pub labels: BTreeMap<&'static str, Box<str>>,
 }
 
 /// An upload or a report that was rejected.
 #[derive(Debug, Clone, Serialize)]
+#[allow(missing_docs)] // the names are the documentation
 pub struct Rejection {
-    /// When.
     #[serde(serialize_with = "milliseconds")]
     pub received: Timestamp,
     /// `upload` or `report`.
     pub stage: &'static str,
     /// A value of the label `outcome` of `lookout_uploads_total`, or `reason` of `lookout_reports_rejected_total`.
     pub outcome: &'static str,
-    /// The HTTP status of the response.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
     /// The path, without query and secrets.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub path: String,
-    /// The upload's user agent.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub user_agent: String,
     /// The start of the body, without secrets.
@@ -103,9 +95,6 @@ pub struct Rejection {
 }
 
 /// Serializes a moment as the console does.
-///
-/// # Errors
-/// Returns an error if the serializer does.
 pub fn milliseconds<S: serde::Serializer>(moment: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&format_args!("{moment:.3}"))
 }

@@ -2,7 +2,6 @@
 
 use std::cmp::Reverse;
 use std::collections::HashSet;
-use std::time::Duration;
 
 use http::{StatusCode, Uri};
 use jiff::Timestamp;
@@ -12,7 +11,6 @@ use serde_json::{Value, json};
 
 use crate::admin::api::answer::{Problem, time, without_null};
 use crate::admin::api::parameters::{Filter, Parameters};
-use crate::clock;
 use crate::findings::{Details, Entry, Findings};
 use crate::model::{Browser, LabelEnum};
 use crate::policy::{MIN_CLIENTS, Policy, Proposer};
@@ -84,8 +82,7 @@ impl Wanted {
         })
     }
 
-    pub(super) fn list(&self, findings: &Findings, new_for: Duration) -> Vec<FindingItem> {
-        let new_since = new_since(new_for);
+    pub(super) fn list(&self, findings: &Findings, new_since: i64) -> Vec<FindingItem> {
         let matches =
             |details: &Details| self.filter.matches(&details.site, details.kind.name, details.noise);
         let mut keys = Vec::new();
@@ -102,26 +99,16 @@ impl Wanted {
         let mut items = Vec::new();
         findings.visit(|entry| {
             if listed.contains(&entry.fingerprint) {
-                items.push((
-                    Reverse((self.sort)(entry)),
-                    entry.fingerprint,
-                    FindingItem::new(entry, new_since),
-                ));
+                let key = (Reverse((self.sort)(entry)), entry.fingerprint);
+                items.push((key, FindingItem::new(entry, new_since)));
             }
         });
-        items.sort_unstable_by_key(|(key, fingerprint, _)| (*key, *fingerprint));
-        items.into_iter().map(|(.., item)| item).collect()
+        items.sort_unstable_by_key(|(key, _)| *key);
+        items.into_iter().map(|(_, item)| item).collect()
     }
 }
 
-/// Returns the first moment of new findings, in milliseconds.
-fn new_since(new_for: Duration) -> i64 {
-    let new_for = i64::try_from(new_for.as_millis()).unwrap_or(i64::MAX);
-    clock::now().as_millisecond().saturating_sub(new_for)
-}
-
-pub(super) fn one(findings: &Findings, new_for: Duration, fingerprint: &str) -> Result<FindingItem, Problem> {
-    let new_since = new_since(new_for);
+pub(super) fn one(findings: &Findings, new_since: i64, fingerprint: &str) -> Result<FindingItem, Problem> {
     let mut found = None;
     findings.visit(|entry| {
         if found.is_none() && entry.fingerprint.encode(&mut [0; 16]) == fingerprint {

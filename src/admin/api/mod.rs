@@ -25,7 +25,9 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::admin::scrape::{HeldBody, Scrape};
+use crate::clock;
 use crate::findings::Findings;
+use crate::recent::Recent;
 use answer::{List, Problem};
 use parameters::Parameters;
 pub use status::Sources;
@@ -61,19 +63,27 @@ impl Api {
     async fn answer<T: Serialize>(
         self: Arc<Api>,
         make: impl FnOnce(&Api) -> Result<T, Problem> + Send + 'static,
-    ) -> Response {
+    ) -> Result<Response, Problem> {
         let Ok(Ok(permit)) = timeout(MAX_WAIT, self.permits.clone().acquire_owned()).await else {
-            return Problem::busy("too many concurrent requests").into_response();
+            return Err(Problem::busy("too many concurrent requests"));
         };
         let encode = move || {
             let text = serde_json::to_vec(&make(&self)?).map_err(Problem::internal)?;
             Ok(Bytes::from_owner(HeldBody { text, _permit: permit }))
         };
-        match tokio::task::spawn_blocking(encode).await.unwrap_or_else(|error| Err(Problem::internal(error)))
-        {
-            Ok(body) => ([(CONTENT_TYPE, "application/json")], Body::from(body)).into_response(),
-            Err(problem) => problem.into_response(),
-        }
+        let body = tokio::task::spawn_blocking(encode).await.map_err(Problem::internal)??;
+        Ok(([(CONTENT_TYPE, "application/json")], Body::from(body)).into_response())
+    }
+
+    fn findings(&self) -> Result<&Findings, Problem> {
+        let off = || Problem::new(StatusCode::NOT_FOUND, "findings are off: findings.max is 0");
+        self.sources.findings.as_deref().ok_or_else(off)
+    }
+
+    /// Returns the first moment of new findings, in Unix milliseconds.
+    fn new_since(&self) -> i64 {
+        let new_for = i64::try_from(self.sources.loaded.config.findings.new_for.as_millis());
+        clock::now().as_millisecond().saturating_sub(new_for.unwrap_or(i64::MAX))
     }
 }
 
@@ -93,7 +103,7 @@ pub(super) fn router<S: Clone + Send + Sync + 'static>(api: Arc<Api>) -> Router<
 
 async fn status(State(api): Shared, request: Request) -> Result<Response, Problem> {
     Parameters::parse(request.uri(), &[])?;
-    Ok(api.answer(|api| Ok(api.sources.status(*api.last_scrape.lock()))).await)
+    api.answer(|api| Ok(api.sources.status(*api.last_scrape.lock()))).await
 }
 
 async fn events(State(api): Shared, request: Request) -> Result<Response, Problem> {
@@ -102,43 +112,27 @@ async fn events(State(api): Shared, request: Request) -> Result<Response, Proble
     if accepts.contains("text/event-stream") {
         return api.streams.open(api.sources.recent.clone(), wanted, request.headers());
     }
-    Ok(api.answer(move |api| Ok(wanted.list(&api.sources.recent))).await)
+    api.answer(move |api| Ok(wanted.list(&api.sources.recent))).await
 }
 
 async fn rejected(State(api): Shared, request: Request) -> Result<Response, Problem> {
     let limit = Parameters::parse(request.uri(), &["limit"])?.limit()?;
-    Ok(api
-        .answer(move |api| {
-            Ok(List { items: api.sources.recent.rejections().into_iter().take(limit).collect() })
-        })
-        .await)
+    let list = move |recent: &Recent| List { items: recent.rejections().into_iter().take(limit).collect() };
+    api.answer(move |api| Ok(list(&api.sources.recent))).await
 }
 
 async fn findings(State(api): Shared, request: Request) -> Result<Response, Problem> {
     let wanted = findings::Wanted::parse(request.uri())?;
-    Ok(api
-        .answer(move |api| {
-            Ok(List { items: wanted.list(api.findings()?, api.sources.loaded.config.findings.new_for) })
-        })
-        .await)
+    api.answer(move |api| Ok(List { items: wanted.list(api.findings()?, api.new_since()) })).await
 }
 
 async fn finding(State(api): Shared, request: Request) -> Result<Response, Problem> {
     Parameters::parse(request.uri(), &[])?;
     let name = request.uri().path().rsplit('/').next().unwrap_or_default().to_owned();
-    Ok(api
-        .answer(move |api| findings::one(api.findings()?, api.sources.loaded.config.findings.new_for, &name))
-        .await)
+    api.answer(move |api| findings::one(api.findings()?, api.new_since(), &name)).await
 }
 
 async fn policy(State(api): Shared, request: Request) -> Result<Response, Problem> {
     let proposer = findings::proposer(request.uri())?;
-    Ok(api.answer(move |api| Ok(findings::propose(api.findings()?, proposer))).await)
-}
-
-impl Api {
-    fn findings(&self) -> Result<&Findings, Problem> {
-        let off = || Problem::new(StatusCode::NOT_FOUND, "findings are off: findings.max is 0");
-        self.sources.findings.as_deref().ok_or_else(off)
-    }
+    api.answer(move |api| Ok(findings::propose(api.findings()?, proposer))).await
 }

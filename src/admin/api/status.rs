@@ -18,18 +18,13 @@ use crate::model::{EventOutcome, ExporterId, LabelEnum, PendingState, RejectReas
 use crate::recent::Recent;
 
 /// What the API shows.
+#[allow(missing_docs)] // the types are the documentation
 pub struct Sources {
-    /// The settings.
     pub loaded: Arc<Loaded>,
-    /// The address of intake.
     pub intake: SocketAddr,
-    /// The metrics.
     pub registry: Arc<Registry>,
-    /// The findings, unless they are off.
     pub findings: Option<Arc<Findings>>,
-    /// The windows.
     pub recent: Arc<Recent>,
-    /// Readiness, with the health of the exports.
     pub readiness: Arc<Readiness>,
 }
 
