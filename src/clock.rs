@@ -1,5 +1,4 @@
-//! The clock. On the path of a report, the time of receipt is a value, so that tests, fuzzing and benchmarks can
-//! set it.
+//! The clock. On the path of a report, the time of receipt is a value, so that tests and benchmarks can set it.
 
 use std::sync::OnceLock;
 use std::time::Instant;

@@ -59,8 +59,7 @@ impl Response {
 }
 
 impl Request<'_> {
-    /// Sends the request, and reads the head of the response. A GET is sent by HTTP/1.0, so that the body has no
-    /// framing.
+    /// Sends the request, and reads the response's head. A GET uses HTTP/1.0, so that the body has no framing.
     ///
     /// # Errors
     /// Returns an error if the URL or the CA file cannot be used, or there is no HTTP response.

@@ -27,8 +27,7 @@ pub struct AuthError {
     problem: io::Error,
 }
 
-/// Hashes of the required credentials, so that a comparison takes the same time whatever their length and
-/// their difference.
+/// Hashes of the required credentials, so that a comparison takes the same time whatever their length.
 pub struct Auth {
     bearer: Option<Digest>,
     basic: Option<Digest>,

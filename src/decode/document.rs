@@ -122,9 +122,8 @@ impl<'de, S: DeserializeSeed<'de> + Copy> Visitor<'de> for DocumentVisitor<'_, S
     }
 }
 
-/// Repairs known defects of otherwise valid JSON: a byte order mark, bytes that are not UTF-8, and
-/// escapes of half a surrogate pair (browsers truncate samples after 40 UTF-16 units, even within a
-/// pair). What is lost becomes U+FFFD.
+/// Repairs known defects of otherwise valid JSON: a byte order mark, bytes that are not UTF-8, and escapes of half a
+/// surrogate pair (browsers truncate samples after 40 UTF-16 units, even within a pair). What is lost becomes U+FFFD.
 fn repair(body: &[u8]) -> Cow<'_, str> {
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     let mut text =

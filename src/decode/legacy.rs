@@ -1,6 +1,5 @@
-//! Report formats from before the Reporting API, some of them still in use: one object, recognized by
-//! its wrapper or by a field that no other format has. Each becomes the envelope that the Reporting
-//! API would use.
+//! Report formats from before the Reporting API, some of them still in use: one object, recognized by its wrapper or
+//! by a field that no other format has. Each becomes the envelope that the Reporting API would use.
 
 use std::borrow::Cow;
 

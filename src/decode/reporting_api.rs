@@ -5,8 +5,7 @@ use std::borrow::Cow;
 
 use crate::model::{Age, Envelope, Object, RejectReason, Value};
 
-/// Decodes one report. Unknown envelope fields (`attempts`, `destination`) are ignored, as the
-/// specification requires.
+/// Decodes one report. Unknown fields (`attempts`, `destination`) are ignored, as the specification requires.
 pub(super) fn decode_report(mut object: Object<'_>) -> Result<Envelope<'_>, RejectReason> {
     let report_type = object.remove("type").and_then(into_string).ok_or(RejectReason::MissingType)?;
     let body = match object.remove("body") {

@@ -141,8 +141,7 @@ impl ClientWindow {
     }
 }
 
-/// Returns whether a window is over in `now`. One that begins later is not, because threads are not in step, unless
-/// the clock was set back.
+/// Returns whether a window is over. The next one is not, as threads are not in step; a later one is (set clock).
 fn is_over(window: u32, now: u32) -> bool {
     window < now || window > now + 1
 }

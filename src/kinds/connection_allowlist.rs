@@ -1,5 +1,4 @@
-//! `connection-allowlist`: a page opened a connection that its allowlist does not contain. Experimental;
-//! Chromium sends it.
+//! `connection-allowlist`: a page opened a connection outside its allowlist. Experimental; Chromium sends it.
 
 use crate::kinds::csp_violation::blocked_label;
 use crate::kinds::support::{DISPOSITION, NOISE, field, policy_summary};

@@ -98,8 +98,7 @@ fn summary(report: &Report<'_>) -> String {
     policy_summary(report, &opener_policy, &access(report, violation)) + &source_suffix(report)
 }
 
-/// Describes a navigation. It was not blocked: the page lost its `window.opener`, and its opener lost
-/// the page.
+/// Describes a navigation. It was not blocked: the page lost its `window.opener`, and its opener lost the page.
 fn navigation(report: &Report<'_>, violation: &str, opener_policy: &str) -> String {
     let verb = match report.disposition() {
         Disposition::Enforce => "enforced",

@@ -9,8 +9,7 @@ use jiff::tz::TimeZone;
 use crate::kinds::support::{COLUMN_NUMBER, LINE_NUMBER, NOISE, SOURCE_FILE, field, page_of, source_suffix};
 use crate::model::{Family, FieldType, Label, LabelSource, OTHER, Object, Report, ReportKind, Value};
 
-/// `anticipatedRemoval` is milliseconds since 1970 in Chromium, a date in the specification
-/// and in WebKit, and absent in Firefox.
+/// `anticipatedRemoval` is Unix milliseconds in Chromium, a date in the specification and WebKit, absent in Firefox.
 pub(super) static KIND: ReportKind = ReportKind {
     name: "deprecation",
     specification: "https://wicg.github.io/deprecation-reporting/",
@@ -61,16 +60,14 @@ fn parse_removal_date(removal: &Value<'_>) -> Option<Timestamp> {
     text.parse().ok().or_else(|| midnight(text.parse().ok()?))
 }
 
-/// Returns the label `id`: unbounded, because every release of a browser has new ones, but only for
-/// identifiers.
+/// Returns the label `id`: unbounded, because every release of a browser has new ones, but only for identifiers.
 pub(super) fn id<'r>(report: &'r Report<'_>) -> Label<'r> {
     let Some(id) = report.body.get_str("id") else { return Label::bounded("none") };
     let is_identifier_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     if id.len() <= 100 && id.bytes().all(is_identifier_byte) { Label::unbounded(id) } else { OTHER }
 }
 
-/// `deprecated UnloadHandler used on https://shop.example/ at …/i.js:12, to be removed
-/// 2026-01-01T00:00:00Z`
+/// `deprecated UnloadHandler used on https://shop.example/ at …/i.js:12, to be removed 2026-01-01T00:00:00Z`
 fn summary(report: &Report<'_>) -> String {
     let id = report.body.get_str("id").unwrap_or("feature of unnamed id");
     let mut line = format!("deprecated {id} used on {}{}", page_of(report), source_suffix(report));

@@ -1,5 +1,4 @@
-//! `intervention`: the browser overruled a page in the interest of its user: it unloaded a heavy ad, or
-//! made an event handler passive.
+//! `intervention`: the browser overruled a page: it unloaded a heavy ad, or made an event handler passive.
 
 use crate::kinds::deprecation::id;
 use crate::kinds::support::{COLUMN_NUMBER, LINE_NUMBER, NOISE, SOURCE_FILE, field, page_of, source_suffix};

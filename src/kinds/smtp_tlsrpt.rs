@@ -2,8 +2,7 @@
 //! mail servers (RFC 8460). Browsers do not send it; it is a kind here because it also arrives as a
 //! POST of JSON, so that the owner of a domain needs no other endpoint for it.
 //!
-//! One report covers many sessions, for several policies and possibly several domains. Each domain's
-//! sessions count for its own site.
+//! One report covers many sessions, for several policies and domains. A domain's sessions count for its own site.
 
 use std::borrow::Cow;
 

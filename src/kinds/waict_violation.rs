@@ -1,6 +1,5 @@
-//! `waict-violation`: a page under Web Application Integrity, Consistency and Transparency loads something
-//! that its manifest does not contain, or the manifest itself cannot be used. Experimental: no browser sends it by
-//! default.
+//! `waict-violation`: a page under Web Application Integrity, Consistency and Transparency loads something that its
+//! manifest does not contain, or the manifest itself cannot be used. Experimental: no browser sends it by default.
 
 use crate::kinds::support::{
     DISPOSITION, NOISE, REPORT_ONLY, blocked_request_summary, disposition_to_flag, field, one_of,

@@ -10,8 +10,7 @@ use crate::metrics::sample::SampleValue;
 use crate::metrics::series::Series;
 use crate::model::Family;
 
-/// Whether the series with this id and value may be evicted: with delta temporality, not before its last value
-/// is acknowledged.
+/// Whether the series with this id and value may be evicted: with deltas, once its last value is acknowledged.
 pub type EvictionFilter<'f> = &'f dyn Fn(u64, &SampleValue) -> bool;
 
 type FamilyDemand = (&'static Family, Demand);

@@ -1,5 +1,4 @@
-//! Quotas of `metrics.max_series`: one per family, and within it one per site, so that no family and no site
-//! can use up another's.
+//! Quotas of `metrics.max_series`: one per family, and in it one per site, so that none can use up another's.
 //!
 //! # Design
 //!

@@ -74,8 +74,7 @@ struct Insert<'o> {
 }
 
 impl Registry {
-    /// Creates a registry of these families with at most `limit` samples, the daemon's own included, for this
-    /// number of configured sites.
+    /// Creates a registry of at most `limit` samples, the daemon's own included, for this number of sites.
     ///
     /// # Errors
     /// Returns an error if two self-metrics collide, which tests rule out.

@@ -87,8 +87,7 @@ self_metrics! {
         pub bytes: IntGauge = "lookout_spool_bytes" [],
         /// Most bytes of spool files: delivery.spool.max_bytes; 0 without a spool.
         pub limit: IntGauge = "lookout_spool_limit_bytes" [],
-        /// Events of an earlier process, found in the spool at start; their outcomes are those of
-        /// otlp_recovered.
+        /// Events of an earlier process, found in the spool at start; their outcomes are those of otlp_recovered.
         pub recovered: IntCounter = "lookout_spool_recovered_events_total" [],
         /// Files of the spool's directory that are no whole requests, moved to its folder quarantine.
         pub quarantined: Children<QuarantineReason, IntCounter> =

@@ -13,8 +13,7 @@ pub fn is_hidden(c: char) -> bool {
     is_separator_or_bidi || c.is_control()
 }
 
-/// Writes hidden characters as `\u{202E}`; with `keep_lines`, not line feeds and tabs. A text without such
-/// characters is not copied.
+/// Writes hidden characters as `\u{202E}`; with `keep_lines`, not line feeds and tabs. A text without any is not copied.
 pub fn escape_hidden(text: Cow<'_, str>, keep_lines: bool) -> Cow<'_, str> {
     if !may_hide(text.as_bytes()) {
         return text;

@@ -1,6 +1,5 @@
-//! Lenient JSON values, borrowed from the upload where possible. Browsers send the same field with
-//! different types (`200`, `200.0`, `"200"`, `null`), so a value is converted only when it is read as a
-//! type.
+//! Lenient JSON values, borrowed from the upload where possible. Browsers send the same field with different types
+//! (`200`, `200.0`, `"200"`, `null`), so a value is converted only when it is read as a type.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -130,8 +129,7 @@ impl<'a> Object<'a> {
     }
 }
 
-/// The remaining memory for values. It is charged before an allocation, with the capacity of a
-/// container rather than its length.
+/// The remaining memory for values, charged before an allocation with a container's capacity, not its length.
 #[derive(Debug, Clone)]
 pub struct ValueBudget {
     bytes: Cell<usize>,

@@ -14,8 +14,7 @@ pub struct Observation<'a> {
     /// The labels after `site`, in the family's order.
     pub labels: [Label<'a>; MAX_LABELS - 1],
     pub amount: Increment,
-    /// The host whose site it counts for, if that is not the report's own: one SMTP TLS report covers
-    /// several domains.
+    /// The host whose site it counts for, if not the report's own: one SMTP TLS report covers several domains.
     pub host: Option<&'a str>,
 }
 

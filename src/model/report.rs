@@ -164,8 +164,7 @@ impl ReportKind {
         b"browser.report.".iter().copied().chain(snake_case)
     }
 
-    /// Returns the field of this name or alias, by a linear search. For a whole body, use
-    /// [`crate::kinds::field_index`].
+    /// Returns the field of this name or alias by a linear search; for a whole body use [`crate::kinds::field_index`].
     pub fn field(&self, name: &str) -> Option<&'static FieldSpec> {
         self.fields.iter().find(|field| field.name == name || field.aliases.contains(&name))
     }
@@ -222,9 +221,8 @@ pub enum FieldType {
     Sample,
     /// A sentence for people: 1 KiB.
     Message,
-    /// The URL of the page, or of its referrer: redacted like all URLs. Neither a label nor a noise
-    /// signal comes from it, because a report has a `url` of its own; only a frame without an address is
-    /// of its referrer's site.
+    /// The URL of the page, or of its referrer: redacted like all URLs. Neither a label nor a noise signal comes from
+    /// it, because a report has a `url` of its own; only a frame without an address is of its referrer's site.
     PageUrl,
     /// A stack trace: 8 KiB.
     Stack,
@@ -238,8 +236,7 @@ pub enum FieldType {
     Number,
     /// A boolean.
     Bool,
-    /// Sums that the kind's `upgrade` computes and its metrics come from; within the budget of nested
-    /// values.
+    /// Sums that the kind's `upgrade` computes and its metrics come from; within the budget of nested values.
     MetricSource,
     /// Anything else, such as a list; within the budget of nested values.
     Any,

@@ -16,8 +16,7 @@ use crate::normalize::url_redact::UrlRedactor;
 pub enum Mode {
     /// All of it, because it becomes an event.
     Full,
-    /// The input of counters and noise rules. Policies, messages, stacks and unknown fields are dropped
-    /// unread.
+    /// The input of counters and noise rules. Policies, messages, stacks and unknown fields are dropped unread.
     MetricsOnly,
 }
 
@@ -36,8 +35,7 @@ impl Keep {
     }
 }
 
-/// The headers of the page's own request, which Firefox 4 to 13 sent. They contain cookies, so they are
-/// dropped from every report.
+/// The headers of the page's own request, which Firefox 4 to 13 sent. Dropped, because they contain cookies.
 pub(super) const REQUEST_HEADERS: [&str; 3] = ["request-headers", "request_headers", "requestHeaders"];
 
 pub(super) struct Normalized<'a> {

@@ -48,8 +48,7 @@ const CREDENTIAL_PREFIXES: [&str; 11] = [
     "AKIA", "ASIA", "AROA", "AIDA", "glpat-", "glrt-", "glcbt-", "gldt-", "HRKU-", "pat-na1-", "pat-eu1-",
 ];
 
-/// Parts of words after which, up to three segments on, an identifier is a credential. They have at least
-/// four letters.
+/// Parts of words, of four letters or more, after which, up to three segments on, an identifier is a credential.
 #[rustfmt::skip]
 const PLACE_STEMS: [&[u8]; 40] = [
     b"reset", b"passw", b"passcode", b"forgot", b"recover", b"verif", b"confirm", b"activat", b"invit",
@@ -113,8 +112,7 @@ impl<'p> Before<'p> {
         if segment.is_empty() { self } else { Before([segment, self.0[0], self.0[1]]) }
     }
 
-    /// Returns whether an identifier after these is a credential. A file's name may have an identifier in a
-    /// folder of assets.
+    /// Returns whether an identifier after these is a credential. In a folder of assets a file's name may have one.
     fn is_place(self, is_asset: bool) -> bool {
         let folders = |segment: &&str| !(is_asset && ASSET_FOLDERS.contains(segment));
         let mut segments = self.0.iter().take_while(|segment| folders(segment)).enumerate();
@@ -347,8 +345,7 @@ fn uuid_len(bytes: &[u8], is_truncated: bool) -> Option<usize> {
     (is_whole || (is_truncated && length == bytes.len() && length > 8)).then_some(length)
 }
 
-/// Returns whether a part is a JSON Web Token, or begins like another credential. `eyJ` is base64 of `{"`;
-/// some change its case.
+/// Returns whether a part begins like a JSON Web Token (base64 of `{"`, in any case) or another credential.
 fn is_credential(run: &str) -> bool {
     let run = run.trim_start_matches(['-', '_', '.', '~', '+']);
     run.len() >= MIN_TOKEN

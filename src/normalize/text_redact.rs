@@ -16,8 +16,7 @@ use crate::normalize::url_redact;
 use crate::normalize::word_scanner::{WordScanner, byte_set, ends_url};
 
 thread_local! {
-    /// Short texts that stay as they are, each in the slot of its hash, because most user agents, directives and
-    /// samples were seen before.
+    /// Short texts that stay as they are, by hash, because most user agents and directives were seen before.
     static CLEAN: RefCell<Vec<CleanText>> = RefCell::new(vec![CleanText::default(); 128]);
 }
 
@@ -115,8 +114,7 @@ fn redact_quotes(text: Cow<'_, str>, privacy: Privacy) -> Cow<'_, str> {
 /// Bytes at which private text is detected: in `://`, `?name=`, `/path`, `nonce-`, `nonce=`, `eyJ`.
 const TRIGGER_BYTES: [bool; 256] = byte_set(b":?#/-=,Jj");
 
-/// Returns the position of the next trigger byte. One neighbor is compared as well, because policies
-/// have many hyphens and colons.
+/// Returns the next trigger byte. A neighbor is compared too, because policies have many hyphens and colons.
 fn next_trigger(bytes: &[u8], from: usize) -> Option<usize> {
     let plausible = |at: usize| match bytes[at] {
         b':' if matches!(bytes.get(at + 1), Some(b'/' | b'\\')) || follows_data(bytes, at) => true,
@@ -179,8 +177,7 @@ impl Redaction {
         }
     }
 
-    /// Redacts `scheme://…` up to the first byte that cannot belong to it. Slashes may be escaped, as in
-    /// JSON within a script.
+    /// Redacts `scheme://…` up to the first byte that cannot belong to it. Slashes may be escaped, as in JSON.
     fn url(text: &str, from: usize, marker: usize, privacy: Privacy) -> Redaction {
         let in_scheme = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
         let before = &text.as_bytes()[from..marker];
@@ -376,8 +373,7 @@ fn quoted_url(quoted: &str, privacy: Privacy) -> Option<String> {
     Some(format!("{}{position}", url_redact::redact(Cow::Borrowed(url), privacy)))
 }
 
-/// Returns where the `:line:column` after a URL's path starts. After a host it is a port, after a query
-/// it may be anything.
+/// Returns where the `:line:column` after a URL's path starts; after a host or a query it is something else.
 fn position_suffix_start(quoted: &str) -> usize {
     let end = line_and_column_start(quoted);
     let path = quoted[..end].split_once("://").and_then(|(_, rest)| rest.find('/'));

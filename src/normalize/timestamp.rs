@@ -1,5 +1,4 @@
-//! When a report's event occurred. Its `age` is untrusted: it can move the time back by a day at most,
-//! and never into the future.
+//! When a report's event occurred. Its untrusted `age` moves the time back by a day at most, never forward.
 
 use jiff::{SignedDuration, Timestamp};
 

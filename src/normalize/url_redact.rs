@@ -10,8 +10,7 @@ use crate::normalize::secret::{Before, REDACTED, is_secret, is_short_word};
 use crate::normalize::truncate::truncate;
 use crate::normalize::word_scanner::byte_set;
 
-/// A redactor that caches the last URL, because a report's URL, its document's and its source file's
-/// are mostly the same.
+/// A redactor that caches the last URL, because those of report, document and source file are mostly the same.
 pub(super) struct UrlRedactor<'a> {
     privacy: Privacy,
     last: Option<(&'a str, Cow<'a, str>)>,

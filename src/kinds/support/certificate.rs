@@ -23,8 +23,7 @@ pub(crate) const PORT: FieldSpec = field("port", FieldType::NonZeroInt, SERVER_P
 /// The description of the server's certificate, which replaces the chains.
 pub(crate) const CERTIFICATE: FieldSpec = unmapped("certificate", FieldType::Any);
 
-/// Chains under the names of RFC 7469 and its siblings, in order of preference. Both start with the
-/// server's own certificate.
+/// Chains by the names of RFC 7469, in order of preference. Both start with the server's own certificate.
 const CHAIN_FIELDS: [&str; 2] = ["served-certificate-chain", "validated-certificate-chain"];
 
 /// The longest PEM text that is parsed, in bytes. Real certificates have about 2 KiB.

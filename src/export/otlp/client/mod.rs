@@ -56,8 +56,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// Creates a client for this signal, or for the daemon's own traces. Reads the TLS files, and does not connect
-    /// yet.
+    /// Creates a client for this signal, or for the daemon's traces. Reads the TLS files, and does not connect yet.
     ///
     /// # Errors
     /// Returns an error if the URL, a header or a file cannot be used.

@@ -92,8 +92,7 @@ pub(crate) enum Order {
     LeastAttempted,
 }
 
-/// Place of a waiting batch. The checksum of its file is part of it, because files of two spools may have been
-/// moved into one directory.
+/// Place of a waiting batch, with its file's checksum, because files of two spools may be in one directory.
 type QueueKey = (BatchId, Option<u32>);
 
 /// Waiting batches, the oldest in front.

@@ -39,15 +39,13 @@ impl TemporalityState {
         if self.0.is_some() { AggregationTemporality::Delta } else { AggregationTemporality::Cumulative }
     }
 
-    /// Returns whether the series with this id and value may be evicted: with deltas, not before all of it is
-    /// acknowledged.
+    /// Returns whether the series with this id and value may be evicted: with deltas, once all is acknowledged.
     pub fn is_acknowledged(&self, id: u64, value: &SampleValue) -> bool {
         let Some(acknowledged) = &self.0 else { return true };
         acknowledged.lock().get(&Key::Registry(id)).is_some_and(|(last, _)| last == value)
     }
 
-    /// Returns the value to export and its start in Unix nanoseconds, for a series that was created at
-    /// `start_time`. `None`: nothing new.
+    /// Returns the value to export and its start, for a series created at `start_time`. `None`: nothing new.
     pub(super) fn pending_delta(
         &self,
         key: &Key,

@@ -38,8 +38,7 @@ pub(super) struct MetricsRequest {
 impl RequestBuilder {
     /// Builds the requests of one export, from every series of the registry and every self-metric.
     pub(super) fn build_requests(&self) -> Vec<MetricsRequest> {
-        // If the resource takes most of a request, requests are larger, because they would otherwise be as many as
-        // the series.
+        // If the resource takes most of a request, requests are larger, because they would be as many as series.
         let left = self.max_request.saturating_sub(self.resource.encoded_len() + 1024);
         let budget = left.max(self.max_request / 4);
         let now = unix_nanos(clock::now());

@@ -104,8 +104,7 @@ impl Directory {
         let file = SpoolFile { id, bytes: request.len() as u64, checksum };
         let path = self.file_path(file);
         let is_intact = is_whole && stated == checksum;
-        // The name is another one if the process was killed after writing the file and before renaming it, or if
-        // the number in it is wrong.
+        // The name differs if the process was killed before renaming the file, or if the number in it is wrong.
         let is_named = entry.path() == path;
         if is_intact && (is_named || (!path.exists() && fs::rename(entry.path(), &path).is_ok())) {
             return Found::Request(file);
