@@ -58,7 +58,7 @@ impl LogWriter {
     }
 
     fn push(&self, line: &[u8]) {
-        let line = truncate(printable(line).as_bytes());
+        let line = truncate(&printable(line));
         let len = line.len();
         let fits = |bytes: usize| (bytes + len <= MAX_QUEUE_BYTES).then_some(bytes + len);
         let reserved = self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits);
@@ -116,13 +116,10 @@ fn printable(line: &[u8]) -> Cow<'_, str> {
 }
 
 /// Returns the line, truncated between two characters if it is too long.
-fn truncate(line: &[u8]) -> Box<[u8]> {
-    if line.len() <= MAX_LINE_BYTES {
-        return line.into();
-    }
-    let is_start = |at: &usize| !matches!(line[*at], 0x80..0xc0);
-    let end = (0..=MAX_LINE_BYTES).rev().find(is_start).unwrap_or(0);
-    [&line[..end], "…\n".as_bytes()].concat().into()
+fn truncate(line: &str) -> Box<[u8]> {
+    let end = line.floor_char_boundary(MAX_LINE_BYTES);
+    let mark = if end < line.len() { "…\n" } else { "" };
+    [&line[..end], mark].concat().into_bytes().into()
 }
 
 #[cfg(test)]
@@ -201,8 +198,8 @@ mod tests {
 
     #[test]
     fn long_line_is_truncated_between_characters() {
-        assert_eq!(&*truncate(b"one\n"), b"one\n");
-        let truncated = truncate("xä".repeat(MAX_LINE_BYTES).as_bytes());
+        assert_eq!(&*truncate("one\n"), b"one\n");
+        let truncated = truncate(&"xä".repeat(MAX_LINE_BYTES));
         let text = std::str::from_utf8(&truncated).unwrap();
         assert!(text.ends_with("…\n") && truncated.len() <= MAX_LINE_BYTES + 4, "{}", truncated.len());
     }

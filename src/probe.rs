@@ -41,7 +41,9 @@ pub enum ProbeError {
 pub fn run(admin_listen: SocketAddr, probe: Probe) -> Result<(), ProbeError> {
     let path: &str = probe.into();
     let url = format!("{}{path}", admin_url(admin_listen).ok_or(ProbeError::UnknownPort)?);
-    match get(&url) {
+    let request = Request { method: "GET", url: &url, headers: &[], body: "", ca: None, timeout: TIMEOUT };
+    let answer = request.send().and_then(|it| Ok((it.status.clone(), it.text(MAX_RESPONSE_BYTES)?)));
+    match answer {
         Ok((status, _)) if status.starts_with("200 ") => Ok(()),
         Ok((status, text)) => Err(ProbeError::Status(url, status, text)),
         Err(error) => Err(ProbeError::NoResponse(url, error)),
@@ -61,12 +63,6 @@ fn loopback_if_unspecified(mut address: SocketAddr) -> SocketAddr {
         _ => {}
     }
     address
-}
-
-fn get(url: &str) -> io::Result<(String, String)> {
-    let request = Request { method: "GET", url, headers: &[], body: "", ca: None, timeout: TIMEOUT };
-    let response = request.send()?;
-    Ok((response.status.clone(), response.text(MAX_RESPONSE_BYTES)?))
 }
 
 #[cfg(test)]

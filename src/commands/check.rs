@@ -11,14 +11,11 @@ use crate::export::Client;
 use crate::intake::Tls;
 use crate::model::ExportSignal;
 
-/// A setting and the file that it names.
-type Named<'c> = (&'c str, &'c Option<PathBuf>);
-
 /// Returns every file that cannot be used, one line each.
 pub fn unusable_files(config: &Config) -> Vec<String> {
     let mut errors = Vec::new();
     let tls = &config.intake.tls;
-    check(&mut errors, &[("intake.tls.certificate", &tls.certificate), ("intake.tls.key", &tls.key)], || {
+    check(&mut errors, "intake.tls", &[("certificate", &tls.certificate), ("key", &tls.key)], || {
         tls.files().and_then(|files| Tls::load(&files).err()).map(|error| error.to_string())
     });
     let auth = &config.admin.auth;
@@ -38,17 +35,15 @@ pub fn unusable_files(config: &Config) -> Vec<String> {
             ("client_certificate", &tls.client_certificate),
             ("client_key", &tls.client_key),
         ];
-        let names = files.map(|(name, _)| format!("otlp.{signal}.{name}"));
-        let files: Vec<Named<'_>> =
-            names.iter().map(String::as_str).zip(files.map(|(_, file)| file)).collect();
-        check(&mut errors, &files, || {
+        let section = format!("otlp.{signal}");
+        check(&mut errors, &section, &files, || {
             let unusable = Client::new(endpoint, ExportSignal::Logs).err();
-            unusable.map(|error| format!("otlp.{signal}: {error}"))
+            unusable.map(|error| format!("{section}: {error}"))
         });
     }
     let state = &config.findings.state_file;
     if let Some(file) = state.as_ref().filter(|file| file.exists()) {
-        check(&mut errors, &[("findings.state_file", &Some(file.clone()))], || None);
+        check(&mut errors, "findings", &[("state_file", &Some(file.clone()))], || None);
     }
     let spool = config.delivery.spool.directory.as_deref();
     let state = state.as_deref().map(|file| file.parent().unwrap_or(Path::new("")));
@@ -58,14 +53,19 @@ pub fn unusable_files(config: &Config) -> Vec<String> {
     errors
 }
 
-/// Checks that these files can be read, and if so, that they can be used together.
-fn check(errors: &mut Vec<String>, files: &[Named<'_>], load: impl FnOnce() -> Option<String>) {
+/// Checks that these files of a section can be read, and if so, that they can be used together.
+fn check(
+    errors: &mut Vec<String>,
+    section: &str,
+    files: &[(&str, &Option<PathBuf>)],
+    load: impl FnOnce() -> Option<String>,
+) {
     let before = errors.len();
     for (key, file) in files {
         if let Some(file) = file
             && let Err(error) = File::open(file)
         {
-            errors.push(format!("{key}: {} cannot be read: {error}", file.display()));
+            errors.push(format!("{section}.{key}: {} cannot be read: {error}", file.display()));
         }
     }
     if errors.len() == before {

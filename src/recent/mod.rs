@@ -6,7 +6,6 @@
 mod token_bucket;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -117,12 +116,6 @@ pub struct Recent {
     rejection_admission: TokenBucket,
     rejections: Mutex<VecDeque<Rejection>>,
     on_event: OnceLock<Box<dyn Fn() + Send + Sync>>,
-}
-
-impl fmt::Debug for Recent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Recent")
-    }
 }
 
 impl Default for Recent {
