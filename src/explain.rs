@@ -87,6 +87,7 @@ fn series(registry: &Registry) -> Vec<Value> {
                 .labels
                 .iter()
                 .zip(&sample.labels)
+                .filter(|(_, label)| !label.is_empty())
                 .map(|(name, label)| ((*name).to_owned(), json!(label)))
                 .collect();
             series.push(

@@ -55,22 +55,31 @@ pub(super) fn parse(user_agent: &str) -> UserAgent {
 
 fn parse_products(user_agent: &str) -> UserAgent {
     let index = &*INDEX;
-    let mut best = (u8::MAX, Browser::Other);
-    for found in products(user_agent).filter_map(|name| product_rank(name.as_bytes())) {
+    let mut best = (u8::MAX, Browser::Other, "");
+    let ranked = |name| product_rank(str::as_bytes(name)).map(|(rank, family)| (rank, family, name));
+    for found in products(user_agent).filter_map(ranked) {
         best = best.min(found);
     }
     let mut headless = false;
     for name in words(user_agent).filter(|word| word.starts_with("Headless") && index.is_headless(word)) {
         // The name may have no version.
         headless = true;
-        best = product_rank(name.as_bytes()).map_or(best, |found| best.min(found));
+        best = ranked(name).map_or(best, |found| best.min(found));
     }
     let family = match best {
         // WebKit on Android without Chrome: Android's browser before 4.4, and UC's older engine.
-        (WEBKIT, _) if memchr::memmem::find(user_agent.as_bytes(), b"Android").is_some() => Browser::Other,
-        (_, family) => family,
+        (WEBKIT, ..) if memchr::memmem::find(user_agent.as_bytes(), b"Android").is_some() => Browser::Other,
+        (_, family, _) => family,
     };
-    UserAgent { family, bot: is_bot(user_agent), headless }
+    let product = if family == Browser::Safari { "Version" } else { best.2 };
+    UserAgent { family, version: major_version(user_agent, product), bot: is_bot(user_agent), headless }
+}
+
+/// Returns the major version of a product; 0 if unknown.
+fn major_version(user_agent: &str, product: &str) -> u32 {
+    let mut texts = user_agent.match_indices(product).map(|(at, _)| &user_agent[at + product.len()..]);
+    let text = texts.find_map(|text| text.strip_prefix('/')).unwrap_or_default();
+    text.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default().parse().unwrap_or_default()
 }
 
 /// Returns whether a user agent is that of a crawler, a monitor or another program. Most have a name that
@@ -166,6 +175,6 @@ mod tests {
             .map(|(_, agent)| format!("{} for {agent}", parse(agent).family.as_str()))
             .collect();
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-        assert_eq!(parse(""), UserAgent { family: Browser::Other, bot: false, headless: false });
+        assert_eq!(parse(""), UserAgent { family: Browser::Other, version: 0, bot: false, headless: false });
     }
 }

@@ -1,13 +1,16 @@
-//! Classifies a report: its site, whether it is noise, and the browser that sent it.
+//! Classifies a report: its site and page, the rule that matches, whether it is noise, and the browser that sent it.
 
 mod browser;
 mod noise;
+mod rules;
 mod site;
 
-use crate::model::{Classification, Report, SiteLabel, UploadContext};
+use crate::model::{Classification, LabelEnum, Noise, Report, SiteLabel, UploadContext};
 
-use noise::Match;
-pub use noise::{MatchedRule, Rules};
+pub use noise::MatchedRule;
+use noise::Signals;
+pub use rules::Rules;
+use rules::Values;
 pub use site::SiteIndex;
 
 /// Classifies a normalized report.
@@ -15,12 +18,33 @@ pub fn classify<'r>(
     report: &'r Report<'_>,
     context: &UploadContext<'r>,
     sites: &'r SiteIndex,
-    rules: &Rules,
+    rules: &'r Rules,
 ) -> Classification<'r> {
     let SiteLabel { label: site, configured } = sites.resolve(report, context.site);
+    let page = configured.and_then(|site| sites.page(site, &report.url));
     let mut agent = browser::parse(&report.user_agent);
     // A relay or a script may send the reports of browsers, and legacy reports have no agent of their own.
     agent.bot |= context.user_agent != Some(&report.user_agent) && browser::is_program(&report.user_agent);
-    let Match { class: noise, rule } = rules.noise(report, agent, sites);
-    Classification { site, configured, noise, rule, browser: agent.family }
+    let signals = Signals::extract(report);
+    let rule = rules.find(|| {
+        let disposition = report.kind.disposition.map_or("", |_| report.disposition().as_str());
+        let (site, page, kind) = (site.as_str(), page.unwrap_or_default(), report.kind.name);
+        let Signals { directive, blocked, document, source, sample, .. } = signals;
+        let (user_agent, family) = (&*report.user_agent, agent.family.as_str());
+        let values =
+            [site, page, kind, disposition, directive, blocked, document, source, sample, user_agent, family];
+        Values(values, agent.version)
+    });
+    let set = rule.and_then(|rule| rule.noise);
+    let built_in = set.is_none().then(|| noise::built_in(report, &signals, agent, sites));
+    Classification {
+        site,
+        configured,
+        page,
+        noise: set.or(built_in.map(|built_in| built_in.class)).unwrap_or(Noise::None),
+        severity: rule.and_then(|rule| rule.severity),
+        drops_event: rule.is_some_and(|rule| rule.drops_event),
+        rule: rule.map(|rule| &*rule.name).or_else(|| noise::rule_name(built_in?)),
+        browser: agent.family,
+    }
 }

@@ -4,14 +4,16 @@
 
 use std::collections::HashMap;
 
-use crate::config::SiteConfig;
-use crate::model::{Label, Report, SiteLabel, has_no_address, host_and_port};
+use crate::config::{Field, PageConfig, Pattern, SiteConfig};
+use crate::model::{Label, Report, SiteLabel, has_no_address, host_and_port, path};
 
-/// The configured sites, indexed by host. Their names are leaked once at start, because labels are
+/// The configured sites, indexed by host. Their names and those of pages are leaked once at start, because labels are
 /// `'static`.
 #[derive(Debug, Default)]
 pub struct SiteIndex {
     names: Vec<&'static str>,
+    /// By site, each page and a path of it.
+    pages: Vec<Vec<(&'static str, Pattern)>>,
     exact: HashMap<String, usize, foldhash::fast::RandomState>,
     /// `*.suffix` by `suffix`.
     suffixes: HashMap<String, usize, foldhash::fast::RandomState>,
@@ -23,6 +25,12 @@ impl SiteIndex {
         let mut index = SiteIndex::default();
         for (position, site) in sites.iter().enumerate() {
             index.names.push(site.name.clone().leak());
+            let paths = |PageConfig { name, paths }: &PageConfig| {
+                let name: &str = name.clone().leak();
+                let patterns = paths.iter().map(|path| Pattern::new(path, Field::Page));
+                patterns.map(|path| (name, path)).collect::<Vec<_>>()
+            };
+            index.pages.push(site.pages.iter().flat_map(paths).collect());
             for host in &site.hosts {
                 match host.strip_prefix("*.") {
                     Some(suffix) => index.suffixes.insert(suffix.to_owned(), position),
@@ -46,6 +54,13 @@ impl SiteIndex {
             configured: Some(position),
         };
         self.names.iter().enumerate().map(label)
+    }
+
+    /// Returns the first page of a configured site whose path matches that of the document.
+    pub(crate) fn page(&self, site: usize, document: &str) -> Option<&'static str> {
+        let pages = self.pages.get(site).filter(|pages| !pages.is_empty())?;
+        let path = Some(path(document)).filter(|path| !path.is_empty())?;
+        pages.iter().find(|(_, pattern)| pattern.matches(path, 0)).map(|(name, _)| *name)
     }
 
     /// Returns the position of the site of this name.

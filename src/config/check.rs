@@ -4,8 +4,9 @@
 use http::header::{HeaderName, HeaderValue};
 use serde_json::{Value as Json, json};
 
-use super::error::{Invalid, join, one_of};
+use super::error::{Invalid, join};
 use super::format;
+use super::words::one_of;
 use super::yaml::{Key, SpannedValue, Value};
 
 /// Returns the valid keys of a map with fixed ones.

@@ -99,33 +99,15 @@ pub(super) struct Conflict {
     /// Prefix of the settings it depends on. If one of them is invalid, there may be no conflict.
     pub(super) other: &'static str,
     pub(super) message: String,
+    /// Whether the settings can be used all the same.
+    pub(super) is_warning: bool,
 }
 
 impl Conflict {
     /// Creates a conflict to be solved at `key`, which depends on settings that start with `other`.
     pub(super) fn new(key: impl Into<String>, other: &'static str, message: impl Into<String>) -> Conflict {
-        Conflict { key: key.into(), item: None, other, message: message.into() }
+        Conflict { key: key.into(), item: None, other, message: message.into(), is_warning: false }
     }
-}
-
-/// Returns `a, b or c`.
-pub(super) fn one_of(words: &[&str]) -> String {
-    match words.split_last() {
-        Some((last, [])) => (*last).to_owned(),
-        Some((last, first)) => format!("{} or {last}", first.join(", ")),
-        None => String::new(),
-    }
-}
-
-/// Returns the known word nearest to a misspelled one, if one is near enough.
-pub(super) fn suggest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let length = word.chars().count();
-    let max_distance = ((length / 4).max(1) + 1).min(length.saturating_sub(1));
-    known
-        .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
-        .filter(|(distance, _)| *distance <= max_distance)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
 }
 
 #[cfg(test)]
@@ -146,16 +128,5 @@ mod tests {
             let error = Invalid::new(1, "sites[2].name", "expected a name, found \"?\"");
             assert_eq!(error.locate("sites", &source).to_string(), message);
         }
-    }
-
-    #[test]
-    fn suggest_returns_only_near_words() {
-        let known = || ["hosts", "name", "events_per_second"].into_iter();
-        assert_eq!(suggest("host", known()), Some("hosts"));
-        assert_eq!(suggest("nmae", known()), Some("name"));
-        assert_eq!(suggest("event_per_seconds", known()), Some("events_per_second"));
-        assert_eq!(suggest("color", known()), None);
-        assert_eq!(suggest("x", ["y", "z"].into_iter()), None);
-        assert_eq!(suggest("", known()), None);
     }
 }

@@ -12,6 +12,10 @@ use schemars::Schema;
 use serde_json::{Value as Json, json};
 
 use super::endpoint_url::{EndpointUrl, bracketed_ipv6};
+use super::pattern::parse_browser;
+use super::words::{one_of, suggest};
+use crate::kinds;
+use crate::model::{Browser, Disposition, LabelEnum};
 
 /// Names that a site cannot have, because they have another meaning in the label or in the path.
 const RESERVED_SITE_NAMES: [&str; 5] = ["unknown", "other", "report-only", ".", ".."];
@@ -90,7 +94,7 @@ pub(super) fn parse(schema: &Json, text: &str) -> Result<Json, String> {
             "a name without colons",
         ),
         "site name" if RESERVED_SITE_NAMES.contains(&text) => Err("a name that is not reserved".to_owned()),
-        "site name" => {
+        "site name" | "name" => {
             let is_valid = all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
             valid(is_valid, "a name of 1 to 64 of A-Z a-z 0-9 . _ -")
         }
@@ -112,7 +116,34 @@ pub(super) fn parse(schema: &Json, text: &str) -> Result<Json, String> {
             all(|b| b.is_ascii_graphic() && !b"&=#%+".contains(&b)),
             "a query parameter's name (1 to 64 visible ASCII characters, none of & = # % +)",
         ),
+        "path of pages" => valid(text.starts_with(['/', '*']), "a path that starts with / or *"),
+        format @ ("kind" | "disposition" | "directive" | "browser") => {
+            let (text, words) = (text.strip_prefix('!').unwrap_or(text), words(format));
+            let is_valid = if format == "browser" {
+                parse_browser(text).is_some()
+            } else {
+                text.contains('*') || words.contains(&text)
+            };
+            let name = &text[..text.find(['<', '>', '=']).unwrap_or(text.len())];
+            let expected = match suggest(name, words.iter().copied()) {
+                Some(near) if format == "browser" => format!("a browser such as {near} or {near}>=120"),
+                Some(near) => format!("a {format} such as {near}"),
+                None => one_of(&words),
+            };
+            valid(is_valid, &expected)
+        }
+        "condition" if text == "!" => Err("a text after the !".to_owned()),
         _ => valid(!text.is_empty(), "a text that is not empty"),
+    }
+}
+
+/// Returns the words that a condition can be about.
+fn words(format: &str) -> Vec<&'static str> {
+    match format {
+        "kind" => kinds::ALL.iter().map(|kind| kind.name).collect(),
+        "disposition" => Disposition::ALL.iter().map(|disposition| disposition.as_str()).collect(),
+        "directive" => kinds::CSP_DIRECTIVES.0.to_vec(),
+        _ => Browser::ALL.iter().map(|browser| browser.as_str()).collect(),
     }
 }
 
@@ -122,7 +153,11 @@ fn text_schema(format: &str) -> Json {
         "address" => "^([0-9.]+|\\[[0-9A-Fa-f:.]+\\]):[0-9]{1,5}$",
         "network" => "^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$",
         "user name" => "^[^:]+$",
-        "site name" => "^[A-Za-z0-9._-]{1,64}$",
+        "site name" | "name" => "^[A-Za-z0-9._-]{1,64}$",
+        "path of pages" => "^[/*]",
+        "condition" => "^(!.|[^!])",
+        "kind" | "disposition" | "directive" => &format!("^!?(.*\\*.*|{})$", words(format).join("|")),
+        "browser" => &format!("^!?({})( *([<>]=?|=)|$)", words(format).join("|")),
         "host" => "^(\\*\\.)?([A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*|\\[[0-9A-Fa-f:.]+\\])$",
         "endpoint" => {
             "^([Hh][Tt][Tt][Pp][Ss]?://)?(\\[[0-9A-Fa-f:.]+\\]|[^\\s@#/?:\\[\\]]+)(:[0-9]+)?(/[^\\s@#]*)?$"
@@ -160,6 +195,12 @@ pub(super) fn text(format: &str) -> impl Fn(&mut Schema) {
 /// A list of texts in a format.
 pub(super) fn each(format: &str) -> impl Fn(&mut Schema) {
     becomes(json!({"type": "array", "items": text_schema(format)}))
+}
+
+/// A text in a format, or a list of such.
+pub(super) fn texts(format: &str) -> impl Fn(&mut Schema) {
+    let item = text_schema(format);
+    becomes(json!({"anyOf": [item, {"type": "array", "items": item}]}))
 }
 
 pub(super) fn one_or_list(schema: &mut Schema) {

@@ -8,13 +8,16 @@ mod error;
 mod exports;
 mod format;
 mod otlp;
+mod pattern;
 mod print;
+mod rules;
 mod setting;
 mod settings;
 mod sources;
 #[cfg(test)]
 mod tests;
 mod validate;
+mod words;
 mod yaml;
 
 use std::collections::BTreeMap;
@@ -23,10 +26,11 @@ use std::path::PathBuf;
 
 pub use error::{ConfigError, ConfigErrors, Source};
 pub use exports::{ClientTls, Compression, Endpoint, Logs, Metrics, Otlp, Protocol, Temporality};
+pub use pattern::{Condition, Field, Pattern};
 pub use setting::{Setting, json_schema, reference};
 pub use settings::{
-    Admin, Auth, ClientAddress, Config, Delivery, Events, Findings, Intake, Log, LogFormat, LogLevel,
-    MetricsConfig, Noise, NoiseField, NoiseRule, Page, PathSecrets, Privacy, QueryPrivacy, RateLimit, Secret,
+    Admin, Auth, ClientAddress, Config, Delivery, EventAction, Events, Findings, Intake, Log, LogFormat,
+    LogLevel, MetricsConfig, Page, PageConfig, PathSecrets, Privacy, QueryPrivacy, RateLimit, Rule, Secret,
     SiteConfig, Spool, Tls, TlsFiles, UnknownSites,
 };
 use sources::{CONFIG_VARIABLE, Layers, Resolved};

@@ -8,15 +8,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use schemars::{JsonSchema, Schema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::exports::{Compression, LogsExporter, OtherExporter, Otlp, Protocol, Temporality};
 use super::format::{
     duration, duration_or_off, duration_or_zero, each, fraction, number, number_or_off, one_or_list, pairs,
-    secret, size, text,
+    secret, size, text, texts,
 };
-use crate::model::{self, LabelEnum};
+use crate::model::{Noise, Severity};
 
 /// Structs of settings. A field without a default has its type's; what follows the comma is
 /// the format of its value.
@@ -52,15 +52,17 @@ pub struct Config {
     /// Diagnostics on stderr.
     pub log: Log;
     /// Sites, each with name, hosts (exact or *.suffix), events_per_second, a limit for events (never
-    /// counters), and min_sampling_fraction (0.001), below which a network report counts as if it had
-    /// this sampling fraction. Without sites, each report's own host is its site.
+    /// counters), min_sampling_fraction (0.001), below which a network report counts as if it had this
+    /// sampling fraction, and pages, each with name and paths. Without sites, each report's own host is
+    /// its site.
     pub sites: Vec<SiteConfig>;
     /// Limits and rules of intake.
     pub intake: Intake;
     /// What is redacted before reports leave the process.
     pub privacy: Privacy;
-    /// Noise rules in addition to the built-in ones.
-    pub noise: Noise;
+    /// Rules, each with conditions that all hold and with what it sets: noise, severity, event (drop). The
+    /// first one that matches counts; what it leaves unset comes from the built-in rules.
+    pub rules: Vec<Rule>;
     /// Limits of events.
     pub events: Events;
     /// Distinct problems and their clients.
@@ -103,6 +105,52 @@ pub struct SiteConfig {
     pub events_per_second: Option<u32>, number(1, 1_000_000);
     /// Smallest sampling fraction of a network report that counts: a smaller one counts as this one.
     pub min_sampling_fraction: f64 = SiteConfig::MIN_SAMPLING_FRACTION, fraction();
+    /// Pages by the path of the document: the first one that matches is the report's.
+    pub pages: Vec<PageConfig>;
+}
+
+/// One entry of `sites[].pages`.
+#[schemars(extend("required" = ["name", "paths"]))]
+pub struct PageConfig {
+    /// Value of the label page and of lookout.page: 1 to 64 of `[A-Za-z0-9._-]`.
+    pub name: String, text("name");
+    /// Paths, in which * matches anything, / included.
+    pub paths: Vec<String>, each("path of pages");
+}
+
+/// One entry of `rules`. A condition is a text or a list of texts, of which one has to match; `*` matches
+/// anything, and what follows a leading `!` must not match. An absent value matches nothing.
+pub struct Rule {
+    /// The rule in events and in explain: 1 to 64 of `[A-Za-z0-9._-]`. Not set: rules[N], counted from 0.
+    pub name: Option<String>, text("name");
+    /// Site: a configured one or unknown; without configured sites a host.
+    pub site: Vec<String>, texts("condition");
+    /// Page of sites[].pages.
+    pub page: Vec<String>, texts("condition");
+    /// Kind.
+    pub kind: Vec<String>, texts("kind");
+    /// Disposition: enforce, report or unknown, of the kinds that have one.
+    pub disposition: Vec<String>, texts("disposition");
+    /// Effective directive of a CSP violation.
+    pub directive: Vec<String>, texts("directive");
+    /// Blocked URL: a host, *. with a host suffix, or a text.
+    pub blocked_url: Vec<String>, texts("condition");
+    /// URL of the document, in the same forms.
+    pub document_url: Vec<String>, texts("condition");
+    /// Source file, in the same forms.
+    pub source_file: Vec<String>, texts("condition");
+    /// Sample of the code.
+    pub sample: Vec<String>, texts("condition");
+    /// User agent.
+    pub user_agent: Vec<String>, texts("condition");
+    /// Browser, alone or with its major version: chrome, chrome<120, firefox>=115.
+    pub browser: Vec<String>, texts("browser");
+    /// Noise class that it sets.
+    pub noise: Option<Noise>;
+    /// Severity that it sets.
+    pub severity: Option<Severity>;
+    /// What becomes of the event: drop. Counters, findings and clients count the report all the same.
+    pub event: Option<EventAction>;
 }
 
 /// `intake.*`.
@@ -168,12 +216,6 @@ pub struct Privacy {
     pub path_secrets: PathSecrets;
     /// Client address in events: none, truncated (to /24 or /48) or full.
     pub client_address: ClientAddress;
-}
-
-/// `noise.*`.
-pub struct Noise {
-    /// Rules applied before the built-in ones, each with field, match (* is a wildcard) and class.
-    pub rules: Vec<NoiseRule>;
 }
 
 /// `events.*`. Counters are not limited.
@@ -455,40 +497,12 @@ pub enum ClientAddress {
     Full,
 }
 
-/// One entry of `noise.rules`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct NoiseRule {
-    /// The member to match.
-    pub field: NoiseField,
-    /// A host, `*.` with a host suffix, or text with `*` as a wildcard.
-    #[serde(rename = "match")]
-    #[schemars(transform = text("text"))]
-    pub pattern: String,
-    /// Class of a matching report: a value of the `noise` label.
-    #[schemars(transform = noise_class)]
-    pub class: String,
-}
-
-fn noise_class(schema: &mut Schema) {
-    let words: Vec<&str> = model::Noise::ALL.iter().map(|class| class.as_str()).collect();
-    schema.ensure_object().insert("enum".to_owned(), words.into());
-}
-
-/// `noise.rules[].field`.
+/// `rules[].event`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum NoiseField {
-    /// The blocked URL.
-    BlockedUrl,
-    /// The source file.
-    SourceFile,
-    /// The document URL.
-    DocumentUrl,
-    /// The sample.
-    Sample,
-    /// The user agent.
-    UserAgent,
+pub enum EventAction {
+    /// No exporter gets it. It is counted as filtered, and its report in all metrics.
+    Drop,
 }
 
 impl MetricsConfig {

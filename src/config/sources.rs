@@ -10,10 +10,11 @@ use percent_encoding::percent_decode_str;
 use serde_json::json;
 
 use super::check::check;
-use super::error::{ConfigError, Conflict, Invalid, Source, join, suggest};
+use super::error::{ConfigError, Conflict, Invalid, Source, join};
 use super::setting::{Setting, children, find, reference, schema};
 use super::settings::Config;
 use super::validate::validate;
+use super::words::suggest;
 use super::yaml::{self, Key, SpannedValue, Value};
 
 /// Maximum file size, far above any real file, so that a wrong path cannot exhaust memory.
@@ -102,6 +103,7 @@ impl Layers {
                 let (prefix, rest) = name.split_at(name.find('_').map_or(0, |end| end + 1));
                 let known: Vec<String> = self::variables().collect();
                 let near = suggest(rest, known.iter().filter_map(|known| known.strip_prefix(prefix)));
+                let near = near.or((rest == "NOISE_RULES").then_some("RULES"));
                 let near = near.map(|near| format!("did you mean {prefix}{near}?"));
                 if is_otel {
                     unknown.push(near.map_or_else(|| name.clone(), |near| format!("{name} ({near})")));
@@ -208,14 +210,18 @@ impl Layers {
         });
         config.warnings = std::mem::take(&mut self.warnings);
         for conflict in validate(&mut config) {
-            self.errors.extend(self.locate(conflict));
+            let is_warning = conflict.is_warning;
+            match self.locate(conflict) {
+                Some(warning) if is_warning => config.warnings.push(warning.to_string()),
+                error => self.errors.extend(error),
+            }
         }
         config
     }
 
     /// Adds the source to a conflict, unless it follows from an error.
     fn locate(&self, conflict: Conflict) -> Option<ConfigError> {
-        let Conflict { key, item, other, message } = conflict;
+        let Conflict { key, item, other, message, .. } = conflict;
         let is_other = |path: &String| !other.is_empty() && path.starts_with(other);
         let resolved = self.resolved.iter().find(|resolved| resolved.setting.key == key)?;
         let mut error = Invalid::new(resolved.node.line, &key, message);
@@ -223,6 +229,11 @@ impl Layers {
             let mut valid = items.iter().enumerate().filter(|(_, node)| node.value != Value::Null);
             let (index, node) = valid.nth(item)?;
             (error.line, error.path) = (node.line, format!("{key}[{index}]{at}"));
+            if let Value::Map(entries) = &node.value
+                && let Some((key, _)) = entries.iter().find(|(key, _)| Some(&*key.text) == at.get(1..))
+            {
+                error.line = key.line;
+            }
         }
         (!self.invalid.iter().any(is_other)).then(|| error.locate(&key, &resolved.source))
     }
@@ -295,6 +306,11 @@ fn is_kubernetes_service(name: &str, value: &str) -> bool {
 fn unknown_key(path: &str, known: &[String]) -> String {
     if find(path).is_some() {
         return "unknown key: write the sections as nested maps, not with dots".to_owned();
+    }
+    if path == "noise" {
+        return "noise.rules was replaced by rules; write rules: [{ blocked_url: \"*.addon.example\", noise: \
+                extension }], with the former field as key of the pattern, and noise for class"
+            .to_owned();
     }
     let (section, leaf) = path.rsplit_once('.').unwrap_or(("", path));
     let keys = children(section);

@@ -8,6 +8,7 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use super::*;
+use crate::model::Noise;
 
 /// Loads this file, these variables and these `--set` flags. In messages the file is `l.yaml`.
 fn load_all(yaml: &str, variables: &[(&str, &str)], sets: &[(&str, &str)]) -> Result<Loaded, String> {
@@ -48,12 +49,13 @@ sites:
     hosts: [www.shop.example, "*.shop.example"]
     events_per_second: 500      # counters stay exact
     min_sampling_fraction: 0.05
+    pages: [ { name: checkout, paths: ["/checkout/*"] } ]
 intake: { max_body_bytes: 1MiB, max_reports: 256, max_connections: 4096, max_in_flight: 1024,
           unknown_sites: accept, query_attributes: [release], retired: [],
           trusted_proxies: [10.0.0.0/8], rate_limit: { per_second: 50, burst: 500 },
           tls: { certificate: /etc/lookoutd/tls.crt, key: /etc/lookoutd/tls.key } }
 privacy: { query: strip, path_secrets: redact, client_address: none }
-noise: { rules: [ { field: blocked_url, match: "*.antivirus.example", class: injected } ] }
+rules: [ { name: av, blocked_url: "*.antivirus.example", browser: ["chrome<120", "!edge"], noise: injected, event: drop } ]
 events: { max_per_second: 20000, max_unknown_per_second: off }
 findings: { max: 20000, max_bytes: 16MiB, max_clients: 65536, new_for: 24h, state_file: /var/lib/findings, ttl: 30d }
 metrics: { max_series: 10000, series_ttl: 24h }
@@ -95,6 +97,7 @@ fn load_sample_file_sets_every_value() {
         hosts: vec!["www.shop.example".into(), "*.shop.example".into()],
         events_per_second: Some(500),
         min_sampling_fraction: 0.05,
+        pages: vec![PageConfig { name: "checkout".into(), paths: vec!["/checkout/*".into()] }],
     };
     assert_eq!(s.sites, [site]);
     assert_eq!(s.intake.query_attributes, ["release"]);
@@ -102,12 +105,15 @@ fn load_sample_file_sets_every_value() {
     assert_eq!(s.intake.rate_limit, RateLimit { per_second: Some(50), burst: Some(500) });
     let tls = TlsFiles { certificate: "/etc/lookoutd/tls.crt".into(), key: "/etc/lookoutd/tls.key".into() };
     assert_eq!(s.intake.tls.files(), Some(tls));
-    let rule = NoiseRule {
-        field: NoiseField::BlockedUrl,
-        pattern: "*.antivirus.example".into(),
-        class: "injected".into(),
+    let rule = Rule {
+        name: Some("av".into()),
+        blocked_url: vec!["*.antivirus.example".into()],
+        browser: vec!["chrome<120".into(), "!edge".into()],
+        noise: Some(Noise::Injected),
+        event: Some(EventAction::Drop),
+        ..Rule::default()
     };
-    assert_eq!(s.noise.rules, [rule]);
+    assert_eq!(s.rules, [rule]);
     let logs = s.otlp.logs.otlp.unwrap();
     assert_eq!((logs.url.as_str(), logs.compression), ("http://127.0.0.1:4318/v1/logs", Compression::Gzip));
     assert_eq!(s.otlp.metrics.otlp.unwrap().url, "http://127.0.0.1:4318/v1/metrics");

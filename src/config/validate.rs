@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use super::error::Conflict;
 use super::exports::{LogsExporter, OtherExporter};
 use super::otlp;
-use super::settings::{Config, UnknownSites};
+use super::rules::check_rules;
+use super::settings::{Config, PageConfig, UnknownSites};
 
 /// Resolves the exporters, and returns all conflicts between settings.
 pub(super) fn validate(config: &mut Config) -> Vec<Conflict> {
@@ -62,6 +63,7 @@ pub(super) fn validate(config: &mut Config) -> Vec<Conflict> {
     let metrics = &config.otlp_settings.metrics.exporters;
     check_exporters(metrics, OtherExporter::None, "otlp.metrics.exporters", &mut check);
     check_sites(config, &mut conflicts);
+    check_rules(config, &mut conflicts);
     config.otlp = otlp::resolve(&config.service, &config.otlp_settings, &mut conflicts);
     conflicts
 }
@@ -90,6 +92,10 @@ fn check_sites(config: &Config, conflicts: &mut Vec<Conflict>) {
         }
         for host in site.hosts.iter().filter(|host| !hosts.insert(host.as_str())) {
             add(".hosts", format!("the host {host:?} is used twice; a host belongs to one site"));
+        }
+        let mut pages = HashSet::new();
+        for PageConfig { name, .. } in site.pages.iter().filter(|page| !pages.insert(page.name.as_str())) {
+            add(".pages", format!("the name {name:?} is used twice; list all paths of a page together"));
         }
     }
 }

@@ -23,6 +23,11 @@ pub fn attributes(event: &Event<'_>, emit: AttributeSink<'_>) {
     emit_unless_empty(CLIENT_ADDRESS, client_address.unwrap_or_default());
     emit(USER_AGENT_NAME, Attribute::Text(classification.browser.as_str()));
     emit("lookout.noise", Attribute::Text(classification.noise.as_str()));
+    for (name, value) in [("lookout.page", classification.page), ("lookout.rule", classification.rule)] {
+        if let Some(text) = value {
+            emit(name, Attribute::Text(text));
+        }
+    }
     emit("lookout.fingerprint", Attribute::Text(finding.fingerprint.encode(&mut [0; 16])));
     if event.is_new {
         emit("lookout.new", Attribute::Bool(true));

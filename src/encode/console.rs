@@ -29,7 +29,13 @@ pub fn write_json_line(event: &Event<'_>, out: &mut Vec<u8>) {
     fields.text("site", classification.site.as_str());
     fields.text("severity", severity.as_str());
     fields.text("summary", summary);
+    if let Some(page) = classification.page {
+        fields.text("page", page);
+    }
     fields.text("noise", classification.noise.as_str());
+    if let Some(rule) = classification.rule {
+        fields.text("rule", rule);
+    }
     fields.text("browser", classification.browser.as_str());
     fields.text("fingerprint", finding.fingerprint.encode(&mut [0; 16]));
     if *is_new {

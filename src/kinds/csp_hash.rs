@@ -1,7 +1,7 @@
 //! `csp-hash`: the hash of a script that a page loaded. A policy requests it with `'report-sha256'` and
 //! its siblings, usually to compile a list of integrity hashes; nothing was blocked.
 
-use crate::kinds::support::{DESTINATIONS, NOISE, field, one_of, page_of};
+use crate::kinds::support::{DESTINATIONS, NOISE, PAGE, field, one_of, page_of};
 use crate::model::{Family, FieldType, Report, ReportKind};
 
 pub(super) static KIND: ReportKind = ReportKind {
@@ -19,10 +19,10 @@ pub(super) static KIND: ReportKind = ReportKind {
     families: &[&Family {
         name: "lookout_csp_hashes_total",
         help: "Script hashes that policies asked for.",
-        labels: &["site", "destination", "noise"],
+        labels: &["site", "destination", "noise", "page"],
         ..Family::COUNTER
     }],
-    labels: &[one_of("destination", &DESTINATIONS), NOISE],
+    labels: &[one_of("destination", &DESTINATIONS), NOISE, PAGE],
     ..ReportKind::DEFAULT
 };
 

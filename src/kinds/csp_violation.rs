@@ -9,15 +9,15 @@ use std::borrow::Cow;
 use opentelemetry_semantic_conventions::attribute::HTTP_RESPONSE_STATUS_CODE;
 
 use crate::kinds::support::{
-    COLUMN_NUMBER, CSP_DIRECTIVES, DISPOSITION, LINE_NUMBER, NOISE, SOURCE_FILE, field, is_extension_scheme,
-    one_of, policy_summary,
+    COLUMN_NUMBER, CSP_DIRECTIVES, DISPOSITION, LINE_NUMBER, NOISE, PAGE, SOURCE_FILE, field,
+    is_extension_scheme, one_of, policy_summary,
 };
 use crate::model::{Class, Family, FieldType, Label, LabelSource, Object, Report, ReportKind, Value};
 
 pub(crate) static VIOLATIONS: Family = Family {
     name: "lookout_csp_violations_total",
     help: "Content Security Policy violations.",
-    labels: &["site", "disposition", "directive", "blocked", "noise"],
+    labels: &["site", "disposition", "directive", "blocked", "noise", "page"],
     unbounded: &["blocked"],
     weight: 12,
     ..Family::COUNTER
@@ -60,7 +60,7 @@ pub(crate) static KIND: ReportKind = ReportKind {
     upgrade,
     summary,
     families: &[&VIOLATIONS],
-    labels: &[DISPOSITION, one_of("effectiveDirective", &CSP_DIRECTIVES), BLOCKED, NOISE],
+    labels: &[DISPOSITION, one_of("effectiveDirective", &CSP_DIRECTIVES), BLOCKED, NOISE, PAGE],
     ..ReportKind::DEFAULT
 };
 

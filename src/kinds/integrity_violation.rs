@@ -3,7 +3,7 @@
 
 use crate::kinds::csp_violation::BLOCKED;
 use crate::kinds::support::{
-    DESTINATIONS, DISPOSITION, NOISE, REPORT_ONLY, blocked_request_summary, disposition_to_flag, field,
+    DESTINATIONS, DISPOSITION, NOISE, PAGE, REPORT_ONLY, blocked_request_summary, disposition_to_flag, field,
     one_of,
 };
 use crate::model::{Family, FieldType, ReportKind};
@@ -24,12 +24,12 @@ pub(super) static KIND: ReportKind = ReportKind {
     families: &[&Family {
         name: "lookout_integrity_violations_total",
         help: "Integrity policy violations.",
-        labels: &["site", "disposition", "destination", "blocked", "noise"],
+        labels: &["site", "disposition", "destination", "blocked", "noise", "page"],
         unbounded: &["blocked"],
         weight: 2,
         ..Family::COUNTER
     }],
-    labels: &[DISPOSITION, one_of("destination", &DESTINATIONS), BLOCKED, NOISE],
+    labels: &[DISPOSITION, one_of("destination", &DESTINATIONS), BLOCKED, NOISE, PAGE],
     ..ReportKind::DEFAULT
 };
 

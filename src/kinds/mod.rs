@@ -33,7 +33,7 @@ use std::sync::LazyLock;
 
 use crate::model::{Family, FieldSpec, LabelEnum, ReportKind, What};
 pub use smtp_tlsrpt::first_domain;
-pub use support::is_extension_scheme;
+pub use support::{CSP_DIRECTIVES, is_extension_scheme};
 
 /// Every kind; the last one is for the types of no other.
 pub static ALL: &[&ReportKind] = &[

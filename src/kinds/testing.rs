@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::config::Privacy;
 use crate::model::{
     Attribute, Browser, Classification, ClientKey, Disposition, Event, Finding, Increment, Label, Noise,
-    Observation, Report, RuleIndex, UploadContext,
+    Observation, Report, UploadContext,
 };
 use crate::normalize::Mode;
 
@@ -115,8 +115,11 @@ fn each(
     let classification = Classification {
         site: Label::bounded("unknown"),
         configured: None,
+        page: None,
         noise: context.noise,
-        rule: RuleIndex::default(),
+        severity: None,
+        drops_event: false,
+        rule: None,
         browser: Browser::Other,
     };
     crate::decode::decode(body.as_bytes(), 256, |envelope| {

@@ -29,7 +29,7 @@ use crate::metrics::quota::{self, EXPIRED_COUNTS, FamilyQuota, Owner, Priority};
 use crate::metrics::sample::Sample;
 use crate::metrics::self_metrics::SelfMetrics;
 use crate::metrics::series::Series;
-use crate::model::{Family, Increment, Label, MAX_LABELS, OTHER, Observation, SiteLabel};
+use crate::model::{ABSENT, Family, Increment, Label, MAX_LABELS, OTHER, Observation, SiteLabel};
 
 /// Number of shards: threads rarely need the same one, and an idle registry is small.
 const SHARDS: usize = 64;
@@ -160,7 +160,10 @@ impl Registry {
             }
         }
         // A site that still has its name is a configured one, or `unknown`.
-        labels[usize::from(self.isolates_sites())..].fill(OTHER);
+        // A page is a configured one or absent.
+        for (label, name) in labels.iter_mut().zip(family.labels).skip(usize::from(self.isolates_sites())) {
+            *label = if *name == "page" { ABSENT } else { OTHER };
+        }
         quota.overflow_all.inc();
         self.try_add(&insert, labels, |_, _| Some(quota.take_fallback()));
         all

@@ -1,7 +1,10 @@
 //! The classification of a report: its site, its noise class and its browser.
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use strum::{IntoStaticStr, VariantArray};
 
+use crate::model::evaluation::Severity;
 use crate::model::label::Label;
 
 /// The classification of one report.
@@ -11,19 +14,35 @@ pub struct Classification<'a> {
     pub site: Label<'a>,
     /// The index of that site in `sites`, if it is a configured one.
     pub configured: Option<usize>,
+    /// The configured page of the site.
+    pub page: Option<&'static str>,
     pub noise: Noise,
-    /// The noise rule by which it has that class.
-    pub rule: RuleIndex,
+    /// The severity, if a rule sets it.
+    pub severity: Option<Severity>,
+    /// Whether a rule drops its event.
+    pub drops_event: bool,
+    /// The name of the rule that matched.
+    pub rule: Option<&'a str>,
     pub browser: Browser,
 }
 
-/// A noise rule by its place among all of them; the default is none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct RuleIndex(pub u16);
-
 /// Why a report is probably not about the site: the label `noise`. Earlier variants take precedence.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, IntoStaticStr, VariantArray)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    IntoStaticStr,
+    VariantArray,
+    Deserialize,
+    Serialize,
+    JsonSchema,
+)]
 #[strum(serialize_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum Noise {
     /// No reason known.
     None,

@@ -1,5 +1,7 @@
 //! The evaluation of a report by its kind.
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 use strum::{IntoStaticStr, VariantArray};
 
@@ -18,8 +20,11 @@ pub struct Evaluation<'a> {
 pub type Observations<'a> = SmallVec<[Observation<'a>; 3]>;
 
 /// OTLP severities that reports use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray, Deserialize, Serialize, JsonSchema,
+)]
 #[strum(serialize_all = "UPPERCASE")]
+#[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// No user was affected.
     Info = 9,

@@ -23,6 +23,19 @@ pub fn host_and_port(url: &str) -> (&str, Option<u16>) {
     }
 }
 
+/// Returns the scheme of a URL, or the bare word that stands for one.
+pub fn scheme(url: &str) -> &str {
+    &url[..memchr::memchr(b':', url.as_bytes()).unwrap_or(url.len())]
+}
+
+/// Returns the path of a URL with a host, without its query.
+pub fn path(url: &str) -> &str {
+    let scheme = scheme(url).len();
+    let path = url[scheme..].strip_prefix("://").unwrap_or_default();
+    let path = &path[memchr::memchr(b'/', path.as_bytes()).unwrap_or(path.len())..];
+    &path[..memchr::memchr(b'?', path.as_bytes()).unwrap_or(path.len())]
+}
+
 /// Returns whether a normalized document URL is that of a frame without an address of its own, which has
 /// the policy of the page that made it. Browsers shorten `about:srcdoc` to `about` in legacy reports.
 pub fn has_no_address(url: &str) -> bool {

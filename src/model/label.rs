@@ -21,6 +21,9 @@ enum Repr<'a> {
 /// The label of an unbounded value beyond the quota, and of a value that is not in its [`LabelValues`].
 pub const OTHER: Label<'static> = Label(Repr::Bounded("other"));
 
+/// A label that the series does not have: no export writes it.
+pub const ABSENT: Label<'static> = Label(Repr::Bounded(""));
+
 impl<'a> Label<'a> {
     /// A value of a set that the program itself declares.
     pub const fn bounded(value: &'static str) -> Label<'static> {

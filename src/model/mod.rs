@@ -15,7 +15,7 @@ mod observation;
 mod outcome;
 mod report;
 
-pub use classification::{Browser, Class, Classification, Noise, RuleIndex, What};
+pub use classification::{Browser, Class, Classification, Noise, What};
 pub use client::ClientKey;
 pub use envelope::{Age, Disposition, Envelope, SpanIds, UploadContext};
 pub use evaluation::{Evaluation, Observations, Severity};
@@ -23,9 +23,9 @@ pub use event::{Event, EventSink};
 pub use family::{Family, MetricType};
 pub use fingerprint::{Finding, Fingerprint, REPORT_TYPE, SERVER_HOST};
 pub use hidden::{escape_hidden, has_byte, is_hidden};
-pub use hostname::{has_no_address, host_and_port, is_host, port, server_url};
+pub use hostname::{has_no_address, host_and_port, is_host, path, port, scheme, server_url};
 pub use json::{Object, Value, ValueBudget, ValueSeed};
-pub use label::{Label, LabelEnum, LabelValues, OTHER, SiteLabel};
+pub use label::{ABSENT, Label, LabelEnum, LabelValues, OTHER, SiteLabel};
 pub use observation::{Increment, MAX_LABELS, Observation};
 pub use outcome::{
     EventOutcome, ExportSignal, ExportStatus, ExporterId, PendingState, QuarantineReason, RejectReason,

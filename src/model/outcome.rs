@@ -126,6 +126,8 @@ pub enum EventOutcome {
     /// Over a limit of events per second: the site's `events_per_second`, `events.max_per_second` or
     /// `events.max_unknown_per_second`. Its metrics are exact all the same.
     Capped,
+    /// A rule drops it. Its metrics are exact all the same.
+    Filtered,
 }
 
 /// Where events wait: `lookout_events_pending{state}`.

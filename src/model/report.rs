@@ -11,7 +11,7 @@ use crate::model::envelope::Disposition;
 use crate::model::evaluation::{Evaluation, Observations, Severity};
 use crate::model::family::Family;
 use crate::model::json::{Object, Value};
-use crate::model::label::{Label, LabelEnum, LabelValues, OTHER};
+use crate::model::label::{ABSENT, Label, LabelEnum, LabelValues, OTHER};
 use crate::model::observation::{Increment, MAX_LABELS, Observation};
 
 /// One report in the Reporting API's generic shape, redacted and bounded.
@@ -55,10 +55,12 @@ impl Report<'_> {
         }
     }
 
-    /// Evaluates the report by its kind. Noise is [`Severity::Info`].
+    /// Evaluates the report by its kind. Noise is [`Severity::Info`], unless a rule sets the severity.
     pub fn evaluate(&self, classification: &Classification<'_>) -> Evaluation<'_> {
-        let is_noise = classification.noise != Noise::None;
-        let severity = if is_noise { Severity::Info } else { (self.kind.severity)(self) };
+        let severity = classification.severity.unwrap_or_else(|| match classification.noise {
+            Noise::None => (self.kind.severity)(self),
+            _ => Severity::Info,
+        });
         Evaluation { severity, observations: (self.kind.observe)(self, classification) }
     }
 
@@ -71,6 +73,7 @@ impl Report<'_> {
             *label = match source {
                 LabelSource::Disposition => self.disposition().label(),
                 LabelSource::Noise => classification.noise.label(),
+                LabelSource::Page => classification.page.map_or(ABSENT, Label::bounded),
                 LabelSource::OneOf(field, values) => values.label(self.body.get_str(field)),
                 LabelSource::By(label) => label(self),
             };
@@ -122,6 +125,8 @@ pub enum LabelSource {
     Disposition,
     /// The noise class.
     Noise,
+    /// The configured page; absent if there is none.
+    Page,
     /// The field, if its value is one of these.
     OneOf(&'static str, &'static LabelValues),
     /// The result of this function.

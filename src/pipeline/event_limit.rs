@@ -62,7 +62,7 @@ impl SecondWindow {
 mod tests {
     use super::*;
     use crate::config::{Events, SiteConfig, defaults};
-    use crate::model::{Browser, Label, Noise, RuleIndex};
+    use crate::model::{Browser, Label, Noise};
 
     const SHOP: (&str, Option<usize>) = ("shop", Some(0));
     const BLOG: (&str, Option<usize>) = ("blog", Some(1));
@@ -85,8 +85,10 @@ mod tests {
     impl EventLimiter {
         fn allows(&self, (site, configured): (&'static str, Option<usize>), uptime: u32) -> bool {
             let site = Label::bounded(site);
-            let (noise, rule, browser) = (Noise::None, RuleIndex::default(), Browser::Other);
-            let report = Classification { site, configured, noise, rule, browser };
+            let (noise, browser) = (Noise::None, Browser::Other);
+            let (page, severity, drops_event, rule) = (None, None, false, None);
+            let report =
+                Classification { site, configured, page, noise, severity, drops_event, rule, browser };
             self.allow(&report, uptime)
         }
     }

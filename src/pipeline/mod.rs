@@ -12,7 +12,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use serde_json::value::RawValue;
 
-use crate::classify::{Rules, SiteIndex, classify};
+use crate::classify::{MatchedRule, Rules, SiteIndex, classify};
 use crate::config::{Config, Privacy, SiteConfig, UnknownSites};
 use crate::decode::{DecodeError, decode};
 use crate::encode::{write_json_line, write_log_record};
@@ -20,7 +20,7 @@ use crate::findings::{Arrival, Client, Findings, MAX_SAMPLE};
 use crate::kinds::REPORTS;
 use crate::metrics::Registry;
 use crate::model::{
-    Classification, Envelope, Event, EventOutcome, EventSink, ExporterId, Finding, Increment, Label,
+    ABSENT, Classification, Envelope, Event, EventOutcome, EventSink, ExporterId, Finding, Increment, Label,
     LabelEnum, Observation, RejectReason, Report, SiteLabel, UploadContext, UploadOutcome, escape_hidden,
 };
 use crate::normalize::{Mode, SentTexts, normalize};
@@ -46,7 +46,7 @@ impl PathSettings {
     pub fn new(config: &Config) -> PathSettings {
         PathSettings {
             sites: SiteIndex::new(&config.sites),
-            rules: Rules::new(&config.noise.rules),
+            rules: Rules::new(&config.rules),
             privacy: config.privacy,
             max_reports: config.intake.max_reports,
             unknown_sites: config.intake.unknown_sites,
@@ -234,7 +234,7 @@ impl Pipeline {
             findings.record(&arrival, || sample(&Event { client_address: None, ..event(true) }, MAX_SAMPLE))
         });
         if let (Some(recent), Some(sent), Some(series)) = (shown, sent, series) {
-            let rule = Rules::describe(classification.rule);
+            let rule = classification.rule.map(MatchedRule::new);
             let details = Details { series, redacted: sent.redactions(&report), rule };
             show(&event(is_new), details, recent);
         } else if let Some(recent) = recent {
@@ -243,10 +243,12 @@ impl Pipeline {
         if self.mode == Mode::MetricsOnly {
             return Ok(());
         }
-        if settings.event_limit.allow(&classification, context.uptime) {
+        if classification.drops_event {
+            self.record_skipped(EventOutcome::Filtered);
+        } else if settings.event_limit.allow(&classification, context.uptime) {
             self.encode(&event(is_new), buffers);
         } else {
-            self.record_capped();
+            self.record_skipped(EventOutcome::Capped);
         }
         Ok(())
     }
@@ -270,6 +272,7 @@ impl Pipeline {
             let labels = self.registry.add(site, observation, context.received, context.uptime);
             if let Some(series) = &mut series {
                 let labels = observation.family.labels.iter().zip(&labels);
+                let labels = labels.filter(|(_, label)| **label != ABSENT);
                 let labels = labels.map(|(name, label)| (*name, label.as_str().into())).collect();
                 series.push(CountedSeries { name: observation.family.name, labels });
             }
@@ -296,10 +299,10 @@ impl Pipeline {
         buffers.scratch.shrink_to(MAX_ENCODED);
     }
 
-    fn record_capped(&self) {
+    fn record_skipped(&self, outcome: EventOutcome) {
         let active = [(ExporterId::Console, self.console.is_some()), (ExporterId::Otlp, self.otlp.is_some())];
         for (exporter, _) in active.into_iter().filter(|(_, active)| *active) {
-            self.registry.self_metrics.event(exporter, EventOutcome::Capped, 1);
+            self.registry.self_metrics.event(exporter, outcome, 1);
         }
     }
 }

@@ -91,7 +91,7 @@ fn event_has_its_series_its_rule_and_what_was_removed_but_no_value() {
 
 #[test]
 fn user_rule_is_named_by_its_position() {
-    let rules = "noise: { rules: [{ field: sample, match: x, class: bot }, { field: document_url, match: shop.example, class: injected }] }";
+    let rules = "rules: [{ sample: x, noise: bot }, { document_url: shop.example, noise: injected }]";
     let daemon = Setup::yaml(rules).start();
     daemon.post("/report", report(1));
     let event = &get(&daemon, "events?detail=true")["items"][0];

@@ -5,9 +5,7 @@ use std::collections::HashSet;
 use lookoutd::config;
 use lookoutd::decode::decode;
 use lookoutd::kinds;
-use lookoutd::model::{
-    Browser, Classification, FieldType, Label, MAX_LABELS, Noise, Report, ReportKind, RuleIndex,
-};
+use lookoutd::model::{Browser, Classification, FieldType, Label, MAX_LABELS, Noise, Report, ReportKind};
 use lookoutd::normalize::{Mode, normalize};
 
 use crate::support::capture;
@@ -100,8 +98,11 @@ fn labels_with_unbounded_values_are_declared() {
     let class = Classification {
         site: Label::bounded("unknown"),
         configured: None,
+        page: None,
         noise: Noise::None,
-        rule: RuleIndex::default(),
+        severity: None,
+        drops_event: false,
+        rule: None,
         browser: Browser::Other,
     };
     each_report(|name, report| {

@@ -1,5 +1,5 @@
 //! Classifies noise: reports that probably do not concern the site. Precision comes before recall: an
-//! unknown foreign script is not noise. The user's rules come first, then the built-in ones.
+//! unknown foreign script is not noise.
 //!
 //! Noise is a label and never a reason to drop a report, because reports can be forged, and a page's
 //! script determines how its samples start.
@@ -12,132 +12,61 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::classify::site::SiteIndex;
-use crate::config::{NoiseField, NoiseRule};
 use crate::kinds::is_extension_scheme;
-use crate::model::{Browser, LabelEnum, Noise, Report, RuleIndex, has_no_address, host_and_port};
+use crate::model::{Browser, Noise, Report, has_no_address, host_and_port, path, scheme};
 use index::Index;
-use signals::{Signals, is_local, is_loopback, path, scheme};
+use signals::{is_local, is_loopback};
 
 pub(crate) use index::INDEX;
 pub(crate) use rules::Match;
 use rules::Signal;
-pub(crate) use signals::UserAgent;
+pub(crate) use signals::{Signals, UserAgent};
 
-/// A noise rule, for people.
+/// A rule that matched, for people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct MatchedRule {
-    /// `builtin:` and the rule's name, or `rules[N]` of the settings.
+    /// The rule's name in the settings or `rules[N]`; of a built-in one `builtin:` and its name.
     pub name: String,
     /// Where the fact is from.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub source: &'static str,
 }
 
-/// The noise rules in force.
-#[derive(Debug, Default)]
-pub struct Rules {
-    user_rules: Vec<(NoiseField, Pattern, Noise)>,
-}
-
-/// A parsed pattern of a user's rule.
-#[derive(Debug)]
-enum Pattern {
-    /// A host, or with `subdomains` any host below it.
-    Host { host: String, subdomains: bool },
-    /// Text between wildcards, in order.
-    Text(Vec<String>),
-}
-
-impl Rules {
-    /// Parses the configured rules.
-    pub fn new(rules: &[NoiseRule]) -> Rules {
-        let class = |name: &str| Noise::ALL.iter().copied().find(|noise| noise.as_str() == name);
-        let parse = |rule: &NoiseRule| {
-            Some((rule.field, Pattern::new(&rule.pattern, rule.field), class(&rule.class)?))
-        };
-        Rules { user_rules: rules.iter().filter_map(parse).collect() }
-    }
-
-    pub(super) fn noise(&self, report: &Report<'_>, agent: UserAgent, sites: &SiteIndex) -> Match {
-        let position = self.user_rules.iter().position(|(field, pattern, _)| {
-            let value = self::field(report, *field);
-            !value.is_empty() && pattern.matches(value)
-        });
-        match position {
-            Some(position) => Match { class: self.user_rules[position].2, rule: rules::user_rule(position) },
-            None => built_in(report, agent, sites),
-        }
-    }
-
-    /// Returns the rule with this index; `None` for no rule.
-    pub fn describe(index: RuleIndex) -> Option<MatchedRule> {
-        rules::describe(index).map(|(name, source)| MatchedRule { name, source })
+impl MatchedRule {
+    /// Returns the rule of this name.
+    pub fn new(name: &str) -> MatchedRule {
+        let source = rules::NAMES.iter().find(|(known, _)| known == name).map_or("", |(_, source)| source);
+        MatchedRule { name: name.to_owned(), source }
     }
 }
 
-fn field<'r>(report: &'r Report<'_>, field: NoiseField) -> &'r str {
-    let body = |name: &str| report.body.get_str(name).unwrap_or_default();
-    match field {
-        NoiseField::BlockedUrl => body("blockedURL"),
-        NoiseField::SourceFile => body("sourceFile"),
-        NoiseField::DocumentUrl => &report.url,
-        NoiseField::Sample => body("sample"),
-        NoiseField::UserAgent => &report.user_agent,
-    }
-}
-
-impl Pattern {
-    fn new(pattern: &str, field: NoiseField) -> Pattern {
-        let is_url =
-            matches!(field, NoiseField::BlockedUrl | NoiseField::SourceFile | NoiseField::DocumentUrl);
-        let host = pattern.strip_prefix("*.").unwrap_or(pattern);
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
-        if !is_url || !host.contains('.') || !host.bytes().all(plain) {
-            return Pattern::Text(pattern.split('*').map(str::to_owned).collect());
-        }
-        Pattern::Host { host: host.to_ascii_lowercase(), subdomains: host.len() < pattern.len() }
-    }
-
-    fn matches(&self, value: &str) -> bool {
-        match self {
-            Pattern::Host { host, subdomains: false } => host_and_port(value).0 == host,
-            Pattern::Host { host, subdomains: true } => {
-                host_and_port(value).0.strip_suffix(&**host).is_some_and(|rest| rest.ends_with('.'))
-            }
-            Pattern::Text(parts) => matches_wildcards(parts, value),
-        }
-    }
-}
-
-/// Returns whether the text consists of the parts in order, with anything between them.
-fn matches_wildcards(parts: &[String], text: &str) -> bool {
-    let [first, middle @ .., last] = parts else { return parts.first().is_some_and(|only| only == text) };
-    let Some(mut rest) = text.strip_prefix(&**first) else { return false };
-    for part in middle {
-        let Some(at) = rest.find(&**part) else { return false };
-        rest = &rest[at + part.len()..];
-    }
-    rest.ends_with(&**last)
+/// Returns the name of a match's rule; `None` for no rule.
+pub(super) fn rule_name(matched: Match) -> Option<&'static str> {
+    rules::NAMES.get(usize::from(matched.rule.checked_sub(1)?)).map(|(name, _)| &**name)
 }
 
 /// Returns the class by the built-in rules. Of several matches the first in the order of [`Noise`]
 /// counts; `bot` only if there is no other. A host that the settings name is never noise: a built-in
 /// guess does not override a setting.
-fn built_in(report: &Report<'_>, agent: UserAgent, sites: &SiteIndex) -> Match {
-    let signals = Signals::extract(report);
+pub(super) fn built_in(
+    report: &Report<'_>,
+    signals: &Signals<'_>,
+    agent: UserAgent,
+    sites: &SiteIndex,
+) -> Match {
     let rules = BuiltIn { index: &INDEX, sites };
     let matches = [
         report.in_extensions_folder.then_some(Signal::ExtensionsFolder.is(Noise::Extension)),
-        rules.blocked(&signals),
-        rules.source(&signals, agent.family),
-        sample(rules.index, &signals),
-        rules.document(&signals),
+        rules.blocked(signals),
+        rules.source(signals, agent.family),
+        sample(rules.index, signals),
+        rules.document(signals),
         signals.is_implicit_favicon(agent.family).then_some(Signal::ImplicitFavicon.is(Noise::Browser)),
     ];
     let automated = agent.bot || (agent.headless && !is_test_site(signals.document_host));
     let default = match automated {
         true => Signal::UserAgent.is(Noise::Bot),
-        false => Match { class: Noise::None, rule: RuleIndex::default() },
+        false => Match { class: Noise::None, rule: 0 },
     };
     matches.into_iter().flatten().min().unwrap_or(default)
 }

@@ -1,14 +1,17 @@
 //! The built-in noise rules, which `rules.tsv` has as data, one in a line.
 
+use std::sync::LazyLock;
+
 use strum::{IntoStaticStr, VariantArray};
 
-use crate::model::{LabelEnum, Noise, RuleIndex};
+use crate::model::{LabelEnum, Noise};
 
 /// A noise class, and the rule by which a report has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Match {
     pub(crate) class: Noise,
-    pub(crate) rule: RuleIndex,
+    /// Its place among all, counted from 1; 0 for none.
+    pub(crate) rule: u16,
 }
 
 /// What is detected without a rule as data.
@@ -29,30 +32,23 @@ pub(super) enum Signal {
 
 impl Signal {
     pub(super) fn is(self, class: Noise) -> Match {
-        Match { class, rule: RuleIndex(1 + self as u16) }
+        Match { class, rule: 1 + self as u16 }
     }
 }
 
 /// The index of the first rule in `rules.tsv`.
 const FIRST_RULE: u16 = 1 + Signal::ALL.len() as u16;
 
-/// Returns the index of a rule in the settings; these count down from the largest one.
-pub(super) fn user_rule(position: usize) -> RuleIndex {
-    RuleIndex(u16::MAX - u16::try_from(position).unwrap_or(u16::MAX / 2))
-}
-
-/// Returns name and source of a rule; `None` for no rule.
-pub(super) fn describe(RuleIndex(index): RuleIndex) -> Option<(String, &'static str)> {
-    if let Some(signal) = Signal::ALL.get(usize::from(index.checked_sub(1)?)) {
-        return Some((format!("builtin:{}", signal.as_str()), ""));
-    }
-    let Some(line) = lines().nth(usize::from(index - FIRST_RULE)) else {
-        return Some((format!("rules[{}]", u16::MAX - index), ""));
+/// Names and sources of all rules, by index.
+pub(super) static NAMES: LazyLock<Vec<(String, &'static str)>> = LazyLock::new(|| {
+    let signals = Signal::ALL.iter().map(|signal| (format!("builtin:{}", signal.as_str()), ""));
+    let of_line = |line: &'static str| {
+        let mut columns = line.split('\t').skip(1);
+        let mut next = || columns.next().unwrap_or_default();
+        (format!("builtin:{}:{}", next(), next()), next())
     };
-    let columns: Vec<&str> = line.split('\t').collect();
-    let [_, field, pattern, source] = columns[..] else { return None };
-    Some((format!("builtin:{field}:{pattern}"), source))
-}
+    signals.chain(lines().map(of_line)).collect()
+});
 
 /// A noise rule.
 #[derive(Debug)]
@@ -64,7 +60,7 @@ pub(super) struct Rule {
 
 /// Returns the built-in rules.
 pub(super) fn built_in() -> impl Iterator<Item = Rule> {
-    lines().zip(FIRST_RULE..).filter_map(|(line, index)| parse(line, RuleIndex(index)))
+    lines().zip(FIRST_RULE..).filter_map(|(line, index)| parse(line, index))
 }
 
 /// Returns the lines that have a rule.
@@ -73,7 +69,7 @@ pub(super) fn lines() -> impl Iterator<Item = &'static str> {
 }
 
 /// Returns the rule of a line: class, field, pattern and source, separated by tabs.
-pub(super) fn parse(line: &'static str, rule: RuleIndex) -> Option<Rule> {
+pub(super) fn parse(line: &'static str, rule: u16) -> Option<Rule> {
     let mut columns = line.split('\t');
     let (class, field) = (value_of(columns.next()?)?, value_of(columns.next()?)?);
     Some(Rule { matched: Match { class, rule }, field, pattern: columns.next()? })

@@ -1,13 +1,15 @@
-//! The values of a report and of its user agent that the noise rules read.
+//! The values of a report and of its user agent that rules read.
 
 use std::net::IpAddr;
 
-use crate::model::{Browser, Report, host_and_port};
+use crate::model::{Browser, Report, host_and_port, path, scheme};
 
 /// A parsed user agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct UserAgent {
     pub(crate) family: Browser,
+    /// The major version; 0 if unknown.
+    pub(crate) version: u32,
     /// Whether it is a crawler or a monitor.
     pub(crate) bot: bool,
     pub(crate) headless: bool,
@@ -15,18 +17,18 @@ pub(crate) struct UserAgent {
 
 /// The signals of a report, extracted in one pass over its fields.
 #[derive(Default)]
-pub(super) struct Signals<'r> {
-    pub(super) document: &'r str,
+pub(crate) struct Signals<'r> {
+    pub(crate) document: &'r str,
     pub(super) document_host: &'r str,
-    pub(super) blocked: &'r str,
-    pub(super) source: &'r str,
-    pub(super) sample: &'r str,
-    pub(super) directive: &'r str,
+    pub(crate) blocked: &'r str,
+    pub(crate) source: &'r str,
+    pub(crate) sample: &'r str,
+    pub(crate) directive: &'r str,
     has_line: bool,
 }
 
 impl<'r> Signals<'r> {
-    pub(super) fn extract(report: &'r Report<'_>) -> Signals<'r> {
+    pub(crate) fn extract(report: &'r Report<'_>) -> Signals<'r> {
         let mut signals = Signals {
             document: &report.url,
             document_host: host_and_port(&report.url).0,
@@ -70,19 +72,6 @@ impl<'r> Signals<'r> {
     fn may_be_icon(&self) -> bool {
         matches!(self.directive, "img-src" | "default-src")
     }
-}
-
-/// Returns the scheme of a URL, or the bare word that stands for one.
-pub(super) fn scheme(url: &str) -> &str {
-    &url[..memchr::memchr(b':', url.as_bytes()).unwrap_or(url.len())]
-}
-
-/// Returns the path of a URL with a host, without its query.
-pub(super) fn path(url: &str) -> &str {
-    let scheme = scheme(url).len();
-    let path = url[scheme..].strip_prefix("://").unwrap_or_default();
-    let path = &path[memchr::memchr(b'/', path.as_bytes()).unwrap_or(path.len())..];
-    &path[..memchr::memchr(b'?', path.as_bytes()).unwrap_or(path.len())]
 }
 
 /// Returns whether a host is localhost, or has an address or a name (RFC 6762, RFC 8375) that no public

@@ -5,12 +5,11 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::Pattern;
-use super::rules::{self, Rule, Signal};
-use crate::classify::{Rules, SiteIndex, classify};
-use crate::config::{ClientAddress, NoiseField, NoiseRule, PathSecrets, Privacy, QueryPrivacy, SiteConfig};
+use super::rules::{self, Signal};
+use crate::classify::{MatchedRule, Rules, SiteIndex, classify};
+use crate::config::{ClientAddress, PathSecrets, Privacy, QueryPrivacy, Rule, SiteConfig};
 use crate::decode::decode;
-use crate::model::{ClientKey, LabelEnum, Noise, RuleIndex, UploadContext};
+use crate::model::{ClientKey, LabelEnum, Noise, UploadContext};
 use crate::normalize::{Mode, normalize};
 
 const STRICT: Privacy = Privacy {
@@ -385,15 +384,16 @@ fn capture_gets_its_class() {
 
 #[test]
 fn user_rule_comes_before_built_in_rules() {
-    let rule = |field, pattern: &str, class: &str| NoiseRule {
-        field,
-        pattern: pattern.to_owned(),
-        class: class.to_owned(),
+    let rule = |blocked: &str, agent: &str, noise| Rule {
+        blocked_url: [blocked].iter().filter(|text| !text.is_empty()).map(|text| (*text).into()).collect(),
+        user_agent: [agent].iter().filter(|text| !text.is_empty()).map(|text| (*text).into()).collect(),
+        noise: Some(noise),
+        ..Rule::default()
     };
     let rules = Rules::new(&[
-        rule(NoiseField::UserAgent, "*HeadlessChrome*", "none"),
-        rule(NoiseField::BlockedUrl, "*.kaspersky-labs.com", "none"),
-        rule(NoiseField::BlockedUrl, "widget.example", "injected"),
+        rule("", "*HeadlessChrome*", Noise::None),
+        rule("*.kaspersky-labs.com", "", Noise::None),
+        rule("widget.example", "", Noise::Injected),
     ]);
     let class = |line| {
         let case = case(line);
@@ -461,9 +461,9 @@ fn report_of_an_agent_that_is_no_browser_is_a_bot() {
 
 #[test]
 fn rule_has_a_source_and_a_pattern_of_its_own() {
-    let mut rules: Vec<Rule> = Vec::new();
+    let mut rules: Vec<rules::Rule> = Vec::new();
     for line in rules::lines() {
-        let rule = rules::parse(line, RuleIndex::default()).unwrap_or_else(|| panic!("not a rule: {line}"));
+        let rule = rules::parse(line, 0).unwrap_or_else(|| panic!("not a rule: {line}"));
         let columns: Vec<_> = line.split('\t').collect();
         assert!(columns.len() == 4 && columns.iter().all(|column| !column.trim().is_empty()), "{line}");
         assert_ne!(rule.matched.class, Noise::None);
@@ -474,32 +474,19 @@ fn rule_has_a_source_and_a_pattern_of_its_own() {
     assert!(rules.len() >= 545, "{}", rules.len());
 }
 
-#[test]
-fn pattern_matches_a_host_or_text_with_wildcards() {
-    let url = |pattern: &str| Pattern::new(pattern, NoiseField::BlockedUrl);
-    assert!(url("*.antivirus.example").matches("https://gc.antivirus.example/x.js"));
-    assert!(!url("*.antivirus.example").matches("https://antivirus.example/x.js"));
-    assert!(url("antivirus.example").matches("https://antivirus.example/x.js"));
-    assert!(!url("antivirus.example").matches("https://evil.example/antivirus.example"));
-    let text = |pattern: &str| Pattern::new(pattern, NoiseField::Sample);
-    assert!(text("*lastpass*").matches("var lastpass_iter = 1"));
-    assert!(text("AG_*()").matches("AG_onLoad()"));
-    assert!(!text("AG_*()").matches("xAG_onLoad()"));
-    assert!(text("exact").matches("exact") && !text("exact").matches("exactly"));
-}
-
 /// A page and an event name the rule, so that a name has to mean one rule.
 #[test]
 fn every_rule_has_a_name_of_its_own_and_a_source() {
-    let count = Signal::ALL.len() + rules::lines().count();
     let mut names = std::collections::BTreeSet::new();
-    for index in 1..=count {
-        let rule = Rules::describe(RuleIndex(u16::try_from(index).unwrap())).unwrap();
-        assert_eq!(rule.source.is_empty(), index <= Signal::ALL.len(), "{rule:?}");
-        assert!(rule.name.starts_with("builtin:") && names.insert(rule.name.clone()), "{rule:?}");
+    for (index, (name, source)) in rules::NAMES.iter().enumerate() {
+        assert_eq!(source.is_empty(), index < Signal::ALL.len(), "{name}");
+        assert!(name.starts_with("builtin:") && names.insert(name.as_str()), "{name}");
+        let rule = u16::try_from(index + 1).unwrap();
+        assert_eq!(super::rule_name(rules::Match { class: Noise::Bot, rule }), Some(name.as_str()));
+        assert_eq!(MatchedRule::new(name), MatchedRule { name: name.clone(), source });
     }
-    assert!(count < usize::from(u16::MAX / 2), "the rest is for rules of the settings");
-    assert_eq!(Rules::describe(RuleIndex::default()), None);
-    assert_eq!(Rules::describe(rules::user_rule(3)).unwrap().name, "rules[3]");
+    assert_eq!(names.len(), Signal::ALL.len() + rules::lines().count());
+    assert_eq!(super::rule_name(rules::Match { class: Noise::None, rule: 0 }), None);
+    assert_eq!(MatchedRule::new("rules[3]").source, "");
     assert!(names.contains("builtin:scheme:moz-extension") && names.contains("builtin:local_host"));
 }

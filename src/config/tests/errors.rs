@@ -40,7 +40,7 @@ fn load_invalid_value_in_file_names_line_and_key() {
         (
             "- a",
             "l.yaml:1: settings: expected a map with admin, admin_listen, delivery, events, findings, intake, listen, log, metrics, \
-             noise, otlp, privacy, service, sites, found a list",
+             otlp, privacy, rules, service, sites, found a list",
         ),
         ("sites: { name: a }", "l.yaml:1: sites: expected a list, found a map"),
     ] {
@@ -125,7 +125,7 @@ fn load_invalid_flag_is_named() {
         (
             "color.b.c",
             "1",
-            "--set color.b.c: unknown key; the keys here are listen, admin_listen, log, sites, intake, privacy, noise, \
+            "--set color.b.c: unknown key; the keys here are listen, admin_listen, log, sites, intake, privacy, rules, \
              events, findings, metrics, delivery, admin, service, otlp",
         ),
         ("listen", "", "--set listen: no value given"),
@@ -214,7 +214,7 @@ fn load_invalid_site_is_named() {
             ("x", ": expected a list, found \"x\""),
             (
                 "- shop",
-                "[0]: expected a map with events_per_second, hosts, min_sampling_fraction, name, found \"shop\"",
+                "[0]: expected a map with events_per_second, hosts, min_sampling_fraction, name, pages, found \"shop\"",
             ),
             ("- hosts: [a]", "[0]: name is missing"),
             ("- name: a b", "[0].name: expected a name of 1 to 64 of A-Z a-z 0-9 . _ -, found \"a b\""),
@@ -245,33 +245,158 @@ fn load_invalid_site_is_named() {
 }
 
 #[test]
-fn load_invalid_noise_rule_is_named() {
+fn load_invalid_rule_is_named() {
+    let keys = "blocked_url, browser, directive, disposition, document_url, event, kind, name, noise, page, sample, \
+                severity, site, source_file, user_agent";
     check_entries(
-        "noise.rules",
+        "rules",
         &[
-            ("[x]", "[0]: expected a map with class, field, match, found \"x\""),
+            ("[x]", &format!("[0]: expected a map with {keys}, found \"x\"")),
             (
-                "[{field: url, match: x, class: bot}]",
-                "[0].field: expected blocked_url, source_file, document_url, sample or user_agent, found \"url\"",
+                "[{sample: x, noise: junk}]",
+                "[0].noise: expected none, extension, injected, intermediary, browser, local or bot, found \"junk\"",
+            ),
+            ("[{sample: x, severity: fatal}]", "[0].severity: expected info, warn or error, found \"fatal\""),
+            ("[{sample: x, event: keep}]", "[0].event: expected drop, found \"keep\""),
+            ("[{sample: '', noise: bot}]", "[0].sample: expected a text that is not empty, found \"\""),
+            ("[{sample: [a, '!'], noise: bot}]", "[0].sample[1]: expected a text after the !, found \"!\""),
+            (
+                "[{kind: csp-violaton, noise: bot}]",
+                "[0].kind: expected a kind such as csp-violation, found \"csp-violaton\"",
             ),
             (
-                "[{field: sample, match: x, class: junk}]",
-                "[0].class: expected none, extension, injected, intermediary, browser, local or bot, found \"junk\"",
+                "[{disposition: '!reprot', noise: bot}]",
+                "[0].disposition: expected a disposition such as report, found \"!reprot\"",
             ),
-            ("[{field: sample, class: bot}]", "[0]: match is missing"),
             (
-                "[{field: sample, match: '', class: bot}]",
-                "[0].match: expected a text that is not empty, found \"\"",
+                "[{disposition: x, noise: bot}]",
+                "[0].disposition: expected enforce, report or unknown, found \"x\"",
+            ),
+            (
+                "[{browser: [chrome<120, 'firefx>1'], noise: bot}]",
+                "[0].browser[1]: expected a browser such as firefox or firefox>=120, found \"firefx>1\"",
+            ),
+            (
+                "[{browser: chrome<new, noise: bot}]",
+                "[0].browser: expected a browser such as chrome or chrome>=120, found \"chrome<new\"",
+            ),
+            (
+                "[{name: a b, sample: x, noise: bot}]",
+                "[0].name: expected a name of 1 to 64 of A-Z a-z 0-9 . _ -, found \"a b\"",
+            ),
+            (
+                "[{name: a, sample: x, noise: bot}, {name: a, sample: y, noise: bot}]",
+                "[1].name: the name \"a\" is used twice; a name belongs to one rule",
+            ),
+            ("[{sampel: x, noise: bot}]", "[0].sampel: unknown key; did you mean rules[0].sample?"),
+            ("[{sample: x}]", "[0]: sets nothing; expected noise, severity or event"),
+            (
+                "[{sample: [], noise: bot}]",
+                "[0]: has no condition; expected one of site, page, kind, disposition, directive, blocked_url, \
+                 document_url, source_file, sample, user_agent, browser",
             ),
         ],
     );
 }
 
 #[test]
+fn load_former_noise_rules_shows_the_new_form() {
+    let former = "l: x\nnoise: { rules: [{ field: sample, match: x, class: bot }] }";
+    let message = from_yaml(former).unwrap_err();
+    let start = "l.yaml:2: noise: noise.rules was replaced by rules; write rules: [{ blocked_url: ";
+    assert!(message.lines().any(|line| line.starts_with(start)), "{message}");
+    let message = from_variables(&[("LOOKOUT_NOISE_RULES", "[]")]).unwrap_err();
+    assert!(message.contains("did you mean LOOKOUT_RULES?"), "{message}");
+    let message = load_all("", &[], &[("noise.rules", "[]")]).unwrap_err();
+    assert!(message.contains("was replaced by rules"), "{message}");
+}
+
+/// The line is that of the key.
+#[test]
+fn load_rule_that_can_never_match_warns() {
+    let sites =
+        "sites:\n- { name: shop, pages: [{ name: checkout, paths: [/c*] }] }\n- { name: blog }\nrules:\n";
+    let warnings = |rules: &str| {
+        let config = from_yaml(&format!("{sites}{rules}")).unwrap();
+        let place = tempfile::env::temp_dir().display().to_string();
+        let own = config.warnings.iter().map(|warning| {
+            assert!(warning.starts_with(&place), "{warning}");
+            warning.split_once(':').unwrap().1.to_owned()
+        });
+        own.collect::<Vec<_>>()
+    };
+    for (rules, expected) in [
+        (
+            "- noise: bot\n  site: shpo",
+            "6: rules[0].site: \"shpo\" never matches: no such site is configured; did you mean shop?",
+        ),
+        (
+            "- { site: [shop, x.example], noise: bot }",
+            "5: rules[0].site: \"x.example\" never matches: no such site is configured",
+        ),
+        (
+            "- { page: chekout, noise: bot }",
+            "5: rules[0].page: \"chekout\" never matches: no such page is configured; did you mean checkout?",
+        ),
+        (
+            "- { site: blog, page: checkout, noise: bot }",
+            "5: rules[0].page: \"checkout\" never matches: no such page is configured",
+        ),
+        (
+            "- { kind: csp-hash, directive: font-src, noise: bot }",
+            "5: rules[0]: never matches: no kind of report has all that its conditions are about",
+        ),
+        (
+            "- { kind: csp-hash, disposition: report, noise: bot }",
+            "5: rules[0]: never matches: no kind of report has all that its conditions are about",
+        ),
+        (
+            "- { kind: '!*', noise: bot }",
+            "5: rules[0]: never matches: no kind of report has all that its conditions are about",
+        ),
+    ] {
+        assert_eq!(warnings(rules), [expected], "{rules}");
+    }
+    for (earlier, later, is_shadowed) in [
+        ("kind: crash", "kind: crash, site: shop", true),
+        ("kind: crash, site: shop", "kind: crash", false),
+        ("sample: 'a*'", "sample: 'ab*'", true),
+        ("sample: 'a*'", "sample: '*ab'", false),
+        ("sample: 'a*'", "sample: ['ab', 'b']", false),
+        ("sample: ['a*', 'b']", "sample: ['ab', 'b']", true),
+        ("sample: '*'", "sample: '!x'", false),
+        ("sample: '!x*'", "sample: 'y'", true),
+        ("sample: '!x*'", "sample: '*y'", false),
+        ("sample: '!xy'", "sample: '!x*'", true),
+        ("sample: '!x*'", "sample: '!xy'", false),
+        ("blocked_url: '*.cdn.example'", "blocked_url: 'https://a.cdn.example/*'", true),
+        ("blocked_url: '*.cdn.example'", "blocked_url: 'https://a.cdn.example*'", false),
+        ("blocked_url: '*.cdn.example'", "blocked_url: '*.a.cdn.example'", true),
+        ("blocked_url: '*.cdn.example'", "blocked_url: cdn.example", false),
+        ("blocked_url: cdn.example", "blocked_url: cdn.example", true),
+        ("blocked_url: cdn.example", "blocked_url: '*.cdn.example'", false),
+        ("blocked_url: '*'", "blocked_url: cdn.example", true),
+        ("browser: chrome", "browser: chrome<120", true),
+        ("browser: chrome<120", "browser: chrome<=119", true),
+        ("browser: chrome<120", "browser: chrome<121", false),
+        ("browser: chrome<120", "browser: chrome", false),
+        ("browser: chrome>100", "browser: chrome=100", false),
+        ("browser: '!chrome'", "browser: firefox>=3", false),
+    ] {
+        let found =
+            warnings(&format!("- {{ name: first, {earlier}, noise: bot }}\n- {{ {later}, event: drop }}"));
+        let warning = "6: rules[1]: never matches: first comes first and matches all that it would";
+        assert_eq!(found, if is_shadowed { vec![warning] } else { vec![] }, "{earlier} before {later}");
+    }
+    let without_sites = from_yaml("rules: [{ site: shop.example, noise: bot }]").unwrap();
+    assert!(without_sites.warnings.is_empty(), "{:?}", without_sites.warnings);
+}
+
+#[test]
 fn load_lists_all_errors_at_once() {
     let yaml = "log: { level: loud }\nintake:\n  max_reports: 0\n  size: red\n  tls: { key: /x }\nsites:\n\
         - { name: a, hosts: [b.example, 'a b', 'c:1'], host: x }\n- hosts: [c.example]\n- { name: 'd e', \
-        hosts: [b.example] }\n- { name: a }\nnoise: { rules: [{ field: url, class: x }] }\n\
+        hosts: [b.example] }\n- { name: a }\nrules: [{ directive: fnt-src, noise: x }]\n\
         otlp: { endpoint: c, logs: { headers: { 'a b': x, c: [d] } } }";
     let variables =
         [("LOOKOUT_METRICS_MAX_SERIES", "1"), ("LOOKOUT_COLOR", "red"), ("OTEL_BSP_SCHEDULE_DELAY", "5")];
@@ -290,17 +415,15 @@ fn load_lists_all_errors_at_once() {
         "l.yaml:7: sites[0].host: unknown key; did you mean sites[0].hosts?",
         "l.yaml:8: sites[1]: name is missing",
         "l.yaml:9: sites[2].name: expected a name of 1 to 64 of A-Z a-z 0-9 . _ -, found \"d e\"",
-        "l.yaml:11: noise.rules[0].field: expected blocked_url, source_file, document_url, sample or user_agent, \
-         found \"url\"",
-        "l.yaml:11: noise.rules[0].class: expected none, extension, injected, intermediary, browser, local or bot, \
+        "l.yaml:11: rules[0].directive: expected a directive such as font-src, found \"fnt-src\"",
+        "l.yaml:11: rules[0].noise: expected none, extension, injected, intermediary, browser, local or bot, \
          found \"x\"",
-        "l.yaml:11: noise.rules[0]: match is missing",
         "l.yaml:12: otlp.logs.headers[\"a b\"]: not a valid header name",
         "l.yaml:12: otlp.logs.headers.c: expected a text",
         "LOOKOUT_COLOR: unknown variable; unset it for this process (lookoutd config prints all settings)",
         "LOOKOUT_METRICS_MAX_SERIES: expected a whole number from 1000 to 10000000, found \"1\"",
         "--set intake.max_reports: expected a whole number from 1 to 1000000, found \"x\"",
-        "--set color: unknown key; the keys here are listen, admin_listen, log, sites, intake, privacy, noise, events, \
+        "--set color: unknown key; the keys here are listen, admin_listen, log, sites, intake, privacy, rules, events, \
          findings, metrics, delivery, admin, service, otlp",
         "l.yaml:5: intake.tls.key: requires intake.tls.certificate",
         "l.yaml:10: sites[3].name: the name \"a\" is used twice; a name belongs to one site",

@@ -142,13 +142,13 @@ fn host_retired_and_query_attribute_invalid_name_what_is_valid() {
 fn entries_of_sites_and_rules_valid_are_read() {
     let yaml = "sites:\n- {name: shop, hosts: [WWW.Shop.example, '*.shop.example'], events_per_second: 500}\n\
                 - {name: v6, hosts: ['[::1]', 127.0.0.1, localhost], min_sampling_fraction: 0.05}\n- {name: A.b_c-9}\n\
-                noise: { rules: [{field: sample, match: x*, class: BOT}] }";
-    let Config { sites, noise, .. } = from_yaml(yaml).unwrap();
+                rules: [{sample: x*, noise: BOT}]";
+    let Config { sites, rules, .. } = from_yaml(yaml).unwrap();
     assert_eq!(sites[0].hosts, ["www.shop.example", "*.shop.example"]);
     assert_eq!((sites[0].events_per_second, sites[1].events_per_second), (Some(500), None));
     assert_eq!((sites[0].min_sampling_fraction, sites[1].min_sampling_fraction), (0.001, 0.05));
     assert_eq!(sites[1].hosts, ["[::1]", "127.0.0.1", "localhost"]);
     assert_eq!((sites[2].name.as_str(), sites[2].hosts.len()), ("A.b_c-9", 0));
-    let rule = NoiseRule { field: NoiseField::Sample, pattern: "x*".into(), class: "bot".into() };
-    assert_eq!(noise.rules, [rule]);
+    let rule = Rule { sample: vec!["x*".into()], noise: Some(Noise::Bot), ..Rule::default() };
+    assert_eq!(rules, [rule]);
 }

@@ -68,7 +68,7 @@ struct Labels<'s> {
 impl fmt::Display for Labels<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut separator = "{";
-        for (name, value) in self.names.iter().zip(self.values) {
+        for (name, value) in self.names.iter().zip(self.values).filter(|(_, value)| !value.is_empty()) {
             f.write_str(separator)?;
             f.write_str(name)?;
             f.write_str("=\"")?;
@@ -107,7 +107,7 @@ mod tests {
 
     use super::*;
     use crate::kinds::{REPORTS, csp_violation, network_error};
-    use crate::model::{Increment, Label, Observation, SiteLabel};
+    use crate::model::{ABSENT, Increment, Label, Observation, SiteLabel};
 
     /// Writes the same registry by the encoder of the `prometheus` crate.
     fn by_the_crate(registry: &Registry) -> Vec<u8> {
@@ -144,8 +144,9 @@ mod tests {
             pair.set_value((*value).to_owned());
             pair
         };
+        let pairs = family.labels.iter().zip(&sample.labels);
         let mut metric =
-            proto::Metric::from_label(family.labels.iter().zip(&sample.labels).map(pair).collect());
+            proto::Metric::from_label(pairs.filter(|(_, value)| !value.is_empty()).map(pair).collect());
         match &sample.value {
             SampleValue::Histogram(held) => metric.set_histogram(histogram(held)),
             number => {
@@ -184,7 +185,9 @@ mod tests {
             let registry = Registry::new(crate::kinds::families(), 10_000, 0, now).unwrap();
             let bounded = Label::bounded;
             for (site, blocked, amount) in &seen {
-                let violation = [bounded("enforce"), bounded("img-src"), Label::unbounded(blocked), bounded("none")];
+                let page = if seen.len() % 2 == 0 { ABSENT } else { bounded("checkout") };
+                let blocked = Label::unbounded(blocked);
+                let violation = [bounded("enforce"), bounded("img-src"), blocked, bounded("none"), page];
                 let requests = [bounded("dns"), bounded("ok"), bounded("none")];
                 for observation in [
                     Observation::increment(&REPORTS, [bounded("crash"), bounded("chrome")]),

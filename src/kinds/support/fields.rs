@@ -29,6 +29,7 @@ pub(crate) const fn one_of(field: &'static str, values: &'static LabelValues) ->
 
 pub(crate) const DISPOSITION: LabelSource = LabelSource::Disposition;
 pub(crate) const NOISE: LabelSource = LabelSource::Noise;
+pub(crate) const PAGE: LabelSource = LabelSource::Page;
 
 pub(crate) const SOURCE_FILE: FieldSpec = field("sourceFile", FieldType::Url, CODE_FILE_PATH);
 pub(crate) const LINE_NUMBER: FieldSpec = field("lineNumber", FieldType::NonZeroInt, CODE_LINE_NUMBER);

@@ -21,7 +21,7 @@ const fn lines<const N: usize>(mut text: &'static str) -> [&'static str; N] {
 
 /// CSP directive names: CSP Level 3, its companions, and those of earlier levels.
 /// <https://w3c.github.io/webappsec-csp/#csp-directives>
-pub(crate) static CSP_DIRECTIVES: LabelValues =
+pub static CSP_DIRECTIVES: LabelValues =
     LabelValues(&lines::<34>(include_str!("label_values/csp_directives.txt")));
 
 /// NEL phases; `sxg` is Chromium's.

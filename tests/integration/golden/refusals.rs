@@ -80,7 +80,9 @@ const FILES: &[&str] = &[
     "sites: { name: a }",
     "sites: [{ name: a }, { name: a }]",
     "sites: [{ name: unknown }]",
-    "noise: { rules: [{ field: color, match: a, class: injected }] }",
+    "rules: [{ color: a, noise: injected }]",
+    "rules: [{ directive: fnt-src, noise: injected }]",
+    "noise: { rules: [{ field: sample, match: a, class: injected }] }",
     // Keys.
     "metrics:\n  max_serie: 1",
     "intak: {}",

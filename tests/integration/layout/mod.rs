@@ -12,6 +12,7 @@ use imports::{Arrow, Source, Sources};
 const ORDER: [&str; 30] = [
     "clock",
     "model",
+    "kinds",
     "log_throttle",
     "log_writer",
     "tls_files",
@@ -20,7 +21,6 @@ const ORDER: [&str; 30] = [
     "signals",
     "http_client",
     "probe",
-    "kinds",
     "metrics",
     "decode",
     "normalize",

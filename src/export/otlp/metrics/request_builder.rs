@@ -48,6 +48,7 @@ impl RequestBuilder {
         self.registry.visit(&mut |family, sample| {
             alive.insert(sample.id);
             let labels = family.labels.iter().copied().zip(sample.labels.iter().copied());
+            let labels = labels.filter(|(_, value)| !value.is_empty());
             let start = u64::try_from(sample.start_time).unwrap_or(0);
             open.add(MetricInfo::of_reports(family), Key::Registry(sample.id), labels, sample.value, start);
         });
