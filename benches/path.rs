@@ -8,14 +8,14 @@ use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use jiff::Timestamp;
 use lookoutd::classify::{Rules, SiteIndex, classify};
-use lookoutd::config;
+use lookoutd::config::{self, Rule};
 use lookoutd::decode::decode;
 use lookoutd::encode::{write_json_line, write_log_record};
 use lookoutd::export::prometheus::PrometheusExporter;
 use lookoutd::kinds::{self, REPORTS};
 use lookoutd::metrics::Registry;
 use lookoutd::model::{
-    ClientKey, Envelope, Event, EventSink, Finding, Label, Observation, SiteLabel, UploadContext,
+    ClientKey, Envelope, Event, EventSink, Finding, Label, Noise, Observation, SiteLabel, UploadContext,
 };
 use lookoutd::normalize::{Mode, normalize};
 use lookoutd::pipeline::Pipeline;
@@ -117,6 +117,34 @@ fn path_with_findings(bencher: Bencher<'_, '_>, findings: &str) {
         for body in bodies.iter().cycle().take(10 * bodies.len()) {
             let client = ClientKey(0xffff_ffff_0000_0000 | clients.next().unwrap());
             pipeline.process(black_box(body.as_bytes()), &UploadContext { client, ..context() });
+        }
+    });
+}
+
+/// The same for all captures with rules of which none matches: none at all; a thousand of one site and kind that
+/// differ in the blocked host; a thousand that differ in all conditions.
+#[divan::bench(args = ["none", "1000 hosts", "1000 mixed"], sample_count = 2000)]
+fn path_with_rules(bencher: Bencher<'_, '_>, rules: &str) {
+    let mut config = config::defaults();
+    let rule = |number: usize| {
+        let one = |text: String| vec![text];
+        let (site, kind) = (one("site.test".into()), one("csp-violation".into()));
+        let (blocked_url, noise) = (one(format!("*.cdn-{number}.example")), Some(Noise::Extension));
+        let of_host = Rule { site, kind, blocked_url, noise, ..Rule::default() };
+        match (rules, number % 4) {
+            ("1000 hosts", _) | (_, 0) => of_host,
+            (_, 1) => Rule { sample: one(format!("code-{number}")), ..of_host },
+            (_, 2) => Rule { document_url: one(format!("https://shop-{number}.example/*")), ..of_host },
+            _ => Rule { blocked_url: one(format!("https://cdn-{number}.example/a/*.js")), ..of_host },
+        }
+    };
+    config.rules = (0..if rules == "none" { 0 } else { 1000 }).map(rule).collect();
+    let bodies = CAPTURES.map(body);
+    let registry = Arc::new(Registry::new(kinds::families(), 10_000, 0, Timestamp::UNIX_EPOCH).unwrap());
+    let pipeline = Pipeline::new(&config, registry, None, None);
+    bencher.counter(ItemsCount::new(10 * bodies.len())).bench_local(|| {
+        for body in bodies.iter().cycle().take(10 * bodies.len()) {
+            pipeline.process(black_box(body.as_bytes()), &context());
         }
     });
 }

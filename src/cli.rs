@@ -60,7 +60,7 @@ enum Command {
         #[arg(long)]
         ready: bool,
     },
-    /// Prints what becomes of an upload: events, series, what was redacted, by which noise rule. Exit code 0: a report
+    /// Prints what becomes of an upload: events, series, what was redacted, by which rule. Exit code 0: a report
     /// was taken; 1: none was.
     Explain {
         /// File with the body of the upload; - for stdin.

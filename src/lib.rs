@@ -8,15 +8,17 @@
 //! ```
 //!
 //! 1. [`intake`] receives the upload, within its limits on connections, rates, sizes and memory. Every upload
-//!    ends in a response and in exactly one [`model::UploadOutcome`]. 2. [`decode`] splits the body, of whatever
-//! shape, into envelopes. An item that is not a report is counted    under a [`model::RejectReason`]. 3.
-//! [`normalize`] converts each envelope to the Reporting API's shape: fields under their specification's    names,
-//! private data redacted, long values truncated, the time of the event computed. 4. [`classify`] determines the site,
-//! the noise class and the browser. 5. The report's kind, one of [`kinds`], evaluates it: severity, summary, and
-//! observations for its metrics. 6. [`metrics`] adds the observations to series, within a quota that holds under any
-//! load.    [`findings`] counts the clients that were affected, and keeps the distinct problems. 7. [`encode`]
-//! encodes the event once for each enabled exporter. 8. [`export`] delivers it, and every event ends in exactly one
-//! [`model::EventOutcome`].
+//!    ends in a response and in exactly one [`model::UploadOutcome`].
+//! 2. [`decode`] splits the body, of whatever shape, into envelopes. An item that is not a report is counted
+//!    under a [`model::RejectReason`].
+//! 3. [`normalize`] converts each envelope to the Reporting API's shape: fields under their specification's
+//!    names, private data redacted, long values truncated, the time of the event computed.
+//! 4. [`classify`] determines the site, the page, the rule that matches, the noise class and the browser.
+//! 5. The report's kind, one of [`kinds`], evaluates it: severity, summary, and observations for its metrics.
+//! 6. [`metrics`] adds the observations to series, within a quota that holds under any load.
+//!    [`findings`] counts the clients that were affected, and keeps the distinct problems.
+//! 7. [`encode`] encodes the event once for each enabled exporter.
+//! 8. [`export`] delivers it, and every event ends in exactly one [`model::EventOutcome`].
 //!
 //! [`pipeline`] runs steps 2 to 7. They are synchronous functions that import none of each other, only the
 //! types that flow ([`model`]) and the table of [`kinds`]. Async code is at the two ends only: [`intake`] and

@@ -11,7 +11,7 @@ NOISE = {"none": "red", "extension": "purple", "injected": "dark-purple", "inter
 
 EVENT_OUTCOMES = {"delivered": "green", "rejected": "red", "dropped_queue_full": "dark-red",
                   "dropped_too_large": "semi-dark-red", "dropped_shutdown": "orange",
-                  "dropped_spool_damaged": "dark-orange", "capped": "yellow"}
+                  "dropped_spool_damaged": "dark-orange", "capped": "yellow", "filtered": "light-yellow"}
 
 PENDING_STATES = {"queued": "blue", "in_flight": "green", "spooled": "orange"}
 

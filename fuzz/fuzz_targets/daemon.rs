@@ -48,7 +48,7 @@ pub struct Processed {
 }
 
 thread_local! {
-    // Once for each setup, because a pipeline indexes noise rules and leaks the names of its sites.
+    // Once for each setup, because a pipeline indexes rules and leaks the names of its sites.
     static DAEMONS: RefCell<HashMap<Setup, Daemon>> = RefCell::default();
 }
 

@@ -159,7 +159,7 @@ impl Pattern {
             }
             (Pattern::Text { parts, .. }, _) => matches_wildcards(parts, "*"),
             (Pattern::Host { host, subdomains }, Pattern::Host { host: other, subdomains: below }) => {
-                is_below(other, host, *subdomains) || (host == other && subdomains == below)
+                (*subdomains && is_below(other, host, true)) || (host == other && subdomains == below)
             }
             (Pattern::Host { host, subdomains }, Pattern::Text { parts, key: Some(key) }) => {
                 parts[0].contains("://") && is_below(key, host, *subdomains)

@@ -47,9 +47,8 @@ pub(super) fn check_rules(config: &Config, conflicts: &mut Vec<Conflict>) {
     let mut names = HashSet::new();
     for (index, (rule, conditions)) in config.rules.iter().zip(&rules).enumerate() {
         let mut add = |at, is_warning, message: String| {
-            let other = if is_warning { "sites" } else { "" };
             let item = Some((index, at));
-            conflicts.push(Conflict { item, is_warning, ..Conflict::new("rules", other, message) });
+            conflicts.push(Conflict { item, is_warning, ..Conflict::new("rules", "rules", message) });
         };
         if let Some(name) = rule.name.as_ref().filter(|name| !names.insert(*name)) {
             add(".name", false, format!("the name {name:?} is used twice; a name belongs to one rule"));

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use crate::config::Privacy;
 use crate::model::{
-    Attribute, Browser, Classification, ClientKey, Disposition, Event, Finding, Increment, Label, Noise,
-    Observation, Report, UploadContext,
+    ABSENT, Attribute, Browser, Classification, ClientKey, Disposition, Event, Finding, Increment, Label,
+    Noise, Observation, Report, UploadContext,
 };
 use crate::normalize::Mode;
 
@@ -148,7 +148,7 @@ fn attributes(event: &Event<'_>) -> BTreeMap<String, String> {
 
 fn counted(observation: &Observation<'_>) -> String {
     let family = observation.family;
-    let labels = family.labels[1..].iter().zip(&observation.labels);
+    let labels = family.labels[1..].iter().zip(&observation.labels).filter(|(_, label)| **label != ABSENT);
     let mut labels: Vec<_> = labels.map(|(name, label)| format!("{name}=\"{}\"", label.as_str())).collect();
     labels.extend(observation.host.map(|host| format!("host=\"{host}\"")));
     let amount = match observation.amount {

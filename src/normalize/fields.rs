@@ -16,7 +16,7 @@ use crate::normalize::url_redact::UrlRedactor;
 pub enum Mode {
     /// All of it, because it becomes an event.
     Full,
-    /// The input of counters and noise rules. Policies, messages, stacks and unknown fields are dropped unread.
+    /// The input of counters and rules. Policies, messages, stacks and unknown fields are dropped unread.
     MetricsOnly,
 }
 

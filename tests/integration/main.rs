@@ -19,6 +19,7 @@ mod layout;
 mod privacy;
 mod process;
 mod properties;
+mod rules;
 mod sites;
 mod stalls;
 mod support;

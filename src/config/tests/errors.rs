@@ -230,7 +230,7 @@ fn load_invalid_site_is_named() {
             ("- name: a\n  host: x", "[0].host: unknown key; did you mean sites[0].hosts?"),
             (
                 "- name: a\n  color: x",
-                "[0].color: unknown key; the keys here are events_per_second, hosts, min_sampling_fraction, name",
+                "[0].color: unknown key; the keys here are events_per_second, hosts, min_sampling_fraction, name, pages",
             ),
             (
                 "- name: a\n  events_per_second: 0",

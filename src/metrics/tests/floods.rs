@@ -73,6 +73,7 @@ fn bounded_violation(registry: &Registry, site: SiteLabel<'_>, nth: usize, uptim
         DIRECTIVES[nth / 3 % 8],
         KEYWORDS[nth / 24 % 12],
         NOISE[nth / 288 % 7],
+        "",
     ];
     registry.add(
         site,
@@ -159,7 +160,7 @@ fn origins_do_not_lock_out_bounded_combinations() {
     let registry = registry(10_000, 1);
     // Junk that is seen once leaves the last quarter free, and its own coarse label set is the first there.
     (0..5000).for_each(|n| violation(&registry, configured(0), &format!("https://junk-{n}.example"), 0));
-    let coarse = |labels: &[String]| labels[1..] == ["enforce", "img-src", "other", "none"];
+    let coarse = |labels: &[String]| labels[1..] == ["enforce", "img-src", "other", "none", "checkout"];
     assert_eq!(held(&registry, "a", coarse), 1);
     bounded_violation(&registry, configured(0), 0, 0);
     assert_eq!(named(&registry, "A"), 1.0, "the first at once");

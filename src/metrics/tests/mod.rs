@@ -57,7 +57,7 @@ fn csp<'a>(blocked: Label<'a>) -> Observation<'a> {
     let bounded = Label::bounded;
     Observation::increment(
         &csp_violation::VIOLATIONS,
-        [bounded("enforce"), bounded("img-src"), blocked, bounded("none")],
+        [bounded("enforce"), bounded("img-src"), blocked, bounded("none"), bounded("checkout")],
     )
 }
 
@@ -287,7 +287,7 @@ fn configured_site_keeps_its_capacity_and_name_during_a_flood_on_another() {
         for noise in ["none", "extension", "injected", "intermediary", "browser", "local", "bot"] {
             for disposition in ["enforce", "report", "unknown"] {
                 for blocked in ["inline", "eval", "data", "blob", "self", "extension", "other-scheme"] {
-                    let labels = [disposition, directive, blocked, noise].map(Label::bounded);
+                    let labels = [disposition, directive, blocked, noise, "checkout"].map(Label::bounded);
                     registry.add(
                         configured(1),
                         &Observation::increment(&csp_violation::VIOLATIONS, labels),
@@ -315,6 +315,9 @@ fn more_sites_than_fallback_slots_still_count_everything() {
     }
     assert!(samples(&registry) <= min_limit());
     assert_eq!(counted(&registry, &csp_violation::VIOLATIONS), 3000.0);
+    // A page is a configured one or absent.
+    let lost = ["other", "other", "other", "other", "other", ""];
+    assert!(violations(&registry).keys().any(|labels| *labels == lost), "{:?}", violations(&registry));
 }
 
 #[test]

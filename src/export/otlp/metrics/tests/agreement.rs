@@ -22,7 +22,8 @@ use crate::kinds::{self, REPORTS, csp_violation, network_error};
 use crate::log_throttle::LogThrottle;
 use crate::metrics::{BOUNDS, Registry};
 use crate::model::{
-    ExportSignal, Family, Increment, Label, MetricType, Observation, RejectReason, SiteLabel, UploadOutcome,
+    ABSENT, ExportSignal, Family, Increment, Label, MetricType, Observation, RejectReason, SiteLabel,
+    UploadOutcome,
 };
 
 #[derive(Debug, Clone)]
@@ -163,8 +164,9 @@ impl World {
 
     fn count(&mut self, number: u8) {
         let (site, bounded) = (format!("s{number}.example"), Label::bounded);
-        let labels =
-            [bounded("enforce"), bounded("img-src"), Label::unbounded("https://b.example"), bounded("none")];
+        let page = if number % 2 == 0 { ABSENT } else { bounded("checkout") };
+        let origin = Label::unbounded("https://b.example");
+        let labels = [bounded("enforce"), bounded("img-src"), origin, bounded("none"), page];
         let seconds = f64::from(number) * 0.3 + 0.1;
         let observations = [
             Observation::increment(&REPORTS, [bounded("crash"), bounded("chrome")]),
@@ -211,6 +213,7 @@ impl World {
 
     fn note(&mut self, family: &Family, suffix: &str, values: &[&str], bound: Option<f64>, amount: f64) {
         let pairs = family.labels.iter().copied().zip(values.iter().copied());
+        let pairs = pairs.filter(|(_, value)| !value.is_empty());
         let series = series(&format!("{}{suffix}", family.name), pairs, bound);
         *self.counted.entry(series).or_default() += amount;
     }
