@@ -170,6 +170,7 @@ fn encode(bencher: Bencher<'_, '_>, format: &str) {
             query: &[],
             client_address: None,
             span: None,
+            sample_rate: None,
         };
         let mut out = Vec::new();
         let mut scratch = Vec::new();

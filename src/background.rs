@@ -10,8 +10,10 @@ use crate::config::{self, Config};
 use crate::export::TemporalityState;
 use crate::findings::{Findings, State, StateFile, StateFileError};
 use crate::metrics::Registry;
+use crate::pipeline::Pipeline;
 
 const EVICTION_INTERVAL: Duration = Duration::from_secs(1);
+const WINDOW_INTERVAL: Duration = Duration::from_millis(250);
 const SAVE_INTERVAL: Duration = Duration::from_secs(60);
 const MAX_EXPIRY_INTERVAL: Duration = Duration::from_secs(60);
 /// Minimum idle time of a series that is evicted, so that a scrape or an export per minute has exported its
@@ -65,6 +67,22 @@ impl SeriesExpiry {
             self.registry.expire(self.ttl, uptime, &can_evict);
         }
     }
+}
+
+/// Sends the events of folded reports when their windows have ended. Ends with the runtime.
+pub async fn run_windows(pipeline: Arc<Pipeline>) {
+    let mut ticks = tokio::time::interval(WINDOW_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        end_windows(pipeline.clone(), false).await;
+    }
+}
+
+/// Sends the events of the windows that have ended, or of all. On a blocking thread, because there may be thousands.
+pub async fn end_windows(pipeline: Arc<Pipeline>, all: bool) {
+    let end = move || pipeline.end_windows(clock::uptime_seconds(Instant::now()), all);
+    drop(tokio::task::spawn_blocking(end).await);
 }
 
 /// Eviction and expiry of findings, and their state file.

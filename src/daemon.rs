@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 use crate::admin::{self, Admin, Api, Auth, NamedExport, Readiness, Scrape, Sources};
-use crate::background::{FindingsUpkeep, SeriesExpiry};
+use crate::background::{FindingsUpkeep, SeriesExpiry, end_windows, run_windows};
 use crate::clock;
 use crate::config::{Config, Loaded, Page};
 use crate::export::{
@@ -78,6 +78,7 @@ pub fn run(loaded: &Arc<Loaded>) -> Result<(), DaemonError> {
 
 struct Daemon {
     registry: Arc<Registry>,
+    pipeline: Arc<Pipeline>,
     findings: Option<FindingsUpkeep>,
     admin: Arc<Admin>,
     intake_server: ListenerHandle,
@@ -115,7 +116,8 @@ impl Daemon {
         let (recent, all_findings) = (pipeline.recent.clone(), pipeline.findings.clone());
         let findings = all_findings.clone().map(|findings| FindingsUpkeep::start(&config.findings, findings));
         let findings = findings.transpose().map_err(part_error)?;
-        let intake = Arc::new(Intake::new(config, pipeline, tracer));
+        let pipeline = Arc::new(pipeline);
+        let intake = Arc::new(Intake::new(config, pipeline.clone(), tracer));
         let limits = intake_limits(config, intake.needs_peer_addr());
         let max_connections = limits.connections;
         let admin_limits = ServerLimits {
@@ -148,13 +150,14 @@ impl Daemon {
         let admin_server = ListenerHandle::start(&admin_listener, 1, None, &connections)
             .map_err(|error| DaemonError::Action("start the thread of admin_listen", error.into()))?;
 
-        let daemon = Daemon { registry, findings, admin, intake_server, admin_server, exporters };
+        let daemon = Daemon { registry, pipeline, findings, admin, intake_server, admin_server, exporters };
         daemon.log_startup(config, max_connections);
         daemon.admin.readiness.intake.set_listening(true);
         if let Some(tls) = tls {
             let not_after = &daemon.registry.self_metrics.intake.certificate_not_after;
             tokio::spawn(tls.watch(not_after.with_label_values(&["intake"])));
         }
+        tokio::spawn(run_windows(daemon.pipeline.clone()));
         let temporality = daemon.exporters.temporality.clone();
         tokio::spawn(SeriesExpiry::new(config, daemon.registry.clone(), temporality).run_series_expiry());
         Ok(daemon)
@@ -225,6 +228,7 @@ impl Daemon {
         }
         // Half of the time, so that the other half is left for the events of these uploads.
         let intake_ended = self.intake_server.stop(timeout / 2).await;
+        end_windows(self.pipeline, true).await;
         // At the same time, because a disk that hangs must not take the time of the events.
         let save = async {
             let Some(findings) = &self.findings else { return };

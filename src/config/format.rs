@@ -236,6 +236,16 @@ pub(super) fn fraction() -> impl Fn(&mut Schema) {
     becomes(json!({"type": "number", "format": "fraction", "minimum": 0.000_001, "maximum": 1}))
 }
 
+/// A fraction for each kind of report, and for all others.
+pub(super) fn by_kind() -> impl Fn(&mut Schema) {
+    let mut one = Schema::default();
+    fraction()(&mut one);
+    let names = kinds::ALL.iter().map(|kind| kind.name).chain(["*"]);
+    let properties = names.map(|name| (name.to_owned(), one.clone().to_value()));
+    let properties: serde_json::Map<_, _> = properties.collect();
+    becomes(json!({"type": "object", "additionalProperties": false, "properties": properties}))
+}
+
 /// A number of bytes of at least `min`: `1MiB` or `65536`.
 pub(super) fn size(min: usize) -> impl Fn(&mut Schema) {
     let pattern = format!("^[0-9]+({})$", SIZE_UNITS.map(|(unit, _)| unit).join("|"));

@@ -2,6 +2,7 @@
 //!
 //! In a doc comment, what follows "Not set:" is the effect of having no value.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -13,8 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use super::exports::{Compression, LogsExporter, OtherExporter, Otlp, Protocol, Temporality};
 use super::format::{
-    duration, duration_or_off, duration_or_zero, each, fraction, number, number_or_off, one_or_list, pairs,
-    secret, size, text, texts,
+    by_kind, duration, duration_or_off, duration_or_zero, each, fraction, number, number_or_off, one_or_list,
+    pairs, secret, size, text, texts,
 };
 use crate::model::{Noise, Severity};
 
@@ -52,9 +53,9 @@ pub struct Config {
     /// Diagnostics on stderr.
     pub log: Log;
     /// Sites, each with name, hosts (exact or *.suffix), events_per_second, a limit for events (never
-    /// counters), min_sampling_fraction (0.001), below which a network report counts as if it had this
-    /// sampling fraction, and pages, each with name and paths. Without sites, each report's own host is
-    /// its site.
+    /// counters), sample, the fraction of events that are kept of each kind, min_sampling_fraction (0.001),
+    /// below which a network report counts as if it had this sampling fraction, and pages, each with name
+    /// and paths. Without sites, each report's own host is its site.
     pub sites: Vec<SiteConfig>;
     /// Limits and rules of intake.
     pub intake: Intake;
@@ -107,6 +108,9 @@ pub struct SiteConfig {
     pub min_sampling_fraction: f64 = SiteConfig::MIN_SAMPLING_FRACTION, fraction();
     /// Pages by the path of the document: the first one that matches is the report's.
     pub pages: Vec<PageConfig>;
+    /// Fraction of the events that are kept, at random, by kind; `*` stands for all kinds that are not
+    /// listed. Counters are not sampled.
+    pub sample: BTreeMap<String, f64>, by_kind();
 }
 
 /// One entry of `sites[].pages`.
@@ -225,6 +229,9 @@ pub struct Events {
     pub max_per_second: Option<u32> = Some(10_000), number_or_off(1, 10_000_000);
     /// The same for the events of site unknown, which any client can cause.
     pub max_unknown_per_second: Option<u32> = Some(500), number_or_off(1, 10_000_000);
+    /// Window in which one event stands for all reports of a fingerprint but the first, from 1s to 1h, or
+    /// off. It is sent at the end of the window, with their number in lookout.count.
+    pub fold: Option<Duration>, duration_or_off();
 }
 
 /// `findings.*`.

@@ -9,7 +9,7 @@ use crate::model::{Attribute, AttributeSink, Event, LabelEnum, Report, Value, ho
 
 /// Emits the event's attributes, in a stable order.
 pub fn attributes(event: &Event<'_>, emit: AttributeSink<'_>) {
-    let Event { report, classification, finding, query, client_address, .. } = event;
+    let Event { report, classification, finding, query, client_address, sample_rate, .. } = event;
     emit("lookout.site", Attribute::Text(classification.site.as_str()));
     emit("browser.report.type", Attribute::Text(&report.report_type));
     let mut emit_unless_empty = |name: &str, text: &str| {
@@ -31,6 +31,9 @@ pub fn attributes(event: &Event<'_>, emit: AttributeSink<'_>) {
     emit("lookout.fingerprint", Attribute::Text(finding.fingerprint.encode(&mut [0; 16])));
     if event.is_new {
         emit("lookout.new", Attribute::Bool(true));
+    }
+    if let Some(rate) = sample_rate {
+        emit("lookout.sample_rate", Attribute::Float(*rate));
     }
     for (name, value) in *query {
         emit(&format!("lookout.query.{name}"), Attribute::Text(value));

@@ -8,7 +8,8 @@ use crate::model::{Event, LabelEnum, Value, has_byte};
 
 /// Appends the event's line, newline included.
 pub fn write_json_line(event: &Event<'_>, out: &mut Vec<u8>) {
-    let Event { report, classification, finding, is_new, severity, summary, query, client_address, .. } = event;
+    let Event { report, classification, finding, is_new, severity, summary, query, client_address, .. } =
+        event;
     let mut line = Members::new(out);
     line.value("age", &report.age);
     line.text("type", &report.report_type);
@@ -41,6 +42,9 @@ pub fn write_json_line(event: &Event<'_>, out: &mut Vec<u8>) {
     if *is_new {
         fields.value("new", &true);
     }
+    if let Some(rate) = event.sample_rate {
+        fields.value("sample_rate", &rate);
+    }
     if let Some(address) = client_address {
         fields.text("client_address", address);
     }
@@ -56,6 +60,16 @@ pub fn write_json_line(event: &Event<'_>, out: &mut Vec<u8>) {
     fields.end();
     line.end();
     out.push(b'\n');
+}
+
+/// The last bytes of a line: the ends of `lookout`, of the report and of the line.
+const END: &[u8] = b"}}\n";
+
+/// Appends a written line as that of this number of reports.
+pub fn write_folded_line(line: &[u8], count: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(line.strip_suffix(END).unwrap_or(line));
+    out.extend_from_slice(format!(",\"count\":{count}").as_bytes());
+    out.extend_from_slice(END);
 }
 
 /// Writes a JSON object. serde_json compares each byte of a text; most texts have none to escape, which

@@ -38,6 +38,19 @@ pub fn write_log_record(event: &Event<'_>, out: &mut Vec<u8>, scratch: &mut Vec<
     write_bytes(out, LOG_RECORDS, scratch);
 }
 
+/// Appends a written record as that of this number of reports: an attribute may stand after all other fields.
+pub fn write_folded_record(record: &[u8], count: u64, out: &mut Vec<u8>) {
+    let mut content = record.get(1..).unwrap_or_default();
+    // It is the length of what follows.
+    _ = encoding::decode_varint(&mut content);
+    let mut attribute = Vec::new();
+    let count = Attribute::Integer(i64::try_from(count).unwrap_or(i64::MAX));
+    write_key_value(&mut attribute, 6, "lookout.count", count);
+    write_header(out, LOG_RECORDS, content.len() + attribute.len());
+    out.extend_from_slice(content);
+    out.extend_from_slice(&attribute);
+}
+
 /// Returns nanoseconds since the Unix epoch; 0 for a time before it.
 pub fn unix_nanos(time: Timestamp) -> u64 {
     u64::try_from(time.as_nanosecond()).unwrap_or(0)

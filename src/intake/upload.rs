@@ -65,7 +65,7 @@ impl IntakeSettings {
 /// Intake: the state that all uploads share.
 pub struct Intake {
     /// The path behind it.
-    pub pipeline: Pipeline,
+    pub pipeline: Arc<Pipeline>,
     /// Those in effect, loaded once per upload.
     pub settings: ArcSwap<IntakeSettings>,
     memory: Memory,
@@ -77,7 +77,7 @@ pub struct Intake {
 
 impl Intake {
     /// Creates intake in front of this pipeline. Only in a runtime. `tracer`: for the daemon's own traces.
-    pub fn new(config: &Config, pipeline: Pipeline, tracer: Option<SdkTracer>) -> Intake {
+    pub fn new(config: &Config, pipeline: Arc<Pipeline>, tracer: Option<SdkTracer>) -> Intake {
         Intake {
             pipeline,
             settings: ArcSwap::from_pointee(IntakeSettings::new(config)),

@@ -71,6 +71,7 @@ pub(super) fn process_all(body: &str, context: &TestContext) -> Vec<Processed> {
             query: &[],
             client_address: None,
             span: None,
+            sample_rate: None,
         };
         findings.push(event.finding);
         all.push(Processed {
@@ -111,6 +112,7 @@ fn each(
         client: ClientKey::default(),
         client_address: None,
         span: None,
+        sample_rate: None,
     };
     let classification = Classification {
         site: Label::bounded("unknown"),

@@ -33,4 +33,6 @@ pub struct Event<'e> {
     pub client_address: Option<&'e str>,
     /// The span of its upload, if that is traced.
     pub span: Option<SpanIds>,
+    /// The probability with which it was kept, if events of its site and kind are sampled.
+    pub sample_rate: Option<f64>,
 }

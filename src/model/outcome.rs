@@ -128,6 +128,10 @@ pub enum EventOutcome {
     Capped,
     /// A rule drops it. Its metrics are exact all the same.
     Filtered,
+    /// Left out by `sites[].sample`.
+    Sampled,
+    /// Counted in `lookout.count` of the event that waits for the end of its window: `events.fold`.
+    Folded,
 }
 
 /// Where events wait: `lookout_events_pending{state}`.
@@ -140,6 +144,8 @@ pub enum PendingState {
     InFlight,
     /// On disk, and in no request.
     Spooled,
+    /// Until the end of the window in which it stands for all reports of its fingerprint but the first.
+    Folding,
 }
 
 /// Why a file of the spool's directory was quarantined: `lookout_spool_quarantined_files_total{reason}`.

@@ -9,9 +9,8 @@ use crate::model::{Classification, SiteLabel};
 /// The configured limits.
 #[derive(Debug)]
 pub(super) struct EventLimiter {
-    /// Those of the configured sites, by index.
+    /// That of the site `unknown`, and those of the configured sites by their index.
     sites: Vec<Option<SecondWindow>>,
-    unknown: Option<SecondWindow>,
     all: Option<SecondWindow>,
 }
 
@@ -27,20 +26,23 @@ impl EventLimiter {
         let window = |limit: Option<u32>| {
             limit.map(|per_second| SecondWindow { per_second, window: AtomicU64::new(0) })
         };
+        let sites = config.sites.iter().map(|site| site.events_per_second);
         EventLimiter {
-            sites: config.sites.iter().map(|site| window(site.events_per_second)).collect(),
-            unknown: window(config.events.max_unknown_per_second),
+            sites: std::iter::once(config.events.max_unknown_per_second).chain(sites).map(window).collect(),
             all: window(config.events.max_per_second),
         }
     }
 
-    /// Counts one more event of a report, and returns whether it is within the limits of this second of
-    /// uptime. The limit of all comes last, so that what another one drops takes no part in it.
-    pub(super) fn allow(&self, report: &Classification<'_>, uptime: u32) -> bool {
-        let own = match report.configured {
-            Some(site) => self.sites.get(site).and_then(Option::as_ref),
-            None => self.unknown.as_ref().filter(|_| report.site == SiteLabel::UNKNOWN.label),
-        };
+    /// Returns the index of the limit of a report's site, if the site can have one.
+    pub(super) fn index(report: &Classification<'_>) -> Option<usize> {
+        let unknown = || (report.site == SiteLabel::UNKNOWN.label).then_some(0);
+        report.configured.map(|site| site + 1).or_else(unknown)
+    }
+
+    /// Counts one more event under the limit of this index, and returns whether it is within the limits of this
+    /// second of uptime. The limit of all comes last, so that what another one drops takes no part in it.
+    pub(super) fn allow(&self, index: Option<usize>, uptime: u32) -> bool {
+        let own = index.and_then(|index| self.sites.get(index)?.as_ref());
         [own, self.all.as_ref()].into_iter().flatten().all(|window| window.allow(uptime))
     }
 }
@@ -78,7 +80,7 @@ mod tests {
             ..SiteConfig::default()
         };
         config.sites = vec![site(SHOP, Some(2)), site(BLOG, Some(1)), site(FREE, None)];
-        config.events = Events { max_per_second, max_unknown_per_second: Some(3) };
+        config.events = Events { max_per_second, max_unknown_per_second: Some(3), ..Events::default() };
         EventLimiter::new(&config)
     }
 
@@ -89,7 +91,7 @@ mod tests {
             let (page, severity, drops_event, rule) = (None, None, false, None);
             let report =
                 Classification { site, configured, page, noise, severity, drops_event, rule, browser };
-            self.allow(&report, uptime)
+            self.allow(Self::index(&report), uptime)
         }
     }
 

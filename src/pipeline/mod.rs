@@ -3,29 +3,34 @@
 //! a benchmark run the same code as the daemon.
 
 mod event_limit;
+mod fold;
 mod sample;
 
 use std::borrow::Cow;
 use std::cell::{OnceCell, RefCell};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use serde_json::value::RawValue;
 
 use crate::classify::{MatchedRule, Rules, SiteIndex, classify};
 use crate::config::{Config, Privacy, SiteConfig, UnknownSites};
 use crate::decode::{DecodeError, decode};
-use crate::encode::{write_json_line, write_log_record};
+use crate::encode::{write_folded_line, write_folded_record, write_json_line, write_log_record};
 use crate::findings::{Arrival, Client, Findings, MAX_SAMPLE};
 use crate::kinds::REPORTS;
 use crate::metrics::Registry;
 use crate::model::{
     ABSENT, Classification, Envelope, Event, EventOutcome, EventSink, ExporterId, Finding, Increment, Label,
-    LabelEnum, Observation, RejectReason, Report, SiteLabel, UploadContext, UploadOutcome, escape_hidden,
+    LabelEnum, Observation, PendingState, RejectReason, Report, SiteLabel, UploadContext, UploadOutcome,
+    escape_hidden,
 };
 use crate::normalize::{Mode, SentTexts, normalize};
 use crate::recent::{CountedSeries, Details, MAX_LINE, Recent, RecentEvent};
 use event_limit::EventLimiter;
+use fold::{Admission, Fold, Pending, SHARDS};
 use sample::sample;
 
 /// What the path derives from the settings, replaced as a whole by a reload.
@@ -36,6 +41,10 @@ pub struct PathSettings {
     privacy: Privacy,
     max_reports: usize,
     unknown_sites: UnknownSites,
+    /// The fractions that are kept of the events of each configured site, by kind.
+    samples: Vec<BTreeMap<String, f64>>,
+    /// Length of the windows of folding in seconds, if events are folded.
+    fold_window: Option<u32>,
     event_limit: EventLimiter,
     /// The largest weight of a report of each configured site, by index.
     max_weights: Vec<f64>,
@@ -50,9 +59,17 @@ impl PathSettings {
             privacy: config.privacy,
             max_reports: config.intake.max_reports,
             unknown_sites: config.intake.unknown_sites,
+            samples: config.sites.iter().map(|site| site.sample.clone()).collect(),
+            // One more, so that no window is shorter than its setting, whatever the fraction of its first second.
+            fold_window: config.events.fold.map(|window| window.as_secs() as u32 + 1),
             event_limit: EventLimiter::new(config),
             max_weights: config.sites.iter().map(|site| 1.0 / site.min_sampling_fraction).collect(),
         }
+    }
+
+    fn sample_rate(&self, classification: &Classification<'_>, report: &Report<'_>) -> Option<f64> {
+        let rates = self.samples.get(classification.configured?)?;
+        rates.get(report.kind.name).or_else(|| rates.get("*")).copied()
     }
 
     /// Returns the observation with the largest weight of the site, if its own is larger: otherwise a few
@@ -74,6 +91,9 @@ pub struct Pipeline {
     /// Those in effect, loaded once per upload.
     pub settings: ArcSwap<PathSettings>,
     mode: Mode,
+    fold: Fold,
+    /// Working space at the end of windows, and the lock by which one thread at a time ends them.
+    ended: Mutex<EncodeBuffers>,
     /// The findings, unless they are off.
     pub findings: Option<Arc<Findings>>,
     /// The windows of the live page, if it is on.
@@ -123,6 +143,13 @@ impl Events {
         self.ends.shrink_to(MAX_ENDS);
     }
 
+    /// Removes the last event.
+    fn pop(&mut self) -> Box<[u8]> {
+        self.ends.pop();
+        let start = self.ends.last().map_or(0, |end| *end as usize);
+        self.bytes.drain(start..).collect()
+    }
+
     fn is_full(&self) -> bool {
         self.bytes.len() >= MAX_ENCODED || self.ends.len() >= MAX_ENDS
     }
@@ -145,6 +172,8 @@ impl Pipeline {
         Pipeline {
             settings: ArcSwap::from_pointee(settings),
             mode: if console.is_some() || otlp.is_some() { Mode::Full } else { Mode::MetricsOnly },
+            fold: Fold::default(),
+            ended: Mutex::default(),
             findings: findings.map(Arc::new),
             recent: None,
             registry,
@@ -227,6 +256,7 @@ impl Pipeline {
             query: context.query,
             client_address: context.client_address,
             span: context.span,
+            sample_rate: None,
         };
         let is_new = self.findings.as_ref().zip(client).is_some_and(|(findings, client)| {
             let (report, classification) = (&report, &classification);
@@ -244,13 +274,58 @@ impl Pipeline {
             return Ok(());
         }
         if classification.drops_event {
-            self.record_skipped(EventOutcome::Filtered);
-        } else if settings.event_limit.allow(&classification, context.uptime) {
-            self.encode(&event(is_new), buffers);
-        } else {
-            self.record_skipped(EventOutcome::Capped);
+            self.record_outcome(EventOutcome::Filtered);
+            return Ok(());
+        }
+        // A new finding is always kept. As its rate is then 1, the sum of 1 / rate stays an estimate without bias.
+        let sample_rate =
+            settings.sample_rate(&classification, &report).map(|rate| if is_new { 1.0 } else { rate });
+        if sample_rate.is_some_and(|rate| fastrand::f64() >= rate) {
+            self.record_outcome(EventOutcome::Sampled);
+            return Ok(());
+        }
+        let event = Event { sample_rate, ..event(is_new) };
+        let limit = EventLimiter::index(&classification);
+        let admission = settings.fold_window.map_or(Admission::Sent, |window| {
+            let ends = context.uptime.saturating_add(window);
+            self.fold.admit(finding.fingerprint, is_new, ends, || {
+                self.encode(&event, buffers);
+                Pending { limit, count: 1, console: buffers.console.pop(), otlp: buffers.otlp.pop() }
+            })
+        });
+        match admission {
+            Admission::Pending => self.add_folding(1),
+            Admission::Folded => self.record_outcome(EventOutcome::Folded),
+            Admission::Sent if !settings.event_limit.allow(limit, context.uptime) => {
+                self.record_outcome(EventOutcome::Capped);
+            }
+            Admission::Sent => self.encode(&event, buffers),
         }
         Ok(())
+    }
+
+    /// Sends the events of the windows that end by this second of uptime, or of all windows.
+    pub fn end_windows(&self, uptime: u32, all: bool) {
+        let settings = self.settings.load();
+        let buffers = &mut *self.ended.lock();
+        for shard in 0..SHARDS {
+            while let Some(ended) = self.fold.take_ended(shard, if all { u32::MAX } else { uptime }) {
+                for Pending { limit, count, console, otlp } in ended.iter().map(|pending| &**pending) {
+                    if !settings.event_limit.allow(*limit, uptime) {
+                        self.record_outcome(EventOutcome::Capped);
+                        continue;
+                    }
+                    if self.console.is_some() {
+                        buffers.console.push(|out| write_folded_line(console, *count, out));
+                    }
+                    if self.otlp.is_some() {
+                        buffers.otlp.push(|out| write_folded_record(otlp, *count, out));
+                    }
+                }
+                self.flush(buffers);
+                self.add_folding(-(ended.len() as i64));
+            }
+        }
     }
 
     fn record(
@@ -280,15 +355,15 @@ impl Pipeline {
     }
 
     fn encode(&self, event: &Event<'_>, buffers: &mut EncodeBuffers) {
+        if buffers.console.is_full() || buffers.otlp.is_full() {
+            self.flush(buffers);
+        }
         let EncodeBuffers { console, otlp, scratch } = buffers;
         if self.console.is_some() {
             console.push(|out| write_json_line(event, out));
         }
         if self.otlp.is_some() {
             otlp.push(|out| write_log_record(event, out, scratch));
-        }
-        if console.is_full() || otlp.is_full() {
-            self.flush(buffers);
         }
     }
 
@@ -299,11 +374,20 @@ impl Pipeline {
         buffers.scratch.shrink_to(MAX_ENCODED);
     }
 
-    fn record_skipped(&self, outcome: EventOutcome) {
-        let active = [(ExporterId::Console, self.console.is_some()), (ExporterId::Otlp, self.otlp.is_some())];
-        for (exporter, _) in active.into_iter().filter(|(_, active)| *active) {
-            self.registry.self_metrics.event(exporter, outcome, 1);
-        }
+    /// Returns the exporters that are on.
+    fn exporters(&self) -> impl Iterator<Item = ExporterId> {
+        let console = self.console.as_ref().map(|_| ExporterId::Console);
+        console.into_iter().chain(self.otlp.as_ref().map(|_| ExporterId::Otlp))
+    }
+
+    /// Counts an event that is not sent.
+    fn record_outcome(&self, outcome: EventOutcome) {
+        self.exporters().for_each(|exporter| self.registry.self_metrics.event(exporter, outcome, 1));
+    }
+
+    fn add_folding(&self, events: i64) {
+        let add = |exporter| self.registry.self_metrics.add_pending(exporter, PendingState::Folding, events);
+        self.exporters().for_each(add);
     }
 }
 

@@ -1,0 +1,115 @@
+//! Folding: the first report of a fingerprint is sent at once, and one event stands for all others of a window.
+//!
+//! # Design
+//!
+//! The second report of a window is encoded, under the lock of its shard, and waits. Later ones only add to its
+//! count, which both encodings can take when the window ends. Windows and the bytes of waiting events have a
+//! maximum; beyond it, events are sent as without folding, so that none is lost. A shard's windows are of equal
+//! length, or nearly after a reload, so that they end in the order in which they began.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::BuildHasher;
+
+use foldhash::quality::RandomState;
+use parking_lot::Mutex;
+
+use crate::model::Fingerprint;
+
+/// Number of shards: locks, so that threads seldom wait for each other.
+pub(super) const SHARDS: usize = 8;
+/// Maximum windows of a shard, of 32 bytes each.
+const MAX_WINDOWS: usize = 32_768 / SHARDS;
+/// Bytes of waiting events of a shard beyond which no other event waits.
+const MAX_BYTES: usize = (8 << 20) / SHARDS;
+/// Maximum windows that are ended under one lock.
+const STEP: usize = 32;
+
+/// The present windows. Their fingerprints are hashed with a key, because any client can choose them.
+#[derive(Default)]
+pub(super) struct Fold {
+    hasher: RandomState,
+    shards: [Mutex<Shard>; SHARDS],
+}
+
+#[derive(Default)]
+struct Shard {
+    windows: HashMap<Fingerprint, Option<Box<Pending>>, RandomState>,
+    /// The second of uptime at which each ends.
+    ends: VecDeque<(u32, Fingerprint)>,
+    /// Size of all waiting events.
+    bytes: usize,
+}
+
+/// An event that waits for the end of its window.
+pub(super) struct Pending {
+    /// Index of the limit of its site.
+    pub(super) limit: Option<usize>,
+    /// Number of reports it stands for.
+    pub(super) count: u64,
+    /// As it is encoded for each exporter; empty for one that is off.
+    pub(super) console: Box<[u8]>,
+    pub(super) otlp: Box<[u8]>,
+}
+
+/// What becomes of an event.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Admission {
+    /// It is sent at once.
+    Sent,
+    /// It waits for the end of its window.
+    Pending,
+    /// It is one more report of an event that waits.
+    Folded,
+}
+
+impl Fold {
+    /// Adds a report to the window of its fingerprint. If there is none, one begins, which ends at this second of
+    /// uptime. A new finding is always sent. `encode` is called for an event that is to wait.
+    pub(super) fn admit(
+        &self,
+        fingerprint: Fingerprint,
+        is_new: bool,
+        ends: u32,
+        encode: impl FnOnce() -> Pending,
+    ) -> Admission {
+        let shard = self.hasher.hash_one(fingerprint) as usize % SHARDS;
+        let Shard { windows, ends: all_ends, bytes } = &mut *self.shards[shard].lock();
+        let has_room = windows.len() < MAX_WINDOWS;
+        match windows.get_mut(&fingerprint) {
+            None if has_room => {
+                windows.insert(fingerprint, None);
+                all_ends.push_back((ends, fingerprint));
+                Admission::Sent
+            }
+            Some(Some(pending)) if !is_new => {
+                pending.count += 1;
+                Admission::Folded
+            }
+            Some(pending @ None) if !is_new && *bytes < MAX_BYTES => {
+                let event = encode();
+                *bytes += event.size();
+                *pending = Some(Box::new(event));
+                Admission::Pending
+            }
+            _ => Admission::Sent,
+        }
+    }
+
+    /// Removes some windows of a shard that end by this second of uptime, and returns their events. `None` if there
+    /// are no more.
+    pub(super) fn take_ended(&self, shard: usize, uptime: u32) -> Option<Vec<Box<Pending>>> {
+        let Shard { windows, ends, bytes } = &mut *self.shards.get(shard)?.lock();
+        let ended = ends.iter().take(STEP).take_while(|(end, _)| *end <= uptime).count();
+        let ended = ends.drain(..ended).filter_map(|(_, fingerprint)| windows.remove(&fingerprint));
+        let mut any = false;
+        let pending: Vec<_> = ended.inspect(|_| any = true).flatten().collect();
+        *bytes -= pending.iter().map(|event| event.size()).sum::<usize>();
+        any.then_some(pending)
+    }
+}
+
+impl Pending {
+    fn size(&self) -> usize {
+        size_of::<Pending>() + self.console.len() + self.otlp.len()
+    }
+}
