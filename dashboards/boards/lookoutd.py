@@ -73,7 +73,7 @@ def quantile(of_share, name, *by):
     return f"histogram_quantile({of_share}, sum by ({labels}) (rate({of(name + '_bucket')}[{RATE}])))"
 
 
-LOST = 'outcome=~"rejected|dropped_.+"'  # not what settings ask for, such as capped
+LOST = 'outcome=~"rejected|dropped_.+"'  # not what settings ask for, such as capped or folded
 USED = f"max(sum by (instance) ({of('lookout_series')}) / sum by (instance) ({of('lookout_series_limit')}))"
 SPOOLED = f"max({of('lookout_spool_bytes')} / ({of('lookout_spool_limit_bytes')} > 0)) " \
           f"or 0 * max({of('lookout_build_info')})"
@@ -127,8 +127,9 @@ DELIVERY = (
            rate("lookout_events_total", by=("exporter", "outcome")) + " > 0", "{{exporter}} {{outcome}}",
            unit="cps", colors={f"{exporter} {outcome}": color for outcome, color in colors.EVENT_OUTCOMES.items()
                                for exporter in ("console", "otlp", "otlp_recovered")}),
-    curves("Pending events by state", "Events without an outcome yet: in memory, in a request, in the spool. If a "
-           "line rises, the collector accepts fewer events than arrive.",
+    curves("Pending events by state", "Events without an outcome yet: in memory, in a request, in the spool; folding: "
+           "until the end of a window of events.fold. If another line rises, the collector accepts fewer events than "
+           "arrive.",
            f"sum by (exporter, state) ({of('lookout_events_pending')})", "{{exporter}} {{state}}",
            colors={f"{exporter} {state}": color for state, color in colors.PENDING_STATES.items()
                    for exporter in ("console", "otlp", "otlp_recovered")}),

@@ -11,9 +11,10 @@ NOISE = {"none": "red", "extension": "purple", "injected": "dark-purple", "inter
 
 EVENT_OUTCOMES = {"delivered": "green", "rejected": "red", "dropped_queue_full": "dark-red",
                   "dropped_too_large": "semi-dark-red", "dropped_shutdown": "orange",
-                  "dropped_spool_damaged": "dark-orange", "capped": "yellow", "filtered": "light-yellow"}
+                  "dropped_spool_damaged": "dark-orange", "capped": "yellow",
+                  "sampled": "blue", "folded": "light-blue", "filtered": "light-yellow"}
 
-PENDING_STATES = {"queued": "blue", "in_flight": "green", "spooled": "orange"}
+PENDING_STATES = {"queued": "blue", "in_flight": "green", "spooled": "orange", "folding": "light-blue"}
 
 PHASE = {"dns": "purple", "connection": "orange", "application": "red"}
 

@@ -50,13 +50,14 @@ sites:
     events_per_second: 500      # counters stay exact
     min_sampling_fraction: 0.05
     pages: [ { name: checkout, paths: ["/checkout/*"] } ]
+    sample: { csp-hash: 0.1, "*": 1 }
 intake: { max_body_bytes: 1MiB, max_reports: 256, max_connections: 4096, max_in_flight: 1024,
           unknown_sites: accept, query_attributes: [release], retired: [],
           trusted_proxies: [10.0.0.0/8], rate_limit: { per_second: 50, burst: 500 },
           tls: { certificate: /etc/lookoutd/tls.crt, key: /etc/lookoutd/tls.key } }
 privacy: { query: strip, path_secrets: redact, client_address: none }
 rules: [ { name: av, blocked_url: "*.antivirus.example", browser: ["chrome<120", "!edge"], noise: injected, event: drop } ]
-events: { max_per_second: 20000, max_unknown_per_second: off }
+events: { max_per_second: 20000, max_unknown_per_second: off, fold: 1m }
 findings: { max: 20000, max_bytes: 16MiB, max_clients: 65536, new_for: 24h, state_file: /var/lib/findings, ttl: 30d }
 metrics: { max_series: 10000, series_ttl: 24h }
 otlp: { endpoint: http://127.0.0.1:4318, protocol: http/protobuf, headers: {}, compression: gzip }
@@ -72,7 +73,10 @@ fn defaults_of_unset_settings_turn_features_off() {
         (None, None, None)
     );
     assert_eq!(admin, Admin::default());
-    assert_eq!(events, Events { max_per_second: Some(10_000), max_unknown_per_second: Some(500) });
+    assert_eq!(
+        events,
+        Events { max_per_second: Some(10_000), max_unknown_per_second: Some(500), fold: None }
+    );
     assert_eq!(otlp.logs, Logs { console: true, otlp: None });
     assert_eq!((otlp.metrics.otlp, otlp.traces), (None, None));
     assert_eq!(otlp.service_name, "lookoutd");
@@ -98,6 +102,7 @@ fn load_sample_file_sets_every_value() {
         events_per_second: Some(500),
         min_sampling_fraction: 0.05,
         pages: vec![PageConfig { name: "checkout".into(), paths: vec!["/checkout/*".into()] }],
+        sample: [("csp-hash".to_owned(), 0.1), ("*".to_owned(), 1.0)].into(),
     };
     assert_eq!(s.sites, [site]);
     assert_eq!(s.intake.query_attributes, ["release"]);
@@ -120,7 +125,8 @@ fn load_sample_file_sets_every_value() {
     assert!(!s.otlp.logs.console);
     let directory = Some("/var/lib/lookoutd".into());
     assert_eq!(s.delivery.spool, Spool { directory, max_bytes: 1 << 30, after: Duration::ZERO });
-    assert_eq!(s.events, Events { max_per_second: Some(20_000), max_unknown_per_second: None });
+    let fold = Some(Duration::from_secs(60));
+    assert_eq!(s.events, Events { max_per_second: Some(20_000), max_unknown_per_second: None, fold });
     assert_eq!((s.findings.max, s.findings.max_bytes, s.findings.max_clients), (20_000, 16 << 20, 65_536));
     assert_eq!(s.findings.state_file, Some("/var/lib/findings".into()));
     assert_eq!((s.findings.new_for.as_secs(), s.findings.ttl.as_secs()), (86_400, 30 * 86_400));

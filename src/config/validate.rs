@@ -1,6 +1,7 @@
 //! Validation: the rules that span several settings.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use super::error::Conflict;
 use super::exports::{LogsExporter, OtherExporter};
@@ -45,13 +46,10 @@ pub(super) fn validate(config: &mut Config) -> Vec<Conflict> {
         let message = format!("admin.auth.{name} is set too; only one of the two is allowed");
         check(!both, &format!("admin.auth.{name}_file"), "admin.auth", &message);
     }
-    let window = config.events.fold.map_or(1000, |window| window.as_millis());
-    check(
-        (1000..=3_600_000).contains(&window),
-        "events.fold",
-        "",
-        "expected off or a duration from 1s to 1h",
-    );
+    let second = Duration::from_secs(1);
+    let window = config.events.fold.unwrap_or(second);
+    let message = format!("expected off or a duration from 1s to 1h, found {window:?}");
+    check((second..=3600 * second).contains(&window), "events.fold", "", &message);
     let (state, spool) = (&config.findings.state_file, &config.delivery.spool.directory);
     let is_inside = state.as_ref().zip(spool.as_ref()).is_some_and(|(file, spool)| file.starts_with(spool));
     let message = "is inside delivery.spool.directory; the spool moves every other file away";

@@ -113,3 +113,73 @@ impl Pending {
         size_of::<Pending>() + self.console.len() + self.otlp.len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Adds a report, whose event has this many bytes, in a window of ten seconds.
+    fn admit(fold: &Fold, fingerprint: u64, uptime: u32, bytes: usize) -> Admission {
+        fold.admit(Fingerprint(fingerprint), false, uptime + 10, || Pending {
+            limit: None,
+            count: 1,
+            console: vec![0; bytes].into(),
+            otlp: Box::default(),
+        })
+    }
+
+    /// Returns the counts of the windows that end by this second, and checks that every step is small.
+    fn end(fold: &Fold, uptime: u32) -> Vec<u64> {
+        let mut counts = Vec::new();
+        for shard in 0..SHARDS {
+            while let Some(ended) = fold.take_ended(shard, uptime) {
+                assert!(ended.len() <= STEP);
+                counts.extend(ended.iter().map(|event| event.count));
+            }
+        }
+        counts
+    }
+
+    #[test]
+    fn admit_beyond_the_maximum_of_windows_sends_every_event_and_loses_none() {
+        const FINGERPRINTS: u64 = 50_000;
+        let fold = Fold::default();
+        let [first, second, third] = [0, 1, 2]
+            .map(|uptime| (0..FINGERPRINTS).map(|it| admit(&fold, it, uptime, 100)).collect::<Vec<_>>());
+        let count = |of: &[Admission], admission| of.iter().filter(|it| **it == admission).count();
+        assert_eq!(count(&first, Admission::Sent), FINGERPRINTS as usize);
+        let pending = count(&second, Admission::Pending);
+        assert!((SHARDS * MAX_WINDOWS - 500..=SHARDS * MAX_WINDOWS).contains(&pending), "{pending}");
+        assert_eq!(count(&second, Admission::Sent), FINGERPRINTS as usize - pending);
+        assert_eq!(count(&third, Admission::Folded), pending);
+        assert!(end(&fold, 9).is_empty());
+        assert_eq!(end(&fold, 10), vec![2; pending]);
+        assert_eq!(admit(&fold, 0, 10, 100), Admission::Sent);
+        assert_eq!(admit(&fold, 0, 10, 100), Admission::Pending, "there is room again");
+    }
+
+    #[test]
+    fn admit_beyond_the_maximum_of_bytes_sends_events_until_windows_end() {
+        const BYTES: usize = 100_000;
+        let fold = Fold::default();
+        let admit_all =
+            |uptime| (0..1000).filter(|it| admit(&fold, *it, uptime, BYTES) == Admission::Pending).count();
+        assert_eq!(admit_all(0), 0);
+        let pending = admit_all(1);
+        // The last one of each shard may be over the maximum.
+        let expected = SHARDS * MAX_BYTES / BYTES;
+        assert!((expected - SHARDS..=expected + SHARDS).contains(&pending), "{pending}");
+        assert_eq!(end(&fold, 10).len(), pending);
+        assert_eq!((admit_all(20), admit_all(21)), (0, pending));
+    }
+
+    #[test]
+    fn take_ended_of_idle_windows_removes_them() {
+        let fold = Fold::default();
+        (0..1000).for_each(|it| assert_eq!(admit(&fold, it, 0, 1), Admission::Sent));
+        assert!(end(&fold, 10).is_empty());
+        assert!(
+            fold.shards.iter().all(|shard| shard.lock().windows.is_empty() && shard.lock().ends.is_empty())
+        );
+    }
+}

@@ -12,6 +12,7 @@ mod commands;
 mod corpus;
 mod findings;
 mod fingerprint;
+mod fold;
 mod golden;
 mod intake;
 mod kinds;

@@ -174,6 +174,14 @@ fn load_conflicting_settings_name_key() {
             "delivery: { spool: { directory: /var/spool } }\nfindings: { state_file: /var/spool/findings }",
             "l.yaml:2: findings.state_file: is inside delivery.spool.directory; the spool moves every other file away",
         ),
+        (
+            "events: { fold: 999ms }",
+            "l.yaml:1: events.fold: expected off or a duration from 1s to 1h, found 999ms",
+        ),
+        (
+            "events: { fold: 2h }",
+            "l.yaml:1: events.fold: expected off or a duration from 1s to 1h, found 7200s",
+        ),
         ("otlp: { client_certificate: /x }", "l.yaml:1: otlp.client_certificate: requires client_key"),
         (
             "admin: { auth: { username: a } }",
@@ -230,7 +238,8 @@ fn load_invalid_site_is_named() {
             ("- name: a\n  host: x", "[0].host: unknown key; did you mean sites[0].hosts?"),
             (
                 "- name: a\n  color: x",
-                "[0].color: unknown key; the keys here are events_per_second, hosts, min_sampling_fraction, name, pages",
+                "[0].color: unknown key; the keys here are events_per_second, hosts, min_sampling_fraction, name, \
+                 pages, sample",
             ),
             (
                 "- name: a\n  events_per_second: 0",
@@ -239,6 +248,18 @@ fn load_invalid_site_is_named() {
             (
                 "- name: a\n  min_sampling_fraction: 0",
                 "[0].min_sampling_fraction: expected a fraction from 0.000001 to 1, such as 0.01, found \"0\"",
+            ),
+            (
+                "- name: a\n  sample: { csp-hahs: 0.1 }",
+                "[0].sample.csp-hahs: unknown key; did you mean sites[0].sample.csp-hash?",
+            ),
+            (
+                "- name: a\n  sample: { csp-hash: 0 }",
+                "[0].sample.csp-hash: expected a fraction from 0.000001 to 1, such as 0.01, found \"0\"",
+            ),
+            (
+                "- name: a\n  sample: { \"*\": 2 }",
+                "[0].sample[\"*\"]: expected a fraction from 0.000001 to 1, such as 0.01, found \"2\"",
             ),
         ],
     );

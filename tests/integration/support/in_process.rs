@@ -67,7 +67,11 @@ fn registry(config: &Config) -> Arc<Registry> {
 impl InProcess {
     /// Returns a path without the limits of events, because its clock stands still.
     pub(crate) fn new(config: &Config) -> InProcess {
-        let config = &Config { events: Events::default(), ..config.clone() };
+        InProcess::limited(&Config { events: Events::default(), ..config.clone() })
+    }
+
+    /// Returns a path with the limits of the configuration.
+    pub(crate) fn limited(config: &Config) -> InProcess {
         let registry = registry(config);
         let console = Recorder::default();
         let otlp = Recorder::default();
@@ -91,8 +95,14 @@ impl InProcess {
 
     pub(crate) fn process(&self, body: &[u8], context: &UploadContext<'_>) -> Processed {
         let outcome = self.pipeline.process(body, context);
+        let (console, otlp) = self.take();
+        Processed { outcome, console, otlp }
+    }
+
+    /// Returns the lines and the records since the last call.
+    pub(crate) fn take(&self) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
         let events = |of: &Recorder| std::mem::take(&mut *of.0.lock().unwrap());
-        Processed { outcome, console: events(&self.console), otlp: events(&self.otlp) }
+        (events(&self.console), events(&self.otlp))
     }
 
     /// Processes a capture, as of its time.

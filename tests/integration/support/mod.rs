@@ -2,6 +2,7 @@
 //! and the path in this process with sinks that record.
 
 pub(crate) mod capture;
+pub(crate) mod collector;
 pub(crate) mod daemon;
 pub(crate) mod http;
 pub(crate) mod in_process;
