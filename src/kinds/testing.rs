@@ -112,7 +112,6 @@ fn each(
         client: ClientKey::default(),
         client_address: None,
         span: None,
-        sample_rate: None,
     };
     let classification = Classification {
         site: Label::bounded("unknown"),

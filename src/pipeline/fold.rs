@@ -4,10 +4,9 @@
 //!
 //! The second report of a window is encoded, under the lock of its shard, and waits. Later ones only add to its
 //! count, which both encodings can take when the window ends. Windows and the bytes of waiting events have a
-//! maximum; beyond it, events are sent as without folding, so that none is lost. A shard's windows are of equal
-//! length, or nearly after a reload, so that they end in the order in which they began.
+//! maximum; beyond it, events are sent as without folding, so that none is lost.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap};
 use std::hash::BuildHasher;
 
 use foldhash::quality::RandomState;
@@ -17,7 +16,7 @@ use crate::model::Fingerprint;
 
 /// Number of shards: locks, so that threads seldom wait for each other.
 pub(super) const SHARDS: usize = 8;
-/// Maximum windows of a shard, of 32 bytes each.
+/// Maximum windows of a shard, of 50 bytes each.
 const MAX_WINDOWS: usize = 32_768 / SHARDS;
 /// Bytes of waiting events of a shard beyond which no other event waits.
 const MAX_BYTES: usize = (8 << 20) / SHARDS;
@@ -35,7 +34,7 @@ pub(super) struct Fold {
 struct Shard {
     windows: HashMap<Fingerprint, Option<Box<Pending>>, RandomState>,
     /// The second of uptime at which each ends.
-    ends: VecDeque<(u32, Fingerprint)>,
+    ends: BTreeSet<(u32, Fingerprint)>,
     /// Size of all waiting events.
     bytes: usize,
 }
@@ -78,7 +77,7 @@ impl Fold {
         match windows.get_mut(&fingerprint) {
             None if has_room => {
                 windows.insert(fingerprint, None);
-                all_ends.push_back((ends, fingerprint));
+                all_ends.insert((ends, fingerprint));
                 Admission::Sent
             }
             Some(Some(pending)) if !is_new => {
@@ -99,12 +98,17 @@ impl Fold {
     /// are no more.
     pub(super) fn take_ended(&self, shard: usize, uptime: u32) -> Option<Vec<Box<Pending>>> {
         let Shard { windows, ends, bytes } = &mut *self.shards.get(shard)?.lock();
-        let ended = ends.iter().take(STEP).take_while(|(end, _)| *end <= uptime).count();
-        let ended = ends.drain(..ended).filter_map(|(_, fingerprint)| windows.remove(&fingerprint));
-        let mut any = false;
-        let pending: Vec<_> = ended.inspect(|_| any = true).flatten().collect();
+        ends.first().filter(|(end, _)| *end <= uptime)?;
+        let mut pending = Vec::new();
+        for _ in 0..STEP {
+            let Some((_, fingerprint)) = ends.first().copied().filter(|(end, _)| *end <= uptime) else {
+                break;
+            };
+            ends.pop_first();
+            pending.extend(windows.remove(&fingerprint).flatten());
+        }
         *bytes -= pending.iter().map(|event| event.size()).sum::<usize>();
-        any.then_some(pending)
+        Some(pending)
     }
 }
 

@@ -67,9 +67,17 @@ impl PathSettings {
         }
     }
 
-    fn sample_rate(&self, classification: &Classification<'_>, report: &Report<'_>) -> Option<f64> {
+    /// Returns the probability with which an event is kept, if its kind is sampled. That of a new finding is 1, so
+    /// that the sum of 1 / rate estimates the reports without bias.
+    fn sample_rate(
+        &self,
+        classification: &Classification<'_>,
+        report: &Report<'_>,
+        is_new: bool,
+    ) -> Option<f64> {
         let rates = self.samples.get(classification.configured?)?;
-        rates.get(report.kind.name).or_else(|| rates.get("*")).copied()
+        let rate = rates.get(report.kind.name).or_else(|| rates.get("*"))?;
+        Some(if is_new { 1.0 } else { *rate })
     }
 
     /// Returns the observation with the largest weight of the site, if its own is larger: otherwise a few
@@ -277,29 +285,27 @@ impl Pipeline {
             self.record_outcome(EventOutcome::Filtered);
             return Ok(());
         }
-        // A new finding is always kept. As its rate is then 1, the sum of 1 / rate stays an estimate without bias.
-        let sample_rate =
-            settings.sample_rate(&classification, &report).map(|rate| if is_new { 1.0 } else { rate });
+        let sample_rate = settings.sample_rate(&classification, &report, is_new);
         if sample_rate.is_some_and(|rate| fastrand::f64() >= rate) {
             self.record_outcome(EventOutcome::Sampled);
             return Ok(());
         }
-        let event = Event { sample_rate, ..event(is_new) };
+        let event = || Event { sample_rate, ..event(is_new) };
         let limit = EventLimiter::index(&classification);
         let admission = settings.fold_window.map_or(Admission::Sent, |window| {
             let ends = context.uptime.saturating_add(window);
             self.fold.admit(finding.fingerprint, is_new, ends, || {
-                self.encode(&event, buffers);
+                self.encode(&event(), buffers);
                 Pending { limit, count: 1, console: buffers.console.pop(), otlp: buffers.otlp.pop() }
             })
         });
         match admission {
             Admission::Pending => self.add_folding(1),
             Admission::Folded => self.record_outcome(EventOutcome::Folded),
-            Admission::Sent if !settings.event_limit.allow(limit, context.uptime) => {
-                self.record_outcome(EventOutcome::Capped);
+            Admission::Sent if settings.event_limit.allow(limit, context.uptime) => {
+                self.encode(&event(), buffers)
             }
-            Admission::Sent => self.encode(&event, buffers),
+            Admission::Sent => self.record_outcome(EventOutcome::Capped),
         }
         Ok(())
     }

@@ -117,7 +117,7 @@ impl Setup {
     }
 
     fn running(self, child: Child, stdout: Lines, stderr: Lines, directory: TempDir) -> Daemon {
-        let first = as_text(&stderr.at_least(1)[0]);
+        let first = as_text(&stderr.containing("lookoutd listens"));
         let logs = field(&first, "logs=");
         Daemon {
             intake: address(&first, "intake=http"),
