@@ -228,15 +228,39 @@ fn hostile_body(name: &str) -> String {
     }
 }
 
+struct Discard;
+
+impl EventSink for Discard {
+    fn push(&self, events: &[u8], _: &[u32]) {
+        black_box(events);
+    }
+}
+
+/// The path of a daemon with both exporters, with `events.fold` off and on, where each of some problems is reported this
+/// many times in a window. The end of the windows is included; the throughput is in reports.
+#[divan::bench(args = [1, 2, 20], consts = [false, true], sample_count = 200)]
+fn path_with_folding<const FOLD: bool>(bencher: Bencher<'_, '_>, times: usize) {
+    const REPORTS: usize = 200;
+    let mut config = config::defaults();
+    config.events = config::Events { max_per_second: None, max_unknown_per_second: None, fold: None };
+    config.events.fold = FOLD.then_some(std::time::Duration::from_secs(60));
+    let name =
+        |at: usize| format!("{}{}", char::from(b'a' + (at / 26) as u8), char::from(b'a' + (at % 26) as u8));
+    let bodies = (0..REPORTS / times).map(|at| body(CAPTURES[1]).replace("/s/", &format!("/{}/", name(at))));
+    let bodies: Vec<_> = bodies.collect();
+    let registry = Arc::new(Registry::new(kinds::families(), 10_000, 0, Timestamp::UNIX_EPOCH).unwrap());
+    let pipeline = Pipeline::new(&config, registry, Some(Arc::new(Discard)), Some(Arc::new(Discard)));
+    bencher.counter(ItemsCount::new(REPORTS)).bench_local(|| {
+        for body in bodies.iter().cycle().take(REPORTS) {
+            pipeline.process(black_box(body.as_bytes()), &context());
+        }
+        pipeline.end_windows(1, true);
+    });
+}
+
 /// The path of a daemon with both exporters; the throughput is that of the body.
 #[divan::bench(args = BODIES, sample_count = 20)]
 fn cost_per_byte(bencher: Bencher<'_, '_>, name: &str) {
-    struct Discard;
-    impl EventSink for Discard {
-        fn push(&self, events: &[u8], _: &[u32]) {
-            black_box(events);
-        }
-    }
     let body = hostile_body(name);
     let registry = Arc::new(Registry::new(kinds::families(), 10_000, 0, Timestamp::UNIX_EPOCH).unwrap());
     let pipeline =
