@@ -93,7 +93,7 @@ mod tests {
         for (page, name, content) in SECTIONS {
             let text = fs::read_to_string(directory.path().join(page)).unwrap();
             assert!(
-                text.starts_with("first\n<!--") && text.ends_with("-->\nlast\n") && !text.contains("OLD")
+                text.starts_with("first\n<!--") && text.ends_with("-->\nlast\n") && !text.contains("\nOLD\n")
             );
             assert_eq!(markdown::section(&text, name), Some(&*format!("\n{}\n", content())));
         }

@@ -222,7 +222,7 @@ fn load_invalid_site_is_named() {
             ("x", ": expected a list, found \"x\""),
             (
                 "- shop",
-                "[0]: expected a map with events_per_second, hosts, min_sampling_fraction, name, pages, found \"shop\"",
+                "[0]: expected a map with events_per_second, hosts, min_sampling_fraction, name, pages, sample, found \"shop\"",
             ),
             ("- hosts: [a]", "[0]: name is missing"),
             ("- name: a b", "[0].name: expected a name of 1 to 64 of A-Z a-z 0-9 . _ -, found \"a b\""),
