@@ -44,6 +44,7 @@ fn context() -> UploadContext<'static> {
         user_agent: Some("Mozilla/5.0 (X11; Linux x86_64; rv:153.0) Gecko/20100101 Firefox/153.0"),
         disposition: None,
         site: None,
+        key: None,
         query: &[],
         client: ClientKey::default(),
         client_address: None,

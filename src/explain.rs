@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::clock;
 use crate::config::Config;
-use crate::intake::{RequestTarget, is_endpoint, refused};
+use crate::intake::{RequestTarget, refused};
 use crate::kinds;
 use crate::metrics::{Registry, SampleValue};
 use crate::model::{ClientKey, LabelEnum, UploadContext, UploadOutcome};
@@ -29,27 +29,29 @@ pub fn explain(
     let mut pipeline = Pipeline::new(config, Arc::new(registry), None, None);
     let recent = Arc::new(Recent::unlimited());
     pipeline.recent = Some(recent.clone());
-    let target = RequestTarget::parse(uri, &config.intake.query_attributes, config.privacy);
+    let target = RequestTarget::parse(uri, &config.intake, config.privacy, &pipeline.settings.load().sites);
+    let (is_endpoint, target) = (target.is_some(), target.unwrap_or_default());
     let context = UploadContext {
         received: now,
         uptime: 0,
         user_agent,
         disposition: target.disposition,
         site: target.site,
+        key: target.key,
         query: &target.query,
         client: ClientKey::default(),
         client_address: None,
         span: None,
     };
     let mut rejected = Vec::new();
-    let outcome = if !is_endpoint(uri.path()) {
+    let outcome = if !is_endpoint {
         UploadOutcome::UnknownPath
     } else if let Some(refused) = refused(&target, &config.intake.retired, &pipeline.settings.load().sites) {
         refused
     } else if body.len() > config.intake.max_body_bytes {
         UploadOutcome::TooLarge
     } else {
-        pipeline.process_with(body, &context, |index, reason| {
+        pipeline.process_with(&pipeline.settings.load().sites.redact_keys(body), &context, |index, reason| {
             rejected.push(json!({ "index": index, "reason": reason.as_str() }));
         })
     };

@@ -95,6 +95,7 @@ impl Head {
                 _ => None,
             },
             site: (setup.has_sites() && self.0 & 8 != 0).then_some(SITE),
+            key: None,
             query: if more { &[("release", Cow::Borrowed("v1 \"2\""))] } else { &[] },
             client: ClientKey(self.0.into()),
             client_address: more.then_some("192.0.2.0"),

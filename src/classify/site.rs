@@ -2,9 +2,13 @@
 //! else `unknown`. Without configured sites, the host of every http document is a site. A frame without
 //! an address of its own belongs to the site that its referrer or source file names.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 
-use crate::config::{Field, PageConfig, Pattern, SiteConfig};
+use ring::digest::{Digest, SHA256, digest};
+use subtle::ConstantTimeEq;
+
+use crate::config::{Field, PageConfig, Pattern, Secret, SiteConfig, is_key_byte};
 use crate::model::{Label, Report, SiteLabel, has_no_address, host_and_port, path};
 
 /// The configured sites, indexed by host. Their names and those of pages are leaked once at start, because labels are
@@ -17,6 +21,11 @@ pub struct SiteIndex {
     exact: HashMap<String, usize, foldhash::fast::RandomState>,
     /// `*.suffix` by `suffix`.
     suffixes: HashMap<String, usize, foldhash::fast::RandomState>,
+    /// The hashes of a site's keys, of a single one twice, so that a comparison takes the same time whatever
+    /// their length and their difference.
+    keys: Vec<Option<[Digest; 2]>>,
+    /// The keys of all sites, to remove them from what leaves the process.
+    secrets: HashSet<Vec<u8>, foldhash::quality::RandomState>,
 }
 
 impl SiteIndex {
@@ -31,6 +40,10 @@ impl SiteIndex {
                 patterns.map(|path| (name, path)).collect::<Vec<_>>()
             };
             index.pages.push(site.pages.iter().flat_map(paths).collect());
+            let keys = || site.keys.iter().map(|Secret(key)| key.as_bytes());
+            let hashes = keys().next().zip(keys().last());
+            index.keys.push(hashes.map(|(first, last)| [first, last].map(|key| digest(&SHA256, key))));
+            index.secrets.extend(keys().map(<[u8]>::to_vec));
             for host in &site.hosts {
                 match host.strip_prefix("*.") {
                     Some(suffix) => index.suffixes.insert(suffix.to_owned(), position),
@@ -66,6 +79,41 @@ impl SiteIndex {
     /// Returns the position of the site of this name.
     pub fn by_name(&self, name: &str) -> Option<usize> {
         self.names.iter().position(|known| *known == name)
+    }
+
+    /// Returns whether `/report/{site}/{key}` is a path of this site. Of an unknown one it is too, so that it
+    /// does not differ from a site with keys.
+    pub(crate) fn takes_key(&self, site: &str) -> bool {
+        !self.secrets.is_empty() && self.by_name(site).is_none_or(|site| self.keys[site].is_some())
+    }
+
+    /// Returns the hash of a key as sent, or of none; absent if no site has keys.
+    pub(crate) fn hash_key(&self, key: Option<&[u8]>) -> Option<Digest> {
+        (!self.secrets.is_empty()).then(|| digest(&SHA256, key.unwrap_or_default()))
+    }
+
+    /// Returns whether a site has no keys, or the hash is that of one. The time depends on neither.
+    pub fn accepts_key(&self, site: Option<usize>, sent: Option<Digest>) -> bool {
+        let keys = site.and_then(|site| self.keys[site]);
+        let Some(sent) = sent else { return keys.is_none() };
+        let [first, last] = keys.unwrap_or([sent; 2]);
+        (first.as_ref().ct_eq(sent.as_ref()) | last.as_ref().ct_eq(sent.as_ref())).into()
+    }
+
+    /// Returns a body or a path without the keys in its URLs: browsers send the site's policy, which contains the
+    /// endpoint. In JSON, `/` and `=` are only in texts.
+    pub fn redact_keys<'t>(&self, text: &'t [u8]) -> Cow<'t, [u8]> {
+        if self.secrets.is_empty() {
+            return text.into();
+        }
+        let mut redacted = Vec::with_capacity(text.len());
+        for piece in text.split_inclusive(|byte| matches!(byte, b'/' | b'=')) {
+            let end = piece.iter().position(|byte| !is_key_byte(*byte)).unwrap_or(piece.len());
+            let (start, rest) = piece.split_at(end);
+            redacted.extend_from_slice(if self.secrets.contains(start) { b":redacted" } else { start });
+            redacted.extend_from_slice(rest);
+        }
+        redacted.into()
     }
 
     /// Returns whether the settings name this host.

@@ -55,6 +55,17 @@ pub(super) fn check(node: &mut SpannedValue, schema: &Json, path: &str, errors: 
             check_required(node, schema, path, errors);
             return object.into();
         }
+        (Value::Map(entries), None) if schema.get("propertyNames").is_some() => {
+            let entry = |(key, child): &mut (Key, SpannedValue)| {
+                // Without the query, because it may be a secret.
+                let path = join(path, key.text.split('?').next().unwrap_or_default());
+                if let Err(expected) = format::parse(&schema["propertyNames"], &key.text) {
+                    errors.push(Invalid::new(key.line, &path, format!("expected {expected}")));
+                }
+                (key.text.clone(), check(child, &schema["additionalProperties"], &path, errors))
+            };
+            return entries.iter_mut().map(entry).filter(|(_, value)| !value.is_null()).collect();
+        }
         (Value::Map(entries), None) if schema.get("additionalProperties").is_some() => {
             let (mut pairs, mut earlier, is_headers) =
                 (Vec::new(), Vec::new(), schema["format"] == "headers");
@@ -72,6 +83,7 @@ pub(super) fn check(node: &mut SpannedValue, schema: &Json, path: &str, errors: 
             return items.collect();
         }
         (_, Some(known)) => format!("a map with {}", known.join(", ")),
+        (_, None) if schema.get("propertyNames").is_some() => "a map of paths".to_owned(),
         (_, None) if schema.get("additionalProperties").is_some() => {
             // Without what was found, because it may be a secret.
             errors.push(Invalid::new(node.line, path, "expected a map of names and texts"));

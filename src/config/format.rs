@@ -13,6 +13,7 @@ use serde_json::{Value as Json, json};
 
 use super::endpoint_url::{EndpointUrl, bracketed_ipv6};
 use super::pattern::parse_browser;
+use super::settings::Intake;
 use super::words::{one_of, suggest};
 use crate::kinds;
 use crate::model::{Browser, Disposition, LabelEnum};
@@ -112,6 +113,22 @@ pub(super) fn parse(schema: &Json, text: &str) -> Result<Json, String> {
             let is_valid = !text.is_empty() && !bad && (text.starts_with('/') || !text.contains('/'));
             valid(is_valid, "a site's name or a path that starts with /")
         }
+        "key" => valid(
+            (8..=128).contains(&text.len()) && text.bytes().all(is_key_byte) && text != "report-only",
+            "a key of 8 to 128 of A-Z a-z 0-9 . _ ~ -",
+        ),
+        "mapped path" => {
+            let is_plain = text.bytes().rev().skip(1).all(|b| b.is_ascii_graphic() && !b"?#*".contains(&b));
+            let is_valid =
+                text.starts_with('/') && is_plain && !text.contains(['?', '#']) && !is_own_path(text);
+            valid(
+                is_valid,
+                "a path such as /r/d/csp/enforce, without query, with * at most at its end, and none of lookoutd's",
+            )
+        }
+        "query parameter" if ["key", "sentry_key"].iter().any(|name| text.eq_ignore_ascii_case(name)) => {
+            Err("another parameter: this one may be a site's key, which is in no event".to_owned())
+        }
         "query parameter" => valid(
             all(|b| b.is_ascii_graphic() && !b"&=#%+".contains(&b)),
             "a query parameter's name (1 to 64 visible ASCII characters, none of & = # % +)",
@@ -164,6 +181,8 @@ fn text_schema(format: &str) -> Json {
         }
         "site or path" => "^(/[^\\s?#]*|[^/\\s?#]+)$",
         "query parameter" => "^[!-~]{1,64}$",
+        "key" => "^[A-Za-z0-9._~-]{8,128}$",
+        "mapped path" => "^/[!-~]*$",
         _ => ".",
     };
     let mut schema = json!({"type": "string", "format": format, "pattern": pattern});
@@ -179,7 +198,7 @@ fn duration_schema(format: &str, before: &str, after: &str) -> Json {
 }
 
 /// Returns a transformation of a field's schema to this one.
-fn becomes(format: Json) -> impl Fn(&mut Schema) {
+pub(super) fn becomes(format: Json) -> impl Fn(&mut Schema) {
     move |schema| {
         let object = schema.ensure_object();
         object.retain(|keyword, _| matches!(keyword.as_str(), "description" | "default"));
@@ -211,6 +230,18 @@ pub(super) fn one_or_list(schema: &mut Schema) {
 /// A text that is never printed.
 pub(super) fn secret() -> impl Fn(&mut Schema) {
     becomes(json!({"type": "string", "format": "secret", "pattern": ".", "writeOnly": true}))
+}
+
+/// A list of at most two texts in a format that are never printed.
+pub(super) fn secrets(format: &str) -> impl Fn(&mut Schema) {
+    let mut item = text_schema(format);
+    item["writeOnly"] = true.into();
+    becomes(json!({"type": "array", "items": item, "maxItems": 2, "writeOnly": true}))
+}
+
+/// A map of paths.
+pub(super) fn mapped() -> impl Fn(&mut Schema) {
+    |schema| drop(schema.ensure_object().insert("propertyNames".to_owned(), text_schema("mapped path")))
 }
 
 /// Names and texts; `headers` or `attributes`.
@@ -330,4 +361,19 @@ fn is_host_name(name: &str) -> bool {
     // Digits and dots alone form an address, which must be complete.
     let numeric = name.bytes().all(|b| b.is_ascii_digit() || b == b'.');
     name.len() <= 253 && name.split('.').all(label) && (!numeric || name.parse::<Ipv4Addr>().is_ok())
+}
+
+/// Returns whether a key of a site may have this byte: those that URLs never escape.
+pub fn is_key_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"._~-".contains(&byte)
+}
+
+/// Returns whether a path, or one that it stands for with a `*` at its end, is one of intake or admin.
+fn is_own_path(path: &str) -> bool {
+    const OTHERS: [&str; 4] = ["/report/", "/metrics", "/-/", "/api/v1/"];
+    let start = path.strip_suffix('*').unwrap_or(path.trim_end_matches('/'));
+    Intake::PATHS.iter().chain(&OTHERS).any(|own| {
+        let is_below = own.len() > 1 && own.ends_with('/') && start.starts_with(own);
+        is_below || own.trim_end_matches('/') == start || path.ends_with('*') && own.starts_with(start)
+    })
 }

@@ -26,12 +26,13 @@ use std::path::PathBuf;
 
 pub use error::{ConfigError, ConfigErrors, Source};
 pub use exports::{ClientTls, Compression, Endpoint, Logs, Metrics, Otlp, Protocol, Temporality};
+pub use format::is_key_byte;
 pub use pattern::{Condition, Field, Pattern};
 pub use setting::{Setting, json_schema, reference};
 pub use settings::{
     Admin, Auth, ClientAddress, Config, Delivery, EventAction, Events, Findings, Intake, Log, LogFormat,
-    LogLevel, MetricsConfig, Page, PageConfig, PathSecrets, Privacy, QueryPrivacy, RateLimit, Rule, Secret,
-    SiteConfig, Spool, Tls, TlsFiles, UnknownSites,
+    LogLevel, MetricsConfig, Page, PageConfig, PathConfig, PathSecrets, Privacy, QueryPrivacy, RateLimit,
+    Rule, Secret, SiteConfig, Spool, Tls, TlsFiles, UnknownSites,
 };
 use sources::{CONFIG_VARIABLE, Layers, Resolved};
 pub use sources::{Flag, Flags, variables};
@@ -62,7 +63,7 @@ impl Loaded {
     pub fn changed(&self) -> impl Iterator<Item = (&'static str, String, String)> {
         let changed = self.resolved.iter().filter(|resolved| resolved.source != Source::Default);
         changed.map(|Resolved { setting, node, source }| {
-            (setting.key, node.to_yaml(setting.is_secret()), source.to_string())
+            (setting.key, node.to_yaml(setting.schema), source.to_string())
         })
     }
 

@@ -37,12 +37,12 @@ fn write_setting(resolved: &Resolved, leaf: &str, margin: &str, out: &mut dyn Wr
         Value::List(items) if items.iter().any(|item| matches!(item.value, Value::Map(_))) => {
             writeln!(out, "{margin}{leaf}: # {provenance}")?;
             for item in items {
-                writeln!(out, "{margin}  - {}", item.to_yaml(false))?;
+                writeln!(out, "{margin}  - {}", item.to_yaml(&setting.schema["items"]))?;
             }
             Ok(())
         }
         Value::Null => writeln!(out, "{margin}{leaf}: # {provenance}"),
-        _ => match node.to_yaml(setting.is_secret()) {
+        _ => match node.to_yaml(setting.schema) {
             text if setting.is_secret() && text.contains("***") => {
                 writeln!(out, "{margin}{leaf}: # {text} is a secret, and not printed; {provenance}")
             }

@@ -51,7 +51,7 @@ impl Setting {
             yaml::parse(&schema["default"].to_string()).unwrap_or_else(|_| SpannedValue::text(""));
         let default = match default_node.value {
             Value::Null => Err(effect.trim_end_matches('.')),
-            _ => Ok(&*default_node.to_yaml(false).leak()),
+            _ => Ok(&*default_node.to_yaml(schema).leak()),
         };
         let variable = format!("LOOKOUT_{}", key.replace('.', "_").to_ascii_uppercase());
         Setting { key, comment, default, variable, otel: otel_variable(key), default_node, schema }
@@ -180,8 +180,10 @@ fn tidy(schema: &mut Json, key: &str, default: Option<&Json>) {
             }
         }
     }
-    if let Some(items) = schema.get_mut("items") {
-        tidy(items, "", None);
+    for name in ["items", "additionalProperties"] {
+        if let Some(schema) = schema.get_mut(name).filter(|schema| schema.get("properties").is_some()) {
+            tidy(schema, "", None);
+        }
     }
 }
 

@@ -11,11 +11,12 @@ use std::time::Duration;
 use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::exports::{Compression, LogsExporter, OtherExporter, Otlp, Protocol, Temporality};
 use super::format::{
-    by_kind, duration, duration_or_off, duration_or_zero, each, fraction, number, number_or_off, one_or_list,
-    pairs, secret, size, text, texts,
+    becomes, by_kind, duration, duration_or_off, duration_or_zero, each, fraction, mapped, number,
+    number_or_off, one_or_list, pairs, secret, secrets, size, text, texts,
 };
 use crate::model::{Noise, Severity};
 
@@ -55,7 +56,8 @@ pub struct Config {
     /// Sites, each with name, hosts (exact or *.suffix), events_per_second, a limit for events (never
     /// counters), sample, the fraction of events that are kept of each kind, min_sampling_fraction (0.001),
     /// below which a network report counts as if it had this sampling fraction, and pages, each with name
-    /// and paths. Without sites, each report's own host is its site.
+    /// and paths. With keys (at most two, never printed), only uploads to /report/SITE/KEY or with ?key=KEY
+    /// are taken. Without sites, each report's own host is its site.
     pub sites: Vec<SiteConfig>;
     /// Limits and rules of intake.
     pub intake: Intake;
@@ -111,6 +113,9 @@ pub struct SiteConfig {
     /// Fraction of the events that are kept, at random, by kind; `*` stands for all kinds that are not
     /// listed. Counters are not sampled.
     pub sample: BTreeMap<String, f64>, by_kind();
+    /// Keys, at most two: with any, uploads need one, as /report/SITE/KEY or ?key=KEY. Each has 8 to 128 of
+    /// `[A-Za-z0-9._~-]`.
+    pub keys: Vec<Secret>, secrets("key");
 }
 
 /// One entry of `sites[].pages`.
@@ -177,6 +182,9 @@ pub struct Intake {
     pub body_timeout: Duration = Duration::from_secs(15), duration();
     /// Treatment of reports that match no configured site: accept (as site unknown) or reject.
     pub unknown_sites: UnknownSites;
+    /// Further paths, such as those of another service, each with the site or the disposition of its reports,
+    /// or both. A * at the end of a path stands for any text.
+    pub paths: BTreeMap<String, PathConfig>, mapped();
     /// Query parameters of the endpoint URL that become event attributes lookout.query.NAME.
     pub query_attributes: Vec<String>, each("query parameter");
     /// Sites (by name) and paths (starting with /) that are answered 410, so that browsers forget them.
@@ -191,6 +199,14 @@ pub struct Intake {
     pub rate_limit: RateLimit;
     /// TLS of the intake listener.
     pub tls: Tls;
+}
+
+/// One entry of `intake.paths`.
+pub struct PathConfig {
+    /// Site of the reports, by name. Not set: the site is that of the report's host.
+    pub site: Option<String>, text("site name");
+    /// Disposition of reports without one: enforce or report. Not set: unknown.
+    pub disposition: Option<String>, becomes(json!({"type": "string", "enum": ["enforce", "report"]}));
 }
 
 /// `intake.rate_limit`: a token bucket per client.
@@ -413,6 +429,12 @@ impl Tls {
     }
 }
 
+impl Intake {
+    /// Every path except `/report/{site}`: the canonical one, and those of older collectors.
+    pub const PATHS: [&str; 7] =
+        ["/report", "/", "/csp", "/csp/report-only", "/reporting-api/csp", "/nel", "/nel/report-only"];
+}
+
 impl SiteConfig {
     /// Default of `min_sampling_fraction`, which also applies to reports of no configured site.
     pub const MIN_SAMPLING_FRACTION: f64 = 0.001;
@@ -517,7 +539,7 @@ impl MetricsConfig {
     pub const MIN_SERIES: usize = 1000;
 }
 
-/// A token or a password, which is never printed.
+/// A token, a password or a key, which is never printed.
 #[derive(Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub struct Secret(pub String);
 

@@ -103,6 +103,7 @@ fn load_sample_file_sets_every_value() {
         min_sampling_fraction: 0.05,
         pages: vec![PageConfig { name: "checkout".into(), paths: vec!["/checkout/*".into()] }],
         sample: [("csp-hash".to_owned(), 0.1), ("*".to_owned(), 1.0)].into(),
+        ..SiteConfig::default()
     };
     assert_eq!(s.sites, [site]);
     assert_eq!(s.intake.query_attributes, ["release"]);

@@ -7,7 +7,7 @@ use super::error::Conflict;
 use super::exports::{LogsExporter, OtherExporter};
 use super::otlp;
 use super::rules::check_rules;
-use super::settings::{Config, PageConfig, UnknownSites};
+use super::settings::{Config, PageConfig, PathConfig, UnknownSites};
 
 /// Resolves the exporters, and returns all conflicts between settings.
 pub(super) fn validate(config: &mut Config) -> Vec<Conflict> {
@@ -25,6 +25,13 @@ pub(super) fn validate(config: &mut Config) -> Vec<Conflict> {
         let is_known = entry.starts_with('/') || config.sites.iter().any(|site| site.name == *entry);
         let message = format!("{entry:?} is neither a configured site nor a path that starts with /");
         check(is_known, "intake.retired", "sites", &message);
+    }
+    for (path, PathConfig { site, disposition }) in &intake.paths {
+        let is_known = |name: &String| config.sites.iter().any(|site| site.name == *name);
+        let message = format!("{path}: the site is not configured");
+        check(site.as_ref().is_none_or(is_known), "intake.paths", "sites", &message);
+        let message = format!("{path}: expected a site or a disposition");
+        check(site.is_some() || disposition.is_some(), "intake.paths", "intake.paths", &message);
     }
     let message = "reject requires sites: without sites, each report's own host is its site";
     let accepts = intake.unknown_sites == UnknownSites::Accept;
@@ -94,6 +101,9 @@ fn check_sites(config: &Config, conflicts: &mut Vec<Conflict>) {
         };
         if !names.insert(site.name.as_str()) {
             add(".name", format!("the name {:?} is used twice; a name belongs to one site", site.name));
+        }
+        if site.keys.len() > 2 {
+            add(".keys", "expected at most two keys: one in use, and its successor".to_owned());
         }
         for host in site.hosts.iter().filter(|host| !hosts.insert(host.as_str())) {
             add(".hosts", format!("the host {host:?} is used twice; a host belongs to one site"));

@@ -4,6 +4,7 @@
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::Value as Json;
 use serde_saphyr::options::{DuplicateKeyPolicy, NonFiniteFloatPolicy};
 use serde_saphyr::{MessageFormatter, Options, Spanned, UserMessageFormatter};
 
@@ -47,21 +48,23 @@ impl SpannedValue {
         SpannedValue { line: 1, value: Value::Text(text.into()) }
     }
 
-    /// Returns it as YAML on one line. If it is masked, texts are replaced.
-    pub(super) fn to_yaml(&self, is_masked: bool) -> String {
+    /// Returns it as YAML on one line. By its schema, secret texts are replaced, or left out of maps.
+    pub(super) fn to_yaml(&self, schema: &Json) -> String {
         match &self.value {
             Value::Null => "~".to_owned(),
-            Value::Text(_) if is_masked => quoted("***"),
+            Value::Text(_) if schema["writeOnly"] == true => quoted("***"),
             Value::Text(text) => scalar(text),
             Value::List(items) => {
-                let items: Vec<String> = items.iter().map(|item| item.to_yaml(is_masked)).collect();
+                let items: Vec<String> = items.iter().map(|item| item.to_yaml(&schema["items"])).collect();
                 format!("[{}]", items.join(", "))
             }
             Value::Map(entries) => {
-                let entry = |(key, item): &(Key, SpannedValue)| {
-                    format!("{}: {}", scalar(&key.text), item.to_yaml(is_masked))
-                };
-                format!("{{{}}}", entries.iter().map(entry).collect::<Vec<_>>().join(", "))
+                let entries = entries.iter().filter_map(|(key, item)| {
+                    let schema = schema.get("properties").map_or(schema, |properties| &properties[&key.text]);
+                    let is_left_out = schema["writeOnly"] == true && matches!(item.value, Value::List(_));
+                    (!is_left_out).then(|| format!("{}: {}", scalar(&key.text), item.to_yaml(schema)))
+                });
+                format!("{{{}}}", entries.collect::<Vec<_>>().join(", "))
             }
         }
     }
@@ -378,7 +381,7 @@ mod tests {
                     },
                 )]),
             };
-            let printed = node.to_yaml(false);
+            let printed = node.to_yaml(&Json::Null);
             assert_eq!(parse(&printed).map_err(|e| e.message), Ok(node), "{printed}");
             let alone = parse(&scalar(text)).map_err(|e| e.message);
             assert_eq!(alone.map(|node| node.value), Ok(Value::Text(text.to_owned())), "{text:?}");

@@ -63,6 +63,7 @@ impl World {
             user_agent: None,
             disposition: None,
             site: None,
+            key: None,
             query: &[],
             client: ClientKey::default(),
             client_address: None,

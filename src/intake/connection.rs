@@ -12,8 +12,8 @@ use http::Request;
 use hyper::body::Incoming;
 use tower_service::Service;
 
+use crate::config::Intake;
 use crate::intake::connection_limit::ConnectionPermit;
-use crate::intake::request_target::is_endpoint;
 
 /// The address of a connection's peer, as a request extension.
 #[derive(Debug, Clone, Copy)]
@@ -42,7 +42,9 @@ impl Service<Request<Incoming>> for ConnectionService {
     fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
         self.permit.begin_request();
         // Not always, because it takes an allocation. Reports to an unknown path are counted by client.
-        if self.with_peer || !is_endpoint(request.uri().path()) {
+        let path = request.uri().path();
+        let is_usual = path.strip_prefix("/report/").is_some_and(|site| !site.contains('/'));
+        if self.with_peer || !is_usual && !Intake::PATHS.contains(&path) {
             request.extensions_mut().insert(self.peer);
         }
         self.router.call(request)

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use foldhash::quality::RandomState;
 use http::HeaderMap;
 use parking_lot::Mutex;
+use percent_encoding::percent_decode_str;
 
+use crate::classify::SiteIndex;
 use crate::intake::body::is_type;
 use crate::intake::client_ip::client_key;
 use crate::log_throttle::LogThrottle;
@@ -62,7 +64,6 @@ impl MisdirectedReports {
             return false;
         }
         if let Some(uploads) = self.log.record(1) {
-            let path = loggable(path);
             tracing::warn!(
                 uploads,
                 path,
@@ -82,9 +83,16 @@ impl Clients {
     }
 }
 
-/// Returns the path without secrets and hidden characters, and bounded.
-pub(super) fn loggable(path: &str) -> String {
-    let path = normalize::path(path);
+/// Returns the path without keys, secrets and hidden characters, and bounded.
+pub(super) fn loggable(path: &str, sites: &SiteIndex) -> String {
+    let path = percent_decode_str(path).decode_utf8_lossy();
+    // What follows the site may be a mistyped or an earlier key, also behind the prefix of a proxy.
+    let rest = path.split_once("/report/").and_then(|(_, rest)| Some(rest.split_once('/')?.1));
+    let rest = rest.filter(|rest| !["", "report-only"].contains(rest));
+    let known = rest.map_or(&*path, |rest| &path[..path.len() - rest.len()]);
+    let path = [known, rest.map_or("", |_| ":redacted")].concat();
+    let path = String::from_utf8_lossy(&sites.redact_keys(path.as_bytes())).into_owned();
+    let path = normalize::path(&path);
     let mut characters = path.chars();
     let mut line: String = characters.by_ref().take(MAX_PATH_CHARS).collect();
     line.extend(characters.next().map(|_| '…'));
@@ -96,6 +104,7 @@ mod tests {
     use http::header::CONTENT_TYPE;
 
     use super::*;
+    use crate::config::{Secret, SiteConfig};
 
     #[test]
     fn client_of_reports_is_counted_once_in_a_window() {
@@ -126,9 +135,26 @@ mod tests {
 
     #[test]
     fn logged_path_is_redacted_escaped_and_bounded() {
-        assert_eq!(loggable("/csp-reports"), "/csp-reports");
-        assert_eq!(loggable("/reset/5f0c6a3e-7a53-4e0c-9d0b-1a2b3c4d5e6f"), "/reset/:redacted");
-        assert_eq!(loggable("/a\u{202e}\u{1b}b"), "/a\\u{202E}b");
+        let keys = vec![Secret("old-key-1".into()), Secret("new.key~2".into())];
+        let sites = SiteIndex::new(&[SiteConfig { name: "shop".into(), keys, ..SiteConfig::default() }]);
+        let loggable = |path: &str| loggable(path, &sites);
+        for (path, logged) in [
+            ("/csp-reports", "/csp-reports"),
+            ("/reset/5f0c6a3e-7a53-4e0c-9d0b-1a2b3c4d5e6f", "/reset/:redacted"),
+            ("/a\u{202e}\u{1b}b", "/a\\u{202E}b"),
+            ("/report/shop/", "/report/shop/"),
+            ("/report/shop/report-only", "/report/shop/report-only"),
+            ("/report/shop/mistyped", "/report/shop/:redacted"),
+            ("/report/shop/mistyped/report-only/", "/report/shop/:redacted"),
+            ("/prefix//report/shop/old-key-1", "/prefix//report/shop/:redacted"),
+            ("/%72eport%2fshop%2Fmistyped", "/report/shop/:redacted"),
+            ("/reports/shop/old-key-1", "/reports/shop/:redacted"),
+            ("/new%2Ekey~2/", "/:redacted/"),
+            ("/csp;key=new.key~2", "/csp"),
+            ("/csp%3Fkey=mistyped", "/csp"),
+        ] {
+            assert_eq!(loggable(path), logged, "{path}");
+        }
         let long = loggable(&"/a".repeat(5000));
         assert_eq!((long.chars().count(), long.ends_with('…')), (MAX_PATH_CHARS + 1, true));
     }

@@ -29,7 +29,7 @@ pub use fd_limit::max_connections;
 pub use health::IntakeHealth;
 pub use limits::ServerLimits;
 pub use listener::{ListenerHandle, bind};
-pub use request_target::{RequestTarget, is_endpoint};
+pub use request_target::RequestTarget;
 pub use response::problem_detail;
 pub use server::MakeConnection;
 pub use tls::Tls;

@@ -76,7 +76,10 @@ pub fn problem_detail(outcome: UploadOutcome) -> Option<&'static str> {
         ExpectCtUnknownVersion => "Expected the member \"expect-ct-report\". Send a report by RFC 9163.",
         InvalidEncoding => "Expected valid gzip, by the headers. Compress it again, or send it uncompressed.",
         ClientDisconnected => "Expected a complete body before the connection closed. Send it again.",
-        UnknownSite => "Expected /report/{site} with a configured site. Correct the name of the site.",
+        // The same, so that it does not show which sites have keys.
+        UnknownSite | BadKey => {
+            "Expected /report/{site} of a configured site, with its key if it has one. Correct it."
+        }
         UnknownPath => {
             "Expected one of the paths of intake: /report, /report/{site}, /csp, /csp/report-only, \
              /reporting-api/csp, /nel, /nel/report-only or /. Correct the path."

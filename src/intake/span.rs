@@ -15,6 +15,7 @@ use opentelemetry_semantic_conventions::trace::{
     URL_PATH,
 };
 
+use crate::classify::SiteIndex;
 use crate::intake::connection::PeerAddr;
 use crate::intake::misdirected::loggable;
 use crate::intake::request_target::route;
@@ -26,7 +27,12 @@ pub(super) struct UploadSpan(SdkSpan);
 impl UploadSpan {
     /// Begins the span, and adds its ids to the extensions of the request. It continues the trace of a trusted
     /// proxy; that of any other peer is ignored, because it could join others' traces and force sampling.
-    pub(super) fn begin(tracer: &SdkTracer, request: &mut Request, trusted: &[IpNet]) -> UploadSpan {
+    pub(super) fn begin(
+        tracer: &SdkTracer,
+        request: &mut Request,
+        trusted: &[IpNet],
+        sites: &SiteIndex,
+    ) -> UploadSpan {
         let peer = request.extensions().get::<PeerAddr>();
         let is_trusted = peer.is_some_and(|PeerAddr(peer)| trusted.iter().any(|net| net.contains(peer)));
         let parent = match is_trusted {
@@ -38,7 +44,7 @@ impl UploadSpan {
         let mut attributes = vec![
             KeyValue::new(HTTP_REQUEST_METHOD, "POST"),
             KeyValue::new(HTTP_ROUTE, route(path)),
-            KeyValue::new(URL_PATH, loggable(path)),
+            KeyValue::new(URL_PATH, loggable(path, sites)),
         ];
         let version = match request.version() {
             Version::HTTP_10 => Some("1.0"),
@@ -106,7 +112,8 @@ mod tests {
             .unwrap();
         request.extensions_mut().insert(PeerAddr(peer.parse::<IpAddr>().unwrap()));
         let trusted = ["10.0.0.0/8".parse().unwrap()];
-        UploadSpan::begin(&provider.tracer("test"), &mut request, &trusted).end(outcome);
+        UploadSpan::begin(&provider.tracer("test"), &mut request, &trusted, &SiteIndex::default())
+            .end(outcome);
         let ids = *request.extensions().get().unwrap();
         let span = spans.0.lock().pop().unwrap();
         (span, ids)

@@ -25,7 +25,7 @@ use crate::intake::connection::PeerAddr;
 use crate::intake::memory::{MAX_SMALL, Memory};
 use crate::intake::misdirected::{MisdirectedReports, loggable};
 use crate::intake::rate_limit::RateLimiter;
-use crate::intake::request_target::{RequestTarget, is_endpoint, trim_slash};
+use crate::intake::request_target::{RequestTarget, trim_slash};
 use crate::intake::span::UploadSpan;
 use crate::intake::{body, client_ip, expect_ct, response};
 use crate::model::{LabelEnum, UploadContext, UploadOutcome};
@@ -50,8 +50,9 @@ impl IntakeSettings {
         }
     }
 
-    fn target<'h>(&'h self, head: &'h Parts) -> RequestTarget<'h> {
-        RequestTarget::parse(&head.uri, &self.config.query_attributes, self.privacy)
+    fn target<'h>(&'h self, head: &'h Parts, sites: &SiteIndex) -> RequestTarget<'h> {
+        // Only paths that intake serves have uploads.
+        RequestTarget::parse(&head.uri, &self.config, self.privacy, sites).unwrap_or_default()
     }
 
     /// Returns the client's address, if the request carries the address of its peer.
@@ -96,12 +97,19 @@ impl Intake {
             || settings.privacy.client_address != ClientAddress::None
     }
 
+    fn serves(&self, path: &str) -> bool {
+        let sites = &self.pipeline.settings.load().sites;
+        RequestTarget::find(path, &self.settings.load().config, sites).is_some()
+    }
+
     async fn upload(self: &Arc<Intake>, mut request: Request) -> Response {
         let mut upload = InFlightUpload::begin(self, &request);
         // Not a guard, of which a thread has only a few.
         let settings = self.settings.load_full();
         let trusted = &settings.config.trusted_proxies;
-        let span = self.tracer.as_ref().map(|tracer| UploadSpan::begin(tracer, &mut request, trusted));
+        let begin =
+            |tracer| UploadSpan::begin(tracer, &mut request, trusted, &self.pipeline.settings.load().sites);
+        let span = self.tracer.as_ref().map(begin);
         let outcome = if upload.in_flight > settings.config.max_in_flight as i64 {
             UploadOutcome::Overloaded
         } else {
@@ -163,7 +171,9 @@ impl Intake {
         client: Option<IpAddr>,
         body: &[u8],
     ) -> UploadOutcome {
-        let target = settings.target(head);
+        let path_settings = self.pipeline.settings.load();
+        let target = settings.target(head, &path_settings.sites);
+        let body = &*path_settings.sites.redact_keys(body);
         let user_agent = head.headers.get(USER_AGENT);
         let user_agent = user_agent.map(|agent| String::from_utf8_lossy(agent.as_bytes()));
         let client_address =
@@ -174,6 +184,7 @@ impl Intake {
             user_agent: user_agent.as_deref(),
             disposition: target.disposition,
             site: target.site,
+            key: target.key,
             query: &target.query,
             client: client.map(client_ip::client_key).unwrap_or_default(),
             client_address: client_address.as_deref(),
@@ -209,7 +220,7 @@ impl Intake {
                 stage,
                 outcome,
                 status,
-                path: loggable(uri.path()),
+                path: loggable(uri.path(), &self.pipeline.settings.load().sites),
                 user_agent: normalize::text(&user_agent.unwrap_or_default()).into_owned(),
                 prefix: recent::prefix(body),
             }
@@ -219,7 +230,8 @@ impl Intake {
     /// Logs and counts reports to a path that intake does not serve.
     fn record_unknown_path(&self, request: &Request) {
         let client = self.settings.load().client(request.extensions(), request.headers());
-        if self.misdirected.record(request.uri().path(), request.headers(), client) {
+        let path = loggable(request.uri().path(), &self.pipeline.settings.load().sites);
+        if self.misdirected.record(&path, request.headers(), client) {
             self.pipeline.registry.self_metrics.intake.unknown_path_clients.inc();
         }
     }
@@ -253,7 +265,7 @@ impl Intake {
         client: Option<IpAddr>,
     ) -> Result<ContentEncoding, UploadOutcome> {
         let sites = &self.pipeline.settings.load().sites;
-        if let Some(refused) = refused(&settings.target(head), &settings.config.retired, sites) {
+        if let Some(refused) = refused(&settings.target(head, sites), &settings.config.retired, sites) {
             return Err(refused);
         }
         if let (Some(limiter), Some(client)) = (&settings.rate_limiter, client)
@@ -271,8 +283,10 @@ pub fn refused(target: &RequestTarget<'_>, retired: &[String], sites: &SiteIndex
     if retired.iter().any(is_retired) {
         return Some(UploadOutcome::Retired);
     }
-    let is_unknown = target.site.is_some_and(|site| sites.by_name(site).is_none());
-    is_unknown.then_some(UploadOutcome::UnknownSite)
+    let site = sites.by_name(target.site?);
+    let rejection = if site.is_none() { UploadOutcome::UnknownSite } else { UploadOutcome::BadKey };
+    // Not lazily, so that both take the same time.
+    (!sites.accepts_key(site, target.key) | site.is_none()).then_some(rejection)
 }
 
 /// Returns the router of intake. Admin has its own.
@@ -284,7 +298,7 @@ async fn handle(State(intake): State<Arc<Intake>>, request: Request) -> Response
     let ambiguous = request.headers().contains_key(TRANSFER_ENCODING);
     let path = request.uri().path();
     let is_root = trim_slash(path) == "/";
-    let mut response = match (is_endpoint(path), request.method()) {
+    let mut response = match (intake.serves(path), request.method()) {
         (_, &Method::POST) if !has_valid_host(&request) => {
             InFlightUpload::begin(&intake, &request).finish(UploadOutcome::InvalidHost)
         }

@@ -348,6 +348,7 @@ mod tests {
             user_agent: None,
             disposition: None,
             site: None,
+            key: None,
             query: &[],
             client: crate::model::ClientKey::default(),
             client_address: None,

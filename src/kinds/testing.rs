@@ -108,6 +108,7 @@ fn each(
         user_agent: None,
         disposition: context.disposition,
         site: None,
+        key: None,
         query: &[],
         client: ClientKey::default(),
         client_address: None,

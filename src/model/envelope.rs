@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use jiff::Timestamp;
+use ring::digest::Digest;
 use strum::{IntoStaticStr, VariantArray};
 
 use crate::model::client::ClientKey;
@@ -43,8 +44,10 @@ pub struct UploadContext<'a> {
     pub user_agent: Option<&'a str>,
     /// The disposition in the endpoint's path or query, for reports without one.
     pub disposition: Option<Disposition>,
-    /// The site in the path.
+    /// The site of the endpoint's path.
     pub site: Option<&'a str>,
+    /// SHA-256 of the key in the endpoint's URL, if any site has keys.
+    pub key: Option<Digest>,
     /// Query parameters of the endpoint's URL that become `lookout.query.<name>`.
     pub query: &'a [(&'a str, Cow<'a, str>)],
     /// The client. Nothing of it may leave the process.

@@ -14,7 +14,7 @@ pub enum UploadOutcome {
     InvalidJson,
     /// JSON without a report: 400.
     NoReports,
-    /// Every report belongs to a site that is not configured, and those are rejected: 204.
+    /// Every report belongs to a site that is not configured, and those are rejected, or lacks its site's key: 204.
     ReportsUnknownSite,
     /// The same for an Expect-CT report, for which RFC 9163 requires another status: 400.
     ExpectCtHostMismatch,
@@ -47,6 +47,8 @@ pub enum UploadOutcome {
     InvalidHost,
     /// A method that the path does not allow: 405.
     MethodNotAllowed,
+    /// The site in the path has keys, and its key is missing or wrong: 404, as for `UnknownSite`.
+    BadKey,
 }
 
 impl UploadOutcome {
@@ -60,7 +62,7 @@ impl UploadOutcome {
             | UploadOutcome::InvalidEncoding
             | UploadOutcome::InvalidHost
             | UploadOutcome::ClientDisconnected => 400,
-            UploadOutcome::UnknownSite | UploadOutcome::UnknownPath => 404,
+            UploadOutcome::UnknownSite | UploadOutcome::UnknownPath | UploadOutcome::BadKey => 404,
             UploadOutcome::MethodNotAllowed => 405,
             UploadOutcome::BodyTimeout => 408,
             UploadOutcome::Retired => 410,
@@ -92,6 +94,8 @@ pub enum RejectReason {
     OverLimit,
     /// The report belongs to no configured site, and `intake.unknown_sites` is `reject`.
     UnknownSite,
+    /// The report belongs, by its host, to a site with keys, and the upload has none of them.
+    BadKey,
 }
 
 /// Where events go: `lookout_events_total{exporter}`.

@@ -15,6 +15,7 @@ fn context() -> UploadContext<'static> {
         user_agent: Some("Upload/1"),
         disposition: None,
         site: None,
+        key: None,
         query: &[],
         client: ClientKey::default(),
         client_address: None,

@@ -214,7 +214,8 @@ impl Pipeline {
                     Ok(()) => accepted += 1,
                     Err(reason) => {
                         rejected(items, reason);
-                        of_unknown_site += usize::from(reason == RejectReason::UnknownSite);
+                        of_unknown_site +=
+                            usize::from(matches!(reason, RejectReason::UnknownSite | RejectReason::BadKey));
                         self.registry.self_metrics.intake.rejected[reason].inc();
                     }
                 }
@@ -244,6 +245,9 @@ impl Pipeline {
         let mode = if shown.is_some() { Mode::Full } else { self.mode };
         let report = normalize(envelope, context, settings.privacy, mode);
         let classification = classify(&report, context, &settings.sites, &settings.rules);
+        if !settings.sites.accepts_key(classification.configured, context.key) {
+            return Err(RejectReason::BadKey);
+        }
         let rejects_unknown = settings.sites.configured() && settings.unknown_sites == UnknownSites::Reject;
         if rejects_unknown && classification.configured.is_none() {
             return Err(RejectReason::UnknownSite);
@@ -347,6 +351,8 @@ impl Pipeline {
         let labels = [Label::bounded(report.kind.name), classification.browser.label()];
         for observation in std::iter::once(&Observation::increment(&REPORTS, labels)).chain(observations) {
             let own_site = observation.host.map(|host| settings.sites.resolve_host(host, context.site));
+            let is_open = |site: &SiteLabel<'_>| settings.sites.accepts_key(site.configured, context.key);
+            let own_site = own_site.map(|site| if is_open(&site) { site } else { SiteLabel::UNKNOWN });
             let site = own_site.unwrap_or(site);
             let limited = settings.limit_weight(observation, site);
             let observation = limited.as_ref().unwrap_or(observation);

@@ -38,6 +38,7 @@ fn classify_all(
         user_agent,
         disposition: None,
         site: None,
+        key: None,
         query: &[],
         client: ClientKey::default(),
         client_address: None,

@@ -222,7 +222,7 @@ fn load_invalid_site_is_named() {
             ("x", ": expected a list, found \"x\""),
             (
                 "- shop",
-                "[0]: expected a map with events_per_second, hosts, min_sampling_fraction, name, pages, sample, found \"shop\"",
+                "[0]: expected a map with events_per_second, hosts, keys, min_sampling_fraction, name, pages, sample, found \"shop\"",
             ),
             ("- hosts: [a]", "[0]: name is missing"),
             ("- name: a b", "[0].name: expected a name of 1 to 64 of A-Z a-z 0-9 . _ -, found \"a b\""),
@@ -238,8 +238,8 @@ fn load_invalid_site_is_named() {
             ("- name: a\n  host: x", "[0].host: unknown key; did you mean sites[0].hosts?"),
             (
                 "- name: a\n  color: x",
-                "[0].color: unknown key; the keys here are events_per_second, hosts, min_sampling_fraction, name, \
-                 pages, sample",
+                "[0].color: unknown key; the keys here are events_per_second, hosts, keys, min_sampling_fraction, \
+                 name, pages, sample",
             ),
             (
                 "- name: a\n  events_per_second: 0",

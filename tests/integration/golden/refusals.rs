@@ -108,6 +108,16 @@ const FILES: &[&str] = &[
     "admin: { auth: { password: S } }",
     "admin: { auth: { password_file: /x } }",
     "admin: { auth: { bearer: S, bearer_file: /x } }",
+    // Keys of sites, which no message contains.
+    "sites: [{ name: a, keys: [SECRET] }, { name: b, keys: [SECRET SECRET] }, { name: c, keys: SECRET-SECRET }]",
+    "sites: [{ name: a, keys: [SECRET-01, SECRET-02, SECRET-03] }, { name: b, keys: [report-only] }]",
+    "intake: { query_attributes: [release, key, Sentry_Key] }",
+    // Paths of other services.
+    "intake:\n  paths:\n    /a: {}\n    /b: { site: shop }\n    /c: { disposition: off }\n    /d: { sites: shop }",
+    "intake:\n  paths:\n    /report/a: &x { disposition: report }\n    /csp/: *x\n    /csp*: *x\n    /: *x\n    /*: *x\n    /-/ready: *x\n    /metrics: *x\n    /api/v1/status: *x\n    /api/*: *x",
+    "intake:\n  paths:\n    a: &x { disposition: report }\n    /a/*/b: *x\n    /a/?sentry_key=SECRET: *x\n    /a b: *x",
+    "intake: { paths: [/a] }",
+    "intake: { paths: { /a: b } }",
 ];
 
 /// Variables with an invalid name or value.

@@ -25,6 +25,11 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 /// `:method` POST, `:scheme` http, `:path` /report, `:authority`.
 const REQUEST: &[u8] = b"\x83\x86\x04\x07/report\x01\x0creports.test";
 
+/// The same to another path.
+fn request_to(path: &str) -> Vec<u8> {
+    [b"\x83\x86\x04", &[path.len() as u8][..], path.as_bytes(), b"\x01\x0creports.test"].concat()
+}
+
 fn upload(stream: u32) -> Vec<u8> {
     let head = frame(HEADERS, END_HEADERS, stream, REQUEST);
     [head, frame(DATA, END_STREAM, stream, REPORT.as_bytes())].concat()
@@ -81,12 +86,12 @@ impl Connection {
         }
     }
 
-    /// Reads frames until one is of this kind.
-    fn until(&mut self, expected: u8) {
+    /// Reads frames until one is of this kind. Returns its payload.
+    fn until(&mut self, expected: u8) -> Vec<u8> {
         let end = Instant::now() + DEADLINE;
         while Instant::now() < end {
             match self.read() {
-                Next::Frame { kind, .. } if kind == expected => return,
+                Next::Frame { kind, payload, .. } if kind == expected => return payload,
                 Next::End => panic!("the connection ended"),
                 _ => {}
             }
@@ -158,4 +163,26 @@ fn frames_of_a_client_are_not_logged() {
     drop(connection.stream.write_all(&(0..500).flat_map(|n| reset(2 * n + 3)).collect::<Vec<_>>()));
     connection.idle();
     assert_eq!(daemon.stderr.all().len(), 1, "{:?}", daemon.stderr.all());
+}
+
+/// The status of a response is its first field, by its index in the static table.
+#[test]
+fn key_of_a_site_is_in_the_path_or_in_the_query() {
+    const NO_CONTENT: u8 = 0x89;
+    const NOT_FOUND: u8 = 0x8d;
+    let daemon = Setup::yaml("sites: [{ name: shop, keys: [apple-tree] }]").start();
+    let mut connection = Connection::open(&daemon);
+    let targets = [
+        ("/report/shop/apple-tree", NO_CONTENT),
+        ("/report/shop?key=apple-tree", NO_CONTENT),
+        ("/report/shop/wrong-key", NOT_FOUND),
+        ("/report/shop", NOT_FOUND),
+    ];
+    for (number, (target, status)) in targets.into_iter().enumerate() {
+        let stream = 2 * number as u32 + 1;
+        let head = frame(HEADERS, END_HEADERS, stream, &request_to(target));
+        connection.send(&[head, frame(DATA, END_STREAM, stream, REPORT.as_bytes())].concat());
+        assert_eq!(connection.until(HEADERS)[0], status, "{target}");
+    }
+    daemon.count(2);
 }

@@ -3,8 +3,10 @@
 mod answers;
 mod endpoints;
 mod http2;
+mod keys;
 mod limits;
 mod memory;
+mod paths;
 mod proxy_protocol;
 mod shapes;
 mod slow;

@@ -50,6 +50,7 @@ pub(crate) fn context() -> UploadContext<'static> {
         user_agent: None,
         disposition: None,
         site: None,
+        key: None,
         query: &[],
         client: ClientKey::default(),
         client_address: None,
