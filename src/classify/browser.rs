@@ -7,6 +7,10 @@
 //! without a family of their own (the Google app, DuckDuckGo and in-app browsers on iOS, WebKitGTK) are
 //! `safari`. Vendors with a family keep it on iOS, although all use WebKit there: `CriOS`, `FxiOS`,
 //! `EdgiOS`, `OPiOS`, `OPT`.
+//!
+//! Versions are what the agent states, unless browsers state it whatever the system is: Android 10 of the model
+//! `K` (Chromium) and of Firefox (10 or older), macOS 10.15.7 (Chromium, Safari) and 10.15 (Firefox), Chrome OS
+//! 14541.0.0, iOS 18 in Safari 26 and later. Windows 10 is 10 or 11.
 
 use std::cell::RefCell;
 use std::hash::BuildHasher;
@@ -14,7 +18,7 @@ use std::hash::BuildHasher;
 use foldhash::fast::FixedState;
 
 use crate::classify::noise::{INDEX, UserAgent};
-use crate::model::Browser;
+use crate::model::{Browser, Version, Versions};
 
 /// The rank of WebKit, which nearly every browser names.
 const WEBKIT: u8 = 6;
@@ -55,31 +59,79 @@ pub(super) fn parse(user_agent: &str) -> UserAgent {
 
 fn parse_products(user_agent: &str) -> UserAgent {
     let index = &*INDEX;
-    let mut best = (u8::MAX, Browser::Other, "");
-    let ranked = |name| product_rank(str::as_bytes(name)).map(|(rank, family)| (rank, family, name));
-    for found in products(user_agent).filter_map(ranked) {
-        best = best.min(found);
+    let mut best = (u8::MAX, Browser::Other);
+    let (mut product, mut version, mut safari) = ("", "", "");
+    for (name, rest) in products(user_agent) {
+        if let Some(found) = product_rank(name.as_bytes()).filter(|found| *found < best) {
+            (best, product, version) = (found, name, rest);
+        } else if name == "Version" {
+            safari = rest;
+        }
     }
     let mut headless = false;
     for name in words(user_agent).filter(|word| word.starts_with("Headless") && index.is_headless(word)) {
         // The name may have no version.
         headless = true;
-        best = ranked(name).map_or(best, |found| best.min(found));
+        if let Some(found) = product_rank(name.as_bytes()).filter(|found| *found < best) {
+            (best, version) = (found, "");
+        }
     }
     let family = match best {
         // WebKit on Android without Chrome: Android's browser before 4.4, and UC's older engine.
-        (WEBKIT, ..) if memchr::memmem::find(user_agent.as_bytes(), b"Android").is_some() => Browser::Other,
-        (_, family, _) => family,
+        (WEBKIT, _) if memchr::memmem::find(user_agent.as_bytes(), b"Android").is_some() => Browser::Other,
+        (_, family) => family,
     };
-    let product = if family == Browser::Safari { "Version" } else { best.2 };
-    UserAgent { family, version: major_version(user_agent, product), bot: is_bot(user_agent), headless }
+    let browser = match family {
+        Browser::Other => "",
+        // `Opera/9.80` names its real version there too.
+        _ if family == Browser::Safari || product == "Opera" => safari,
+        _ => version,
+    };
+    let browser = Version::parse(browser);
+    let (os, os_version) = match system(user_agent, family, browser) {
+        // A desktop site was requested.
+        ("Mac OS X", _) if product.ends_with("iOS") => ("iOS", Version::default()),
+        system => system,
+    };
+    let versions = Versions { browser, os, os_version };
+    UserAgent { family, bot: is_bot(user_agent), headless, versions }
 }
 
-/// Returns the major version of a product; 0 if unknown.
-fn major_version(user_agent: &str, product: &str) -> u32 {
-    let mut texts = user_agent.match_indices(product).map(|(at, _)| &user_agent[at + product.len()..]);
-    let text = texts.find_map(|text| text.strip_prefix('/')).unwrap_or_default();
-    text.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default().parse().unwrap_or_default()
+/// What precedes the version of each operating system, and its name. The first one found counts, because Android
+/// is also Linux, and iOS is like Mac OS X.
+#[rustfmt::skip]
+const SYSTEMS: [(&str, &str); 14] = [
+    ("Windows NT", "Windows"), ("Windows Phone", "Windows Phone"), ("Android", "Android"), ("iPhone OS", "iOS"),
+    ("CPU OS", "iOS"), ("Mac OS X", "Mac OS X"), ("CrOS", "Chrome OS"), ("Tizen", "Tizen"), ("Ubuntu", "Ubuntu"),
+    ("Fedora", "Fedora"), ("FreeBSD", "FreeBSD"), ("OpenBSD", "OpenBSD"), ("NetBSD", "NetBSD"), ("Linux", "Linux"),
+];
+
+/// Returns the operating system by the first comment of a user agent, and its version unless that is frozen.
+fn system(user_agent: &str, family: Browser, browser: Version) -> (&'static str, Version) {
+    let comment = user_agent.split_once('(').unwrap_or_default().1;
+    let comment = &comment[..memchr::memchr(b')', comment.as_bytes()).unwrap_or(comment.len())];
+    let find =
+        |mark: &str| memchr::memmem::find(comment.as_bytes(), mark.as_bytes()).map(|at| at + mark.len());
+    let found = SYSTEMS.iter().find_map(|(mark, name)| Some((*name, comment[find(mark)?..].trim_start())));
+    let Some((name, mut rest)) = found else { return ("", Version::default()) };
+    if name == "Chrome OS" {
+        // Its architecture comes first.
+        rest = rest.split_once(' ').unwrap_or_default().1;
+    }
+    let stated = Version::parse(rest);
+    let reduced = family == Browser::Firefox || rest == "10; K" || rest.starts_with("10; K;");
+    let safari_26 = family == Browser::Safari && browser.major() >= Some(26);
+    let version = match (name, stated.as_str()) {
+        ("Windows", "10.0") => "10",
+        ("Windows", "6.3") => "8.1",
+        ("Windows", "6.2") => "8",
+        ("Windows", "6.1") => "7",
+        ("Windows", _) | ("Mac OS X", "10.15" | "10.15.7") | ("Chrome OS", "14541.0.0") => "",
+        ("Android", "10") if reduced => "",
+        ("iOS", version) if safari_26 && version.starts_with("18.") => "",
+        (_, version) => version,
+    };
+    (name, Version::parse(version))
 }
 
 /// Returns whether a user agent is that of a crawler, a monitor or another program. Most have a name that
@@ -133,9 +185,9 @@ fn is_bot_name(name: &str) -> bool {
         || ends_with(b"spider")
 }
 
-/// Returns the names of `product/version`, each between a blank or bracket and a slash, and the last
-/// word, because `Chrome-Lighthouse` has no version.
-fn products(user_agent: &str) -> impl Iterator<Item = &str> {
+/// Returns the names of `product/version`, each between a blank or bracket and a slash, with what follows, and
+/// the last word, because `Chrome-Lighthouse` has no version.
+fn products(user_agent: &str) -> impl Iterator<Item = (&str, &str)> {
     let mut from = 0;
     let slashes = memchr::memchr_iter(b'/', user_agent.as_bytes());
     slashes.chain([user_agent.len()]).filter_map(move |end| {
@@ -144,7 +196,7 @@ fn products(user_agent: &str) -> impl Iterator<Item = &str> {
         // Text between two slashes is part of a path.
         let start = if from == 0 { Some(start.map_or(0, |at| at + 1)) } else { start.map(|at| at + 1) };
         from = (end + 1).min(user_agent.len());
-        start.map(|start| &before[start..])
+        start.map(|start| (&before[start..], &user_agent[from..]))
     })
 }
 
@@ -165,16 +217,44 @@ mod tests {
     use crate::model::LabelEnum;
 
     #[test]
-    fn parse_with_known_user_agent_returns_its_family() {
+    fn parse_with_known_user_agent_returns_its_family_and_versions() {
         let lines = include_str!("browser_cases.txt").lines().filter(|line| !line.starts_with('#'));
-        let cases: Vec<(&str, &str)> = lines.filter_map(|line| line.split_once(" | ")).collect();
-        assert!(cases.len() >= 60, "{}", cases.len());
-        let wrong: Vec<String> = cases
-            .iter()
-            .filter(|(family, agent)| parse(agent).family.as_str() != *family)
-            .map(|(_, agent)| format!("{} for {agent}", parse(agent).family.as_str()))
-            .collect();
+        let split = |line: &'static str| {
+            line.split_once(" | ").and_then(|(browser, rest)| Some((browser, rest.split_once(" | ")?)))
+        };
+        let cases: Vec<_> = lines.filter_map(split).collect();
+        assert!(cases.len() >= 90, "{}", cases.len());
+        let mut wrong = Vec::new();
+        for (browser, (os, agent)) in cases {
+            let UserAgent { family, versions, .. } = parse(agent);
+            let found = format!("{} {}", family.as_str(), versions.browser.as_str());
+            let found_os = format!("{} {}", versions.os, versions.os_version.as_str());
+            if (found.trim(), found_os.trim()) != (browser, os) {
+                wrong.push(format!("{found} on {found_os} for {agent}"));
+            }
+        }
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-        assert_eq!(parse(""), UserAgent { family: Browser::Other, version: 0, bot: false, headless: false });
+        let none =
+            UserAgent { family: Browser::Other, bot: false, headless: false, versions: Versions::default() };
+        assert_eq!(parse(""), none);
+    }
+
+    #[test]
+    fn version_is_bounded_in_length_and_characters() {
+        for (text, version, major) in [
+            ("142.0.7444.59 Safari", "142.0.7444.59", Some(142)),
+            ("18_5_1 like Mac", "18.5.1", Some(18)),
+            ("146.0a1", "146.0", Some(146)),
+            ("7.", "7", Some(7)),
+            ("1234.1234.1234.1234.123", "1234.1234.1234.1234.123", Some(1234)),
+            ("1234.1234.1234.1234.1234", "", None),
+            ("99999999999", "", None),
+            (".1", "", None),
+            ("x86", "", None),
+            ("", "", None),
+        ] {
+            let parsed = Version::parse(text);
+            assert_eq!((parsed.as_str(), parsed.major()), (version, major), "{text}");
+        }
     }
 }

@@ -5,7 +5,7 @@ mod noise;
 mod rules;
 mod site;
 
-use crate::model::{Classification, LabelEnum, Noise, Report, SiteLabel, UploadContext};
+use crate::model::{Classification, LabelEnum, Noise, Report, SiteLabel, UploadContext, Versions};
 
 pub use noise::MatchedRule;
 use noise::Signals;
@@ -33,7 +33,7 @@ pub fn classify<'r>(
         let (user_agent, family) = (&*report.user_agent, agent.family.as_str());
         let values =
             [site, page, kind, disposition, directive, blocked, document, source, sample, user_agent, family];
-        Values(values, agent.version)
+        Values(values, agent.versions.browser.major().unwrap_or_default())
     });
     let set = rule.and_then(|rule| rule.noise);
     let built_in = set.is_none().then(|| noise::built_in(report, &signals, agent, sites));
@@ -46,5 +46,6 @@ pub fn classify<'r>(
         drops_event: rule.is_some_and(|rule| rule.drops_event),
         rule: rule.map(|rule| &*rule.name).or_else(|| noise::rule_name(built_in?)),
         browser: agent.family,
+        versions: if agent.bot { Versions::default() } else { agent.versions },
     }
 }

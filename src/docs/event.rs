@@ -55,6 +55,11 @@ static MEMBERS: &[Member] = &[
     sometimes("lookout.rule", &["lookout.rule"], text,
         "The [rule](rules.md) that matched: its name, `rules[N]`, or `builtin:` and a name; absent if none did."),
     always("lookout.browser", &["user_agent.name"], values::<Browser>, "The browser, from the user agent."),
+    sometimes("lookout.browser_version", &["user_agent.version"], version,
+        "Its version, from the user agent; absent for bots and the browser `other`."),
+    sometimes("lookout.os", &["os.name"], text, "The operating system, as ua-parser names it; absent for bots."),
+    sometimes("lookout.os_version", &["os.version"], version,
+        "Its version. Absent where browsers send the same one on each system, see [versions](#versions)."),
     always("lookout.fingerprint", &["lookout.fingerprint"], || json!({"type": "string", "pattern": "^[0-9a-f]{16}$"}),
         "The same for all reports of one problem, see [fingerprints](#fingerprints)."),
     sometimes("lookout.new", &["lookout.new"], || json!({"const": true, "type": "boolean"}),
@@ -80,6 +85,10 @@ fn text() -> Json {
 
 fn count() -> Json {
     json!({"type": "integer", "minimum": 0})
+}
+
+fn version() -> Json {
+    json!({"type": "string", "maxLength": 23, "pattern": "^[0-9][0-9.]*$"})
 }
 
 fn time() -> Json {

@@ -1,7 +1,8 @@
 //! The attributes of an event.
 
 use opentelemetry_semantic_conventions::attribute::{
-    CLIENT_ADDRESS, URL_DOMAIN, URL_FULL, USER_AGENT_NAME, USER_AGENT_ORIGINAL,
+    CLIENT_ADDRESS, OS_NAME, OS_VERSION, URL_DOMAIN, URL_FULL, USER_AGENT_NAME, USER_AGENT_ORIGINAL,
+    USER_AGENT_VERSION,
 };
 
 use crate::kinds::field_index;
@@ -20,6 +21,9 @@ pub fn attributes(event: &Event<'_>, emit: AttributeSink<'_>) {
     emit_unless_empty(URL_FULL, &report.url);
     emit_unless_empty(URL_DOMAIN, host_and_port(&report.url).0);
     emit_unless_empty(USER_AGENT_ORIGINAL, &report.user_agent);
+    emit_unless_empty(USER_AGENT_VERSION, classification.versions.browser.as_str());
+    emit_unless_empty(OS_NAME, classification.versions.os);
+    emit_unless_empty(OS_VERSION, classification.versions.os_version.as_str());
     emit_unless_empty(CLIENT_ADDRESS, client_address.unwrap_or_default());
     emit(USER_AGENT_NAME, Attribute::Text(classification.browser.as_str()));
     emit("lookout.noise", Attribute::Text(classification.noise.as_str()));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::model::{Event, LabelEnum, Value, has_byte};
+use crate::model::{Event, LabelEnum, Value, Versions, has_byte};
 
 /// Appends the event's line, newline included.
 pub fn write_json_line(event: &Event<'_>, out: &mut Vec<u8>) {
@@ -38,6 +38,11 @@ pub fn write_json_line(event: &Event<'_>, out: &mut Vec<u8>) {
         fields.text("rule", rule);
     }
     fields.text("browser", classification.browser.as_str());
+    let Versions { browser, os, os_version } = &classification.versions;
+    let versions = [("browser_version", browser.as_str()), ("os", os), ("os_version", os_version.as_str())];
+    for (name, text) in versions.into_iter().filter(|(_, text)| !text.is_empty()) {
+        fields.text(name, text);
+    }
     fields.text("fingerprint", finding.fingerprint.encode(&mut [0; 16]));
     if *is_new {
         fields.value("new", &true);

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::config::Privacy;
 use crate::model::{
     ABSENT, Attribute, Browser, Classification, ClientKey, Disposition, Event, Finding, Increment, Label,
-    Noise, Observation, Report, UploadContext,
+    Noise, Observation, Report, UploadContext, Versions,
 };
 use crate::normalize::Mode;
 
@@ -123,6 +123,7 @@ fn each(
         drops_event: false,
         rule: None,
         browser: Browser::Other,
+        versions: Versions::default(),
     };
     crate::decode::decode(body.as_bytes(), 256, |envelope| {
         visit(

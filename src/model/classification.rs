@@ -24,6 +24,45 @@ pub struct Classification<'a> {
     /// The name of the rule that matched.
     pub rule: Option<&'a str>,
     pub browser: Browser,
+    /// What that browser states about versions.
+    pub versions: Versions,
+}
+
+/// What a user agent states about its browser's version and its system, as far as that is known and true.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Versions {
+    /// The browser's version.
+    pub browser: Version,
+    /// The operating system, under the name that ua-parser has for it; empty if unknown.
+    pub os: &'static str,
+    /// The operating system's version.
+    pub os_version: Version,
+}
+
+/// A version of numbers and dots, padded with zeros; empty if unknown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Version([u8; 24]);
+
+impl Version {
+    /// Parses the version at the start of a text. Empty if there is none, or one of 24 bytes or more.
+    pub fn parse(text: &str) -> Version {
+        let mut version = Version::default();
+        let bytes = text.bytes().take_while(|byte| byte.is_ascii_digit() || b"._".contains(byte));
+        for (to, byte) in version.0.iter_mut().zip(bytes) {
+            *to = if byte == b'_' { b'.' } else { byte };
+        }
+        if version.0[23] == 0 && version.major().is_some() { version } else { Version::default() }
+    }
+
+    /// Returns the version's text.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default().trim_end_matches(['\0', '.'])
+    }
+
+    /// Returns the first number.
+    pub fn major(&self) -> Option<u32> {
+        self.as_str().split('.').next()?.parse().ok()
+    }
 }
 
 /// Why a report is probably not about the site: the label `noise`. Earlier variants take precedence.

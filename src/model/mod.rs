@@ -15,7 +15,7 @@ mod observation;
 mod outcome;
 mod report;
 
-pub use classification::{Browser, Class, Classification, Noise, What};
+pub use classification::{Browser, Class, Classification, Noise, Version, Versions, What};
 pub use client::ClientKey;
 pub use envelope::{Age, Disposition, Envelope, SpanIds, UploadContext};
 pub use evaluation::{Evaluation, Observations, Severity};

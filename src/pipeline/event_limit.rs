@@ -64,7 +64,7 @@ impl SecondWindow {
 mod tests {
     use super::*;
     use crate::config::{Events, SiteConfig, defaults};
-    use crate::model::{Browser, Label, Noise};
+    use crate::model::{Browser, Label, Noise, Versions};
 
     const SHOP: (&str, Option<usize>) = ("shop", Some(0));
     const BLOG: (&str, Option<usize>) = ("blog", Some(1));
@@ -89,8 +89,18 @@ mod tests {
             let site = Label::bounded(site);
             let (noise, browser) = (Noise::None, Browser::Other);
             let (page, severity, drops_event, rule) = (None, None, false, None);
-            let report =
-                Classification { site, configured, page, noise, severity, drops_event, rule, browser };
+            let versions = Versions::default();
+            let report = Classification {
+                site,
+                configured,
+                page,
+                noise,
+                severity,
+                drops_event,
+                rule,
+                browser,
+                versions,
+            };
             self.allow(Self::index(&report), uptime)
         }
     }

@@ -5,11 +5,14 @@ use std::collections::HashSet;
 use lookoutd::config;
 use lookoutd::decode::decode;
 use lookoutd::kinds;
-use lookoutd::model::{Browser, Classification, FieldType, Label, MAX_LABELS, Noise, Report, ReportKind};
+use lookoutd::model::{
+    Browser, Classification, FieldType, Label, MAX_LABELS, Noise, Report, ReportKind, Versions,
+};
 use lookoutd::normalize::{Mode, normalize};
+use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 
 use crate::support::capture;
-use crate::support::in_process::{InProcess, context};
+use crate::support::in_process::{self, InProcess, context};
 
 /// Calls `with` for every report of the corpus and the samples, normalized.
 fn each_report(mut with: impl FnMut(&str, &Report<'_>)) {
@@ -104,6 +107,7 @@ fn labels_with_unbounded_values_are_declared() {
         drops_event: false,
         rule: None,
         browser: Browser::Other,
+        versions: Versions::default(),
     };
     each_report(|name, report| {
         for observation in report.evaluate(&class).observations {
@@ -190,6 +194,42 @@ fn reports_of_a_bot_are_counted_as_noise() {
         !seen.contains("lookout_network_request_duration_seconds"),
         "durations are of requests without noise"
     );
+}
+
+#[test]
+fn versions_are_the_same_in_both_exports_and_absent_for_bots_and_programs() {
+    let path = InProcess::default();
+    let of = |agent: &str| {
+        let body = format!(r#"{{"type":"novel","user_agent":"{agent}","body":{{}}}}"#);
+        let processed = path.process(body.as_bytes(), &context());
+        let line: serde_json::Value = serde_json::from_slice(&processed.console[0]).unwrap();
+        let record = in_process::decode(&processed.otlp[0]);
+        let members =
+            [("browser_version", "user_agent.version"), ("os", "os.name"), ("os_version", "os.version")];
+        members.map(|(member, name)| {
+            let attribute = record.attributes.iter().find(|attribute| attribute.key == name);
+            let value =
+                attribute.map(|attribute| match attribute.value.clone().and_then(|value| value.value) {
+                    Some(Any::StringValue(text)) => text,
+                    other => panic!("{name}: {other:?}"),
+                });
+            assert_eq!(line["lookout"][member].as_str(), value.as_deref(), "{member} of {agent}");
+            value.unwrap_or_default()
+        })
+    };
+    let phone = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 CriOS/142.0.7444.46 Mobile";
+    assert_eq!(of(phone), ["142.0.7444.46", "iOS", "18.5"]);
+    assert_eq!(
+        of("Mozilla/5.0 (X11; Linux x86_64; rv:153.0) Gecko/20100101 Firefox/153.0"),
+        ["153.0", "Linux", ""]
+    );
+    for agent in [
+        "",
+        "Mozilla/5.0 (Linux; Android 6.0.1; Nexus 5X) Chrome/142.0.0.0 Mobile (compatible; Googlebot/2.1; +http://g/)",
+        "okhttp/5 (Linux; Android 6.0.1) Chrome/142.0.0.0",
+    ] {
+        assert_eq!(of(agent), [""; 3], "{agent}");
+    }
 }
 
 #[test]

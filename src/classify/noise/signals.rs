@@ -2,17 +2,16 @@
 
 use std::net::IpAddr;
 
-use crate::model::{Browser, Report, host_and_port, path, scheme};
+use crate::model::{Browser, Report, Versions, host_and_port, path, scheme};
 
 /// A parsed user agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct UserAgent {
     pub(crate) family: Browser,
-    /// The major version; 0 if unknown.
-    pub(crate) version: u32,
     /// Whether it is a crawler or a monitor.
     pub(crate) bot: bool,
     pub(crate) headless: bool,
+    pub(crate) versions: Versions,
 }
 
 /// The signals of a report, extracted in one pass over its fields.
