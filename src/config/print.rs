@@ -12,6 +12,14 @@ pub(super) fn write(settings: &[Resolved], out: &mut dyn Write) -> io::Result<()
     writeln!(out, "# All settings of lookoutd {}, with the values in effect.", env!("CARGO_PKG_VERSION"))?;
     writeln!(out, "# intake.max_body_bytes is also set by LOOKOUT_INTAKE_MAX_BODY_BYTES, and by")?;
     writeln!(out, "# --set intake.max_body_bytes=VALUE; so is every other setting.")?;
+    writeln!(
+        out,
+        "# What otlp.logs, otlp.metrics and otlp.traces share with otlp is explained there. It concerns one"
+    )?;
+    writeln!(
+        out,
+        "# signal; otlp.logs.endpoint is also set by OTEL_EXPORTER_OTLP_LOGS_ENDPOINT, and so on."
+    )?;
     let mut open: Vec<&str> = Vec::new();
     for resolved in settings {
         let mut sections: Vec<&str> = resolved.setting.key.split('.').collect();
@@ -28,9 +36,11 @@ pub(super) fn write(settings: &[Resolved], out: &mut dyn Write) -> io::Result<()
 
 fn write_setting(resolved: &Resolved, leaf: &str, margin: &str, out: &mut dyn Write) -> io::Result<()> {
     let Resolved { setting, node, source } = resolved;
-    writeln!(out, "{margin}# {}", setting.comment)?;
-    if let Some(otel) = setting.otel {
-        writeln!(out, "{margin}# Also set by {otel}.")?;
+    if setting.general().is_none() {
+        writeln!(out, "{margin}# {}", setting.comment)?;
+        if let Some(otel) = setting.otel {
+            writeln!(out, "{margin}# Also set by {otel}.")?;
+        }
     }
     let provenance = provenance(setting, source);
     match &node.value {

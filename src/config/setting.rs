@@ -57,6 +57,11 @@ impl Setting {
         Setting { key, comment, default, variable, otel: otel_variable(key), default_node, schema }
     }
 
+    /// Returns the key of all signals that this one replaces for one signal.
+    pub fn general(&self) -> Option<String> {
+        general_key(self.key)
+    }
+
     /// Whether printed values are masked.
     pub(super) fn is_secret(&self) -> bool {
         self.schema["writeOnly"] == true

@@ -23,9 +23,15 @@ pub(super) const MAX_FILE_BYTES: u64 = 4 << 20;
 /// The variable that names the file, if `--config` does not.
 pub(super) const CONFIG_VARIABLE: &str = "LOOKOUT_CONFIG";
 
-/// Values of standard variables that OpenTelemetry defines and lookoutd does not support. Other unknown values
-/// have no effect, as its specification requires.
-const UNSUPPORTED: [&str; 5] = ["http/json", "console", "prometheus", "zipkin", "logging"];
+/// Values of standard variables that OpenTelemetry defines and lookoutd does not support, with a part of the
+/// setting's key. Other unknown values have no effect, as its specification requires.
+const UNSUPPORTED: [(&str, &str); 5] = [
+    ("protocol", "http/json"),
+    ("exporter", "console"),
+    ("exporter", "prometheus"),
+    ("exporter", "zipkin"),
+    ("exporter", "logging"),
+];
 
 /// The command line's part of the configuration.
 #[derive(Debug, Clone, Default)]
@@ -136,8 +142,8 @@ impl Layers {
     /// Adds the text of a variable or a flag.
     fn add_text(&mut self, setting: &Setting, text: &str, source: Source, is_otel: bool) {
         let is_period = is_otel && (setting.key.ends_with("timeout") || setting.key.ends_with("interval"));
-        let is_unsupported =
-            |word: &str| UNSUPPORTED.iter().any(|known| word.trim().eq_ignore_ascii_case(known));
+        let mut unsupported = UNSUPPORTED.iter().filter(|(part, _)| setting.key.contains(part));
+        let has_word = |word: &str| text.split(',').any(|of| of.trim().eq_ignore_ascii_case(word));
         let node = if !is_period {
             parse_text(setting, text)
         } else if text.bytes().all(|b| b.is_ascii_digit()) {
@@ -152,7 +158,7 @@ impl Layers {
                 return self.errors.push(Invalid::new(1, setting.key, message).locate(setting.key, &source));
             }
         };
-        if is_otel && setting.is_choice() && !text.split(',').any(is_unsupported) {
+        if is_otel && setting.is_choice() && !unsupported.any(|(_, word)| has_word(word)) {
             let mut errors = Vec::new();
             check(&mut node.clone(), setting.schema, setting.key, &mut errors);
             if let Some(error) = errors.pop() {

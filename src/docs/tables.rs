@@ -97,12 +97,14 @@ pub(super) fn values() -> String {
     table(&["label", "values"], rows.into_iter().map(|(label, values)| vec![code(label), values]))
 }
 
-/// Returns a table for each section of the settings; the keys without a section come first.
+/// Returns a table for each section of the settings, without those of one signal that are also there for all; the
+/// keys without a section come first.
 pub(super) fn settings() -> String {
     fn section(setting: &Setting) -> &str {
         setting.key.split_once('.').map_or("", |(section, _)| section)
     }
-    let mut settings: Vec<&Setting> = config::reference().collect();
+    let mut settings: Vec<&Setting> =
+        config::reference().filter(|setting| setting.general().is_none()).collect();
     settings.sort_by_key(|setting| setting.key.contains('.'));
     let row = |setting: &&Setting| {
         let variables = std::iter::once(&*setting.variable).chain(setting.otel.iter().copied());

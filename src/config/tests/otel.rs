@@ -189,6 +189,8 @@ fn compression_unset_is_gzip_except_to_loopback() {
         assert_eq!(compression("http://c.example", &[(name, "none")]), Compression::None);
         assert_eq!(compression("http://c.example", &[(name, "GZIP")]), Compression::Gzip);
         check_ignored(name, "zstd", ": expected gzip or none, found \"zstd\"");
+        // A word of another setting.
+        check_ignored(name, "console", ": expected gzip or none, found \"console\"");
     }
     assert_eq!(logs(&[("OTEL_LOGS_EXPORTER", "otlp")]).compression, Compression::None);
 }
@@ -288,10 +290,25 @@ fn words_that_opentelemetry_does_not_define_are_ignored() {
 
 #[test]
 fn variables_that_are_no_settings_are_named_in_one_warning() {
-    let variables = [("OTEL_BSP_SCHEDULE_DELAY", "5"), ("OTEL_EXPORTER_OTLP_ENDPOINTS", "x")];
+    let variables = [
+        ("OTEL_BSP_SCHEDULE_DELAY", "5"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINTS", "x"),
+        // Those of the OpenTelemetry Operator.
+        ("OTEL_NODE_IP", "192.0.2.1"),
+        ("OTEL_POD_IP", "192.0.2.2"),
+        ("OTEL_PROPAGATORS", "tracecontext,baggage"),
+        ("OTEL_RESOURCE_ATTRIBUTES_NODE_NAME", "n"),
+        ("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"),
+        ("OTEL_TRACES_SAMPLER_ARG", "0.25"),
+    ];
     let warning = "ignoring variables that are no settings: OTEL_BSP_SCHEDULE_DELAY, \
-                   OTEL_EXPORTER_OTLP_ENDPOINTS (did you mean OTEL_EXPORTER_OTLP_ENDPOINT?)";
+                   OTEL_EXPORTER_OTLP_ENDPOINTS (did you mean OTEL_EXPORTER_OTLP_ENDPOINT?), OTEL_NODE_IP, \
+                   OTEL_POD_IP, OTEL_PROPAGATORS, OTEL_RESOURCE_ATTRIBUTES_NODE_NAME, OTEL_TRACES_SAMPLER, \
+                   OTEL_TRACES_SAMPLER_ARG";
     assert_eq!(from_variables(&variables).unwrap().warnings, [warning]);
+    // No crash loop, and no suggestion, either: a variable of Kubernetes.
+    assert!(from_variables(&[("OTEL_COLLECTOR_PORT", "tcp://192.0.2.3:4317")]).unwrap().warnings.is_empty());
+    assert!(from_variables(&[("LOOKOUT_PROPAGATORS", "x")]).is_err());
 }
 
 #[test]
