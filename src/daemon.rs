@@ -122,10 +122,10 @@ impl Daemon {
         let max_connections = limits.connections;
         let admin_limits = ServerLimits {
             connections: ADMIN_CONNECTIONS,
-            evict_when_full: true,
+            connections_per_client: ADMIN_CONNECTIONS,
             http2: false,
             with_peer: false,
-            proxy_protocol: None,
+            proxy_protocol: false,
             ..limits.clone()
         };
         let tls_config = tls.as_ref().map(|tls| &tls.config);
@@ -263,12 +263,14 @@ fn intake_limits(config: &Config, needs_peer_addr: bool) -> ServerLimits {
     let intake = &config.intake;
     ServerLimits {
         connections: intake::max_connections(intake.max_connections, RESERVED_FDS),
-        evict_when_full: false,
+        connections_per_client: intake.max_connections_per_client,
         http2: true,
         with_peer: needs_peer_addr,
         head_timeout: intake.head_timeout,
+        idle_timeout: intake.idle_timeout,
         body_timeout: intake.body_timeout,
-        proxy_protocol: intake.proxy_protocol.then(|| intake.trusted_proxies.as_slice().into()),
+        trusted_proxies: intake.trusted_proxies.as_slice().into(),
+        proxy_protocol: intake.proxy_protocol,
     }
 }
 

@@ -168,8 +168,12 @@ pub struct Intake {
     pub max_body_bytes: usize = 1 << 20, size(1);
     /// Maximum reports per body. The excess is rejected and counted.
     pub max_reports: usize = 256, number(1, MAX_COUNT);
-    /// Maximum concurrent connections. When full, accept waits.
+    /// Maximum concurrent connections. When full, a new one evicts the longest idle one, or waits at accept
+    /// while all have a request in flight.
     pub max_connections: usize = 4096, number(1, MAX_COUNT);
+    /// Maximum concurrent connections of one client (IPv4 address, IPv6 /64); further ones are closed. Not for
+    /// intake.trusted_proxies; with the PROXY protocol for the client that it names.
+    pub max_connections_per_client: usize = 256, number(1, MAX_COUNT);
     /// Maximum concurrent uploads. Further uploads are answered 503.
     pub max_in_flight: usize = 1024, number(1, MAX_COUNT);
     /// Memory limit for uploads: arriving bodies, inflated bodies and decoded reports. Uploads that get
@@ -178,6 +182,9 @@ pub struct Intake {
     pub max_in_flight_bytes: usize = 16 << 20, size(1);
     /// Time limit for a request's head.
     pub head_timeout: Duration = Duration::from_secs(10), duration();
+    /// Time after which an idle connection is closed, on admin too. Longer than that of a balancer in front, so
+    /// that only the balancer closes.
+    pub idle_timeout: Duration = Duration::from_secs(75), duration();
     /// Time limit for a request's whole body.
     pub body_timeout: Duration = Duration::from_secs(15), duration();
     /// Treatment of reports that match no configured site: accept (as site unknown) or reject.

@@ -2,13 +2,14 @@
 
 use std::convert::Infallible;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::Router;
 use axum::response::Response;
 use axum::routing::future::RouteFuture;
-use http::Request;
+use http::{Request, Version};
 use hyper::body::Incoming;
 use tower_service::Service;
 
@@ -32,7 +33,7 @@ pub struct ConnectionService {
 impl Service<Request<Incoming>> for ConnectionService {
     type Response = Response;
     type Error = Infallible;
-    type Future = RouteFuture<Infallible>;
+    type Future = RequestInFlight;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         // A router is always ready.
@@ -40,13 +41,46 @@ impl Service<Request<Incoming>> for ConnectionService {
     }
 
     fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
-        self.permit.begin_request();
+        self.permit.begin_request(request.version() == Version::HTTP_2);
+        let permit = self.permit.clone();
         // Not always, because it takes an allocation. Reports to an unknown path are counted by client.
         let path = request.uri().path();
         let is_usual = path.strip_prefix("/report/").is_some_and(|site| !site.contains('/'));
         if self.with_peer || !is_usual && !Intake::PATHS.contains(&path) {
             request.extensions_mut().insert(self.peer);
         }
-        self.router.call(request)
+        RequestInFlight { response: self.router.call(request), permit: Some(permit) }
+    }
+}
+
+/// A request whose connection is not idle until there is a response.
+pub struct RequestInFlight {
+    response: RouteFuture<Infallible>,
+    permit: Option<Arc<ConnectionPermit>>,
+}
+
+impl RequestInFlight {
+    fn end(&mut self) {
+        if let Some(permit) = self.permit.take() {
+            permit.end_request();
+        }
+    }
+}
+
+impl Future for RequestInFlight {
+    type Output = Result<Response, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let response = Pin::new(&mut self.response).poll(cx);
+        if response.is_ready() {
+            self.end();
+        }
+        response
+    }
+}
+
+impl Drop for RequestInFlight {
+    fn drop(&mut self) {
+        self.end();
     }
 }

@@ -116,6 +116,9 @@ mod tests {
     use crate::intake::listener::{ListenerHandle, bind};
     use crate::intake::server::MakeConnection;
 
+    /// Requests to `/wait` in flight.
+    static WAITING: AtomicU64 = AtomicU64::new(0);
+
     /// Waits until `not_ready_reason` meets the condition.
     fn until(health: &IntakeHealth, what: &str, condition: impl Fn(Option<&str>) -> bool) {
         let end = Instant::now() + Duration::from_secs(20);
@@ -136,16 +139,19 @@ mod tests {
     fn limits(connections: usize) -> ServerLimits {
         ServerLimits {
             connections,
-            evict_when_full: false,
+            connections_per_client: connections,
             http2: false,
             with_peer: false,
             head_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_secs(60),
             body_timeout: Duration::from_secs(60),
-            proxy_protocol: None,
+            trusted_proxies: Arc::default(),
+            proxy_protocol: false,
         }
     }
 
-    /// Starts two threads; a request to `/block` blocks its thread until the sender is dropped.
+    /// Starts two threads; a request to `/block` blocks its thread until the sender is dropped, one to `/wait` stays
+    /// in flight.
     fn serve(
         health: &Arc<IntakeHealth>,
         connections: usize,
@@ -153,7 +159,11 @@ mod tests {
         let (release, blocked) = channel::<()>();
         let blocked: Arc<Mutex<Receiver<()>>> = Arc::new(Mutex::new(blocked));
         let block = move || async move { _ = blocked.lock().recv() };
-        let router = Router::new().route("/block", get(block));
+        let wait = async || {
+            WAITING.fetch_add(1, Ordering::Relaxed);
+            std::future::pending::<()>().await;
+        };
+        let router = Router::new().route("/block", get(block)).route("/wait", get(wait));
         let connections = MakeConnection::new(router, limits(connections), None, Some(health.clone()));
         let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let server = ListenerHandle::start(&listener, 2, None, &connections).unwrap();
@@ -194,7 +204,11 @@ mod tests {
     async fn readiness_while_accept_waits_for_a_permit_is_lost() {
         let health = IntakeHealth::new(2, Duration::from_secs(1));
         let (server, _release) = serve(&health, 1);
-        let first = TcpStream::connect(server.address).unwrap();
+        let mut first = TcpStream::connect(server.address).unwrap();
+        first.write_all(b"GET /wait HTTP/1.1\r\nhost: r\r\n\r\n").unwrap();
+        while WAITING.load(Ordering::Relaxed) == 0 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         let second = TcpStream::connect(server.address).unwrap();
         until(&health, "no permit", contains("accept has waited for "));
         drop(first);

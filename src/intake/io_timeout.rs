@@ -1,5 +1,5 @@
-//! Timeouts on a connection's socket, below HTTP and TLS: for an HTTP/2 connection without requests whose
-//! client answers pings, and for a client that reads no responses. Neither would ever release its permit.
+//! Timeouts on a connection's socket, below HTTP and TLS: for an idle connection, even over HTTP/2 with a client that
+//! answers pings, for the head of a later request, and for a client that reads no responses.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -21,8 +21,12 @@ pub(super) struct TimeoutStream {
     stream: TcpStream,
     permit: Arc<ConnectionPermit>,
     idle_timeout: Duration,
+    head_timeout: Duration,
     write_timeout: Duration,
-    idle: Pin<Box<Sleep>>,
+    /// Wakes the task when the connection may have expired.
+    timer: Pin<Box<Sleep>>,
+    /// The first read after the connection became idle, with which over HTTP/1.1 the head of a request begins.
+    first_read: Option<Instant>,
     /// Set while a write waits.
     write_timer: Option<Pin<Box<Sleep>>>,
     reads: u8,
@@ -34,33 +38,44 @@ impl TimeoutStream {
     pub(super) fn new(stream: TcpStream, permit: Arc<ConnectionPermit>, limits: &ServerLimits) -> Self {
         // Otherwise a response over TLS waits 40 ms for an acknowledgement. Fails on a closed connection.
         let _ = stream.set_nodelay(true);
-        // A request ends within the time of its body, so that this leaves an idle connection that of a head.
-        let idle_timeout = limits.head_timeout + limits.body_timeout;
         TimeoutStream {
             stream,
             permit,
-            idle_timeout,
+            idle_timeout: limits.idle_timeout,
+            head_timeout: limits.head_timeout,
             write_timeout: limits.body_timeout,
-            idle: Box::pin(sleep(idle_timeout)),
+            timer: Box::pin(sleep(limits.idle_timeout)),
+            first_read: None,
             write_timer: None,
             reads: 0,
             writes_count: !limits.http2,
         }
     }
 
-    /// Returns whether the connection is evicted or has been idle for too long. If not, its task is woken later.
+    /// Returns whether the connection is evicted or has expired. If not, its task is woken later.
     fn poll_expired(&mut self, cx: &mut Context<'_>) -> bool {
         if self.permit.poll_evicted(cx) {
             return true;
         }
-        while self.idle.as_mut().poll(cx).is_ready() {
-            let end = self.permit.last_request() + self.idle_timeout;
-            if end <= Instant::now() {
+        loop {
+            let now = Instant::now();
+            let end = match (self.permit.idle_since(), self.first_read) {
+                (None, _) => now + self.idle_timeout,
+                (Some(idle), Some(read)) if read > idle && !self.permit.is_http2() => {
+                    read + self.head_timeout
+                }
+                (Some(idle), _) => idle + self.idle_timeout,
+            };
+            if end <= now {
                 return true;
             }
-            self.idle.as_mut().reset(end);
+            if self.timer.is_elapsed() || self.timer.deadline() > end {
+                self.timer.as_mut().reset(end);
+            }
+            if self.timer.as_mut().poll(cx).is_pending() {
+                return false;
+            }
         }
-        false
     }
 
     /// Returns the result of a write, or an error if the client read nothing, or only a little, for too long.
@@ -68,9 +83,9 @@ impl TimeoutStream {
         if write.is_ready() {
             self.write_timer = None;
             if self.writes_count {
-                self.permit.begin_request();
+                self.permit.touch();
             }
-            // A connection with requests in flight is not read from, and must be evicted all the same.
+            // A connection that is written to is not read from, and must be evicted all the same.
             return if self.permit.poll_evicted(cx) { timeout_error() } else { write };
         }
         let write_timer = self.write_timer.get_or_insert_with(|| Box::pin(sleep(self.write_timeout)));
@@ -98,6 +113,10 @@ impl AsyncRead for TimeoutStream {
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
         if read.is_ready() {
             self.reads += 1;
+            let idle = self.permit.idle_since();
+            if self.first_read.is_none_or(|first| idle.is_some_and(|idle| first <= idle)) {
+                self.first_read = Some(Instant::now());
+            }
             return read;
         }
         self.reads = 0;

@@ -8,18 +8,22 @@ use ipnet::IpNet;
 /// Limits of one listener.
 #[derive(Debug, Clone)]
 pub struct ServerLimits {
-    /// Maximum number of open connections; further ones wait at accept.
+    /// Maximum number of open connections. A further one evicts that which has been idle for longest, or waits.
     pub connections: usize,
-    /// Whether a new connection evicts the one on which a request began longest ago.
-    pub evict_when_full: bool,
+    /// Maximum number of open connections of one client; further ones are closed.
+    pub connections_per_client: usize,
     /// Whether HTTP/2 is offered, which allows many concurrent requests on one connection.
     pub http2: bool,
     /// Whether every request carries the address of its peer, which is a client or a proxy.
     pub with_peer: bool,
     /// Maximum time for the head of a request, and for a TLS handshake.
     pub head_timeout: Duration,
+    /// Maximum time between two requests on a connection.
+    pub idle_timeout: Duration,
     /// Maximum time for the body of a request, and for a client that reads nothing of a response.
     pub body_timeout: Duration,
-    /// Proxies whose connections begin with a PROXY protocol header; `None`: no connection does.
-    pub proxy_protocol: Option<Arc<[IpNet]>>,
+    /// Peers that are proxies, not clients.
+    pub trusted_proxies: Arc<[IpNet]>,
+    /// Whether connections of those proxies begin with a PROXY protocol header.
+    pub proxy_protocol: bool,
 }

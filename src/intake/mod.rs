@@ -4,6 +4,7 @@
 mod body;
 mod body_pool;
 mod client_ip;
+mod client_limit;
 mod connection;
 mod connection_errors;
 mod connection_limit;

@@ -4,6 +4,7 @@
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use axum_server::accept::Accept;
 use proxy_header::{Error, ParseConfig, ProxyHeader};
@@ -11,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::TcpStream;
 
 use crate::intake::client_ip::is_trusted;
+use crate::intake::client_limit::ClientLimiter;
 use crate::intake::connection::{ConnectionService, PeerAddr};
 use crate::intake::io_timeout::TimeoutStream;
 use crate::intake::limits::ServerLimits;
@@ -22,7 +24,10 @@ const MAX_HEADER_BYTES: usize = 4096;
 
 /// Acceptor that reads the header of connections from trusted proxies, and applies the timeouts.
 #[derive(Debug, Clone)]
-pub(super) struct ProxyProtocolAcceptor(pub(super) ServerLimits);
+pub(super) struct ProxyProtocolAcceptor {
+    pub(super) limits: ServerLimits,
+    pub(super) clients: Arc<ClientLimiter>,
+}
 
 impl Accept<TcpStream, ConnectionService> for ProxyProtocolAcceptor {
     type Stream = TimeoutStream;
@@ -30,15 +35,15 @@ impl Accept<TcpStream, ConnectionService> for ProxyProtocolAcceptor {
     type Future = Pin<Box<dyn Future<Output = io::Result<(TimeoutStream, ConnectionService)>> + Send>>;
 
     fn accept(&self, mut stream: TcpStream, mut service: ConnectionService) -> Self::Future {
-        let limits = self.0.clone();
+        let ProxyProtocolAcceptor { limits, clients } = self.clone();
         Box::pin(async move {
             let PeerAddr(peer) = service.peer;
-            if let Some(proxies) = &limits.proxy_protocol
-                && is_trusted(peer.to_canonical(), proxies)
-            {
+            if limits.proxy_protocol && is_trusted(peer.to_canonical(), &limits.trusted_proxies) {
                 let client = tokio::time::timeout(limits.head_timeout, read_header(&mut stream)).await;
                 let client = client.unwrap_or(Err(ProxyProtocolError::Timeout)).map_err(io::Error::other)?;
                 service.peer = PeerAddr(client.unwrap_or(peer));
+                let connection = clients.acquire(client.unwrap_or(peer)).map_err(io::Error::other)?;
+                *service.permit.client.lock() = connection;
             }
             Ok((TimeoutStream::new(stream, service.permit.clone(), &limits), service))
         })

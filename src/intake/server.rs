@@ -1,5 +1,6 @@
 //! The HTTP server of one listener, for intake and for admin: connections, their limits, and the end.
 
+use std::error::Error;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
@@ -12,6 +13,7 @@ use axum_server::Handle;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use tower_service::Service;
 
+use crate::intake::client_limit::ClientLimiter;
 use crate::intake::connection::{ConnectionService, PeerAddr};
 use crate::intake::connection_errors::ConnectionErrorLog;
 use crate::intake::connection_limit::ConnectionLimiter;
@@ -38,9 +40,9 @@ pub(super) async fn serve(
         .handle(handle)
         .first_request_timeout(limits.head_timeout)
         .accept_error_handler(move |peer, error| connection_errors.record(peer.is_some(), error))
-        .acceptor(ProxyProtocolAcceptor(limits.clone()));
+        .acceptor(ProxyProtocolAcceptor { limits: limits.clone(), clients: connections.clients.clone() });
     let builder = server.http_builder();
-    builder.http1().header_read_timeout(limits.head_timeout).max_buf_size(MAX_HEADER_BYTES);
+    builder.http1().max_buf_size(MAX_HEADER_BYTES);
     builder
         .http2()
         .max_concurrent_streams(MAX_CONCURRENT_STREAMS)
@@ -63,6 +65,7 @@ pub struct MakeConnection {
     router: Router,
     pub(super) limiter: Arc<ConnectionLimiter>,
     limits: ServerLimits,
+    clients: Arc<ClientLimiter>,
     connection_errors: Arc<ConnectionErrorLog>,
 }
 
@@ -74,29 +77,32 @@ impl MakeConnection {
         gauge: Option<Arc<Registry>>,
         health: Option<Arc<IntakeHealth>>,
     ) -> MakeConnection {
+        let connection_errors = Arc::new(ConnectionErrorLog::new(gauge.clone()));
         let limiter = Arc::new(ConnectionLimiter::new(&limits, gauge, health));
-        MakeConnection { router, limiter, limits, connection_errors: Arc::default() }
+        MakeConnection { router, limiter, clients: ClientLimiter::new(&limits), limits, connection_errors }
     }
 }
 
 impl Service<SocketAddr> for MakeConnection {
     type Response = ConnectionService;
-    type Error = io::Error;
-    type Future = Pin<Box<dyn Future<Output = io::Result<ConnectionService>> + Send>>;
+    type Error = Box<dyn Error + Send + Sync>;
+    type Future = Pin<Box<dyn Future<Output = Result<ConnectionService, Self::Error>> + Send>>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         Poll::Ready(Ok(()))
     }
 
     /// Awaited before the next accept, so that connections without a permit stay in the kernel's backlog.
     fn call(&mut self, peer: SocketAddr) -> Self::Future {
         let router = self.router.clone();
-        let limiter = self.limiter.clone();
+        let (limiter, clients) = (self.limiter.clone(), self.clients.clone());
         let with_peer = self.limits.with_peer;
         Box::pin(async move {
             // Open connections run first, so that clients that connect as fast as they can do not pile up.
             tokio::task::yield_now().await;
-            let permit = limiter.acquire().await?;
+            // Before there is a permit, because that may evict a connection of another client.
+            let client = clients.acquire(peer.ip())?;
+            let permit = limiter.acquire(client).await?;
             Ok(ConnectionService { router, peer: PeerAddr(peer.ip()), with_peer, permit })
         })
     }

@@ -24,8 +24,8 @@ use crate::logging;
 use crate::metrics::process::ProcessMetrics;
 use crate::metrics::sample::{BOUNDS, SAMPLES};
 use crate::model::{
-    EventOutcome, ExportSignal, ExportStatus, ExporterId, LabelEnum, PendingState, QuarantineReason,
-    RejectReason, SpoolOperation, UploadOutcome,
+    ConnectionError, EventOutcome, ExportSignal, ExportStatus, ExporterId, LabelEnum, PendingState,
+    QuarantineReason, RejectReason, SpoolOperation, UploadOutcome,
 };
 
 macro_rules! self_metrics {
@@ -53,6 +53,9 @@ self_metrics! {
     pub struct IntakeMetrics {
         /// Open connections of intake.
         pub connections: IntGauge = "lookout_connections" [],
+        /// Connections of intake that were closed without a response, by reason.
+        pub connection_errors: Children<ConnectionError, IntCounter> =
+            "lookout_connection_errors_total" ["reason"],
         /// Uploads (POSTs to intake), by outcome.
         pub uploads: Children<UploadOutcome, IntCounter> = "lookout_uploads_total" ["outcome"],
         /// Duration of uploads, from the head of the request to the response.

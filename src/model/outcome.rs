@@ -74,6 +74,22 @@ impl UploadOutcome {
     }
 }
 
+/// Why a connection was closed without a response: `lookout_connection_errors_total{reason}`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub enum ConnectionError {
+    /// It could not be accepted, as without a free file descriptor.
+    Accept,
+    /// Its TLS handshake failed.
+    Handshake,
+    /// A trusted proxy sent no PROXY protocol header.
+    ProxyProtocol,
+    /// Its client has `intake.max_connections_per_client` already.
+    ClientLimit,
+    /// It was the longest idle of `intake.max_connections`, and another one needed its place.
+    Evicted,
+}
+
 /// Why one item of a body was rejected: `lookout_reports_rejected_total{reason}`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
@@ -239,6 +255,7 @@ mod tests {
     #[test]
     fn label_values_of_every_outcome_are_unique_and_snake_case() {
         assert_unique_snake_case::<UploadOutcome>();
+        assert_unique_snake_case::<ConnectionError>();
         assert_unique_snake_case::<RejectReason>();
         assert_unique_snake_case::<ExporterId>();
         assert_unique_snake_case::<EventOutcome>();

@@ -137,7 +137,7 @@ fn second_signal_of_a_blocked_process_ends_it_at_once() {
 
 #[test]
 fn readiness_at_the_connection_limit_is_lost_until_one_closes() {
-    let daemon = Setup::yaml("intake: { max_connections: 1, head_timeout: 5m }").start();
+    let daemon = Setup::yaml("intake: { max_connections: 1, body_timeout: 5m }").start();
     let readiness = |status: u16| {
         eventually("readiness", || {
             let answer = daemon.get_admin("/-/ready");
@@ -145,8 +145,9 @@ fn readiness_at_the_connection_limit_is_lost_until_one_closes() {
         })
     };
     readiness(200);
-    let first = Connection::open(daemon.intake);
-    daemon.until("lookout_connections", &[], 1.0);
+    let mut first = Connection::open(daemon.intake);
+    first.write(b"POST /report HTTP/1.1\r\nhost: r\r\ncontent-length: 9\r\n\r\n[").unwrap();
+    daemon.until("lookout_uploads_in_flight", &[], 1.0);
     let second = Connection::open(daemon.intake);
     let reason = readiness(503);
     assert!(reason.contains("accept has waited for "), "{reason}");

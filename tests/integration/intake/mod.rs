@@ -1,6 +1,7 @@
 //! Intake as its clients see it: the response to every request, and nothing else in it.
 
 mod answers;
+mod connections;
 mod endpoints;
 mod http2;
 mod keys;

@@ -5,9 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use proxy_header::{ProxiedAddress, ProxyHeader};
 use serde_json::Value;
 
-use crate::support::REPORT;
 use crate::support::daemon::{Daemon, Setup};
 use crate::support::http::{Answer, Connection};
+use crate::support::{REPORT, eventually};
 
 fn daemon(trusted: &str, more: &str) -> Daemon {
     Setup::yaml(&format!(
@@ -77,6 +77,26 @@ fn rate_limit_applies_to_the_client_of_the_header() {
     assert_eq!(scrape.sum("lookout_uploads_total", &[("outcome", "accepted")]), 2.0);
     assert_eq!(scrape.sum("lookout_uploads_total", &[("outcome", "rate_limited")]), 1.0);
     daemon.count(2);
+}
+
+#[test]
+fn connection_limit_applies_to_the_client_of_the_header() {
+    let daemon = daemon("127.0.0.0/8", ", max_connections_per_client: 1");
+    let mut open = Connection::open(daemon.intake);
+    open.write(&[&proxy_header("203.0.113.1"), b"POST /report HTTP/1.1\r\n".as_slice()].concat()).unwrap();
+    daemon.until("lookout_connections", &[], 1.0);
+    eventually("the header is read", || {
+        let closed = post_after(&daemon, &proxy_header("203.0.113.1"), "").is_none();
+        if closed {
+            Ok(())
+        } else {
+            daemon.count(1);
+            Err("it is answered".to_owned())
+        }
+    });
+    daemon.until("lookout_connection_errors_total", &[("reason", "client_limit")], 1.0);
+    assert_eq!(post_after(&daemon, &proxy_header("203.0.113.2"), "").unwrap().status, 204);
+    daemon.count(1);
 }
 
 #[test]

@@ -84,7 +84,10 @@ pub(crate) struct Connection(BufReader<TcpStream>);
 
 impl Connection {
     pub(crate) fn open(to: SocketAddr) -> Connection {
-        let stream = TcpStream::connect_timeout(&to, DEADLINE).expect("the daemon accepts");
+        Connection::of(TcpStream::connect_timeout(&to, DEADLINE).expect("the daemon accepts"))
+    }
+
+    pub(crate) fn of(stream: TcpStream) -> Connection {
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         stream.set_write_timeout(Some(DEADLINE)).unwrap();
         stream.set_nodelay(true).unwrap();
