@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use lookoutd::config;
-use lookoutd::export::prometheus::PrometheusExporter;
+use lookoutd::export::prometheus::{PrometheusExporter, ScrapeFormat};
 use lookoutd::kinds;
 use lookoutd::metrics::{Registry, SampleValue};
 use lookoutd::model::{EventSink, UploadContext, UploadOutcome};
@@ -94,7 +94,7 @@ impl Daemon {
             limit: self.limit,
             console: self.console.take(),
             otlp: self.otlp.take(),
-            scrape: String::from_utf8(scrape.text().unwrap()).unwrap(),
+            scrape: String::from_utf8(scrape.encode(ScrapeFormat::Text, false).unwrap()).unwrap(),
             counted: counted(&self.exporting.registry),
             counted_without_events: counted(&self.counting.registry),
         };

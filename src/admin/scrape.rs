@@ -5,14 +5,14 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE};
-use http::{HeaderMap, StatusCode};
+use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, StatusCode};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::clock;
-use crate::export::{PROMETHEUS_CONTENT_TYPE, PrometheusExporter};
+use crate::export::{PrometheusExporter, ScrapeFormat};
 
 /// Maximum number of concurrent scrapes, from their encoding to the last byte that is sent: each takes
 /// megabytes, and slow clients must not fill the memory with them.
@@ -40,18 +40,18 @@ impl Scrape {
             return (StatusCode::SERVICE_UNAVAILABLE, problem).into_response();
         };
         *self.last.lock() = Some(clock::now());
-        let gzip = accepts_gzip(&headers);
+        let (format, gzip) = (accepted_format(&headers), accepts_gzip(&headers));
         let exporter = self.exporter.clone();
         // Encoding thousands of series takes long, and would block the thread that answers probes.
         let encode = move || {
-            let text = if gzip { exporter.gzipped_text() } else { exporter.text() };
+            let text = exporter.encode(format, gzip);
             text.map(|text| Bytes::from_owner(HeldBody { text, _permit: permit }))
         };
         let error = match tokio::task::spawn_blocking(encode).await {
             Ok(Ok(body)) => {
                 let encoding = gzip.then_some([(CONTENT_ENCODING, "gzip")]);
-                return ([(CONTENT_TYPE, PROMETHEUS_CONTENT_TYPE)], encoding, Body::from(body))
-                    .into_response();
+                let content_type = [(CONTENT_TYPE, format.content_type())];
+                return (content_type, encoding, Body::from(body)).into_response();
             }
             Ok(Err(error)) => error.to_string(),
             Err(error) => error.to_string(),
@@ -72,13 +72,50 @@ impl AsRef<[u8]> for HeldBody {
     }
 }
 
+/// Returns the format with the highest weight in `Accept`, on a tie protobuf. Text if it names none of the two, or
+/// only `*/*`.
+fn accepted_format(headers: &HeaderMap) -> ScrapeFormat {
+    let mut best = (0.0, ScrapeFormat::Text);
+    for (range, mut parameters, weight) in accepted(headers, ACCEPT) {
+        let format = match &*range.to_ascii_lowercase() {
+            "application/vnd.google.protobuf" => ScrapeFormat::Protobuf,
+            "text/plain" | "text/*" | "*/*" => ScrapeFormat::Text,
+            _ => continue,
+        };
+        let ours = parameters.all(|(name, value)| match &*name.to_ascii_lowercase() {
+            "version" => value == "0.0.4",
+            "proto" => value == "io.prometheus.client.MetricFamily",
+            "encoding" => value == "delimited",
+            _ => true,
+        });
+        if ours && weight > 0.0 && (weight, format) > best {
+            best = (weight, format);
+        }
+    }
+    best.1
+}
+
 /// Returns whether `Accept-Encoding` names gzip without `q=0`.
 fn accepts_gzip(headers: &HeaderMap) -> bool {
-    let values = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).any(|coding| {
-        let mut parts = coding.split(';').map(str::trim);
-        let named = parts.next().is_some_and(|name| name.eq_ignore_ascii_case("gzip") || name == "*");
-        named && !parts.any(|part| part.strip_prefix("q=").is_some_and(|q| q.parse() == Ok(0.0_f32)))
+    accepted(headers, ACCEPT_ENCODING)
+        .any(|(name, _, weight)| (name.eq_ignore_ascii_case("gzip") || name == "*") && weight > 0.0)
+}
+
+/// Returns the elements of a header such as `Accept`, each with its parameters and its weight.
+fn accepted(
+    headers: &HeaderMap,
+    name: HeaderName,
+) -> impl Iterator<Item = (&str, impl Iterator<Item = (&str, &str)>, f32)> {
+    let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).map(|element| {
+        let mut parts = element.split(';').map(str::trim);
+        let name = parts.next().unwrap_or_default();
+        let parameters = parts
+            .filter_map(|part| part.split_once('='))
+            .map(|(name, value)| (name, value.trim_matches('"')));
+        let q = parameters.clone().find(|(name, _)| name.eq_ignore_ascii_case("q"));
+        let weight = q.and_then(|(_, q)| q.parse().ok()).filter(|q| (0.0..=1.0).contains(q));
+        (name, parameters, weight.unwrap_or(1.0))
     })
 }
 

@@ -105,7 +105,8 @@ pub(crate) fn write_header(out: &mut impl BufMut, field: u32, content: usize) {
     encode_varint(content as u64, out);
 }
 
-fn write_bytes(out: &mut Vec<u8>, field: u32, content: &[u8]) {
+/// Writes a length-delimited field.
+pub(crate) fn write_bytes(out: &mut Vec<u8>, field: u32, content: &[u8]) {
     write_header(out, field, content.len());
     out.extend_from_slice(content);
 }

@@ -10,4 +10,4 @@ pub use otlp::{
     build_resource, resource_attributes,
 };
 pub(crate) use otlp::{LogExporter, LogRequestEncoder, RetryPolicy, ShutdownSummary};
-pub use prometheus::{CONTENT_TYPE as PROMETHEUS_CONTENT_TYPE, PrometheusExporter};
+pub use prometheus::{PrometheusExporter, ScrapeFormat};

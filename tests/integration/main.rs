@@ -10,6 +10,7 @@ mod api;
 mod bad_input;
 mod commands;
 mod corpus;
+mod exposition;
 mod findings;
 mod fingerprint;
 mod fold;

@@ -17,7 +17,7 @@ use crate::export::otlp::metrics::delta::TemporalityState;
 use crate::export::otlp::metrics::exporter::Worker;
 use crate::export::otlp::metrics::request_builder::RequestBuilder;
 use crate::export::otlp::testing::fake_collector::{self, FakeCollector, Reply};
-use crate::export::prometheus::PrometheusExporter;
+use crate::export::prometheus::{PrometheusExporter, ScrapeFormat};
 use crate::kinds::{self, REPORTS, csp_violation, network_error};
 use crate::log_throttle::LogThrottle;
 use crate::metrics::{BOUNDS, Registry};
@@ -157,7 +157,7 @@ impl World {
             Step::EvictForDemand(min_idle) => {
                 registry.evict_for_demand(Duration::from_secs((*min_idle).into()), self.uptime, &can_evict);
             }
-            Step::Scrape => drop(self.scrape.text().unwrap()),
+            Step::Scrape => drop(self.scrape.encode(ScrapeFormat::Text, false).unwrap()),
             Step::Export(answers) => self.export(answers).await,
         }
     }
@@ -241,7 +241,7 @@ impl World {
 
     /// Returns the compared series of a scrape.
     fn scraped(&self) -> BTreeMap<Series, f64> {
-        let text = String::from_utf8(self.scrape.text().unwrap()).unwrap();
+        let text = String::from_utf8(self.scrape.encode(ScrapeFormat::Text, false).unwrap()).unwrap();
         let value = |line: &str| {
             let (series, value) = line.rsplit_once(' ').unwrap();
             (series.to_owned(), value.parse().unwrap())
