@@ -32,6 +32,8 @@ PROGRAMS = {
 ROOT = Path(__file__).resolve().parents[3]
 # Where tests/run --all puts a newer one than the installed one.
 TRANSLATOR = ROOT / "target/test-translator/victoria-metrics"
+# Newer ones than Debian 12 has.
+PROMETHEUS_2, PROMETHEUS_3 = (ROOT / "target/test-prometheus" / name for name in ("prometheus-2", "prometheus-3"))
 MINI_BROWSER = "/usr/lib/*/webkit2gtk-4.1/MiniBrowser"
 FAKETIME = "/usr/lib/*/faketime/libfaketime.so.1"
 PROBE_SECONDS = 20
@@ -153,3 +155,6 @@ VICTORIA_METRICS = Need(f"victoria-metrics ({TRANSLATOR.parent.relative_to(ROOT)
                         lambda: TRANSLATOR.is_file() or present(program("victoria-metrics")), ("victoria-metrics",))
 GRAMMARS = Need("the grammars of PromQL and LogQL (target/test-grammars, which tests/run --all fills)",
                 (ROOT / "target/test-grammars/installed").is_file)
+NEWER_PROMETHEUS = Need("Prometheus 2.53 (target/test-prometheus, which tests/run --all fills)", PROMETHEUS_2.is_file)
+NEWEST_PROMETHEUS = Need("Prometheus 3 (target/test-prometheus, which tests/run --all builds where go is installed)",
+                         PROMETHEUS_3.is_file)

@@ -1,4 +1,4 @@
-"""Debian's Prometheus on a port and a store of its own; the packaged service is not involved."""
+"""Prometheus, Debian's unless another is named, on a port and a store of its own; the packaged service is not involved."""
 
 import os
 
@@ -17,10 +17,10 @@ scrape_configs:
 
 class Prometheus:
     """A Prometheus that scrapes one daemon each second, and evaluates these files of rules. `credentials`
-    is a line of its scrape configuration; `name` keeps several apart."""
+    is a line of its scrape configuration, `features` are what is switched on; `name` keeps several apart."""
 
-    def __init__(self, harness, daemon, rules=(), credentials="", name="prometheus"):
-        self.harness, self.name = harness, name
+    def __init__(self, harness, daemon, rules=(), credentials="", name="prometheus", program="prometheus", features=""):
+        self.harness, self.name, self.program, self.features = harness, name, program, features
         self.store = self.store_of(harness, name)
         self.config = harness.directory / f"{name}.yml"
         self.config.write_text(CONFIG.format(target=daemon.admin.removeprefix("http://"),
@@ -36,8 +36,8 @@ class Prometheus:
     def start(self):
         """Starts it, with the store that it had before, if it had one."""
         self.process = self.harness.process(self.name, [
-            "prometheus", f"--config.file={self.config}", "--web.listen-address=127.0.0.1:0",
-            f"--storage.tsdb.path={self.store}"], {"PATH": os.environ["PATH"]})
+            self.program, f"--config.file={self.config}", "--web.listen-address=127.0.0.1:0",
+            f"--storage.tsdb.path={self.store}", f"--enable-feature={self.features}"], {"PATH": os.environ["PATH"]})
         address = self.process.wait_for(r'msg="Listening on".* address=(\S+)', "stderr").group(1)
         self.process.wait_for("Server is ready", "stderr")
         self.api = f"http://{address}/api/v1"
@@ -49,10 +49,14 @@ class Prometheus:
 
     def query(self, expression, *labels, at=None):
         """The value of each resulting series, by these labels, now or at a time."""
+        return {tuple(metric.get(label, "") for label in labels): value
+                for metric, value in self.results(expression, at)}
+
+    def results(self, expression, at=None):
+        """The labels and the value of each resulting series, now or at a time."""
         answer = get(self.url, query=expression, **({"time": at} if at else {}))
         equal(f"Prometheus refused the query {expression}", 200, answer.status, answer.text)
-        return {tuple(result["metric"].get(label, "") for label in labels):
-                float(result["value"][1]) for result in answer.json()["data"]["result"]}
+        return [(result["metric"], float(result["value"][1])) for result in answer.json()["data"]["result"]]
 
     def expect(self, expression, labels, expected, seconds=DEADLINE_SECONDS):
         """Waits until the next scrapes brought these values."""
