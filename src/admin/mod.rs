@@ -41,7 +41,7 @@ type Shared = State<Arc<Admin>>;
 const INDEX: &str = "lookoutd admin\n\n\
     /           the live page, in a browser (admin.page)\n\
     /api/v1/    status, events, rejected, findings, policy, as JSON (admin.page)\n\
-    /metrics    Prometheus scrape (text format 0.0.4)\n\
+    /metrics    Prometheus scrape (text or protobuf)\n\
     /-/healthy  the process runs\n\
     /-/ready    intake listens and accepts, and no export has failed for longer than admin.unready_after\n";
 

@@ -18,7 +18,7 @@ mod traces;
 pub use client::{Client, ClientError, ExportResult};
 pub use export_health::ExportHealth;
 pub(crate) use logs::{LogExporter, LogRequestEncoder};
-pub(super) use metrics::MetricInfo;
+pub(crate) use metrics::MetricInfo;
 pub use metrics::{MetricExporter, TemporalityState};
 pub use resource::{build_resource, resource_attributes};
 pub(crate) use retry::RetryPolicy;

@@ -58,7 +58,7 @@ impl fmt::Display for Labels<'_> {
             separator = ",";
         }
         match self.le {
-            None if self.names.is_empty() => return Ok(()),
+            None if separator == "{" => return Ok(()),
             None => {}
             Some(f64::INFINITY) => write!(f, "{separator}le=\"+Inf\"")?,
             Some(bound) => write!(f, "{separator}le=\"{bound}\"")?,

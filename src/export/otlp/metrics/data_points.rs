@@ -20,14 +20,14 @@ use crate::metrics::{self, BOUNDS, SampleValue};
 use crate::model::{Family, MetricType};
 
 #[derive(Clone, Copy)]
-pub(in crate::export) struct MetricInfo<'f> {
-    pub(in crate::export) prometheus_name: &'f str,
-    pub(in crate::export) help: &'f str,
-    pub(in crate::export) metric_type: proto::MetricType,
+pub(crate) struct MetricInfo<'f> {
+    pub(crate) prometheus_name: &'f str,
+    pub(crate) help: &'f str,
+    pub(crate) metric_type: proto::MetricType,
 }
 
 impl MetricInfo<'_> {
-    pub(in crate::export) fn of_reports(family: &'static Family) -> MetricInfo<'static> {
+    pub(crate) fn of_reports(family: &'static Family) -> MetricInfo<'static> {
         let metric_type = match family.metric_type {
             MetricType::Counter | MetricType::FloatCounter => proto::MetricType::COUNTER,
             MetricType::Histogram => proto::MetricType::HISTOGRAM,
@@ -35,7 +35,7 @@ impl MetricInfo<'_> {
         MetricInfo { prometheus_name: family.name, help: family.help, metric_type }
     }
 
-    pub(in crate::export) fn of_self_metric(family: &proto::MetricFamily) -> MetricInfo<'_> {
+    pub(crate) fn of_self_metric(family: &proto::MetricFamily) -> MetricInfo<'_> {
         let metric_type = family.get_field_type();
         MetricInfo { prometheus_name: family.name(), help: family.help(), metric_type }
     }
@@ -65,7 +65,7 @@ impl MetricInfo<'_> {
         Metric { name, description, unit: unit.to_owned(), data: Some(data), metadata: Vec::new() }
     }
 
-    pub(in crate::export) fn self_metric_value(self, metric: &proto::Metric) -> SampleValue {
+    pub(crate) fn self_metric_value(self, metric: &proto::Metric) -> SampleValue {
         match self.metric_type {
             proto::MetricType::GAUGE => SampleValue::Float(metric.get_gauge().get_value()),
             proto::MetricType::HISTOGRAM => {

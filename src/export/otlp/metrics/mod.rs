@@ -7,6 +7,6 @@ mod request_builder;
 #[cfg(test)]
 mod tests;
 
-pub(in crate::export) use data_points::MetricInfo;
+pub(crate) use data_points::MetricInfo;
 pub use delta::TemporalityState;
 pub use exporter::MetricExporter;
