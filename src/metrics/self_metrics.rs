@@ -70,12 +70,12 @@ self_metrics! {
     }
 
     /// Metrics of events and of OTLP requests.
-    pub(crate) struct ExportMetrics {
+    pub struct ExportMetrics {
         /// Events, one for each accepted report and each exporter that is on, by outcome.
-        pub(crate) events: Children<ExporterId, Children<EventOutcome, IntCounter>> =
+        pub events: Children<ExporterId, Children<EventOutcome, IntCounter>> =
             "lookout_events_total" ["exporter", "outcome"],
         /// Events without an outcome yet, by where they wait.
-        pub(crate) pending: Children<ExporterId, Children<PendingState, IntGauge>> =
+        pub pending: Children<ExporterId, Children<PendingState, IntGauge>> =
             "lookout_events_pending" ["exporter", "state"],
         /// Attempts to send OTLP requests, by result.
         requests: Children<ExportSignal, Children<ExportStatus, IntCounter>> =
@@ -127,7 +127,8 @@ pub struct SelfMetrics {
     pub intake: IntakeMetrics,
     /// Not an `IntGauge`, because the limit on uploads in flight depends on the result of each addition.
     uploads_in_flight: Arc<AtomicI64>,
-    pub(crate) export: ExportMetrics,
+    /// Metrics of events and of OTLP requests.
+    pub export: ExportMetrics,
     pub spool: SpoolMetrics,
     pub findings: FindingsMetrics,
     pub(super) series: SeriesMetrics,

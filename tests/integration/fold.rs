@@ -120,18 +120,20 @@ impl Path {
         assert_eq!(self.path.reports(), self.posted);
         for exporter in [ExporterId::Console, ExporterId::Otlp] {
             let self_metrics = &self.path.pipeline.registry.self_metrics;
-            let ended: u64 = EventOutcome::ALL.iter().map(|it| self_metrics.events(exporter, *it)).sum();
-            let pending: i64 = PendingState::ALL.iter().map(|it| self_metrics.pending(exporter, *it)).sum();
+            let ended: u64 =
+                EventOutcome::ALL.iter().map(|it| self_metrics.export.events[exporter][*it].get()).sum();
+            let pending: i64 =
+                PendingState::ALL.iter().map(|it| self_metrics.export.pending[exporter][*it].get()).sum();
             assert_eq!(self.posted, self.sent.len() as u64 + ended + pending as u64, "{exporter:?}");
         }
     }
 
     fn outcome(&self, outcome: EventOutcome) -> u64 {
-        self.path.pipeline.registry.self_metrics.events(ExporterId::Otlp, outcome)
+        self.path.pipeline.registry.self_metrics.export.events[ExporterId::Otlp][outcome].get()
     }
 
     fn folding(&self) -> i64 {
-        self.path.pipeline.registry.self_metrics.pending(ExporterId::Otlp, PendingState::Folding)
+        self.path.pipeline.registry.self_metrics.export.pending[ExporterId::Otlp][PendingState::Folding].get()
     }
 
     /// The counts of the events so far.

@@ -229,7 +229,10 @@ fn event_dropped_by_a_rule_is_filtered_at_every_exporter() {
     let kept = post(&path, &violation(&json!({"effectiveDirective": "img-src"})));
     assert_eq!((kept.console.len(), kept.otlp.len()), (1, 1));
     for exporter in [ExporterId::Console, ExporterId::Otlp] {
-        assert_eq!(path.pipeline.registry.self_metrics.events(exporter, EventOutcome::Filtered), 1);
+        assert_eq!(
+            path.pipeline.registry.self_metrics.export.events[exporter][EventOutcome::Filtered].get(),
+            1
+        );
     }
     let series = path.series();
     for start in [
