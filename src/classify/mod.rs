@@ -5,6 +5,7 @@ mod noise;
 mod rules;
 mod site;
 
+use crate::config::EventAction;
 use crate::model::{Classification, LabelEnum, Noise, Report, SiteLabel, UploadContext, Versions};
 
 pub use noise::MatchedRule;
@@ -30,20 +31,22 @@ pub fn classify<'r>(
         let disposition = report.kind.disposition.map_or("", |_| report.disposition().as_str());
         let (site, page, kind) = (site.as_str(), page.unwrap_or_default(), report.kind.name);
         let Signals { directive, blocked, document, source, sample, .. } = signals;
-        let (user_agent, family) = (&*report.user_agent, agent.family.as_str());
+        let version = agent.versions.browser.major().unwrap_or_default();
+        let (agent, name) = (&*report.user_agent, agent.family.as_str());
         let values =
-            [site, page, kind, disposition, directive, blocked, document, source, sample, user_agent, family];
-        Values(values, agent.versions.browser.major().unwrap_or_default())
+            [site, page, kind, disposition, directive, blocked, document, source, sample, agent, name];
+        Values(values, version)
     });
-    let set = rule.and_then(|rule| rule.noise);
-    let built_in = set.is_none().then(|| noise::built_in(report, &signals, agent, sites));
+    let sets = rule.map(|rule| &rule.sets);
+    let by_user = sets.and_then(|sets| sets.noise);
+    let built_in = by_user.is_none().then(|| noise::built_in(report, &signals, agent, sites));
     Classification {
         site,
         configured,
         page,
-        noise: set.or(built_in.map(|built_in| built_in.class)).unwrap_or(Noise::None),
-        severity: rule.and_then(|rule| rule.severity),
-        drops_event: rule.is_some_and(|rule| rule.drops_event),
+        noise: by_user.or(built_in.map(|matched| matched.class)).unwrap_or(Noise::None),
+        severity: sets.and_then(|sets| sets.severity),
+        drops_event: sets.is_some_and(|sets| sets.event == Some(EventAction::Drop)),
         rule: rule.map(|rule| &*rule.name).or_else(|| noise::rule_name(built_in?)),
         browser: agent.family,
         versions: if agent.bot { Versions::default() } else { agent.versions },

@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 use std::iter::once;
 
-use crate::config::{self, Condition, EventAction, Field};
-use crate::model::{LabelEnum, Noise, Severity};
+use crate::config::{self, Condition, Field};
+use crate::model::LabelEnum;
 
 type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 
@@ -24,19 +24,11 @@ pub struct Rules {
 pub(super) struct Rule {
     pub(super) name: String,
     conditions: Vec<Condition>,
-    pub(super) noise: Option<Noise>,
-    pub(super) severity: Option<Severity>,
-    pub(super) drops_event: bool,
+    pub(super) sets: config::Rule,
 }
 
 /// The values of a report, by [`Field`], and the browser's major version.
 pub(super) struct Values<'v>(pub(super) [&'v str; Field::ALL.len()], pub(super) u32);
-
-impl Values<'_> {
-    fn matches(&self, condition: &Condition) -> bool {
-        condition.matches(self.0[condition.field as usize], self.1)
-    }
-}
 
 impl Rules {
     /// Parses and indexes the rules of the settings.
@@ -44,31 +36,26 @@ impl Rules {
         let parse = |(index, rule): (usize, &config::Rule)| Rule {
             name: rule.label(index),
             conditions: rule.conditions(),
-            noise: rule.noise,
-            severity: rule.severity,
-            drops_event: rule.event == Some(EventAction::Drop),
+            sets: rule.clone(),
         };
         let rules: Vec<Rule> = rules.iter().enumerate().map(parse).collect();
         let mut counts: Map<(Field, &str), usize> = Map::default();
-        for (field, key) in rules.iter().flat_map(|rule| &rule.conditions).filter_map(keys).flatten() {
-            *counts.entry((field, key)).or_default() += 1;
+        for key in rules.iter().flat_map(|rule| &rule.conditions).filter_map(keys).flatten() {
+            *counts.entry(key).or_default() += 1;
         }
-        let mut indexes: Vec<(Field, Map<String, Vec<u16>>)> = Vec::new();
+        let mut indexes: Vec<_> = Field::ALL.iter().map(|field| (*field, Map::default())).collect();
         let mut others = Vec::new();
         for (rule, index) in rules.iter().zip(0..) {
             let shared = |keys: &Vec<(Field, &str)>| keys.iter().map(|key| counts[key]).max();
-            let Some(keys) = rule.conditions.iter().filter_map(keys).min_by_key(shared) else {
+            let keys = rule.conditions.iter().filter_map(keys).min_by_key(shared).unwrap_or_default();
+            if keys.is_empty() {
                 others.push(index);
-                continue;
-            };
+            }
             for (field, key) in keys {
-                let at = indexes.iter().position(|(of, _)| *of == field).unwrap_or_else(|| {
-                    indexes.push((field, Map::default()));
-                    indexes.len() - 1
-                });
-                indexes[at].1.entry(key.to_owned()).or_default().push(index);
+                indexes[field as usize].1.entry(key.to_owned()).or_insert_with(Vec::new).push(index);
             }
         }
+        indexes.retain(|(_, index)| !index.is_empty());
         Rules { rules, indexes, others }
     }
 
@@ -90,15 +77,15 @@ impl Rules {
     }
 
     /// Returns the first one of these rules that matches, or `end` if that is before it.
-    fn first_of(&self, rules: &[u16], end: usize, values: &Values<'_>) -> usize {
+    fn first_of(&self, rules: &[u16], end: usize, Values(values, version): &Values<'_>) -> usize {
+        let matches = |it: &Condition| it.matches(values[it.field as usize], *version);
         let mut before = rules.iter().map(|index| usize::from(*index)).take_while(|index| *index < end);
-        let matches = |index: &usize| self.rules[*index].conditions.iter().all(|it| values.matches(it));
-        before.find(matches).unwrap_or(end)
+        before.find(|index| self.rules[*index].conditions.iter().all(matches)).unwrap_or(end)
     }
 }
 
 /// Returns the keys of a condition, of which every value that matches has one; `None` if values may have others.
 fn keys(condition: &Condition) -> Option<Vec<(Field, &str)>> {
-    let keys = condition.any.iter().map(|pattern| Some((condition.field, pattern.key()?)));
+    let keys = condition.any.iter().map(|pattern| Some((condition.field, pattern.key.as_deref()?)));
     keys.collect::<Option<Vec<_>>>().filter(|keys| !keys.is_empty())
 }

@@ -27,7 +27,7 @@ use std::path::PathBuf;
 pub use error::{ConfigError, ConfigErrors, Source};
 pub use exports::{ClientTls, Compression, Endpoint, Logs, Metrics, Otlp, Protocol, Temporality};
 pub use format::is_key_byte;
-pub use pattern::{Condition, Field, Pattern};
+pub(crate) use pattern::{Condition, Field, Pattern};
 pub use setting::{Setting, json_schema, reference};
 pub use settings::{
     Admin, Auth, ClientAddress, Config, Delivery, EventAction, Events, Findings, Intake, Log, LogFormat,

@@ -9,180 +9,122 @@ use crate::model::{Browser, LabelEnum, host_and_port};
 /// What a condition is about, named as its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
-#[allow(missing_docs)] // the keys have the documentation
-pub enum Field {
-    Site,
-    Page,
-    Kind,
-    Disposition,
-    Directive,
-    BlockedUrl,
-    DocumentUrl,
-    SourceFile,
-    Sample,
-    UserAgent,
-    Browser,
+#[rustfmt::skip]
+pub(crate) enum Field {
+    Site, Page, Kind, Disposition, Directive, BlockedUrl, DocumentUrl, SourceFile, Sample, UserAgent, Browser,
 }
 
 impl Field {
     /// Returns whether its values are URLs, so that a pattern may be a host.
-    pub fn is_url(self) -> bool {
+    pub(crate) fn is_url(self) -> bool {
         matches!(self, Field::BlockedUrl | Field::DocumentUrl | Field::SourceFile)
     }
 
     /// Returns what values and patterns are indexed by: of a URL its host, if it has one, else the whole text.
-    pub fn key(self, value: &str) -> &str {
+    pub(crate) fn key(self, value: &str) -> &str {
         let host = if self.is_url() { host_and_port(value).0 } else { "" };
         if host.is_empty() { value } else { host }
     }
 }
 
 /// One condition of a rule.
-#[derive(Debug, Clone)]
-pub struct Condition {
-    /// What it is about.
-    pub field: Field,
+#[derive(Debug)]
+pub(crate) struct Condition {
+    pub(crate) field: Field,
     /// Patterns of which one has to match, unless there are none.
-    pub any: Vec<Pattern>,
+    pub(crate) any: Vec<Pattern>,
     /// Patterns that must not match.
     none: Vec<Pattern>,
 }
 
 impl Condition {
     pub(super) fn new(field: Field, texts: &[String]) -> Condition {
-        let positive = texts.iter().filter(|text| !text.starts_with('!'));
-        let negated = texts.iter().filter_map(|text| text.strip_prefix('!'));
-        Condition {
-            field,
-            any: positive.map(|text| Pattern::new(text, field)).collect(),
-            none: negated.map(|text| Pattern::new(text, field)).collect(),
-        }
+        let parse = |text: &String| Pattern::new(text.strip_prefix('!').unwrap_or(text), field);
+        let (none, any): (Vec<&String>, Vec<&String>) = texts.iter().partition(|text| text.starts_with('!'));
+        let [any, none] = [any, none].map(|texts| texts.into_iter().map(parse).collect());
+        Condition { field, any, none }
     }
 
     /// Returns whether a value matches; an absent one is empty. `version` is the browser's major one, or 0.
-    pub fn matches(&self, value: &str, version: u32) -> bool {
+    pub(crate) fn matches(&self, value: &str, version: u32) -> bool {
         let matches = |pattern: &Pattern| !value.is_empty() && pattern.matches(value, version);
         (self.any.is_empty() || self.any.iter().any(matches)) && !self.none.iter().any(matches)
     }
 
     /// Returns whether it certainly matches every value that the other one matches.
     pub(super) fn covers(&self, other: &Condition) -> bool {
-        let within = |pattern: &Pattern| self.any.iter().any(|own| own.covers(pattern));
-        let excluded = |own: &Pattern| {
-            let outside = |text: &Pattern| text.exact().is_some_and(|text| !own.matches(text, 0));
-            other.none.iter().any(|pattern| pattern.covers(own))
-                || (!other.any.is_empty() && other.any.iter().all(outside))
+        let all = |holds: &dyn Fn(&Pattern) -> bool| !other.any.is_empty() && other.any.iter().all(holds);
+        let is_excluded = |own: &Pattern| {
+            let is_outside = |it: &Pattern| it.parts.len() == 1 && !own.matches(&it.parts[0], 0);
+            other.none.iter().any(|pattern| pattern.covers(own)) || all(&is_outside)
         };
-        (self.any.is_empty() || (!other.any.is_empty() && other.any.iter().all(within)))
-            && self.none.iter().all(excluded)
+        (self.any.is_empty() || all(&|pattern| self.any.iter().any(|own| own.covers(pattern))))
+            && self.none.iter().all(is_excluded)
     }
 }
 
 /// A parsed pattern.
-#[derive(Debug, Clone)]
-pub enum Pattern {
-    /// A URL with this host, or with `subdomains` any host below it.
-    Host {
-        /// The host, in lower case.
-        host: String,
-        /// Whether it is about the hosts below it.
-        subdomains: bool,
-    },
+#[derive(Debug)]
+pub(crate) struct Pattern {
     /// Text between wildcards, in order.
-    Text {
-        /// The parts.
-        parts: Vec<String>,
-        /// See [`Field::key`]; `None` if the key of what matches may vary.
-        key: Option<String>,
-    },
-    /// A browser's name, and its major versions.
-    Browser(&'static str, Option<RangeInclusive<u32>>),
+    parts: Vec<String>,
+    /// See [`Field::key`]; `None` if the key of what matches may vary.
+    pub(crate) key: Option<String>,
+    /// For a host, which is the key, whether those below it are meant.
+    subdomains: Option<bool>,
+    /// Major versions of a browser; 0 is an unknown one.
+    versions: RangeInclusive<u32>,
 }
 
 impl Pattern {
     /// Parses a pattern, without `!`.
-    pub fn new(text: &str, field: Field) -> Pattern {
-        if let Some(browser) = (field == Field::Browser).then(|| parse_browser(text)).flatten() {
-            return browser;
-        }
+    pub(crate) fn new(text: &str, field: Field) -> Pattern {
+        let browser = (field == Field::Browser).then(|| parse_browser(text)).flatten();
+        let (text, versions) = browser.unwrap_or((text, 0..=u32::MAX));
         let host = text.strip_prefix("*.").unwrap_or(text);
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
         if field.is_url() && host.contains('.') && host.bytes().all(plain) {
-            return Pattern::Host { host: host.to_ascii_lowercase(), subdomains: host.len() < text.len() };
+            let (parts, subdomains) = (vec![String::new(); 2], Some(host.len() < text.len()));
+            return Pattern { parts, key: Some(host.to_ascii_lowercase()), subdomains, versions };
         }
         let parts: Vec<String> = text.split('*').map(str::to_owned).collect();
-        let start = &*parts[0];
         // A host is complete where its path begins.
-        let has_host = start.split_once("://").is_some_and(|(_, rest)| rest.contains('/'));
-        let key = match parts.len() {
-            1 => Some(field.key(text)),
-            _ if field.is_url() && has_host => Some(host_and_port(start).0).filter(|host| !host.is_empty()),
-            _ => None,
-        };
-        Pattern::Text { key: key.map(str::to_owned), parts }
-    }
-
-    /// Returns the key of every value that matches, or for hosts below one that host.
-    pub fn key(&self) -> Option<&str> {
-        match self {
-            Pattern::Host { host, .. } => Some(host),
-            Pattern::Text { key, .. } => key.as_deref(),
-            Pattern::Browser(name, _) => Some(name),
-        }
+        let has_host = parts[0].split_once("://").is_some_and(|(_, rest)| rest.contains('/'));
+        let key = field.key(&parts[0]);
+        let is_fixed = parts.len() == 1 || (field.is_url() && has_host && key != parts[0]);
+        Pattern { key: is_fixed.then(|| key.to_owned()), parts, subdomains: None, versions }
     }
 
     /// Returns whether a value matches. `version` is the browser's major one, or 0.
-    pub fn matches(&self, value: &str, version: u32) -> bool {
-        match self {
-            Pattern::Host { host, subdomains } => is_below(host_and_port(value).0, host, *subdomains),
-            Pattern::Text { parts, .. } => matches_wildcards(parts, value),
-            Pattern::Browser(name, versions) => {
-                *name == value && versions.as_ref().is_none_or(|versions| versions.contains(&version))
-            }
-        }
-    }
-
-    /// Returns the only text that matches, if there is one.
-    fn exact(&self) -> Option<&str> {
-        match self {
-            Pattern::Text { parts, .. } if parts.len() == 1 => Some(&parts[0]),
-            _ => None,
-        }
+    pub(crate) fn matches(&self, value: &str, version: u32) -> bool {
+        let is_match = match (&self.key, self.subdomains) {
+            (Some(host), Some(subdomains)) => is_below(host_and_port(value).0, host, subdomains),
+            _ => matches_wildcards(&self.parts, value),
+        };
+        is_match && self.versions.contains(&version)
     }
 
     /// Returns whether it certainly matches every value that the other one matches.
     fn covers(&self, other: &Pattern) -> bool {
-        match (self, other) {
+        let is_within = match (&self.key, self.subdomains, &other.key) {
+            (Some(host), Some(subdomains), Some(key)) => match other.subdomains {
+                Some(true) => subdomains && (key == host || is_below(key, host, true)),
+                None if !other.parts[0].contains("://") => false,
+                _ => is_below(key, host, subdomains),
+            },
+            (_, Some(_), None) => false,
             // Only a wildcard can match a wildcard.
-            (Pattern::Text { parts, .. }, Pattern::Text { parts: others, .. }) => {
-                matches_wildcards(parts, &others.join("*"))
-            }
-            (Pattern::Text { parts, .. }, _) => matches_wildcards(parts, "*"),
-            (Pattern::Host { host, subdomains }, Pattern::Host { host: other, subdomains: below }) => {
-                (*subdomains && is_below(other, host, true)) || (host == other && subdomains == below)
-            }
-            (Pattern::Host { host, subdomains }, Pattern::Text { parts, key: Some(key) }) => {
-                parts[0].contains("://") && is_below(key, host, *subdomains)
-            }
-            (Pattern::Browser(name, versions), Pattern::Browser(other, others)) => {
-                let within = |versions: &RangeInclusive<u32>| {
-                    others.as_ref().is_some_and(|others| {
-                        versions.contains(others.start()) && versions.contains(others.end())
-                    })
-                };
-                name == other && versions.as_ref().is_none_or(within)
-            }
-            _ => false,
-        }
+            _ => matches_wildcards(&self.parts, &other.parts.join("*")),
+        };
+        let Pattern { versions, .. } = other;
+        is_within && self.versions.contains(versions.start()) && self.versions.contains(versions.end())
     }
 }
 
 /// Returns whether a host is `domain`, or with `subdomains` one below it.
 fn is_below(host: &str, domain: &str, subdomains: bool) -> bool {
-    match host.strip_suffix(domain) {
-        Some(rest) if subdomains => rest.ends_with('.'),
-        rest => rest == Some(""),
-    }
+    host.strip_suffix(domain)
+        .is_some_and(|rest| if subdomains { rest.ends_with('.') } else { rest.is_empty() })
 }
 
 /// Returns whether the text consists of the parts in order, with anything between them.
@@ -197,24 +139,21 @@ fn matches_wildcards(parts: &[String], text: &str) -> bool {
 }
 
 /// Parses a browser with or without a version: `chrome`, `chrome<120`, `firefox>=115`.
-pub(super) fn parse_browser(text: &str) -> Option<Pattern> {
+pub(super) fn parse_browser(text: &str) -> Option<(&str, RangeInclusive<u32>)> {
     let (name, comparison) = text.split_at(text.find(['<', '>', '=']).unwrap_or(text.len()));
     let name = Browser::ALL.iter().map(|browser| browser.as_str()).find(|known| *known == name.trim_end())?;
     let number = comparison.trim_start_matches(['<', '>', '=']);
-    if comparison.is_empty() {
-        return Some(Pattern::Browser(name, None));
-    }
-    let version: u32 = number.trim().parse().ok().filter(|version| (1..100_000).contains(version))?;
-    // 0 is an unknown version.
-    let versions = match &comparison[..comparison.len() - number.len()] {
-        "<" => 1..=version - 1,
-        "<=" => 1..=version,
-        ">" => version + 1..=u32::MAX,
-        ">=" => version..=u32::MAX,
-        "=" => version..=version,
+    let version = number.trim().parse().ok().filter(|version| (1..100_000).contains(version));
+    let versions = match (&comparison[..comparison.len() - number.len()], version) {
+        ("", None) if number.is_empty() => 0..=u32::MAX,
+        ("<", Some(version)) => 1..=version - 1,
+        ("<=", Some(version)) => 1..=version,
+        (">", Some(version)) => version + 1..=u32::MAX,
+        (">=", Some(version)) => version..=u32::MAX,
+        ("=", Some(version)) => version..=version,
         _ => return None,
     };
-    Some(Pattern::Browser(name, Some(versions)))
+    Some((name, versions))
 }
 
 #[cfg(test)]
@@ -238,7 +177,7 @@ mod tests {
     /// A rule is found by the key of its pattern only if every value that matches has that key.
     #[test]
     fn key_of_a_pattern_is_that_of_its_values() {
-        let key = |pattern, field| Pattern::new(pattern, field).key().map(str::to_owned);
+        let key = |pattern, field| Pattern::new(pattern, field).key;
         for (pattern, expected) in [
             ("CDN.example", Some("cdn.example")),
             ("*.cdn.example", Some("cdn.example")),

@@ -14,26 +14,18 @@ const MAX_RULES: usize = 10_000;
 
 impl Rule {
     /// Returns the conditions, parsed.
-    pub fn conditions(&self) -> Vec<Condition> {
+    pub(crate) fn conditions(&self) -> Vec<Condition> {
+        #[rustfmt::skip]
         let texts = [
-            &self.site,
-            &self.page,
-            &self.kind,
-            &self.disposition,
-            &self.directive,
-            &self.blocked_url,
-            &self.document_url,
-            &self.source_file,
-            &self.sample,
-            &self.user_agent,
-            &self.browser,
+            &self.site, &self.page, &self.kind, &self.disposition, &self.directive, &self.blocked_url,
+            &self.document_url, &self.source_file, &self.sample, &self.user_agent, &self.browser,
         ];
         let texts = Field::ALL.iter().zip(texts).filter(|(_, texts)| !texts.is_empty());
         texts.map(|(field, texts)| Condition::new(*field, texts)).collect()
     }
 
     /// Returns the name, or else the rule's place in the list.
-    pub fn label(&self, index: usize) -> String {
+    pub(crate) fn label(&self, index: usize) -> String {
         self.name.clone().unwrap_or_else(|| format!("rules[{index}]"))
     }
 }
@@ -59,27 +51,28 @@ pub(super) fn check_rules(config: &Config, conflicts: &mut Vec<Conflict>) {
         if conditions.is_empty() {
             let keys: Vec<&str> = Field::ALL.iter().map(|field| field.as_str()).collect();
             add("", false, format!("has no condition; expected one of {}", keys.join(", ")));
-            continue;
         }
         let accepts = |field, value: &str| {
             conditions.iter().all(|condition| condition.field != field || condition.matches(value, 0))
         };
-        let sites = config.sites.iter().map(|site| site.name.as_str());
         let of_site = config.sites.iter().filter(|site| accepts(Field::Site, &site.name));
-        let pages = of_site.flat_map(|site| site.pages.iter().map(|page| page.name.as_str()));
-        let sites = (Field::Site, ".site", &rule.site, sites.chain(["unknown"]).collect());
+        let pages: Vec<&str> = of_site.flat_map(|site| &site.pages).map(|page| page.name.as_str()).collect();
+        let sites: Vec<&str> =
+            config.sites.iter().map(|site| site.name.as_str()).chain(["unknown"]).collect();
+        // Without configured sites, any host is one.
+        let of_sites = if config.sites.is_empty() { &[] } else { &*rule.site };
         for (field, at, texts, known) in
-            [sites, (Field::Page, ".page", &rule.page, pages.collect::<Vec<_>>())]
+            [(Field::Site, ".site", of_sites, sites), (Field::Page, ".page", &*rule.page, pages)]
         {
-            let is_free = field == Field::Site && config.sites.is_empty();
-            for text in texts.iter().filter(|text| !text.starts_with('!') && !is_free) {
+            let is_unknown = |text: &&String| {
                 let pattern = Pattern::new(text, field);
-                if !known.iter().any(|name| pattern.matches(name, 0)) {
-                    let near = suggest(text, known.iter().copied());
-                    let near = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
-                    let what = field.as_str();
-                    add(at, true, format!("{text:?} never matches: no such {what} is configured{near}"));
-                }
+                !text.starts_with('!') && !known.iter().any(|name| pattern.matches(name, 0))
+            };
+            for text in texts.iter().filter(is_unknown) {
+                let near = suggest(text, known.iter().copied());
+                let near = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+                let what = field.as_str();
+                add(at, true, format!("{text:?} never matches: no such {what} is configured{near}"));
             }
         }
         if !kinds::ALL.iter().any(|kind| accepts(Field::Kind, kind.name) && has_fields(kind, conditions)) {

@@ -329,12 +329,13 @@ fn many_rules_match_as_each_alone() {
         yaml.push_str(" }\n");
     }
     let rules = config(&yaml).rules;
-    let (all, each) = (Rules::new(&rules), rules.iter().map(|rule| Rules::new(std::slice::from_ref(rule))));
-    let each: Vec<Rules> = each.collect();
+    let each: Vec<Rules> = rules.iter().map(|rule| Rules::new(std::slice::from_ref(rule))).collect();
     let privacy = lookoutd::config::defaults().privacy;
     let sites = SiteIndex::default();
     let mut matched = std::collections::BTreeSet::new();
-    for number in 0..300 {
+    for number in 0..1200 {
+        // Without those at the start, so that others come first.
+        let start = number % rules.len();
         let mut pick = |values: &[&str]| values[next(values.len())].to_owned();
         let report = json!({
             "type": pick(&["csp-violation", "csp-hash", "network-error", "crash"]),
@@ -352,13 +353,14 @@ fn many_rules_match_as_each_alone() {
             let report = normalize(item.unwrap(), &upload, privacy, Mode::Full);
             let found =
                 |rules| classify(&report, &upload, &sites, rules).rule.filter(|name| name.starts_with('r'));
-            let expected = each.iter().find_map(found).map(str::to_owned);
+            let expected = each[start..].iter().find_map(found).map(str::to_owned);
+            let all = Rules::new(&rules[start..]);
             assert_eq!(found(&all), expected.as_deref(), "{number}: {report:?}");
             matched.extend(expected);
         })
         .unwrap();
     }
-    assert!(matched.len() > 25, "{matched:?}");
+    assert!(matched.len() > 100, "{matched:?}");
 }
 
 #[test]
