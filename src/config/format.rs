@@ -136,10 +136,9 @@ pub(super) fn parse(schema: &Json, text: &str) -> Result<Json, String> {
         "path of pages" => valid(text.starts_with(['/', '*']), "a path that starts with / or *"),
         format @ ("kind" | "disposition" | "directive" | "browser") => {
             let (text, words) = (text.strip_prefix('!').unwrap_or(text), words(format));
-            let is_valid = if format == "browser" {
-                parse_browser(text).is_some()
-            } else {
-                text.contains('*') || words.contains(&text)
+            let is_valid = match format {
+                "browser" => parse_browser(text).is_some(),
+                _ => text.contains('*') || words.contains(&text),
             };
             let name = &text[..text.find(['<', '>', '=']).unwrap_or(text.len())];
             let expected = match suggest(name, words.iter().copied()) {

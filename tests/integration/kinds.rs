@@ -151,7 +151,7 @@ fn series_of(kind: &ReportKind, members: &str) -> Vec<String> {
 /// Families about certificates and mail have no pages that a bot could visit, and a histogram would have a sample
 /// for each bucket and class.
 #[test]
-fn noise_is_the_last_label_of_every_family_about_pages() {
+fn noise_is_the_last_label_but_a_page_of_every_family_about_pages() {
     let without = [
         "lookout_reports_total",
         "lookout_network_request_duration_seconds",
@@ -163,10 +163,16 @@ fn noise_is_the_last_label_of_every_family_about_pages() {
         // It has the number of clients after the noise.
         "lookout_new_findings_total",
     ];
+    let mut with_page = Vec::new();
     for family in kinds::families() {
-        let has_noise = family.labels.last() == Some(&"noise");
+        let labels = family.labels.strip_suffix(&["page"]).unwrap_or(family.labels);
+        with_page.extend((labels != family.labels).then_some(family.name));
+        let has_noise = labels.last() == Some(&"noise");
         assert_eq!(has_noise, !without.contains(&family.name), "{}", family.name);
     }
+    let expected =
+        ["lookout_csp_violations_total", "lookout_csp_hashes_total", "lookout_integrity_violations_total"];
+    assert_eq!(with_page, expected);
 }
 
 #[test]
