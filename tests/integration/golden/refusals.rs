@@ -116,6 +116,7 @@ const FILES: &[&str] = &[
     "intake:\n  paths:\n    /a: {}\n    /b: { site: shop }\n    /c: { disposition: off }\n    /d: { sites: shop }",
     "intake:\n  paths:\n    /report/a: &x { disposition: report }\n    /csp/: *x\n    /csp*: *x\n    /: *x\n    /*: *x\n    /-/ready: *x\n    /metrics: *x\n    /api/v1/status: *x\n    /api/*: *x",
     "intake:\n  paths:\n    a: &x { disposition: report }\n    /a/*/b: *x\n    /a/?sentry_key=SECRET: *x\n    /a b: *x",
+    "intake: { paths: { /a: {} } }",
     "intake: { paths: [/a] }",
     "intake: { paths: { /a: b } }",
 ];
