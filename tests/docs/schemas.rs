@@ -93,6 +93,7 @@ fn events_with_a_wrong_member_are_invalid() {
     }
     let mut further = event.clone();
     further["lookout"]["unknown_members"] = json!("{\"new_member\":{\"a\":1}}");
+    (further["lookout"]["count"], further["lookout"]["sample_rate"]) = (json!(3), json!(0.1));
     assert_eq!(schema.errors(&further), "");
 }
 

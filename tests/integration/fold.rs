@@ -407,18 +407,15 @@ fn shutdown_within_a_window_sends_its_event_with_the_count() {
 #[test]
 fn kill_within_a_window_loses_its_event_and_a_restart_counts_nothing_twice() {
     let spool = TempDir::new().unwrap();
-    let yaml = format!(
-        "events: {{ fold: 1h }}\ndelivery: {{ spool: {{ directory: {:?}, after: 0 }} }}",
-        spool.path().join("spool")
-    );
-    let start = |endpoint: &str| {
-        let metrics = ("OTEL_METRICS_EXPORTER", "none");
-        Setup::yaml(&yaml)
+    let directory = spool.path().join("spool");
+    let start = |endpoint: &str, after| {
+        let delivery = format!("spool: {{ directory: {directory:?}, after: {after} }}");
+        Setup::yaml(&format!("events: {{ fold: 1h }}\ndelivery: {{ {delivery} }}"))
             .variable("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
-            .variable(metrics.0, metrics.1)
+            .variable("OTEL_METRICS_EXPORTER", "none")
             .start()
     };
-    let mut daemon = start("http://127.0.0.1:1");
+    let mut daemon = start("http://127.0.0.1:1", "0");
     assert_eq!(daemon.post("/report", Value::from(vec![report("shop", 0); 10]).to_string()).status, 204);
     daemon.until("lookout_events_pending", &[("exporter", "otlp"), ("state", "folding")], 1.0);
     daemon.until("lookout_events_total", &[("exporter", "otlp"), ("outcome", "folded")], 8.0);
@@ -430,7 +427,8 @@ fn kill_within_a_window_loses_its_event_and_a_restart_counts_nothing_twice() {
     daemon.wait();
     daemon.leave();
     let collector = Collector::start();
-    let daemon = start(&format!("http://{}", collector.address));
+    // Nothing is spooled that the collector can take.
+    let daemon = start(&format!("http://{}", collector.address), "1h");
     daemon.until("lookout_events_total", &[("exporter", "otlp_recovered"), ("outcome", "delivered")], 1.0);
     daemon.post("/report", Value::from(vec![report("shop", 0); 3]).to_string());
     daemon.settle();
