@@ -96,7 +96,7 @@ impl Fold {
 
     /// Removes some windows of a shard that end by this second of uptime, and returns their events. `None` if there
     /// are no more.
-    pub(super) fn take_ended(&self, shard: usize, uptime: u32) -> Option<Vec<Box<Pending>>> {
+    pub(super) fn take_ended(&self, shard: usize, uptime: u32) -> Option<Vec<Pending>> {
         let Shard { windows, ends, bytes } = &mut *self.shards.get(shard)?.lock();
         ends.first().filter(|(end, _)| *end <= uptime)?;
         let mut pending = Vec::new();
@@ -105,9 +105,9 @@ impl Fold {
                 break;
             };
             ends.pop_first();
-            pending.extend(windows.remove(&fingerprint).flatten());
+            pending.extend(windows.remove(&fingerprint).flatten().map(|event| *event));
         }
-        *bytes -= pending.iter().map(|event| event.size()).sum::<usize>();
+        *bytes -= pending.iter().map(Pending::size).sum::<usize>();
         Some(pending)
     }
 }

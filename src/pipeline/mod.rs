@@ -320,7 +320,7 @@ impl Pipeline {
         let buffers = &mut *self.ended.lock();
         for shard in 0..SHARDS {
             while let Some(ended) = self.fold.take_ended(shard, if all { u32::MAX } else { uptime }) {
-                for Pending { limit, count, console, otlp } in ended.iter().map(|pending| &**pending) {
+                for Pending { limit, count, console, otlp } in &ended {
                     if !settings.event_limit.allow(*limit, uptime) {
                         self.record_outcome(EventOutcome::Capped);
                         continue;

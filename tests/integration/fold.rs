@@ -167,7 +167,7 @@ fn second_report_of_a_window_waits_for_its_end_with_the_count_of_all_but_the_fir
     assert_eq!((path.counts(), path.folding()), (vec![None, None], 0), "the first ones are sent at once");
     path.post(&[shop.clone(), shop.clone(), blog.clone()], 30);
     assert_eq!((path.counts(), path.folding()), (vec![None; 3], 1), "sites have windows of their own");
-    path.post(&[shop.clone()], 64);
+    path.post(std::slice::from_ref(&shop), 64);
     path.end_windows(65, false);
     assert_eq!((path.counts(), path.outcome(EventOutcome::Folded)), (vec![None; 3], 2));
     path.end_windows(66, false);
