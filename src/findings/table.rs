@@ -293,22 +293,14 @@ impl Table {
         let entry = Entry { site, count, first_seen, last_seen, restored_clients, reached, is_noise, ..new };
         let hash = self.hash(fingerprint);
         let mut shard = self.shard(hash).lock();
-        match shard.entry(
-            hash,
-            |known| known.fingerprint == fingerprint,
-            |known| self.hash(known.fingerprint),
-        ) {
+        match shard.entry(hash, |it| it.fingerprint == fingerprint, |it| self.hash(it.fingerprint)) {
             Slot::Occupied(_) => quotas.release(allocation, charged),
             Slot::Vacant(free) => drop(free.insert(Box::new(entry))),
         }
     }
 
     pub(super) fn owner(&self, configured: Option<usize>, host: Option<u64>) -> Owner {
-        match (configured, host) {
-            (Some(position), _) => Owner::Configured(position),
-            (None, Some(hash)) => Owner::Host(self.hasher.hash_one(hash)),
-            (None, None) => Owner::Others,
-        }
+        Owner::of(configured, host.map(|hash| self.hasher.hash_one(hash)))
     }
 
     /// Reserves space for a finding with a sample.

@@ -90,6 +90,11 @@ pub(crate) enum Owner {
 }
 
 impl Owner {
+    /// Returns the owner of a configured site's quota, of a host's, or of the others'.
+    pub(crate) fn of(configured: Option<usize>, host: Option<u64>) -> Owner {
+        configured.map(Owner::Configured).or(host.map(Owner::Host)).unwrap_or(Owner::Others)
+    }
+
     fn quota_index(self) -> usize {
         match self {
             Owner::Others => 0,

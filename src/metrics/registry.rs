@@ -231,11 +231,8 @@ impl Registry {
     fn reserve(&self, insert: &Insert<'_>, labels: &[Label<'_>], hash: u64) -> Option<Allocation> {
         let quota = self.quota(insert.family)?;
         let host = labels.first().filter(|site| site.is_unbounded());
-        let owner = match (insert.site.configured, host) {
-            (Some(position), _) => Owner::Configured(position),
-            (None, Some(host)) => Owner::Host(self.hasher.hash_one(host.as_str())),
-            (None, None) => Owner::Others,
-        };
+        let host = host.map(|host| self.hasher.hash_one(host.as_str()));
+        let owner = Owner::of(insert.site.configured, host);
         let bounded = !labels.iter().any(Label::is_unbounded);
         let priority = if bounded { Priority::Bounded } else { Priority::New };
         if let Some(allocation) = quota.reserve(owner, priority) {

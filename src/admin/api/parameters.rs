@@ -72,6 +72,7 @@ impl Parameters {
 }
 
 /// What lists are filtered by.
+#[derive(Default, PartialEq)]
 pub(super) struct Filter {
     site: Option<Box<str>>,
     kind: Option<&'static str>,
@@ -83,9 +84,5 @@ impl Filter {
         self.site.as_deref().is_none_or(|wanted| wanted == site)
             && self.kind.is_none_or(|wanted| wanted == kind)
             && self.noise.is_none_or(|wanted| wanted == noise)
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.site.is_none() && self.kind.is_none() && self.noise.is_none()
     }
 }

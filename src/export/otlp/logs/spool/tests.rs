@@ -111,7 +111,7 @@ async fn files_of_an_earlier_process_are_recovered_and_accounted_separately() {
     let truncated = request(5).slice(..60);
     let lost = framing::Content::of(&truncated).events;
     assert!((1..5).contains(&lost), "{lost}");
-    let name = "00000000000000000010-999999999.binpb";
+    let name = "00000000000000000010-999999999-00000000.binpb";
     std::fs::write(before.spool.directory.path.join(name), truncated).unwrap();
     drop(before);
 

@@ -18,14 +18,16 @@ fn spool(parent: &TempDir, max_bytes: u64) -> Option<config::Spool> {
     Some(config::Spool { directory, max_bytes: max_bytes as usize, after: SPILL_AFTER })
 }
 
-/// Creates a directory with these files, each a request of the given number of events.
+/// Creates a directory with these files, each a request of the given number of events, whose checksum its name gets.
 fn left_behind(files: impl Iterator<Item = (String, usize)>) -> (TempDir, PathBuf) {
     let parent = TempDir::new().unwrap();
     let directory = parent.path().join("spool");
     fs::create_dir(&directory).unwrap();
     let encoder = LogRequestEncoder::new(&Resource::default());
     for (name, events) in files {
-        fs::write(directory.join(name), encoder.request(&fake_collector::records(events).0)).unwrap();
+        let request = encoder.request(&fake_collector::records(events).0);
+        let name = name.replace(".binpb", &format!("-{:08x}.binpb", crc32c::crc32c(&request)));
+        fs::write(directory.join(name), request).unwrap();
     }
     (parent, directory)
 }
@@ -149,7 +151,7 @@ async fn disk_that_cannot_be_read_is_read_again_only_after_a_pause() {
     assert!((1..50).contains(&errors), "{errors}");
 }
 
-/// Returns the files of a directory. The start renames those that [`left_behind`] created.
+/// Returns the files of a directory.
 fn files_in(directory: &Path) -> Vec<PathBuf> {
     let paths = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
     paths.filter(|path| path.is_file()).collect()
