@@ -72,8 +72,7 @@ impl AsRef<[u8]> for HeldBody {
     }
 }
 
-/// Returns the format with the highest weight in `Accept`, on a tie protobuf. Text if it names none of the two, or
-/// only `*/*`.
+/// Returns the format with the highest weight in `Accept`, on a tie protobuf; text if it names none of the two.
 fn accepted_format(headers: &HeaderMap) -> ScrapeFormat {
     let mut best = (0.0, ScrapeFormat::Text);
     for (range, mut parameters, weight) in accepted(headers, ACCEPT) {
@@ -82,12 +81,13 @@ fn accepted_format(headers: &HeaderMap) -> ScrapeFormat {
             "text/plain" | "text/*" | "*/*" => ScrapeFormat::Text,
             _ => continue,
         };
-        let ours = parameters.all(|(name, value)| match &*name.to_ascii_lowercase() {
-            "version" => value == "0.0.4",
-            "proto" => value == "io.prometheus.client.MetricFamily",
-            "encoding" => value == "delimited",
-            _ => true,
-        });
+        let ours =
+            parameters.all(|(name, value)| match (&*name.to_ascii_lowercase(), value.trim_matches('"')) {
+                ("version", version) => version == "0.0.4",
+                ("proto", message) => message == "io.prometheus.client.MetricFamily",
+                ("encoding", encoding) => encoding == "delimited",
+                _ => true,
+            });
         if ours && weight > 0.0 && (weight, format) > best {
             best = (weight, format);
         }
@@ -110,9 +110,7 @@ fn accepted(
     values.flat_map(|value| value.split(',')).map(|element| {
         let mut parts = element.split(';').map(str::trim);
         let name = parts.next().unwrap_or_default();
-        let parameters = parts
-            .filter_map(|part| part.split_once('='))
-            .map(|(name, value)| (name, value.trim_matches('"')));
+        let parameters = parts.filter_map(|part| part.split_once('='));
         let q = parameters.clone().find(|(name, _)| name.eq_ignore_ascii_case("q"));
         let weight = q.and_then(|(_, q)| q.parse().ok()).filter(|q| (0.0..=1.0).contains(q));
         (name, parameters, weight.unwrap_or(1.0))

@@ -79,11 +79,10 @@ impl PrometheusExporter {
     }
 
     fn write(&self, format: ScrapeFormat, out: &mut impl Write) -> io::Result<()> {
-        let registry = &self.registry;
-        let mut families: Vec<_> = registry.families().map(|family| (family, Vec::new())).collect();
+        let mut families: Vec<_> = self.registry.families().map(|family| (family, Vec::new())).collect();
         families.sort_unstable_by_key(|(family, _)| family.name);
         let mut last = 0;
-        registry.visit(&mut |family, sample| {
+        self.registry.visit(&mut |family, sample| {
             // Series come by shard, so that the family changes often.
             if !std::ptr::eq(families[last].0, family) {
                 last = families.iter().position(|(known, _)| std::ptr::eq(*known, family)).unwrap_or(last);
@@ -94,8 +93,8 @@ impl PrometheusExporter {
         for (family, series) in families.iter().filter(|(_, series)| !series.is_empty()) {
             format.write_family(out, MetricInfo::of_reports(family), series)?;
         }
-        let start_time = i64::try_from(registry.started.as_nanosecond()).unwrap_or(0);
-        registry.self_metrics.gather().iter().try_for_each(|family| {
+        let start_time = i64::try_from(self.registry.started.as_nanosecond()).unwrap_or(0);
+        self.registry.self_metrics.gather().iter().try_for_each(|family| {
             let (info, mut series) = (MetricInfo::of_self_metric(family), Vec::new());
             for metric in family.get_metric() {
                 let labels = metric.get_label().iter().map(|label| (label.name(), label.value()));
