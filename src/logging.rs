@@ -1,5 +1,6 @@
 //! Logging: lines on stderr, as text or as JSON. No line quotes a request, except the redacted path of reports to a
-//! path that intake does not serve, and clients cannot cause lines without a rate limit.
+//! path that intake does not serve, and at `debug` the redacted head of what was not taken. Clients cannot cause lines
+//! without a rate limit.
 
 use std::any::Any;
 use std::io::{self, IsTerminal};

@@ -81,13 +81,9 @@ fn parse_products(user_agent: &str) -> UserAgent {
         (WEBKIT, _) if memchr::memmem::find(user_agent.as_bytes(), b"Android").is_some() => Browser::Other,
         (_, family) => family,
     };
-    let browser = match family {
-        Browser::Other => "",
-        // `Opera/9.80` names its real version there too.
-        _ if family == Browser::Safari || product == "Opera" => safari,
-        _ => version,
-    };
-    let browser = Version::parse(browser);
+    // `Opera/9.80` has its real version there too.
+    let stated = if family == Browser::Safari || product == "Opera" { safari } else { version };
+    let browser = Version::parse(if family == Browser::Other { "" } else { stated });
     let (os, os_version) = match system(user_agent, family, browser) {
         // A desktop site was requested.
         ("Mac OS X", _) if product.ends_with("iOS") => ("iOS", Version::default()),
@@ -97,29 +93,32 @@ fn parse_products(user_agent: &str) -> UserAgent {
     UserAgent { family, bot: is_bot(user_agent), headless, versions }
 }
 
-/// What precedes the version of each operating system, and its name. The first one found counts, because Android
-/// is also Linux, and iOS is like Mac OS X.
+/// How the part with each operating system starts, and its name. The first system in this order counts, because
+/// Android is also Linux.
 #[rustfmt::skip]
-const SYSTEMS: [(&str, &str); 14] = [
-    ("Windows NT", "Windows"), ("Windows Phone", "Windows Phone"), ("Android", "Android"), ("iPhone OS", "iOS"),
-    ("CPU OS", "iOS"), ("Mac OS X", "Mac OS X"), ("CrOS", "Chrome OS"), ("Tizen", "Tizen"), ("Ubuntu", "Ubuntu"),
-    ("Fedora", "Fedora"), ("FreeBSD", "FreeBSD"), ("OpenBSD", "OpenBSD"), ("NetBSD", "NetBSD"), ("Linux", "Linux"),
+const SYSTEMS: [(&str, &str); 15] = [
+    ("Windows NT", "Windows"), ("Windows Phone", "Windows Phone"), ("Android", "Android"), ("CPU iPhone OS", "iOS"),
+    ("CPU OS", "iOS"), ("Intel Mac OS X", "Mac OS X"), ("PPC Mac OS X", "Mac OS X"), ("CrOS", "Chrome OS"),
+    ("Tizen", "Tizen"), ("Ubuntu", "Ubuntu"), ("Fedora", "Fedora"), ("FreeBSD", "FreeBSD"),
+    ("OpenBSD", "OpenBSD"), ("NetBSD", "NetBSD"), ("Linux", "Linux"),
 ];
 
 /// Returns the operating system by the first comment of a user agent, and its version unless that is frozen.
 fn system(user_agent: &str, family: Browser, browser: Version) -> (&'static str, Version) {
-    let comment = user_agent.split_once('(').unwrap_or_default().1;
-    let comment = &comment[..memchr::memchr(b')', comment.as_bytes()).unwrap_or(comment.len())];
-    let find =
-        |mark: &str| memchr::memmem::find(comment.as_bytes(), mark.as_bytes()).map(|at| at + mark.len());
-    let found = SYSTEMS.iter().find_map(|(mark, name)| Some((*name, comment[find(mark)?..].trim_start())));
-    let Some((name, mut rest)) = found else { return ("", Version::default()) };
+    let bytes = user_agent.as_bytes();
+    let start = memchr::memchr(b'(', bytes).map_or(bytes.len(), |open| open + 1);
+    let comment = user_agent[start..].split(')').next().unwrap_or_default();
+    let parts = comment.split(';').map(str::trim_start).filter_map(|part| {
+        let mut systems = SYSTEMS.iter().enumerate();
+        systems.find_map(|(rank, (start, name))| Some((rank, *name, part.strip_prefix(start)?.trim_start())))
+    });
+    let Some((_, name, mut rest)) = parts.min() else { return ("", Version::default()) };
     if name == "Chrome OS" {
         // Its architecture comes first.
         rest = rest.split_once(' ').unwrap_or_default().1;
     }
     let stated = Version::parse(rest);
-    let reduced = family == Browser::Firefox || rest == "10; K" || rest.starts_with("10; K;");
+    let reduced = || family == Browser::Firefox || comment.ends_with("; K") || comment.contains("; K;");
     let safari_26 = family == Browser::Safari && browser.major() >= Some(26);
     let version = match (name, stated.as_str()) {
         ("Windows", "10.0") => "10",
@@ -127,7 +126,7 @@ fn system(user_agent: &str, family: Browser, browser: Version) -> (&'static str,
         ("Windows", "6.2") => "8",
         ("Windows", "6.1") => "7",
         ("Windows", _) | ("Mac OS X", "10.15" | "10.15.7") | ("Chrome OS", "14541.0.0") => "",
-        ("Android", "10") if reduced => "",
+        ("Android", "10") if reduced() => "",
         ("iOS", version) if safari_26 && version.starts_with("18.") => "",
         (_, version) => version,
     };

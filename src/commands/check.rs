@@ -31,6 +31,7 @@ pub fn unusable_files(config: &Config) -> Vec<String> {
         let Some(endpoint) = endpoint else { continue };
         let tls = &endpoint.tls;
         let files = [
+            ("headers_file", &endpoint.headers_file),
             ("certificate", &tls.certificate),
             ("client_certificate", &tls.client_certificate),
             ("client_key", &tls.client_key),

@@ -81,6 +81,8 @@ pub struct Endpoint {
     pub protocol: Protocol,
     /// Headers (gRPC: metadata) of every request, names in lower case.
     pub headers: Vec<(String, String)>,
+    /// File with further headers, which takes precedence.
+    pub headers_file: Option<PathBuf>,
     /// Whether request bodies are gzipped.
     pub compression: Compression,
     /// Time limit for one request.

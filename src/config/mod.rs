@@ -35,7 +35,7 @@ pub use settings::{
     Rule, Secret, SiteConfig, Spool, Tls, TlsFiles, UnknownSites,
 };
 use sources::{CONFIG_VARIABLE, Layers, Resolved};
-pub use sources::{Flag, Flags, variables};
+pub use sources::{Flag, Flags, parse_pairs, variables};
 pub use yaml::SyntaxError;
 
 /// The configuration, with the source of every setting.

@@ -71,11 +71,15 @@ fn endpoint(general: &Destination, own: &Destination, signal: &str) -> Result<En
     };
     let is_loopback = target.as_ref().is_none_or(EndpointUrl::is_loopback);
     let derived = if is_loopback { Compression::None } else { Compression::Gzip };
-    let headers = own.headers.as_ref().or(general.headers.as_ref()).into_iter().flatten();
+    // The headers of all signals are not sent to a destination that has its own.
+    let has_headers = own.headers.is_some() || own.headers_file.is_some();
+    let Destination { headers, headers_file, .. } = if has_headers { own } else { general };
+    let headers = headers.iter().flatten();
     Ok(Endpoint {
         url,
         protocol,
         headers: headers.map(|(name, value)| (name.to_ascii_lowercase(), value.clone())).collect(),
+        headers_file: headers_file.clone(),
         compression: own.compression.or(general.compression).unwrap_or(derived),
         timeout: own.timeout.or(general.timeout).unwrap_or_default(),
         tls: client_tls(general, own, signal)?,

@@ -145,7 +145,9 @@ fn otel_variable(key: &str) -> Option<&'static str> {
     if let Some((variable, _)) = OTEL_VARIABLES.iter().find(|(_, path)| *path == key) {
         return Some(variable);
     }
-    let name = key.strip_prefix("otlp.")?.replace('.', "_").to_ascii_uppercase();
+    // Those of OpenTelemetry are none of files.
+    let name = key.strip_prefix("otlp.").filter(|name| !name.ends_with("_file"))?;
+    let name = name.replace('.', "_").to_ascii_uppercase();
     Some(format!("OTEL_EXPORTER_OTLP_{name}").leak())
 }
 

@@ -405,6 +405,10 @@ pub(super) struct Destination {
     pub(super) protocol: Option<Protocol>;
     /// Headers (gRPC: metadata) of every request. Printed masked.
     pub(super) headers: Option<Vec<(String, String)>>, pairs("headers");
+    /// File with headers, which replace those of the same name: Name: value on each line, or
+    /// name=value,… as in OTEL_EXPORTER_OTLP_HEADERS. Read at the start, and again when the collector
+    /// rejects the credentials. Not set: headers only.
+    pub(super) headers_file: Option<PathBuf>, text("path");
     /// Time limit for one request.
     pub(super) timeout: Option<Duration>, duration();
     /// Compression of request bodies: gzip or none. Not set: gzip, but none to a loopback address.

@@ -275,7 +275,10 @@ fn parse_text(setting: &Setting, text: &str) -> Result<SpannedValue, String> {
 
 /// Parses the format of `OTEL_EXPORTER_OTLP_HEADERS` and `OTEL_RESOURCE_ATTRIBUTES`: `a=b,c=d` with
 /// percent-encoded values. The last value of a name takes precedence, as in the SDKs.
-fn parse_pairs(text: &str) -> Result<Vec<(String, String)>, String> {
+///
+/// # Errors
+/// Returns an error, without the text, if it has another format.
+pub fn parse_pairs(text: &str) -> Result<Vec<(String, String)>, String> {
     let mut pairs: Vec<(String, String)> = Vec::new();
     for (index, entry) in text.split(',').map(str::trim).enumerate().filter(|(_, entry)| !entry.is_empty()) {
         // The message does not contain the entry, because it may be a secret.

@@ -1,5 +1,6 @@
 //! One upload, from the head of its request to its response.
 
+use std::cell::OnceCell;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,13 +10,14 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use http::header::{CONNECTION, HOST, TRANSFER_ENCODING, USER_AGENT};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING, USER_AGENT};
 use http::request::Parts;
 use http::{Extensions, HeaderMap, HeaderValue, Method, Uri, Version};
 use ipnet::IpNet;
 use opentelemetry_sdk::trace::SdkTracer;
 use tokio::runtime::Handle;
 use tokio::time::timeout_at;
+use tracing::level_filters::LevelFilter;
 
 use crate::classify::SiteIndex;
 use crate::clock;
@@ -31,7 +33,7 @@ use crate::intake::{body, client_ip, expect_ct, response};
 use crate::model::{LabelEnum, UploadContext, UploadOutcome};
 use crate::normalize;
 use crate::pipeline::Pipeline;
-use crate::recent::{self, Rejection};
+use crate::recent::{self, Rejection, TokenBucket};
 
 /// What intake derives from the settings, replaced as a whole by a reload.
 pub struct IntakeSettings {
@@ -73,6 +75,8 @@ pub struct Intake {
     /// The runtime on whose threads large bodies are decoded.
     runtime: Handle,
     misdirected: MisdirectedReports,
+    /// Limits the lines about uploads that were not taken: 100 at once, 10 a second.
+    debug_lines: TokenBucket,
     tracer: Option<SdkTracer>,
 }
 
@@ -85,6 +89,7 @@ impl Intake {
             memory: Memory::new(config.intake.max_in_flight_bytes, config.intake.max_body_bytes),
             runtime: Handle::current(),
             misdirected: MisdirectedReports::new(),
+            debug_lines: TokenBucket::new(100, 10),
             tracer,
         }
     }
@@ -190,38 +195,62 @@ impl Intake {
             client_address: client_address.as_deref(),
             span: head.extensions.get().copied(),
         };
-        let reject = |stage, outcome, status| {
-            self.reject(&head.uri, head.headers.get(USER_AGENT), body, stage, outcome, status);
-        };
-        let processed =
-            self.pipeline.process_with(body, &context, |_, reason| reject("report", reason.as_str(), None));
+        let sender = OnceCell::new();
+        let sender = || sender.get_or_init(|| Sender::new(&head.uri, &head.headers, client));
+        let mut first = None;
+        let processed = self.pipeline.process_with(body, &context, |_, reason| {
+            let reason = reason.as_str();
+            first.get_or_insert(reason);
+            self.reject(sender(), body, "report", reason, None, None);
+        });
         let outcome = expect_ct::outcome(&head.headers, body, processed);
         if outcome != UploadOutcome::Accepted {
-            reject("upload", outcome.as_str(), Some(outcome.status()));
+            self.reject(sender(), body, "upload", outcome.as_str(), Some(outcome.status()), first);
         }
         outcome
     }
 
-    /// Adds a rejection to the window of the live page, if it is on.
+    /// Adds a rejection to the window of the live page, if it is on. Logs that of an upload, which has a status, with
+    /// the reason of its first item.
     fn reject(
         &self,
-        uri: &Uri,
-        user_agent: Option<&HeaderValue>,
+        sender: &Sender,
         body: &[u8],
         stage: &'static str,
         outcome: &'static str,
         status: Option<u16>,
+        reason: Option<&str>,
     ) {
+        let uptime = clock::uptime_seconds(Instant::now());
+        let sites = &self.pipeline.settings.load().sites;
+        if status.is_some() && is_debug() && self.debug_lines.take(uptime) {
+            let client = sender.client;
+            let client =
+                client.and_then(|it| client_ip::anonymize(it, self.settings.load().privacy.client_address));
+            let [user_agent, content_type, content_length] = sender.shown_headers();
+            let path = loggable(sender.uri.path(), sites);
+            tracing::debug!(
+                outcome,
+                status,
+                reason,
+                path,
+                client,
+                content_type,
+                content_length,
+                user_agent,
+                "an upload was not taken"
+            );
+        }
         let Some(recent) = &self.pipeline.recent else { return };
-        recent.reject(clock::uptime_seconds(Instant::now()), || {
-            let user_agent = user_agent.map(|agent| String::from_utf8_lossy(agent.as_bytes()));
+        recent.reject(uptime, || {
+            let [user_agent, ..] = sender.shown_headers();
             Rejection {
                 received: clock::now(),
                 stage,
                 outcome,
                 status,
-                path: loggable(uri.path(), &self.pipeline.settings.load().sites),
-                user_agent: normalize::text(&user_agent.unwrap_or_default()).into_owned(),
+                path: loggable(sender.uri.path(), sites),
+                user_agent: user_agent.unwrap_or_default(),
                 prefix: recent::prefix(body),
             }
         });
@@ -330,11 +359,38 @@ fn has_valid_host(request: &Request) -> bool {
     hosts == 1 || hosts == 0 && request.version() != Version::HTTP_11
 }
 
+/// What a rejection has of the request.
+struct Sender {
+    uri: Uri,
+    client: Option<IpAddr>,
+    /// User-Agent, Content-Type, Content-Length.
+    headers: [Option<HeaderValue>; 3],
+}
+
+impl Sender {
+    fn new(uri: &Uri, headers: &HeaderMap, client: Option<IpAddr>) -> Sender {
+        let headers = [USER_AGENT, CONTENT_TYPE, CONTENT_LENGTH].map(|name| headers.get(name).cloned());
+        Sender { uri: uri.clone(), client, headers }
+    }
+
+    /// Returns the starts of the headers, without secrets and hidden characters.
+    fn shown_headers(&self) -> [Option<String>; 3] {
+        let text =
+            |value: &HeaderValue| normalize::text(&String::from_utf8_lossy(value.as_bytes())).into_owned();
+        self.headers.each_ref().map(|value| value.as_ref().map(text))
+    }
+}
+
+/// Returns whether lines of the level `debug` are written.
+fn is_debug() -> bool {
+    LevelFilter::current() >= LevelFilter::DEBUG
+}
+
 /// An upload in flight, with the outcome that is counted when it is dropped.
 struct InFlightUpload<'i> {
     intake: &'i Intake,
-    /// What a rejection has of the request, if the live page is on.
-    sender: Option<(Uri, Option<HeaderValue>)>,
+    /// Unless neither the live page nor the log shows it.
+    sender: Option<Sender>,
     started: Instant,
     /// Number of uploads in flight, with this one.
     in_flight: i64,
@@ -345,8 +401,11 @@ impl<'i> InFlightUpload<'i> {
     fn begin(intake: &'i Intake, request: &Request) -> InFlightUpload<'i> {
         let in_flight = intake.pipeline.registry.self_metrics.begin_upload();
         let outcome = UploadOutcome::ClientDisconnected;
-        let sender = || (request.uri().clone(), request.headers().get(USER_AGENT).cloned());
-        let sender = intake.pipeline.recent.as_ref().map(|_| sender());
+        let sender = (is_debug() || intake.pipeline.recent.is_some()).then(|| {
+            let (extensions, headers) = (request.extensions(), request.headers());
+            let client = is_debug().then(|| intake.settings.load().client(extensions, headers)).flatten();
+            Sender::new(request.uri(), headers, client)
+        });
         InFlightUpload { intake, sender, started: Instant::now(), in_flight, outcome }
     }
 
@@ -361,11 +420,9 @@ impl Drop for InFlightUpload<'_> {
         let self_metrics = &self.intake.pipeline.registry.self_metrics;
         self_metrics.end_upload();
         self_metrics.upload(self.outcome, self.started.elapsed());
-        if let Some((uri, user_agent)) =
-            self.sender.take().filter(|_| self.outcome != UploadOutcome::Accepted)
-        {
+        if let Some(sender) = self.sender.take().filter(|_| self.outcome != UploadOutcome::Accepted) {
             let (outcome, status) = (self.outcome.as_str(), Some(self.outcome.status()));
-            self.intake.reject(&uri, user_agent.as_ref(), &[], "upload", outcome, status);
+            self.intake.reject(&sender, &[], "upload", outcome, status, None);
         }
     }
 }

@@ -39,24 +39,28 @@ pub struct Versions {
     pub os_version: Version,
 }
 
-/// A version of numbers and dots, padded with zeros; empty if unknown.
+/// A version of numbers and dots; empty if unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Version([u8; 24]);
+pub struct Version {
+    text: [u8; 23],
+    len: usize,
+}
 
 impl Version {
-    /// Parses the version at the start of a text. Empty if there is none, or one of 24 bytes or more.
+    /// Parses the version at the start of a text. Empty if there is none, or a longer one than 23 bytes.
     pub fn parse(text: &str) -> Version {
-        let mut version = Version::default();
-        let bytes = text.bytes().take_while(|byte| byte.is_ascii_digit() || b"._".contains(byte));
-        for (to, byte) in version.0.iter_mut().zip(bytes) {
+        let len = text.bytes().take_while(|byte| byte.is_ascii_digit() || b"._".contains(byte)).count();
+        let stated = text[..len].trim_end_matches(['.', '_']);
+        let mut version = Version { len: stated.len(), ..Version::default() };
+        for (to, byte) in version.text.iter_mut().zip(stated.bytes()) {
             *to = if byte == b'_' { b'.' } else { byte };
         }
-        if version.0[23] == 0 && version.major().is_some() { version } else { Version::default() }
+        if version.major().is_some() { version } else { Version::default() }
     }
 
     /// Returns the version's text.
     pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).unwrap_or_default().trim_end_matches(['\0', '.'])
+        self.text.get(..self.len).and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default()
     }
 
     /// Returns the first number.

@@ -17,7 +17,7 @@ use serde_json::value::RawValue;
 use crate::classify::MatchedRule;
 use crate::model::Noise;
 use crate::normalize::{self, Redaction};
-use token_bucket::TokenBucket;
+pub use token_bucket::TokenBucket;
 
 /// Most events, and most bytes of them.
 const MAX_EVENTS: usize = 500;

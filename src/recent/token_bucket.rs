@@ -2,8 +2,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// A rate limit with a burst.
 #[derive(Debug)]
-pub(super) struct TokenBucket {
+pub struct TokenBucket {
     burst: u32,
     per_second: u32,
     /// The last second (upper half) and the tokens (lower half), as one word.
@@ -11,12 +12,13 @@ pub(super) struct TokenBucket {
 }
 
 impl TokenBucket {
-    pub(super) fn new(burst: u32, per_second: u32) -> TokenBucket {
+    /// Returns a full bucket, which gets `per_second` tokens a second, up to `burst`.
+    pub fn new(burst: u32, per_second: u32) -> TokenBucket {
         TokenBucket { burst, per_second, state: AtomicU64::new(burst.into()) }
     }
 
     /// Takes a token in this second of uptime. An empty bucket is only read.
-    pub(super) fn take(&self, uptime: u32) -> bool {
+    pub fn take(&self, uptime: u32) -> bool {
         let next = |state: u64| {
             let (last, tokens) = (state >> 32, state & 0xffff_ffff);
             let now = u64::from(uptime).max(last);

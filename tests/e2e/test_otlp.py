@@ -46,6 +46,8 @@ ATTRIBUTES = {
     "url.domain": "www.shop.example",
     "user_agent.original": CHROME,
     "user_agent.name": "chrome",
+    "user_agent.version": "156.0.0.0",
+    "os.name": "Linux",
     "http.response.status_code": 200,
     "code.file.path": "https://www.shop.example/app.js",
     "code.line.number": 12,

@@ -181,11 +181,17 @@ fn send_over_tls_verifies_the_certificate() {
             &format!("intake.tls.certificate={}", file("tls.crt")),
             "--set",
             "intake.tls.key=absent",
+            "--set",
+            "otlp.endpoint=http://127.0.0.1:1",
+            "--set",
+            &format!("otlp.metrics.headers_file={}", file("tls.key")),
         ],
         "",
     );
     assert_eq!(code, 2);
     assert!(stderr.starts_with("lookoutd: intake.tls.key: absent cannot be read: "), "{stderr}");
+    let headers = format!("\nlookoutd: otlp.metrics: headers_file: {}: line 1 is no header", file("tls.key"));
+    assert!(stderr.contains(&headers), "{stderr}");
 }
 
 fn event(directive: &str, blocked: &str) -> Value {

@@ -1,8 +1,10 @@
 //! The process: its startup line, its exit codes, its signals.
 
+use std::time::Instant;
+
 use crate::support::REPORT;
 use crate::support::daemon::{Daemon, Setup};
-use crate::support::http::Connection;
+use crate::support::http::{Connection, Request};
 
 #[test]
 fn startup_line_lists_addresses_and_exporters() {
@@ -99,6 +101,37 @@ fn startup_line_is_the_only_one_at_every_level() {
         assert_eq!(daemon.post("/report", REPORT).status, 204);
         assert_eq!(daemon.stderr.all().len(), 1, "{level}");
     }
+}
+
+#[test]
+fn uploads_that_are_not_taken_are_logged_at_debug() {
+    let arguments = ["--log-format", "json", "--log-level", "debug"];
+    let setup = Setup::yaml("privacy: { client_address: truncated }\nadmin: { page: off }");
+    let daemon = arguments.into_iter().fold(setup, Setup::argument).start();
+    let path = "/reset/5f0c6a3e-7a53-4e0c-9d0b-1a2b3c4d5e6f?token=s3cret";
+    let request = Request::post(path, "{}").header("content-type", "application/csp-report; a=b");
+    assert_eq!(daemon.send(&request.header("user-agent", &"Agent ".repeat(100)), 0).status, 404);
+    assert_eq!(daemon.post("/report", r#"[{"type":7},null]"#).status, 400);
+    assert_eq!(daemon.post("/report", REPORT).status, 204);
+    assert_eq!(daemon.post("/report", "{").status, 400);
+    let line = |outcome: &str| -> serde_json::Value {
+        serde_json::from_str(&daemon.stderr.containing(&format!("\"outcome\":\"{outcome}\""))).unwrap()
+    };
+    let unknown = line("unknown_path");
+    assert_eq!(unknown["message"], "an upload was not taken");
+    assert_eq!((&unknown["status"], &unknown["path"]), (&404.into(), &"/reset/:redacted".into()));
+    assert_eq!((&unknown["client"], &unknown["content_length"]), (&"127.0.0.0".into(), &"2".into()));
+    assert_eq!(unknown["content_type"], "application/csp-report; a=b");
+    assert_eq!(unknown["user_agent"].as_str().unwrap().chars().count(), 257);
+    assert_eq!(line("no_reports")["reason"], "missing_type");
+    assert_eq!(line("invalid_json").get("reason"), None);
+    let started = Instant::now();
+    for _ in 0..300 {
+        assert_eq!(daemon.post("/report", "{").status, 400);
+    }
+    let lines = daemon.stderr.all().iter().filter(|line| line.contains("an upload was not taken")).count();
+    assert!(lines as u64 <= 100 + 10 * (started.elapsed().as_secs() + 2), "{lines}");
+    assert!(!daemon.stderr.all().iter().any(|line| line.contains("s3cret") || line.contains("accepted")));
 }
 
 #[test]

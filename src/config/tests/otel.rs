@@ -129,6 +129,11 @@ fn headers_are_percent_decoded_and_never_in_errors() {
     assert_eq!(found, [("authorization".into(), "Bearer a=b".into()), ("x".into(), "1=2".into())]);
     let own = logs(&[ENDPOINT, (name, "a=1"), ("OTEL_EXPORTER_OTLP_LOGS_HEADERS", "b=2")]).headers;
     assert_eq!(own, [("b".into(), "2".into())]);
+    // What one destination gets is not sent to another.
+    let yaml = "otlp: { endpoint: 'http://c', headers_file: /all, logs: { headers: { a: '1' } } }";
+    let of_both = from_yaml(yaml).unwrap().otlp;
+    assert_eq!(of_both.logs.otlp.unwrap().headers_file, None);
+    assert_eq!(of_both.metrics.otlp.unwrap().headers_file, Some("/all".into()));
     for (text, message) in [
         ("a=1,s3cret", ": entry 2: expected NAME=VALUE"),
         ("a=s3cret%zz", ": entry 1: the value is not percent-encoded UTF-8 (a % is %25)"),

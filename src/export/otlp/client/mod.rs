@@ -2,6 +2,7 @@
 //! OTLP/HTTP and OTLP/gRPC differ in how a request is encoded and how a response is classified
 //! (`http_protocol`, `grpc_protocol`). The caller retries.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,11 +12,13 @@ use http::uri::Scheme;
 use http::{Method, Request, Uri};
 use http_body_util::Full;
 use hyper_rustls::ConfigBuilderExt;
+use parking_lot::RwLock;
 use rustls::crypto::ring;
 use rustls::{ClientConfig, RootCertStore};
+use tokio::task::spawn_blocking;
 
 use crate::clock;
-use crate::config::{ClientTls, Compression, Endpoint, Protocol};
+use crate::config::{ClientTls, Compression, Endpoint, Protocol, parse_pairs};
 use crate::model::{ExportSignal, ExportStatus};
 use crate::tls_files::{TlsFileError, load_certificates, load_identity, load_roots};
 
@@ -35,6 +38,8 @@ pub enum ClientError {
     Http(#[from] http::Error),
     #[error("the header {0:?} belongs to the protocol and cannot be set")]
     ForbiddenHeader(String),
+    #[error("headers_file: {}: {problem}", .0.display(), problem = .1)]
+    HeadersFile(PathBuf, String),
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] rustls::Error),
     #[error("the system's root certificates cannot be read: {0}")]
@@ -51,6 +56,9 @@ pub struct Client {
     uri: Uri,
     /// The headers of every request: the configured ones and the protocol's.
     headers: HeaderMap,
+    /// Those of the file, which take precedence.
+    file_headers: RwLock<HeaderMap>,
+    headers_file: Option<PathBuf>,
     gzip: bool,
     timeout: Duration,
 }
@@ -81,14 +89,47 @@ impl Client {
                 base
             }
         };
+        let headers_file = endpoint.headers_file.clone();
+        let file_headers = headers_file.as_deref().map(read_headers).transpose()?.unwrap_or_default();
         let tls = tls_config(&endpoint.tls, https)?;
         let http = transport::http_client(tls, endpoint.protocol == Protocol::Grpc);
-        Ok(Client { http, protocol: endpoint.protocol, uri, headers, gzip, timeout: endpoint.timeout })
+        Ok(Client {
+            http,
+            protocol: endpoint.protocol,
+            uri,
+            headers,
+            file_headers: RwLock::new(file_headers),
+            headers_file,
+            gzip,
+            timeout: endpoint.timeout,
+        })
     }
 
-    /// Sends one encoded `Export{Logs,Metrics,Trace}ServiceRequest` once. Takes at most the
-    /// endpoint's timeout. Must be called in a Tokio runtime; dropping the future cancels the request.
+    /// Sends one encoded `Export{Logs,Metrics,Trace}ServiceRequest` once, and again if the collector rejects the
+    /// credentials and their file has others. Takes at most the endpoint's timeout each time. Must be called in a
+    /// Tokio runtime; dropping the future cancels the request.
     pub async fn send(&self, request: Bytes) -> ExportResult {
+        loop {
+            let result = self.send_once(request.clone()).await;
+            let (Some(file), ExportResult::Permanent { code: code @ ExportStatus::Unauthenticated, message }) =
+                (self.headers_file.clone(), &result)
+            else {
+                return result;
+            };
+            let reason = match spawn_blocking(move || read_headers(&file)).await {
+                Ok(Ok(headers)) if headers != *self.file_headers.read() => {
+                    *self.file_headers.write() = headers;
+                    continue;
+                }
+                Ok(Err(error)) => format!("{message}; {error}"),
+                _ => message.clone(),
+            };
+            // The file may get the new credentials later.
+            return ExportResult::retryable(*code, false, reason);
+        }
+    }
+
+    async fn send_once(&self, request: Bytes) -> ExportResult {
         tokio::time::timeout(self.timeout, self.round_trip(request)).await.unwrap_or_else(|_| {
             let message = format!("no response within {:?}", self.timeout);
             ExportResult::retryable(ExportStatus::Timeout, true, message)
@@ -104,6 +145,8 @@ impl Client {
         *call.method_mut() = Method::POST;
         *call.uri_mut() = self.uri.clone();
         *call.headers_mut() = self.headers.clone();
+        // Replaces what has the same name.
+        call.headers_mut().extend(self.file_headers.read().clone());
         match transport::round_trip(&self.http, call).await {
             Err(failure) => failure,
             Ok(response) => match self.protocol {
@@ -150,6 +193,27 @@ fn user_headers(pairs: &[(String, String)]) -> Result<HeaderMap, ClientError> {
         let mut value: HeaderValue = value.parse().map_err(http::Error::from)?;
         value.set_sensitive(true);
         headers.append(name, value);
+    }
+    Ok(headers)
+}
+
+/// Reads a file of headers. Neither errors nor `Debug` contain anything of it.
+fn read_headers(file: &Path) -> Result<HeaderMap, ClientError> {
+    let unusable = |problem| ClientError::HeadersFile(file.to_owned(), problem);
+    let text = std::fs::read_to_string(file).map_err(|error| unusable(format!("cannot be read: {error}")))?;
+    let mut headers = HeaderMap::new();
+    for (index, line) in text.lines().map(str::trim).enumerate() {
+        let pairs = match line.split_once([':', '=']) {
+            _ if line.is_empty() || line.starts_with('#') => continue,
+            Some((name, value)) if line[name.len()..].starts_with(':') => {
+                Some(vec![(name.trim().to_owned(), value.trim().to_owned())])
+            }
+            _ => parse_pairs(line).ok(),
+        };
+        let pairs = pairs.filter(|pairs| pairs.iter().all(|(_, value)| !value.is_empty()));
+        let parsed = pairs.and_then(|pairs| user_headers(&pairs).ok());
+        let problem = "is no header that can be set: expected Name: value or name=value";
+        headers.extend(parsed.ok_or_else(|| unusable(format!("line {} {problem}", index + 1)))?);
     }
     Ok(headers)
 }

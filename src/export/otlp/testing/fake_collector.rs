@@ -280,6 +280,7 @@ pub(crate) fn endpoint(address: SocketAddr, protocol: Protocol) -> Endpoint {
         url: format!("http://{address}{path}"),
         protocol,
         headers: Vec::new(),
+        headers_file: None,
         compression: Compression::None,
         timeout: Duration::from_secs(30),
         tls: ClientTls::default(),
