@@ -13,7 +13,6 @@ use serde_json::{Value as Json, json};
 
 use super::endpoint_url::{EndpointUrl, bracketed_ipv6};
 use super::pattern::parse_browser;
-use super::settings::Intake;
 use super::words::{one_of, suggest};
 use crate::kinds;
 use crate::model::{Browser, Disposition, LabelEnum};
@@ -367,11 +366,15 @@ pub fn is_key_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"._~-".contains(&byte)
 }
 
+/// Every path of intake except `/report/{site}`: the canonical one, and those of older collectors.
+pub const INTAKE_PATHS: [&str; 7] =
+    ["/report", "/", "/csp", "/csp/report-only", "/reporting-api/csp", "/nel", "/nel/report-only"];
+
 /// Returns whether a path, or one that it stands for with a `*` at its end, is one of intake or admin.
 fn is_own_path(path: &str) -> bool {
     const OTHERS: [&str; 4] = ["/report/", "/metrics", "/-/", "/api/v1/"];
     let start = path.strip_suffix('*').unwrap_or(path.trim_end_matches('/'));
-    Intake::PATHS.iter().chain(&OTHERS).any(|own| {
+    INTAKE_PATHS.iter().chain(&OTHERS).any(|own| {
         let is_below = own.len() > 1 && own.ends_with('/') && start.starts_with(own);
         is_below || own.trim_end_matches('/') == start || path.ends_with('*') && own.starts_with(start)
     })

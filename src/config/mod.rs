@@ -26,7 +26,7 @@ use std::path::PathBuf;
 
 pub use error::{ConfigError, ConfigErrors, Source};
 pub use exports::{ClientTls, Compression, Endpoint, Logs, Metrics, Otlp, Protocol, Temporality};
-pub use format::is_key_byte;
+pub use format::{INTAKE_PATHS, is_key_byte};
 pub(crate) use pattern::{Condition, Field, Pattern};
 pub use setting::{Setting, json_schema, reference};
 pub use settings::{

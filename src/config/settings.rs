@@ -440,12 +440,6 @@ impl Tls {
     }
 }
 
-impl Intake {
-    /// Every path except `/report/{site}`: the canonical one, and those of older collectors.
-    pub const PATHS: [&str; 7] =
-        ["/report", "/", "/csp", "/csp/report-only", "/reporting-api/csp", "/nel", "/nel/report-only"];
-}
-
 impl SiteConfig {
     /// Default of `min_sampling_fraction`, which also applies to reports of no configured site.
     pub const MIN_SAMPLING_FRACTION: f64 = 0.001;

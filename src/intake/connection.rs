@@ -13,7 +13,7 @@ use http::{Request, Version};
 use hyper::body::Incoming;
 use tower_service::Service;
 
-use crate::config::Intake;
+use crate::config::INTAKE_PATHS;
 use crate::intake::connection_limit::ConnectionPermit;
 
 /// The address of a connection's peer, as a request extension.
@@ -46,7 +46,7 @@ impl Service<Request<Incoming>> for ConnectionService {
         // Not always, because it takes an allocation. Reports to an unknown path are counted by client.
         let path = request.uri().path();
         let is_usual = path.strip_prefix("/report/").is_some_and(|site| !site.contains('/'));
-        if self.with_peer || !is_usual && !Intake::PATHS.contains(&path) {
+        if self.with_peer || !is_usual && !INTAKE_PATHS.contains(&path) {
             request.extensions_mut().insert(self.peer);
         }
         RequestInFlight { response: self.router.call(request), permit: Some(permit) }

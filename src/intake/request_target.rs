@@ -7,7 +7,7 @@ use percent_encoding::percent_decode_str;
 use ring::digest::Digest;
 
 use crate::classify::SiteIndex;
-use crate::config::{Intake, PathConfig, Privacy};
+use crate::config::{INTAKE_PATHS, Intake, PathConfig, Privacy};
 use crate::model::Disposition;
 use crate::normalize;
 
@@ -17,7 +17,7 @@ const REPORT_ONLY: &str = "/report-only";
 
 /// Returns the route of a path that intake serves, as traces name it.
 pub(super) fn route(path: &str) -> &'static str {
-    let known = Intake::PATHS.into_iter().find(|known| *known == trim_slash(path));
+    let known = INTAKE_PATHS.into_iter().find(|known| *known == trim_slash(path));
     known.unwrap_or(if path.starts_with(SITE_PREFIX) { "/report/{site}" } else { "/{path}" })
 }
 
@@ -49,7 +49,7 @@ impl<'u> RequestTarget<'u> {
         let path = trim_slash(path);
         let disposition = path.ends_with(REPORT_ONLY).then_some(Disposition::Report);
         let target = RequestTarget { path, disposition, ..RequestTarget::default() };
-        if Intake::PATHS.contains(&path) {
+        if INTAKE_PATHS.contains(&path) {
             return Some(target);
         }
         if let Some(rest) = path.strip_prefix(SITE_PREFIX) {
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn parse_of_a_path_is_exact_but_for_a_trailing_slash() {
-        let mut paths: Vec<String> = Intake::PATHS
+        let mut paths: Vec<String> = INTAKE_PATHS
             .into_iter()
             .chain(["/report/shop", "/report/report-only"])
             .map(str::to_owned)

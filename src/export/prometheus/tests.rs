@@ -8,7 +8,7 @@ use super::*;
 use crate::clock;
 use crate::kinds::{self, REPORTS, csp_violation, network_error};
 use crate::metrics::{BOUNDS, Histogram, SampleValue};
-use crate::model::{Family, Increment, Label, MetricType, Observation, SiteLabel};
+use crate::model::{ABSENT, Family, Increment, Label, MetricType, Observation, SiteLabel};
 
 #[test]
 fn scrape_of_a_registry_has_its_series_the_self_metrics_and_the_process() {
@@ -119,7 +119,9 @@ proptest! {
         let registry = Registry::new(kinds::families(), 10_000, 0, now).unwrap();
         let bounded = Label::bounded;
         for (site, blocked, amount) in &seen {
-            let violation = [bounded("enforce"), bounded("img-src"), Label::unbounded(blocked), bounded("none")];
+            let page = if seen.len() % 2 == 0 { ABSENT } else { bounded("checkout") };
+            let blocked = Label::unbounded(blocked);
+            let violation = [bounded("enforce"), bounded("img-src"), blocked, bounded("none"), page];
             let requests = [bounded("dns"), bounded("ok"), bounded("none")];
             for observation in [
                 Observation::increment(&REPORTS, [bounded("crash"), bounded("chrome")]),
