@@ -55,7 +55,8 @@ impl Condition {
     pub(super) fn covers(&self, other: &Condition) -> bool {
         let all = |holds: &dyn Fn(&Pattern) -> bool| !other.any.is_empty() && other.any.iter().all(holds);
         let is_excluded = |own: &Pattern| {
-            let is_outside = |it: &Pattern| it.parts.len() == 1 && !own.matches(&it.parts[0], 0);
+            let version = *own.versions.start();
+            let is_outside = |it: &Pattern| it.parts.len() == 1 && !own.matches(&it.parts[0], version);
             other.none.iter().any(|pattern| pattern.covers(own)) || all(&is_outside)
         };
         (self.any.is_empty() || all(&|pattern| self.any.iter().any(|own| own.covers(pattern))))

@@ -402,7 +402,9 @@ fn load_rule_that_can_never_match_warns() {
         ("browser: chrome<120", "browser: chrome<121", false),
         ("browser: chrome<120", "browser: chrome", false),
         ("browser: chrome>100", "browser: chrome=100", false),
-        ("browser: '!chrome'", "browser: firefox>=3", false),
+        ("browser: '!chrome'", "browser: firefox>=3", true),
+        ("browser: '!chrome'", "browser: [firefox, chrome>5]", false),
+        ("browser: '!chrome<120'", "browser: chrome<100", false),
     ] {
         let found =
             warnings(&format!("- {{ name: first, {earlier}, noise: bot }}\n- {{ {later}, event: drop }}"));
