@@ -210,7 +210,8 @@ fn read_headers(file: &Path) -> Result<HeaderMap, ClientError> {
             }
             _ => parse_pairs(line).ok(),
         };
-        let pairs = pairs.filter(|pairs| pairs.iter().all(|(_, value)| !value.is_empty()));
+        // A token alone may end in `=`, too.
+        let pairs = pairs.filter(|pairs| !pairs.iter().any(|(_, value)| value.trim_matches('=').is_empty()));
         let parsed = pairs.and_then(|pairs| user_headers(&pairs).ok());
         let problem = "is no header that can be set: expected Name: value or name=value";
         headers.extend(parsed.ok_or_else(|| unusable(format!("line {} {problem}", index + 1)))?);

@@ -55,7 +55,7 @@ async fn rotated_credentials_are_read_from_their_file() {
         assert_eq!(receiver.log.len(), 1, "the file is the same");
         std::fs::remove_file(&file).unwrap();
         let message = is_retried(client.send(request(1)).await);
-        assert!(message.contains("headers cannot be read: "), "{message}");
+        assert!(message.contains("headers: cannot be read: "), "{message}");
         write("second");
         assert!(matches!(client.send(request(1)).await, ExportResult::Accepted));
         let sent = |number| receiver.log.header(number, "authorization");
