@@ -90,7 +90,10 @@ fn violation(registry: &Registry, site: SiteLabel<'_>, blocked: &str, uptime: u3
 }
 
 fn configured(position: usize) -> SiteLabel<'static> {
-    SiteLabel { label: Label::bounded(["a", "b", "c"][position]), configured: Some(position) }
+    SiteLabel {
+        label: Label::bounded(&"abcdefghijklmnopqrst"[position..=position]),
+        configured: Some(position),
+    }
 }
 
 /// Returns all series of a family, by their labels.
@@ -307,7 +310,7 @@ fn configured_site_keeps_its_capacity_and_name_during_a_flood_on_another() {
 
 #[test]
 fn more_sites_than_fallback_slots_still_count_everything() {
-    let sites = 3;
+    let sites = 20;
     let registry = registry(min_limit(), 400);
     assert!(!registry.isolates_sites());
     for n in 0..3000 {
