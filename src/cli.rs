@@ -209,7 +209,7 @@ pub fn run(
         Some(Command::Policy(policy)) => end(policy.run(&loaded.config, stdout, stderr), stderr),
         Some(Command::Health { ready }) => {
             let probe = if ready { Probe::Ready } else { Probe::Healthy };
-            match probe::run(loaded.config.admin_listen, probe) {
+            match probe::run(&loaded.config, probe) {
                 Ok(()) => Action::Exit(0),
                 Err(message) => fail(message, EXIT_UNHEALTHY, stderr),
             }
@@ -367,8 +367,8 @@ mod tests {
     #[test]
     fn run_invalid_flag_is_named() {
         let (code, _, stderr) = exit_of(&["--listen", "here"]);
-        let message =
-            "--listen: expected an address and a port such as 0.0.0.0:8480 or [::]:8480, found \"here\"";
+        let message = "--listen: expected an address and a port such as 0.0.0.0:8480, [::]:8480, :8480 or localhost:8480, or a socket \
+             such as unix:/run/lookoutd/intake.sock, found \"here\"";
         assert_eq!((code, stderr), (2, format!("lookoutd: {message}\n")));
         let (code, _, stderr) = exit_of(&["--set", "metrics"]);
         assert_eq!(code, 2);

@@ -3,27 +3,32 @@
 
 use std::error::Error;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+use prometheus::IntGauge;
 use uuid::Uuid;
 
 use crate::admin::{self, Admin, Api, Auth, NamedExport, Readiness, Scrape, Sources};
 use crate::background::{FindingsUpkeep, SeriesExpiry, end_windows, run_windows};
 use crate::clock;
-use crate::config::{Config, Loaded, Page};
+use crate::config::{self, Config, Endpoint, ListenAddress, Loaded, Page};
 use crate::export::{
     Client, ConsoleExporter, LogExporter, LogRequestEncoder, MetricExporter, PrometheusExporter, RetryPolicy,
     ShutdownSummary, TemporalityState, Traces, build_resource, resource_attributes,
 };
-use crate::intake::{self, Intake, IntakeHealth, ListenerHandle, MakeConnection, ServerLimits, Tls};
+use crate::intake::{
+    self, Intake, IntakeHealth, Listener, ListenerHandle, MakeConnection, ServerLimits, Tls,
+};
 use crate::kinds;
 use crate::logging;
 use crate::metrics::Registry;
-use crate::model::{EventSink, ExportSignal};
+use crate::model::{CertificateOwner, EventSink, ExportSignal, LabelEnum};
 use crate::pipeline::Pipeline;
 use crate::signals;
+use crate::systemd::{self, Sockets};
+use crate::tls_files::{load_certificates, validity};
 
 /// Maximum number of admin's connections: a few scrapers and people.
 const ADMIN_CONNECTIONS: usize = 64;
@@ -32,6 +37,8 @@ const RESERVED_FDS: usize = ADMIN_CONNECTIONS + 64;
 /// Time without progress after which a thread of intake, or its accept, counts as stalled: a busy machine
 /// delays them by seconds.
 const STALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time after which an idle connection of admin is closed: longer than most intervals of scrapes.
+const ADMIN_IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 /// Time that admin's connections have to end.
 const ADMIN_GRACE: Duration = Duration::from_millis(500);
 
@@ -45,8 +52,8 @@ pub enum DaemonError {
     #[error(transparent)]
     Part(Box<dyn Error + Send + Sync>),
     /// The address of a setting cannot be bound.
-    #[error("{0}: cannot listen on {1}: {2}")]
-    Listen(&'static str, SocketAddr, io::Error),
+    #[error("{0}: cannot listen on {1}: {2}{3}")]
+    Listen(&'static str, ListenAddress, io::Error, String),
     /// No signal can arrive.
     #[error("the thread that listens for signals has ended")]
     SignalThread,
@@ -61,13 +68,16 @@ pub enum DaemonError {
 /// Returns an error if a part cannot be started, or intake does not stop in time.
 pub fn run(loaded: &Arc<Loaded>) -> Result<(), DaemonError> {
     let config = &loaded.config;
+    let sockets = Sockets::take();
+    let sockets = sockets.map_err(|error| DaemonError::Action("use the sockets of systemd", error.into()))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| DaemonError::Action("start the runtime", error.into()))?;
     let requested = signals::listen(config.delivery.shutdown_timeout);
     let requested = requested.map_err(|error| DaemonError::Action("listen for signals", error.into()))?;
     let ended = runtime.block_on(async {
-        let daemon = Daemon::start(loaded).await?;
+        let daemon = Daemon::start(loaded, sockets).await?;
         let signal = requested.await.map_err(|_| DaemonError::SignalThread)?;
+        systemd::notify("STOPPING=1");
         tracing::info!(signal, timeout = ?config.delivery.shutdown_timeout, "shutting down");
         daemon.stop(config.delivery.shutdown_timeout).await
     });
@@ -95,12 +105,14 @@ struct Exporters {
 }
 
 impl Daemon {
-    async fn start(loaded: &Arc<Loaded>) -> Result<Daemon, DaemonError> {
+    async fn start(loaded: &Arc<Loaded>, sockets: Sockets) -> Result<Daemon, DaemonError> {
         let config = &loaded.config;
         // Listeners and certificates first, so that nothing runs if one of them is unusable.
-        let intake_listener = bind("listen", config.listen)?;
-        let admin_listener = bind("admin_listen", config.admin_listen)?;
-        let tls = config.intake.tls.files().as_ref().map(Tls::load).transpose().map_err(part_error)?;
+        let intake_listener = sockets.intake.map_or_else(|| bind("listen", &config.listen), Ok)?;
+        let admin_listener = sockets.admin.map_or_else(|| bind("admin_listen", &config.admin_listen), Ok)?;
+        let load = |owner, tls: &config::Tls| tls.files().map(|files| Tls::load(owner, &files)).transpose();
+        let tls = load(CertificateOwner::Intake, &config.intake.tls).map_err(part_error)?;
+        let admin_tls = load(CertificateOwner::Admin, &config.admin.tls).map_err(part_error)?;
         let registry =
             Registry::new(kinds::families(), config.metrics.max_series, config.sites.len(), clock::now());
         let registry = registry.map_err(|error| DaemonError::Action("register the metrics", error.into()))?;
@@ -108,8 +120,10 @@ impl Daemon {
         let exporters = Exporters::start(config, &registry)?;
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let health = IntakeHealth::new(threads, STALL_TIMEOUT);
-        let mut admin = exporters.admin(config, &registry, health.clone())?;
-        let has_page = config.admin.page == Page::On && !admin.is_unprotected(config.admin_listen);
+        let listeners = [&tls, &admin_tls].map(|tls| tls.as_ref().map(Tls::not_after));
+        let certificates = certificates(config, listeners, &registry);
+        let mut admin = exporters.admin(config, &registry, health.clone(), certificates)?;
+        let has_page = config.admin.page == Page::On && !admin.is_unprotected(&admin_listener.address);
         let tracer = exporters.traces.as_ref().map(Traces::tracer);
         let mut pipeline = exporters.pipeline(config, &registry);
         pipeline.recent = has_page.then(Arc::default);
@@ -123,6 +137,7 @@ impl Daemon {
         let admin_limits = ServerLimits {
             connections: ADMIN_CONNECTIONS,
             connections_per_client: ADMIN_CONNECTIONS,
+            idle_timeout: ADMIN_IDLE_TIMEOUT,
             http2: false,
             with_peer: false,
             proxy_protocol: false,
@@ -137,7 +152,7 @@ impl Daemon {
         admin.api = recent.map(|recent| {
             let sources = Sources {
                 loaded: loaded.clone(),
-                intake: intake_server.address,
+                intake: intake_server.address.clone(),
                 registry: registry.clone(),
                 findings: all_findings,
                 recent,
@@ -147,15 +162,16 @@ impl Daemon {
         });
         let admin = Arc::new(admin);
         let connections = MakeConnection::new(admin::router(admin.clone()), admin_limits, None, None);
-        let admin_server = ListenerHandle::start(&admin_listener, 1, None, &connections)
+        let tls_config = admin_tls.as_ref().map(|tls| &tls.config);
+        let admin_server = ListenerHandle::start(&admin_listener, 1, tls_config, &connections)
             .map_err(|error| DaemonError::Action("start the thread of admin_listen", error.into()))?;
 
         let daemon = Daemon { registry, pipeline, findings, admin, intake_server, admin_server, exporters };
         daemon.log_startup(config, max_connections);
         daemon.admin.readiness.intake.set_listening(true);
-        if let Some(tls) = tls {
-            let not_after = &daemon.registry.self_metrics.intake.certificate_not_after;
-            tokio::spawn(tls.watch(not_after.with_label_values(&["intake"])));
+        systemd::notify("READY=1");
+        for tls in [tls, admin_tls].into_iter().flatten() {
+            tokio::spawn(tls.watch(daemon.registry.clone()));
         }
         tokio::spawn(run_windows(daemon.pipeline.clone()));
         let temporality = daemon.exporters.temporality.clone();
@@ -165,7 +181,7 @@ impl Daemon {
 
     /// Logs the startup line, which is written at every level, and warnings about the configuration.
     fn log_startup(&self, config: &Config, max_connections: usize) {
-        let scheme = if config.intake.tls.files().is_some() { "https" } else { "http" };
+        let scheme = |tls: &config::Tls| if tls.files().is_some() { "https" } else { "http" };
         let otlp = &config.otlp;
         let logs = match (otlp.logs.console, &otlp.logs.otlp) {
             (false, None) => "none".to_owned(),
@@ -178,8 +194,8 @@ impl Daemon {
             metrics.map_or("scrape".to_owned(), |endpoint| format!("scrape,otlp({})", endpoint.url));
         tracing::info!(
             target: logging::STARTUP_TARGET,
-            intake = %format_args!("{scheme}://{}", self.intake_server.address),
-            admin = %format_args!("http://{}", self.admin_server.address),
+            intake = %self.intake_server.address.url(scheme(&config.intake.tls)),
+            admin = %self.admin_server.address.url(scheme(&config.admin.tls)),
             %logs,
             %metrics,
             version = env!("CARGO_PKG_VERSION"),
@@ -188,7 +204,7 @@ impl Daemon {
         if let Some(findings) = &self.findings {
             findings.log_start();
         }
-        if self.admin.is_unprotected(self.admin_server.address) {
+        if self.admin.is_unprotected(&self.admin_server.address) {
             tracing::warn!(
                 admin = %self.admin_server.address,
                 "admin listens beyond loopback, and any client that reaches it can read it; the live page and the API \
@@ -251,8 +267,48 @@ impl Daemon {
     }
 }
 
-fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpListener, DaemonError> {
-    intake::bind(address).map_err(|error| DaemonError::Listen(setting, address, error))
+fn bind(setting: &'static str, address: &ListenAddress) -> Result<Listener, DaemonError> {
+    Listener::bind(address).map_err(|error| {
+        let advice = match (error.kind(), address) {
+            (io::ErrorKind::PermissionDenied, ListenAddress::Tcp(_)) => {
+                "; a port below 1024 needs a socket of systemd or the capability CAP_NET_BIND_SERVICE; or use \
+                 another port"
+                    .to_owned()
+            }
+            (io::ErrorKind::AddrInUse, ListenAddress::Tcp(address)) => {
+                format!("; this shows the process: ss -ltnp 'sport = :{}'", address.port())
+            }
+            _ => String::new(),
+        };
+        DaemonError::Listen(setting, address.clone(), error, advice)
+    })
+}
+
+/// Returns every certificate of this process, and its expiry in the metric.
+fn certificates(
+    config: &Config,
+    [intake, admin]: [Option<Timestamp>; 2],
+    registry: &Registry,
+) -> Vec<(CertificateOwner, IntGauge)> {
+    let otlp = &config.otlp;
+    let client = |endpoint: &Option<Endpoint>| {
+        let chain = load_certificates(endpoint.as_ref()?.tls.client_certificate.as_ref()?).ok()?;
+        Some(validity(&chain)?.1)
+    };
+    let all = [
+        (CertificateOwner::Intake, intake),
+        (CertificateOwner::Admin, admin),
+        (CertificateOwner::OtlpLogsClient, client(&otlp.logs.otlp)),
+        (CertificateOwner::OtlpMetricsClient, client(&otlp.metrics.otlp)),
+        (CertificateOwner::OtlpTracesClient, client(&otlp.traces)),
+    ];
+    let metric = &registry.self_metrics.intake.certificate_not_after;
+    let gauge = |(owner, not_after): (CertificateOwner, Option<Timestamp>)| {
+        let gauge = metric.with_label_values(&[owner.as_str()]);
+        gauge.set(not_after?.as_second());
+        Some((owner, gauge))
+    };
+    all.into_iter().filter(|(_, not_after)| not_after.is_some()).filter_map(gauge).collect()
 }
 
 fn part_error(error: impl Into<Box<dyn Error + Send + Sync>>) -> DaemonError {
@@ -324,6 +380,7 @@ impl Exporters {
         config: &Config,
         registry: &Arc<Registry>,
         intake: Arc<IntakeHealth>,
+        certificates: Vec<(CertificateOwner, IntGauge)>,
     ) -> Result<Admin, DaemonError> {
         let export = |name, description, health| NamedExport { name, description, health };
         let logs = self.logs.as_ref().map(|logs| export("otlp_logs", "the export of logs", logs.health()));
@@ -332,7 +389,8 @@ impl Exporters {
             metrics.map(|metrics| export("otlp_metrics", "the export of metrics", metrics.health.clone()));
         let exports = logs.into_iter().chain(metrics).collect();
         let auth = Auth::load(&config.admin.auth).map_err(part_error)?;
-        let readiness = Readiness { intake, unready_after: config.admin.unready_after, exports };
+        let unready_after = config.admin.unready_after;
+        let readiness = Readiness { intake, unready_after, exports, certificates };
         let scrape = Scrape::new(PrometheusExporter::new(registry.clone()));
         let hosts = config.admin.hosts.clone().into();
         Ok(Admin { scrape, readiness: Arc::new(readiness), auth: auth.map(Arc::new), hosts, api: None })

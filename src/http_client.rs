@@ -2,17 +2,21 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
 use hyper_rustls::ConfigBuilderExt;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::ring;
-use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme, StreamOwned};
 
-use crate::tls_files::load_roots;
+use crate::config::TlsFiles;
+use crate::tls_files::{load_certificates, load_identity, load_roots};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_HEAD_BYTES: u64 = 64 << 10;
@@ -23,10 +27,15 @@ const MAX_HEAD_BYTES: u64 = 64 << 10;
 pub struct Request<'r> {
     pub method: &'r str,
     pub url: &'r str,
+    /// The Unix socket to connect to, instead of the URL's host.
+    pub socket: Option<&'r Path>,
     pub headers: &'r [(&'r str, &'r str)],
     pub body: &'r str,
     /// PEM file with the only trusted root certificates; otherwise the system's.
     pub ca: Option<&'r Path>,
+    /// The TLS files of the daemon, if the request goes to its own listener: its certificate is that of a name, not
+    /// of this address, and is not verified; if it requires a client certificate, its own is presented.
+    pub own: Option<&'r TlsFiles>,
     /// Maximum time of each read.
     pub timeout: Duration,
 }
@@ -77,15 +86,13 @@ impl Request<'_> {
         };
         let host = authority.host().trim_matches(['[', ']']);
         let port = authority.port_u16().unwrap_or(if scheme == "https" { 443 } else { 80 });
-        let tcp = connect(host, port)?;
-        tcp.set_read_timeout(Some(self.timeout))?;
-        tcp.set_write_timeout(Some(self.timeout))?;
+        let stream = self.connect(host, port)?;
         let mut stream: Box<dyn Stream> = if scheme == "https" {
             let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
             let tls = ClientConnection::new(Arc::new(self.tls()?), name).map_err(io::Error::other)?;
-            Box::new(StreamOwned::new(tls, tcp))
+            Box::new(StreamOwned::new(tls, stream))
         } else {
-            Box::new(tcp)
+            stream
         };
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
         let version = if self.method == "GET" { "1.0" } else { "1.1" };
@@ -102,15 +109,60 @@ impl Request<'_> {
         read_head(BufReader::new(stream)).map_err(timed_out)
     }
 
+    fn connect(&self, host: &str, port: u16) -> io::Result<Box<dyn Stream>> {
+        // A read or write with a timeout is the same for both kinds of sockets.
+        let socket: OwnedFd = match self.socket {
+            Some(path) => UnixStream::connect(path)?.into(),
+            None => connect(host, port)?.into(),
+        };
+        let stream = TcpStream::from(socket);
+        stream.set_read_timeout(Some(self.timeout))?;
+        stream.set_write_timeout(Some(self.timeout))?;
+        Ok(Box::new(stream))
+    }
+
     fn tls(&self) -> io::Result<ClientConfig> {
         let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(io::Error::other)?;
-        let builder = match self.ca {
-            Some(file) => builder.with_root_certificates(load_roots(file).map_err(io::Error::other)?),
-            None => builder.with_native_roots()?,
+        let builder = match (self.ca, self.own) {
+            (Some(file), _) => builder.with_root_certificates(load_roots(file).map_err(io::Error::other)?),
+            (None, Some(_)) => builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified)),
+            (None, None) => builder.with_native_roots()?,
         };
-        Ok(builder.with_no_client_auth())
+        let Some(TlsFiles { certificate, key, client_ca: Some(_) }) = self.own else {
+            return Ok(builder.with_no_client_auth());
+        };
+        let chain = load_certificates(certificate).map_err(io::Error::other)?;
+        let identity = load_identity(chain, certificate, key).map_err(io::Error::other)?;
+        Ok(builder.with_client_cert_resolver(identity))
+    }
+}
+
+/// Accepts every certificate of a server on this machine.
+#[derive(Debug)]
+struct Unverified;
+
+type Signature = Result<HandshakeSignatureValid, Error>;
+
+#[rustfmt::skip]
+impl ServerCertVerifier for Unverified {
+    fn verify_server_cert(
+        &self, _: &CertificateDer<'_>, _: &[CertificateDer<'_>], _: &ServerName<'_>, _: &[u8], _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(&self, _: &[u8], _: &CertificateDer<'_>, _: &DigitallySignedStruct) -> Signature {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(&self, _: &[u8], _: &CertificateDer<'_>, _: &DigitallySignedStruct) -> Signature {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        ring::default_provider().signature_verification_algorithms.supported_schemes()
     }
 }
 

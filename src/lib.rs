@@ -52,4 +52,5 @@ pub mod policy;
 pub mod probe;
 pub mod recent;
 pub mod signals;
+pub mod systemd;
 pub mod tls_files;

@@ -5,6 +5,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use crate::config::{Config, ListenAddress};
 use crate::http_client::Request;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -38,21 +39,27 @@ pub enum ProbeError {
 ///
 /// # Errors
 /// Returns an error if the response is not 200.
-pub fn run(admin_listen: SocketAddr, probe: Probe) -> Result<(), ProbeError> {
+pub fn run(config: &Config, probe: Probe) -> Result<(), ProbeError> {
     let path: &str = probe.into();
-    let url = format!("{}{path}", admin_url(admin_listen).ok_or(ProbeError::UnknownPort)?);
-    let request = Request { method: "GET", url: &url, headers: &[], body: "", ca: None, timeout: TIMEOUT };
-    let answer = request.send().and_then(|it| Ok((it.status.clone(), it.text(MAX_RESPONSE_BYTES)?)));
-    match answer {
+    let url = format!("{}{path}", admin_url(config).ok_or(ProbeError::UnknownPort)?);
+    let shown =
+        config.admin_listen.path().map_or(url.clone(), |socket| format!("unix:{}{path}", socket.display()));
+    match get(&url, config) {
         Ok((status, _)) if status.starts_with("200 ") => Ok(()),
-        Ok((status, text)) => Err(ProbeError::Status(url, status, text)),
-        Err(error) => Err(ProbeError::NoResponse(url, error)),
+        Ok((status, text)) => Err(ProbeError::Status(shown, status, text)),
+        Err(error) => Err(ProbeError::NoResponse(shown, error)),
     }
 }
 
-/// Returns the URL of the admin that listens on an address; `None` if its port is unknown.
-pub fn admin_url(listen: SocketAddr) -> Option<String> {
-    (listen.port() != 0).then(|| format!("http://{}", loopback_if_unspecified(listen)))
+/// Returns the URL of the daemon's admin; `None` if its port is unknown.
+pub fn admin_url(config: &Config) -> Option<String> {
+    let scheme = if config.admin.tls.files().is_some() { "https" } else { "http" };
+    match config.admin_listen {
+        ListenAddress::Unix(_) => Some(format!("{scheme}://localhost")),
+        ListenAddress::Tcp(address) => {
+            (address.port() != 0).then(|| format!("{scheme}://{}", loopback_if_unspecified(address)))
+        }
+    }
 }
 
 /// Returns the loopback address for an unspecified one, which not every system can connect to.
@@ -63,6 +70,16 @@ fn loopback_if_unspecified(mut address: SocketAddr) -> SocketAddr {
         _ => {}
     }
     address
+}
+
+/// Returns the status, and the body.
+fn get(url: &str, config: &Config) -> io::Result<(String, String)> {
+    let (socket, own) = (config.admin_listen.path(), config.admin.tls.files());
+    let own = own.as_ref();
+    let request =
+        Request { method: "GET", url, socket, headers: &[], body: "", ca: None, own, timeout: TIMEOUT };
+    let response = request.send()?;
+    Ok((response.status.clone(), response.text(MAX_RESPONSE_BYTES)?))
 }
 
 #[cfg(test)]
@@ -83,7 +100,11 @@ mod tests {
             stream.write_all(response.as_bytes()).unwrap();
             String::from_utf8_lossy(&head[..read]).lines().next().unwrap().to_owned()
         });
-        (run(address, probe).map_err(|error| error.to_string()), admin.join().unwrap())
+        (run(&listening(address), probe).map_err(|error| error.to_string()), admin.join().unwrap())
+    }
+
+    fn listening(address: SocketAddr) -> Config {
+        Config { admin_listen: ListenAddress::Tcp(address), ..Config::default() }
     }
 
     #[test]
@@ -103,9 +124,10 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         drop(listener);
-        let message = run(address, Probe::Healthy).unwrap_err().to_string();
+        let message = run(&listening(address), Probe::Healthy).unwrap_err().to_string();
         assert!(message.contains("refused") && message.contains("does a lookoutd"), "{message}");
-        let message = run("127.0.0.1:0".parse().unwrap(), Probe::Healthy).unwrap_err().to_string();
+        let message =
+            run(&listening("127.0.0.1:0".parse().unwrap()), Probe::Healthy).unwrap_err().to_string();
         assert!(message.contains("port 0"), "{message}");
     }
 

@@ -3,11 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{Error, InconsistentKeys, RootCertStore};
+use x509_parser::parse_x509_certificate;
+use x509_parser::time::ASN1Time;
 
 /// A file that cannot be used, and why. The message contains nothing of the file.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +35,13 @@ pub fn load_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, Tl
         Ok(certificates) => Ok(certificates),
         Err(_) => Err(error(file, "holds a certificate in broken PEM")),
     }
+}
+
+/// Returns the start and the end of the first certificate's validity.
+pub fn validity(chain: &[CertificateDer<'_>]) -> Option<(Timestamp, Timestamp)> {
+    let (_, leaf) = parse_x509_certificate(chain.first()?).ok()?;
+    let timestamp = |time: ASN1Time| Timestamp::from_second(time.timestamp()).ok();
+    Some((timestamp(leaf.validity().not_before)?, timestamp(leaf.validity().not_after)?))
 }
 
 /// Loads the root certificates of a file.

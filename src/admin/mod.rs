@@ -8,7 +8,6 @@ mod origin;
 mod readiness;
 mod scrape;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub use api::{Api, Sources};
@@ -21,6 +20,8 @@ use axum::routing::get;
 use http::{HeaderMap, StatusCode};
 pub use readiness::{NamedExport, Readiness};
 pub use scrape::Scrape;
+
+use crate::config::ListenAddress;
 
 /// The endpoints of admin.
 pub struct Admin {
@@ -75,7 +76,8 @@ fn index(headers: &HeaderMap) -> Response {
 
 impl Admin {
     /// Returns whether other machines can reach this address, and no credentials are required.
-    pub fn is_unprotected(&self, address: SocketAddr) -> bool {
+    pub fn is_unprotected(&self, address: &ListenAddress) -> bool {
+        let ListenAddress::Tcp(address) = address else { return false };
         !address.ip().to_canonical().is_loopback() && self.auth.is_none()
     }
 }
@@ -95,7 +97,12 @@ mod tests {
         let intake = IntakeHealth::new(0, Duration::from_secs(600));
         Admin {
             scrape: Scrape::new(PrometheusExporter::new(registry)),
-            readiness: Arc::new(Readiness { intake, unready_after: None, exports: Vec::new() }),
+            readiness: Arc::new(Readiness {
+                intake,
+                unready_after: None,
+                exports: Vec::new(),
+                certificates: Vec::new(),
+            }),
             auth,
             hosts: Arc::default(),
             api: None,
@@ -114,10 +121,11 @@ mod tests {
             ("0.0.0.0:1", true),
             ("[::]:1", true),
             ("10.0.0.1:1", true),
+            ("unix:/run/lookoutd/admin.sock", false),
         ] {
             let address = address.parse().unwrap();
-            assert_eq!(open.is_unprotected(address), unprotected, "{address}");
-            assert!(!guarded.is_unprotected(address), "{address}");
+            assert_eq!(open.is_unprotected(&address), unprotected, "{address}");
+            assert!(!guarded.is_unprotected(&address), "{address}");
         }
     }
 }

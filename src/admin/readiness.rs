@@ -5,9 +5,13 @@ use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
+use jiff::Timestamp;
+use prometheus::IntGauge;
 
+use crate::clock;
 use crate::export::ExportHealth;
 use crate::intake::IntakeHealth;
+use crate::model::{CertificateOwner, LabelEnum};
 
 /// What readiness depends on.
 pub struct Readiness {
@@ -17,6 +21,9 @@ pub struct Readiness {
     pub unready_after: Option<Duration>,
     /// The enabled exports over OTLP.
     pub exports: Vec<NamedExport>,
+    /// Each certificate with its expiry in Unix seconds. One that has expired does not end readiness, because a
+    /// balancer may not verify it.
+    pub certificates: Vec<(CertificateOwner, IntGauge)>,
 }
 
 /// The health of an export.
@@ -31,7 +38,14 @@ pub struct NamedExport {
 
 impl Readiness {
     pub(super) fn response(&self) -> Response {
-        let Some(reason) = self.not_ready_reason() else { return "ready\n".into_response() };
+        let Some(reason) = self.not_ready_reason() else {
+            let expired = |(owner, not_after): &(CertificateOwner, IntGauge)| {
+                let end = Timestamp::from_second(not_after.get()).ok().filter(|end| *end < clock::now())?;
+                Some(format!("the certificate of {} expired at {end}\n", owner.as_str()))
+            };
+            let expired: String = self.certificates.iter().filter_map(expired).collect();
+            return format!("ready\n{expired}").into_response();
+        };
         (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n")).into_response()
     }
 
@@ -62,7 +76,7 @@ mod tests {
             vec![NamedExport { name: "otlp_logs", description: "otlp logs", health: Arc::new(health) }];
         let intake = IntakeHealth::new(0, Duration::from_secs(600));
         intake.set_listening(true);
-        Readiness { intake, unready_after, exports }
+        Readiness { intake, unready_after, exports, certificates: Vec::new() }
     }
 
     #[test]

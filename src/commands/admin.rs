@@ -1,7 +1,7 @@
 //! Requests to admin, with the credentials of the settings.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueHint};
@@ -44,7 +44,7 @@ pub(super) fn write_json(line: &str, out: &mut dyn Write) -> Result<bool, Comman
 /// The admin of a running lookoutd. Its credentials are those of the settings.
 #[derive(Debug, Args)]
 pub(super) struct Admin {
-    /// URL of admin [default: that of the settings].
+    /// URL of admin, or unix: and a path [default: that of the settings].
     #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
     admin: Option<String>,
     /// PEM file with the only trusted root certificates, instead of the system's.
@@ -63,8 +63,16 @@ impl Admin {
         config: &Config,
     ) -> Result<Response, CommandError> {
         let unknown = || CommandError("admin_listen has port 0: name the daemon by --admin URL".to_owned());
-        let base =
-            self.admin.clone().or_else(|| probe::admin_url(config.admin_listen)).ok_or_else(unknown)?;
+        let socket = match &self.admin {
+            Some(url) => url.strip_prefix("unix:").map(Path::new),
+            None => config.admin_listen.path(),
+        };
+        let base = match &self.admin {
+            Some(url) if socket.is_none() => Some(url.clone()),
+            Some(_) => Some("http://localhost".to_owned()),
+            None => probe::admin_url(config),
+        };
+        let base = base.ok_or_else(unknown)?;
         let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
         let url = format!("{}{path}?{query}", base.trim_end_matches('/'));
         let authorization = admin::authorization(&config.admin.auth);
@@ -72,7 +80,11 @@ impl Admin {
         let mut headers = vec![("Accept", accept)];
         headers.extend(authorization.as_deref().map(|value| ("Authorization", value)));
         let ca = self.ca.as_deref();
-        let response = Request { method: "GET", url: &url, headers: &headers, body: "", ca, timeout }.send();
+        let own = config.admin.tls.files().filter(|_| self.admin.is_none());
+        let own = own.as_ref();
+        let response =
+            Request { method: "GET", url: &url, socket, headers: &headers, body: "", ca, own, timeout }
+                .send();
         let response = response.map_err(|error| CommandError::cannot(&format!("read {url}"), error))?;
         if response.status.starts_with("200") {
             return Ok(response);

@@ -9,15 +9,19 @@ use crate::admin;
 use crate::config::{Auth, Config};
 use crate::export::Client;
 use crate::intake::Tls;
-use crate::model::ExportSignal;
+use crate::model::{CertificateOwner, ExportSignal, LabelEnum};
 
 /// Returns every file that cannot be used, one line each.
 pub fn unusable_files(config: &Config) -> Vec<String> {
     let mut errors = Vec::new();
-    let tls = &config.intake.tls;
-    check(&mut errors, "intake.tls", &[("certificate", &tls.certificate), ("key", &tls.key)], || {
-        tls.files().and_then(|files| Tls::load(&files).err()).map(|error| error.to_string())
-    });
+    for (owner, tls) in
+        [(CertificateOwner::Intake, &config.intake.tls), (CertificateOwner::Admin, &config.admin.tls)]
+    {
+        let files = [("certificate", &tls.certificate), ("key", &tls.key), ("client_ca", &tls.client_ca)];
+        check(&mut errors, &format!("{}.tls", owner.as_str()), &files, || {
+            tls.files().and_then(|files| Tls::load(owner, &files).err()).map(|error| error.to_string())
+        });
+    }
     let auth = &config.admin.auth;
     let bearer = Auth { bearer_file: auth.bearer_file.clone(), ..Auth::default() };
     let password = Auth { password_file: auth.password_file.clone(), ..Auth::default() };

@@ -79,7 +79,16 @@ impl Send {
         out: &mut dyn Write,
     ) -> Result<bool, CommandError> {
         let ca = self.ca.as_deref();
-        let result = check(&Request { method, url: &self.url, headers, body, ca, timeout: TIMEOUT });
+        let result = check(&Request {
+            method,
+            url: &self.url,
+            socket: None,
+            headers,
+            body,
+            ca,
+            own: None,
+            timeout: TIMEOUT,
+        });
         write_line(
             &result
                 .as_ref()

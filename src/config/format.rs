@@ -4,7 +4,7 @@
 //! Sizes and durations are parsed by hand, because libraries differ from the documented formats: `bytesize`
 //! saturates on overflow and ignores case, `jiff` needs units in descending order and allows signs and words.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -12,6 +12,7 @@ use schemars::Schema;
 use serde_json::{Value as Json, json};
 
 use super::endpoint_url::{EndpointUrl, bracketed_ipv6};
+use super::listen_address::ListenAddress;
 use super::pattern::parse_browser;
 use super::words::{one_of, suggest};
 use crate::kinds;
@@ -76,10 +77,7 @@ pub(super) fn parse(schema: &Json, text: &str) -> Result<Json, String> {
             Some(ms) if ms > MAX_DURATION_MS => Err("a duration of at most 3650d".to_owned()),
             Some(ms) => Ok(json!(Duration::from_millis(ms))),
         },
-        "address" => valid(
-            text.parse::<SocketAddr>().is_ok(),
-            "an address and a port such as 0.0.0.0:8480 or [::]:8480",
-        ),
+        "address" => valid(text.parse::<ListenAddress>().is_ok(), ListenAddress::EXPECTED),
         "network" => {
             let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
             network.map(|network| json!(network)).or(Err("a network such as 10.0.0.0/8 or an address".into()))
@@ -165,7 +163,7 @@ fn words(format: &str) -> Vec<&'static str> {
 /// Returns the schema of a text in a format.
 fn text_schema(format: &str) -> Json {
     let pattern = match format {
-        "address" => "^([0-9.]+|\\[[0-9A-Fa-f:.]+\\]):[0-9]{1,5}$",
+        "address" => "^(([0-9.]+|\\[[0-9A-Fa-f:.]+\\]|localhost)?:[0-9]{1,5}|unix:/.+)$",
         "network" => "^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$",
         "user name" => "^[^:]+$",
         "site name" | "name" => "^[A-Za-z0-9._-]{1,64}$",

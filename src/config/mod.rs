@@ -7,6 +7,7 @@ mod endpoint_url;
 mod error;
 mod exports;
 mod format;
+mod listen_address;
 mod otlp;
 mod pattern;
 mod print;
@@ -27,6 +28,7 @@ use std::path::PathBuf;
 pub use error::{ConfigError, ConfigErrors, Source};
 pub use exports::{ClientTls, Compression, Endpoint, Logs, Metrics, Otlp, Protocol, Temporality};
 pub use format::{INTAKE_PATHS, is_key_byte};
+pub use listen_address::ListenAddress;
 pub(crate) use pattern::{Condition, Field, Pattern};
 pub use setting::{Setting, json_schema, reference};
 pub use settings::{

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use super::format::{
     becomes, by_kind, duration, duration_or_off, duration_or_zero, each, fraction, mapped, number,
     number_or_off, one_or_list, pairs, secret, secrets, size, text, texts,
 };
+use super::listen_address::ListenAddress;
 use crate::model::{Noise, Severity};
 
 /// Structs of settings. A field without a default has its type's; what follows the comma is
@@ -47,10 +48,11 @@ macro_rules! settings {
 settings! {
 /// The whole configuration: flags, environment, file and defaults, merged.
 pub struct Config {
-    /// Address of the intake listener (public). Port 0 takes a free port.
-    pub listen: SocketAddr = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8480)), text("address");
-    /// Address of the admin listener (metrics, health, status; private). Port 0 takes a free port.
-    pub admin_listen: SocketAddr = SocketAddr::from((Ipv4Addr::LOCALHOST, 18480)), text("address");
+    /// Address of the intake listener (public): address and port, or unix: and a path. Without an address, all
+    /// addresses of IPv4 and IPv6. Port 0 takes a free port. A socket that systemd passes takes precedence.
+    pub listen: ListenAddress = ListenAddress::Tcp((Ipv4Addr::UNSPECIFIED, 8480).into()), text("address");
+    /// Address of the admin listener (metrics, health, status; private), as for listen.
+    pub admin_listen: ListenAddress = ListenAddress::Tcp((Ipv4Addr::LOCALHOST, 18480).into()), text("address");
     /// Diagnostics on stderr.
     pub log: Log;
     /// Sites, each with name, hosts (exact or *.suffix), events_per_second, a limit for events (never
@@ -182,8 +184,8 @@ pub struct Intake {
     pub max_in_flight_bytes: usize = 16 << 20, size(1);
     /// Time limit for a request's head.
     pub head_timeout: Duration = Duration::from_secs(10), duration();
-    /// Time after which an idle connection is closed, on admin too. Longer than that of a balancer in front, so
-    /// that only the balancer closes.
+    /// Time after which an idle connection is closed. Longer than that of a balancer in front, so that only the
+    /// balancer closes.
     pub idle_timeout: Duration = Duration::from_secs(75), duration();
     /// Time limit for a request's whole body.
     pub body_timeout: Duration = Duration::from_secs(15), duration();
@@ -226,12 +228,15 @@ pub struct RateLimit {
     pub burst: Option<u32>, number(1, 10_000_000);
 }
 
-/// `intake.tls`.
+/// `intake.tls` and `admin.tls`.
 pub struct Tls {
     /// PEM file with the certificate chain, leaf first. Reloaded when it changes. Not set: plain HTTP.
     pub certificate: Option<PathBuf>, text("path");
     /// PEM file with the certificate's private key. Not set: plain HTTP.
     pub key: Option<PathBuf>, text("path");
+    /// PEM file with the authorities one of which must have issued the certificate of each client (mTLS). Not
+    /// set: clients need none.
+    pub client_ca: Option<PathBuf>, text("path");
 }
 
 /// `privacy.*`.
@@ -318,6 +323,8 @@ pub struct Admin {
     pub hosts: Vec<String>, each("host");
     /// Required credentials.
     pub auth: Auth;
+    /// TLS of the admin listener.
+    pub tls: Tls;
 }
 
 /// `admin.auth`.
@@ -424,19 +431,22 @@ pub(super) struct Destination {
 }
 }
 
-/// The files of `intake.tls`.
+/// The files of `intake.tls` or `admin.tls`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFiles {
     /// The certificate chain, leaf first.
     pub certificate: PathBuf,
     /// The leaf's private key.
     pub key: PathBuf,
+    /// The authorities of client certificates, if those are required.
+    pub client_ca: Option<PathBuf>,
 }
 
 impl Tls {
     /// Returns the files. Plain HTTP when absent.
     pub fn files(&self) -> Option<TlsFiles> {
-        Some(TlsFiles { certificate: self.certificate.clone()?, key: self.key.clone()? })
+        let (certificate, key) = (self.certificate.clone()?, self.key.clone()?);
+        Some(TlsFiles { certificate, key, client_ca: self.client_ca.clone() })
     }
 }
 

@@ -109,7 +109,11 @@ fn load_sample_file_sets_every_value() {
     assert_eq!(s.intake.query_attributes, ["release"]);
     assert_eq!(s.intake.trusted_proxies, ["10.0.0.0/8".parse().unwrap()]);
     assert_eq!(s.intake.rate_limit, RateLimit { per_second: Some(50), burst: Some(500) });
-    let tls = TlsFiles { certificate: "/etc/lookoutd/tls.crt".into(), key: "/etc/lookoutd/tls.key".into() };
+    let tls = TlsFiles {
+        certificate: "/etc/lookoutd/tls.crt".into(),
+        key: "/etc/lookoutd/tls.key".into(),
+        client_ca: None,
+    };
     assert_eq!(s.intake.tls.files(), Some(tls));
     let rule = Rule {
         name: Some("av".into()),

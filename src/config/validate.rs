@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::error::Conflict;
 use super::exports::{LogsExporter, OtherExporter};
+use super::listen_address::ListenAddress;
 use super::otlp;
 use super::rules::check_rules;
 use super::settings::{Config, PageConfig, PathConfig, UnknownSites};
@@ -17,8 +18,18 @@ pub(super) fn validate(config: &mut Config) -> Vec<Conflict> {
             conflicts.push(Conflict::new(key, other, message));
         }
     };
+    for network in &mut config.intake.trusted_proxies {
+        if *network != network.trunc() {
+            let taken = network.trunc();
+            config
+                .warnings
+                .push(format!("intake.trusted_proxies: {network} has host bits; it is taken as {taken}"));
+            *network = taken;
+        }
+    }
     let (intake, auth) = (&config.intake, &config.admin.auth);
-    let is_same = config.listen.port() != 0 && config.listen == config.admin_listen;
+    let has_port = !matches!(config.listen, ListenAddress::Tcp(address) if address.port() == 0);
+    let is_same = has_port && config.listen == config.admin_listen;
     let message = format!("listen is {} too; intake and admin need different addresses", config.listen);
     check(!is_same, "admin_listen", "listen", &message);
     for entry in &intake.retired {
@@ -37,14 +48,19 @@ pub(super) fn validate(config: &mut Config) -> Vec<Conflict> {
     let accepts = intake.unknown_sites == UnknownSites::Accept;
     check(accepts || !config.sites.is_empty(), "intake.unknown_sites", "sites", message);
     let message = "requires intake.trusted_proxies: only connections from those have the header";
-    let is_usable = !intake.proxy_protocol || !intake.trusted_proxies.is_empty();
+    let has_proxies = !intake.trusted_proxies.is_empty() || config.listen.path().is_some();
+    let is_usable = !intake.proxy_protocol || has_proxies;
     check(is_usable, "intake.proxy_protocol", "intake.trusted_proxies", message);
     let is_usable = intake.rate_limit.burst.is_none() || intake.rate_limit.per_second.is_some();
     let message = "requires intake.rate_limit.per_second";
     check(is_usable, "intake.rate_limit.burst", "intake.rate_limit", message);
-    let (certificate, key) = (intake.tls.certificate.is_some(), intake.tls.key.is_some());
-    check(!certificate || key, "intake.tls.certificate", "intake.tls", "requires intake.tls.key");
-    check(!key || certificate, "intake.tls.key", "intake.tls", "requires intake.tls.certificate");
+    for (name, tls) in [("intake.tls", &intake.tls), ("admin.tls", &config.admin.tls)] {
+        let (certificate, key) = (tls.certificate.is_some(), tls.key.is_some());
+        check(!certificate || key, &format!("{name}.certificate"), name, &format!("requires {name}.key"));
+        let message = format!("requires {name}.certificate");
+        check(!key || certificate, &format!("{name}.key"), name, &message);
+        check(tls.client_ca.is_none() || certificate, &format!("{name}.client_ca"), name, &message);
+    }
     let (password, password_file) = (auth.password.is_some(), auth.password_file.is_some());
     for (both, name) in [
         (auth.bearer.is_some() && auth.bearer_file.is_some(), "bearer"),

@@ -11,24 +11,35 @@ use crate::config::ClientAddress;
 use crate::intake::forwarded::{X_FORWARDED_FOR, addresses_rtl, for_node, trim};
 use crate::model::ClientKey;
 
-/// Returns the address of the client behind `peer`; an IPv4-mapped IPv6 address as IPv4.
+/// The address of a connection's peer, as a request extension; `None` over a Unix socket, whose peer is a proxy.
+#[derive(Debug, Clone, Copy)]
+pub struct PeerAddr(pub(super) Option<IpAddr>);
+
+impl PeerAddr {
+    pub(super) fn is_proxy(self, trusted: &[IpNet]) -> bool {
+        self.0.is_none_or(|address| is_trusted(address.to_canonical(), trusted))
+    }
+}
+
+/// Returns the address of the client behind `peer`; an IPv4-mapped IPv6 address as IPv4. `None` is a proxy over a Unix
+/// socket, which is trusted, and a client that such a proxy does not name.
 ///
 /// A peer outside `trusted` is the client. Behind a trusted proxy, the hops in `Forwarded` or
 /// `X-Forwarded-For` are read from right to left: the first that is not trusted is the client. If a hop has
 /// no address, the client is the proxy that added it. If both headers are present and differ, the client is
 /// the peer, because most proxies append to one and forward the other as the client wrote it.
-pub(super) fn resolve(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
-    let peer = peer.to_canonical();
-    if !is_trusted(peer, trusted) {
+pub(super) fn resolve(peer: Option<IpAddr>, headers: &HeaderMap, trusted: &[IpNet]) -> Option<IpAddr> {
+    let peer = peer.map(|peer| peer.to_canonical());
+    if !PeerAddr(peer).is_proxy(trusted) {
         return peer;
     }
     let client = |name: &HeaderName, node: fn(&str) -> Option<&str>| {
         let mut client = peer;
         let mut hops = addresses_rtl(headers, name, node);
-        while is_trusted(client, trusted)
+        while PeerAddr(client).is_proxy(trusted)
             && let Some(Some(hop)) = hops.next()
         {
-            client = hop;
+            client = Some(hop);
         }
         headers.contains_key(name).then_some(client)
     };

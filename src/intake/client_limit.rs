@@ -1,14 +1,13 @@
 //! Limit of the connections of one client, an IPv4 address or an IPv6 /64. Proxies have none.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use foldhash::quality::RandomState;
 use ipnet::IpNet;
 use parking_lot::Mutex;
 
-use crate::intake::client_ip::{client_key, is_trusted};
+use crate::intake::client_ip::{PeerAddr, client_key};
 use crate::intake::limits::ServerLimits;
 use crate::model::ClientKey;
 
@@ -34,11 +33,9 @@ impl ClientLimiter {
     /// Adds a connection of a client; `None` for a proxy.
     pub(super) fn acquire(
         self: &Arc<Self>,
-        address: IpAddr,
+        peer: PeerAddr,
     ) -> Result<Option<ClientConnection>, ClientLimitExceeded> {
-        if is_trusted(address.to_canonical(), &self.trusted) {
-            return Ok(None);
-        }
+        let Some(address) = peer.0.filter(|_| !peer.is_proxy(&self.trusted)) else { return Ok(None) };
         let client = client_key(address);
         let mut open = self.open.lock();
         let connections = open.entry(client).or_default();

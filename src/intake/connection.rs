@@ -1,7 +1,6 @@
 //! The service of one connection: passes its requests to the router, and holds its permit.
 
 use std::convert::Infallible;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -14,11 +13,8 @@ use hyper::body::Incoming;
 use tower_service::Service;
 
 use crate::config::INTAKE_PATHS;
+use crate::intake::client_ip::PeerAddr;
 use crate::intake::connection_limit::ConnectionPermit;
-
-/// The address of a connection's peer, as a request extension.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct PeerAddr(pub(super) IpAddr);
 
 /// The service of one connection.
 #[derive(Clone)]

@@ -1,5 +1,4 @@
-//! Connections that fail before a request: a counter, and a log line once a minute for each cause, because they may be
-//! many.
+//! Connections that fail before a request: a counter, and a log line once a minute for each cause.
 
 use std::io;
 use std::sync::Arc;
@@ -8,53 +7,33 @@ use crate::intake::client_limit::ClientLimitExceeded;
 use crate::intake::proxy_protocol::ProxyProtocolError;
 use crate::log_throttle::LogThrottle;
 use crate::metrics::Registry;
-use crate::model::ConnectionError;
+use crate::model::{ConnectionError, LabelEnum};
 
 pub(super) struct ConnectionErrorLog {
     registry: Option<Arc<Registry>>,
-    accept: LogThrottle,
-    handshake: LogThrottle,
-    proxy_protocol: LogThrottle,
-    client_limit: LogThrottle,
+    /// One for each [`ConnectionError`].
+    logs: Box<[LogThrottle]>,
 }
 
 impl ConnectionErrorLog {
     /// Creates a log that also counts in `registry`.
     pub(super) fn new(registry: Option<Arc<Registry>>) -> ConnectionErrorLog {
-        ConnectionErrorLog {
-            registry,
-            accept: LogThrottle::new(|count| {
-                tracing::warn!(count, "more connections could not be accepted");
-            }),
-            handshake: LogThrottle::new(|count| tracing::info!(count, "more TLS handshakes failed")),
-            proxy_protocol: LogThrottle::new(|count| {
-                tracing::warn!(count, "more connections from trusted proxies began without a PROXY header");
-            }),
-            client_limit: LogThrottle::new(|count| {
-                tracing::warn!(count, "more connections were over intake.max_connections_per_client");
-            }),
-        }
+        let more = |_| LogThrottle::new(|count| tracing::info!(count, "more connections failed"));
+        ConnectionErrorLog { registry, logs: ConnectionError::ALL.iter().map(more).collect() }
     }
 
     /// Records a failed connection. `accepted`: it failed after accept, before TLS or in its handshake.
     pub(super) fn record(&self, accepted: bool, error: &io::Error) {
-        let inner = error.get_ref();
-        let reason = match inner {
+        let reason = match error.get_ref() {
             _ if !accepted => ConnectionError::Accept,
-            Some(inner) if inner.is::<ProxyProtocolError>() => ConnectionError::ProxyProtocol,
-            Some(inner) if inner.is::<ClientLimitExceeded>() => ConnectionError::ClientLimit,
+            Some(error) if error.is::<ProxyProtocolError>() => ConnectionError::ProxyProtocol,
+            Some(error) if error.is::<ClientLimitExceeded>() => ConnectionError::ClientLimit,
             _ => ConnectionError::Handshake,
         };
         if let Some(registry) = &self.registry {
             registry.self_metrics.intake.connection_errors[reason].inc();
         }
-        let log = match reason {
-            ConnectionError::Accept => &self.accept,
-            ConnectionError::ProxyProtocol => &self.proxy_protocol,
-            ConnectionError::ClientLimit => &self.client_limit,
-            ConnectionError::Handshake | ConnectionError::Evicted => &self.handshake,
-        };
-        let Some(count) = log.record(1) else { return };
+        let Some(count) = self.logs[reason as usize].record(1) else { return };
         match reason {
             ConnectionError::Accept => {
                 tracing::warn!(count, last = %error, "connections could not be accepted");

@@ -112,9 +112,11 @@ mod tests {
     use axum::routing::get;
 
     use super::*;
+    use crate::config::ListenAddress;
     use crate::intake::limits::ServerLimits;
-    use crate::intake::listener::{ListenerHandle, bind};
+    use crate::intake::listener::ListenerHandle;
     use crate::intake::server::MakeConnection;
+    use crate::intake::socket::Listener;
 
     /// Requests to `/wait` in flight.
     static WAITING: AtomicU64 = AtomicU64::new(0);
@@ -165,10 +167,15 @@ mod tests {
         };
         let router = Router::new().route("/block", get(block)).route("/wait", get(wait));
         let connections = MakeConnection::new(router, limits(connections), None, Some(health.clone()));
-        let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap()).unwrap();
         let server = ListenerHandle::start(&listener, 2, None, &connections).unwrap();
         health.set_listening(true);
         (server, release)
+    }
+
+    fn connect(server: &ListenerHandle) -> TcpStream {
+        let ListenAddress::Tcp(address) = server.address else { panic!("{}", server.address) };
+        TcpStream::connect(address).unwrap()
     }
 
     #[tokio::test]
@@ -177,7 +184,7 @@ mod tests {
         assert_eq!(health.not_ready_reason().unwrap(), "intake does not listen");
         let (server, release) = serve(&health, 10);
         until(&health, "a thread that serves", |found| found.is_none());
-        let mut client = TcpStream::connect(server.address).unwrap();
+        let mut client = connect(&server);
         client.write_all(b"GET /block HTTP/1.1\r\nhost: r\r\n\r\n").unwrap();
         until(&health, "a thread that is blocked", contains("has made no progress for "));
         drop(release);
@@ -193,7 +200,7 @@ mod tests {
     async fn stop_with_a_blocked_thread_does_not_wait_for_it() {
         let health = IntakeHealth::new(2, Duration::from_secs(1));
         let (server, release) = serve(&health, 10);
-        let mut client = TcpStream::connect(server.address).unwrap();
+        let mut client = connect(&server);
         client.write_all(b"GET /block HTTP/1.1\r\nhost: r\r\n\r\n").unwrap();
         until(&health, "a thread that is blocked", contains("has made no progress for "));
         assert!(!server.stop(Duration::from_millis(10)).await, "a thread is still blocked");
@@ -204,12 +211,12 @@ mod tests {
     async fn readiness_while_accept_waits_for_a_permit_is_lost() {
         let health = IntakeHealth::new(2, Duration::from_secs(1));
         let (server, _release) = serve(&health, 1);
-        let mut first = TcpStream::connect(server.address).unwrap();
+        let mut first = connect(&server);
         first.write_all(b"GET /wait HTTP/1.1\r\nhost: r\r\n\r\n").unwrap();
         while WAITING.load(Ordering::Relaxed) == 0 {
             std::thread::sleep(Duration::from_millis(5));
         }
-        let second = TcpStream::connect(server.address).unwrap();
+        let second = connect(&server);
         until(&health, "no permit", contains("accept has waited for "));
         drop(first);
         until(&health, "a permit", |found| found.is_none());

@@ -8,17 +8,17 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::intake::connection_limit::ConnectionPermit;
 use crate::intake::limits::ServerLimits;
+use crate::intake::socket::Stream;
 
 /// Consecutive reads after which the connection yields to the others of its thread.
 const READ_BUDGET: u8 = 4;
 
 pub(super) struct TimeoutStream {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     permit: Arc<ConnectionPermit>,
     idle_timeout: Duration,
     head_timeout: Duration,
@@ -35,9 +35,7 @@ pub(super) struct TimeoutStream {
 }
 
 impl TimeoutStream {
-    pub(super) fn new(stream: TcpStream, permit: Arc<ConnectionPermit>, limits: &ServerLimits) -> Self {
-        // Otherwise a response over TLS waits 40 ms for an acknowledgement. Fails on a closed connection.
-        let _ = stream.set_nodelay(true);
+    pub(super) fn new(stream: Box<dyn Stream>, permit: Arc<ConnectionPermit>, limits: &ServerLimits) -> Self {
         TimeoutStream {
             stream,
             permit,

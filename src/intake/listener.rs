@@ -5,52 +5,39 @@
 //! of one server, which took a fifth of an upload's CPU time.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
-use tokio::net::TcpSocket;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use crate::config::ListenAddress;
+use crate::intake::client_ip::PeerAddr;
 use crate::intake::server::{MakeConnection, serve};
+use crate::intake::socket::Listener;
 
 /// Threads that serve one address.
 pub struct ListenerHandle {
     /// The address that they listen on.
-    pub address: SocketAddr,
+    pub address: ListenAddress,
+    /// The file of a Unix socket.
+    file: Option<PathBuf>,
     workers: Vec<Worker>,
 }
 
 struct Worker {
-    handle: Handle<SocketAddr>,
+    handle: Handle<PeerAddr>,
     /// Resolves when the thread has ended.
     ended: oneshot::Receiver<()>,
 }
 
-/// Maximum number of connections that wait for accept, if `net.core.somaxconn` allows it. A flood fills the
-/// standard library's 128 within milliseconds, and a client without a place retries after a second.
-const BACKLOG: u32 = 4096;
 /// Polls of ready connections between two checks for new ones. A poll takes up to 2 ms, so that with tokio's
 /// default of 61 a flood of cheap HTTP/2 frames delayed all other clients by half a second.
 const EVENT_INTERVAL: u32 = 16;
 /// Time after its grace period in which a thread must end.
 const END_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// Listens on the address. Only in a runtime.
-///
-/// # Errors
-/// Returns an error if the address cannot be used.
-pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = match address {
-        SocketAddr::V4(_) => TcpSocket::new_v4()?,
-        SocketAddr::V6(_) => TcpSocket::new_v6()?,
-    };
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)?.into_std()
-}
 
 impl ListenerHandle {
     /// Starts `threads` threads.
@@ -58,7 +45,7 @@ impl ListenerHandle {
     /// # Errors
     /// Returns an error if a thread or its runtime cannot be created.
     pub fn start(
-        listener: &TcpListener,
+        listener: &Listener,
         threads: usize,
         tls: Option<&RustlsConfig>,
         connections: &MakeConnection,
@@ -85,7 +72,8 @@ impl ListenerHandle {
             Ok(Worker { handle, ended })
         };
         Ok(ListenerHandle {
-            address: listener.local_addr()?,
+            address: listener.address.clone(),
+            file: listener.file.clone(),
             workers: (0..threads).map(start).collect::<io::Result<_>>()?,
         })
     }
@@ -94,6 +82,9 @@ impl ListenerHandle {
     pub async fn stop(self, grace: Duration) -> bool {
         for worker in &self.workers {
             worker.handle.graceful_shutdown(Some(grace));
+        }
+        if let Some(file) = &self.file {
+            let _ = std::fs::remove_file(file);
         }
         let ends = async {
             for worker in self.workers {

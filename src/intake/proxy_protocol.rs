@@ -9,13 +9,13 @@ use std::sync::Arc;
 use axum_server::accept::Accept;
 use proxy_header::{Error, ParseConfig, ProxyHeader};
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::net::TcpStream;
 
-use crate::intake::client_ip::is_trusted;
+use crate::intake::client_ip::PeerAddr;
 use crate::intake::client_limit::ClientLimiter;
-use crate::intake::connection::{ConnectionService, PeerAddr};
+use crate::intake::connection::ConnectionService;
 use crate::intake::io_timeout::TimeoutStream;
 use crate::intake::limits::ServerLimits;
+use crate::intake::socket::Stream;
 
 /// Bytes of the fixed part, which ends with the length of the rest.
 const FIXED_HEADER_BYTES: usize = 16;
@@ -29,21 +29,19 @@ pub(super) struct ProxyProtocolAcceptor {
     pub(super) clients: Arc<ClientLimiter>,
 }
 
-impl Accept<TcpStream, ConnectionService> for ProxyProtocolAcceptor {
+impl Accept<Box<dyn Stream>, ConnectionService> for ProxyProtocolAcceptor {
     type Stream = TimeoutStream;
     type Service = ConnectionService;
     type Future = Pin<Box<dyn Future<Output = io::Result<(TimeoutStream, ConnectionService)>> + Send>>;
 
-    fn accept(&self, mut stream: TcpStream, mut service: ConnectionService) -> Self::Future {
+    fn accept(&self, mut stream: Box<dyn Stream>, mut service: ConnectionService) -> Self::Future {
         let ProxyProtocolAcceptor { limits, clients } = self.clone();
         Box::pin(async move {
-            let PeerAddr(peer) = service.peer;
-            if limits.proxy_protocol && is_trusted(peer.to_canonical(), &limits.trusted_proxies) {
+            if limits.proxy_protocol && service.peer.is_proxy(&limits.trusted_proxies) {
                 let client = tokio::time::timeout(limits.head_timeout, read_header(&mut stream)).await;
                 let client = client.unwrap_or(Err(ProxyProtocolError::Timeout)).map_err(io::Error::other)?;
-                service.peer = PeerAddr(client.unwrap_or(peer));
-                let connection = clients.acquire(client.unwrap_or(peer)).map_err(io::Error::other)?;
-                *service.permit.client.lock() = connection;
+                service.peer = client.map_or(service.peer, |client| PeerAddr(Some(client)));
+                *service.permit.client.lock() = clients.acquire(service.peer).map_err(io::Error::other)?;
             }
             Ok((TimeoutStream::new(stream, service.permit.clone(), &limits), service))
         })

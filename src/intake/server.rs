@@ -2,24 +2,25 @@
 
 use std::error::Error;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
-use axum_server::Handle;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use axum_server::{Handle, Server};
 use tower_service::Service;
 
+use crate::intake::client_ip::PeerAddr;
 use crate::intake::client_limit::ClientLimiter;
-use crate::intake::connection::{ConnectionService, PeerAddr};
+use crate::intake::connection::ConnectionService;
 use crate::intake::connection_errors::ConnectionErrorLog;
 use crate::intake::connection_limit::ConnectionLimiter;
 use crate::intake::health::IntakeHealth;
 use crate::intake::limits::ServerLimits;
 use crate::intake::proxy_protocol::ProxyProtocolAcceptor;
+use crate::intake::socket::Listener;
 use crate::metrics::Registry;
 
 /// Maximum size of a request head, in bytes. Also the buffer that an idle connection keeps.
@@ -29,14 +30,14 @@ const MAX_CONCURRENT_STREAMS: u32 = 128;
 
 /// Serves until the handle is told to stop, then until the requests in flight are answered.
 pub(super) async fn serve(
-    listener: TcpListener,
+    listener: Listener,
     tls: Option<RustlsConfig>,
     connections: MakeConnection,
-    handle: Handle<SocketAddr>,
+    handle: Handle<PeerAddr>,
 ) -> io::Result<()> {
     let limits = connections.limits.clone();
     let connection_errors = connections.connection_errors.clone();
-    let mut server = axum_server::from_tcp(listener)?
+    let mut server = Server::from_listener(listener.into_async()?)
         .handle(handle)
         .first_request_timeout(limits.head_timeout)
         .accept_error_handler(move |peer, error| connection_errors.record(peer.is_some(), error))
@@ -83,7 +84,7 @@ impl MakeConnection {
     }
 }
 
-impl Service<SocketAddr> for MakeConnection {
+impl Service<PeerAddr> for MakeConnection {
     type Response = ConnectionService;
     type Error = Box<dyn Error + Send + Sync>;
     type Future = Pin<Box<dyn Future<Output = Result<ConnectionService, Self::Error>> + Send>>;
@@ -93,7 +94,7 @@ impl Service<SocketAddr> for MakeConnection {
     }
 
     /// Awaited before the next accept, so that connections without a permit stay in the kernel's backlog.
-    fn call(&mut self, peer: SocketAddr) -> Self::Future {
+    fn call(&mut self, peer: PeerAddr) -> Self::Future {
         let router = self.router.clone();
         let (limiter, clients) = (self.limiter.clone(), self.clients.clone());
         let with_peer = self.limits.with_peer;
@@ -101,9 +102,9 @@ impl Service<SocketAddr> for MakeConnection {
             // Open connections run first, so that clients that connect as fast as they can do not pile up.
             tokio::task::yield_now().await;
             // Before there is a permit, because that may evict a connection of another client.
-            let client = clients.acquire(peer.ip())?;
+            let client = clients.acquire(peer)?;
             let permit = limiter.acquire(client).await?;
-            Ok(ConnectionService { router, peer: PeerAddr(peer.ip()), with_peer, permit })
+            Ok(ConnectionService { router, peer, with_peer, permit })
         })
     }
 }

@@ -16,7 +16,7 @@ use opentelemetry_semantic_conventions::trace::{
 };
 
 use crate::classify::SiteIndex;
-use crate::intake::connection::PeerAddr;
+use crate::intake::client_ip::PeerAddr;
 use crate::intake::misdirected::loggable;
 use crate::intake::request_target::route;
 use crate::model::{LabelEnum, SpanIds, UploadOutcome};
@@ -34,7 +34,7 @@ impl UploadSpan {
         sites: &SiteIndex,
     ) -> UploadSpan {
         let peer = request.extensions().get::<PeerAddr>();
-        let is_trusted = peer.is_some_and(|PeerAddr(peer)| trusted.iter().any(|net| net.contains(peer)));
+        let is_trusted = peer.is_some_and(|peer| peer.is_proxy(trusted));
         let parent = match is_trusted {
             true => TraceContextPropagator::new()
                 .extract_with_context(&Context::new(), &HeaderExtractor(request.headers())),
@@ -110,7 +110,7 @@ mod tests {
             .header("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
             .body(Body::empty())
             .unwrap();
-        request.extensions_mut().insert(PeerAddr(peer.parse::<IpAddr>().unwrap()));
+        request.extensions_mut().insert(PeerAddr(Some(peer.parse::<IpAddr>().unwrap())));
         let trusted = ["10.0.0.0/8".parse().unwrap()];
         UploadSpan::begin(&provider.tracer("test"), &mut request, &trusted, &SiteIndex::default())
             .end(outcome);

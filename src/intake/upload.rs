@@ -23,7 +23,7 @@ use crate::classify::SiteIndex;
 use crate::clock;
 use crate::config::{self, ClientAddress, Config, Privacy};
 use crate::intake::body::{ContentEncoding, Sent};
-use crate::intake::connection::PeerAddr;
+use crate::intake::client_ip::PeerAddr;
 use crate::intake::memory::{MAX_SMALL, Memory};
 use crate::intake::misdirected::{MisdirectedReports, loggable};
 use crate::intake::rate_limit::RateLimiter;
@@ -61,7 +61,7 @@ impl IntakeSettings {
     fn client(&self, extensions: &Extensions, headers: &HeaderMap) -> Option<IpAddr> {
         let trusted: &[IpNet] = &self.config.trusted_proxies;
         let peer = extensions.get::<PeerAddr>();
-        peer.map(|PeerAddr(peer)| client_ip::resolve(*peer, headers, trusted))
+        peer.and_then(|PeerAddr(peer)| client_ip::resolve(*peer, headers, trusted))
     }
 }
 

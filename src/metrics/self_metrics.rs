@@ -24,8 +24,8 @@ use crate::logging;
 use crate::metrics::process::ProcessMetrics;
 use crate::metrics::sample::{BOUNDS, SAMPLES};
 use crate::model::{
-    ConnectionError, EventOutcome, ExportSignal, ExportStatus, ExporterId, LabelEnum, PendingState,
-    QuarantineReason, RejectReason, SpoolOperation, UploadOutcome,
+    CertificateOwner, ConnectionError, EventOutcome, ExportSignal, ExportStatus, ExporterId, LabelEnum,
+    PendingState, QuarantineReason, RejectReason, SpoolOperation, UploadOutcome,
 };
 
 macro_rules! self_metrics {
@@ -62,9 +62,13 @@ self_metrics! {
         upload_duration: Histogram = "lookout_upload_duration_seconds" [],
         /// Clients that sent reports to a path that intake does not serve, each counted once an hour.
         pub unknown_path_clients: IntCounter = "lookout_unknown_path_clients_total" [],
-        /// When the certificate of this listener expires, in Unix seconds; absent without TLS.
+        /// When the certificate of this listener or client expires, in Unix seconds; absent without one.
         pub certificate_not_after: IntGaugeVec =
             "lookout_tls_certificate_not_after_timestamp_seconds" ["listener"],
+        /// Attempts to load changed certificates that failed; the current ones stay in use. One every 5 seconds
+        /// until the files can be used.
+        pub reload_failures: Children<CertificateOwner, IntCounter> =
+            "lookout_tls_reload_failures_total" ["listener"],
         /// Items of uploads that were rejected, by reason.
         pub rejected: Children<RejectReason, IntCounter> = "lookout_reports_rejected_total" ["reason"],
     }

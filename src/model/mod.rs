@@ -28,8 +28,8 @@ pub use json::{Object, Value, ValueBudget, ValueSeed};
 pub use label::{ABSENT, Label, LabelEnum, LabelValues, OTHER, SiteLabel};
 pub use observation::{Increment, MAX_LABELS, Observation};
 pub use outcome::{
-    ConnectionError, EventOutcome, ExportSignal, ExportStatus, ExporterId, PendingState, QuarantineReason,
-    RejectReason, SpoolOperation, UploadOutcome,
+    CertificateOwner, ConnectionError, EventOutcome, ExportSignal, ExportStatus, ExporterId, PendingState,
+    QuarantineReason, RejectReason, SpoolOperation, UploadOutcome,
 };
 pub use report::{
     Attribute, AttributeSink, DerivedAttribute, FieldSpec, FieldType, LabelSource, Report, ReportKind,

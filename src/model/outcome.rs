@@ -90,6 +90,18 @@ pub enum ConnectionError {
     Evicted,
 }
 
+/// Whose certificate it is: `lookout_tls_reload_failures_total{listener}`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+#[allow(missing_docs)] // the names are the documentation
+pub enum CertificateOwner {
+    Intake,
+    Admin,
+    OtlpLogsClient,
+    OtlpMetricsClient,
+    OtlpTracesClient,
+}
+
 /// Why one item of a body was rejected: `lookout_reports_rejected_total{reason}`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]

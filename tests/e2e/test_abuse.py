@@ -12,8 +12,8 @@ from checks import Failure, equal, eventually, expect
 from exposition import total
 from marks import needs
 
-# Shorter than the defaults, so that an attack lasts seconds.
-SETTINGS = "intake: { head_timeout: 2s, body_timeout: 3s }\n"
+# Shorter than the defaults, so that an attack lasts seconds; and from one address as if from many.
+SETTINGS = "intake: { head_timeout: 2s, body_timeout: 3s, idle_timeout: 3s, max_connections_per_client: 10000 }\n"
 # The allocator keeps about 20 kB of each connection that there was, for the next ones.
 MANY = 600
 CLIENTS = 1_000_000
@@ -130,8 +130,9 @@ def connections(daemon, enough):
 
 
 def test_more_connections_than_allowed(harness):
-    """Connections over the limit wait at accept, for no longer than head_timeout."""
-    load = AttackLoad(harness, "silent, over the cap", "intake: { max_connections: 100, head_timeout: 2s }\n")
+    """Connections over the limit evict those that are silent for longest."""
+    load = AttackLoad(harness, "silent, over the cap", "intake: { max_connections: 100, head_timeout: 2s, "
+                      "max_connections_per_client: 10000 }\n")
     tried = load.run(lambda daemon: result(attacker(
         harness, daemon, "silent", connections=MANY, seconds=60)), refuses=True)
     equal("Connections that lookoutd closed", MANY, tried["closed"], "silent")
@@ -160,7 +161,7 @@ def test_more_uploads_than_allowed(harness):
 def test_end_under_attack(harness):
     """SIGTERM with all connection permits taken, and during an HTTP/2 flood: exits in time with code 0."""
     for name, count in (("silent", MANY), ("h2_pings", 4), ("dripping_body", 100)):
-        load = AttackLoad(harness, name, "intake: { max_connections: 100 }\n")
+        load = AttackLoad(harness, name, "intake: { max_connections: 100, max_connections_per_client: 10000 }\n")
         process = attacker(harness, load.daemon, name, connections=count, seconds=20)
         eventually(lambda: connections(load.daemon, lambda now, most=min(count, 100): now == most))
         load.daemon.terminate()

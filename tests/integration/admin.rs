@@ -2,6 +2,7 @@
 
 use std::io::Read;
 
+use lookoutd::config::{Config, ListenAddress};
 use lookoutd::model::{
     EventOutcome, ExportSignal, ExportStatus, ExporterId, LabelEnum, PendingState, RejectReason,
     UploadOutcome,
@@ -34,16 +35,21 @@ fn failing_export_makes_unready_but_not_unhealthy() {
     });
     assert_eq!(daemon.get_admin("/-/healthy").status, 200);
     assert_eq!(daemon.post("/report", REPORT).status, 204);
-    probe::run(daemon.admin, Probe::Healthy).unwrap();
-    let message = probe::run(daemon.admin, Probe::Ready).unwrap_err().to_string();
+    probe::run(&of(&daemon), Probe::Healthy).unwrap();
+    let message = probe::run(&of(&daemon), Probe::Ready).unwrap_err().to_string();
     assert!(message.contains(" answers 503 Service Unavailable: not ready: the export of "), "{message}");
+}
+
+/// Returns the settings of a daemon that matter to a probe.
+fn of(daemon: &Daemon) -> Config {
+    Config { admin_listen: ListenAddress::Tcp(daemon.admin), ..Config::default() }
 }
 
 #[test]
 fn probe_of_a_protected_admin_succeeds() {
     let daemon = Setup::yaml("admin: { auth: { bearer: t0ken } }").authorized("Bearer t0ken").start();
-    probe::run(daemon.admin, Probe::Healthy).unwrap();
-    probe::run(daemon.admin, Probe::Ready).unwrap();
+    probe::run(&of(&daemon), Probe::Healthy).unwrap();
+    probe::run(&of(&daemon), Probe::Ready).unwrap();
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! `/api/v1/status`: whether the daemon works, and what it does.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -10,7 +9,7 @@ use serde_json::{Value, json};
 use crate::admin::api::answer::{time, without_null};
 use crate::admin::readiness::Readiness;
 use crate::clock;
-use crate::config::{Endpoint, Loaded};
+use crate::config::{Endpoint, ListenAddress, Loaded};
 use crate::findings::Findings;
 use crate::kinds::REPORTS;
 use crate::metrics::Registry;
@@ -21,7 +20,7 @@ use crate::recent::Recent;
 #[allow(missing_docs)] // the types are the documentation
 pub struct Sources {
     pub loaded: Arc<Loaded>,
-    pub intake: SocketAddr,
+    pub intake: ListenAddress,
     pub registry: Arc<Registry>,
     pub findings: Option<Arc<Findings>>,
     pub recent: Arc<Recent>,
@@ -42,6 +41,11 @@ impl Sources {
         let (config, self_metrics) = (&self.loaded.config, &self.registry.self_metrics);
         let not_ready_reason = self.readiness.not_ready_reason();
         let last = self.recent.events_after(0).pop();
+        let certificates = self.readiness.certificates.iter().filter_map(|(owner, not_after)| {
+            let not_after = time(Timestamp::from_second(not_after.get()).ok()?);
+            Some(json!({"listener": owner.as_str(), "not_after": not_after}))
+        });
+        let certificates: Vec<Value> = certificates.collect();
         let scheme = if config.intake.tls.files().is_some() { "https" } else { "http" };
         let changed = self.loaded.changed();
         let changed =
@@ -62,7 +66,7 @@ impl Sources {
             "ready": not_ready_reason.is_none(),
             "not_ready_reason": not_ready_reason,
             "intake": {
-                "address": format!("{scheme}://{}", self.intake),
+                "address": self.intake.url(scheme),
                 "uploads": counts(|outcome: UploadOutcome| self_metrics.intake.uploads[outcome].get()),
                 "reports": self.recent.taken(),
                 "rejected": counts(|reason: RejectReason| self_metrics.intake.rejected[reason].get()),
@@ -76,7 +80,7 @@ impl Sources {
                 "max_bytes": config.delivery.spool.max_bytes,
             })),
             "scrape": {"last": last_scrape.map(time)},
-            "certificates": self.certificate().map(|certificate| [certificate]),
+            "certificates": Some(certificates).filter(|list| !list.is_empty()),
             "settings": {
                 "summary": self.loaded.summary(),
                 "changed": changed.collect::<Vec<_>>(),
@@ -90,15 +94,6 @@ impl Sources {
             "findings": findings,
             "sites": self.sites(),
         }))
-    }
-
-    fn certificate(&self) -> Option<Value> {
-        // Only with TLS, because a look-up creates the series.
-        self.loaded.config.intake.tls.files()?;
-        let not_after = &self.registry.self_metrics.intake.certificate_not_after;
-        let not_after = not_after.with_label_values(&["intake"]).get();
-        let not_after = Timestamp::from_second(not_after).ok().filter(|_| not_after > 0)?;
-        Some(json!({"listener": "intake", "not_after": time(not_after)}))
     }
 
     fn exports(&self) -> Vec<Value> {

@@ -5,6 +5,23 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// Resolves a peer that has an address.
+fn resolve(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+    super::resolve(Some(peer), headers, trusted).unwrap()
+}
+
+#[test]
+fn resolve_of_a_peer_without_an_address_trusts_its_headers() {
+    let resolve = |value: &'static str| {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-forwarded-for", value.parse().unwrap());
+        super::resolve(None, &headers, &[]).map(|client| client.to_string())
+    };
+    assert_eq!(resolve("198.51.100.1, 203.0.113.9").as_deref(), Some("203.0.113.9"));
+    assert_eq!(resolve("unix:"), None);
+    assert_eq!(super::resolve(None, &HeaderMap::new(), &[]), None);
+}
+
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }

@@ -1,5 +1,6 @@
-//! TLS on intake: rustls on ring, HTTP/2 by ALPN, and a certificate that is reloaded when its files change.
+//! TLS on intake and admin: rustls on ring, HTTP/2 by ALPN, and a certificate that is reloaded when its files change.
 
+use std::fmt::Display;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,15 +8,14 @@ use std::time::{Duration, Instant};
 
 use axum_server::tls_rustls::RustlsConfig;
 use jiff::Timestamp;
-use prometheus::IntGauge;
 use rustls::ServerConfig;
-use rustls::pki_types::CertificateDer;
-use x509_parser::parse_x509_certificate;
-use x509_parser::time::ASN1Time;
+use rustls::server::WebPkiClientVerifier;
 
 use crate::clock;
 use crate::config::TlsFiles;
-use crate::tls_files::{TlsFileError, load_certificates, load_identity};
+use crate::metrics::Registry;
+use crate::model::{CertificateOwner, LabelEnum};
+use crate::tls_files::{load_certificates, load_identity, load_roots, validity};
 
 /// Protocols in order of preference.
 const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
@@ -23,23 +23,18 @@ const POLL_INTERVAL: Duration = Duration::from_secs(5);
 /// Time between two log lines about a certificate that is not valid.
 const EXPIRY_WARNING_INTERVAL: Duration = Duration::from_secs(6 * 3600);
 
-/// Why a certificate or its key cannot be used.
+/// A file of a listener's TLS that cannot be used, and why.
 #[derive(Debug, thiserror::Error)]
-pub enum CertificateError {
-    #[error("intake.tls.certificate: {0}")]
-    Certificate(TlsFileError),
-    #[error("intake.tls.key: {0}")]
-    Key(TlsFileError),
-    #[error("intake.tls.certificate: {} holds a certificate that is not X.509", .0.display())]
-    NotX509(PathBuf),
-    #[error("intake.tls.certificate: {} is not valid before {}", .0.display(), .1)]
-    NotYetValid(PathBuf, Timestamp),
-    #[error("intake.tls.certificate: {} expired at {}", .0.display(), .1)]
-    Expired(PathBuf, Timestamp),
+#[error("{}.tls.{setting}: {problem}", owner.as_str())]
+pub struct CertificateError {
+    owner: CertificateOwner,
+    setting: &'static str,
+    problem: String,
 }
 
 struct Certificate {
     config: Arc<ServerConfig>,
+    owner: CertificateOwner,
     file: PathBuf,
     not_before: Timestamp,
     not_after: Timestamp,
@@ -47,41 +42,51 @@ struct Certificate {
 
 impl Certificate {
     /// Loads a certificate, which need not be valid now, and its key.
-    fn load(files: &TlsFiles) -> Result<Certificate, CertificateError> {
-        let file = files.certificate.clone();
-        let chain = load_certificates(&file).map_err(CertificateError::Certificate)?;
-        let Some((not_before, not_after)) = validity(&chain) else {
-            return Err(CertificateError::NotX509(file));
+    fn load(owner: CertificateOwner, files: &TlsFiles) -> Result<Certificate, CertificateError> {
+        let error = |setting| {
+            move |problem: &dyn Display| CertificateError { owner, setting, problem: problem.to_string() }
         };
-        let identity = load_identity(chain, &file, &files.key).map_err(CertificateError::Key)?;
-        let mut config = ServerConfig::builder().with_no_client_auth().with_cert_resolver(identity);
-        config.alpn_protocols = ALPN.map(<[u8]>::to_vec).into();
-        Ok(Certificate { config: Arc::new(config), file, not_before, not_after })
+        let file = files.certificate.clone();
+        let chain = load_certificates(&file).map_err(|cause| error("certificate")(&cause))?;
+        let Some((not_before, not_after)) = validity(&chain) else {
+            let problem = format!("{} holds a certificate that is not X.509", file.display());
+            return Err(error("certificate")(&problem));
+        };
+        let identity = load_identity(chain, &file, &files.key).map_err(|cause| error("key")(&cause))?;
+        let verifier = match &files.client_ca {
+            None => WebPkiClientVerifier::no_client_auth(),
+            Some(file) => {
+                let roots = load_roots(file).map_err(|cause| error("client_ca")(&cause))?;
+                let verifier = WebPkiClientVerifier::builder(Arc::new(roots)).build();
+                verifier.map_err(|cause| error("client_ca")(&cause))?
+            }
+        };
+        let mut config =
+            ServerConfig::builder().with_client_cert_verifier(verifier).with_cert_resolver(identity);
+        // Admin has no HTTP/2.
+        let protocols = if owner == CertificateOwner::Intake { &ALPN[..] } else { &ALPN[1..] };
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        Ok(Certificate { config: Arc::new(config), owner, file, not_before, not_after })
     }
 
     fn check_validity(&self, now: Timestamp) -> Result<(), CertificateError> {
-        if now < self.not_before {
-            return Err(CertificateError::NotYetValid(self.file.clone(), self.not_before));
-        }
-        if now > self.not_after {
-            return Err(CertificateError::Expired(self.file.clone(), self.not_after));
-        }
-        Ok(())
+        let problem = if now < self.not_before {
+            format!("{} is not valid before {}", self.file.display(), self.not_before)
+        } else if now > self.not_after {
+            format!("{} expired at {}", self.file.display(), self.not_after)
+        } else {
+            return Ok(());
+        };
+        Err(CertificateError { owner: self.owner, setting: "certificate", problem })
     }
-}
-
-/// Returns the start and the end of the first certificate's validity.
-fn validity(chain: &[CertificateDer<'_>]) -> Option<(Timestamp, Timestamp)> {
-    let (_, leaf) = parse_x509_certificate(chain.first()?).ok()?;
-    let timestamp = |time: ASN1Time| Timestamp::from_second(time.timestamp()).ok();
-    Some((timestamp(leaf.validity().not_before)?, timestamp(leaf.validity().not_after)?))
 }
 
 /// Change time, which unlike the modification time cannot be set back, length, and inode of a file.
 type FileFingerprint = Option<(i64, i64, u64, u64)>;
 
-fn fingerprints(files: &TlsFiles) -> [FileFingerprint; 2] {
-    [&files.certificate, &files.key].map(|file| fingerprint(file))
+fn fingerprints(files: &TlsFiles) -> [FileFingerprint; 3] {
+    let files = [Some(&files.certificate), Some(&files.key), files.client_ca.as_ref()];
+    files.map(|file| fingerprint(file?))
 }
 
 fn fingerprint(file: &Path) -> FileFingerprint {
@@ -89,14 +94,14 @@ fn fingerprint(file: &Path) -> FileFingerprint {
     Some((metadata.ctime(), metadata.ctime_nsec(), metadata.len(), metadata.ino()))
 }
 
-/// The TLS of intake.
+/// The TLS of a listener.
 pub struct Tls {
     files: TlsFiles,
     /// The configuration that each new connection uses.
     pub config: RustlsConfig,
     certificate: Certificate,
     /// The files just before they were loaded.
-    fingerprints: [FileFingerprint; 2],
+    fingerprints: [FileFingerprint; 3],
     /// Why the files cannot be used, if they cannot.
     last_error: Option<String>,
     last_warning: Option<Instant>,
@@ -107,23 +112,32 @@ impl Tls {
     ///
     /// # Errors
     /// Returns an error if a file cannot be used, or if the two do not belong together.
-    pub fn load(files: &TlsFiles) -> Result<Tls, CertificateError> {
+    pub fn load(owner: CertificateOwner, files: &TlsFiles) -> Result<Tls, CertificateError> {
         // Fails only if a provider is already installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let fingerprints = fingerprints(files);
-        let certificate = Certificate::load(files)?;
+        let certificate = Certificate::load(owner, files)?;
         let config = RustlsConfig::from_config(certificate.config.clone());
         let files = files.clone();
         Ok(Tls { files, config, certificate, fingerprints, last_error: None, last_warning: None })
     }
 
+    /// Returns when the certificate expires.
+    pub fn not_after(&self) -> Timestamp {
+        self.certificate.not_after
+    }
+
     /// Reloads the files when one of them changes. Open connections stay.
-    /// `not_after`: its expiry in Unix seconds.
-    pub async fn watch(mut self, not_after: IntGauge) {
+    pub async fn watch(mut self, registry: Arc<Registry>) {
+        let (owner, metrics) = (self.certificate.owner, &registry.self_metrics.intake);
+        let not_after = metrics.certificate_not_after.with_label_values(&[owner.as_str()]);
         let mut interval = tokio::time::interval(POLL_INTERVAL);
         loop {
             interval.tick().await;
             self.poll_files();
+            if self.last_error.is_some() {
+                metrics.reload_failures[owner].inc();
+            }
             not_after.set(self.certificate.not_after.as_second());
         }
     }
@@ -140,13 +154,15 @@ impl Tls {
         if let Err(error) = self.certificate.check_validity(clock::now())
             && !warned
         {
-            tracing::error!("{error}: browsers reject it and send no reports; renew the certificate");
+            tracing::error!(
+                "{error}: clients reject it, and browsers send no reports; renew the certificate"
+            );
             self.last_warning = Some(Instant::now());
         }
     }
 
     fn reload(&mut self, changed: bool) {
-        let loaded = Certificate::load(&self.files);
+        let loaded = Certificate::load(self.certificate.owner, &self.files);
         match loaded.and_then(|certificate| certificate.check_validity(clock::now()).map(|()| certificate)) {
             Err(error) => {
                 let error = error.to_string();

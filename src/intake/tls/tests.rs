@@ -29,7 +29,7 @@ impl Files {
 
     fn load(&self) -> Result<Certificate, CertificateError> {
         let [certificate, key] = ["tls.crt", "tls.key"].map(|name| self.0.path().join(name));
-        Certificate::load(&TlsFiles { certificate, key })
+        Certificate::load(CertificateOwner::Intake, &TlsFiles { certificate, key, client_ca: None })
     }
 
     /// The error message, without the directory.
@@ -137,9 +137,9 @@ fn write_pair(files: &TlsFiles, valid_in: i64) {
 fn renewed_certificate_that_is_not_valid_yet_is_used_once_it_is() {
     let directory = tempfile::tempdir().unwrap();
     let [certificate, key] = ["tls.crt", "tls.key"].map(|name| directory.path().join(name));
-    let files = TlsFiles { certificate, key };
+    let files = TlsFiles { certificate, key, client_ca: None };
     write_pair(&files, -60);
-    let mut tls = Tls::load(&files).unwrap();
+    let mut tls = Tls::load(CertificateOwner::Intake, &files).unwrap();
     let first = tls.certificate.config.clone();
     write_pair(&files, 2);
     tls.poll_files();

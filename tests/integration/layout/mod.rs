@@ -9,7 +9,7 @@ use imports::{Arrow, Source, Sources};
 
 /// Folders and files at the top of `src`, lowest first. Each may import only those before it in this list:
 /// shared types and tools first, then the order in which a report flows.
-const ORDER: [&str; 30] = [
+const ORDER: [&str; 31] = [
     "clock",
     "model",
     "kinds",
@@ -38,6 +38,7 @@ const ORDER: [&str; 30] = [
     "commands",
     "cli",
     "background",
+    "systemd",
     "daemon",
     "main",
 ];

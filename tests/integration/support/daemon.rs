@@ -28,6 +28,8 @@ pub(crate) struct Setup {
     files: Vec<(&'static str, String)>,
     /// The command of a shell that starts the binary.
     shell: Option<&'static str>,
+    /// The addresses of intake and admin, instead of free ports.
+    listen: Option<[String; 2]>,
 }
 
 impl Setup {
@@ -61,6 +63,12 @@ impl Setup {
     /// Starts the binary through this command of a shell, as `"$0" "$@"`.
     pub(crate) fn shell(mut self, command: &'static str) -> Setup {
         self.shell = Some(command);
+        self
+    }
+
+    /// Sets the addresses of intake and admin.
+    pub(crate) fn listen(mut self, intake: &str, admin: &str) -> Setup {
+        self.listen = Some([intake.to_owned(), admin.to_owned()]);
         self
     }
 
@@ -112,7 +120,9 @@ impl Setup {
 
     fn serving(&self, directory: &TempDir) -> Command {
         let mut command = self.command(directory);
-        command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+        let [intake, admin] =
+            self.listen.as_ref().map_or(["127.0.0.1:0"; 2], |listen| listen.each_ref().map(String::as_str));
+        command.args(["--listen", intake, "--admin-listen", admin]);
         command
     }
 
