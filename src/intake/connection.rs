@@ -38,30 +38,24 @@ impl Service<Request<Incoming>> for ConnectionService {
 
     fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
         self.permit.begin_request(request.version() == Version::HTTP_2);
-        let permit = self.permit.clone();
+        let guard = Some(InFlightGuard(self.permit.clone()));
         // Not always, because it takes an allocation. Reports to an unknown path are counted by client.
         let path = request.uri().path();
         let is_usual = path.strip_prefix("/report/").is_some_and(|site| !site.contains('/'));
         if self.with_peer || !is_usual && !INTAKE_PATHS.contains(&path) {
             request.extensions_mut().insert(self.peer);
         }
-        RequestInFlight { response: self.router.call(request), permit: Some(permit) }
+        RequestInFlight { response: self.router.call(request), guard }
     }
 }
 
 /// A request whose connection is not idle until there is a response.
 pub struct RequestInFlight {
     response: RouteFuture<Infallible>,
-    permit: Option<Arc<ConnectionPermit>>,
+    guard: Option<InFlightGuard>,
 }
 
-impl RequestInFlight {
-    fn end(&mut self) {
-        if let Some(permit) = self.permit.take() {
-            permit.end_request();
-        }
-    }
-}
+struct InFlightGuard(Arc<ConnectionPermit>);
 
 impl Future for RequestInFlight {
     type Output = Result<Response, Infallible>;
@@ -69,14 +63,14 @@ impl Future for RequestInFlight {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let response = Pin::new(&mut self.response).poll(cx);
         if response.is_ready() {
-            self.end();
+            self.guard = None;
         }
         response
     }
 }
 
-impl Drop for RequestInFlight {
+impl Drop for InFlightGuard {
     fn drop(&mut self) {
-        self.end();
+        self.0.end_request();
     }
 }

@@ -141,7 +141,7 @@ mod tests {
     fn limits(connections: usize) -> ServerLimits {
         ServerLimits {
             connections,
-            connections_per_client: connections,
+            connections_per_client: usize::MAX,
             http2: false,
             with_peer: false,
             head_timeout: Duration::from_secs(60),

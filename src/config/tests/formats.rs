@@ -7,6 +7,7 @@ use super::super::format::{
     bytes, duration, duration_or_off, duration_or_zero, fraction, milliseconds, number, number_or_off, parse,
     print, size, text,
 };
+use super::super::listen_address::ListenAddress;
 use super::*;
 
 /// Returns the schema of a format.
@@ -112,7 +113,8 @@ fn numbers_out_of_range_name_what_is_valid() {
 #[test]
 fn address_network_and_text_invalid_name_what_is_valid() {
     accepts(text("address"), "[::1]:0");
-    rejects(text("address"), ":80", "an address and a port such as 0.0.0.0:8480 or [::]:8480");
+    accepts(text("address"), ":80");
+    rejects(text("address"), "80", ListenAddress::EXPECTED);
     accepts(text("network"), "10.0.0.0/8");
     accepts(text("network"), "::1");
     rejects(text("network"), "10/8", "a network such as 10.0.0.0/8 or an address");
