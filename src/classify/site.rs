@@ -41,7 +41,7 @@ impl SiteIndex {
             };
             index.pages.push(site.pages.iter().flat_map(paths).collect());
             let keys = || site.keys.iter().map(|Secret(key)| key.as_bytes());
-            let hashes = keys().next().zip(keys().last());
+            let hashes = keys().next().zip(keys().next_back());
             index.keys.push(hashes.map(|(first, last)| [first, last].map(|key| digest(&SHA256, key))));
             index.secrets.extend(keys().map(<[u8]>::to_vec));
             for host in &site.hosts {
