@@ -5,6 +5,7 @@ use std::io::Read;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use lookoutd::clock;
 use lookoutd::export::{PrometheusExporter, ScrapeFormat};
 use lookoutd::kinds;
 use lookoutd::metrics::Registry;
@@ -233,7 +234,7 @@ fn scrape(daemon: &Daemon, accept: &[&str]) -> Answer {
 
 #[test]
 fn scrape_over_http_has_the_same_in_both_formats_gzipped_or_not() {
-    let before = Timestamp::now();
+    let before = clock::now();
     let daemon = Daemon::start();
     daemon.post("/report", REPORT);
     let text = eventually("the event is written", || {
@@ -250,7 +251,7 @@ fn scrape_over_http_has_the_same_in_both_formats_gzipped_or_not() {
     let decoded = decode(&protobuf.body);
     compare(&text.text(), &decoded);
     for (series, created) in &decoded.created {
-        assert!((before..=Timestamp::now()).contains(created), "{series:?}: {created}");
+        assert!((before..=clock::now()).contains(created), "{series:?}: {created}");
     }
     let zipped = Request::new("GET", "/metrics").header("accept", PROTOBUF).header("accept-encoding", "gzip");
     let zipped = zipped.send(daemon.admin);
