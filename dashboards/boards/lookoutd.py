@@ -109,7 +109,7 @@ UPLOADS = (
           (f"sum({of('lookout_uploads_in_flight')})", "uploads in flight")),
     curves("Connections without a response, by reason", "client_limit: of a client over "
            "intake.max_connections_per_client, mostly a proxy that is missing in intake.trusted_proxies. evicted: the "
-           "longest idle at intake.max_connections.", rate("lookout_connection_errors_total", by=("reason",)) + " > 0",
+           "longest idle at intake.max_connections.", rate("lookout_connection_errors_total", by=("reason",)),
            "{{reason}}", unit="cps", width=24),
     durations(info("How long do uploads take?", "From the request's head to the response, the client's "
                    "network included. The darker, the more uploads.",

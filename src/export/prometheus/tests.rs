@@ -119,7 +119,7 @@ proptest! {
         let registry = Registry::new(kinds::families(), 10_000, 0, now).unwrap();
         let bounded = Label::bounded;
         for (site, blocked, amount) in &seen {
-            let page = if seen.len() % 2 == 0 { ABSENT } else { bounded("checkout") };
+            let page = if seen.len().is_multiple_of(2) { ABSENT } else { bounded("checkout") };
             let blocked = Label::unbounded(blocked);
             let violation = [bounded("enforce"), bounded("img-src"), blocked, bounded("none"), page];
             let requests = [bounded("dns"), bounded("ok"), bounded("none")];

@@ -164,7 +164,7 @@ impl World {
 
     fn count(&mut self, number: u8) {
         let (site, bounded) = (format!("s{number}.example"), Label::bounded);
-        let page = if number % 2 == 0 { ABSENT } else { bounded("checkout") };
+        let page = if number.is_multiple_of(2) { ABSENT } else { bounded("checkout") };
         let origin = Label::unbounded("https://b.example");
         let labels = [bounded("enforce"), bounded("img-src"), origin, bounded("none"), page];
         let seconds = f64::from(number) * 0.3 + 0.1;
