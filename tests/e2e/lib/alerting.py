@@ -113,7 +113,6 @@ class ShippedPrometheus(Prometheus):
 
     def __init__(self, harness, lookoutd, alertmanager="127.0.0.1:1"):
         self.harness, self.name = harness, "prometheus"
-        self.program, self.features = "prometheus", ""
         self.store = self.store_of(harness, self.name)
         folder = install(harness, "prometheus", lookoutd=lookoutd, alertmanager=alertmanager)
         self.config = folder / "prometheus.yml"

@@ -19,6 +19,9 @@ class Prometheus:
     """A Prometheus that scrapes one daemon each second, and evaluates these files of rules. `credentials`
     is a line of its scrape configuration, `features` are what is switched on; `name` keeps several apart."""
 
+    # Those of classes with a configuration of their own.
+    program, features = "prometheus", ""
+
     def __init__(self, harness, daemon, rules=(), credentials="", name="prometheus", program="prometheus", features=""):
         self.harness, self.name, self.program, self.features = harness, name, program, features
         self.store = self.store_of(harness, name)
