@@ -108,6 +108,8 @@ struct Options {
     log_format: Option<String>,
     #[arg(long, value_name = "LEVEL", help = help_of("log.level"), global = true)]
     log_level: Option<String>,
+    #[arg(long, help = help_of("watch"), global = true)]
+    watch: bool,
     /// Any setting by its key, such as metrics.max_series=20000. May be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = parse_override, global = true)]
     set: Vec<Flag>,
@@ -135,6 +137,7 @@ impl Options {
             ("--admin-listen", "admin_listen", self.admin_listen),
             ("--log-format", "log.format", self.log_format),
             ("--log-level", "log.level", self.log_level),
+            ("--watch", "watch", self.watch.then(|| "true".to_owned())),
         ];
         let mut settings = self.set;
         settings.extend(named.into_iter().filter_map(|(name, key, value)| {

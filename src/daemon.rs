@@ -6,11 +6,14 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use prometheus::IntGauge;
+use tokio::sync::Notify;
 use uuid::Uuid;
 
-use crate::admin::{self, Admin, Api, Auth, NamedExport, Readiness, Scrape, Sources};
+use crate::admin::{self, Admin, AdminSettings, Api, NamedExport, Readiness, Scrape, Sources};
 use crate::background::{FindingsUpkeep, SeriesExpiry, end_windows, run_windows};
 use crate::clock;
 use crate::config::{self, Config, Endpoint, ListenAddress, Loaded, Page};
@@ -26,6 +29,7 @@ use crate::logging;
 use crate::metrics::Registry;
 use crate::model::{CertificateOwner, EventSink, ExportSignal, LabelEnum};
 use crate::pipeline::Pipeline;
+use crate::reload::{ExportHeaders, Reload};
 use crate::signals;
 use crate::systemd::{self, Sockets};
 use crate::tls_files::{load_certificates, validity};
@@ -72,10 +76,11 @@ pub fn run(loaded: &Arc<Loaded>) -> Result<(), DaemonError> {
     let sockets = sockets.map_err(|error| DaemonError::Action("use the sockets of systemd", error.into()))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| DaemonError::Action("start the runtime", error.into()))?;
-    let requested = signals::listen(config.delivery.shutdown_timeout);
+    let hangup = Arc::<Notify>::default();
+    let requested = signals::listen(config.delivery.shutdown_timeout, hangup.clone());
     let requested = requested.map_err(|error| DaemonError::Action("listen for signals", error.into()))?;
     let ended = runtime.block_on(async {
-        let daemon = Daemon::start(loaded, sockets).await?;
+        let daemon = Daemon::start(loaded, sockets, hangup).await?;
         let signal = requested.await.map_err(|_| DaemonError::SignalThread)?;
         systemd::notify("STOPPING=1");
         tracing::info!(signal, timeout = ?config.delivery.shutdown_timeout, "shutting down");
@@ -102,10 +107,15 @@ struct Exporters {
     metrics: Option<MetricExporter>,
     temporality: TemporalityState,
     traces: Option<Traces>,
+    headers: ExportHeaders,
 }
 
 impl Daemon {
-    async fn start(loaded: &Arc<Loaded>, sockets: Sockets) -> Result<Daemon, DaemonError> {
+    async fn start(
+        loaded: &Arc<Loaded>,
+        sockets: Sockets,
+        hangup: Arc<Notify>,
+    ) -> Result<Daemon, DaemonError> {
         let config = &loaded.config;
         // Listeners and certificates first, so that nothing runs if one of them is unusable.
         let intake_listener = sockets.intake.map_or_else(|| bind("listen", &config.listen), Ok)?;
@@ -117,13 +127,15 @@ impl Daemon {
             Registry::new(kinds::families(), config.metrics.max_series, config.sites.len(), clock::now());
         let registry = registry.map_err(|error| DaemonError::Action("register the metrics", error.into()))?;
         let registry = Arc::new(registry);
-        let exporters = Exporters::start(config, &registry)?;
+        let mut exporters = Exporters::start(config, &registry)?;
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let health = IntakeHealth::new(threads, STALL_TIMEOUT);
         let listeners = [&tls, &admin_tls].map(|tls| tls.as_ref().map(Tls::not_after));
         let certificates = certificates(config, listeners, &registry);
-        let mut admin = exporters.admin(config, &registry, health.clone(), certificates)?;
-        let has_page = config.admin.page == Page::On && !admin.is_unprotected(&admin_listener.address);
+        let settings =
+            Arc::new(ArcSwap::from_pointee(AdminSettings::load(&config.admin).map_err(part_error)?));
+        let has_page =
+            config.admin.page == Page::On && !settings.load().is_unprotected(&admin_listener.address);
         let tracer = exporters.traces.as_ref().map(Traces::tracer);
         let mut pipeline = exporters.pipeline(config, &registry);
         pipeline.recent = has_page.then(Arc::default);
@@ -132,7 +144,16 @@ impl Daemon {
         let findings = findings.transpose().map_err(part_error)?;
         let pipeline = Arc::new(pipeline);
         let intake = Arc::new(Intake::new(config, pipeline.clone(), tracer));
-        let limits = intake_limits(config, intake.needs_peer_addr());
+        let limits = intake_limits(config, &intake);
+        let reload = Arc::new(Reload {
+            loaded: Arc::new(ArcSwap::new(loaded.clone())),
+            intake: intake.clone(),
+            admin: settings.clone(),
+            admin_address: admin_listener.address.clone(),
+            headers: std::mem::take(&mut exporters.headers),
+            lock: Mutex::default(),
+        });
+        let files = reload.fingerprint();
         let max_connections = limits.connections;
         let admin_limits = ServerLimits {
             connections: ADMIN_CONNECTIONS,
@@ -145,13 +166,16 @@ impl Daemon {
         };
         let tls_config = tls.as_ref().map(|tls| &tls.config);
         let connections =
-            MakeConnection::new(intake::router(intake), limits, Some(registry.clone()), Some(health));
+            MakeConnection::new(intake::router(intake), limits, Some(registry.clone()), Some(health.clone()));
         let intake_server = ListenerHandle::start(&intake_listener, threads, tls_config, &connections);
         let intake_server = intake_server
             .map_err(|error| DaemonError::Action("start the threads of listen", error.into()))?;
+        let mut admin = exporters.admin(config, &registry, health, certificates, settings);
+        let by_request = reload.clone();
+        admin.reload = Box::new(move || by_request.reload("POST /-/reload"));
         admin.api = recent.map(|recent| {
             let sources = Sources {
-                loaded: loaded.clone(),
+                loaded: reload.loaded.clone(),
                 intake: intake_server.address.clone(),
                 registry: registry.clone(),
                 findings: all_findings,
@@ -168,6 +192,10 @@ impl Daemon {
 
         let daemon = Daemon { registry, pipeline, findings, admin, intake_server, admin_server, exporters };
         daemon.log_startup(config, max_connections);
+        let started = daemon.registry.started.as_second();
+        daemon.registry.self_metrics.config.last_reload_successful.set(1);
+        daemon.registry.self_metrics.config.last_reload_success.set(started);
+        tokio::spawn(reload.run(hangup, files));
         daemon.admin.readiness.intake.set_listening(true);
         systemd::notify("READY=1");
         for tls in [tls, admin_tls].into_iter().flatten() {
@@ -204,7 +232,7 @@ impl Daemon {
         if let Some(findings) = &self.findings {
             findings.log_start();
         }
-        if self.admin.is_unprotected(&self.admin_server.address) {
+        if self.admin.settings.load().is_unprotected(&self.admin_server.address) {
             tracing::warn!(
                 admin = %self.admin_server.address,
                 "admin listens beyond loopback, and any client that reaches it can read it; the live page and the API \
@@ -315,17 +343,17 @@ fn part_error(error: impl Into<Box<dyn Error + Send + Sync>>) -> DaemonError {
     DaemonError::Part(error.into())
 }
 
-fn intake_limits(config: &Config, needs_peer_addr: bool) -> ServerLimits {
+fn intake_limits(config: &Config, shared: &Intake) -> ServerLimits {
     let intake = &config.intake;
     ServerLimits {
         connections: intake::max_connections(intake.max_connections, RESERVED_FDS),
         connections_per_client: intake.max_connections_per_client,
         http2: true,
-        with_peer: needs_peer_addr,
+        with_peer: true,
         head_timeout: intake.head_timeout,
         idle_timeout: intake.idle_timeout,
         body_timeout: intake.body_timeout,
-        trusted_proxies: intake.trusted_proxies.as_slice().into(),
+        trusted_proxies: shared.trusted_proxies.clone(),
         proxy_protocol: intake.proxy_protocol,
     }
 }
@@ -337,7 +365,14 @@ impl Exporters {
         let resource = build_resource(otlp, &instance);
         // Without OTLP metrics, every series can be evicted.
         let temporality = TemporalityState::default();
-        let mut exporters = Exporters { console: None, logs: None, metrics: None, temporality, traces: None };
+        let mut exporters = Exporters {
+            console: None,
+            logs: None,
+            metrics: None,
+            temporality,
+            traces: None,
+            headers: Vec::new(),
+        };
         if otlp.logs.console {
             // As much waits as is being written: a quarter of the memory together, so that a slow reader of stdout,
             // a full table of findings and hostile uploads fit into 64 MiB.
@@ -348,6 +383,7 @@ impl Exporters {
         }
         if let Some(endpoint) = &otlp.logs.otlp {
             let client = Client::new(endpoint, ExportSignal::Logs).map_err(part_error)?;
+            exporters.headers.push((Some(ExportSignal::Logs), client.headers.clone()));
             let encoder = LogRequestEncoder::new(&resource);
             let self_metrics = registry.self_metrics.clone();
             let retry = RetryPolicy::default();
@@ -356,6 +392,7 @@ impl Exporters {
         }
         if let Some(endpoint) = &otlp.metrics.otlp {
             let client = Client::new(endpoint, ExportSignal::Metrics).map_err(part_error)?;
+            exporters.headers.push((Some(ExportSignal::Metrics), client.headers.clone()));
             let temporality = TemporalityState::new(otlp.metrics.temporality);
             exporters.temporality = temporality.clone();
             let interval = otlp.metrics.interval;
@@ -364,7 +401,9 @@ impl Exporters {
         }
         if let Some(endpoint) = &otlp.traces {
             let traces = Traces::start(endpoint, resource_attributes(otlp, &instance));
-            exporters.traces = Some(traces.map_err(part_error)?);
+            let traces = traces.map_err(part_error)?;
+            exporters.headers.push((None, traces.client.headers.clone()));
+            exporters.traces = Some(traces);
         }
         Ok(exporters)
     }
@@ -381,19 +420,19 @@ impl Exporters {
         registry: &Arc<Registry>,
         intake: Arc<IntakeHealth>,
         certificates: Vec<(CertificateOwner, IntGauge)>,
-    ) -> Result<Admin, DaemonError> {
+        settings: Arc<ArcSwap<AdminSettings>>,
+    ) -> Admin {
         let export = |name, description, health| NamedExport { name, description, health };
         let logs = self.logs.as_ref().map(|logs| export("otlp_logs", "the export of logs", logs.health()));
         let metrics = self.metrics.as_ref();
         let metrics =
             metrics.map(|metrics| export("otlp_metrics", "the export of metrics", metrics.health.clone()));
         let exports = logs.into_iter().chain(metrics).collect();
-        let auth = Auth::load(&config.admin.auth).map_err(part_error)?;
         let unready_after = config.admin.unready_after;
         let readiness = Readiness { intake, unready_after, exports, certificates };
         let scrape = Scrape::new(PrometheusExporter::new(registry.clone()));
-        let hosts = config.admin.hosts.clone().into();
-        Ok(Admin { scrape, readiness: Arc::new(readiness), auth: auth.map(Arc::new), hosts, api: None })
+        let reload = Box::new(|| Ok(()));
+        Admin { scrape, readiness: Arc::new(readiness), settings, reload, api: None }
     }
 
     /// Flushes every exporter. Returns what was still pending at the deadline.

@@ -51,6 +51,7 @@ pub mod pipeline;
 pub mod policy;
 pub mod probe;
 pub mod recent;
+pub mod reload;
 pub mod signals;
 pub mod systemd;
 pub mod tls_files;

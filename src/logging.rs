@@ -13,7 +13,7 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{Layer, Registry};
+use tracing_subscriber::{Layer, Registry, reload};
 
 use crate::config::{Log, LogFormat, LogLevel};
 use crate::log_throttle::LogThrottle;
@@ -25,6 +25,7 @@ pub const STARTUP_TARGET: &str = "lookoutd::announcement";
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
 
 static WRITER: OnceLock<Arc<LogWriter>> = OnceLock::new();
+static FILTER: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
 
 /// Starts logging. A second call changes nothing.
 ///
@@ -33,21 +34,7 @@ static WRITER: OnceLock<Arc<LogWriter>> = OnceLock::new();
 pub fn init(log: &Log) -> io::Result<()> {
     let writer = LogWriter::start(io::stderr())?;
     let writer = WRITER.get_or_init(|| writer).clone();
-    let level = match log.level {
-        LogLevel::Error => LevelFilter::ERROR,
-        LogLevel::Warn => LevelFilter::WARN,
-        LogLevel::Info => LevelFilter::INFO,
-        LogLevel::Debug => LevelFilter::DEBUG,
-        LogLevel::Trace => LevelFilter::TRACE,
-    };
-    // Only errors of libraries, because some warn about every frame of a client. Of h2 at every level, because
-    // it quotes what clients send.
-    let libraries = if level < LevelFilter::DEBUG { LevelFilter::ERROR } else { level };
-    let lines_to_write = Targets::new()
-        .with_default(libraries)
-        .with_target("h2", LevelFilter::ERROR)
-        .with_target(env!("CARGO_CRATE_NAME"), level)
-        .with_target(STARTUP_TARGET, LevelFilter::INFO);
+    let (lines_to_write, filter) = reload::Layer::new(targets(log.level));
     // The formatter would print its own errors to stderr, past the writer.
     let lines =
         tracing_subscriber::fmt::layer().with_target(false).with_writer(writer).log_internal_errors(false);
@@ -57,8 +44,36 @@ pub fn init(log: &Log) -> io::Result<()> {
     };
     // Fails only on a second call.
     drop(tracing_subscriber::registry().with(lines.with_filter(lines_to_write)).try_init());
+    let _ = FILTER.set(filter);
     std::panic::set_hook(Box::new(log_panic));
     Ok(())
+}
+
+/// Returns the lines that are written at this level.
+fn targets(level: LogLevel) -> Targets {
+    let level = match level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    };
+    // Only errors of libraries, because some warn about every frame of a client. Of h2 at every level, because
+    // it quotes what clients send.
+    let libraries = if level < LevelFilter::DEBUG { LevelFilter::ERROR } else { level };
+    Targets::new()
+        .with_default(libraries)
+        .with_target("h2", LevelFilter::ERROR)
+        .with_target(env!("CARGO_CRATE_NAME"), level)
+        .with_target(STARTUP_TARGET, LevelFilter::INFO)
+}
+
+/// Changes the minimum level.
+pub fn set_level(level: LogLevel) {
+    if let Some(filter) = FILTER.get() {
+        // Fails only if logging has ended.
+        let _ = filter.reload(targets(level));
+    }
 }
 
 /// Waits until the queued lines are written, for half a second at most.

@@ -1,16 +1,17 @@
 //! Signals. The first SIGTERM or SIGINT requests an orderly shutdown; a second one ends the process at once.
-//! SIGHUP changes nothing: settings are read at the start, and certificates are watched. SIGXFSZ has a handler,
-//! so that a write beyond the limit of file sizes (`ulimit -f`) is an error of the disk instead of the end.
+//! SIGHUP requests a reload of the settings. SIGXFSZ has a handler, so that a write beyond the limit of file sizes
+//! (`ulimit -f`) is an error of the disk instead of the end.
 //!
 //! Signals have a thread of their own, so that nothing that blocks elsewhere delays them. The same thread ends
 //! a process whose shutdown is blocked.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::Signal as SystemSignal;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use crate::logging;
 
@@ -20,13 +21,13 @@ const GRACE: Duration = Duration::from_secs(3);
 const FAILURE: i32 = 1;
 
 /// Installs the signal handlers. The returned channel receives the name of the first signal; from then on, the
-/// process ends within `timeout` and a grace period, or at once on a second signal.
+/// process ends within `timeout` and a grace period, or at once on a second signal. `hangup` is notified of SIGHUP.
 ///
 /// # Errors
 /// Returns an error if the handlers cannot be installed or the thread cannot be started.
-pub fn listen(timeout: Duration) -> io::Result<oneshot::Receiver<&'static str>> {
+pub fn listen(timeout: Duration, hangup: Arc<Notify>) -> io::Result<oneshot::Receiver<&'static str>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut signals = runtime.block_on(async { Signals::install() })?;
+    let mut signals = runtime.block_on(async { Signals::install(hangup) })?;
     let (request, requested) = oneshot::channel();
     let watch = async move {
         let first = signals.recv_shutdown().await;
@@ -51,15 +52,17 @@ struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+    on_hangup: Arc<Notify>,
     _file_size: Signal,
 }
 
 impl Signals {
-    fn install() -> io::Result<Signals> {
+    fn install(on_hangup: Arc<Notify>) -> io::Result<Signals> {
         Ok(Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
+            on_hangup,
             _file_size: signal(SignalKind::from_raw(SystemSignal::XFSZ.as_raw()))?,
         })
     }
@@ -70,7 +73,7 @@ impl Signals {
             tokio::select! {
                 _ = self.terminate.recv() => return "SIGTERM",
                 _ = self.interrupt.recv() => return "SIGINT",
-                _ = self.hangup.recv() => tracing::info!("SIGHUP changes nothing: restart to read the settings again"),
+                _ = self.hangup.recv() => self.on_hangup.notify_one(),
             }
         }
     }

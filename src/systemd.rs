@@ -50,6 +50,12 @@ pub fn notify(state: &str) {
     }
 }
 
+/// Notifies the service manager of a reload, which ends with `READY=1`.
+pub fn notify_reloading() {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    notify(&format!("RELOADING=1\nMONOTONIC_USEC={}", now.tv_sec * 1_000_000 + now.tv_nsec / 1000));
+}
+
 fn send(path: &OsStr, state: &str) -> io::Result<()> {
     let address = match path.as_bytes().strip_prefix(b"@") {
         Some(name) => SocketAddr::from_abstract_name(name)?,

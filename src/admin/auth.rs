@@ -3,10 +3,7 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use axum::extract::{Request, State};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use data_encoding::BASE64;
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
@@ -46,6 +43,11 @@ impl Auth {
         let (bearer, basic) = load_secrets(config)?;
         let auth = Auth { bearer: bearer.as_deref().map(hash), basic: basic.as_deref().map(hash) };
         Ok((auth.bearer.is_some() || auth.basic.is_some()).then_some(auth))
+    }
+
+    /// Returns the answer to a request without the required credentials.
+    pub(super) fn reject(&self, headers: &HeaderMap) -> Option<Response> {
+        (!self.is_authorized(headers)).then(|| self.unauthorized_response())
     }
 
     fn is_authorized(&self, headers: &HeaderMap) -> bool {
@@ -118,17 +120,6 @@ fn load_secret(
         secret => return Ok(Some(secret.to_owned())),
     };
     Err(error(io::Error::new(io::ErrorKind::InvalidData, problem)))
-}
-
-pub(super) async fn require_auth(
-    State(auth): State<Option<Arc<Auth>>>,
-    request: Request,
-    next: Next,
-) -> Response {
-    match auth {
-        Some(auth) if !auth.is_authorized(request.headers()) => auth.unauthorized_response(),
-        _ => next.run(request).await,
-    }
 }
 
 #[cfg(test)]

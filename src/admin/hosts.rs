@@ -2,10 +2,8 @@
 //! (DNS rebinding), and would read admin through a visitor's browser; its requests carry that name.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
-use axum::extract::{Request, State};
-use axum::middleware::Next;
+use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use http::header::HOST;
 use http::uri::Authority;
@@ -14,24 +12,17 @@ use http::{Method, StatusCode};
 const PROBLEM: &str =
     "this host name is not in admin.hosts; use an IP address or localhost, or add the name\n";
 
-/// Middleware that rejects requests by names that are neither literal addresses, nor `localhost`, nor in
+/// Returns the answer to a request by a name that is neither a literal address, nor `localhost`, nor in
 /// `admin.hosts`. Without a list, scrapes and probes are exempt, because they often use a service's name.
-pub(super) async fn require_known_host(
-    State(hosts): State<Arc<[String]>>,
-    request: Request,
-    next: Next,
-) -> Response {
+pub(super) fn reject(hosts: &[String], request: &Request) -> Option<Response> {
     let path = request.uri().path();
     let is_exempt = hosts.is_empty()
         && matches!(*request.method(), Method::GET | Method::HEAD)
         && (path == "/metrics" || path.starts_with("/-/"));
     let sent = request.headers().get_all(HOST).iter().map(|host| host.to_str().unwrap_or_default());
     let mut names = sent.chain(request.uri().authority().map(Authority::as_str));
-    if is_exempt || names.all(|name| is_allowed(&hosts, name)) {
-        next.run(request).await
-    } else {
-        (StatusCode::FORBIDDEN, PROBLEM).into_response()
-    }
+    let is_known = is_exempt || names.all(|name| is_allowed(hosts, name));
+    (!is_known).then(|| (StatusCode::FORBIDDEN, PROBLEM).into_response())
 }
 
 /// Returns whether `authority`, a host that may have a port, is allowed by this list.

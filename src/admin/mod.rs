@@ -10,18 +10,30 @@ mod scrape;
 
 use std::sync::Arc;
 
+use api::Problem;
 pub use api::{Api, Sources};
+use arc_swap::ArcSwap;
 pub use auth::{Auth, AuthError, authorization};
 use axum::Router;
-use axum::extract::State;
-use axum::middleware;
+use axum::extract::{Request, State};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use http::{HeaderMap, StatusCode};
+
+use crate::config::{self, ConfigError, ListenAddress};
 pub use readiness::{NamedExport, Readiness};
 pub use scrape::Scrape;
 
-use crate::config::ListenAddress;
+/// What admin derives from the settings, replaced as a whole by a reload.
+pub struct AdminSettings {
+    /// `admin.auth`; `None` if admin requires no credentials.
+    pub auth: Option<Auth>,
+    hosts: Vec<String>,
+}
+
+/// Reloads the settings, all or nothing.
+pub type Reload = Box<dyn Fn() -> Result<(), Vec<ConfigError>> + Send + Sync>;
 
 /// The endpoints of admin.
 pub struct Admin {
@@ -29,10 +41,10 @@ pub struct Admin {
     pub scrape: Scrape,
     /// `/-/ready`.
     pub readiness: Arc<Readiness>,
-    /// `admin.auth`; `None` if admin requires no credentials.
-    pub auth: Option<Arc<Auth>>,
-    /// `admin.hosts`.
-    pub hosts: Arc<[String]>,
+    /// Those in effect, loaded once per request.
+    pub settings: Arc<ArcSwap<AdminSettings>>,
+    /// `POST /-/reload`.
+    pub reload: Reload,
     /// The live page and the API; `None` if they are off.
     pub api: Option<Arc<Api>>,
 }
@@ -44,6 +56,7 @@ const INDEX: &str = "lookoutd admin\n\n\
     /api/v1/    status, events, rejected, findings, policy, as JSON (admin.page)\n\
     /metrics    Prometheus scrape (text or protobuf)\n\
     /-/healthy  the process runs\n\
+    /-/reload   reloads the settings (POST)\n\
     /-/ready    intake listens and accepts, and no export has failed for longer than admin.unready_after\n";
 
 /// Returns the router of admin. Health and readiness require no credentials, because probes often have none.
@@ -61,10 +74,11 @@ pub fn router(admin: Arc<Admin>) -> Router {
     };
     page.route("/metrics", get(async |State(admin): Shared, headers| admin.scrape.response(headers).await))
         .fallback(async || (StatusCode::NOT_FOUND, INDEX))
-        .layer(middleware::from_fn_with_state(admin.auth.clone(), auth::require_auth))
+        .route("/-/reload", post(reload))
+        .layer(middleware::from_fn_with_state(admin.clone(), require_auth))
         .route("/-/healthy", get(async || "healthy\n"))
         .route("/-/ready", get(async |State(admin): Shared| admin.readiness.response()))
-        .layer(middleware::from_fn_with_state(admin.hosts.clone(), hosts::require_known_host))
+        .layer(middleware::from_fn_with_state(admin.clone(), require_known_host))
         .layer(middleware::from_fn(origin::require_own_origin))
         .layer(middleware::from_fn(origin::add_headers))
         .with_state(admin)
@@ -74,7 +88,45 @@ fn index(headers: &HeaderMap) -> Response {
     if live_page::accepts_html(headers) { live_page::html() } else { INDEX.into_response() }
 }
 
-impl Admin {
+async fn require_auth(State(admin): Shared, request: Request, next: Next) -> Response {
+    let response = admin.settings.load().auth.as_ref().and_then(|auth| auth.reject(request.headers()));
+    match response {
+        Some(response) => response,
+        None => next.run(request).await,
+    }
+}
+
+async fn require_known_host(State(admin): Shared, request: Request, next: Next) -> Response {
+    let response = hosts::reject(&admin.settings.load().hosts, &request);
+    match response {
+        Some(response) => response,
+        None => next.run(request).await,
+    }
+}
+
+async fn reload(State(admin): Shared) -> Response {
+    // Not on the serving thread, because it reads files.
+    let reloaded = tokio::task::spawn_blocking(move || (admin.reload)()).await;
+    match reloaded {
+        Ok(Ok(())) => StatusCode::NO_CONTENT.into_response(),
+        Ok(Err(errors)) => {
+            let (status, detail) =
+                (StatusCode::UNPROCESSABLE_ENTITY, "the settings are not reloaded; nothing has changed");
+            Problem::new(status, detail).with(errors).into_response()
+        }
+        Err(error) => Problem::internal(error).into_response(),
+    }
+}
+
+impl AdminSettings {
+    /// Loads the credentials, and the secrets that are in files.
+    ///
+    /// # Errors
+    /// Returns an error if the file of a secret cannot be used.
+    pub fn load(config: &config::Admin) -> Result<AdminSettings, AuthError> {
+        Ok(AdminSettings { auth: Auth::load(&config.auth)?, hosts: config.hosts.clone() })
+    }
+
     /// Returns whether other machines can reach this address, and no credentials are required.
     pub fn is_unprotected(&self, address: &ListenAddress) -> bool {
         let ListenAddress::Tcp(address) = address else { return false };
@@ -84,36 +136,14 @@ impl Admin {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
-    use crate::export::PrometheusExporter;
-    use crate::intake::IntakeHealth;
-    use crate::metrics::Registry;
-
-    fn admin(auth: Option<Arc<Auth>>) -> Admin {
-        let registry =
-            Arc::new(Registry::new(crate::kinds::families(), 10_000, 0, crate::clock::now()).unwrap());
-        let intake = IntakeHealth::new(0, Duration::from_secs(600));
-        Admin {
-            scrape: Scrape::new(PrometheusExporter::new(registry)),
-            readiness: Arc::new(Readiness {
-                intake,
-                unready_after: None,
-                exports: Vec::new(),
-                certificates: Vec::new(),
-            }),
-            auth,
-            hosts: Arc::default(),
-            api: None,
-        }
-    }
 
     #[test]
     fn admin_beyond_loopback_without_credentials_is_unprotected() {
-        let bearer = Some(crate::config::Secret("t0ken".into()));
-        let auth = Auth::load(&crate::config::Auth { bearer, ..crate::config::Auth::default() }).unwrap();
-        let (open, guarded) = (admin(None), admin(auth.map(Arc::new)));
+        let bearer = Some(config::Secret("t0ken".into()));
+        let auth = config::Auth { bearer, ..config::Auth::default() };
+        let load = |auth| AdminSettings::load(&config::Admin { auth, ..config::Admin::default() }).unwrap();
+        let (open, guarded) = (load(config::Auth::default()), load(auth));
         for (address, unprotected) in [
             ("127.0.0.1:1", false),
             ("[::1]:1", false),

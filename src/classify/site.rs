@@ -9,13 +9,15 @@ use ring::digest::{Digest, SHA256, digest};
 use subtle::ConstantTimeEq;
 
 use crate::config::{Field, PageConfig, Pattern, Secret, SiteConfig, is_key_byte};
-use crate::model::{Label, Report, SiteLabel, has_no_address, host_and_port, path};
+use crate::model::{Label, Names, Report, SiteLabel, has_no_address, host_and_port, path};
 
-/// The configured sites, indexed by host. Their names and those of pages are leaked once at start, because labels are
-/// `'static`.
+/// The configured sites, indexed by host.
 #[derive(Debug, Default)]
 pub struct SiteIndex {
-    names: Vec<&'static str>,
+    /// Their names, and those of sites that were configured earlier. A site's id is that of its name.
+    pub names: Names,
+    pub(crate) page_names: Names,
+    is_configured: Vec<bool>,
     /// By site, each page and a path of it.
     pages: Vec<Vec<(&'static str, Pattern)>>,
     exact: HashMap<String, usize, foldhash::fast::RandomState>,
@@ -31,24 +33,40 @@ pub struct SiteIndex {
 impl SiteIndex {
     /// Indexes the configured sites.
     pub fn new(sites: &[SiteConfig]) -> SiteIndex {
-        let mut index = SiteIndex::default();
-        for (position, site) in sites.iter().enumerate() {
-            index.names.push(site.name.clone().leak());
-            let paths = |PageConfig { name, paths }: &PageConfig| {
-                let name: &str = name.clone().leak();
-                let patterns = paths.iter().map(|path| Pattern::new(path, Field::Page));
+        SiteIndex::default().change(sites)
+    }
+
+    /// Indexes other sites, in which a name keeps its id.
+    #[must_use]
+    pub fn change(&self, sites: &[SiteConfig]) -> SiteIndex {
+        let names = self.names.change(sites.iter().map(|site| &*site.name));
+        let page_names = sites.iter().flat_map(|site| &site.pages).map(|page| &*page.name);
+        let total = names.total();
+        let mut index = SiteIndex {
+            page_names: self.page_names.change(page_names),
+            is_configured: names.is_configured(),
+            names,
+            pages: std::iter::repeat_with(Vec::new).take(total).collect(),
+            keys: vec![None; total],
+            ..SiteIndex::default()
+        };
+        let mut page_ids = index.page_names.configured().iter();
+        for (id, site) in index.names.configured().iter().zip(sites) {
+            let paths = |(page, id): (&PageConfig, &usize)| {
+                let name = index.page_names.name(*id);
+                let patterns = page.paths.iter().map(|path| Pattern::new(path, Field::Page));
                 patterns.map(|path| (name, path)).collect::<Vec<_>>()
             };
-            index.pages.push(site.pages.iter().flat_map(paths).collect());
+            index.pages[*id] = site.pages.iter().zip(&mut page_ids).flat_map(paths).collect();
             let keys = || site.keys.iter().map(|Secret(key)| key.as_bytes());
             let hashes = keys().next().zip(keys().next_back());
-            index.keys.push(hashes.map(|(first, last)| [first, last].map(|key| digest(&SHA256, key))));
+            index.keys[*id] = hashes.map(|(first, last)| [first, last].map(|key| digest(&SHA256, key)));
             index.secrets.extend(keys().map(<[u8]>::to_vec));
             for host in &site.hosts {
                 match host.strip_prefix("*.") {
-                    Some(suffix) => index.suffixes.insert(suffix.to_owned(), position),
+                    Some(suffix) => index.suffixes.insert(suffix.to_owned(), *id),
                     // The host of a URL has no brackets.
-                    None => index.exact.insert(host.trim_matches(['[', ']']).to_owned(), position),
+                    None => index.exact.insert(host.trim_matches(['[', ']']).to_owned(), *id),
                 };
             }
         }
@@ -57,16 +75,16 @@ impl SiteIndex {
 
     /// Returns whether any site is configured.
     pub fn configured(&self) -> bool {
-        !self.names.is_empty()
+        !self.names.configured().is_empty()
     }
 
     /// Returns the configured sites.
     pub(crate) fn labels(&self) -> impl Iterator<Item = SiteLabel<'static>> {
-        let label = |(position, name): (usize, &&'static str)| SiteLabel {
-            label: Label::bounded(name),
-            configured: Some(position),
-        };
-        self.names.iter().enumerate().map(label)
+        self.names.configured().iter().map(|id| self.label(*id))
+    }
+
+    fn label(&self, id: usize) -> SiteLabel<'static> {
+        SiteLabel { label: Label::bounded(self.names.name(id)), configured: Some(id) }
     }
 
     /// Returns the first page of a configured site whose path matches that of the document.
@@ -76,9 +94,9 @@ impl SiteIndex {
         pages.iter().find(|(_, pattern)| pattern.matches(path, 0)).map(|(name, _)| *name)
     }
 
-    /// Returns the position of the site of this name.
+    /// Returns the id of the site of this name.
     pub fn by_name(&self, name: &str) -> Option<usize> {
-        self.names.iter().position(|known| *known == name)
+        self.names.id(name).filter(|id| self.is_configured[*id])
     }
 
     /// Returns whether `/report/{site}/{key}` is a path of this site. Of an unknown one it is too, so that it
@@ -140,14 +158,13 @@ impl SiteIndex {
         if !self.configured() {
             return if is_host_label(host) { SiteLabel::host(host) } else { SiteLabel::UNKNOWN };
         }
-        let position = endpoint_site.and_then(|name| self.by_name(name)).or_else(|| self.by_host(host));
-        let Some(position) = position else { return SiteLabel::UNKNOWN };
-        SiteLabel { label: Label::bounded(self.names[position]), configured: Some(position) }
+        let id = endpoint_site.and_then(|name| self.by_name(name)).or_else(|| self.by_host(host));
+        id.map_or(SiteLabel::UNKNOWN, |id| self.label(id))
     }
 
     fn by_host(&self, host: &str) -> Option<usize> {
-        if let Some(position) = self.exact.get(host) {
-            return Some(*position);
+        if let Some(id) = self.exact.get(host) {
+            return Some(*id);
         }
         // The longest suffix is the most specific.
         host.match_indices('.').find_map(|(dot, _)| self.suffixes.get(&host[dot + 1..]).copied())

@@ -1,6 +1,7 @@
 //! `lookoutd tail`: the reports of a running lookoutd as they arrive, one line for each.
 
 use std::io::{self, BufRead, IsTerminal, Read, Write};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -45,7 +46,7 @@ impl Tail {
         out: &mut dyn Write,
         progress: &mut dyn Write,
     ) -> Result<(), CommandError> {
-        let interrupted = signals::listen(Duration::ZERO);
+        let interrupted = signals::listen(Duration::ZERO, Arc::default());
         let interrupted = interrupted.map_err(|error| CommandError::cannot("listen for signals", error))?;
         std::thread::spawn(move || {
             let _ = interrupted.blocking_recv();

@@ -1,27 +1,51 @@
 //! Configuration errors. Each names the source, the key, what was found and what would be valid.
 
 use std::fmt::{self, Display};
-use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
 
 use super::settings::Config;
-use super::yaml::SyntaxError;
 
 /// Everything for which the configuration cannot be loaded, one line each; and what the valid settings are.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", .0.iter().map(ConfigError::to_string).collect::<Vec<_>>().join("\n"))]
 pub struct ConfigErrors(pub Vec<ConfigError>, pub Box<Config>);
 
-/// Reason why the configuration cannot be loaded. `Display` writes one line.
-#[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)] // the messages describe the variants
-pub enum ConfigError {
-    #[error("{}: cannot be read: {error}", .0.display(), error = .1)]
-    Unreadable(PathBuf, io::Error),
-    #[error("{}{}: {error}", .0.display(), .1.line.map(|line| format!(":{line}")).unwrap_or_default(), error = .1)]
-    Syntax(PathBuf, SyntaxError),
-    #[error("{0}: {1}")]
-    Setting(String, String),
+/// Reason why the configuration cannot be loaded: where, and what would be valid. `Display` writes one line.
+#[derive(Debug, thiserror::Error, Serialize)]
+pub struct ConfigError {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<usize>,
+    /// The setting, or the variable or flag that sets it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    message: String,
+}
+
+impl ConfigError {
+    pub(super) fn of_file(file: &Path, line: Option<usize>, message: String) -> ConfigError {
+        ConfigError { file: Some(file.display().to_string()), line, key: None, message }
+    }
+
+    pub(super) fn of_key(key: &str, message: String) -> ConfigError {
+        ConfigError { file: None, line: None, key: Some(key.to_owned()), message }
+    }
+}
+
+impl Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let line = self.line.map(|line| format!(":{line}")).unwrap_or_default();
+        if let Some(file) = &self.file {
+            write!(f, "{file}{line}: ")?;
+        }
+        if let Some(key) = &self.key {
+            write!(f, "{key}: ")?;
+        }
+        f.write_str(&self.message)
+    }
 }
 
 /// Source of an effective value.
@@ -67,15 +91,16 @@ impl Invalid {
     /// Adds the source. `key` is the setting's, if the source sets only one.
     pub(super) fn locate(self, key: &str, source: &Source) -> ConfigError {
         let below_key = self.path.strip_prefix(key).unwrap_or_default();
-        let place = match source {
-            Source::Default => self.path,
+        match source {
+            Source::Default => ConfigError::of_key(&self.path, self.message),
             Source::File(file, _) => {
-                let path = if self.path.is_empty() { "settings" } else { &self.path };
-                format!("{}:{}: {path}", file.display(), self.line)
+                let path = if self.path.is_empty() { "settings".to_owned() } else { self.path };
+                ConfigError { key: Some(path), ..ConfigError::of_file(file, Some(self.line), self.message) }
             }
-            Source::Environment(name) | Source::Flag(name) => format!("{name}{below_key}"),
-        };
-        ConfigError::Setting(place, self.message)
+            Source::Environment(name) | Source::Flag(name) => {
+                ConfigError::of_key(&format!("{name}{below_key}"), self.message)
+            }
+        }
     }
 }
 

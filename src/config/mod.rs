@@ -45,11 +45,47 @@ pub use yaml::SyntaxError;
 pub struct Loaded {
     /// The configuration in effect.
     pub config: Config,
+    flags: Flags,
+    environment: BTreeMap<String, String>,
     file: Option<PathBuf>,
     resolved: Vec<Resolved>,
 }
 
 impl Loaded {
+    /// Loads the same sources again.
+    ///
+    /// # Errors
+    ///
+    /// Returns what [`load`] does, or every setting that has changed and applies at the start only.
+    pub fn reload(&self) -> Result<Loaded, Vec<ConfigError>> {
+        let new = load(&self.flags, self.environment.clone().into_iter()).map_err(|errors| errors.0)?;
+        let at_start =
+            self.resolved.iter().zip(&new.resolved).filter(|(old, _)| !old.setting.is_reloadable());
+        let refused: Vec<_> = at_start
+            .filter(|(old, new)| old.value() != new.value())
+            .map(|(old, new)| {
+                let in_effect = old.node.to_yaml(old.setting.schema);
+                new.error(format!("is applied at the start only: restart lookoutd, or keep {in_effect}"))
+            })
+            .collect();
+        if refused.is_empty() { Ok(new) } else { Err(refused) }
+    }
+
+    /// Returns the error of a line that begins with a key.
+    pub fn error(&self, line: &str) -> ConfigError {
+        let (key, message) = line.split_once(": ").unwrap_or(("settings", line));
+        let resolved = self.resolved.iter().find(|resolved| resolved.setting.key == key);
+        let of_key = || ConfigError::of_key(key, message.to_owned());
+        resolved.map(|it| it.error(message.to_owned())).unwrap_or_else(of_key)
+    }
+
+    /// Returns the settings file, and the files that reloadable settings name.
+    pub fn files(&self) -> impl Iterator<Item = PathBuf> {
+        let is_file = |it: &&Resolved| it.setting.is_reloadable() && it.setting.schema["format"] == "path";
+        let named = self.resolved.iter().filter(is_file).filter_map(|it| Some(it.value().as_str()?.into()));
+        self.file.clone().into_iter().chain(named)
+    }
+
     /// Writes every setting as YAML: help text, effective value, source and default. The output loads to
     /// the same configuration, except for secrets, which are
     /// comments.
@@ -107,7 +143,7 @@ pub fn load(
     let config = layers.merge();
     let Layers { resolved, errors, .. } = layers;
     if errors.is_empty() {
-        Ok(Loaded { config, file, resolved })
+        Ok(Loaded { config, flags: flags.clone(), environment, file, resolved })
     } else {
         Err(ConfigErrors(errors, Box::new(config)))
     }

@@ -20,6 +20,10 @@ pub(super) fn write(settings: &[Resolved], out: &mut dyn Write) -> io::Result<()
         out,
         "# signal; otlp.logs.endpoint is also set by OTEL_EXPORTER_OTLP_LOGS_ENDPOINT, and so on."
     )?;
+    writeln!(
+        out,
+        "# A reload (SIGHUP, POST /-/reload) applies what is marked [reload]; the rest applies at the start."
+    )?;
     let mut open: Vec<&str> = Vec::new();
     for resolved in settings {
         let mut sections: Vec<&str> = resolved.setting.key.split('.').collect();
@@ -37,7 +41,8 @@ pub(super) fn write(settings: &[Resolved], out: &mut dyn Write) -> io::Result<()
 fn write_setting(resolved: &Resolved, leaf: &str, margin: &str, out: &mut dyn Write) -> io::Result<()> {
     let Resolved { setting, node, source } = resolved;
     if setting.general().is_none() {
-        writeln!(out, "{margin}# {}", setting.comment)?;
+        let mark = if setting.is_reloadable() { " [reload]" } else { "" };
+        writeln!(out, "{margin}# {}{mark}", setting.comment)?;
         if let Some(otel) = setting.otel {
             writeln!(out, "{margin}# Also set by {otel}.")?;
         }

@@ -24,6 +24,33 @@ const OTEL_VARIABLES: [(&str, &str); 8] = [
     ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "otlp.metrics.temporality"),
 ];
 
+/// The settings and sections that a reload applies. All others apply at the start only.
+const RELOADABLE: [&str; 23] = [
+    "log.level",
+    "sites",
+    "intake.paths",
+    "intake.max_reports",
+    "intake.max_in_flight",
+    "intake.unknown_sites",
+    "intake.query_attributes",
+    "intake.retired",
+    "intake.trusted_proxies",
+    "intake.rate_limit",
+    "privacy",
+    "rules",
+    "events",
+    "admin.hosts",
+    "admin.auth",
+    "otlp.headers",
+    "otlp.headers_file",
+    "otlp.logs.headers",
+    "otlp.logs.headers_file",
+    "otlp.metrics.headers",
+    "otlp.metrics.headers_file",
+    "otlp.traces.headers",
+    "otlp.traces.headers_file",
+];
+
 /// One setting.
 #[derive(Debug)]
 pub struct Setting {
@@ -60,6 +87,12 @@ impl Setting {
     /// Returns the key of all signals that this one replaces for one signal.
     pub fn general(&self) -> Option<String> {
         general_key(self.key)
+    }
+
+    /// Whether a reload applies it.
+    pub fn is_reloadable(&self) -> bool {
+        let rest = |section: &&str| self.key.strip_prefix(*section);
+        RELOADABLE.iter().filter_map(rest).any(|rest| rest.is_empty() || rest.starts_with('.'))
     }
 
     /// Whether printed values are masked.

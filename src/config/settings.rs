@@ -53,6 +53,8 @@ pub struct Config {
     pub listen: ListenAddress = ListenAddress::Tcp((Ipv4Addr::UNSPECIFIED, 8480).into()), text("address");
     /// Address of the admin listener (metrics, health, status; private), as for listen.
     pub admin_listen: ListenAddress = ListenAddress::Tcp((Ipv4Addr::LOCALHOST, 18480).into()), text("address");
+    /// Whether settings are reloaded when the settings file changes, or a file with a secret that it names.
+    pub watch: bool;
     /// Diagnostics on stderr.
     pub log: Log;
     /// Sites, each with name, hosts (exact or *.suffix), events_per_second, a limit for events (never
@@ -413,7 +415,7 @@ pub(super) struct Destination {
     /// Headers (gRPC: metadata) of every request. Printed masked.
     pub(super) headers: Option<Vec<(String, String)>>, pairs("headers");
     /// File with headers, which replace those of the same name: Name: value on each line, or
-    /// name=value,… as in OTEL_EXPORTER_OTLP_HEADERS. Read at the start, and again when the collector
+    /// name=value,… as in OTEL_EXPORTER_OTLP_HEADERS. Read at the start, by a reload, and when the collector
     /// rejects the credentials. Not set: headers only.
     pub(super) headers_file: Option<PathBuf>, text("path");
     /// Time limit for one request.

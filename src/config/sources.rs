@@ -68,6 +68,18 @@ pub(super) struct Resolved {
     pub(super) source: Source,
 }
 
+impl Resolved {
+    /// Returns the value as the configuration has it. It was checked when it was added.
+    pub(super) fn value(&self) -> serde_json::Value {
+        check(&mut self.node.clone(), self.setting.schema, self.setting.key, &mut Vec::new())
+    }
+
+    /// Returns an error of this setting.
+    pub(super) fn error(&self, message: String) -> ConfigError {
+        Invalid::new(self.node.line, self.setting.key, message).locate(self.setting.key, &self.source)
+    }
+}
+
 /// What the sources set so far.
 pub(super) struct Layers {
     pub(super) resolved: Vec<Resolved>,
@@ -90,8 +102,10 @@ impl Layers {
     pub(super) fn add_file(&mut self, path: &Path) {
         match read_file(path).map(|text| yaml::parse(&text)) {
             Ok(Ok(root)) => self.add("", root, &|line| Source::File(path.to_owned(), line)),
-            Ok(Err(error)) => self.errors.push(ConfigError::Syntax(path.to_owned(), error)),
-            Err(error) => self.errors.push(ConfigError::Unreadable(path.to_owned(), error)),
+            Ok(Err(error)) => self.errors.push(ConfigError::of_file(path, error.line, error.to_string())),
+            Err(error) => {
+                self.errors.push(ConfigError::of_file(path, None, format!("cannot be read: {error}")))
+            }
         }
     }
 
@@ -116,7 +130,7 @@ impl Layers {
                 } else {
                     let advice = near.unwrap_or_else(|| "unset it for this process".to_owned());
                     let message = format!("unknown variable; {advice} (lookoutd config prints all settings)");
-                    self.errors.push(ConfigError::Setting(name.clone(), message));
+                    self.errors.push(ConfigError::of_key(name, message));
                 }
             }
         }
@@ -131,7 +145,7 @@ impl Layers {
             let source = Source::Flag(name.clone());
             match find(key) {
                 Some(_) if value.is_empty() => {
-                    self.errors.push(ConfigError::Setting(name.clone(), "no value given".to_owned()));
+                    self.errors.push(ConfigError::of_key(name, "no value given".to_owned()));
                 }
                 Some(setting) => self.add_text(setting, value.trim(), source, false),
                 None => self.add(key, SpannedValue::text(value), &|_| source.clone()),
@@ -204,14 +218,13 @@ impl Layers {
     /// Returns the configuration. If there is an error, there are some in `errors`.
     pub(super) fn merge(&mut self) -> Config {
         let mut root = json!({});
-        for Resolved { setting, node, .. } in self.resolved.iter().filter(|it| it.node.value != Value::Null) {
-            let value = setting.key.split('.').fold(&mut root, |section, name| &mut section[name]);
-            // It was checked when it was added.
-            *value = check(&mut node.clone(), setting.schema, setting.key, &mut Vec::new());
+        for resolved in self.resolved.iter().filter(|it| it.node.value != Value::Null) {
+            let value = resolved.setting.key.split('.').fold(&mut root, |section, name| &mut section[name]);
+            *value = resolved.value();
         }
         let mut config: Config = serde_json::from_value(root).unwrap_or_else(|error| {
             // What is invalid was left out. The schema has accepted the rest.
-            self.errors.push(ConfigError::Setting("settings".to_owned(), error.to_string()));
+            self.errors.push(ConfigError::of_key("settings", error.to_string()));
             Config::default()
         });
         config.warnings = std::mem::take(&mut self.warnings);

@@ -19,7 +19,7 @@ const LISTS: &[(&str, &[(&str, &str)])] = &[
     ("SIGNALS", &[
         ("SIGTERM, SIGINT", "Orderly shutdown: uploads in flight are answered, pending events and the last metrics are \
             exported, within delivery.shutdown_timeout. A second one ends the process; pending events are lost."),
-        ("SIGHUP", "Only a log line: settings are read at the start, certificates when they change."),
+        ("SIGHUP", "Reloads the settings, all or nothing."),
     ]),
     ("FILES", &[
         ("/etc/lookoutd/lookoutd.yaml", "Settings, read by the service of a package through --config."),

@@ -112,13 +112,14 @@ pub(super) fn settings() -> String {
             code(setting.key),
             setting.default.map_or_else(plain, code),
             codes(variables),
+            if setting.is_reloadable() { "reload" } else { "start" }.to_owned(),
             plain(setting.comment),
         ]
     };
     let tables = settings.chunk_by(|a, b| section(a) == section(b)).map(|rows| {
         let name = rows.first().map(|setting| section(setting)).unwrap_or_default();
         let heading = if name.is_empty() { "listeners and sites".to_owned() } else { code(name) };
-        let head = ["setting", "default", "variables", "meaning"];
+        let head = ["setting", "default", "variables", "applied", "meaning"];
         format!("### {heading}\n\n{}", table(&head, rows.iter().map(row)))
     });
     tables.collect::<Vec<_>>().join("\n")

@@ -1,5 +1,8 @@
 //! Which sites have been seen for less than a day, so that what is found there is new to lookoutd and not to the site.
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
 use parking_lot::Mutex;
 use prometheus::IntGaugeVec;
 
@@ -11,8 +14,7 @@ const LEARNING: i64 = 24 * 60 * 60 * 1000;
 
 #[derive(Debug)]
 pub(super) struct Learning {
-    gauge: IntGaugeVec,
-    max: usize,
+    registry: Arc<Registry>,
     sites: Mutex<Vec<Site>>,
 }
 
@@ -21,14 +23,30 @@ struct Site {
     hash: u64,
     /// Unix milliseconds.
     since: i64,
-    /// `None`: only the state file has it.
+    /// `None`: only the state file has it, or it was removed.
     name: Option<Box<str>>,
 }
 
 impl Learning {
-    pub(super) fn new(registry: &Registry) -> Learning {
-        let gauge = registry.self_metrics.findings.learning.clone();
-        Learning { gauge, max: registry.max_learning, sites: Mutex::default() }
+    pub(super) fn new(registry: &Arc<Registry>) -> Learning {
+        Learning { registry: registry.clone(), sites: Mutex::default() }
+    }
+
+    fn gauge(&self) -> &IntGaugeVec {
+        &self.registry.self_metrics.findings.learning
+    }
+
+    /// Replaces the sites. Since when the others are known is kept.
+    pub(super) fn set_sites<'n>(&self, names: impl Iterator<Item = &'n str>, now: i64) {
+        let names: HashSet<&str> = names.collect();
+        for site in &mut *self.sites.lock() {
+            if let Some(name) = site.name.take_if(|name| !names.contains(&**name)) {
+                // Fails only if there is no such series.
+                let _ = self.gauge().remove_label_values(&[&name]);
+            }
+        }
+        names.into_iter().for_each(|name| self.add(site_hash(name), now, Some(name)));
+        self.update(now);
     }
 
     /// Begins to learn a site, unless it is known or there are too many.
@@ -40,12 +58,14 @@ impl Learning {
     /// Adds a site that is known since this moment, or takes over since when an earlier process knew it.
     pub(super) fn add(&self, hash: u64, since: i64, name: Option<&str>) {
         let mut sites = self.sites.lock();
-        let has_space = sites.len() < self.max;
-        let name = name.map(Into::into);
+        // Those without a name have no series.
+        let like = sites.iter().filter(|site| site.name.is_some() == name.is_some()).count();
+        let has_space = like < self.registry.max_learning();
+        let name: Option<Box<str>> = name.map(Into::into);
         match sites.iter_mut().find(|site| site.hash == hash) {
             Some(site) => {
                 site.since = site.since.min(since);
-                site.name = name.or(site.name.take());
+                site.name = site.name.take().or(name.filter(|_| has_space));
             }
             None if has_space => sites.push(Site { hash, since, name }),
             None => {}
@@ -67,7 +87,7 @@ impl Learning {
         for Site { since, name, .. } in &*self.sites.lock() {
             if let Some(name) = name {
                 let learning = now.saturating_sub(*since) < LEARNING;
-                self.gauge.with_label_values(&[name]).set(learning.into());
+                self.gauge().with_label_values(&[name]).set(learning.into());
             }
         }
     }

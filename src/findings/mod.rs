@@ -26,8 +26,8 @@ pub use clients::Client;
 use clients::{ClientHash, ClientWindow, Inserted, WINDOW_SECONDS};
 use learning::Learning;
 pub use state::{State, StateFile, StateFileError};
+use table::Table;
 pub use table::{Details, Entry, MAX_SAMPLE};
-use table::{Table, site_hash};
 
 /// The findings, and the clients of the present window.
 #[derive(Debug)]
@@ -38,8 +38,6 @@ pub struct Findings {
     clients: ClientWindow,
     table: Table,
     learning: Learning,
-    /// Hashes of the names of the configured sites.
-    configured: Vec<u64>,
 }
 
 impl Findings {
@@ -49,25 +47,30 @@ impl Findings {
         if settings.max == 0 {
             return None;
         }
-        let learning = Learning::new(&registry);
-        let now = registry.started.as_millisecond();
-        for site in sites.labels() {
-            for what in What::ALL {
-                registry.pin(site, &affected(*what, Noise::None));
-            }
-            registry.pin(site, &Observation::increment(&AFFECTED_CLIENTS_OVERFLOW, []));
-            learning.start(site.label.as_str(), now);
-        }
-        learning.start(SiteLabel::UNKNOWN.label.as_str(), now);
-        let configured: Vec<u64> = sites.labels().map(|site| site_hash(site.label.as_str())).collect();
-        Some(Findings {
+        let now = registry.started;
+        let findings = Findings {
             hasher: foldhash::quality::RandomState::default(),
             clients: ClientWindow::new(settings.max_clients),
-            table: Table::new(settings, configured.len(), registry.clone()),
+            table: Table::new(settings, registry.clone()),
+            learning: Learning::new(&registry),
             registry,
-            learning,
-            configured,
-        })
+        };
+        findings.set_sites(sites, now);
+        Some(findings)
+    }
+
+    /// Replaces the configured sites, and creates the series of those that are new.
+    pub fn set_sites(&self, sites: &SiteIndex, now: Timestamp) {
+        self.table.set_sites(&sites.names);
+        for site in sites.labels() {
+            for what in What::ALL {
+                self.registry.pin(site, &affected(*what, Noise::None), now);
+            }
+            self.registry.pin(site, &Observation::increment(&AFFECTED_CLIENTS_OVERFLOW, []), now);
+        }
+        let unknown = SiteLabel::UNKNOWN;
+        self.learning
+            .set_sites(sites.labels().chain([unknown]).map(|site| site.label.as_str()), now.as_millisecond());
     }
 
     /// Returns the client of an upload.
@@ -128,9 +131,7 @@ impl Findings {
             .findings
             .sort_unstable_by_key(|(.., last_seen, clients, _, _)| std::cmp::Reverse((*clients, *last_seen)));
         for finding in state.findings {
-            let position = self.configured.iter().position(|site| *site == finding.1);
-            let host = self.configured.is_empty().then_some(finding.1);
-            self.table.restore(finding, self.table.owner(position, host), now);
+            self.table.restore(finding, now);
         }
         self.expire(Timestamp::from_millisecond(now).unwrap_or_default());
     }

@@ -7,20 +7,23 @@
 //! is not admitted to the last quarter of it. Evictions take the findings that the fewest clients share, so that one
 //! client, or twenty, can only evict what as few have seen. Their fingerprints stay in a filter.
 
+use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use foldhash::quality::RandomState;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry as Slot;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 use crate::config;
 use crate::findings::arrival::Arrival;
 use crate::findings::distinct::DistinctClients;
 use crate::findings::evicted::{Evicted, EvictedFilter};
 use crate::metrics::{Allocation, Owner, Priority, Registry, SiteQuotas};
-use crate::model::{Browser, Class, Disposition, Fingerprint, LabelEnum, Noise, ReportKind};
+use crate::model::{
+    Browser, Class, Disposition, Fingerprint, LabelEnum, Names, Noise, ReportKind, SiteLabel,
+};
 
 const SHARDS: usize = 64;
 /// Part of the capacity that is for noise.
@@ -94,6 +97,10 @@ pub(super) struct Table {
     shards: Box<[Mutex<HashTable<Box<Entry>>>]>,
     /// Of findings, and of noise.
     quotas: [SiteQuotas; 2],
+    /// Id of each site by the hash of its name, if any are configured.
+    sites: RwLock<HashMap<u64, usize>>,
+    /// Bytes of findings and noise.
+    capacity: usize,
     /// Least charge of a finding.
     unit: usize,
     pub(super) evicted: Mutex<EvictedFilter>,
@@ -207,19 +214,36 @@ impl Entry {
 }
 
 impl Table {
-    pub(super) fn new(settings: &config::Findings, sites: usize, registry: Arc<Registry>) -> Table {
+    /// Creates a table without capacity for any site.
+    pub(super) fn new(settings: &config::Findings, registry: Arc<Registry>) -> Table {
         let evicted = EvictedFilter::new(settings.max.min(settings.max_bytes / 8 / size_of::<Evicted>()));
         let capacity = settings.max_bytes - evicted.bytes();
         let unit = (capacity / settings.max).max(1);
-        let of_noise = capacity / NOISE_PART;
         Table {
             settings: settings.clone(),
             registry,
             hasher: RandomState::default(),
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            quotas: [capacity - of_noise, of_noise].map(|part| SiteQuotas::new(part, unit, sites)),
+            quotas: [(); 2].map(|()| SiteQuotas::new(unit)),
+            sites: RwLock::default(),
+            capacity,
             unit,
             evicted: Mutex::new(evicted),
+        }
+    }
+
+    /// Replaces the configured sites, and charges every finding anew.
+    pub(super) fn set_sites(&self, sites: &Names) {
+        let mut shards: Vec<_> = self.shards.iter().map(Mutex::lock).collect();
+        let ids = if sites.configured().is_empty() { 0 } else { sites.total() };
+        *self.sites.write() = (0..ids).map(|id| (site_hash(sites.name(id)), id)).collect();
+        let of_noise = self.capacity / NOISE_PART;
+        for (quotas, capacity) in self.quotas.iter().zip([self.capacity - of_noise, of_noise]) {
+            quotas.partition(capacity, &sites.is_configured());
+        }
+        for finding in shards.iter_mut().flat_map(|shard| shard.iter_mut()) {
+            let quotas = &self.quotas[usize::from(finding.is_noise)];
+            finding.allocation = quotas.recharge(self.owner(finding.site), finding.charged);
         }
     }
 
@@ -243,9 +267,9 @@ impl Table {
             Slot::Vacant(free) => {
                 let is_noise = classification.noise != Noise::None;
                 let site = site_hash(classification.site.as_str());
-                let host = classification.site.is_unbounded().then_some(site);
-                let owner = self.owner(classification.configured, host);
-                let Some((allocation, charged)) = self.admit(owner, is_noise, hash) else { return recorded };
+                let Some((allocation, charged)) = self.admit(self.owner(site), is_noise, hash) else {
+                    return recorded;
+                };
                 let mut finding = Entry::new(of.fingerprint, now, allocation, charged);
                 (finding.site, finding.is_noise) = (site, is_noise);
                 match self.evicted.lock().find(of.fingerprint) {
@@ -278,15 +302,15 @@ impl Table {
         recorded
     }
 
-    /// Adds a finding of an earlier process. `owner` is the owner of its site's quota. What finds no space counts as
-    /// evicted. Times are not after `now`, whatever the state has.
-    pub(super) fn restore(&self, saved: Saved, owner: Owner, now: i64) {
+    /// Adds a finding of an earlier process. What finds no space counts as evicted. Times are not after `now`, whatever
+    /// the state has.
+    pub(super) fn restore(&self, saved: Saved, now: i64) {
         let (fingerprint, site, count, first_seen, last_seen, restored_clients, reached, is_noise) = saved;
         let charged = OVERHEAD.max(self.unit);
         let quotas = &self.quotas[usize::from(is_noise)];
         let (last_seen, reached) = (last_seen.clamp(0, now), reached % (1 << REACHED.len()));
         let first_seen = first_seen.clamp(0, last_seen);
-        let Some(allocation) = quotas.reserve(owner, Priority::Frequent, charged) else {
+        let Some(allocation) = quotas.reserve(self.owner(site), Priority::Frequent, charged) else {
             return self.evicted.lock().insert(Evicted::new(fingerprint, first_seen, last_seen, reached));
         };
         let new = Entry::new(fingerprint, now, allocation, charged);
@@ -299,8 +323,16 @@ impl Table {
         }
     }
 
-    pub(super) fn owner(&self, configured: Option<usize>, host: Option<u64>) -> Owner {
-        Owner::of(configured, host.map(|hash| self.hasher.hash_one(hash)))
+    /// Returns the owner of the quota of a site, by the hash of its name.
+    fn owner(&self, site: u64) -> Owner {
+        let sites = self.sites.read();
+        match sites.get(&site) {
+            Some(id) => Owner::Configured(*id),
+            None if sites.is_empty() && site != site_hash(SiteLabel::UNKNOWN.label.as_str()) => {
+                Owner::Host(self.hasher.hash_one(site))
+            }
+            None => Owner::Others,
+        }
     }
 
     /// Reserves space for a finding with a sample.

@@ -4,17 +4,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use foldhash::quality::RandomState;
-use ipnet::IpNet;
 use parking_lot::Mutex;
 
 use crate::intake::client_ip::{PeerAddr, client_key};
-use crate::intake::limits::ServerLimits;
+use crate::intake::limits::{ServerLimits, TrustedProxies};
 use crate::model::ClientKey;
 
 #[derive(Debug)]
 pub(super) struct ClientLimiter {
     max: usize,
-    trusted: Arc<[IpNet]>,
+    trusted: TrustedProxies,
     /// Number of connections of each client that has one.
     open: Mutex<HashMap<ClientKey, usize, RandomState>>,
 }
@@ -35,7 +34,7 @@ impl ClientLimiter {
         self: &Arc<Self>,
         peer: PeerAddr,
     ) -> Result<Option<ClientConnection>, ClientLimitExceeded> {
-        let Some(address) = peer.0.filter(|_| !peer.is_proxy(&self.trusted)) else { return Ok(None) };
+        let Some(address) = peer.0.filter(|_| !peer.is_proxy(&self.trusted.load())) else { return Ok(None) };
         let client = client_key(address);
         let mut open = self.open.lock();
         let connections = open.entry(client).or_default();

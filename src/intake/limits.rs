@@ -3,7 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use ipnet::IpNet;
+
+/// The trusted proxies, which a reload replaces.
+pub type TrustedProxies = Arc<ArcSwap<Vec<IpNet>>>;
 
 /// Limits of one listener.
 #[derive(Debug, Clone)]
@@ -23,7 +27,7 @@ pub struct ServerLimits {
     /// Maximum time for the body of a request, and for a client that reads nothing of a response.
     pub body_timeout: Duration,
     /// Peers that are proxies, not clients.
-    pub trusted_proxies: Arc<[IpNet]>,
+    pub trusted_proxies: TrustedProxies,
     /// Whether connections of those proxies begin with a PROXY protocol header.
     pub proxy_protocol: bool,
 }

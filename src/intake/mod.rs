@@ -29,11 +29,11 @@ mod upload;
 
 pub use fd_limit::max_connections;
 pub use health::IntakeHealth;
-pub use limits::ServerLimits;
+pub use limits::{ServerLimits, TrustedProxies};
 pub use listener::ListenerHandle;
 pub use request_target::RequestTarget;
 pub use response::problem_detail;
 pub use server::MakeConnection;
 pub use socket::Listener;
 pub use tls::Tls;
-pub use upload::{Intake, IntakeSettings, refused, router};
+pub use upload::{Intake, refused, router};

@@ -37,7 +37,7 @@ impl Accept<Box<dyn Stream>, ConnectionService> for ProxyProtocolAcceptor {
     fn accept(&self, mut stream: Box<dyn Stream>, mut service: ConnectionService) -> Self::Future {
         let ProxyProtocolAcceptor { limits, clients } = self.clone();
         Box::pin(async move {
-            if limits.proxy_protocol && service.peer.is_proxy(&limits.trusted_proxies) {
+            if limits.proxy_protocol && service.peer.is_proxy(&limits.trusted_proxies.load()) {
                 let client = tokio::time::timeout(limits.head_timeout, read_header(&mut stream)).await;
                 let client = client.unwrap_or(Err(ProxyProtocolError::Timeout)).map_err(io::Error::other)?;
                 service.peer = client.map_or(service.peer, |client| PeerAddr(Some(client)));

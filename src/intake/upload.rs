@@ -21,9 +21,10 @@ use tracing::level_filters::LevelFilter;
 
 use crate::classify::SiteIndex;
 use crate::clock;
-use crate::config::{self, ClientAddress, Config, Privacy};
+use crate::config::{self, Config, Privacy};
 use crate::intake::body::{ContentEncoding, Sent};
 use crate::intake::client_ip::PeerAddr;
+use crate::intake::limits::TrustedProxies;
 use crate::intake::memory::{MAX_SMALL, Memory};
 use crate::intake::misdirected::{MisdirectedReports, loggable};
 use crate::intake::rate_limit::RateLimiter;
@@ -32,23 +33,25 @@ use crate::intake::span::UploadSpan;
 use crate::intake::{body, client_ip, expect_ct, response};
 use crate::model::{LabelEnum, UploadContext, UploadOutcome};
 use crate::normalize;
-use crate::pipeline::Pipeline;
+use crate::pipeline::{PathSettings, Pipeline};
 use crate::recent::{self, Rejection, TokenBucket};
 
 /// What intake derives from the settings, replaced as a whole by a reload.
-pub struct IntakeSettings {
+struct IntakeSettings {
     config: config::Intake,
     privacy: Privacy,
-    rate_limiter: Option<RateLimiter>,
+    rate_limiter: Option<Arc<RateLimiter>>,
 }
 
 impl IntakeSettings {
-    /// Derives them from the configuration.
-    pub fn new(config: &Config) -> IntakeSettings {
+    /// Derives them from the configuration. An unchanged rate limit keeps the clients of `earlier` ones.
+    fn new(config: &Config, earlier: Option<&IntakeSettings>) -> IntakeSettings {
+        let same = earlier.filter(|earlier| earlier.config.rate_limit == config.intake.rate_limit);
+        let new = || RateLimiter::new(config.intake.rate_limit).map(Arc::new);
         IntakeSettings {
             config: config.intake.clone(),
             privacy: config.privacy,
-            rate_limiter: RateLimiter::new(config.intake.rate_limit),
+            rate_limiter: same.map_or_else(new, |earlier| earlier.rate_limiter.clone()),
         }
     }
 
@@ -70,13 +73,15 @@ pub struct Intake {
     /// The path behind it.
     pub pipeline: Arc<Pipeline>,
     /// Those in effect, loaded once per upload.
-    pub settings: ArcSwap<IntakeSettings>,
+    settings: ArcSwap<IntakeSettings>,
     memory: Memory,
     /// The runtime on whose threads large bodies are decoded.
     runtime: Handle,
     misdirected: MisdirectedReports,
     /// Limits the lines about uploads that were not taken: 100 at once, 10 a second.
     debug_lines: TokenBucket,
+    /// Those of `settings`, for connections.
+    pub trusted_proxies: TrustedProxies,
     tracer: Option<SdkTracer>,
 }
 
@@ -85,21 +90,22 @@ impl Intake {
     pub fn new(config: &Config, pipeline: Arc<Pipeline>, tracer: Option<SdkTracer>) -> Intake {
         Intake {
             pipeline,
-            settings: ArcSwap::from_pointee(IntakeSettings::new(config)),
+            settings: ArcSwap::from_pointee(IntakeSettings::new(config, None)),
             memory: Memory::new(config.intake.max_in_flight_bytes, config.intake.max_body_bytes),
             runtime: Handle::current(),
             misdirected: MisdirectedReports::new(),
             debug_lines: TokenBucket::new(100, 10),
+            trusted_proxies: Arc::new(ArcSwap::from_pointee(config.intake.trusted_proxies.clone())),
             tracer,
         }
     }
 
-    /// Returns whether the client's address is used.
-    pub fn needs_peer_addr(&self) -> bool {
-        let settings = self.settings.load();
-        settings.rate_limiter.is_some()
-            || self.pipeline.findings.is_some()
-            || settings.privacy.client_address != ClientAddress::None
+    /// Puts the settings of another configuration into effect, and `path` as those of the path.
+    pub fn replace(&self, config: &Config, path: PathSettings) {
+        let settings = IntakeSettings::new(config, Some(&self.settings.load()));
+        self.pipeline.replace(path);
+        self.trusted_proxies.store(Arc::new(config.intake.trusted_proxies.clone()));
+        self.settings.store(Arc::new(settings));
     }
 
     fn serves(&self, path: &str) -> bool {

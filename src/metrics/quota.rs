@@ -8,12 +8,16 @@
 //! it. Without configured sites, an eighth is reserved for `unknown` and `other`, the rest is shared, and no
 //! host may use more than half of the quota; hosts are distinguished by hash.
 //!
+//! A reload divides the capacity anew, and charges every series anew. What fits into no site's part is charged to the
+//! shared one beyond its limit, where it is evicted first; until it is, no new series is admitted by reserved parts
+//! either, so that the sum stays within the limit.
+//!
 //! The last quarter of every capacity is closed to new label sets (see [`Priority`]), so that those that came
 //! first cannot lock out the rest.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use prometheus::{IntCounter, IntGauge};
 
 use crate::metrics::demand::{Allocation, Demand, SiteDemand, SiteQuotaIndex};
@@ -39,8 +43,6 @@ pub(super) static EXPIRED_COUNTS: Family = Family {
 #[derive(Debug)]
 pub(super) struct FamilyQuota {
     pub(super) family: &'static Family,
-    /// The quota without the fallback slots.
-    pub(super) limit: usize,
     pub(super) sites: SiteQuotas,
     pinnable: AtomicUsize,
     /// What evicted series had counted: an integer, unless the family has sums, so that it is exact.
@@ -58,10 +60,17 @@ pub(super) struct FamilyQuota {
 }
 
 /// A capacity that sites share, reserved in parts of any size.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct SiteQuotas {
     /// The least part that is of use.
     unit: usize,
+    parts: RwLock<Parts>,
+}
+
+#[derive(Debug, Default)]
+struct Parts {
+    limit: usize,
+    used: AtomicUsize,
     /// The first one is of reports without a configured site or host.
     site_quotas: Box<[SiteQuota]>,
     shared_capacity: usize,
@@ -84,6 +93,7 @@ struct SiteQuota {
 pub(crate) enum Owner {
     /// Neither a configured site nor a host.
     Others,
+    /// The configured site with this id.
     Configured(usize),
     /// A host, by its hash, if no sites are configured.
     Host(u64),
@@ -98,7 +108,7 @@ impl Owner {
     fn quota_index(self) -> usize {
         match self {
             Owner::Others => 0,
-            Owner::Configured(position) => 1 + position,
+            Owner::Configured(id) => 1 + id,
             Owner::Host(hash) => 1 + (hash % HOST_SHARDS as u64) as usize,
         }
     }
@@ -114,39 +124,43 @@ pub(crate) enum Priority {
     Bounded,
 }
 
-/// Returns the fallback slots for this capacity and number of configured sites: series per family beyond its quota,
-/// one for each site, so that an observation which loses every other label keeps its site. It is one for all sites
-/// together, if one for each would take more than half of the capacity.
-pub(super) fn fallback_slots(capacity: usize, sites: usize, quotas: &[FamilyQuota]) -> usize {
-    let per_slot: usize = quotas.iter().map(FamilyQuota::samples_per_series).sum();
-    // One for `unknown`; without configured sites one for `other` too.
-    let wanted = if sites == 0 { 2 } else { sites + 1 };
-    if wanted * per_slot <= capacity / 2 { wanted } else { 1 }
+/// What is reserved for each family beyond its quota.
+#[derive(Debug)]
+pub(super) struct Layout {
+    /// Sites whose series are pinned: all, or none if those are too many.
+    pinned_sites: usize,
+    /// Series per family, one for each site, so that an observation which loses every other label keeps its site. It is
+    /// one for all sites together, if one for each would take more than half of the capacity.
+    pub(super) fallback_slots: usize,
+    /// The capacity without these.
+    free: usize,
 }
 
-/// Returns the capacity without the pinned series of the sites; if those are too many, none is pinned.
-pub(super) fn set_pinned(capacity: usize, sites: usize, quotas: &mut [FamilyQuota]) -> usize {
-    let pinned: usize = quotas.iter().map(|quota| quota.family.pinned * sites).sum();
-    if pinned > capacity / 4 {
-        return capacity;
+impl Layout {
+    /// Returns the layout for this capacity and number of configured sites.
+    pub(super) fn new(capacity: usize, sites: usize, quotas: &[FamilyQuota]) -> Layout {
+        let pinned: usize = quotas.iter().map(|quota| quota.family.pinned * sites).sum();
+        let (pinned_sites, pinned) = if pinned > capacity / 4 { (0, 0) } else { (sites, pinned) };
+        let capacity = capacity - pinned;
+        let per_slot: usize = quotas.iter().map(FamilyQuota::samples_per_series).sum();
+        // One for `unknown`; without configured sites one for `other` too.
+        let wanted = if sites == 0 { 2 } else { sites + 1 };
+        let fallback_slots = if wanted * per_slot <= capacity / 2 { wanted } else { 1 };
+        Layout { pinned_sites, fallback_slots, free: capacity.saturating_sub(per_slot * fallback_slots) }
     }
-    for quota in quotas {
-        quota.pinnable = AtomicUsize::new(quota.family.pinned * sites);
-    }
-    capacity - pinned
 }
 
-/// Divides the capacity among the families by their weights, and within each among the sites.
-pub(super) fn partition(capacity: usize, sites: usize, fallback_slots: usize, quotas: &mut [FamilyQuota]) {
-    let fallback: usize = quotas.iter().map(|quota| quota.samples_per_series() * fallback_slots).sum();
-    let free = capacity.saturating_sub(fallback);
+/// Divides the capacity among the families by their weights, and within each among the sites (see
+/// [`SiteQuotas::partition`]).
+pub(super) fn partition(layout: &Layout, sites: &[bool], quotas: &[FamilyQuota]) {
     let weights: usize = quotas.iter().map(|quota| quota.family.weight).sum();
     for quota in quotas {
-        quota.limit = free * quota.family.weight / weights.max(1);
-        let limit = quota.limit + fallback_slots * quota.samples_per_series();
-        let limit = limit + quota.pinnable.load(Ordering::Relaxed);
+        let own = layout.free * quota.family.weight / weights.max(1);
+        let pinned = quota.family.pinned * layout.pinned_sites;
+        let limit = own + layout.fallback_slots * quota.samples_per_series() + pinned;
+        quota.pinnable.store(pinned, Ordering::Relaxed);
         quota.limit_gauge.set(i64::try_from(limit).unwrap_or(i64::MAX));
-        quota.sites = SiteQuotas::new(quota.limit, quota.samples_per_series(), sites);
+        quota.sites.partition(own, sites);
     }
 }
 
@@ -163,8 +177,7 @@ impl FamilyQuota {
             |label: &&'static str| family.is_unbounded(label).then(|| overflow(label)).transpose();
         Ok(FamilyQuota {
             family,
-            limit: 0,
-            sites: SiteQuotas::default(),
+            sites: SiteQuotas::new(samples_per_series(family)),
             pinnable: AtomicUsize::default(),
             evicted: Mutex::new(match family.metric_type {
                 MetricType::Counter | MetricType::Histogram => SampleValue::Count(0),
@@ -192,7 +205,6 @@ impl FamilyQuota {
     pub(super) fn pin(&self) -> Option<Allocation> {
         let less = |pinnable: usize| pinnable.checked_sub(1);
         self.pinnable.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).ok()?;
-        self.used.inc();
         Some(Allocation::Pinned)
     }
 
@@ -231,36 +243,55 @@ impl FamilyQuota {
 
     #[cfg(test)]
     pub(super) fn reserved_capacity(&self, site_quota: usize) -> usize {
-        self.sites.site_quotas[site_quota].reserved_capacity
+        self.sites.parts.read().site_quotas[site_quota].reserved_capacity
     }
 
+    /// Returns the samples of all series that it can hold, and the quota without the fallback slots.
     #[cfg(test)]
-    /// Returns the samples of all series that it can hold.
-    pub(super) fn usable(&self) -> usize {
-        let sites = &self.sites;
-        let reserved = sites.site_quotas.iter().map(|quota| sites.whole_units(quota.reserved_capacity));
-        reserved.sum::<usize>() + sites.whole_units(sites.shared_capacity)
+    pub(super) fn usable_and_limit(&self) -> (usize, usize) {
+        let (sites, parts) = (&self.sites, self.sites.parts.read());
+        let reserved = parts.site_quotas.iter().map(|quota| sites.whole_units(quota.reserved_capacity));
+        (reserved.sum::<usize>() + sites.whole_units(parts.shared_capacity), parts.limit)
     }
 }
 
 impl SiteQuotas {
-    /// Divides the capacity among this number of configured sites, or among hosts if there are none.
-    pub(crate) fn new(limit: usize, unit: usize, sites: usize) -> SiteQuotas {
-        let mut quotas = SiteQuotas { unit, ..SiteQuotas::default() };
+    /// Returns quotas without capacity.
+    pub(crate) fn new(unit: usize) -> SiteQuotas {
+        SiteQuotas { unit, parts: RwLock::default() }
+    }
+
+    /// Divides the capacity anew among the sites that are configured, by id, or among hosts if none are. Forgets what
+    /// was charged, so that [`SiteQuotas::recharge`] must follow for everything that there is.
+    pub(crate) fn partition(&self, limit: usize, sites: &[bool]) {
+        let count = sites.iter().filter(|is_configured| **is_configured).count();
         // A remainder smaller than a unit can be used only if it is shared.
-        let reserved: Vec<usize> = match sites {
-            0 => std::iter::once(quotas.whole_units(limit / 8)).chain([0; HOST_SHARDS]).collect(),
-            _ => vec![quotas.whole_units(limit / 2 / (sites + 1)); sites + 1],
-        };
-        quotas.shared_capacity = limit - reserved.iter().sum::<usize>();
-        quotas.shared_capacity_per_site = match (sites, reserved[0]) {
-            (0, _) => limit / 2,
-            (_, 0) => (quotas.shared_capacity / 2).max(unit),
-            _ => quotas.shared_capacity,
-        };
+        let part = self.whole_units(if count == 0 { limit / 8 } else { limit / 2 / (count + 1) });
+        let hosts = if count == 0 { HOST_SHARDS } else { 0 };
+        let of_sites = sites.iter().map(|is_configured| if *is_configured { part } else { 0 });
+        let reserved = std::iter::once(part).chain(of_sites).chain(std::iter::repeat_n(0, hosts));
         let site_quota = |reserved_capacity| SiteQuota { reserved_capacity, ..SiteQuota::default() };
-        quotas.site_quotas = reserved.into_iter().map(site_quota).collect();
-        quotas
+        let shared_capacity = limit - part * (count + 1);
+        let shared_capacity_per_site = match (count, part) {
+            (0, _) => limit / 2,
+            (_, 0) => (shared_capacity / 2).max(self.unit),
+            _ => shared_capacity,
+        };
+        let site_quotas = reserved.map(site_quota).collect();
+        *self.parts.write() =
+            Parts { limit, site_quotas, shared_capacity, shared_capacity_per_site, ..Parts::default() };
+    }
+
+    /// Charges what was there before the last partition.
+    pub(crate) fn recharge(&self, owner: Owner, amount: usize) -> Allocation {
+        self.reserve(owner, Priority::Bounded, amount).unwrap_or_else(|| {
+            let parts = self.parts.read();
+            let Some(index) = parts.index(owner) else { return Allocation::Fallback };
+            for used in [&parts.site_quotas[index.index()].shared_used, &parts.shared_used, &parts.used] {
+                used.fetch_add(amount, Ordering::Relaxed);
+            }
+            Allocation::Shared(index)
+        })
     }
 
     fn whole_units(&self, amount: usize) -> usize {
@@ -268,7 +299,7 @@ impl SiteQuotas {
     }
 
     pub(crate) fn reserve(&self, owner: Owner, priority: Priority, amount: usize) -> Option<Allocation> {
-        let index = SiteQuotaIndex::new(owner.quota_index())?;
+        let index = self.parts.read().index(owner)?;
         [Allocation::Reserved(index), Allocation::Shared(index)]
             .into_iter()
             .find(|allocation| self.grow(*allocation, priority, amount))
@@ -276,6 +307,7 @@ impl SiteQuotas {
 
     /// Reserves this amount for what has an allocation. Returns whether there was any.
     pub(crate) fn grow(&self, allocation: Allocation, priority: Priority, amount: usize) -> bool {
+        let parts = self.parts.read();
         let reserve = |used: &AtomicUsize, capacity: usize| {
             let closed = match priority {
                 Priority::New => self.whole_units(capacity / 4),
@@ -285,61 +317,69 @@ impl SiteQuotas {
             let more = |used: usize| Some(used + amount).filter(|used| *used <= capacity - closed);
             used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
         };
-        match allocation {
+        let is_charged = match allocation {
             Allocation::Reserved(index) => {
-                let site_quota = &self.site_quotas[index.index()];
+                let site_quota = &parts.site_quotas[index.index()];
                 reserve(&site_quota.reserved_used, site_quota.reserved_capacity)
             }
             Allocation::Shared(index) => {
-                let own = &self.site_quotas[index.index()].shared_used;
-                if !reserve(own, self.shared_capacity_per_site) {
+                let own = &parts.site_quotas[index.index()].shared_used;
+                if !reserve(own, parts.shared_capacity_per_site) {
                     return false;
                 }
-                let reserved = reserve(&self.shared_used, self.shared_capacity);
+                let reserved = reserve(&parts.shared_used, parts.shared_capacity);
                 if !reserved {
                     own.fetch_sub(amount, Ordering::Relaxed);
                 }
                 reserved
             }
             Allocation::Fallback | Allocation::Pinned => false,
+        };
+        // It has no space only while more is charged to the shared part than it holds.
+        let more = |used: usize| Some(used + amount).filter(|used| *used <= parts.limit);
+        let has_space = || parts.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok();
+        if is_charged && !has_space() {
+            parts.release(allocation, amount);
+            return false;
         }
+        is_charged
     }
 
     pub(crate) fn release(&self, allocation: Allocation, amount: usize) {
-        match allocation {
-            Allocation::Reserved(index) => {
-                self.site_quotas[index.index()].reserved_used.fetch_sub(amount, Ordering::Relaxed);
-            }
-            Allocation::Shared(index) => {
-                self.shared_used.fetch_sub(amount, Ordering::Relaxed);
-                self.site_quotas[index.index()].shared_used.fetch_sub(amount, Ordering::Relaxed);
-            }
-            Allocation::Fallback | Allocation::Pinned => {}
+        if let Allocation::Reserved(_) | Allocation::Shared(_) = allocation {
+            let parts = self.parts.read();
+            // First, so that it is never above the sum of the others.
+            parts.used.fetch_sub(amount, Ordering::Relaxed);
+            parts.release(allocation, amount);
         }
     }
 
     /// Records that what is frequent found no capacity.
     pub(crate) fn record_rejection(&self, owner: Owner) {
-        let Some(site_quota) = self.site_quotas.get(owner.quota_index()) else { return };
+        let parts = self.parts.read();
+        let Some(site_quota) = parts.index(owner).map(|index| &parts.site_quotas[index.index()]) else {
+            return;
+        };
         let may_use_shared =
-            site_quota.shared_used.load(Ordering::Relaxed) + self.unit <= self.shared_capacity_per_site;
+            site_quota.shared_used.load(Ordering::Relaxed) + self.unit <= parts.shared_capacity_per_site;
         site_quota.may_use_shared.store(may_use_shared, Ordering::Relaxed);
         site_quota.rejections.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Returns the demand for capacity since the last call, unless no eviction could satisfy it.
     pub(crate) fn take_demand(&self) -> Option<Demand> {
+        let parts = self.parts.read();
         // Loads only: this runs every second, and the cache lines are contended only under attack.
-        if self.site_quotas.iter().all(|site_quota| site_quota.rejections.load(Ordering::Relaxed) == 0) {
+        if parts.site_quotas.iter().all(|site_quota| site_quota.rejections.load(Ordering::Relaxed) == 0) {
             return None;
         }
-        let sites = self.site_quotas.iter().map(|site_quota| self.site_demand(site_quota)).collect();
+        let sites = parts.site_quotas.iter().map(|site_quota| self.site_demand(&parts, site_quota)).collect();
         Some(Demand { unit: self.unit, sites }).filter(Demand::is_satisfiable)
     }
 
     /// At most an eighth of what the site may ever use is evicted for it at a time.
-    fn site_demand(&self, site_quota: &SiteQuota) -> SiteDemand {
-        let capacity = site_quota.reserved_capacity + self.shared_capacity_per_site;
+    fn site_demand(&self, parts: &Parts, site_quota: &SiteQuota) -> SiteDemand {
+        let capacity = site_quota.reserved_capacity + parts.shared_capacity_per_site;
         let most = (capacity / self.unit / 8).max(1);
         SiteDemand {
             evictions: site_quota.rejections.swap(0, Ordering::Relaxed).min(most),
@@ -352,7 +392,27 @@ impl SiteQuotas {
     #[cfg(test)]
     /// Returns what is reserved.
     pub(crate) fn used(&self) -> usize {
-        let reserved = |quota: &SiteQuota| quota.reserved_used.load(Ordering::Relaxed);
-        self.site_quotas.iter().map(reserved).sum::<usize>() + self.shared_used.load(Ordering::Relaxed)
+        self.parts.read().used.load(Ordering::Relaxed)
+    }
+}
+
+impl Parts {
+    /// Returns the site quota of an owner. That of all others, if an upload began before the owner was configured.
+    fn index(&self, owner: Owner) -> Option<SiteQuotaIndex> {
+        let index = Some(owner.quota_index()).filter(|index| *index < self.site_quotas.len());
+        SiteQuotaIndex::new(index.unwrap_or(0))
+    }
+
+    fn release(&self, allocation: Allocation, amount: usize) {
+        match allocation {
+            Allocation::Reserved(index) => {
+                self.site_quotas[index.index()].reserved_used.fetch_sub(amount, Ordering::Relaxed);
+            }
+            Allocation::Shared(index) => {
+                self.shared_used.fetch_sub(amount, Ordering::Relaxed);
+                self.site_quotas[index.index()].shared_used.fetch_sub(amount, Ordering::Relaxed);
+            }
+            Allocation::Fallback | Allocation::Pinned => {}
+        }
     }
 }

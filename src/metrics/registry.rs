@@ -15,7 +15,7 @@
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
@@ -29,7 +29,7 @@ use crate::metrics::quota::{self, EXPIRED_COUNTS, FamilyQuota, Owner, Priority};
 use crate::metrics::sample::Sample;
 use crate::metrics::self_metrics::SelfMetrics;
 use crate::metrics::series::Series;
-use crate::model::{ABSENT, Family, Increment, Label, MAX_LABELS, OTHER, Observation, SiteLabel};
+use crate::model::{ABSENT, Family, Increment, Label, MAX_LABELS, Names, OTHER, Observation, SiteLabel};
 
 /// Number of shards: threads rarely need the same one, and an idle registry is small.
 const SHARDS: usize = 64;
@@ -44,10 +44,12 @@ pub struct Registry {
     /// Seeded per process, so that no client can choose a shard or a bucket.
     hasher: foldhash::quality::RandomState,
     pub(super) quotas: Vec<FamilyQuota>,
-    fallback_slots: usize,
+    /// Samples of the families together.
+    capacity: usize,
+    fallback_slots: AtomicUsize,
     sketch: FrequencySketch,
     /// Most series of `lookout_findings_learning`.
-    pub max_learning: usize,
+    max_learning: AtomicUsize,
     pub(super) next_id: AtomicU64,
     /// Held during an eviction and during a visit, because capacity that is released during a visit could be
     /// reserved again, and the visit would pass on more series than there ever were.
@@ -85,28 +87,77 @@ impl Registry {
         started: Timestamp,
     ) -> Result<Registry, prometheus::Error> {
         let self_metrics = SelfMetrics::new()?;
-        let mut quotas: Vec<FamilyQuota> = families
+        let quotas: Vec<FamilyQuota> = families
             .into_iter()
             .map(|family| FamilyQuota::new(family, &self_metrics))
             .collect::<Result<_, _>>()?;
-        let capacity = limit.saturating_sub(own_samples(&self_metrics, &quotas));
-        // One for `unknown`.
-        let max_learning = if sites == 0 { MAX_LEARNING_HOSTS } else { sites + 1 }.min(capacity / 8);
-        let capacity = quota::set_pinned(capacity - max_learning, sites, &mut quotas);
-        let fallback_slots = quota::fallback_slots(capacity, sites, &quotas);
-        quota::partition(capacity, sites, fallback_slots, &mut quotas);
-        Ok(Registry {
+        let registry = Registry {
+            capacity: limit.saturating_sub(own_samples(&self_metrics, &quotas)),
             shards: (0..SHARDS).map(|_| Shard::default()).collect(),
             hasher: foldhash::quality::RandomState::default(),
             quotas,
-            fallback_slots,
+            fallback_slots: AtomicUsize::default(),
             sketch: FrequencySketch::default(),
-            max_learning,
+            max_learning: AtomicUsize::default(),
             next_id: AtomicU64::new(0),
             eviction_lock: Mutex::default(),
             self_metrics: Arc::new(self_metrics),
             started,
-        })
+        };
+        registry.partition(&vec![true; sites]);
+        Ok(registry)
+    }
+
+    /// Divides the capacity among the sites that are configured, by id.
+    fn partition(&self, sites: &[bool]) {
+        let count = sites.iter().filter(|is_configured| **is_configured).count();
+        let (max_learning, layout) = self.layout(count);
+        quota::partition(&layout, sites, &self.quotas);
+        self.max_learning.store(max_learning, Ordering::Relaxed);
+        self.fallback_slots.store(layout.fallback_slots, Ordering::Relaxed);
+    }
+
+    /// Returns the most series of `lookout_findings_learning`, and what is reserved, for this number of sites.
+    fn layout(&self, sites: usize) -> (usize, quota::Layout) {
+        // One for `unknown`.
+        let learning = if sites == 0 { MAX_LEARNING_HOSTS } else { sites + 1 }.min(self.capacity / 8);
+        (learning, quota::Layout::new(self.capacity - learning, sites, &self.quotas))
+    }
+
+    /// Returns whether this number of configured sites can keep their names in every family.
+    pub fn can_isolate(&self, sites: usize) -> bool {
+        self.layout(sites).1.fallback_slots > 1
+    }
+
+    /// Replaces the configured sites. Series stay; those of sites that are no longer configured, or of hosts, expire
+    /// like others.
+    pub fn set_sites(&self, sites: &Names) {
+        let _no_visit = self.eviction_lock.lock();
+        // All, so that no series is charged in between.
+        let mut shards: Vec<_> = self.shards.iter().map(|shard| shard.0.lock()).collect();
+        let is_configured = sites.is_configured();
+        self.partition(&is_configured);
+        for series in shards.iter_mut().flat_map(|shard| shard.iter_mut()) {
+            let Some(quota) = self.quota(series.family) else { continue };
+            let site = series.labels().next().unwrap_or_default();
+            let id = sites.id(site);
+            let is_own = id.is_some_and(|id| is_configured[id]);
+            let is_none = [SiteLabel::UNKNOWN.label, OTHER].iter().any(|label| label.as_str() == site);
+            let stays = match series.allocation {
+                Allocation::Fallback => is_own || is_none,
+                Allocation::Pinned => is_own && quota.pin().is_some(),
+                Allocation::Reserved(_) | Allocation::Shared(_) => false,
+            };
+            if !stays {
+                let owner = match id {
+                    _ if is_none => Owner::Others,
+                    Some(id) if !sites.configured().is_empty() => Owner::Configured(id),
+                    None if !sites.configured().is_empty() => Owner::Others,
+                    _ => Owner::Host(self.hasher.hash_one(site)),
+                };
+                series.allocation = quota.sites.recharge(owner, quota.samples_per_series());
+            }
+        }
     }
 
     /// Returns the families that [`Registry::visit`] passes on.
@@ -121,7 +172,12 @@ impl Registry {
 
     /// Returns whether every configured site keeps its name in every family, whatever is posted.
     pub fn isolates_sites(&self) -> bool {
-        self.fallback_slots > 1
+        self.fallback_slots.load(Ordering::Relaxed) > 1
+    }
+
+    /// Returns most series of `lookout_findings_learning`.
+    pub fn max_learning(&self) -> usize {
+        self.max_learning.load(Ordering::Relaxed)
     }
 
     #[cfg(test)]
@@ -170,12 +226,29 @@ impl Registry {
     }
 
     /// Creates the observation's series at 0, unless there are too many (see [`Family::pinned`]).
-    pub fn pin(&self, site: SiteLabel<'_>, observation: &Observation<'_>) {
+    pub fn pin(&self, site: SiteLabel<'_>, observation: &Observation<'_>, now: Timestamp) {
         let family = observation.family;
-        let (amount, received, uptime) = (Increment::Count(0), self.started, 0);
-        let insert = Insert { family, site, amount, received, uptime };
         let labels = &labels_of(site, observation)[..family.labels.len()];
-        self.try_add(&insert, labels, |_, _| self.quota(family)?.pin());
+        let Some(quota) = self.quota(family) else { return };
+        let hash = self.hash(family, labels.iter().map(Label::as_str));
+        let mut shard = self.shard(hash).0.lock();
+        match shard.entry(hash, |series| series.matches(family, labels), |series| self.hash_of(series)) {
+            // Its site was removed, and is configured again.
+            Entry::Occupied(mut found) if found.get().allocation != Allocation::Pinned => {
+                if let Some(pinned) = quota.pin() {
+                    let charged = std::mem::replace(&mut found.get_mut().allocation, pinned);
+                    quota.sites.release(charged, quota.samples_per_series());
+                }
+            }
+            Entry::Occupied(_) => {}
+            Entry::Vacant(vacant) => {
+                if let Some(pinned) = quota.pin() {
+                    quota.used.inc();
+                    let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+                    vacant.insert(Series::new(family, labels, now, id, pinned));
+                }
+            }
+        }
     }
 
     /// Passes every series of reports to `visitor`, and before them what evicted series had counted. A shard is

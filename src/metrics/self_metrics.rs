@@ -103,6 +103,14 @@ self_metrics! {
         pub errors: Children<SpoolOperation, IntCounter> = "lookout_spool_errors_total" ["operation"],
     }
 
+    /// Metrics of the settings.
+    pub struct ConfigMetrics {
+        /// Whether the last reload of the settings succeeded, or the start if there was none; 1: it did.
+        pub last_reload_successful: IntGauge = "lookout_config_last_reload_successful" [],
+        /// When settings were last put into effect, in Unix seconds.
+        pub last_reload_success: IntGauge = "lookout_config_last_reload_success_timestamp_seconds" [],
+    }
+
     /// Metrics of the findings.
     pub struct FindingsMetrics {
         /// Whether the site has been known for less than 24 hours, so that its findings may be old; 1: it has.
@@ -135,6 +143,8 @@ pub struct SelfMetrics {
     pub export: ExportMetrics,
     pub spool: SpoolMetrics,
     pub findings: FindingsMetrics,
+    /// Metrics of the settings.
+    pub config: ConfigMetrics,
     pub(super) series: SeriesMetrics,
 }
 
@@ -165,6 +175,7 @@ impl SelfMetrics {
             export: ExportMetrics::register(&registry)?,
             spool: SpoolMetrics::register(&registry)?,
             findings: FindingsMetrics::register(&registry)?,
+            config: ConfigMetrics::register(&registry)?,
             series: SeriesMetrics::register(&registry)?,
             registry,
         })

@@ -96,7 +96,7 @@ impl<T: Copy + VariantArray + Into<&'static str>> LabelEnum for T {}
 pub struct SiteLabel<'a> {
     /// The label.
     pub label: Label<'a>,
-    /// The site's index in the settings, if it is a configured one.
+    /// The site's id (see [`Names`](crate::model::Names)), if it is a configured one.
     pub configured: Option<usize>,
 }
 

@@ -11,6 +11,7 @@ mod hidden;
 mod hostname;
 pub(crate) mod json;
 mod label;
+mod names;
 mod observation;
 mod outcome;
 mod report;
@@ -26,6 +27,7 @@ pub use hidden::{escape_hidden, has_byte, is_hidden};
 pub use hostname::{has_no_address, host_and_port, is_host, path, port, scheme, server_url};
 pub use json::{Object, Value, ValueBudget, ValueSeed};
 pub use label::{ABSENT, Label, LabelEnum, LabelValues, OTHER, SiteLabel};
+pub use names::Names;
 pub use observation::{Increment, MAX_LABELS, Observation};
 pub use outcome::{
     CertificateOwner, ConnectionError, EventOutcome, ExportSignal, ExportStatus, ExporterId, PendingState,

@@ -4,12 +4,12 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::config::Config;
-use crate::model::{Classification, SiteLabel};
+use crate::model::{Classification, Names, SiteLabel};
 
 /// The configured limits.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct EventLimiter {
-    /// That of the site `unknown`, and those of the configured sites by their index.
+    /// That of the site `unknown`, and those of the configured sites by their id.
     sites: Vec<Option<SecondWindow>>,
     all: Option<SecondWindow>,
 }
@@ -22,14 +22,23 @@ struct SecondWindow {
 }
 
 impl EventLimiter {
-    pub(super) fn new(config: &Config) -> EventLimiter {
-        let window = |limit: Option<u32>| {
-            limit.map(|per_second| SecondWindow { per_second, window: AtomicU64::new(0) })
+    /// Returns the limits of `config`, with what `earlier` ones have counted in this second.
+    pub(super) fn new(config: &Config, names: &Names, earlier: &EventLimiter) -> EventLimiter {
+        let window = |limit: Option<u32>, earlier: Option<&SecondWindow>| {
+            let counted = earlier.map_or(0, |earlier| earlier.window.load(Ordering::Relaxed));
+            limit.map(|per_second| SecondWindow { per_second, window: AtomicU64::new(counted) })
         };
-        let sites = config.sites.iter().map(|site| site.events_per_second);
+        let mut limits = vec![None; 1 + names.total()];
+        limits[0] = config.events.max_unknown_per_second;
+        for (id, site) in names.configured().iter().zip(&config.sites) {
+            limits[1 + id] = site.events_per_second;
+        }
+        let limits = limits.into_iter().enumerate();
         EventLimiter {
-            sites: std::iter::once(config.events.max_unknown_per_second).chain(sites).map(window).collect(),
-            all: window(config.events.max_per_second),
+            sites: limits
+                .map(|(index, limit)| window(limit, earlier.sites.get(index).and_then(Option::as_ref)))
+                .collect(),
+            all: window(config.events.max_per_second, earlier.all.as_ref()),
         }
     }
 
@@ -81,7 +90,8 @@ mod tests {
         };
         config.sites = vec![site(SHOP, Some(2)), site(BLOG, Some(1)), site(FREE, None)];
         config.events = Events { max_per_second, max_unknown_per_second: Some(3), ..Events::default() };
-        EventLimiter::new(&config)
+        let names = Names::default().change(config.sites.iter().map(|site| &*site.name));
+        EventLimiter::new(&config, &names, &EventLimiter::default())
     }
 
     impl EventLimiter {

@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use serde_json::value::RawValue;
 
 use crate::classify::{MatchedRule, Rules, SiteIndex, classify};
+use crate::clock;
 use crate::config::{Config, Privacy, SiteConfig, UnknownSites};
 use crate::decode::{DecodeError, decode};
 use crate::encode::{write_folded_line, write_folded_record, write_json_line, write_log_record};
@@ -24,14 +25,24 @@ use crate::kinds::REPORTS;
 use crate::metrics::Registry;
 use crate::model::{
     ABSENT, Classification, Envelope, Event, EventOutcome, EventSink, ExporterId, Finding, Increment, Label,
-    LabelEnum, Observation, PendingState, RejectReason, Report, SiteLabel, UploadContext, UploadOutcome,
-    escape_hidden,
+    LabelEnum, Names, Observation, PendingState, RejectReason, Report, SiteLabel, UploadContext,
+    UploadOutcome, escape_hidden,
 };
 use crate::normalize::{Mode, SentTexts, normalize};
 use crate::recent::{CountedSeries, Details, MAX_LINE, Recent, RecentEvent};
 use event_limit::EventLimiter;
 use fold::{Admission, Fold, Pending, SHARDS};
 use sample::sample;
+
+/// Why no reload can put other settings into effect.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // the messages describe the variants
+pub enum ReloadError {
+    #[error("sites: more than {} names have been configured since the start; restart lookoutd", Names::MAX)]
+    Names,
+    #[error("sites: metrics.max_series is too small to keep {0} sites apart; raise it and restart lookoutd")]
+    Series(usize),
+}
 
 /// What the path derives from the settings, replaced as a whole by a reload.
 pub struct PathSettings {
@@ -46,24 +57,36 @@ pub struct PathSettings {
     /// Length of the windows of folding in seconds, if events are folded.
     fold_window: Option<u32>,
     event_limit: EventLimiter,
-    /// The largest weight of a report of each configured site, by index.
+    /// The largest weight of a report of each configured site, by id.
     max_weights: Vec<f64>,
 }
 
 impl PathSettings {
-    /// Derives them from the configuration.
-    pub fn new(config: &Config) -> PathSettings {
+    /// Derives them from the configuration. Sites keep the ids that they have in `earlier` ones.
+    pub fn new(config: &Config, earlier: Option<&PathSettings>) -> PathSettings {
+        let sites = match earlier {
+            Some(earlier) => earlier.sites.change(&config.sites),
+            None => SiteIndex::new(&config.sites),
+        };
+        let no_limit = EventLimiter::default();
+        let event_limit = earlier.map_or(&no_limit, |earlier| &earlier.event_limit);
+        let (mut samples, mut max_weights) =
+            (vec![BTreeMap::new(); sites.names.total()], vec![1.0; sites.names.total()]);
+        for (id, site) in sites.names.configured().iter().zip(&config.sites) {
+            samples[*id].clone_from(&site.sample);
+            max_weights[*id] = 1.0 / site.min_sampling_fraction;
+        }
         PathSettings {
-            sites: SiteIndex::new(&config.sites),
+            event_limit: EventLimiter::new(config, &sites.names, event_limit),
+            sites,
             rules: Rules::new(&config.rules),
             privacy: config.privacy,
             max_reports: config.intake.max_reports,
             unknown_sites: config.intake.unknown_sites,
-            samples: config.sites.iter().map(|site| site.sample.clone()).collect(),
+            samples,
             // One more, so that no window is shorter than its setting, whatever the fraction of its first second.
             fold_window: config.events.fold.map(|window| window.as_secs() as u32 + 1),
-            event_limit: EventLimiter::new(config),
-            max_weights: config.sites.iter().map(|site| 1.0 / site.min_sampling_fraction).collect(),
+            max_weights,
         }
     }
 
@@ -175,7 +198,7 @@ impl Pipeline {
         console: Option<Arc<dyn EventSink>>,
         otlp: Option<Arc<dyn EventSink>>,
     ) -> Pipeline {
-        let settings = PathSettings::new(config);
+        let settings = PathSettings::new(config, None);
         let findings = Findings::new(&config.findings, &settings.sites, registry.clone());
         Pipeline {
             settings: ArcSwap::from_pointee(settings),
@@ -188,6 +211,36 @@ impl Pipeline {
             console,
             otlp,
         }
+    }
+
+    /// Derives settings from another configuration, for [`Pipeline::replace`].
+    ///
+    /// # Errors
+    /// Returns an error if there are too many sites.
+    pub fn prepare(&self, config: &Config) -> Result<PathSettings, ReloadError> {
+        let (earlier, sites) = (self.settings.load(), config.sites.len());
+        if self.registry.isolates_sites() && !self.registry.can_isolate(sites) {
+            return Err(ReloadError::Series(sites));
+        }
+        let settings = PathSettings::new(config, Some(&earlier));
+        let names =
+            |settings: &PathSettings| settings.sites.names.total() + settings.sites.page_names.total();
+        if names(&settings) > Names::MAX.max(names(&earlier)) {
+            return Err(ReloadError::Names);
+        }
+        Ok(settings)
+    }
+
+    /// Puts settings into effect.
+    pub fn replace(&self, settings: PathSettings) {
+        // Before the first report of a site, which needs its quotas.
+        if settings.sites.names.configured() != self.settings.load().sites.names.configured() {
+            self.registry.set_sites(&settings.sites.names);
+            if let Some(findings) = &self.findings {
+                findings.set_sites(&settings.sites, clock::now());
+            }
+        }
+        self.settings.store(Arc::new(settings));
     }
 
     /// Processes a body: counts every item of it exactly once, as a report or as a rejection, and

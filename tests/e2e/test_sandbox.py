@@ -63,7 +63,7 @@ def work(authority, collector, daemon):
             connection.close()
     daemon.sent += 2
     os.kill(daemon.pid, signal.SIGHUP)
-    daemon.wait_for("SIGHUP changes nothing", "stderr")
+    daemon.wait_for("settings reloaded", "stderr")
     eventually(lambda: equal("Not all events have arrived", 2, len(collector.received.records()),
                              daemon.tail()))
     eventually(lambda: expect(collector.received.metrics, "No metrics have arrived", expected="some",

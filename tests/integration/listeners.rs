@@ -191,25 +191,31 @@ fn two_sockets_of_systemd_for_one_listener_stop_the_start() {
 fn notified(socket: &UnixDatagram, name: &str) -> Vec<String> {
     socket.set_read_timeout(Some(DEADLINE)).unwrap();
     let receive = || {
-        let mut buffer = [0; 64];
+        let mut buffer = [0; 128];
         let length = socket.recv(&mut buffer).expect("a notification in time");
         String::from_utf8(buffer[..length].to_vec()).unwrap()
     };
     let daemon: Daemon = Setup::default().variable("NOTIFY_SOCKET", name).start();
     let ready = receive();
+    daemon.signal("HUP");
+    let (reloading, reloaded) = (receive(), receive());
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let time = reloading.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").expect(&reloading);
+    let age = now.tv_sec * 1_000_000 + now.tv_nsec / 1000 - time.parse::<i64>().unwrap();
+    assert!((0..60_000_000).contains(&age), "{age}");
     daemon.stop();
-    vec![ready, receive()]
+    vec![ready, reloaded, receive()]
 }
 
 #[test]
-fn service_manager_is_notified_of_start_and_end() {
+fn service_manager_is_notified_of_start_reload_and_end() {
     let directory = TempDir::new().unwrap();
     let file = directory.path().join("notify");
     let socket = UnixDatagram::bind(&file).unwrap();
-    assert_eq!(notified(&socket, file.to_str().unwrap()), ["READY=1", "STOPPING=1"]);
+    assert_eq!(notified(&socket, file.to_str().unwrap()), ["READY=1", "READY=1", "STOPPING=1"]);
     let name = format!("lookoutd-test-{}", std::process::id());
     let socket = UnixDatagram::bind_addr(&UnixAddr::from_abstract_name(&name).unwrap()).unwrap();
-    assert_eq!(notified(&socket, &format!("@{name}")), ["READY=1", "STOPPING=1"]);
+    assert_eq!(notified(&socket, &format!("@{name}")), ["READY=1", "READY=1", "STOPPING=1"]);
 }
 
 #[test]

@@ -22,6 +22,7 @@ mod listeners;
 mod privacy;
 mod process;
 mod properties;
+mod reload;
 mod rules;
 mod sites;
 mod stalls;

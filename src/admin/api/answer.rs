@@ -9,6 +9,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::config::ConfigError;
+
 #[derive(Debug, Serialize)]
 pub(super) struct List<T> {
     pub(super) items: Vec<T>,
@@ -32,14 +34,20 @@ pub(super) fn without_null(value: Value) -> Value {
 }
 
 #[derive(Debug)]
-pub(super) struct Problem {
+pub(crate) struct Problem {
     status: StatusCode,
     detail: String,
+    /// Of the settings.
+    errors: Vec<ConfigError>,
 }
 
 impl Problem {
-    pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Problem {
-        Problem { status, detail: detail.into() }
+    pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Problem {
+        Problem { status, detail: detail.into(), errors: Vec::new() }
+    }
+
+    pub(crate) fn with(self, errors: Vec<ConfigError>) -> Problem {
+        Problem { errors, ..self }
     }
 
     pub(super) fn parameter(detail: impl Into<String>) -> Problem {
@@ -50,7 +58,7 @@ impl Problem {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, format!("{what}; retry later"))
     }
 
-    pub(super) fn internal(error: impl Display) -> Problem {
+    pub(crate) fn internal(error: impl Display) -> Problem {
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
     }
 }
@@ -58,7 +66,10 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let title = self.status.canonical_reason().unwrap_or_default();
-        let problem = json!({ "title": title, "status": self.status.as_u16(), "detail": self.detail });
+        let mut problem = json!({ "title": title, "status": self.status.as_u16(), "detail": self.detail });
+        if !self.errors.is_empty() {
+            problem["errors"] = json!(self.errors);
+        }
         (self.status, [(CONTENT_TYPE, "application/problem+json")], problem.to_string()).into_response()
     }
 }

@@ -28,7 +28,8 @@ use crate::admin::scrape::{HeldBody, Scrape};
 use crate::clock;
 use crate::findings::Findings;
 use crate::recent::Recent;
-use answer::{List, Problem};
+use answer::List;
+pub(super) use answer::Problem;
 use parameters::Parameters;
 pub use status::Sources;
 use stream::Streams;
@@ -82,7 +83,7 @@ impl Api {
 
     /// Returns the first moment of new findings, in Unix milliseconds.
     fn new_since(&self) -> i64 {
-        let new_for = i64::try_from(self.sources.loaded.config.findings.new_for.as_millis());
+        let new_for = i64::try_from(self.sources.loaded.load().config.findings.new_for.as_millis());
         clock::now().as_millisecond().saturating_sub(new_for.unwrap_or(i64::MAX))
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -19,7 +20,7 @@ use crate::recent::Recent;
 /// What the API shows.
 #[allow(missing_docs)] // the types are the documentation
 pub struct Sources {
-    pub loaded: Arc<Loaded>,
+    pub loaded: Arc<ArcSwap<Loaded>>,
     pub intake: ListenAddress,
     pub registry: Arc<Registry>,
     pub findings: Option<Arc<Findings>>,
@@ -38,7 +39,8 @@ fn unless_empty(list: &[String]) -> Option<&[String]> {
 
 impl Sources {
     pub(super) fn status(&self, last_scrape: Option<Timestamp>) -> Value {
-        let (config, self_metrics) = (&self.loaded.config, &self.registry.self_metrics);
+        let loaded = self.loaded.load();
+        let (config, self_metrics) = (&loaded.config, &self.registry.self_metrics);
         let not_ready_reason = self.readiness.not_ready_reason();
         let last = self.recent.events_after(0).pop();
         let certificates = self.readiness.certificates.iter().filter_map(|(owner, not_after)| {
@@ -47,7 +49,7 @@ impl Sources {
         });
         let certificates: Vec<Value> = certificates.collect();
         let scheme = if config.intake.tls.files().is_some() { "https" } else { "http" };
-        let changed = self.loaded.changed();
+        let changed = loaded.changed();
         let changed =
             changed.map(|(key, value, source)| json!({"key": key, "value": value, "source": source}));
         let used: i64 = self.registry.usage().map(|(_, series, _)| series).sum();
@@ -82,7 +84,7 @@ impl Sources {
             "scrape": {"last": last_scrape.map(time)},
             "certificates": Some(certificates).filter(|list| !list.is_empty()),
             "settings": {
-                "summary": self.loaded.summary(),
+                "summary": loaded.summary(),
                 "changed": changed.collect::<Vec<_>>(),
                 "warnings": unless_empty(&config.warnings),
             },
@@ -97,7 +99,8 @@ impl Sources {
     }
 
     fn exports(&self) -> Vec<Value> {
-        let (otlp, self_metrics) = (&self.loaded.config.otlp, &self.registry.self_metrics);
+        let loaded = self.loaded.load();
+        let (otlp, self_metrics) = (&loaded.config.otlp, &self.registry.self_metrics);
         let (pending, events) = (&self_metrics.export.pending, &self_metrics.export.events);
         let pending =
             |exporter| counts(|state: PendingState| pending[exporter][state].get().try_into().unwrap_or(0));
@@ -124,7 +127,7 @@ impl Sources {
     /// Returns the configured sites, or those that reports were counted for.
     fn sites(&self) -> BTreeSet<String> {
         let mut sites: BTreeSet<String> =
-            self.loaded.config.sites.iter().map(|site| site.name.clone()).collect();
+            self.loaded.load().config.sites.iter().map(|site| site.name.clone()).collect();
         if sites.is_empty() {
             self.registry.visit(&mut |family, sample| {
                 if let Some(site) = sample.labels.first().filter(|_| family.name == REPORTS.name)

@@ -40,7 +40,7 @@ fn load_invalid_value_in_file_names_line_and_key() {
         (
             "- a",
             "l.yaml:1: settings: expected a map with admin, admin_listen, delivery, events, findings, intake, listen, log, metrics, \
-             otlp, privacy, rules, service, sites, found a list",
+             otlp, privacy, rules, service, sites, watch, found a list",
         ),
         ("sites: { name: a }", "l.yaml:1: sites: expected a list, found a map"),
     ] {
@@ -125,7 +125,7 @@ fn load_invalid_flag_is_named() {
         (
             "color.b.c",
             "1",
-            "--set color.b.c: unknown key; the keys here are listen, admin_listen, log, sites, intake, privacy, rules, \
+            "--set color.b.c: unknown key; the keys here are listen, admin_listen, watch, log, sites, intake, privacy, rules, \
              events, findings, metrics, delivery, admin, service, otlp",
         ),
         ("listen", "", "--set listen: no value given"),
@@ -446,7 +446,7 @@ fn load_lists_all_errors_at_once() {
         "LOOKOUT_COLOR: unknown variable; unset it for this process (lookoutd config prints all settings)",
         "LOOKOUT_METRICS_MAX_SERIES: expected a whole number from 1000 to 10000000, found \"1\"",
         "--set intake.max_reports: expected a whole number from 1 to 1000000, found \"x\"",
-        "--set color: unknown key; the keys here are listen, admin_listen, log, sites, intake, privacy, rules, events, \
+        "--set color: unknown key; the keys here are listen, admin_listen, watch, log, sites, intake, privacy, rules, events, \
          findings, metrics, delivery, admin, service, otlp",
         "l.yaml:5: intake.tls.key: requires intake.tls.certificate",
         "l.yaml:10: sites[3].name: the name \"a\" is used twice; a name belongs to one site",

@@ -15,7 +15,7 @@ mod retry;
 mod shutdown;
 mod traces;
 
-pub use client::{Client, ClientError, ExportResult};
+pub use client::{Client, ClientError, ExportResult, Headers};
 pub use export_health::ExportHealth;
 pub(crate) use logs::{LogExporter, LogRequestEncoder};
 pub(crate) use metrics::MetricInfo;

@@ -36,6 +36,8 @@ pub enum TracesError {
 /// The running exporter of traces.
 #[derive(Debug)]
 pub struct Traces {
+    /// Sends the spans.
+    pub client: Arc<Client>,
     provider: SdkTracerProvider,
 }
 
@@ -46,8 +48,9 @@ impl Traces {
     /// # Errors
     /// Returns an error if the endpoint cannot be used.
     pub fn start(endpoint: &Endpoint, attributes: Vec<(String, String)>) -> Result<Self, TracesError> {
+        let client = Arc::new(Client::new(endpoint, None)?);
         let http_client = SdkHttpClient {
-            client: Arc::new(Client::new(endpoint, None)?),
+            client: client.clone(),
             runtime: Handle::current(),
             failures: LogThrottle::new(|attempts| warn!(attempts, "more attempts to deliver traces failed")),
         };
@@ -63,7 +66,7 @@ impl Traces {
             .with_resource(Resource::builder_empty().with_attributes(attributes).build())
             .with_batch_exporter(exporter)
             .build();
-        Ok(Traces { provider })
+        Ok(Traces { client, provider })
     }
 
     /// Returns the tracer, which creates spans in the daemon's own scope.

@@ -209,12 +209,9 @@ fn reserved_capacity_is_whole_series_and_the_rest_is_shared() {
         let registry = registry(10_000, sites);
         for quota in &registry.quotas {
             let reserved = quota.reserved_capacity(sites.min(1));
+            let (usable, limit) = quota.usable_and_limit();
             assert_eq!(reserved % quota.samples_per_series(), 0);
-            assert!(
-                quota.usable() + quota.samples_per_series() > quota.limit,
-                "{} {sites}",
-                quota.family.name
-            );
+            assert!(usable + quota.samples_per_series() > limit, "{} {sites}", quota.family.name);
         }
     }
 }

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use prometheus::proto::{LabelPair, Metric};
 use proptest::prelude::*;
 
+use super::Allocation;
 use super::sample::samples_per_series;
 use super::series::Series;
 use super::{EvictionFilter, Registry, SampleValue, frequency_sketch};
@@ -17,6 +18,7 @@ use crate::kinds::{self, REPORTS, csp_violation, network_error};
 use crate::model::{Family, Increment, Label, OTHER, Observation, SiteLabel};
 
 mod floods;
+mod sites;
 
 /// One observation: its family, and the unbounded labels as small numbers.
 #[derive(Debug, Clone, Copy)]

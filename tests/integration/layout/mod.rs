@@ -9,7 +9,7 @@ use imports::{Arrow, Source, Sources};
 
 /// Folders and files at the top of `src`, lowest first. Each may import only those before it in this list:
 /// shared types and tools first, then the order in which a report flows.
-const ORDER: [&str; 31] = [
+const ORDER: [&str; 32] = [
     "clock",
     "model",
     "kinds",
@@ -39,12 +39,13 @@ const ORDER: [&str; 31] = [
     "cli",
     "background",
     "systemd",
+    "reload",
     "daemon",
     "main",
 ];
 
 /// Folders and files that may have async code.
-const ASYNC: [&str; 7] = ["admin", "background", "daemon", "export", "intake", "main", "signals"];
+const ASYNC: [&str; 8] = ["admin", "background", "daemon", "export", "intake", "main", "reload", "signals"];
 
 /// Most lines of a file, without its inline tests.
 const MAX_LINES: usize = 600;

@@ -12,6 +12,7 @@ use prost::Message;
 pub(crate) struct Collector {
     pub(crate) address: SocketAddr,
     records: Arc<Mutex<Vec<LogRecord>>>,
+    authorizations: Arc<Mutex<Vec<String>>>,
 }
 
 impl Collector {
@@ -20,23 +21,29 @@ impl Collector {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let records = Arc::<Mutex<Vec<LogRecord>>>::default();
-        let all = records.clone();
+        let authorizations = Arc::<Mutex<Vec<String>>>::default();
+        let (all, credentials) = (records.clone(), authorizations.clone());
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                let all = all.clone();
-                std::thread::spawn(move || serve(stream, &all));
+                let (all, credentials) = (all.clone(), credentials.clone());
+                std::thread::spawn(move || serve(stream, &all, &credentials));
             }
         });
-        Collector { address, records }
+        Collector { address, records, authorizations }
     }
 
     pub(crate) fn records(&self) -> Vec<LogRecord> {
         self.records.lock().unwrap().clone()
     }
+
+    /// The credentials of the last request.
+    pub(crate) fn authorization(&self) -> Option<String> {
+        self.authorizations.lock().unwrap().last().cloned()
+    }
 }
 
 /// Answers requests until the connection closes.
-fn serve(stream: TcpStream, records: &Mutex<Vec<LogRecord>>) {
+fn serve(stream: TcpStream, records: &Mutex<Vec<LogRecord>>, authorizations: &Mutex<Vec<String>>) {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     let mut stream = stream;
     loop {
@@ -44,6 +51,9 @@ fn serve(stream: TcpStream, records: &Mutex<Vec<LogRecord>>) {
         while reader.read_line(&mut line).is_ok_and(|bytes| bytes > 2) {
             if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
                 length = value.trim().parse().unwrap();
+            }
+            if let Some(value) = line.strip_prefix("authorization:") {
+                authorizations.lock().unwrap().push(value.trim().to_owned());
             }
             line.clear();
         }

@@ -139,7 +139,7 @@ impl Setup {
             items: AtomicU64::new(0),
             ended: false,
             authorization: self.authorization,
-            _directory: directory,
+            directory,
         }
     }
 
@@ -198,7 +198,7 @@ pub(crate) struct Daemon {
     items: AtomicU64,
     ended: bool,
     authorization: Option<String>,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 impl Daemon {
@@ -229,6 +229,23 @@ impl Daemon {
 
     pub(crate) fn get_admin(&self, target: &str) -> Answer {
         let request = Request::new("GET", target);
+        match &self.authorization {
+            None => request.send(self.admin),
+            Some(authorization) => request.header("authorization", authorization).send(self.admin),
+        }
+    }
+
+    /// Replaces a file in the working directory, as a whole.
+    pub(crate) fn write(&self, name: &str, content: &str) {
+        let path = self.directory.path().join(name);
+        std::fs::write(path.with_extension("new"), content).unwrap();
+        std::fs::rename(path.with_extension("new"), path).unwrap();
+    }
+
+    /// Replaces the settings file, and reloads it.
+    pub(crate) fn reload(&self, yaml: &str) -> Answer {
+        self.write("lookoutd.yaml", yaml);
+        let request = Request::new("POST", "/-/reload");
         match &self.authorization {
             None => request.send(self.admin),
             Some(authorization) => request.header("authorization", authorization).send(self.admin),

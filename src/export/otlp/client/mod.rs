@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use http::uri::Scheme;
 use http::{Method, Request, Uri};
 use http_body_util::Full;
 use hyper_rustls::ConfigBuilderExt;
-use parking_lot::RwLock;
 use rustls::crypto::ring;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::task::spawn_blocking;
@@ -48,17 +48,24 @@ pub enum ClientError {
     File(#[from] TlsFileError),
 }
 
+/// The headers of every request, which a reload replaces.
+#[derive(Debug)]
+pub struct Headers {
+    /// Those of the settings and of the protocol.
+    configured: HeaderMap,
+    /// Those of the file, which take precedence.
+    of_file: HeaderMap,
+    file: Option<PathBuf>,
+}
+
 /// Client of one endpoint for one signal. It keeps its connections open between requests.
 #[derive(Debug)]
 pub struct Client {
     http: HttpClient,
     protocol: Protocol,
     uri: Uri,
-    /// The headers of every request: the configured ones and the protocol's.
-    headers: HeaderMap,
-    /// Those of the file, which take precedence.
-    file_headers: RwLock<HeaderMap>,
-    headers_file: Option<PathBuf>,
+    /// The headers of every request.
+    pub headers: Arc<ArcSwap<Headers>>,
     gzip: bool,
     timeout: Duration,
 }
@@ -77,32 +84,25 @@ impl Client {
         let base: Uri = endpoint.url.parse().map_err(http::Error::from)?;
         let https = base.scheme() == Some(&Scheme::HTTPS);
         let gzip = endpoint.compression == Compression::Gzip;
-        let mut headers = user_headers(&endpoint.headers)?;
-        headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(CLIENT_USER_AGENT));
+        let mut configured = user_headers(&endpoint.headers)?;
+        configured.entry(USER_AGENT).or_insert(HeaderValue::from_static(CLIENT_USER_AGENT));
         let uri = match endpoint.protocol {
             Protocol::Grpc => {
-                grpc_protocol::add_headers(&mut headers, gzip, endpoint.timeout);
+                grpc_protocol::add_headers(&mut configured, gzip, endpoint.timeout);
                 grpc_protocol::method_uri(&base, grpc_method).map_err(http::Error::from)?
             }
             Protocol::HttpProtobuf => {
-                http_protocol::add_headers(&mut headers, gzip);
+                http_protocol::add_headers(&mut configured, gzip);
                 base
             }
         };
-        let headers_file = endpoint.headers_file.clone();
-        let file_headers = headers_file.as_deref().map(read_headers).transpose()?.unwrap_or_default();
+        let file = endpoint.headers_file.clone();
+        let of_file = file.as_deref().map(read_headers).transpose()?.unwrap_or_default();
         let tls = tls_config(&endpoint.tls, https)?;
         let http = transport::http_client(tls, endpoint.protocol == Protocol::Grpc);
-        Ok(Client {
-            http,
-            protocol: endpoint.protocol,
-            uri,
-            headers,
-            file_headers: RwLock::new(file_headers),
-            headers_file,
-            gzip,
-            timeout: endpoint.timeout,
-        })
+        let headers = Headers { configured, of_file, file };
+        let headers = Arc::new(ArcSwap::from_pointee(headers));
+        Ok(Client { http, protocol: endpoint.protocol, uri, headers, gzip, timeout: endpoint.timeout })
     }
 
     /// Sends one encoded `Export{Logs,Metrics,Trace}ServiceRequest` once, and again if the collector rejects the
@@ -111,14 +111,17 @@ impl Client {
     pub async fn send(&self, request: Bytes) -> ExportResult {
         loop {
             let result = self.send_once(request.clone()).await;
+            let current = self.headers.load_full();
             let (Some(file), ExportResult::Permanent { code: code @ ExportStatus::Unauthenticated, message }) =
-                (self.headers_file.clone(), &result)
+                (current.file.clone(), &result)
             else {
                 return result;
             };
             let reason = match spawn_blocking(move || read_headers(&file)).await {
-                Ok(Ok(headers)) if headers != *self.file_headers.read() => {
-                    *self.file_headers.write() = headers;
+                Ok(Ok(of_file)) if of_file != current.of_file => {
+                    let (configured, file) = (current.configured.clone(), current.file.clone());
+                    // Unless a reload has replaced them meanwhile.
+                    self.headers.compare_and_swap(&current, Arc::new(Headers { configured, of_file, file }));
                     continue;
                 }
                 Ok(Err(error)) => format!("{message}; {error}"),
@@ -144,9 +147,10 @@ impl Client {
         let mut call = Request::new(Full::new(body));
         *call.method_mut() = Method::POST;
         *call.uri_mut() = self.uri.clone();
-        *call.headers_mut() = self.headers.clone();
+        let headers = self.headers.load();
+        *call.headers_mut() = headers.configured.clone();
         // Replaces what has the same name.
-        call.headers_mut().extend(self.file_headers.read().clone());
+        call.headers_mut().extend(headers.of_file.clone());
         match transport::round_trip(&self.http, call).await {
             Err(failure) => failure,
             Ok(response) => match self.protocol {

@@ -80,7 +80,7 @@ fn file_of_headers_has_one_of_two_formats() {
         ("a: 1\r\n  A : 2  \n", "a", "2"),
     ] {
         let client = client(text).unwrap();
-        assert_eq!(client.file_headers.read()[name], value, "{text}");
+        assert_eq!(client.headers.load().of_file[name], value, "{text}");
         assert!(!format!("{client:?}").contains("Bearer"));
     }
     for (text, line) in [
