@@ -189,7 +189,7 @@ fn compare(text: &str, decoded: &Decoded) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(24) })]
 
     #[test]
     fn protobuf_of_any_series_is_its_text_with_the_time_of_its_first_observation(
