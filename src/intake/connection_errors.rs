@@ -18,7 +18,15 @@ pub(super) struct ConnectionErrorLog {
 impl ConnectionErrorLog {
     /// Creates a log that also counts in `registry`.
     pub(super) fn new(registry: Option<Arc<Registry>>) -> ConnectionErrorLog {
-        let more = |_| LogThrottle::new(|count| tracing::info!(count, "more connections failed"));
+        let more = |reason: &ConnectionError| {
+            LogThrottle::new(match reason {
+                ConnectionError::Accept => {
+                    |count| tracing::warn!(count, "more connections could not be accepted")
+                }
+                ConnectionError::Handshake => |count| tracing::info!(count, "more TLS handshakes failed"),
+                _ => |count| tracing::warn!(count, "more connections were closed before a request"),
+            })
+        };
         ConnectionErrorLog { registry, logs: ConnectionError::ALL.iter().map(more).collect() }
     }
 

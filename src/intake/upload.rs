@@ -233,7 +233,9 @@ impl Intake {
             let client = sender.client;
             let client =
                 client.and_then(|it| client_ip::anonymize(it, self.settings.load().privacy.client_address));
-            let [user_agent, content_type, content_length] = sender.shown_headers();
+            let [_, content_type, content_length] = sender.shown_headers();
+            // Without its parameters, which may have any text.
+            let content_type = content_type.as_deref().and_then(|it| it.split(';').next());
             let path = loggable(sender.uri.path(), sites);
             tracing::debug!(
                 outcome,
@@ -243,7 +245,6 @@ impl Intake {
                 client,
                 content_type,
                 content_length,
-                user_agent,
                 "an upload was not taken"
             );
         }

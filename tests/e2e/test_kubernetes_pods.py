@@ -73,7 +73,7 @@ def test_ingress_paths(harness):
     known = set(re.findall(r"`(/[^`]*)`", "".join(line for line in section.splitlines() if line.startswith("| `/"))))
     paths = {it["path"]: it["pathType"] for it in
              named(rendered(EXAMPLE), "Ingress")["spec"]["rules"][0]["http"]["paths"]}
-    equal("Paths of the Ingress", {path: "Exact" for path in known - {"/report/{site}"}} | {"/report": "Prefix"},
+    equal("Paths of the Ingress", {path: "Exact" for path in known if "{" not in path} | {"/report": "Prefix"},
           paths, "/report/{site} is below /report")
     daemon = example(harness, "lookoutd-1", harness.closing(HttpCollector()).endpoint)
     for path in (*paths, "/report/shop"):

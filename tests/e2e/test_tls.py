@@ -180,7 +180,7 @@ def test_expired(harness):
     authority.make_certificate(["localhost"], days=-1)
     daemon = harness.lookoutd(config=f"intake: {{ tls: {{ certificate: {authority.certificate}, "
                                    f"key: {authority.key} }} }}\n")
-    daemon.wait_for(r"ERROR .*site\.pem expired at \d.*: browsers reject it", "stderr")
+    daemon.wait_for(r"ERROR .*site\.pem expired at \d.*: clients reject it", "stderr")
     Client(daemon, authority, verify=False).upload()
     try:
         Client(daemon, authority)

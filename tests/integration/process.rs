@@ -121,10 +121,8 @@ fn uploads_that_are_not_taken_are_logged_at_debug() {
     assert_eq!(unknown["message"], "an upload was not taken");
     assert_eq!((&unknown["status"], &unknown["path"]), (&404.into(), &"/reset/:redacted".into()));
     assert_eq!((&unknown["client"], &unknown["content_length"]), (&"127.0.0.0".into(), &"2".into()));
-    assert_eq!(unknown["content_type"], "application/csp-report; a=b");
-    let agent = unknown["user_agent"].as_str().unwrap();
-    assert!(agent.starts_with("Agent Agent ") && agent.ends_with('…'), "{agent}");
-    assert!(agent.chars().count() <= 257, "{agent}");
+    assert_eq!(unknown["content_type"], "application/csp-report");
+    assert_eq!(unknown.get("user_agent"), None);
     assert_eq!(line("no_reports")["reason"], "missing_type");
     assert_eq!(line("invalid_json").get("reason"), None);
     let started = Instant::now();
