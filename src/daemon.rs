@@ -18,8 +18,8 @@ use crate::background::{FindingsUpkeep, SeriesExpiry, end_windows, run_windows};
 use crate::clock;
 use crate::config::{self, Config, Endpoint, ListenAddress, Loaded, Page};
 use crate::export::{
-    Client, ConsoleExporter, LogExporter, LogRequestEncoder, MetricExporter, PrometheusExporter, RetryPolicy,
-    ShutdownSummary, TemporalityState, Traces, build_resource, resource_attributes,
+    Client, ConsoleExporter, Diagnostics, LogExporter, LogRequestEncoder, MetricExporter, PrometheusExporter,
+    RetryPolicy, ShutdownSummary, TemporalityState, Traces, build_resource, resource_attributes,
 };
 use crate::intake::{
     self, Intake, IntakeHealth, Listener, ListenerHandle, MakeConnection, ServerLimits, Tls,
@@ -108,6 +108,7 @@ struct Exporters {
     temporality: TemporalityState,
     traces: Option<Traces>,
     headers: ExportHeaders,
+    diagnostics: Option<Diagnostics>,
 }
 
 impl Daemon {
@@ -371,6 +372,7 @@ impl Exporters {
             metrics: None,
             temporality,
             traces: None,
+            diagnostics: None,
             headers: Vec::new(),
         };
         if otlp.logs.console {
@@ -404,6 +406,13 @@ impl Exporters {
             let traces = traces.map_err(part_error)?;
             exporters.headers.push((None, traces.client.headers.clone()));
             exporters.traces = Some(traces);
+        }
+        if let Some(endpoint) = &otlp.diagnostics {
+            let diagnostics = Diagnostics::start(endpoint, resource_attributes(otlp, &instance));
+            let diagnostics = diagnostics.map_err(part_error)?;
+            exporters.headers.push((Some(ExportSignal::Logs), diagnostics.client.headers.clone()));
+            logging::export_to(diagnostics.layer());
+            exporters.diagnostics = Some(diagnostics);
         }
         Ok(exporters)
     }
@@ -449,6 +458,9 @@ impl Exporters {
         }
         if let Some(traces) = self.traces {
             traces.shutdown(deadline).await;
+        }
+        if let Some(diagnostics) = self.diagnostics {
+            diagnostics.shutdown(deadline).await;
         }
         if let Some(console) = console {
             summary.dropped += console.await.unwrap_or(0);

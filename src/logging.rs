@@ -9,9 +9,10 @@ use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::Duration;
 
 use prometheus::IntCounter;
+use tracing::Event;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
-use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, reload};
 
@@ -24,8 +25,12 @@ pub const STARTUP_TARGET: &str = "lookoutd::announcement";
 /// Maximum time that the end of the process waits for the last lines.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// A layer that exports lines.
+pub type DiagnosticsLayer = Box<dyn Layer<Registry> + Send + Sync>;
+
 static WRITER: OnceLock<Arc<LogWriter>> = OnceLock::new();
-static FILTER: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
+static FILTERS: OnceLock<[(fn(LogLevel) -> Targets, reload::Handle<Targets, Registry>); 2]> = OnceLock::new();
+static EXPORT: OnceLock<DiagnosticsLayer> = OnceLock::new();
 
 /// Starts logging. A second call changes nothing.
 ///
@@ -34,7 +39,8 @@ static FILTER: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
 pub fn init(log: &Log) -> io::Result<()> {
     let writer = LogWriter::start(io::stderr())?;
     let writer = WRITER.get_or_init(|| writer).clone();
-    let (lines_to_write, filter) = reload::Layer::new(targets(log.level));
+    let (to_write, written) = reload::Layer::new(lines_to_write(log.level));
+    let (to_export, exported) = reload::Layer::new(lines_to_export(log.level));
     // The formatter would print its own errors to stderr, past the writer.
     let lines =
         tracing_subscriber::fmt::layer().with_target(false).with_writer(writer).log_internal_errors(false);
@@ -42,22 +48,27 @@ pub fn init(log: &Log) -> io::Result<()> {
         LogFormat::Text => lines.with_ansi(io::stderr().is_terminal()).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
+    let layers = vec![lines.with_filter(to_write).boxed(), Export.with_filter(to_export).boxed()];
     // Fails only on a second call.
-    drop(tracing_subscriber::registry().with(lines.with_filter(lines_to_write)).try_init());
-    let _ = FILTER.set(filter);
+    drop(tracing_subscriber::registry().with(layers).try_init());
+    let _ = FILTERS.set([(lines_to_write, written), (lines_to_export, exported)]);
     std::panic::set_hook(Box::new(log_panic));
     Ok(())
 }
 
-/// Returns the lines that are written at this level.
-fn targets(level: LogLevel) -> Targets {
-    let level = match level {
+fn level_filter(level: LogLevel) -> LevelFilter {
+    match level {
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::Warn => LevelFilter::WARN,
         LogLevel::Info => LevelFilter::INFO,
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
-    };
+    }
+}
+
+/// Returns the filter of the lines that are written at this level.
+fn lines_to_write(level: LogLevel) -> Targets {
+    let level = level_filter(level);
     // Only errors of libraries, because some warn about every frame of a client. Of h2 at every level, because
     // it quotes what clients send.
     let libraries = if level < LevelFilter::DEBUG { LevelFilter::ERROR } else { level };
@@ -70,9 +81,34 @@ fn targets(level: LogLevel) -> Targets {
 
 /// Changes the minimum level.
 pub fn set_level(level: LogLevel) {
-    if let Some(filter) = FILTER.get() {
+    for (targets, filter) in FILTERS.get().into_iter().flatten() {
         // Fails only if logging has ended.
         let _ = filter.reload(targets(level));
+    }
+}
+
+/// Returns the filter of lines to export: those of stderr without any of libraries and of the exporters, because
+/// each export could cause a line that is exported.
+pub(crate) fn lines_to_export(level: LogLevel) -> Targets {
+    Targets::new()
+        .with_target(env!("CARGO_CRATE_NAME"), level_filter(level))
+        .with_target(STARTUP_TARGET, LevelFilter::INFO)
+        .with_target(concat!(env!("CARGO_CRATE_NAME"), "::export::otlp"), LevelFilter::OFF)
+}
+
+/// Exports further lines through this layer, besides writing them. A second call changes nothing.
+pub fn export_to(layer: DiagnosticsLayer) {
+    drop(EXPORT.set(layer));
+}
+
+/// The layer that [`export_to`] sets, because logging starts before the exporter.
+struct Export;
+
+impl Layer<Registry> for Export {
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, Registry>) {
+        if let Some(layer) = EXPORT.get() {
+            layer.on_event(event, context);
+        }
     }
 }
 

@@ -110,7 +110,15 @@ UPLOADS = (
     curves("Connections without a response, by reason", "client_limit: of a client over "
            "intake.max_connections_per_client, mostly a proxy that is missing in intake.trusted_proxies. evicted: the "
            "longest idle at intake.max_connections.", rate("lookout_connection_errors_total", by=("reason",)),
-           "{{reason}}", unit="cps", width=24),
+           "{{reason}}", unit="cps", width=8),
+    lines(info("Reloads that fail", "settings: processes whose last reload of the settings was rejected. The others: "
+               "attempts to load a changed certificate, which are repeated.",
+               of("lookout_config_last_reload_successful"), width=8),
+          (f"sum({of('lookout_config_last_reload_successful')} == bool 0)", "settings"),
+          (rate("lookout_tls_reload_failures_total", by=("listener",)), "certificate of {{listener}}")),
+    curves("Age of the settings", "The time since the settings were last applied, by the start or a reload.",
+           f"time() - max by (instance) ({of('lookout_config_last_reload_success_timestamp_seconds')})",
+           "{{instance}}", unit="s", width=8),
     durations(info("How long do uploads take?", "From the request's head to the response, the client's "
                    "network included. The darker, the more uploads.",
                    of("lookout_upload_duration_seconds_bucket"), width=10),

@@ -15,6 +15,8 @@ pub struct Otlp {
     pub metrics: Metrics,
     /// Exporter for the daemon's own traces, if any.
     pub traces: Option<Endpoint>,
+    /// Destination of the daemon's own diagnostics, besides stderr: that of events, if they are exported.
+    pub diagnostics: Option<Endpoint>,
     /// `service.name`.
     pub service_name: String,
     /// Further resource attributes, in the order given.

@@ -37,17 +37,23 @@ pub(super) fn resolve(service: &Service, settings: &OtlpSettings, conflicts: &mu
     let attributes = service.resource_attributes.iter().flatten();
     let (named, others): (Vec<_>, Vec<_>) = attributes.cloned().partition(|(key, _)| key == "service.name");
     let named = named.into_iter().map(|(_, value)| value).find(|value| !value.is_empty());
+    let to_otlp = logs_to(LogsExporter::Otlp, default_otlp);
+    let logs_endpoint = endpoint(&logs.own, "logs", to_otlp);
+    let traces = endpoint(&traces.own, "traces", traces.exporter == OtherExporter::Otlp);
+    let metrics_endpoint = endpoint(&metrics.own, "metrics", metrics_to_otlp);
+    if logs.diagnostics && !to_otlp && !disabled {
+        let message = "requires events over OTLP: set otlp.endpoint, or otlp in otlp.logs.exporters";
+        conflicts.push(Conflict::new("otlp.logs.diagnostics", "otlp", message));
+    }
     Otlp {
-        logs: Logs {
-            console: logs_to(LogsExporter::Console, !default_otlp),
-            otlp: endpoint(&logs.own, "logs", logs_to(LogsExporter::Otlp, default_otlp)),
-        },
+        diagnostics: logs_endpoint.clone().filter(|_| logs.diagnostics),
+        logs: Logs { console: logs_to(LogsExporter::Console, !default_otlp), otlp: logs_endpoint },
         metrics: Metrics {
-            otlp: endpoint(&metrics.own, "metrics", metrics_to_otlp),
+            otlp: metrics_endpoint,
             interval: metrics.interval,
             temporality: metrics.temporality,
         },
-        traces: endpoint(&traces.own, "traces", traces.exporter == OtherExporter::Otlp),
+        traces,
         service_name: service.name.clone().or(named).unwrap_or_else(|| SERVICE_NAME.to_owned()),
         resource_attributes: others,
     }

@@ -170,7 +170,7 @@ pub(super) fn children(section: &str) -> Vec<&'static str> {
 /// Returns the general setting from which a signal's setting is inherited.
 fn general_key(key: &str) -> Option<String> {
     let (signal, name) = key.strip_prefix("otlp.")?.split_once('.')?;
-    let is_own = matches!(name, "exporter" | "exporters" | "interval" | "temporality");
+    let is_own = matches!(name, "diagnostics" | "exporter" | "exporters" | "interval" | "temporality");
     (!is_own && matches!(signal, "logs" | "metrics" | "traces")).then(|| format!("otlp.{name}"))
 }
 
@@ -178,8 +178,9 @@ fn otel_variable(key: &str) -> Option<&'static str> {
     if let Some((variable, _)) = OTEL_VARIABLES.iter().find(|(_, path)| *path == key) {
         return Some(variable);
     }
-    // Those of OpenTelemetry are none of files.
-    let name = key.strip_prefix("otlp.").filter(|name| !name.ends_with("_file"))?;
+    // Those of OpenTelemetry are none of files and of diagnostics.
+    let is_ours = |name: &&str| name.ends_with("_file") || name.ends_with("diagnostics");
+    let name = key.strip_prefix("otlp.").filter(|name| !is_ours(name))?;
     let name = name.replace('.', "_").to_ascii_uppercase();
     Some(format!("OTEL_EXPORTER_OTLP_{name}").leak())
 }

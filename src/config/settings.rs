@@ -378,6 +378,9 @@ pub(super) struct LogsSettings {
     /// Exporters for events: a list of otlp and console, or none. Not set: otlp if an endpoint is set, else
     /// console.
     pub(super) exporters: Option<Vec<LogsExporter>>, one_or_list;
+    /// Whether the daemon's own diagnostics are exported too, with log.level. Requires otlp in
+    /// otlp.logs.exporters, or its endpoint.
+    pub(super) diagnostics: bool;
     #[serde(flatten)]
     pub(super) own: Destination;
 }

@@ -6,8 +6,8 @@ pub mod prometheus;
 
 pub use console::ConsoleExporter;
 pub use otlp::{
-    Client, ClientError, ExportHealth, ExportResult, Headers, MetricExporter, TemporalityState, Traces,
-    TracesError, build_resource, resource_attributes,
+    Client, ClientError, Diagnostics, ExportHealth, ExportResult, Headers, MetricExporter, SdkError,
+    TemporalityState, Traces, build_resource, resource_attributes,
 };
 pub(crate) use otlp::{LogExporter, LogRequestEncoder, RetryPolicy, ShutdownSummary};
 pub use prometheus::{PrometheusExporter, ScrapeFormat};

@@ -2,9 +2,13 @@
 
 use std::time::Instant;
 
-use crate::support::REPORT;
+use opentelemetry_proto::tonic::common::v1::AnyValue;
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+
+use crate::support::collector::Collector;
 use crate::support::daemon::{Daemon, Setup};
 use crate::support::http::{Connection, Request};
+use crate::support::{REPORT, eventually};
 
 #[test]
 fn startup_line_lists_addresses_and_exporters() {
@@ -29,6 +33,42 @@ fn exporters_follow_the_standard_variables() {
     let line = first(both);
     assert!(line.contains(&format!("logs=console,otlp({endpoint}")), "{line}");
     assert!(line.contains(&format!("metrics=scrape,otlp({endpoint}")), "{line}");
+}
+
+#[test]
+fn diagnostics_over_otlp_are_lines_of_stderr_and_no_export_causes_one() {
+    let collector = Collector::start();
+    let daemon = Setup::yaml("otlp: { logs: { diagnostics: true } }\nlog: { level: trace }")
+        .variable("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("http://{}", collector.address))
+        .variable("OTEL_METRICS_EXPORTER", "none")
+        .start();
+    let received = |text: &str| {
+        let wanted = AnyValue { value: Some(Value::StringValue(text.to_owned())) };
+        eventually(text, || {
+            let found = collector.records().into_iter().find(|record| record.body.as_ref() == Some(&wanted));
+            found.ok_or_else(|| format!("{} records", collector.records().len()))
+        })
+    };
+    let record = received("lookoutd listens");
+    assert_eq!((record.severity_number, record.event_name.as_str()), (9, ""));
+    assert!(record.attributes.iter().any(|attribute| attribute.key == "intake"));
+    // Three more exports, each of which would cause further lines.
+    for exports in 1..4 {
+        daemon.post("/report", REPORT);
+        daemon.until(
+            "lookout_events_total",
+            &[("exporter", "otlp"), ("outcome", "delivered")],
+            exports.into(),
+        );
+    }
+    let all = collector.records();
+    let own: Vec<_> = all.into_iter().filter(|record| record.event_name.is_empty()).collect();
+    assert!(own.len() < 8, "{own:?}");
+    for record in own {
+        let Some(AnyValue { value: Some(Value::StringValue(body)) }) = record.body else { panic!("no text") };
+        daemon.stderr.containing(&body);
+    }
+    daemon.stop();
 }
 
 #[test]

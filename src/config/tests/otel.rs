@@ -350,6 +350,22 @@ fn traces_are_on_only_if_chosen_and_not_disabled() {
 }
 
 #[test]
+fn diagnostics_go_where_events_go() {
+    let on = ("LOOKOUT_OTLP_LOGS_DIAGNOSTICS", "true");
+    let found = otlp(&[ENDPOINT, on]);
+    assert_eq!(found.diagnostics.unwrap().url, found.logs.otlp.unwrap().url);
+    assert_eq!(otlp(&[ENDPOINT]).diagnostics, None);
+    assert_eq!(otlp(&[on, ("OTEL_SDK_DISABLED", "true")]).diagnostics, None);
+    for variables in [&[on][..], &[ENDPOINT, on, ("OTEL_LOGS_EXPORTER", "console")]] {
+        let error = error_of(variables);
+        assert!(
+            error.contains("LOOKOUT_OTLP_LOGS_DIAGNOSTICS") && error.contains("set otlp.endpoint"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
 fn resource_attributes_name_the_service() {
     let name = "OTEL_RESOURCE_ATTRIBUTES";
     let found = otlp(&[(name, "deployment.environment.name=prod%20eu, a = x ,a=y,b=SGk==,")]);

@@ -12,8 +12,8 @@ mod logs;
 pub mod metrics;
 mod resource;
 mod retry;
+mod sdk;
 mod shutdown;
-mod traces;
 
 pub use client::{Client, ClientError, ExportResult, Headers};
 pub use export_health::ExportHealth;
@@ -22,8 +22,8 @@ pub(crate) use metrics::MetricInfo;
 pub use metrics::{MetricExporter, TemporalityState};
 pub use resource::{build_resource, resource_attributes};
 pub(crate) use retry::RetryPolicy;
+pub use sdk::{Diagnostics, SdkError, Traces};
 pub(crate) use shutdown::ShutdownSummary;
-pub use traces::{Traces, TracesError};
 
 #[cfg(test)]
 mod testing;

@@ -65,6 +65,7 @@ mod tests {
                 temporality: Temporality::Cumulative,
             },
             traces: None,
+            diagnostics: None,
             service_name: "shop-reports".to_owned(),
             resource_attributes: owned(&configured),
         };
