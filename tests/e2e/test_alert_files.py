@@ -19,7 +19,8 @@ from marks import needs
 from promql import Names
 
 FOLDER = DEPLOY / "prometheus"
-DOCUMENT, RUNBOOK = (DEPLOY.parent / f"docs/{name}.md" for name in ("prometheus", "runbook"))
+DOCUMENT, RUNBOOK, OPERATIONS = (DEPLOY.parent / f"docs/{name}.md" for name in ("prometheus", "runbook", "operations"))
+README = DEPLOY.parent / "README.md"
 SAMPLES = DEPLOY.parent / "tests/samples"
 SITES = "sites: [{ name: shop, hosts: [site.test, shop.example, '*.shop.example'] }]\n"
 ANY = "what the alert is about"  # stands for the label's value that an annotation puts in
@@ -153,17 +154,23 @@ def test_reader(_harness):
 @needs("prometheus")
 def test_alerts_tell(harness):
     """Each alert has a severity, a summary with a number, and a link to the runbook; the
-    runbook has a section for each and no other, docs/prometheus.md a line; and promtool tests that it fires."""
+    runbook has a section for each and no other, docs/prometheus.md and docs/operations.md a line, README.md their
+    number; and promtool tests that it fires."""
     daemon = harness.lookoutd()
     rules = ShippedPrometheus(harness, daemon.admin.removeprefix("http://")).rules()
     alerts = [rule for rule in rules if rule["type"] == "alerting"]
     sections = re.findall(r"^## (Look\w+)$", RUNBOOK.read_text(), re.M)
     optional = {rule["alert"] for path in (FOLDER / "optional").glob("*.yml")
                 for group in yaml.safe_load(path.read_text())["groups"] for rule in group["rules"] if "alert" in rule}
-    equal("The sections of the runbook", sorted({rule["name"] for rule in alerts} | optional), sorted(sections), RUNBOOK)
-    table = DOCUMENT.read_text().split("## The alerts")[1].split("\n- ")[0]
-    equal("The alerts of docs/prometheus.md", sorted({rule["name"] for rule in alerts} | optional),
-          sorted(re.findall(r"`(Look\w+)`", table)), DOCUMENT)
+    names = {rule["name"] for rule in alerts}
+    equal("The sections of the runbook", sorted(names | optional), sorted(sections), RUNBOOK)
+    for page, heading in ((DOCUMENT, "## The alerts"), (OPERATIONS, "## Alerts")):
+        table = page.read_text().split(heading + "\n")[1].split("\n- ")[0].split("\n## ")[0]
+        rows = re.findall(r"\[`(Look\w+)`\]\(runbook\.md#(\w+)\)", table)
+        equal(f"The alerts of {page.name}", sorted(names | optional), sorted(name for name, _ in rows), page)
+        equal(f"The links of {page.name}", [name.lower() for name, _ in rows], [anchor for _, anchor in rows], page)
+    equal("The number of alerts in README.md", [str(len(names))],
+          re.findall(r"\[(\d+) alerts\]", README.read_text()), README)
     tests = "".join(path.read_text() for path in (FOLDER / "tests").glob("*.yml"))
     for rule in alerts:
         name, notes = rule["name"], rule["annotations"]
