@@ -25,6 +25,8 @@ SAMPLES = DEPLOY.parent / "tests/samples"
 SITES = "sites: [{ name: shop, hosts: [site.test, shop.example, '*.shop.example'] }]\n"
 ANY = "what the alert is about"  # stands for the label's value that an annotation puts in
 SEVERITIES = {"critical", "warning", "info"}
+# Metrics that only a daemon with a certificate has, with their labels.
+WITH_CERTIFICATE = {"lookout_tls_certificate_not_after_timestamp_seconds": {"job", "instance", "listener"}}
 
 
 @needs("prometheus")
@@ -96,6 +98,7 @@ class KnownMetrics:
         """The labels that a metric has, or may have by its rule; None if there is no such metric."""
         answer = get(self.prometheus.url.replace("/query", "/series"), **{"match[]": metric})
         found = {label for series in answer.json()["data"] for label in series} - {"__name__"}
+        found |= WITH_CERTIFICATE.get(metric, set())
         if metric.startswith("lookout:threshold:"):
             found.add("site")  # of a site's own threshold
         for labels, names, groups in self.recorded.get(metric, []):
