@@ -158,7 +158,8 @@ impl Daemon {
         let max_connections = limits.connections;
         let admin_limits = ServerLimits {
             connections: ADMIN_CONNECTIONS,
-            connections_per_client: ADMIN_CONNECTIONS,
+            // Its clients evict one another; the prober and the scraper may have one address.
+            connections_per_client: usize::MAX,
             idle_timeout: ADMIN_IDLE_TIMEOUT,
             http2: false,
             with_peer: false,
