@@ -29,7 +29,9 @@ const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
 pub type DiagnosticsLayer = Box<dyn Layer<Registry> + Send + Sync>;
 
 static WRITER: OnceLock<Arc<LogWriter>> = OnceLock::new();
-static FILTERS: OnceLock<[(fn(LogLevel) -> Targets, reload::Handle<Targets, Registry>); 2]> = OnceLock::new();
+/// A filter, and what it is at a level.
+type LevelTargets = (fn(LogLevel) -> Targets, reload::Handle<Targets, Registry>);
+static FILTERS: OnceLock<[LevelTargets; 2]> = OnceLock::new();
 static EXPORT: OnceLock<DiagnosticsLayer> = OnceLock::new();
 
 /// Starts logging. A second call changes nothing.
