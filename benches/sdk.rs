@@ -60,7 +60,7 @@ fn body() -> String {
 /// Runs with the event of one report.
 fn with_event(mut run: impl FnMut(&Event<'_>)) {
     let context = UploadContext {
-        received: Timestamp::now(),
+        received: Timestamp::from_second(1_800_000_000).unwrap(),
         uptime: 1,
         user_agent: Some("Mozilla/5.0 (X11; Linux x86_64; rv:153.0) Gecko/20100101 Firefox/153.0"),
         disposition: None,
