@@ -171,7 +171,7 @@ def test_end_under_attack(harness):
 @needs("wrk")
 def test_a_million_clients(harness):
     """A million clients behind a trusted proxy with a rate limit: each is admitted, and memory stays bounded."""
-    load = AttackLoad(harness, "a million addresses", "intake: { trusted_proxies: [127.0.0.0/8], "
+    load = AttackLoad(harness, "a million addresses", "intake: { idle_timeout: 5s, trusted_proxies: [127.0.0.0/8], "
                       "rate_limit: { per_second: 1, burst: 40 } }\n")
 
     def act(daemon):
