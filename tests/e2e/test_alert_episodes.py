@@ -31,7 +31,7 @@ from world import DAY, HOUR, START  # noqa: E402
 PART = 60  # seconds for which the clock stands; windows of clients begin with one
 SEED = 5
 SETTINGS = """
-intake: {{ trusted_proxies: [127.0.0.1] }}
+intake: {{ trusted_proxies: [127.0.0.1], head_timeout: 60s }}
 events: {{ max_per_second: off, max_unknown_per_second: off }}
 findings: {{ state_file: {state} }}
 metrics: {{ max_series: 40000 }}
