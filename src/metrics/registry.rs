@@ -180,9 +180,8 @@ impl Registry {
         self.max_learning.load(Ordering::Relaxed)
     }
 
-    #[cfg(test)]
     /// Returns the smallest limit with which every family can hold four series.
-    pub(crate) fn min_limit(&self) -> usize {
+    pub fn min_limit(&self) -> usize {
         let series: usize = self.quotas.iter().map(|quota| 4 * quota.samples_per_series()).sum();
         own_samples(&self.self_metrics, &self.quotas) + MAX_LEARNING_HOSTS + series
     }
