@@ -147,7 +147,7 @@ def sigterm(harness, protocol, hangs=False):
     """A collector that refuses connections ends the wait at once; one that hangs takes the whole timeout."""
     timeout = 2 if hangs else 10
     fixture, spool = start(harness, protocol, name=f"{protocol}-hangs" if hangs else protocol, up=hangs,
-                           settings={"shutdown_timeout": f"{timeout}s"})
+                           settings={"shutdown_timeout": f"{timeout}s", "memory": "8MiB"})
     fixture.receiver.decide = always(HANG)
     generator = fixture.generate(1_000).run_for(3)
     began = time.monotonic()
