@@ -1,19 +1,18 @@
 //! Decodes a body as a sequence of JSON values: the items of an array, or one object.
 //!
 //! # Design
-//! Nearly every body is valid JSON and is read in one pass without copying. All others are repaired as
+//! Nearly every body is read in one pass without copying. All others are repaired as
 //! text and read item by item, so that an invalid item does not affect the others. Values are charged to
 //! a [`ValueBudget`] before they are stored, because JSON such as `[[],[],…]` takes many times its length
 //! in memory. Item by item each has its own budget, because only one item is in memory at a time.
 
 use std::borrow::Cow;
 use std::fmt;
-use std::marker::PhantomData;
 
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::decode::plain;
 use crate::model::{RejectReason, Value, ValueBudget, ValueSeed};
 
 /// The reason why a whole body was rejected.
@@ -24,34 +23,33 @@ pub enum DecodeError {
     InvalidJson,
 }
 
-/// Items for which memory is reserved at first.
-const INITIAL_ITEMS: usize = 4;
-
 type ItemSink<'e> = &'e mut dyn FnMut(Result<Value<'_>, RejectReason>);
 
 /// Passes every item to `emit`; items after the first `max` are [`RejectReason::OverLimit`].
 pub(super) fn decode_items(body: &[u8], max: usize, emit: ItemSink<'_>) -> Result<(), DecodeError> {
     // Validating the UTF-8 of the whole body is faster than string by string.
-    let budget = ValueBudget::new(body.len());
-    if let Ok(text) = std::str::from_utf8(body)
-        && let Ok(document) = Document::parse(text, max, &budget, ValueSeed::new(&budget))
-    {
-        document.emit(Ok, emit);
-        return Ok(());
-    }
-    decode_items_individually(&repair(body), max, emit)
+    let text = std::str::from_utf8(body).ok();
+    let excess = if let Some(document) = text.and_then(|text| plain::read(text, max)) {
+        document.items.into_iter().for_each(|item| emit(Ok(item)));
+        document.excess
+    } else {
+        decode_items_individually(&repair(body), max, emit)?
+    };
+    (0..excess).for_each(|_| emit(Err(RejectReason::OverLimit)));
+    Ok(())
 }
 
-/// Decodes bodies that are invalid in part, nest deeper than serde_json follows or exceed the budget.
-/// `RawValue` skips an item of any depth without recursion.
-fn decode_items_individually(text: &str, max: usize, emit: ItemSink<'_>) -> Result<(), DecodeError> {
+/// Decodes bodies that are invalid in part, nest deep, exceed the budget or have lines. `RawValue` skips an item of any
+/// depth without recursion. Returns the number of items after the first `max`.
+fn decode_items_individually(text: &str, max: usize, emit: ItemSink<'_>) -> Result<u64, DecodeError> {
     let document = if text.trim_start().starts_with('[') {
-        Document::parse(text, max, &ValueBudget::new(text.len()), PhantomData::<&RawValue>)
+        RawItems::parse(text, max)
     } else {
-        serde_json::from_str(text).map(|item| Document { items: vec![item], excess: 0 })
+        serde_json::from_str(text).map(|item| RawItems { items: vec![item], excess: 0 })
     };
-    document.map_err(|_| DecodeError::InvalidJson)?.emit(|item| decode_item(item.get()), emit);
-    Ok(())
+    let document = document.map_err(|_| DecodeError::InvalidJson)?;
+    document.items.iter().for_each(|item| emit(decode_item(item.get())));
+    Ok(document.excess)
 }
 
 fn decode_item(text: &str) -> Result<Value<'_>, RejectReason> {
@@ -63,50 +61,39 @@ fn decode_item(text: &str) -> Result<Value<'_>, RejectReason> {
     }
 }
 
-struct Document<T> {
-    items: Vec<T>,
+/// The items of a document as JSON, and the number of those after the first `max`.
+struct RawItems<'a> {
+    items: Vec<&'a RawValue>,
     excess: u64,
 }
 
-impl<T> Document<T> {
-    fn parse<'de, S>(text: &'de str, max: usize, budget: &ValueBudget, seed: S) -> serde_json::Result<Self>
-    where
-        S: DeserializeSeed<'de, Value = T> + Copy,
-    {
+impl<'a> RawItems<'a> {
+    fn parse(text: &'a str, max: usize) -> serde_json::Result<RawItems<'a>> {
         let mut deserializer = serde_json::Deserializer::from_str(text);
-        let document = deserializer.deserialize_any(DocumentVisitor { max, budget, seed })?;
+        let items =
+            deserializer.deserialize_seq(RawItemsVisitor { max, budget: ValueBudget::new(text.len()) })?;
         deserializer.end()?;
-        Ok(document)
-    }
-
-    fn emit<'a>(self, decode: impl Fn(T) -> Result<Value<'a>, RejectReason>, emit: ItemSink<'_>) {
-        for item in self.items {
-            emit(decode(item));
-        }
-        for _ in 0..self.excess {
-            emit(Err(RejectReason::OverLimit));
-        }
+        Ok(items)
     }
 }
 
-struct DocumentVisitor<'b, S> {
+struct RawItemsVisitor {
     max: usize,
-    budget: &'b ValueBudget,
-    seed: S,
+    budget: ValueBudget,
 }
 
-impl<'de, S: DeserializeSeed<'de> + Copy> Visitor<'de> for DocumentVisitor<'_, S> {
-    type Value = Document<S::Value>;
+impl<'de> Visitor<'de> for RawItemsVisitor {
+    type Value = RawItems<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array of reports, or one report")
+        f.write_str("an array of reports")
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Self::Value, A::Error> {
-        let mut document = Document { items: Vec::new(), excess: 0 };
+        let mut document = RawItems { items: Vec::new(), excess: 0 };
         while document.items.len() < self.max {
-            match elements.next_element_seed(self.seed)? {
-                Some(item) => self.budget.push(&mut document.items, INITIAL_ITEMS, item)?,
+            match elements.next_element()? {
+                Some(item) => self.budget.push(&mut document.items, ValueSeed::ITEMS, item)?,
                 None => return Ok(document),
             }
         }
@@ -114,11 +101,6 @@ impl<'de, S: DeserializeSeed<'de> + Copy> Visitor<'de> for DocumentVisitor<'_, S
             document.excess += 1;
         }
         Ok(document)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<Self::Value, A::Error> {
-        let item = self.seed.deserialize(MapAccessDeserializer::new(members))?;
-        Ok(Document { items: vec![item], excess: 0 })
     }
 }
 

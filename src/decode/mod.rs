@@ -5,6 +5,7 @@
 mod document;
 mod gunzip;
 mod legacy;
+mod plain;
 mod reporting_api;
 
 pub use document::DecodeError;

@@ -188,11 +188,6 @@ impl ValueBudget {
     }
 }
 
-/// The initial capacity of a container.
-const FEW: usize = 4;
-/// The same for an object that may be a report or its body: the body of a violation has about 12 members.
-const MEMBERS: usize = 12;
-
 /// Deserializes a [`Value`] within a budget.
 #[derive(Debug, Clone, Copy)]
 pub struct ValueSeed<'b> {
@@ -201,6 +196,15 @@ pub struct ValueSeed<'b> {
 }
 
 impl<'b> ValueSeed<'b> {
+    /// The initial capacity of a container.
+    pub const ITEMS: usize = 4;
+
+    /// Returns the initial capacity of an object at this depth: the body of a violation has about 12 members.
+    #[must_use]
+    pub fn members(depth: u8) -> usize {
+        if depth <= 1 { 12 } else { Self::ITEMS }
+    }
+
     /// Returns the seed of one item of a body.
     pub fn new(budget: &'b ValueBudget) -> ValueSeed<'b> {
         ValueSeed { budget, depth: 0 }
@@ -257,18 +261,17 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value<'de>, A::Error> {
         let mut array = Vec::new();
         while let Some(item) = items.next_element_seed(self.inner())? {
-            self.budget.push(&mut array, FEW, item)?;
+            self.budget.push(&mut array, Self::ITEMS, item)?;
         }
         Ok(Value::Array(array))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value<'de>, A::Error> {
-        let first = if self.depth <= 1 { MEMBERS } else { FEW };
         let mut object = Vec::new();
         while let Some(name) = members.next_key_seed(self.inner())? {
             let Value::String(name) = name else { return Err(Error::custom("a name that is not text")) };
             let value = members.next_value_seed(self.inner())?;
-            self.budget.push(&mut object, first, (name, value))?;
+            self.budget.push(&mut object, Self::members(self.depth), (name, value))?;
         }
         Ok(Value::Object(Object(object)))
     }
