@@ -162,13 +162,16 @@ impl Daemon {
             connections_per_client: usize::MAX,
             idle_timeout: ADMIN_IDLE_TIMEOUT,
             http2: false,
-            with_peer: false,
             proxy_protocol: false,
             ..limits.clone()
         };
         let tls_config = tls.as_ref().map(|tls| &tls.config);
-        let connections =
-            MakeConnection::new(intake::router(intake), limits, Some(registry.clone()), Some(health.clone()));
+        let connections = MakeConnection::new(
+            intake::respond(intake),
+            limits,
+            Some(registry.clone()),
+            Some(health.clone()),
+        );
         let intake_server = ListenerHandle::start(&intake_listener, threads, tls_config, &connections);
         let intake_server = intake_server
             .map_err(|error| DaemonError::Action("start the threads of listen", error.into()))?;
@@ -187,7 +190,8 @@ impl Daemon {
             Arc::new(Api::new(sources, &admin.scrape))
         });
         let admin = Arc::new(admin);
-        let connections = MakeConnection::new(admin::router(admin.clone()), admin_limits, None, None);
+        let connections =
+            MakeConnection::new(intake::respond_by(admin::router(admin.clone())), admin_limits, None, None);
         let tls_config = admin_tls.as_ref().map(|tls| &tls.config);
         let admin_server = ListenerHandle::start(&admin_listener, 1, tls_config, &connections)
             .map_err(|error| DaemonError::Action("start the thread of admin_listen", error.into()))?;
@@ -351,7 +355,6 @@ fn intake_limits(config: &Config, shared: &Intake) -> ServerLimits {
         connections: intake::max_connections(intake.max_connections, RESERVED_FDS),
         connections_per_client: intake.max_connections_per_client,
         http2: true,
-        with_peer: true,
         head_timeout: intake.head_timeout,
         idle_timeout: intake.idle_timeout,
         body_timeout: intake.body_timeout,

@@ -2,6 +2,8 @@
 //! and a value is stored as soon as it is read. What needs more care, an escape or a fraction, is left to serde_json,
 //! and so is a whole document that is invalid, too deep or too large.
 
+use std::borrow::Cow;
+
 use memchr::memchr2;
 use serde::de::DeserializeSeed;
 
@@ -97,9 +99,10 @@ impl<'a> Reader<'a, '_> {
                 self.at += 1;
                 let mut members = Vec::new();
                 self.list(b'}', |reader| {
-                    let Value::String(name) = (reader.next()? == b'"').then(|| reader.string())?? else {
+                    if reader.next()? != b'"' {
                         return None;
-                    };
+                    }
+                    let Value::String(name) = reader.string()? else { return None };
                     reader.expect(b':')?;
                     let member = (name, reader.value(depth + 1)?);
                     reader.push(&mut members, ValueSeed::members(depth), member)
@@ -131,31 +134,40 @@ impl<'a> Reader<'a, '_> {
     }
 
     fn number(&mut self) -> Option<Value<'a>> {
-        let rest = &self.text[self.at..];
-        let is_digit = |byte: &u8| byte.is_ascii_digit();
-        let digits = rest.bytes().take_while(is_digit).count();
-        let ends = rest.as_bytes().get(digits).is_none_or(|byte| matches!(byte, b',' | b'}' | b']' | b' '));
-        let is_plain = (1..=MAX_DIGITS).contains(&digits) && (digits == 1 || !rest.starts_with('0'));
-        if ends && is_plain {
-            self.at += digits;
-            let value = rest.bytes().take(digits).fold(0, |sum, digit| sum * 10 + i64::from(digit - b'0'));
-            return Some(Value::Integer(value));
+        let rest = &self.text.as_bytes()[self.at..];
+        let mut digits = 0;
+        let mut number = 0;
+        while let Some(digit @ 0..=9) = rest.get(digits).map(|byte| byte.wrapping_sub(b'0'))
+            && digits < MAX_DIGITS
+        {
+            number = number * 10 + i64::from(digit);
+            digits += 1;
         }
-        let is_number = |byte: &u8| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E');
-        let length = rest.bytes().take_while(is_number).count();
+        let ends = matches!(rest.get(digits), Some(b',' | b'}' | b']' | b' '));
+        if ends && (digits == 1 || digits > 1 && rest[0] != b'0') {
+            self.at += digits;
+            return Some(Value::Integer(number));
+        }
+        let is_number = |byte: &&u8| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E');
+        let length = rest.iter().take_while(is_number).count();
         self.by_serde(self.at + length)
     }
 
     /// Reads the text that begins with the quote here.
-    #[inline]
+    #[inline(always)]
     fn string(&mut self) -> Option<Value<'a>> {
         let start = self.at + 1;
-        let end = start + quote_or_escape(&self.text.as_bytes()[start..])?;
-        if self.text.as_bytes()[end] == b'"' {
-            self.at = end + 1;
-            return Some(Value::String(self.text.get(start..end)?.into()));
+        let end = start + quote_or_escape(self.text.as_bytes().get(start..)?)?;
+        if self.text.as_bytes()[end] != b'"' {
+            return self.escaped(end);
         }
-        let mut at = end;
+        self.at = end + 1;
+        Some(Value::String(Cow::Borrowed(self.text.get(start..end)?)))
+    }
+
+    /// Reads the text whose first escape is here.
+    #[cold]
+    fn escaped(&mut self, mut at: usize) -> Option<Value<'a>> {
         while self.text.as_bytes()[at] == b'\\' {
             // The escaped character is skipped, so that it does not end the text.
             at += 2;

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use http_body_util::BodyExt;
-use hyper::body::Body as _;
+use hyper::body::Body;
 
 use crate::decode::{gunzip_within, max_inflated};
 use crate::intake::body_pool::{BodyPool, PooledBody};
@@ -99,7 +98,7 @@ impl Sent {
 /// Reads the whole body, at most `limit` bytes.
 pub(super) async fn read(
     headers: &HeaderMap,
-    body: &mut Body,
+    body: &mut (impl Body<Data = Bytes> + Unpin),
     limit: usize,
     pool: &Arc<BodyPool>,
 ) -> Result<Sent, UploadOutcome> {
@@ -127,7 +126,7 @@ const MAX_DRAIN_BYTES: usize = 16 << 20;
 
 /// Reads a rejected body to its end, because a client that is still sending would take the closed connection
 /// for a network failure and retry. A client that waits for `100 Continue` reads the response.
-pub(super) async fn drain(headers: &HeaderMap, mut body: Body) {
+pub(super) async fn drain(headers: &HeaderMap, mut body: impl Body<Data = Bytes> + Unpin) {
     let mut drained = 0;
     while !headers.contains_key(EXPECT)
         && drained < MAX_DRAIN_BYTES
@@ -140,6 +139,8 @@ pub(super) async fn drain(headers: &HeaderMap, mut body: Body) {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+
+    use axum::body::Body;
 
     use super::*;
 

@@ -11,7 +11,7 @@ use crate::config::ClientAddress;
 use crate::intake::forwarded::{X_FORWARDED_FOR, addresses_rtl, for_node, trim};
 use crate::model::ClientKey;
 
-/// The address of a connection's peer, as a request extension; `None` over a Unix socket, whose peer is a proxy.
+/// The address of a connection's peer; `None` over a Unix socket, whose peer is a proxy.
 #[derive(Debug, Clone, Copy)]
 pub struct PeerAddr(pub(super) Option<IpAddr>);
 

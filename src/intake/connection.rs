@@ -7,22 +7,32 @@ use std::task::{Context, Poll};
 
 use axum::Router;
 use axum::response::Response;
-use axum::routing::future::RouteFuture;
 use http::{Request, Version};
 use hyper::body::Incoming;
 use tower_service::Service;
 
-use crate::config::INTAKE_PATHS;
 use crate::intake::client_ip::PeerAddr;
 use crate::intake::connection_limit::ConnectionPermit;
+
+type ResponseFuture = Pin<Box<dyn Future<Output = Response> + Send>>;
+
+/// What responds to the requests of a listener. For intake no router, which would match each path once more, and store
+/// it in the request.
+pub type Respond = Arc<dyn Fn(Request<Incoming>, PeerAddr) -> ResponseFuture + Send + Sync>;
+
+/// Responds by a router, which does not learn the peers.
+pub fn respond_by(router: Router) -> Respond {
+    Arc::new(move |request, _| {
+        let response = router.clone().call(request);
+        Box::pin(async { response.await.unwrap_or_else(|never: Infallible| match never {}) })
+    })
+}
 
 /// The service of one connection.
 #[derive(Clone)]
 pub struct ConnectionService {
-    pub(super) router: Router,
+    pub(super) respond: Respond,
     pub(super) peer: PeerAddr,
-    /// Whether every request carries `peer`.
-    pub(super) with_peer: bool,
     pub(super) permit: Arc<ConnectionPermit>,
 }
 
@@ -32,26 +42,19 @@ impl Service<Request<Incoming>> for ConnectionService {
     type Future = RequestInFlight;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        // A router is always ready.
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
+    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
         self.permit.begin_request(request.version() == Version::HTTP_2);
         let guard = Some(InFlightGuard(self.permit.clone()));
-        // Not always, because it takes an allocation. Reports to an unknown path are counted by client.
-        let path = request.uri().path();
-        let is_usual = path.strip_prefix("/report/").is_some_and(|site| !site.contains('/'));
-        if self.with_peer || !is_usual && !INTAKE_PATHS.contains(&path) {
-            request.extensions_mut().insert(self.peer);
-        }
-        RequestInFlight { response: self.router.call(request), guard }
+        RequestInFlight { response: (self.respond)(request, self.peer), guard }
     }
 }
 
 /// A request whose connection is not idle until there is a response.
 pub struct RequestInFlight {
-    response: RouteFuture<Infallible>,
+    response: ResponseFuture,
     guard: Option<InFlightGuard>,
 }
 
@@ -61,11 +64,11 @@ impl Future for RequestInFlight {
     type Output = Result<Response, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let response = Pin::new(&mut self.response).poll(cx);
+        let response = self.response.as_mut().poll(cx);
         if response.is_ready() {
             self.guard = None;
         }
-        response
+        response.map(Ok)
     }
 }
 

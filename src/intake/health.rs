@@ -113,6 +113,7 @@ mod tests {
 
     use super::*;
     use crate::config::ListenAddress;
+    use crate::intake::connection::respond_by;
     use crate::intake::limits::ServerLimits;
     use crate::intake::listener::ListenerHandle;
     use crate::intake::server::MakeConnection;
@@ -143,7 +144,6 @@ mod tests {
             connections,
             connections_per_client: usize::MAX,
             http2: false,
-            with_peer: false,
             head_timeout: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(60),
             body_timeout: Duration::from_secs(60),
@@ -166,7 +166,8 @@ mod tests {
             std::future::pending::<()>().await;
         };
         let router = Router::new().route("/block", get(block)).route("/wait", get(wait));
-        let connections = MakeConnection::new(router, limits(connections), None, Some(health.clone()));
+        let connections =
+            MakeConnection::new(respond_by(router), limits(connections), None, Some(health.clone()));
         let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap()).unwrap();
         let server = ListenerHandle::start(&listener, 2, None, &connections).unwrap();
         health.set_listening(true);

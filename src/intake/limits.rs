@@ -18,8 +18,6 @@ pub struct ServerLimits {
     pub connections_per_client: usize,
     /// Whether HTTP/2 is offered, which allows many concurrent requests on one connection.
     pub http2: bool,
-    /// Whether every request carries the address of its peer, which is a client or a proxy.
-    pub with_peer: bool,
     /// Maximum time for the head of a request, and for a TLS handshake.
     pub head_timeout: Duration,
     /// Maximum time between two requests on a connection.

@@ -27,6 +27,7 @@ mod span;
 mod tls;
 mod upload;
 
+pub use connection::respond_by;
 pub use fd_limit::max_connections;
 pub use health::IntakeHealth;
 pub use limits::{ServerLimits, TrustedProxies};
@@ -36,4 +37,4 @@ pub use response::problem_detail;
 pub use server::MakeConnection;
 pub use socket::Listener;
 pub use tls::Tls;
-pub use upload::{Intake, refused, router};
+pub use upload::{Intake, refused, respond};

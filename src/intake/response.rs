@@ -17,23 +17,28 @@ const METHODS: &str = "POST, OPTIONS";
 const ROOT_METHODS: &str = "GET, HEAD, POST, OPTIONS";
 
 pub(super) fn upload_response(outcome: UploadOutcome) -> Response {
+    let mut response = Response::new(Body::empty());
     let status = StatusCode::from_u16(outcome.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let allow_origin = [(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"))];
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     // Problem details by RFC 9457.
-    let Some(detail) = problem_detail(outcome) else { return (status, allow_origin, ()).into_response() };
-    let title = status.canonical_reason().unwrap_or_default();
-    let problem = json!({ "title": title, "status": status.as_u16(), "detail": detail });
-    let content_type = [(CONTENT_TYPE, "application/problem+json")];
+    let Some(detail) = problem_detail(outcome) else { return response };
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     let further = match outcome {
-        UploadOutcome::Overloaded => Some([(RETRY_AFTER, "5")]),
-        UploadOutcome::MethodNotAllowed => Some([(ALLOW, METHODS)]),
+        UploadOutcome::Overloaded => Some((RETRY_AFTER, "5")),
+        UploadOutcome::MethodNotAllowed => Some((ALLOW, METHODS)),
         // Otherwise the rest of the body would be read as the next request.
         UploadOutcome::BodyTimeout | UploadOutcome::TooLarge | UploadOutcome::InvalidHost => {
-            Some([(CONNECTION, "close")])
+            Some((CONNECTION, "close"))
         }
         _ => None,
     };
-    (status, allow_origin, content_type, further, Body::from(problem.to_string())).into_response()
+    headers.extend(further.map(|(name, value)| (name, HeaderValue::from_static(value))));
+    let title = status.canonical_reason().unwrap_or_default();
+    let problem = json!({ "title": title, "status": status.as_u16(), "detail": detail });
+    *response.body_mut() = Body::from(problem.to_string());
+    response
 }
 
 /// Adds the methods that `/` allows beside those of the other paths.

@@ -7,14 +7,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::Router;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use axum_server::{Handle, Server};
 use tower_service::Service;
 
 use crate::intake::client_ip::PeerAddr;
 use crate::intake::client_limit::ClientLimiter;
-use crate::intake::connection::ConnectionService;
+use crate::intake::connection::{ConnectionService, Respond};
 use crate::intake::connection_errors::ConnectionErrorLog;
 use crate::intake::connection_limit::ConnectionLimiter;
 use crate::intake::health::IntakeHealth;
@@ -63,7 +62,7 @@ pub(super) async fn serve(
 /// Makes the service of each connection once there is a permit for it.
 #[derive(Clone)]
 pub struct MakeConnection {
-    router: Router,
+    respond: Respond,
     pub(super) limiter: Arc<ConnectionLimiter>,
     limits: ServerLimits,
     clients: Arc<ClientLimiter>,
@@ -71,16 +70,16 @@ pub struct MakeConnection {
 }
 
 impl MakeConnection {
-    /// Creates connections to this router. `gauge`: counts them; `health`: has a heartbeat for each thread.
+    /// Creates connections whose requests get these responses. `gauge`: counts them; `health`: has a heartbeat for each thread.
     pub fn new(
-        router: Router,
+        respond: Respond,
         limits: ServerLimits,
         gauge: Option<Arc<Registry>>,
         health: Option<Arc<IntakeHealth>>,
     ) -> MakeConnection {
         let connection_errors = Arc::new(ConnectionErrorLog::new(gauge.clone()));
         let limiter = Arc::new(ConnectionLimiter::new(&limits, gauge, health));
-        MakeConnection { router, limiter, clients: ClientLimiter::new(&limits), limits, connection_errors }
+        MakeConnection { respond, limiter, clients: ClientLimiter::new(&limits), limits, connection_errors }
     }
 }
 
@@ -95,16 +94,15 @@ impl Service<PeerAddr> for MakeConnection {
 
     /// Awaited before the next accept, so that connections without a permit stay in the kernel's backlog.
     fn call(&mut self, peer: PeerAddr) -> Self::Future {
-        let router = self.router.clone();
+        let respond = self.respond.clone();
         let (limiter, clients) = (self.limiter.clone(), self.clients.clone());
-        let with_peer = self.limits.with_peer;
         Box::pin(async move {
             // Open connections run first, so that clients that connect as fast as they can do not pile up.
             tokio::task::yield_now().await;
             // Before there is a permit, because that may evict a connection of another client.
             let client = clients.acquire(peer)?;
             let permit = limiter.acquire(client).await?;
-            Ok(ConnectionService { router, peer, with_peer, permit })
+            Ok(ConnectionService { respond, peer, permit })
         })
     }
 }

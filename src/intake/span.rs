@@ -1,8 +1,8 @@
 //! The span of an upload, by the semantic conventions for HTTP servers:
 //! <https://opentelemetry.io/docs/specs/semconv/http/http-spans/>
 
-use axum::extract::Request;
 use http::Version;
+use http::request::Parts;
 use ipnet::IpNet;
 use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry::trace::{Span, SpanKind, Status, Tracer};
@@ -25,28 +25,28 @@ use crate::model::{LabelEnum, SpanIds, UploadOutcome};
 pub(super) struct UploadSpan(SdkSpan);
 
 impl UploadSpan {
-    /// Begins the span, and adds its ids to the extensions of the request. It continues the trace of a trusted
-    /// proxy; that of any other peer is ignored, because it could join others' traces and force sampling.
+    /// Begins the span. It continues the trace of a trusted proxy; that of any other peer is ignored, because it could
+    /// join others' traces and force sampling.
     pub(super) fn begin(
         tracer: &SdkTracer,
-        request: &mut Request,
+        head: &Parts,
+        peer: PeerAddr,
         trusted: &[IpNet],
         sites: &SiteIndex,
     ) -> UploadSpan {
-        let peer = request.extensions().get::<PeerAddr>();
-        let is_trusted = peer.is_some_and(|peer| peer.is_proxy(trusted));
+        let is_trusted = peer.is_proxy(trusted);
         let parent = match is_trusted {
             true => TraceContextPropagator::new()
-                .extract_with_context(&Context::new(), &HeaderExtractor(request.headers())),
+                .extract_with_context(&Context::new(), &HeaderExtractor(&head.headers)),
             false => Context::new(),
         };
-        let path = request.uri().path();
+        let path = head.uri.path();
         let mut attributes = vec![
             KeyValue::new(HTTP_REQUEST_METHOD, "POST"),
             KeyValue::new(HTTP_ROUTE, route(path)),
             KeyValue::new(URL_PATH, loggable(path, sites)),
         ];
-        let version = match request.version() {
+        let version = match head.version {
             Version::HTTP_10 => Some("1.0"),
             Version::HTTP_11 => Some("1.1"),
             Version::HTTP_2 => Some("2"),
@@ -55,15 +55,17 @@ impl UploadSpan {
         attributes.extend(version.map(|version| KeyValue::new(NETWORK_PROTOCOL_VERSION, version)));
         let span = tracer.span_builder(format!("POST {}", route(path)));
         let span = span.with_kind(SpanKind::Server).with_attributes(attributes);
-        let span = span.start_with_context(tracer, &parent);
-        let context = span.span_context();
-        let ids = SpanIds {
+        UploadSpan(span.start_with_context(tracer, &parent))
+    }
+
+    /// Returns the ids, for the upload's events.
+    pub(super) fn ids(&self) -> SpanIds {
+        let context = self.0.span_context();
+        SpanIds {
             trace_id: context.trace_id().to_bytes(),
             span_id: context.span_id().to_bytes(),
             flags: context.trace_flags().to_u8(),
-        };
-        request.extensions_mut().insert(ids);
-        UploadSpan(span)
+        }
     }
 
     /// Ends the span.
@@ -80,10 +82,8 @@ impl UploadSpan {
 
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
     use std::sync::Arc;
 
-    use axum::body::Body;
     use opentelemetry::trace::TracerProvider;
     use opentelemetry_sdk::error::OTelSdkResult;
     use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter};
@@ -101,20 +101,22 @@ mod tests {
         }
     }
 
-    /// Returns the span of one upload, and the ids that its request carried.
+    /// Returns the span of one upload, and the ids for its events.
     fn span(peer: &str, outcome: UploadOutcome) -> (SpanData, SpanIds) {
         let spans = Spans::default();
         let provider = SdkTracerProvider::builder().with_simple_exporter(spans.clone()).build();
-        let mut request = Request::builder()
+        let request = http::Request::builder()
             .uri("https://reports.example/report/shop/")
             .header("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
-            .body(Body::empty())
+            .body(())
             .unwrap();
-        request.extensions_mut().insert(PeerAddr(Some(peer.parse::<IpAddr>().unwrap())));
+        let peer = PeerAddr(Some(peer.parse().unwrap()));
         let trusted = ["10.0.0.0/8".parse().unwrap()];
-        UploadSpan::begin(&provider.tracer("test"), &mut request, &trusted, &SiteIndex::default())
-            .end(outcome);
-        let ids = *request.extensions().get().unwrap();
+        let sites = SiteIndex::default();
+        let span =
+            UploadSpan::begin(&provider.tracer("test"), &request.into_parts().0, peer, &trusted, &sites);
+        let ids = span.ids();
+        span.end(outcome);
         let span = spans.0.lock().pop().unwrap();
         (span, ids)
     }
