@@ -6,18 +6,30 @@ use std::borrow::Cow;
 use crate::model::{Age, Envelope, Object, RejectReason, Value};
 
 /// Decodes one report. Unknown fields (`attempts`, `destination`) are ignored, as the specification requires.
-pub(super) fn decode_report(mut object: Object<'_>) -> Result<Envelope<'_>, RejectReason> {
-    let report_type = object.remove("type").and_then(into_string).ok_or(RejectReason::MissingType)?;
-    let body = match object.remove("body") {
+pub(super) fn decode_report(object: Object<'_>) -> Result<Envelope<'_>, RejectReason> {
+    let [mut report_type, mut body, mut age, mut url, mut user_agent] = [const { None }; 5];
+    // The last one of several counts.
+    for (name, value) in object.0 {
+        match &*name {
+            "type" => report_type = Some(value),
+            "body" => body = Some(value),
+            "age" => age = Some(value),
+            "url" => url = Some(value),
+            "user_agent" => user_agent = Some(value),
+            _ => {}
+        }
+    }
+    let report_type = report_type.and_then(into_string).ok_or(RejectReason::MissingType)?;
+    let body = match body {
         Some(Value::Object(body)) => body,
         None | Some(Value::Null) => Object::default(),
         Some(_) => return Err(RejectReason::InvalidBody),
     };
     Ok(Envelope {
         report_type,
-        age: Age::Milliseconds(object.remove("age")),
-        url: object.remove("url").and_then(into_string),
-        user_agent: object.remove("user_agent").and_then(into_string),
+        age: Age::Milliseconds(age),
+        url: url.and_then(into_string),
+        user_agent: user_agent.and_then(into_string),
         body,
     })
 }

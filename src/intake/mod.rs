@@ -27,7 +27,7 @@ mod span;
 mod tls;
 mod upload;
 
-pub use connection::respond_by;
+pub use connection::{Respond, respond_by};
 pub use fd_limit::max_connections;
 pub use health::IntakeHealth;
 pub use limits::{ServerLimits, TrustedProxies};

@@ -67,24 +67,32 @@ pub(crate) static KIND: ReportKind = ReportKind {
 /// Replaces a missing effective directive by `violated-directive`. Before CSP3 that held the directive
 /// with its source list, so only the first token is kept.
 fn upgrade(body: &mut Object<'_>) {
-    const EFFECTIVE: [&str; 4] =
-        ["effectiveDirective", "effective-directive", "effective_directive", "directive"];
-    const VIOLATED: [&str; 3] = ["violated-directive", "violatedDirective", "violated_directive"];
-    let violated = VIOLATED.into_iter().fold(None, |found, name| body.remove(name).or(found));
-    if EFFECTIVE.iter().all(|name| body.get_str(name).is_none())
-        && let Some(violated) = violated
-    {
-        for name in EFFECTIVE {
-            body.remove(name);
+    let is_effective = |name: &str| {
+        matches!(name, "effectiveDirective" | "effective-directive" | "effective_directive" | "directive")
+    };
+    let (mut violated, mut has_effective) = (None, false);
+    body.0.retain_mut(|(name, value)| match &**name {
+        "violated-directive" | "violatedDirective" | "violated_directive" => {
+            violated = Some(std::mem::take(value));
+            false
         }
-        body.0.push((Cow::Borrowed("effectiveDirective"), violated));
-    }
-    for (name, value) in &mut body.0 {
-        if EFFECTIVE.contains(&&**name)
-            && let Value::String(text) = value
-        {
+        name if is_effective(name) => {
+            if let Value::String(text) = value {
+                has_effective |= !text.is_empty();
+                first_token(text);
+            }
+            true
+        }
+        _ => true,
+    });
+    if let Some(mut violated) = violated
+        && !has_effective
+    {
+        if let Value::String(text) = &mut violated {
             first_token(text);
         }
+        body.0.retain(|(name, _)| !is_effective(name));
+        body.0.push((Cow::Borrowed("effectiveDirective"), violated));
     }
 }
 

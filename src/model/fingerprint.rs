@@ -167,6 +167,10 @@ const SAMPLE_START: usize = 32;
 const PAGES: [&str; 8] = ["html", "htm", "xhtml", "php", "asp", "aspx", "jsp", "do"];
 
 fn host_start(url: &str) -> Option<usize> {
+    const HTTPS: &str = "https://";
+    if url.starts_with(HTTPS) {
+        return Some(HTTPS.len());
+    }
     let colon = memchr::memchr(b':', url.as_bytes())?;
     url[colon..].starts_with("://").then_some(colon + 3)
 }

@@ -7,12 +7,7 @@ const WRAPPER_SCHEMES: [&str; 3] = ["blob:", "filesystem:", "view-source:"];
 
 /// Returns host (without brackets) and port of a normalized URL; the host is empty if there is none.
 pub fn host_and_port(url: &str) -> (&str, Option<u16>) {
-    let url = WRAPPER_SCHEMES.iter().find_map(|wrapper| url.strip_prefix(wrapper)).unwrap_or(url);
-    let bytes = url.as_bytes();
-    let Some(colon) = memchr::memchr(b':', bytes).filter(|colon| bytes[*colon..].starts_with(b"://")) else {
-        return ("", None);
-    };
-    let rest = &url[colon + 3..];
+    let Some(rest) = after_slashes(url) else { return ("", None) };
     let authority = &rest[..memchr::memchr(b'/', rest.as_bytes()).unwrap_or(rest.len())];
     if let Some((address, after)) = authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         return (address, after.strip_prefix(':').and_then(|port| port.parse().ok()));
@@ -23,8 +18,22 @@ pub fn host_and_port(url: &str) -> (&str, Option<u16>) {
     }
 }
 
+/// Returns what follows `://`, without the scheme of a wrapper.
+fn after_slashes(url: &str) -> Option<&str> {
+    // By far the most, without a search.
+    if let Some(rest) = url.strip_prefix("https://") {
+        return Some(rest);
+    }
+    let url = WRAPPER_SCHEMES.iter().find_map(|wrapper| url.strip_prefix(wrapper)).unwrap_or(url);
+    let colon = memchr::memchr(b':', url.as_bytes())?;
+    url[colon..].strip_prefix("://")
+}
+
 /// Returns the scheme of a URL, or the bare word that stands for one.
 pub fn scheme(url: &str) -> &str {
+    if url.starts_with("https:") {
+        return &url[..5];
+    }
     &url[..memchr::memchr(b':', url.as_bytes()).unwrap_or(url.len())]
 }
 

@@ -9,7 +9,7 @@ use crate::model::{Disposition, FieldSpec, FieldType, LabelEnum, Object, ReportK
 use crate::normalize::limits::{MAX_FIELDS, MAX_NESTED};
 use crate::normalize::nested::{NestedSanitizer, merge_repeated, unknown_members};
 use crate::normalize::text_redact;
-use crate::normalize::url_redact::UrlRedactor;
+use crate::normalize::url_redactor::UrlRedactor;
 
 /// How much of a report is needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,6 +12,7 @@ mod timestamp;
 mod truncate;
 mod unescape;
 mod url_redact;
+mod url_redactor;
 mod word_scanner;
 
 use std::borrow::Cow;
@@ -49,7 +50,7 @@ pub fn normalize<'a>(
 ) -> Report<'a> {
     let kind = kinds::lookup(&envelope.report_type);
     let (age, occurred) = timestamp::occurred(&envelope.age, context.received);
-    let mut urls = url_redact::UrlRedactor::new(privacy);
+    let mut urls = url_redactor::UrlRedactor::new(privacy);
     let mut url = envelope.url.map(|url| urls.redact(url)).unwrap_or_default();
     if url.is_empty() {
         // WebKit omits a URL that it cannot parse. The document's URL is read from the raw body, because
@@ -66,7 +67,10 @@ pub fn normalize<'a>(
         url = server_url(&body).map(|url| urls.redact(Cow::Owned(url))).unwrap_or_default();
     }
     // A type is never a URL, and identifies a report of an unknown kind.
-    let mut report_type = text_redact::sanitize(envelope.report_type, FieldType::Token, Privacy::default());
+    let mut report_type = match envelope.report_type {
+        known if known == kind.name => known,
+        other => text_redact::sanitize(other, FieldType::Token, Privacy::default()),
+    };
     if report_type.is_empty() {
         // Nothing is left of a type such as `?token=1`.
         report_type = Cow::Borrowed(kind.name);

@@ -16,8 +16,8 @@ use crate::normalize::url_redact;
 use crate::normalize::word_scanner::{WordScanner, byte_set, ends_url};
 
 thread_local! {
-    /// Short texts that stay as they are, by hash, because most user agents and directives were seen before.
-    static CLEAN: RefCell<Vec<CleanText>> = RefCell::new(vec![CleanText::default(); 128]);
+    /// Short texts that stay as they are, by hash, because most user agents, directives and URLs were seen before.
+    static CLEAN: RefCell<Vec<CleanText>> = RefCell::new(vec![CleanText::default(); 512]);
 }
 
 /// A text, and how it was sanitized without a change; `None` if it was changed.

@@ -95,8 +95,9 @@ pub(super) fn is_loopback(host: &str) -> bool {
 }
 
 fn address(host: &str) -> Option<IpAddr> {
-    // Addresses have a colon or begin with a digit; most hosts do neither.
-    if !host.starts_with(|c: char| c.is_ascii_digit()) && !host.contains(':') {
+    // Addresses begin with a digit, or have a colon after other hexadecimal digits; most hosts do neither.
+    let first = *host.as_bytes().first()?;
+    if !first.is_ascii_digit() && !((first.is_ascii_hexdigit() || first == b':') && host.contains(':')) {
         return None;
     }
     host.parse::<IpAddr>().ok().map(|address| address.to_canonical())
