@@ -1,7 +1,9 @@
 //! The event as one JSON line: the normalized report, and under `lookout` what lookoutd adds to it.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::model::{Event, LabelEnum, Value, Versions, has_byte};
@@ -24,8 +26,8 @@ pub fn write_json_line(event: &Event<'_>, out: &mut Vec<u8>) {
     }
     body.end();
     let mut fields = Members::new(line.name("lookout"));
-    fields.value("received", &format_args!("{:.3}", report.received));
-    fields.value("occurred", &format_args!("{:.3}", report.occurred));
+    fields.time("received", report.received);
+    fields.time("occurred", report.occurred);
     fields.text("kind", report.kind.name);
     fields.text("site", classification.site.as_str());
     fields.text("severity", severity.as_str());
@@ -103,12 +105,49 @@ impl Members<'_> {
         write_text(text, self.name(name));
     }
 
+    fn time(&mut self, name: &str, time: Timestamp) {
+        let out = self.name(name);
+        out.push(b'"');
+        write_time(time, out);
+        out.push(b'"');
+    }
+
     fn value(&mut self, name: &str, value: &impl Serialize) {
         write_value(value, self.name(name));
     }
 
     fn end(self) {
         self.out.extend_from_slice(if self.before == b'{' { b"{}" } else { b"}" });
+    }
+}
+
+thread_local! {
+    /// The day of the last time, in days since the epoch, and its date with a `T`.
+    static DATE: RefCell<(i64, String)> = const { RefCell::new((-1, String::new())) };
+}
+
+/// Writes a time by RFC 3339 in UTC, with milliseconds, at a tenth of the cost of jiff, which writes only the date.
+fn write_time(time: Timestamp, out: &mut Vec<u8>) {
+    const DAY: i64 = 24 * 60 * 60;
+    let (second, millisecond) = (time.as_second(), i64::from(time.subsec_millisecond()));
+    if time < Timestamp::UNIX_EPOCH {
+        return out.extend_from_slice(format!("{time:.3}").as_bytes());
+    }
+    DATE.with_borrow_mut(|(day, date)| {
+        if *day != second / DAY {
+            *day = second / DAY;
+            *date = time.to_string();
+            date.truncate(date.find('T').map_or(0, |end| end + 1));
+        }
+        out.extend_from_slice(date.as_bytes());
+    });
+    let second = second % DAY;
+    let digit = |number: i64| b'0' + (number % 10) as u8;
+    let [hours, minutes, seconds] =
+        [second / 3600, second / 60 % 60, second % 60].map(|it| [digit(it / 10), digit(it)]);
+    let milliseconds = [millisecond / 100, millisecond / 10, millisecond].map(digit);
+    for part in [&hours[..], b":", &minutes, b":", &seconds, b".", &milliseconds, b"Z"] {
+        out.extend_from_slice(part);
     }
 }
 
@@ -128,4 +167,21 @@ fn write_text(text: &str, out: &mut Vec<u8>) {
 fn write_value(value: &(impl Serialize + ?Sized), out: &mut Vec<u8>) {
     // JSON cannot be written to memory only if a key is not text, which does not occur.
     _ = serde_json::to_writer(out, value);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_is_that_of_jiff() {
+        for second in [-1, 0, 1, 59, 60, 86_399, 86_400, 951_782_400, 1_798_761_599, 253_402_207_200] {
+            for nanosecond in [0, 1, 999_999, 1_000_000, 12_345_678, 999_999_999] {
+                let time = Timestamp::new(second, nanosecond).unwrap();
+                let mut out = Vec::new();
+                write_time(time, &mut out);
+                assert_eq!(String::from_utf8(out).unwrap(), format!("{time:.3}"));
+            }
+        }
+    }
 }

