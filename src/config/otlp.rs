@@ -13,6 +13,9 @@ use super::settings::{Destination, OtlpSettings, Service};
 /// `service.name` if no source sets it.
 const SERVICE_NAME: &str = "lookoutd";
 
+/// What of `OTEL_BSP_*` and `OTEL_BLRP_*` the SDK's batch processors read.
+const BATCH: [&str; 3] = ["SCHEDULE_DELAY", "MAX_QUEUE_SIZE", "MAX_EXPORT_BATCH_SIZE"];
+
 /// Resolves the exporters and their destinations, and adds the conflicts, also those of destinations of exporters that
 /// are off, so that a mistake is found early.
 pub(super) fn resolve(service: &Service, settings: &OtlpSettings, conflicts: &mut Vec<Conflict>) -> Otlp {
@@ -56,6 +59,19 @@ pub(super) fn resolve(service: &Service, settings: &OtlpSettings, conflicts: &mu
         traces,
         service_name: service.name.clone().or(named).unwrap_or_else(|| SERVICE_NAME.to_owned()),
         resource_attributes: others,
+    }
+}
+
+impl Otlp {
+    /// Whether the SDK has a use for this variable, because traces or diagnostics are on and it takes the value.
+    pub(super) fn is_read_by_sdk(&self, name: &str, value: &str) -> bool {
+        let is_batch = |prefix| {
+            let name = name.strip_prefix(prefix);
+            name.is_some_and(|name| BATCH.contains(&name)) && value.parse::<u32>().is_ok()
+        };
+        let is_sampler = matches!(name, "OTEL_TRACES_SAMPLER" | "OTEL_TRACES_SAMPLER_ARG");
+        self.diagnostics.is_some() && is_batch("OTEL_BLRP_")
+            || self.traces.is_some() && (is_sampler || is_batch("OTEL_BSP_"))
     }
 }
 

@@ -85,6 +85,8 @@ pub(super) struct Layers {
     pub(super) resolved: Vec<Resolved>,
     pub(super) errors: Vec<ConfigError>,
     warnings: Vec<String>,
+    /// Variables of OpenTelemetry that are no settings, each with its value and what a warning has of it.
+    unknown: Vec<(String, String, String)>,
     /// Paths of invalid values.
     invalid: Vec<String>,
 }
@@ -95,7 +97,8 @@ impl Layers {
         let node = |setting: &Setting| setting.default_node.clone();
         let resolve = |setting| Resolved { setting, node: node(setting), source: Source::Default };
         let resolved = reference().map(resolve).collect();
-        Layers { resolved, errors: Vec::new(), warnings: Vec::new(), invalid: Vec::new() }
+        let (errors, warnings) = (Vec::new(), Vec::new());
+        Layers { resolved, errors, warnings, unknown: Vec::new(), invalid: Vec::new() }
     }
 
     /// Adds a file. A key without a value counts as absent.
@@ -111,7 +114,6 @@ impl Layers {
 
     /// Adds the variables of the daemon, sorted. `LOOKOUT_*` follows `OTEL_*`, so that it takes precedence.
     pub(super) fn add_environment(&mut self, variables: &BTreeMap<String, String>) {
-        let mut unknown = Vec::new();
         let (own, otel): (Vec<_>, Vec<_>) =
             variables.iter().partition(|(name, _)| name.starts_with("LOOKOUT_"));
         for (name, value) in otel.into_iter().chain(own) {
@@ -126,16 +128,14 @@ impl Layers {
                 let near = near.or((rest == "NOISE_RULES").then_some("RULES"));
                 let near = near.map(|near| format!("did you mean {prefix}{near}?"));
                 if is_otel {
-                    unknown.push(near.map_or_else(|| name.clone(), |near| format!("{name} ({near})")));
+                    let text = near.map_or_else(|| name.clone(), |near| format!("{name} ({near})"));
+                    self.unknown.push((name.clone(), value.clone(), text));
                 } else {
                     let advice = near.unwrap_or_else(|| "unset it for this process".to_owned());
                     let message = format!("unknown variable; {advice} (lookoutd config prints all settings)");
                     self.errors.push(ConfigError::of_key(name, message));
                 }
             }
-        }
-        if !unknown.is_empty() {
-            self.warnings.push(format!("ignoring variables that are no settings: {}", unknown.join(", ")));
         }
     }
 
@@ -234,6 +234,11 @@ impl Layers {
                 Some(warning) if is_warning => config.warnings.push(warning.to_string()),
                 error => self.errors.extend(error),
             }
+        }
+        self.unknown.retain(|(name, value, _)| !config.otlp.is_read_by_sdk(name, value));
+        if !self.unknown.is_empty() {
+            let names: Vec<_> = self.unknown.iter().map(|(_, _, text)| &**text).collect();
+            config.warnings.push(format!("ignoring variables that are no settings: {}", names.join(", ")));
         }
         config
     }

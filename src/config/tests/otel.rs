@@ -21,6 +21,7 @@ fn check_ignored(name: &str, value: &str, warning: &str) {
     assert_eq!(Config { warnings: Vec::new(), ..config }, defaults());
 }
 
+const SAMPLER: &str = "OTEL_TRACES_SAMPLER";
 const ENDPOINT: (&str, &str) = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c.example:4318");
 
 #[test]
@@ -314,6 +315,27 @@ fn variables_that_are_no_settings_are_named_in_one_warning() {
     // No crash loop, and no suggestion, either: a variable of Kubernetes.
     assert!(from_variables(&[("OTEL_COLLECTOR_PORT", "tcp://192.0.2.3:4317")]).unwrap().warnings.is_empty());
     assert!(from_variables(&[("LOOKOUT_PROPAGATORS", "x")]).is_err());
+}
+
+#[test]
+fn variables_of_the_sdk_are_named_only_without_its_signal_or_a_value_it_takes() {
+    let traces =
+        ["OTEL_BSP_SCHEDULE_DELAY", "OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", SAMPLER];
+    let diagnostics = traces.map(|name| name.replace("BSP", "BLRP"));
+    let all = traces.into_iter().chain(diagnostics[..3].iter().map(|name| &**name));
+    for name in all.chain(["OTEL_BSP_EXPORT_TIMEOUT", "OTEL_BLRP_EXPORT_TIMEOUT"]) {
+        for (signal, read) in [
+            (("OTEL_TRACES_EXPORTER", "otlp"), traces.contains(&name)),
+            (("LOOKOUT_OTLP_LOGS_DIAGNOSTICS", "true"), diagnostics[..3].iter().any(|of| of == name)),
+            (("OTEL_SERVICE_NAME", "x"), false),
+        ] {
+            let found = from_variables(&[ENDPOINT, signal, (name, "5")]).unwrap().warnings;
+            let warning = format!("ignoring variables that are no settings: {name}");
+            assert_eq!(found, if read { vec![] } else { vec![warning.clone()] }, "{signal:?}");
+            let found = from_variables(&[ENDPOINT, signal, (name, "5s")]).unwrap().warnings;
+            assert_eq!(found, if read && name == SAMPLER { vec![] } else { vec![warning] }, "{signal:?}");
+        }
+    }
 }
 
 #[test]
