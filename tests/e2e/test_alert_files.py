@@ -11,11 +11,12 @@ from functools import cache
 
 import corpus
 import yaml
-from alerting import DEPLOY, ShippedPrometheus
-from checks import equal, expect
+from alerting import DEPLOY, ShippedPrometheus, rules_of
+from checks import equal, eventually, expect
 from exposition import total
 from http_client import get, request
-from marks import needs
+from marks import NEWEST_PROMETHEUS, PROMETHEUS_3, needs
+from prometheus import Prometheus
 from promql import Names
 
 FOLDER = DEPLOY / "prometheus"
@@ -36,11 +37,31 @@ def test_names(harness):
     prometheus = ShippedPrometheus(harness, daemon.admin.removeprefix("http://"))
     prometheus.expect('count(lookout:clients:recent{what="crash"})', (), {(): 1}, 30)
     post_everything(daemon)
-    rules = prometheus.rules()
+    rules = rules_of(prometheus)
     known = KnownMetrics(prometheus, rules + optional_rules())
     prometheus.expect("sum(lookout_reports_total)", (), {(): total(daemon.scrape(), "lookout_reports_total")}, 30)
     for where, text in expressions(rules):
         known.check(where, Names(text))
+
+
+@needs(NEWEST_PROMETHEUS)
+def test_prometheus_3(harness):
+    """The newest Prometheus loads every file of rules, the optional ones and the example too, evaluates them without an
+    error."""
+    daemon = harness.lookoutd(config=SITES)
+    files = sorted({*FOLDER.glob("*.rules.yml"), *FOLDER.glob("optional/*.yml"), *FOLDER.glob("tests/example/*.yml")})
+    prometheus = Prometheus(harness, daemon, files, program=PROMETHEUS_3)
+    post_everything(daemon)
+    shipped = [rule.get("record") or rule["alert"] for path in files
+               for group in yaml.safe_load(path.read_text())["groups"] for rule in group["rules"]]
+    expect(len(shipped) > 50, "Few rules", expected="over 50", found=len(shipped), where=FOLDER)
+    loaded = rules_of(prometheus)
+    equal("The rules that Prometheus loaded", sorted(shipped), sorted(rule["name"] for rule in loaded), prometheus.url)
+    for rule in loaded:
+        prometheus.query(rule["query"])  # fails on an error
+    # One group is evaluated every two minutes only.
+    eventually(lambda: equal("Rules that were not evaluated well", [], [
+        rule["name"] for rule in rules_of(prometheus, 60) if rule["health"] != "ok"], prometheus.url))
 
 
 def optional_rules():
@@ -160,7 +181,7 @@ def test_alerts_tell(harness):
     runbook has a section for each and no other, docs/prometheus.md and docs/operations.md a line, README.md their
     number; and promtool tests that it fires."""
     daemon = harness.lookoutd()
-    rules = ShippedPrometheus(harness, daemon.admin.removeprefix("http://")).rules()
+    rules = rules_of(ShippedPrometheus(harness, daemon.admin.removeprefix("http://")))
     alerts = [rule for rule in rules if rule["type"] == "alerting"]
     sections = re.findall(r"^## (Look\w+)$", RUNBOOK.read_text(), re.M)
     optional = {rule["alert"] for path in (FOLDER / "optional").glob("*.yml")

@@ -1,4 +1,4 @@
-"""The metrics exported by OTLP, translated to Prometheus by a program that is not ours, are the metrics
+"""The metrics exported by OTLP, translated to Prometheus by programs that are not ours, are the metrics
 scraped: the same names, the same labels, the same values, every series of both, and no other.
 """
 
@@ -10,8 +10,9 @@ from pathlib import Path
 import corpus
 from checks import Failure, equal, eventually, expect
 from exposition import difference, show
-from marks import VICTORIA_METRICS, needs
+from marks import NEWEST_PROMETHEUS, VICTORIA_METRICS, needs
 from otlp_metrics import with_scraped_names
+from prometheus import OtlpReceiver
 from victoria_metrics import Translator
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -19,16 +20,24 @@ TESTS = Path(__file__).resolve().parents[1]
 # compared. Of these series, the values are not.
 MOVING = re.compile(r"process_(cpu_seconds_total|open_fds|threads|(virtual|resident)_memory_bytes)\{"
                     r'|lookout_export_\w+\{.*signal="metrics"')
-# The resource, which the translation puts on every series and the scrape on none.
-RESOURCE = ("service_name", "service_version", "service_instance_id")
 PAGE = "https://xn--bcher-kva.example:8443/"
 IPV6 = "https://[2001:db8::1]:8443"
 
 
 @needs(VICTORIA_METRICS)
 def test_values(harness):
+    """VictoriaMetrics has them."""
+    check(harness, Translator(harness))
+
+
+@needs(NEWEST_PROMETHEUS)
+def test_prometheus_3(harness):
+    """The newest Prometheus has them."""
+    check(harness, OtlpReceiver(harness))
+
+
+def check(harness, translator):
     """After every capture and sample, labels and numbers that are hard to write, and refusals."""
-    translator = Translator(harness)
     # Fewer clients than the captures have, for the metric of those that are not counted.
     daemon = harness.lookoutd(config="findings: { max_clients: 10 }\n", env={
         "OTEL_LOGS_EXPORTER": "console",
@@ -85,7 +94,7 @@ def report(kind, body, url=PAGE):
 
 def compare(daemon, translator):
     """Scrape and translation must not differ in any series; gives back the scrape."""
-    translated, scraped = with_scraped_names(without_resource(translator.samples())), daemon.scrape()
+    translated, scraped = with_scraped_names(without_resource(translator)), daemon.scrape()
     for key in scraped.keys() & translated.keys():
         # VictoriaMetrics keeps 14 or 15 significant digits of a number.
         if MOVING.match(show(key)) or math.isclose(scraped[key], translated[key], rel_tol=5e-14):
@@ -97,10 +106,12 @@ def compare(daemon, translator):
     return scraped
 
 
-def without_resource(samples):
-    """The series without the labels of the resource, which must be there and the same on all."""
-    resources = {frozenset(pair for pair in pairs if pair[0] in RESOURCE) for _, pairs in samples}
-    equal("Resources that the exported series are from", [sorted(RESOURCE)],
+def without_resource(translator):
+    """The series without the labels that are the resource's, which must be there and the same on all, and which a
+    scrape has on none."""
+    samples = translator.samples()
+    resources = {frozenset(pair for pair in pairs if pair[0] in translator.resource) for _, pairs in samples}
+    equal("Resources that the exported series are from", [list(translator.resource)],
           [sorted(name for name, _ in resource) for resource in resources], resources)
     resource, = resources
     return {(name, pairs - resource): value for (name, pairs), value in samples.items()}

@@ -3,6 +3,7 @@ and durations shortened by a table that keeps their order; nothing else is chang
 """
 
 import json
+import math
 import os
 import re
 import shutil
@@ -118,7 +119,8 @@ class ShippedPrometheus(Prometheus):
         self.config = folder / "prometheus.yml"
         self.start()
 
-    def rules(self):
-        """Returns every loaded rule from its API."""
-        groups = get(self.url.replace("/query", "/rules")).json()["data"]["groups"]
-        return [rule for group in groups for rule in group["rules"]]
+
+def rules_of(prometheus, seconds=math.inf):
+    """Returns every rule that a Prometheus has loaded, of groups that are evaluated at least this often."""
+    groups = get(prometheus.api + "/rules").json()["data"]["groups"]
+    return [rule for group in groups if group["interval"] <= seconds for rule in group["rules"]]

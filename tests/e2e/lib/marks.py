@@ -34,6 +34,8 @@ ROOT = Path(__file__).resolve().parents[3]
 TRANSLATOR = ROOT / "target/test-translator/victoria-metrics"
 # Newer ones than Debian 12 has.
 PROMETHEUS_2, PROMETHEUS_3 = (ROOT / "target/test-prometheus" / name for name in ("prometheus-2", "prometheus-3"))
+OTELCOL_PROGRAM, VICTORIA_LOGS_PROGRAM = (
+    ROOT / "target" / f"test-{name}" / name for name in ("otelcol", "victoria-logs"))
 MINI_BROWSER = "/usr/lib/*/webkit2gtk-4.1/MiniBrowser"
 FAKETIME = "/usr/lib/*/faketime/libfaketime.so.1"
 PROBE_SECONDS = 20
@@ -128,10 +130,6 @@ def seccomp():
 NAMESPACE = ("unshare", "--mount", *(() if os.geteuid() == 0 else ("--map-root-user",)))
 DISK = root("mounts a small disk", "unshare", "--mount", "mount", "-t", "tmpfs", "none", "/tmp")
 PORT_53 = Need("root (listens on port 53)", port_53)
-# The OpenTelemetry Collector is a large program that Debian does not package.
-OTELCOL_VARIABLE = "TEST_OTELCOL"
-OTELCOL = Need(f"an OpenTelemetry Collector ({OTELCOL_VARIABLE}=/path/to/otelcol)",
-               lambda: bool(os.environ.get(OTELCOL_VARIABLE)))
 BIND_MOUNTS = Need("root or user namespaces (replaces /etc/hosts for one daemon)",
                    lambda: succeeds(*NAMESPACE, "mount", "--bind", "/etc/hosts", "/etc/hosts"), ("unshare",))
 SANDBOX = Need("bwrap (Debian's package bubblewrap) and user namespaces (runs the binary in a sandbox)",
@@ -156,5 +154,8 @@ VICTORIA_METRICS = Need(f"victoria-metrics ({TRANSLATOR.parent.relative_to(ROOT)
 GRAMMARS = Need("the grammars of PromQL and LogQL (target/test-grammars, which tests/run --all fills)",
                 (ROOT / "target/test-grammars/installed").is_file)
 NEWER_PROMETHEUS = Need("Prometheus 2.53 (target/test-prometheus, which tests/run --all fills)", PROMETHEUS_2.is_file)
-NEWEST_PROMETHEUS = Need("Prometheus 3 (target/test-prometheus, which tests/run --all builds where go is installed)",
-                         PROMETHEUS_3.is_file)
+# No Debian has these.
+NEWEST_PROMETHEUS, OTELCOL, VICTORIA_LOGS = (
+    Need(f"{name} ({path.parent.relative_to(ROOT)}, which tests/run --all fills where go is installed)", path.is_file)
+    for name, path in (("Prometheus 3", PROMETHEUS_3), ("the OpenTelemetry Collector", OTELCOL_PROGRAM),
+                       ("VictoriaLogs", VICTORIA_LOGS_PROGRAM)))

@@ -3,7 +3,9 @@
 import os
 
 from checks import DEADLINE_SECONDS, equal, eventually
+from exposition import series
 from http_client import get
+from marks import PROMETHEUS_3
 
 CONFIG = """
 global: {{ scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s }}
@@ -20,7 +22,7 @@ class Prometheus:
     is a line of its scrape configuration, `features` are what is switched on; `name` keeps several apart."""
 
     # Those of classes with a configuration of their own.
-    program, features = "prometheus", ""
+    program, features, more_arguments = "prometheus", "", ()
 
     def __init__(self, harness, daemon, rules=(), credentials="", name="prometheus", program="prometheus", features=""):
         self.harness, self.name, self.program, self.features = harness, name, program, features
@@ -40,7 +42,8 @@ class Prometheus:
         """Starts it, with the store that it had before, if it had one."""
         self.process = self.harness.process(self.name, [
             self.program, f"--config.file={self.config}", "--web.listen-address=127.0.0.1:0",
-            f"--storage.tsdb.path={self.store}", f"--enable-feature={self.features}"], {"PATH": os.environ["PATH"]})
+            f"--storage.tsdb.path={self.store}", f"--enable-feature={self.features}",
+            *self.more_arguments], {"PATH": os.environ["PATH"]})
         address = self.process.wait_for(r'msg="Listening on".* address=(\S+)', "stderr").group(1)
         self.process.wait_for("Server is ready", "stderr")
         self.api = f"http://{address}/api/v1"
@@ -65,3 +68,23 @@ class Prometheus:
         """Waits until the next scrapes brought these values."""
         eventually(lambda: equal(f"Prometheus does not have what was posted: {expression}",
                                  expected, self.query(expression, *labels), self.url), seconds)
+
+
+class OtlpReceiver(Prometheus):
+    """Prometheus 3, which has nothing but what comes by OTLP."""
+
+    program, more_arguments = PROMETHEUS_3, ("--web.enable-otlp-receiver",)
+    # What it makes of the resource, on every series.
+    resource = ("instance", "job")
+
+    def __init__(self, harness):
+        self.harness, self.name = harness, "prometheus-otlp"
+        self.store, self.config = self.store_of(harness, self.name), harness.directory / f"{self.name}.yml"
+        self.config.write_text("global: {}\n")
+        self.start()
+        self.endpoint = self.api + "/otlp/v1/metrics"
+
+    def samples(self):
+        """The last value of everything that it has, as a scrape is read."""
+        return {series(labels.pop("__name__"), **labels): value
+                for labels, value in self.results('{__name__!~"target_info|",job="lookoutd"}')}

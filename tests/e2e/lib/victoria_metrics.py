@@ -1,5 +1,5 @@
-"""VictoriaMetrics, which takes OTLP metrics and translates them to Prometheus' names. Prometheus itself can,
-but no Debian's: they build theirs without.
+"""VictoriaMetrics, which takes OTLP metrics and translates them to Prometheus' names. Prometheus itself can
+(`prometheus.OtlpReceiver`), but no Debian's: they build theirs without.
 """
 
 import os
@@ -18,6 +18,9 @@ FLAGS = ("-opentelemetry.usePrometheusNaming", "-search.latencyOffset=0s", "-sea
 
 class Translator:
     """One running VictoriaMetrics. It has nothing but what comes by OTLP."""
+
+    # What it makes of the resource, on every series.
+    resource = ("service_instance_id", "service_name", "service_version")
 
     def __init__(self, harness):
         self.root = f"http://127.0.0.1:{free_port()}"
