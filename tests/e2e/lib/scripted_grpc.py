@@ -12,7 +12,8 @@ from google.protobuf.duration_pb2 import Duration
 from scripted_receiver import Receiver, success
 
 SERVICE = "/opentelemetry.proto.collector.{0}.v1.{1}Service/Export"
-SIGNALS = {SERVICE.format("logs", "Logs"): "logs", SERVICE.format("metrics", "Metrics"): "metrics"}
+SIGNALS = {SERVICE.format("logs", "Logs"): "logs", SERVICE.format("metrics", "Metrics"): "metrics",
+           SERVICE.format("trace", "Trace"): "traces"}
 # What OTLP over gRPC says where OTLP over HTTP says these.
 CODES = {400: grpc.StatusCode.INVALID_ARGUMENT, 413: grpc.StatusCode.RESOURCE_EXHAUSTED,
          429: grpc.StatusCode.RESOURCE_EXHAUSTED, 503: grpc.StatusCode.UNAVAILABLE}
@@ -42,7 +43,7 @@ class GrpcReceiver(Receiver):
 
 
 class Methods(grpc.GenericRpcHandler):
-    """The methods of both signals. They get bytes and give bytes."""
+    """The methods of all signals. They get bytes and give bytes."""
 
     def __init__(self, receiver):
         self.receiver = receiver

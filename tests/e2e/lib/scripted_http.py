@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from scripted_receiver import Receiver, success
 
-SIGNALS = {"/v1/logs": "logs", "/v1/metrics": "metrics"}
+SIGNALS = {"/v1/logs": "logs", "/v1/metrics": "metrics", "/v1/traces": "traces"}
 RESETTING = struct.pack("ii", 1, 0)
 POLL_SECONDS = 0.05
 

@@ -14,9 +14,11 @@ from dataclasses import dataclass
 
 from opentelemetry.proto.collector.logs.v1 import logs_service_pb2 as logs
 from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2 as metrics
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as traces
 from report_generator import PAGE
 
-MESSAGES = {"logs": logs.ExportLogsServiceRequest, "metrics": metrics.ExportMetricsServiceRequest}
+MESSAGES = {"logs": logs.ExportLogsServiceRequest, "metrics": metrics.ExportMetricsServiceRequest,
+            "traces": traces.ExportTraceServiceRequest}
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ class Receiver:
 
     def __init__(self, up=True, authority=None):
         self.requests, self.lock = [], threading.Lock()
-        self.decide = self.decide_metrics = always(TAKE)
+        self.decide = self.decide_metrics = self.decide_traces = always(TAKE)
         self.authority = authority  # has `certificate` and `key`; read when it comes up
         self.stopped = threading.Event()
         self.server = None
@@ -150,9 +152,10 @@ class Receiver:
     def record(self, signal, headers, body):
         """Records a request and its scripted reply."""
         request = Request(signal, headers, body)
+        decide = {"logs": self.decide, "metrics": self.decide_metrics, "traces": self.decide_traces}[signal]
         with self.lock:
             self.requests.append(request)
-            request.reply = (self.decide if signal == "logs" else self.decide_metrics)(request)
+            request.reply = decide(request)
         if request.reply.fault == "hang":
             self.stopped.wait()
         elif request.reply.delay:
@@ -170,7 +173,7 @@ class Receiver:
 
 
 def success(reply):
-    """Returns the body of a successful response; that of metrics is the same on the wire."""
+    """Returns the body of a successful response; those of other signals are the same on the wire."""
     response = logs.ExportLogsServiceResponse()
     if reply.rejected or reply.text:
         response.partial_success.rejected_log_records = reply.rejected

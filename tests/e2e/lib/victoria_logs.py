@@ -1,0 +1,28 @@
+"""VictoriaLogs, which takes events over OTLP and answers queries in LogsQL."""
+
+import json
+import os
+
+from checks import equal
+from http_client import get
+from marks import VICTORIA_LOGS_PROGRAM
+from processes import free_port
+
+
+class VictoriaLogs:
+    """One running VictoriaLogs with an empty store."""
+
+    def __init__(self, harness):
+        self.root = f"http://127.0.0.1:{free_port()}"
+        self.process = harness.process("victoria-logs", [
+            VICTORIA_LOGS_PROGRAM, f"-httpListenAddr={self.root.removeprefix('http://')}",
+            f"-storageDataPath={harness.directory / 'logs'}", "-memory.allowedBytes=128MB"], {"PATH": os.environ["PATH"]})
+        self.process.wait_for("started VictoriaLogs", "stderr")
+        self.endpoint = self.root + "/insert/opentelemetry/v1/logs"
+
+    def query(self, text):
+        """The rows of the answer."""
+        get(self.root + "/internal/force_flush")  # or what came just now is found a second later only
+        answer = get(self.root + "/select/logsql/query", query=text)
+        equal(f"VictoriaLogs did not answer {text}", 200, answer.status, answer.text)
+        return [json.loads(line) for line in answer.text.splitlines()]
