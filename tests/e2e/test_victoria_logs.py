@@ -10,7 +10,7 @@ from collections import Counter
 import shop_reports
 from checks import equal, eventually, expect
 from marks import OTELCOL, ROOT, VICTORIA_LOGS, needs
-from otelcol import Otelcol
+from otelcol import Otelcol, forwarding
 from scripted_http import HttpReceiver
 from shop_reports import REPORTS, SITES, violation
 from victoria_logs import VictoriaLogs
@@ -32,7 +32,7 @@ def test_documented_queries(harness):
 def test_documented_queries_through_the_collector(harness):
     """Events come from the Collector, to which lookoutd sends them by gRPC."""
     logs = VictoriaLogs(harness)
-    collector = Otelcol(harness, "otelcol", {"logs_endpoint": logs.endpoint}, queued=True)
+    collector = Otelcol(harness, "otelcol", forwarding({"logs_endpoint": logs.endpoint}, harness.directory / "queue"))
     check(harness, logs, {"OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": collector.endpoint("grpc"),
                           "OTEL_EXPORTER_OTLP_LOGS_PROTOCOL": "grpc"})
 

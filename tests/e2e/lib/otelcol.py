@@ -2,37 +2,53 @@
 
 import json
 import os
+import re
 import signal
 
-from checks import equal
-from marks import OTELCOL_PROGRAM
+import yaml
+from marks import OTELCOL_PROGRAM, ROOT
 from processes import free_port
 
 # What an exporter without a queue has: it returns the answer of the next receiver.
 PASSING_ON = {"sending_queue": {"enabled": False}, "retry_on_failure": {"enabled": False}}
-# A queue on disk, which holds each request until the next receiver has accepted it.
-QUEUE = {"sending_queue": {"storage": "file_storage"},
-         "retry_on_failure": {"initial_interval": "200ms", "max_interval": "1s", "max_elapsed_time": 0}}
+# Of the retries of a queue, so that no test waits long.
+SOON = {"initial_interval": "200ms", "max_interval": "1s"}
+
+
+def forwarding(exporter, storage=None):
+    """The configuration in docs/otlp.md with these settings of its exporter, and with its queue in this directory or
+    without one."""
+    config = documented()
+    shipped = config["exporters"]["otlphttp"]
+    if "logs_endpoint" in exporter:
+        del shipped["endpoint"]
+    shipped.update(exporter)
+    if storage:
+        config["extensions"]["file_storage"]["directory"] = str(storage)
+        shipped["retry_on_failure"].update(SOON)
+    else:
+        shipped.update(PASSING_ON)
+        del config["extensions"], config["service"]["extensions"]
+    config["service"]["telemetry"] = {"metrics": {"level": "none"}}
+    return config
+
+
+def documented():
+    """The configuration in docs/otlp.md."""
+    (text,) = re.findall(r"^```yaml\n# collector\.yaml\n(.*?)^```", (ROOT / "docs/otlp.md").read_text(), re.M | re.S)
+    return yaml.safe_load(text)
 
 
 class Otelcol:
-    """One Collector before the receiver with this `endpoint` (or one for each signal). A restarted one has the same
-    addresses and the same queue."""
+    """One Collector, on free ports. A restarted one has the same ports and the same queue."""
 
-    def __init__(self, harness, name, exporter, queued=False):
+    def __init__(self, harness, name, config):
         self.harness, self.name, self.starts = harness, name, 0
         self.ports = {"grpc": free_port(), "http": free_port()}
-        storage = harness.directory / f"{name}-queue"
-        storage.mkdir()
-        # JSON is YAML.
+        config["receivers"]["otlp"] = {"protocols": {
+            protocol: {"endpoint": f"127.0.0.1:{port}"} for protocol, port in self.ports.items()}}
         self.config = harness.directory / f"{name}.yaml"
-        self.config.write_text(json.dumps({
-            "receivers": {"otlp": {"protocols": {
-                protocol: {"endpoint": f"127.0.0.1:{port}"} for protocol, port in self.ports.items()}}},
-            "extensions": {"file_storage": {"directory": str(storage)}},
-            "exporters": {"otlphttp": {**exporter, **(QUEUE if queued else PASSING_ON)}},
-            "service": {"extensions": ["file_storage"], "telemetry": {"metrics": {"level": "none"}}, "pipelines": {
-                of: {"receivers": ["otlp"], "exporters": ["otlphttp"]} for of in ("logs", "metrics", "traces")}}}))
+        self.config.write_text(json.dumps(config))  # JSON is YAML
         self.start()
 
     def start(self):
@@ -41,10 +57,6 @@ class Otelcol:
         self.process = self.harness.process(f"{self.name}-{self.starts}", [OTELCOL_PROGRAM, "--config", self.config],
                                             {"PATH": os.environ["PATH"], "HOME": str(self.harness.directory)})
         self.process.wait_for("Everything is ready", "stderr")
-
-    def stop(self):
-        """Ends it in order."""
-        equal("SIGTERM did not end the Collector well", 0, self.process.stop(), self.process.tail())
 
     def kill(self):
         """kill -9."""
