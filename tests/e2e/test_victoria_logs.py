@@ -32,7 +32,7 @@ def test_documented_queries(harness):
 def test_documented_queries_through_the_collector(harness):
     """Events come from the Collector, to which lookoutd sends them by gRPC."""
     logs = VictoriaLogs(harness)
-    collector = Otelcol(harness, "otelcol", forwarding({"logs_endpoint": logs.endpoint}, harness.directory / "queue"))
+    collector = Otelcol(harness, "otelcol", forwarding({"endpoint": logs.base}, harness.directory / "queue"))
     check(harness, logs, {"OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": collector.endpoint("grpc"),
                           "OTEL_EXPORTER_OTLP_LOGS_PROTOCOL": "grpc"})
 

@@ -20,8 +20,6 @@ def forwarding(exporter, storage=None):
     without one."""
     config = documented()
     shipped = config["exporters"]["otlphttp"]
-    if "logs_endpoint" in exporter:
-        del shipped["endpoint"]
     shipped.update(exporter)
     if storage:
         config["extensions"]["file_storage"]["directory"] = str(storage)

@@ -18,7 +18,9 @@ class VictoriaLogs:
             VICTORIA_LOGS_PROGRAM, f"-httpListenAddr={self.root.removeprefix('http://')}",
             f"-storageDataPath={harness.directory / 'logs'}", "-memory.allowedBytes=128MB"], {"PATH": os.environ["PATH"]})
         self.process.wait_for("started VictoriaLogs", "stderr")
-        self.endpoint = self.root + "/insert/opentelemetry/v1/logs"
+        # To which exporters of all signals append their paths.
+        self.base = self.root + "/insert/opentelemetry"
+        self.endpoint = self.base + "/v1/logs"
 
     def query(self, text):
         """The rows of the answer."""
