@@ -43,6 +43,9 @@ pub(super) fn validate(config: &mut Config) -> Vec<Conflict> {
         check(site.as_ref().is_none_or(is_known), "intake.paths", "sites", &message);
         let message = format!("{path}: expected a site or a disposition");
         check(site.is_some() || disposition.is_some(), "intake.paths", "intake.paths", &message);
+        let is_twice = path.strip_suffix('/').is_some_and(|other| intake.paths.contains_key(other));
+        let message = format!("{path}: the path is used twice; a slash at its end changes nothing");
+        check(!is_twice, "intake.paths", "intake.paths", &message);
     }
     let message = "reject requires sites: without sites, each report's own host is its site";
     let accepts = intake.unknown_sites == UnknownSites::Accept;

@@ -5,6 +5,7 @@ and what browsers send to the reporting host gets to lookoutd as if nothing stoo
 import gzip
 import json
 import os
+import re
 import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,6 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import corpus
+import yaml
 from certificates import Authority
 from checks import equal, eventually, expect
 from chromium import Chromium
@@ -38,6 +40,8 @@ sites: [{ name: shop, hosts: [www.shop.example] }]
 privacy: { client_address: full }
 intake: { trusted_proxies: [127.0.0.1], retired: [/nel], query_attributes: [release]MORE }
 """
+KEY = "Vq3mZ7dK2nXw8RtB"
+INTAKE_DOCUMENT = DOCUMENT.parent / "intake.md"
 
 
 def each(harness, more=""):
@@ -141,6 +145,84 @@ def test_answers(harness):
         daemon.sent = 2 * (taken + 1)  # `{}` is an item, too
 
 
+# A path of each form of docs/intake.md, with the site and the disposition that a report gets there. The policy of the
+# blog comes from its key's path, that of the shop from a mapped one.
+UNDECIDED = json.dumps({"csp-report": {"document-uri": "https://www.shop.example/", "violated-directive": "img-src",
+                                       "blocked-uri": "https://evil.example/p.png"}})
+FORMS = {
+    "/report": ("shop", "unknown"), "/report?disposition=enforce": ("shop", "enforce"),
+    "/report/shop": ("shop", "unknown"), "/report/shop/report-only": ("shop", "report"),
+    f"/report/blog/{KEY}": ("blog", "unknown"), f"/report/blog/{KEY}/report-only": ("blog", "report"),
+    f"/report/blog/report-only?key={KEY}": ("blog", "report"), f"/report/blog?key={KEY}": ("blog", "unknown"),
+    f"/report/blog/%56{KEY[1:]}": ("blog", "unknown"),
+    "/": ("shop", "unknown"), "/csp": ("shop", "unknown"), "/csp/report-only": ("shop", "report"),
+    "/reporting-api/csp": ("shop", "unknown"), "/nel": ("shop", "unknown"), "/nel/report-only": ("shop", "report"),
+}
+# Those of the sample in docs/intake.md, which the commented lines have.
+MAPPED = {
+    "/r/d/csp/enforce": ("shop", "enforce"), "/r/d/csp/reportOnly": ("shop", "report"),
+    "/api/42/security?sentry_key=1": ("shop", "unknown"), "/old-collector/a/b": ("shop", "report"),
+    "/old-collector/report-only?key=1": ("shop", "report"),
+}
+
+
+def mapped_sample():
+    """The sample of docs/intake.md about `intake.paths`."""
+    section = INTAKE_DOCUMENT.read_text().split("\n## Paths of other services\n")[1]
+    return yaml.safe_load(section.split("```yaml\n")[1].split("```")[0])
+
+
+def test_path_forms(harness):
+    """Every form of path that docs/intake.md has gets through each web server as it is, with keys, and with the
+    commented lines the mapped ones of its sample."""
+    authority, sample = Authority(harness.directory, [SITE, REPORTS]), mapped_sample()
+    table = INTAKE_DOCUMENT.read_text().split("\n## Paths\n")[1].split("\n## ")[0]
+    documented = set(re.findall(r"`(/[^`]*)`", "".join(re.findall(r"^\| `/.*$", table, re.M))))
+    shown = {path.split("?")[0].replace(KEY, "{key}").replace("/blog", "/{site}").replace("/shop", "/{site}")
+             for path in FORMS}
+    equal("Forms of paths that are not tried", set(), documented - shown, INTAKE_DOCUMENT)
+    equal("Mapped paths that are not tried", set(), {
+        entry for entry in sample["intake"]["paths"]
+        if not any(path.split("?")[0].startswith(entry.rstrip("*/")) for path in MAPPED)}, INTAKE_DOCUMENT)
+    config = yaml.safe_dump({
+        "sites": [*sample["sites"], {"name": "blog", "hosts": ["blog.example"], "keys": [KEY]}],
+        "intake": {"trusted_proxies": ["127.0.0.1"], **sample["intake"]}})
+    for kind in EVERY:
+        daemon = harness.lookoutd(name=f"lookoutd-{kind.name}", config=config)
+        server = kind(harness, authority, daemon.intake, mapped=True)
+        for path, expected in (FORMS | MAPPED).items():
+            for target in (path, slashed(path)):
+                before = grouped(daemon.scrape(), "lookout_csp_violations_total", "site", "disposition")
+                answer = server.request("POST", target, UNDECIDED, JSON)
+                where = f"{server.name}: {target}"
+                equal("The answer", (204, ["*"]),
+                      (answer.status, answer.headers.get_all("Access-Control-Allow-Origin")), where)
+                daemon.sent += 1
+                after = grouped(daemon.scrape(), "lookout_csp_violations_total", "site", "disposition")
+                equal("Site and disposition of the report", {expected: 1}, {
+                    labels: count - before.get(labels, 0) for labels, count in after.items()
+                    if count != before.get(labels, 0)}, where)
+                equal("The answer to a preflight", 204, server.request("OPTIONS", target).status, where)
+        for path in ("/r/d/csp", "/r/d/csp/enforce/x", "/api/42/security/x", "/api/43/security/", "/old-collectors"):
+            equal("The answer on a path that is not mapped", 404, server.request("POST", path, UNDECIDED, JSON).status,
+                  f"{server.name}: {path}")
+        equal("Uploads with another outcome", {("accepted",)}, set(
+            labels for labels, count in grouped(daemon.scrape(), "lookout_uploads_total", "outcome").items() if count),
+            server.name)
+        wrong = server.request("POST", "/report/blog/mistyped", UNDECIDED, JSON)
+        direct = request("POST", daemon.intake + "/report/blog/mistyped", UNDECIDED, JSON)
+        equal("The answer to a wrong key", (404, *told(direct)), (wrong.status, *told(wrong)), server.name)
+        server.process.stop()
+        equal("What a log has of a key", [], [name for name, text in server.written().items() if KEY in text],
+              server.folder)
+
+
+def slashed(path):
+    """The path with a slash at its end."""
+    bare, mark, query = path.partition("?")
+    return bare.rstrip("/") + "/" + mark + query
+
+
 def told(answer):
     """What a browser goes by."""
     return answer.body, {name: answer.headers.get_all(name) for name in COMPARED}
@@ -214,8 +296,9 @@ def test_nothing_else(harness):
     """Neither admin's paths nor any others get through, and no response reveals admin's."""
     for server, daemon in each(harness):
         for method in ("GET", "POST"):
-            for path in ("/metrics", "/-/healthy", "/-/ready", "/index.html", "/report/a/b", "/csp/x",
-                         "/report/..%2fmetrics", "/report/../metrics", "//metrics"):
+            for path in ("/metrics", "/-/healthy", "/-/ready", "/index.html", "/report/a/b/c", "/csp/x",
+                         "/report/..%2fmetrics", "/report/../metrics", "//metrics",
+                         "/r/d/csp/enforce", "/old-collector/x"):
                 answer = server.request(method, path, REPORT if method == "POST" else None, JSON)
                 expect(answer.status in (400, 404), f"{server.name} answers for {path}", where=method,
                        expected="404", found=(answer.status, answer.text[:100]))

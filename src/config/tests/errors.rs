@@ -162,6 +162,10 @@ fn load_conflicting_settings_name_key() {
             "l.yaml:2: intake.retired: \"b\" is neither a configured site nor a path that starts with /",
         ),
         (
+            "sites: [{ name: a }]\nintake: { paths: { /x: { site: a }, /x-y: { site: a }, /x/: { site: a } } }",
+            "l.yaml:2: intake.paths: /x/: the path is used twice; a slash at its end changes nothing",
+        ),
+        (
             "intake: { proxy_protocol: true }",
             "l.yaml:1: intake.proxy_protocol: requires intake.trusted_proxies: only connections from those have the header",
         ),

@@ -22,6 +22,8 @@ INTAKE = "127.0.0.1:8480"
 MODULES = ("mpm_event", "authz_core", "alias", "headers", "http2", "proxy", "proxy_http", "reqtimeout", "ssl")
 # A line that only reports, and the commented one that enforces the same policy.
 ENFORCED = re.compile(r"^[^#\n]*-Report-Only [^\n]*\n\s*# Enforces:\n(\s*)#([^\n]*)$", re.M)
+# The commented lines for mapped paths.
+MAPPED = re.compile(r"^(\s*# The paths of intake\.paths[^\n]*\n)((?:[ \t]*#[^\n]*\n)+)", re.M)
 # Debian's; without root, Apache runs as the current user.
 APACHE_USER = "www-data"
 
@@ -31,10 +33,11 @@ class WebServer:
 
     logs = ()  # where it writes beside stdout and stderr
 
-    def __init__(self, harness, authority, intake, site="", domain=DOMAIN, enforcing=False):
+    def __init__(self, harness, authority, intake, site="", domain=DOMAIN, enforcing=False, mapped=False):
         """`site`: more lines for the site's block, in nginx. `domain`: for a browser, which asks for the port
-        as well. `enforcing`: with the commented lines of policies instead of those that only report."""
-        self.site, self.domain, self.enforcing = site, domain, enforcing
+        as well. `enforcing`: with the commented lines of policies instead of those that only report; `mapped`: with
+        the commented lines for `intake.paths`."""
+        self.site, self.domain, self.enforcing, self.mapped = site, domain, enforcing, mapped
         self.authority, self.port, self.intake = authority, free_port(), urlsplit(intake).netloc
         self.folder = harness.directory / (f"{self.name}-enforcing" if enforcing else self.name)
         self.root = self.folder / "www"
@@ -47,6 +50,9 @@ class WebServer:
             text = path.read_text()
             if self.enforcing:
                 text = ENFORCED.sub(r"\1\2", text)
+            if self.mapped and path.name.startswith("reports-host"):
+                text, count = MAPPED.subn(lambda found: found[1] + found[2].replace("#", ""), text)
+                equal("Commented lines for mapped paths", 1, count, path)
             (self.folder / path.name).write_text(self.replace(text))
         (self.folder / "main.conf").write_text(self.named(self.main()))
         # Where programs write what does not fit into memory: there is no such place.
