@@ -11,8 +11,8 @@ import kubernetes_validate
 import pod_security
 import yaml
 from checks import equal, expect
-from manifests import (BASE, EXAMPLE, FOLDER, NEWEST, OLDEST, container, environment, kustomizations, named, of_kind,
-                       pod, quantity, rendered, seconds, settings_file)
+from manifests import (BASE, EXAMPLE, FOLDER, NEWEST, OLDEST, claims, container, environment, kustomizations, named,
+                       of_kind, pod, quantity, rendered, seconds, settings_file)
 
 README = FOLDER / "README.md"
 MIB = 1 << 20
@@ -27,11 +27,13 @@ OPERATOR = {
                        "endpoints.path", "endpoints.relabelings", "endpoints.relabelings.sourceLabels",
                        "endpoints.relabelings.targetLabel", "endpoints.authorization",
                        "endpoints.authorization.type", "endpoints.authorization.credentials",
-                       "endpoints.authorization.credentials.name", "endpoints.authorization.credentials.key"},
+                       "endpoints.authorization.credentials.name", "endpoints.authorization.credentials.key",
+                       "endpoints.scheme", "endpoints.tlsConfig", "endpoints.tlsConfig.insecureSkipVerify"},
     "PrometheusRule": {"groups", "groups.name", "groups.interval", "groups.rules", "groups.rules.record",
                        "groups.rules.alert", "groups.rules.expr", "groups.rules.for", "groups.rules.labels",
                        "groups.rules.annotations"},
 }
+OPERATOR["PodMonitor"] = {it.replace("endpoints", "podMetricsEndpoints") for it in OPERATOR["ServiceMonitor"]}
 # Filled by people: labels and annotations, and what selects by them.
 FREE = {"matchLabels", "labels", "annotations"}
 
@@ -63,16 +65,21 @@ def test_schemas(harness):
     """Every document is what Kubernetes' schemas allow, without an unknown member."""
     for folder in kustomizations(harness):
         for document in rendered(folder):
-            if document["kind"] in OPERATOR:
-                check_operator(document)
-                continue
-            for version in (OLDEST, NEWEST):
-                try:
-                    kubernetes_validate.validate(document, version, strict=True)
-                except kubernetes_validate.ValidationError as error:
-                    found = f"{'.'.join(map(str, error.path))}: {error.message}"
-                    expect(False, f"Kubernetes {version} rejects {identity(document)}", expected="its schema",
-                           found=found, where=folder)
+            check_schema(document, folder)
+
+
+def check_schema(document, where):
+    """The schemas of both versions of Kubernetes, or the operator's reference, allow this document."""
+    if document["kind"] in OPERATOR:
+        check_operator(document)
+        return
+    for version in (OLDEST, NEWEST):
+        try:
+            kubernetes_validate.validate(document, version, strict=True)
+        except kubernetes_validate.ValidationError as error:
+            found = f"{'.'.join(map(str, error.path))}: {error.message}"
+            expect(False, f"Kubernetes {version} rejects {identity(document)}", expected="its schema", found=found,
+                   where=where)
 
 
 def check_operator(document):
@@ -96,14 +103,7 @@ def test_pod_security(harness):
     """The restricted standard holds for every pod, which also has no token and a root that is read-only; and the
     rules notice what violates them."""
     for folder in kustomizations(harness):
-        documents = rendered(folder)
-        spec = pod(documents)["spec"]
-        equal("The pod violates the standard `restricted`", [], pod_security.violations(pod(documents)), folder)
-        equal("What goes beyond the standard", (True, False, False, False),
-              (container(documents)["securityContext"]["readOnlyRootFilesystem"], spec["automountServiceAccountToken"],
-               named(documents, "ServiceAccount")["automountServiceAccountToken"], spec["enableServiceLinks"]), folder)
-        expect(spec["securityContext"]["runAsUser"] > 0, "The user is not a number other than 0", expected="> 0",
-               found=spec["securityContext"], where=folder)
+        check_pod_security(rendered(folder), folder)
     equal("The example's namespace does not require it", "restricted",
           named(rendered(EXAMPLE), "Namespace")["metadata"]["labels"]["pod-security.kubernetes.io/enforce"], EXAMPLE)
     bare = {"metadata": {}, "spec": {"hostPID": True, "volumes": [{"name": "x", "hostPath": {"path": "/"}}],
@@ -113,44 +113,62 @@ def test_pod_security(harness):
           "c: does not drop ALL capabilities"}, set(pod_security.violations(bare)), "pod_security.py")
 
 
+def check_pod_security(documents, where):
+    """The restricted standard holds, the pod has no token, and its root is read-only."""
+    spec = pod(documents)["spec"]
+    equal("The pod violates the standard `restricted`", [], pod_security.violations(pod(documents)), where)
+    equal("What goes beyond the standard", (True, False, {False}, False),
+          (container(documents)["securityContext"]["readOnlyRootFilesystem"], spec["automountServiceAccountToken"],
+           {False, *(it["automountServiceAccountToken"] for it in of_kind(documents, "ServiceAccount"))},
+           spec["enableServiceLinks"]), where)
+    expect(spec["securityContext"]["runAsUser"] > 0, "The user is not a number other than 0", expected="> 0",
+           found=spec["securityContext"], where=where)
+
+
 def test_references(harness):
     """Selectors find the pods, ports have the names they are called by, and volumes are there."""
     for folder in kustomizations(harness):
         documents = rendered(folder)
-        labels, box = pod(documents)["metadata"]["labels"], container(documents)
-        selectors = [it["spec"]["selector"]["matchLabels"] for it in documents
-                     if it["kind"] in ("Deployment", "PodDisruptionBudget")]
-        selectors += [it["spec"]["selector"] for it in of_kind(documents, "Service")]
-        selectors += [it["spec"]["podSelector"]["matchLabels"] for it in of_kind(documents, "NetworkPolicy")]
-        selectors += [it["labelSelector"]["matchLabels"] for it in pod(documents)["spec"]["topologySpreadConstraints"]]
-        for selector in selectors:
-            expect(selector and selector.items() <= labels.items(), "A selector does not find the pods",
-                   expected=labels, found=selector, where=folder)
-        ports = {it["name"]: it["containerPort"] for it in box["ports"]}
-        asked = {it["targetPort"] for service in of_kind(documents, "Service") for it in service["spec"]["ports"]}
-        asked |= {box[probe]["httpGet"]["port"] for probe in ("livenessProbe", "readinessProbe")}
-        equal("Ports that the container does not have", set(), asked - ports.keys(), folder)
-        for volume in box["volumeMounts"]:
-            expect(any(it["name"] == volume["name"] for it in pod(documents)["spec"]["volumes"]),
-                   "A mount without a volume", expected=volume, found="none", where=folder)
+        check_references(documents, folder)
         equal("The account", named(documents, "ServiceAccount")["metadata"]["name"],
               pod(documents)["spec"]["serviceAccountName"], folder)
-        check_services(documents, folder)
         equal("The namespaces of the objects", {named(documents, "Deployment")["metadata"].get("namespace")},
               {it["metadata"].get("namespace") for it in documents if it["kind"] != "Namespace"}, folder)
     check_secrets(rendered(EXAMPLE))
 
 
+def check_references(documents, where):
+    """What refers to pods, ports and volumes finds them."""
+    labels, box = pod(documents)["metadata"]["labels"], container(documents)
+    selectors = [it["spec"]["selector"]["matchLabels"] for it in documents
+                 if it["kind"] in ("Deployment", "StatefulSet", "PodDisruptionBudget", "PodMonitor")]
+    selectors += [it["spec"]["selector"] for it in of_kind(documents, "Service")]
+    selectors += [it["spec"]["podSelector"]["matchLabels"] for it in of_kind(documents, "NetworkPolicy")]
+    selectors += [it["labelSelector"]["matchLabels"] for it in pod(documents)["spec"]["topologySpreadConstraints"]]
+    for selector in selectors:
+        expect(selector and selector.items() <= labels.items(), "A selector does not find the pods",
+               expected=labels, found=selector, where=where)
+    ports = {it["name"]: it["containerPort"] for it in box["ports"]}
+    asked = {it["targetPort"] for service in of_kind(documents, "Service") for it in service["spec"]["ports"]}
+    asked |= {box[probe]["httpGet"]["port"] for probe in ("livenessProbe", "readinessProbe")}
+    equal("Ports that the container does not have", set(), asked - ports.keys(), where)
+    equal("Mounts without a volume, or volumes without a mount",
+          sorted({*claims(documents), *(it["name"] for it in pod(documents)["spec"]["volumes"])}),
+          sorted(it["name"] for it in box["volumeMounts"]), where)
+    check_services(documents, where)
+
+
 def check_services(documents, folder):
     """The Ingress leads to intake and nowhere else, the ServiceMonitor to admin and nowhere else."""
     services = {it["metadata"]["name"]: it for it in of_kind(documents, "Service")}
-    (rule,) = named(documents, "Ingress")["spec"]["rules"]
-    equal("The certificate is for another host", [rule["host"]],
-          [host for it in named(documents, "Ingress")["spec"]["tls"] for host in it["hosts"]], folder)
-    for path in rule["http"]["paths"]:
-        backend = path["backend"]["service"]
-        target = {it["name"]: it["targetPort"] for it in services[backend["name"]]["spec"]["ports"]}
-        equal("An Ingress path does not lead to intake", "intake", target[backend["port"]["name"]], folder)
+    for ingress in of_kind(documents, "Ingress"):
+        (rule,) = ingress["spec"]["rules"]
+        equal("The certificate is for another host", [rule["host"]],
+              [host for it in ingress["spec"]["tls"] for host in it["hosts"]], folder)
+        for path in rule["http"]["paths"]:
+            backend = path["backend"]["service"]
+            target = {it["name"]: it["targetPort"] for it in services[backend["name"]]["spec"]["ports"]}
+            equal("An Ingress path does not lead to intake", "intake", target[backend["port"]["name"]], folder)
     equal("Admin's Service is not headless, or intake's is", {"lookoutd": None, "lookoutd-admin": "None"},
           {name: it["spec"].get("clusterIP") for name, it in services.items()}, folder)
     for monitor in of_kind(documents, "ServiceMonitor"):
@@ -184,23 +202,32 @@ def check_secrets(documents):
 
 
 def effective(harness, folder):
-    """The settings as the binary reads them from a pod's file and variables, flat; `lookoutd check` accepts them."""
+    """A kustomization's documents and settings."""
     documents = rendered(folder)
+    equal("The arguments name another file", ["--config", "/etc/lookoutd/lookoutd.yaml"],
+          container(documents)["args"], folder)
+    return documents, settings_of(harness, documents)
+
+
+def settings_of(harness, documents, secrets=(), files=()):
+    """The settings as the binary reads them from a pod's file and variables, flat; `lookoutd check` accepts them.
+    `files`: those of the pod that are elsewhere here."""
     path = harness.directory / "lookoutd.yaml"
     path.write_text(settings_file(documents))
     fields = {"metadata.name": "pod", "metadata.namespace": "ns", "spec.nodeName": "node"}
-    variables = environment(documents, fields, {("lookoutd-otlp", "headers"): "authorization=Bearer%20x"})
+    variables = environment(documents, fields, {("lookoutd-otlp", "headers"): "authorization=Bearer%20x",
+                                                **dict(secrets)})
     # `check` reads the files of the settings, so those of the pod are in the test's directory.
     token = harness.directory / "token"
     token.write_text("t0ken\n")
-    here = {name: value.replace("/etc/lookoutd-admin/token", str(token)) for name, value in variables.items()}
+    here, there = dict(variables), {"/etc/lookoutd-admin/token": str(token), **dict(files)}
+    for old, new in there.items():
+        here = {name: value.replace(old, new) for name, value in here.items()}
     for command, env in (("check", here), ("config", variables)):
         done = subprocess.run([harness.binary, command, "--config", path], check=False, timeout=30, env=env,
                               capture_output=True, text=True)
         equal(f"lookoutd {command} rejects the settings", 0, done.returncode, done.stderr)
-    equal("The arguments name another file", ["--config", "/etc/lookoutd/lookoutd.yaml"],
-          container(documents)["args"], folder)
-    return documents, flat(yaml.safe_load(done.stdout))
+    return flat(yaml.safe_load(done.stdout))
 
 
 def flat(value, prefix=""):

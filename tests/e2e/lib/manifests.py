@@ -86,9 +86,21 @@ def of_kind(documents, kind):
     return [it for it in documents if it["kind"] == kind]
 
 
+def workload(documents):
+    """The Deployment, or the chart's StatefulSet."""
+    found = [it for it in documents if it["kind"] in ("Deployment", "StatefulSet")]
+    equal("There should be one Deployment or StatefulSet", 1, len(found), found)
+    return found[0]
+
+
 def pod(documents):
-    """The Deployment's pod template."""
-    return named(documents, "Deployment")["spec"]["template"]
+    """Its pod template."""
+    return workload(documents)["spec"]["template"]
+
+
+def claims(documents):
+    """Its claims by their names."""
+    return {it["metadata"]["name"]: it for it in workload(documents)["spec"].get("volumeClaimTemplates", [])}
 
 
 def container(documents):

@@ -130,6 +130,8 @@ def seccomp():
 NAMESPACE = ("unshare", "--mount", *(() if os.geteuid() == 0 else ("--map-root-user",)))
 DISK = root("mounts a small disk", "unshare", "--mount", "mount", "-t", "tmpfs", "none", "/tmp")
 PORT_53 = Need("root (listens on port 53)", port_53)
+HELM_PROGRAM = ROOT / "target/test-helm/helm"
+HELM = Need("Helm (target/test-helm, which tests/run --all builds where go is installed)", HELM_PROGRAM.is_file)
 BIND_MOUNTS = Need("root or user namespaces (replaces /etc/hosts for one daemon)",
                    lambda: succeeds(*NAMESPACE, "mount", "--bind", "/etc/hosts", "/etc/hosts"), ("unshare",))
 SANDBOX = Need("bwrap (Debian's package bubblewrap) and user namespaces (runs the binary in a sandbox)",

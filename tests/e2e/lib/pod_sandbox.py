@@ -8,20 +8,20 @@ import shlex
 from pathlib import Path
 
 import sandbox
-from manifests import container, environment, named, pod, settings_file
+from manifests import claims, container, environment, pod, settings_file, workload
 
 SHOWN = ("/usr", "/bin", "/lib", "/lib64", "/proc")
 NODE = "node-of-the-tests"
 
 
 def start(harness, documents, name, secrets, replaced, again=0, **options):
-    """Starts one pod of the Deployment under this name, or its container again. `secrets`: their contents, by name
-    and key; `replaced`: variables that have another value here."""
+    """Starts one pod under this name, or its container again. `secrets`: their contents, by name and key; `replaced`:
+    variables that have another value here. A claim is the pod's, also when another pod of this name comes."""
     directory = harness.directory / name
     directory.mkdir(exist_ok=bool(again))
     volumes = {volume["name"]: fill(directory, volume, documents, secrets)
-               for volume in pod(documents)["spec"]["volumes"]}
-    namespace = named(documents, "Deployment")["metadata"].get("namespace", "default")
+               for volume in (*pod(documents)["spec"]["volumes"], *({"name": it} for it in claims(documents)))}
+    namespace = workload(documents)["metadata"].get("namespace", "default")
     fields = {"metadata.name": name, "metadata.namespace": namespace, "spec.nodeName": NODE}
     variables = environment(documents, fields, secrets)
     unknown = replaced.keys() - variables.keys() - {"OTEL_METRIC_EXPORT_INTERVAL"}
