@@ -1,12 +1,13 @@
-"""deploy/compose as its README describes it, with the programs that this machine has: lookoutd, Prometheus and
-Alertmanager with the mounted files, an OTLP receiver in place of the collector, and the README's own commands.
-Service names become loopback addresses, and durations are shortened.
+"""deploy/compose as its README describes it, with the programs that this machine has, lookoutd, Prometheus and
+Alertmanager, an OTLP receiver in place of the collector, and the README's own commands: once exactly as shipped, and
+once with shortened durations, for alerts, with loopback addresses in place of the services' names.
 """
 
 import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 from urllib.parse import parse_qs, urlsplit
 
@@ -16,8 +17,10 @@ import query_parser
 from alerting import shorten
 from checks import equal, eventually, expect
 from collector import HttpCollector
+from compose_sandbox import NETWORK, Sandbox
 from http_client import get
-from marks import ALERTMANAGER, GRAMMARS, needs
+from marks import ALERTMANAGER, GRAMMARS, SANDBOX, needs
+from processes import descendants
 from prometheus import Prometheus
 from webhook import Webhook
 
@@ -110,28 +113,51 @@ def shell(command):
     return done.stdout
 
 
-@needs("prometheus", "promtool", "curl", ALERTMANAGER, GRAMMARS)
+class ShippedPrometheus(Prometheus):
+    """The Prometheus of the sandbox."""
+
+    def __init__(self):
+        self.api = "http://127.0.0.1:9090/api/v1"
+        self.url = self.api + "/query"
+
+
+@needs("prometheus", "promtool", "amtool", "curl", ALERTMANAGER, GRAMMARS, NETWORK, SANDBOX)
 def test_first_report(harness):
-    """The README's report is taken, reaches the collector, is in Prometheus by the README's query, and would
-    be in Loki by the README's query. All rules are loaded, and none fails."""
-    fixture = StackFixture(harness)
+    """lookoutd, Prometheus and Alertmanager run with the files, the commands, the variables, the mounts, the ports and
+    the health checks of compose.yaml. The README's report is taken, reaches the collector's address, is in Prometheus
+    by the README's query, and would be in Loki by the README's query. All rules are loaded, none fails, and
+    Alertmanager is found."""
+    sandbox = Sandbox(harness)
+    collector = harness.closing(HttpCollector(port=4318))
+    started = ("lookoutd", "prometheus", "alertmanager")
+    equal("Health checks before the start", [False] * 3, [sandbox.healthy(name) for name in started], "compose.yaml")
+    for name in started:
+        sandbox.start(name)
+    for name in started:
+        eventually(lambda name=name: expect(sandbox.healthy(name), f"{name} is not healthy", expected="exit code 0",
+                                            found="another", where=sandbox.processes[name].tail()))
     command = compose_stack.command("curl -i http://127.0.0.1:8480/report")
-    said = shell(command.replace("http://127.0.0.1:8480", fixture.lookoutd.intake))
+    said = shell(command)
     expect(said.startswith("HTTP/1.1 204"), "The README's report was not accepted", expected="204", found=said,
            where=command)
-    fixture.lookoutd.sent += 1
-    eventually(lambda: equal("Events at the collector", 1, len(loki.stored(fixture.collector)),
-                             fixture.lookoutd.tail()))
-    check_loki_query(fixture)
-    fixture.prometheus.expect(COUNTED, ("job", "instance"),
-                              {("lookoutd", urlsplit(fixture.lookoutd.admin).netloc): 1}, 30)
+    tail = sandbox.processes["lookoutd"].tail
+    eventually(lambda: equal("Events at the collector", 1, len(loki.stored(collector)), tail()))
+    check_loki_query(collector)
+    prometheus = ShippedPrometheus()
+    prometheus.expect(COUNTED, ("job", "instance"), {("lookoutd", "lookoutd:18480"): 1})  # two scrapes at most
     query = in_container("prometheus", "promtool query")
-    said = shell(query.replace("127.0.0.1:9090", fixture.prometheus.address))
+    said = shell(query)
     expect('site="shop.example"' in said, "The README's query does not find the report", expected="shop.example",
            found=said, where=query)
-    equal("Unrequested metrics came to the collector", [], fixture.collector.received.metrics,
-          "the collector")
-    check_rules(fixture)
+    equal("Unrequested metrics came to the collector", [], collector.received.metrics, "the collector")
+    check_rules(prometheus, {"ok", "unknown"})  # some are evaluated each five minutes only
+    found = get(prometheus.api + "/alertmanagers").json()["data"]["activeAlertmanagers"]
+    equal("Where Prometheus sends alerts", ["http://alertmanager:9093/api/v2/alerts"], [it["url"] for it in found],
+          prometheus.api)
+    for name, process in sandbox.processes.items():
+        (pid,) = descendants(process.popen.pid, os.path.basename(sandbox.program(name))[:15])
+        os.kill(pid, signal.SIGTERM)
+        equal(f"SIGTERM did not end {name} well", 0, process.wait(20), process.tail())
 
 
 def in_container(service, start):
@@ -140,37 +166,38 @@ def in_container(service, start):
     return compose_stack.command(before + start).removeprefix(before)
 
 
-def check_loki_query(fixture):
+def check_loki_query(collector):
     """Loki itself is not running; the test finds the event by the query."""
     *_, url = shlex.split(in_container("prometheus", "wget"))
     parts = urlsplit(url)
     equal("The README queries another service", ("loki:3100", "/loki/api/v1/query_range"),
           (parts.netloc, parts.path), url)
     (query,) = parse_qs(parts.query)["query"]
-    found = loki.select(query_parser.parse("logql", [query])[query], loki.stored(fixture.collector))
+    found = loki.select(query_parser.parse("logql", [query])[query], loki.stored(collector))
     equal("The README's query would not find the event", ["shop.example"],
           [event["lookout_site"] for event in found], query)
 
 
-def check_rules(fixture):
-    """Prometheus has every rule that is shipped, and each can be evaluated."""
+def check_rules(prometheus, fine):
+    """Prometheus has every rule that is shipped, and their health is fine."""
     def look():
-        groups = get(fixture.prometheus.api + "/rules").json()["data"]["groups"]
+        groups = get(prometheus.api + "/rules").json()["data"]["groups"]
         rules = [rule for group in groups for rule in group["rules"]]
         files = sorted({os.path.basename(group["file"]) for group in groups})
         shipped = sorted(path.name for path in (compose_stack.FOLDER.parent / "prometheus").glob("*.rules.yml"))
-        equal("Prometheus has loaded other rules than are shipped", shipped, files, fixture.prometheus.api)
+        equal("Prometheus has loaded other rules than are shipped", shipped, files, prometheus.api)
         equal("Rules that are not well", [], [(rule["name"], rule.get("lastError")) for rule in rules
-                                              if rule["health"] != "ok"], fixture.prometheus.api)
+                                              if rule["health"] not in fine], prometheus.api)
     eventually(look, 30)
 
 
 @needs("prometheus", "promtool", "amtool", ALERTMANAGER)
 def test_alerts(harness):
-    """When lookoutd is down, Prometheus alerts through Alertmanager to the collector's webhook. The health checks of
-    both succeed while they run and fail once they are stopped."""
+    """Every rule can be evaluated. When lookoutd is down, Prometheus alerts through Alertmanager to the collector's
+    webhook. The health checks of both succeed while they run and fail once they are stopped."""
     fixture = StackFixture(harness)
     fixture.prometheus.expect('up{job="lookoutd"}', (), {(): 1}, 30)
+    check_rules(fixture.prometheus, {"ok"})
     checks = [health(fixture, "prometheus", "127.0.0.1:9090", fixture.prometheus.address),
               health(fixture, "alertmanager", "127.0.0.1:9093", fixture.alertmanager)]
     equal("Health checks of what is well", [0, 0], [run(argv) for argv in checks], checks)

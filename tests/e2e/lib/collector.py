@@ -41,13 +41,13 @@ class Received:
 
 
 class HttpCollector:
-    """OTLP over HTTP with protobuf; with the context of a server, over TLS."""
+    """OTLP over HTTP with protobuf, on this port or a free one; with the context of a server, over TLS."""
 
     protocol = "http/protobuf"
 
-    def __init__(self, context=None):
+    def __init__(self, context=None, port=0):
         self.received = Received()
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler(self.received))
+        self.server = ThreadingHTTPServer(("127.0.0.1", port), handler(self.received))
         if context:
             self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
         self.server.daemon_threads = True
