@@ -23,10 +23,10 @@ class Lookoutd(Process):
     """One running daemon and the number of items sent to it."""
 
     def __init__(self, binary, directory, *, config=None, env=None, exporters=("console",),
-                 admin="127.0.0.1:0", name="lookoutd", command_prefix=(), stdout=None, authorization=None,
+                 listen="127.0.0.1:0", admin="127.0.0.1:0", name="lookoutd", command_prefix=(), stdout=None, authorization=None,
                  open_files=None):
         """`name` keeps several apart; `command_prefix` is the command that runs it."""
-        argv = [*command_prefix, binary, "--listen", "127.0.0.1:0", "--admin-listen", admin]
+        argv = [*command_prefix, binary, "--listen", listen, "--admin-listen", admin]
         if config:
             path = directory / f"{name}.yaml"
             path.write_text(config)

@@ -22,7 +22,7 @@ PROGRAMS = {
     "alertmanager": "prometheus-alertmanager", "amtool": "prometheus-alertmanager", "apache2": "apache2",
     "bwrap": "bubblewrap", "caddy": "caddy", "cargo": "cargo", "certutil": "libnss3-tools", "chromium": "chromium",
     "curl": "curl",
-    "faketime": "faketime", "firefox-esr": "firefox-esr", "git": "git", "nginx": "nginx", "openssl": "openssl",
+    "faketime": "faketime", "firefox-esr": "firefox-esr", "git": "git", "haproxy": "haproxy", "nginx": "nginx", "openssl": "openssl",
     "prometheus": "prometheus", "prometheus-alertmanager": "prometheus-alertmanager", "promtool": "prometheus",
     "readelf": "binutils", "rustc": "rustc", "slowhttptest": "slowhttptest", "strace": "strace",
     "systemd-analyze": "systemd",

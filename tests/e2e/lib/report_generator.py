@@ -27,8 +27,13 @@ TEMPLATE = json.dumps({"age": 0, "type": "csp-violation", "url": "URL", "body": 
 class ReportGenerator:
     """Sends until it is stopped, or `uploads` per connection. `per_second` counts reports."""
 
-    def __init__(self, intake, per_second, per_upload=PER_UPLOAD, connections=CONNECTIONS, uploads=None):
-        self.intake, self.per_upload = intake, per_upload
+    def __init__(self, intake, per_second, per_upload=PER_UPLOAD, connections=CONNECTIONS, uploads=None,
+                 connect=None):
+        """`connect` makes a connection, one for each upload, as from different browsers, in place of a few to
+        `intake`."""
+        self.one_each = connect is not None
+        self.connect = connect or (lambda: http.client.HTTPConnection(urlsplit(intake).netloc, timeout=TIMEOUT_SECONDS))
+        self.per_upload = per_upload
         self.uploads = uploads
         self.started = time.monotonic()
         self.stopping = threading.Event()
@@ -88,7 +93,7 @@ class ReportGenerator:
 
 
 class Sender(threading.Thread):
-    """One persistent connection, opened again when the daemon has closed it."""
+    """One connection after the other; a persistent one is opened again when the daemon has closed it."""
 
     def __init__(self, generator, interval, offset):
         super().__init__(daemon=True)
@@ -103,14 +108,15 @@ class Sender(threading.Thread):
         return [f"{self.number}-{upload}-{item}" for item in range(self.generator.per_upload)]
 
     def run(self):
-        connection = http.client.HTTPConnection(urlsplit(self.generator.intake).netloc,
-                                                timeout=TIMEOUT_SECONDS)
+        connection = self.generator.connect()
         due = self.generator.started + self.offset
         for upload in itertools.islice(itertools.count(), self.generator.uploads):
             if self.generator.stopping.wait(max(0.0, due - time.monotonic())) or self.gone:
                 break
             due += self.interval
             self.send(connection, upload)
+            if self.generator.one_each:
+                connection.close()  # the next request opens it again
         connection.close()
 
     def send(self, connection, upload):

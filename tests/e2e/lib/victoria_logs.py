@@ -13,14 +13,24 @@ class VictoriaLogs:
     """One running VictoriaLogs with an empty store."""
 
     def __init__(self, harness):
-        self.root = f"http://127.0.0.1:{free_port()}"
-        self.process = harness.process("victoria-logs", [
-            VICTORIA_LOGS_PROGRAM, f"-httpListenAddr={self.root.removeprefix('http://')}",
-            f"-storageDataPath={harness.directory / 'logs'}", "-memory.allowedBytes=128MB"], {"PATH": os.environ["PATH"]})
-        self.process.wait_for("started VictoriaLogs", "stderr")
+        self.harness, self.root, self.starts = harness, f"http://127.0.0.1:{free_port()}", 0
+        self.start()
         # To which exporters of all signals append their paths.
         self.base = self.root + "/insert/opentelemetry"
         self.endpoint = self.base + "/v1/logs"
+
+    def start(self):
+        """Starts it, or its successor with the same port and store."""
+        self.starts += 1
+        self.process = self.harness.process(f"victoria-logs-{self.starts}", [
+            VICTORIA_LOGS_PROGRAM, f"-httpListenAddr={self.root.removeprefix('http://')}",
+            f"-storageDataPath={self.harness.directory / 'logs'}", "-memory.allowedBytes=128MB"],
+            {"PATH": os.environ["PATH"]})
+        self.process.wait_for("started VictoriaLogs", "stderr")
+
+    def stop(self):
+        """Ends it in order, so that it has stored what it took."""
+        equal("SIGTERM did not end VictoriaLogs well", 0, self.process.stop(seconds=30), "its exit code")
 
     def query(self, text):
         """The rows of the answer."""

@@ -28,6 +28,20 @@ MAPPED = re.compile(r"^(\s*# The paths of intake\.paths[^\n]*\n)((?:[ \t]*#[^\n]
 APACHE_USER = "www-data"
 
 
+class Connection(http.client.HTTPConnection):
+    """A connection to a server of this machine, by TLS, from this source address."""
+
+    def __init__(self, host, port, authority, source):
+        super().__init__(host, timeout=TIMEOUT_SECONDS)
+        self.at, self.source = ("127.0.0.1", port), (source, 0)
+        self.context = ssl.create_default_context(cafile=authority.ca)
+
+    def connect(self):
+        plain = socket.create_connection(self.at, timeout=TIMEOUT_SECONDS, source_address=self.source)
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as http.client does for its own
+        self.sock = self.context.wrap_socket(plain, server_hostname=self.host)
+
+
 class WebServer:
     """One running web server, for both hosts, on one port."""
 
@@ -95,14 +109,7 @@ class WebServer:
 
     def connection(self, host=REPORTS, source="127.0.0.1"):
         """A connection that verifies the certificate."""
-        host = self.named(host)
-        context = ssl.create_default_context(cafile=self.authority.ca)
-        plain = socket.create_connection(("127.0.0.1", self.port), timeout=TIMEOUT_SECONDS,
-                                         source_address=(source, 0))
-        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as http.client does for its own
-        connection = http.client.HTTPConnection(host, timeout=TIMEOUT_SECONDS)
-        connection.sock = context.wrap_socket(plain, server_hostname=host)
-        return connection
+        return Connection(self.named(host), self.port, self.authority, source)
 
     def request(self, method, path, body=None, headers=None, *, host=REPORTS, source="127.0.0.1"):
         """One request on a connection of its own."""
