@@ -7,12 +7,15 @@
   sustained  20,000 reports a second for 30 s: is any lost, does any backlog grow?
   drain      a spool of 200 MiB after an outage: how fast does it go, and what does intake pay meanwhile?
              To rotel, and to a receiver that only reads, which shows which of the two is the limit.
+  capacity   the mix of benches/load at 10, 100 and 1,000 reports a second and at full speed, to a receiver that only
+             reads: CPU, memory and series; and how many bytes the spool has for each event in an outage.
 
 `tests/run --all` has installed what this needs. --check ends with 1 when a limit is missed.
 """
 
 import argparse
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -32,6 +35,8 @@ PER_UPLOAD, CONNECTIONS = 20, 20
 SUSTAINED_RATE, SUSTAINED_SECONDS = 20_000, 30
 SPOOL_MIB, DRAIN_LIMIT = 200, 50
 QUIET_SECONDS = 5
+# Reports a second, 0 for full speed, and how long each rate lasts. The mix has this many reports in an upload.
+CAPACITY_RATES, CAPACITY_SECONDS, MIX_PER_UPLOAD = (10, 100, 1_000, 0), 20, 1.76
 
 
 def main():
@@ -98,6 +103,54 @@ def sustained(harness):
           f"{p99} ms; CPU {cpu(lookoutd) / float(seconds) * 100:.0f} % of a core, rotel "
           f"{cpu(rotel) / float(seconds) * 100:.0f} %", flush=True)
     return taken == delivered and refused == "0" and rate >= SUSTAINED_RATE * 0.98
+
+
+def capacity(harness):
+    """Each rate has a process of its own; the last one has no collector."""
+    for rate in CAPACITY_RATES:
+        reader = Reader(harness)
+        reader.start()
+        lookoutd = daemon(harness, reader)
+        mix(harness, lookoutd, 1_000, 1)
+        before = nanoseconds(lookoutd)
+        reports, seconds = mix(harness, lookoutd, rate, CAPACITY_SECONDS)
+        eventually(lambda lookoutd=lookoutd: quiet(lookoutd))
+        spent = nanoseconds(lookoutd) - before
+        status = Path(f"/proc/{lookoutd.popen.pid}/status").read_text()
+        peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
+        print(f"capacity: {reports / seconds:.0f} reports/s for {seconds:.0f} s: CPU {spent / seconds / 1e7:.2f} % of a core, "
+              f"{spent / reports / 1e3:.1f} us a report; at most {peak / 1024:.0f} MiB; {len(lookoutd.scrape())} series",
+              flush=True)
+        lookoutd.terminate()
+    lookoutd = daemon(harness, Reader(harness), f"delivery: {{ spool: {{ directory: {harness.directory}/spool, after: 100ms }} }}")
+    mix(harness, lookoutd, 1_000, 5)
+    eventually(lambda: spilled(lookoutd))
+    events = pending(lookoutd)
+    print(f"capacity: {spooled(lookoutd) / events:.0f} bytes in the spool for each of {events:.0f} events", flush=True)
+    return True
+
+
+def mix(harness, lookoutd, rate, seconds):
+    """Sends the mix of benches/load at about this many reports a second, or at full speed; returns the reports sent and the seconds."""
+    connections = max(4, rate // 20) if rate else 64
+    delay = {"DELAY_MS": str(round(connections * MIX_PER_UPLOAD / rate * 1000))} if rate else {}
+    wrk = harness.process("wrk", ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", ROOT / "benches/load/mix.lua",
+                                  lookoutd.intake + "/report"],
+                          {"PATH": os.environ["PATH"], **delay})
+    before = total(lookoutd.scrape(), "lookout_reports_total")
+    took = re.search(r" microseconds=([\d.]+)", wrk.wait_for("^LOAD.*$", "stdout", seconds + 60).group())
+    return total(lookoutd.scrape(), "lookout_reports_total") - before, float(took.group(1)) / 1e6
+
+
+def nanoseconds(process):
+    """The CPU time of its threads, which is finer than `cpu`."""
+    return sum(int(path.read_text().split()[0]) for path in Path(f"/proc/{process.popen.pid}/task").glob("*/schedstat"))
+
+
+def spilled(lookoutd):
+    """All events that wait are in the spool."""
+    if not pending(lookoutd) == pending(lookoutd, "spooled") > 0:
+        raise Failure("events wait in memory")
 
 
 def quiet(lookoutd):
@@ -178,7 +231,7 @@ def spooled(lookoutd, at_least=0, at_most=float("inf")):
     return size
 
 
-MEASURES = {"sustained": sustained, "drain": drain, "reader": drain_to_reader}
+MEASURES = {"sustained": sustained, "drain": drain, "reader": drain_to_reader, "capacity": capacity}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -2,7 +2,8 @@
 -- legacy csp-report, the others an array of one to four Reporting API reports of mixed types. The
 -- generator is our own, so that every run on every machine sends the same bodies in the same order.
 --
--- LOAD_PATH: the path to upload to (/report). The last line of the output is for `run` to read.
+-- LOAD_PATH: the path to upload to (/report). DELAY_MS: the wait of a connection before each upload (none). The last
+-- line of the output is for `run` to read.
 
 local UPLOADS = 2000
 
@@ -137,6 +138,11 @@ local turn = 0
 function request()
   turn = turn % UPLOADS + 1
   return uploads[turn]
+end
+
+local delay_ms = tonumber(os.getenv("DELAY_MS"))
+if delay_ms then
+  function delay() return delay_ms end
 end
 
 function done(summary, latency)

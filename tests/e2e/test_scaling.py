@@ -223,7 +223,7 @@ def test_proxy_protocol(harness):
         eventually(replica.process.check_accounting)
         for process in replica.processes:
             for event in process.events():
-                found[event["lookout"]["client_address"]].append(event["body"]["documentURL"].removeprefix(PAGE))
+                found[event["lookout"]["client_address"]].append(event["url"].removeprefix(PAGE))
     for generator, source in zip(generators, sources, strict=True):
         same_reports(f"Reports of {source}", generator.acknowledged, found[source], "the events of all processes")
 
