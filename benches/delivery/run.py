@@ -63,7 +63,7 @@ def measured(name, binary):
 def daemon(harness, collector, config=None):
     """lookoutd with this collector."""
     return harness.lookoutd(config=config, exporters=("otlp",), env={
-        "LOOKOUT_EVENTS_MAX_PER_SECOND": "off",
+        "LOOKOUT_EVENTS_MAX_PER_SECOND": "off", "LOOKOUT_EVENTS_MAX_UNKNOWN_PER_SECOND": "off",
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint, "OTEL_METRICS_EXPORTER": "none"})
 
 

@@ -212,7 +212,7 @@ def test_proxy_protocol(harness):
         haproxy.take_out(replica)
         replica.stop()
         replica.start()
-        haproxy.put_back(replica)
+        haproxy.restore(replica)
     load_goes_on(generators[0])
     found = {source: [] for source in sources}
     for generator in generators:

@@ -116,7 +116,7 @@ class Haproxy:
               DOCUMENT)
         eventually(lambda: equal(f"Connections to {replica.name}", "0", self.status(replica)["scur"], "show stat"))
 
-    def put_back(self, replica):
+    def restore(self, replica):
         """The opposite."""
         self.command(f"set server lookoutd/{self.names[replica.name]} state ready")
         eventually(lambda: self.expect_up(replica))
