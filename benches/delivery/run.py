@@ -122,7 +122,8 @@ def capacity(harness):
               f"{spent / reports / 1e3:.1f} us a report; at most {peak / 1024:.0f} MiB; {len(lookoutd.scrape())} series",
               flush=True)
         lookoutd.terminate()
-    lookoutd = daemon(harness, Reader(harness), f"delivery: {{ spool: {{ directory: {harness.directory}/spool, after: 100ms }} }}")
+    lookoutd = daemon(harness, Reader(harness), "delivery: { spool: "
+                      f"{{ directory: {harness.directory}/spool, after: 100ms }} }}")
     mix(harness, lookoutd, 1_000, 5)
     eventually(lambda: spilled(lookoutd))
     events = pending(lookoutd)
@@ -131,7 +132,8 @@ def capacity(harness):
 
 
 def mix(harness, lookoutd, rate, seconds):
-    """Sends the mix of benches/load at about this many reports a second, or at full speed; returns the reports sent and the seconds."""
+    """Sends the mix of benches/load at about this many reports a second, or at full speed; returns the reports sent and
+    the seconds."""
     connections = max(4, rate // 20) if rate else 64
     delay = {"DELAY_MS": str(round(connections * MIX_PER_UPLOAD / rate * 1000))} if rate else {}
     wrk = harness.process("wrk", ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", ROOT / "benches/load/mix.lua",

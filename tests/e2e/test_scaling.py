@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 from balancers import Balancer, Haproxy
 from certificates import Authority
-from checks import DEADLINE_SECONDS, equal, eventually, expect
+from checks import equal, eventually, expect
 from daemon import CHROME
 from delivery_accounting import same_reports
 from exposition import total
@@ -159,7 +159,8 @@ def check_at_least_once(fleet, orderly, abrupt):
             replica.process.scrape(), "lookout_events_pending"), replica.process.tail()))
     # At most the one that comes on a kept connection while the replica closes it.
     expect(failed(abrupt) <= len(NAMES) * abrupt.per_upload, "Uploads fail although two replicas are left",
-           expected=f"at most {len(NAMES)}, one for each restart", found=dict(abrupt.refused), where=fleet.balancer.process.tail())
+           expected=f"at most {len(NAMES)}, one for each restart", found=dict(abrupt.refused),
+           where=fleet.balancer.process.tail())
     most = len(answered) + failed(abrupt)
     counted = eventually(lambda: counted_at_least(fleet, len(answered)))
     expect(counted <= most, "More reports are counted than were sent", expected=most, found=counted, where="OTLP")
