@@ -87,11 +87,40 @@ def through_a_queue(harness, protocol):
     chain.collector.kill()
     chain.collector.start()
     chain.end_of_outage()
-    eventually(lambda: equal("Events that did not arrive", 0, len(sent - Delivery.of([chain.receiver]).arrived.keys()),
-                             chain.collector.process.tail()))
+    all_arrived(chain, generator)
     eventually(lambda: every_export_arrived(chain))
     equal("Outcomes", ["delivered"], list(chain.check_delivery()), "/metrics")
     equal("Reports that arrived twice", 0, Delivery.of([chain.receiver]).duplicates, "the receiver")
+
+
+def test_full_queue(harness):
+    """When the queue is full, events wait in lookoutd; everything arrives, once."""
+    on_both_protocols(lambda protocol: full_queue(harness, protocol))
+
+
+def full_queue(harness, protocol):
+    """A queue of three requests, and an outage from the start."""
+    def config(exporter):
+        small = forwarding(exporter, harness.directory / f"queue-{protocol.partition('/')[0]}")
+        small["exporters"]["otlphttp"]["sending_queue"]["queue_size"] = 3
+        return small
+
+    chain = Chain(harness, protocol, config, up=False, env={"OTEL_METRICS_EXPORTER": "none"})
+    generator = chain.generate(1_000)
+    chain.wait_for_log('WARN .*code="unavailable"')
+    generator.stop()
+    chain.receiver.up()
+    drained(chain.daemon)
+    all_arrived(chain, generator)
+    equal("Outcomes", ["delivered"], list(chain.check_delivery()), "/metrics")
+    equal("Reports that arrived twice", 0, Delivery.of([chain.receiver]).duplicates, "the receiver")
+
+
+def all_arrived(chain, generator):
+    """Waits until the receiver has every report."""
+    sent = set(generator.acknowledged)
+    eventually(lambda: equal("Events that did not arrive", 0, len(sent - Delivery.of([chain.receiver]).arrived.keys()),
+                             chain.collector.process.tail()))
 
 
 def every_export_arrived(chain):
