@@ -266,8 +266,8 @@ def test_no_loop(harness):
 
 
 def no_loop(harness, protocol):
-    """Rejected events, spans and log lines."""
-    chain = Chain(harness, protocol, env=OWN)
+    """Rejected events, spans and log lines, at the level at which every export has lines."""
+    chain = Chain(harness, protocol, env={**OWN, "LOOKOUT_LOG_LEVEL": "trace"})
     chain.receiver.decide = chain.receiver.decide_traces = always(REJECT)
     for _ in range(3):
         chain.daemon.post([VIOLATION], "/report/shop")
