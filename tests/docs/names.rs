@@ -22,7 +22,25 @@ fn named_metrics_exist() {
 
 #[test]
 fn named_variables_exist() {
-    check_names(&["LOOKOUT_", "OTEL_"], &config::variables().collect());
+    let of_sdk = pages::all().into_iter().flat_map(|page| {
+        let words = markdown::words(&page.text).map(|(_, word)| word.to_owned());
+        words.filter(|word| is_read_by_sdk(word)).collect::<Vec<_>>()
+    });
+    check_names(&["LOOKOUT_", "OTEL_"], &config::variables().chain(of_sdk).collect());
+}
+
+/// Whether lookoutd does not warn of this variable while the SDK exports traces and diagnostics.
+fn is_read_by_sdk(word: &str) -> bool {
+    let variables = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318"),
+        ("OTEL_TRACES_EXPORTER", "otlp"),
+        ("LOOKOUT_OTLP_LOGS_DIAGNOSTICS", "true"),
+        (word, "5"),
+    ];
+    let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    word.starts_with("OTEL_")
+        && config::load(&Flags::default(), variables.into_iter())
+            .is_ok_and(|loaded| loaded.config.warnings.is_empty())
 }
 
 /// Checks that every word with one of these starts is known, or the start of a known one if `*` follows.
