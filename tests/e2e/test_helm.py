@@ -18,7 +18,8 @@ from certificates import Authority
 from checks import equal, eventually, expect
 from collector import HttpCollector
 from exposition import total
-from helm_chart import CHART, README, SWITCHES, combinations, helm, of_kustomization, rejected, rendered
+from helm_chart import (CHART, README, RELEASE, SWITCHES, combinations, helm, of_kustomization, rejected, rendered,
+                        written)
 from manifests import (EXAMPLE, OLDEST, claims, container, kustomizations, named, of_kind, pod, quantity, settings_file,
                        workload)
 from manifests import rendered as kustomized
@@ -56,7 +57,7 @@ def test_base(harness):
 
 def by_identity(documents):
     """Documents without what chart and kustomization differ in: kustomize names the ConfigMap by its content, where the
-    chart has a checksum; it sets the namespace, which Helm's command line has; and lists of a pod have another order."""
+    chart has a checksum; it sets the namespace, which is on Helm's command line; and a pod's lists have another order."""
     found = {}
     for document in json.loads(json.dumps(documents).replace(settings_name(documents), "SETTINGS")):
         if document["kind"] == "Namespace":
@@ -169,6 +170,9 @@ def check_kinds(documents, values, where):
     for scaler in of_kind(documents, "HorizontalPodAutoscaler"):
         equal("What is scaled", (workload(documents)["kind"], "lookoutd"),
               tuple(scaler["spec"]["scaleTargetRef"][key] for key in ("kind", "name")), where)
+    revision = {"Deployment": "pod-template-hash", "StatefulSet": "controller-revision-hash"}
+    equal("The label that tells a revision's pods", [[revision[workload(documents)["kind"]]]] * 2,
+          [it["matchLabelKeys"] for it in pod(documents)["spec"]["topologySpreadConstraints"]], where)
     if persistent:
         equal("The StatefulSet's Service is not headless", "None",
               named(documents, "Service", workload(documents)["spec"]["serviceName"])["spec"]["clusterIP"], where)
@@ -291,6 +295,31 @@ def places(schema, values, path=()):
         yield (*path, name), rule
         if "properties" in rule:
             yield from places(rule, values[name], (*path, name))
+
+
+@needs("curl")
+def test_notes(harness):
+    """The notes after an install have the address, what is missing, and a command whose report is taken."""
+    daemon = harness.lookoutd()
+    unsafe, example = "any client can send reports of any host", "ingress.host is the example's"
+    for values, there, absent in (
+            ({}, ["https://reports.example/report", unsafe, example], ["--insecure", "token", "claim"]),
+            ({"config": f"admin_listen: :18480\nsites: {SITES}", "ingress": {"host": "reports.shop.example"}},
+             ["https://reports.shop.example/report"], [unsafe, example]),
+            ({"sitesSecret": {"name": "sites"}, "ingress": {"enabled": False}, "adminAuth": {"enabled": True},
+              "persistence": {"enabled": True}, "tls": {"intakeSecret": "tls"}},
+             ["the Service lookoutd, port 80", "--insecure https://127.0.0.1:8480/report", "the token `token`",
+              "data-lookoutd-NUMBER"], [unsafe, example])):
+        said = helm("install", RELEASE, CHART, "--dry-run=client", "--values", written(harness, values),
+                    home=harness.directory).split("\nNOTES:\n")[1]
+        equal("The notes lack something, or have too much", ([], []),
+              ([text for text in there if text not in said], [text for text in absent if text in said]), said)
+        (command,) = re.findall(r"^ *(curl .*)$", said, re.M)
+        command = command.replace("--insecure https", "http").replace("http://127.0.0.1:8480", daemon.intake)
+        done = subprocess.run(["bash", "-c", command], check=False, timeout=30, capture_output=True, text=True)
+        expect(done.stdout.startswith("HTTP/1.1 204"), "The report of the notes was not taken", expected="204",
+               found=done.stdout + done.stderr, where=command)
+        daemon.sent += 1
 
 
 @needs("promtool")
