@@ -227,7 +227,7 @@ def settings_of(harness, documents, secrets=(), files=()):
         done = subprocess.run([harness.binary, command, "--config", path], check=False, timeout=30, env=env,
                               capture_output=True, text=True)
         equal(f"lookoutd {command} rejects the settings", 0, done.returncode, done.stderr)
-    return flat(yaml.safe_load(done.stdout))
+    return flat(yaml.load(done.stdout, Loader=yaml.CSafeLoader))
 
 
 def flat(value, prefix=""):
