@@ -16,7 +16,8 @@ pub(crate) fn all() -> Vec<Page> {
     below(&["README.md", "CONTRIBUTING.md", "SECURITY.md", "docs"])
 }
 
-/// Returns the documents at those of these paths that exist, and in folders below them.
+/// Returns the documents at those of these paths that exist, and in folders below them, without links to folders:
+/// the chart has some, to folders that are read anyway.
 pub(crate) fn below(names: &[&str]) -> Vec<Page> {
     let mut pages = Vec::new();
     for path in names.iter().map(|name| path(name)).filter(|path| path.exists()) {
@@ -28,6 +29,9 @@ pub(crate) fn below(names: &[&str]) -> Vec<Page> {
 }
 
 fn visit(path: &Path, pages: &mut Vec<Page>) {
+    if path.is_symlink() {
+        return;
+    }
     if path.is_dir() {
         for entry in std::fs::read_dir(path).unwrap() {
             visit(&entry.unwrap().path(), pages);
