@@ -16,7 +16,7 @@ from prometheus import Prometheus
 from webhook import Webhook
 
 DEPLOY = Path(__file__).resolve().parents[3] / "deploy"
-SHORT = {"1ms": "1ms", "10s": "500ms", "15s": "500ms", "1m": "1s", "2m": "2s", "3m": "2500ms",
+SHORT = {"1ms": "1ms", "10s": "500ms", "15s": "500ms", "30s": "600ms", "90s": "1600ms", "330s": "3300ms", "1m": "1s", "2m": "2s", "3m": "2500ms",
          "5m": "3s", "10m": "4s", "15m": "5s", "30m": "6s", "45m": "7s", "1h": "9s", "2h": "9100ms", "3h": "9150ms",
          "4h": "9200ms", "6h": "9300ms", "20h": "9700ms", "23h": "9800ms", "1d": "10s", "4d": "40s", "167h": "69s", "7d": "70s"}
 DURATION = re.compile(r"(?<![\w./])(\d+)(ms|[smhd])\b")
