@@ -13,9 +13,14 @@ from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 from . import colors
 from .panels import COUNT, finish, query, thresholds
 
-ROWS = 100
+ROWS = 50
 # Labels whose values have colors of their own.
-COLORED = {"disposition": colors.DISPOSITION, "noise": colors.NOISE, "phase": colors.PHASE}
+COLORED = {"disposition": {"enforce": "red"}}
+# What the columns of labels are called, and how wide they are.
+NAMES = {"blocked": "blocked origin", "id": "feature", "class": "what it does", "rustc": "compiler"}
+WIDTHS = {"site": 105, "disposition": 95, "directive": 205, "violation": 200, "class": 105, "phase": 100, "destination": 100, "potential": 80}
+# Longer values are broken into lines.
+WRAPPED = ("blocked", "id", "feature", "kind", "outcome", "result", "revision")
 GAUGE = {"type": "gauge", "mode": "basic", "valueDisplayMode": "text"}
 COLOR_TEXT = {"type": "color-text"}
 
@@ -27,32 +32,43 @@ class Column:
     name: str
     expression: str
     unit: str = COUNT
-    steps: tuple = ()  # thresholds; without, the first column is drawn as bars
+    steps: tuple = ()  # thresholds; without, the only column is drawn as bars
+    width: int = 110
     limit: bool = True  # whether to query only the ROWS greatest: the first column decides on the rows
 
 
-def listing(info, by, *columns, ascending=False):
+def listing(info, by, *columns):
     """A table. `by` are the labels that identify a row, in the order of the columns."""
-    panel = (table.Panel().filterable(True).show_header(True)
-             .color_scheme(FieldColor().mode(dashboard.FieldColorModeId.THRESHOLDS))
-             .thresholds(thresholds((None, "blue")))
-             .sort_by([build_common.TableSortByFieldState().display_name(columns[0].name)
-                       .desc(not ascending)]))
+    panel = empty(columns[0].name)
     for at, column in enumerate(columns):
-        expression = f"topk({ROWS}, {column.expression})" if column.limit else column.expression
+        expression = f"topk({ROWS},{column.expression})" if column.limit else column.expression
         panel.with_target(query(expression, chr(ord("A") + at)).instant().format(PromQueryFormat.TABLE))
     panel = finish(arrange(panel, by, columns), info)
     for at, column in enumerate(columns):
-        panel.override_by_name(column.name, list(appearance(column, at)))
+        panel.override_by_name(column.name, list(appearance(column, at, len(columns))))
     for label in by:
+        name = NAMES.get(label, label)
         if label in COLORED:
-            panel.override_by_name(label, colored(COLORED[label]))
+            panel.override_by_name(name, colored(COLORED[label]))
+        if label in WIDTHS and label != by[-1]:
+            panel.override_by_name(name, [dashboard.DynamicConfigValue("custom.width", WIDTHS[label])])
+        if label in WRAPPED:
+            panel.override_by_name(name, [dashboard.DynamicConfigValue("custom.wrapText", True)])
     return panel
+
+
+def empty(sorted_by):
+    """A table without queries."""
+    return (table.Panel().show_header(True).min_width(90)
+            .color_scheme(FieldColor().mode(dashboard.FieldColorModeId.THRESHOLDS))
+            .thresholds(thresholds((None, "blue")))
+            .sort_by([build_common.TableSortByFieldState().display_name(sorted_by).desc(True)]))
 
 
 def arrange(panel, by, columns):
     """One row for each combination that the first query has, the labels first, the numbers by their
-    names, no time."""
+    names, no time.
+    """
     several = len(columns) > 1
     fields = [f"Value #{chr(ord('A') + at)}" if several else "Value" for at in range(len(columns))]
     order = [*by, *fields]
@@ -64,10 +80,11 @@ def arrange(panel, by, columns):
     return panel.with_transformation(dashboard.DataTransformerConfig(id_val="organize", options={
         "excludeByName": {"Time": True},
         "indexByName": {name: at for at, name in enumerate(order)},
-        "renameByName": {field: column.name for field, column in zip(fields, columns)}}))
+        "renameByName": {**{label: NAMES[label] for label in by if label in NAMES},
+                         **{field: column.name for field, column in zip(fields, columns)}}}))
 
 
-def appearance(column, at):
+def appearance(column, at, columns):
     """The appearance of a column of numbers."""
     yield dashboard.DynamicConfigValue("unit", column.unit)
     if column.unit == COUNT:
@@ -76,9 +93,11 @@ def appearance(column, at):
         steps = [{"value": value, "color": color} for value, color in column.steps]
         yield dashboard.DynamicConfigValue("thresholds", {"mode": "absolute", "steps": steps})
         yield dashboard.DynamicConfigValue("custom.cellOptions", COLOR_TEXT)
-    elif at == 0 and not column.unit.startswith("date"):
+    elif at == 0 and columns == 1:
         yield dashboard.DynamicConfigValue("min", 0)
         yield dashboard.DynamicConfigValue("custom.cellOptions", GAUGE)
+    yield dashboard.DynamicConfigValue("custom.width", 130 if at == 0 and columns == 1 and not column.steps else column.width)
+    yield dashboard.DynamicConfigValue("noValue", "–")
 
 
 def colored(names):
@@ -86,3 +105,19 @@ def colored(names):
     options = {name: {"color": color, "index": at} for at, (name, color) in enumerate(names.items())}
     return [dashboard.DynamicConfigValue("mappings", [{"type": "value", "options": options}]),
             dashboard.DynamicConfigValue("custom.cellOptions", COLOR_TEXT)]
+
+
+def problems(info, *queries):
+    """A table of what is above 0: one row for each series of the queries, which are pairs of an expression and a name."""
+    panel = empty("Count")
+    for at, (expression, legend) in enumerate(queries):
+        panel.with_target(query(f"{expression}>0", chr(ord("A") + at), legend).instant())
+    panel.with_transformation(dashboard.DataTransformerConfig(id_val="reduce", options={
+        "reducers": ["lastNotNull"], "mode": "seriesToRows"}))
+    panel.with_transformation(dashboard.DataTransformerConfig(id_val="organize", options={
+        "excludeByName": {}, "indexByName": {"Field": 0, "Last *": 1}, "renameByName": {"Field": "Problem", "Last *": "Count"}}))
+    panel = finish(panel, info)
+    return panel.override_by_name("Count", [
+        dashboard.DynamicConfigValue("decimals", 0), dashboard.DynamicConfigValue("custom.width", 110),
+        dashboard.DynamicConfigValue("custom.cellOptions", COLOR_TEXT),
+        dashboard.DynamicConfigValue("thresholds", {"mode": "absolute", "steps": [{"value": None, "color": colors.BAD}]})])

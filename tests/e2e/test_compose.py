@@ -247,18 +247,18 @@ def test_grafana(_harness):
                           if mount.target.startswith(f"/etc/grafana/provisioning/{kind}/")]
                    for kind in ("datasources", "dashboards")}
     sources = [source for file in provisioned["datasources"] for source in file["datasources"]]
-    asked = {panel.content["datasource"]["type"] for panel in dashboard_files.panels()}
+    asked = {panel.content["datasource"]["type"] for panel in dashboard_files.panels("loki")}
     types = [source["type"] for source in sources]
     equal("The data sources are not those of the boards, and Alertmanager",
           sorted(asked | {"alertmanager"}), sorted(types), compose_stack.PATH)
-    uids = {panel.content["datasource"]["uid"] for panel in dashboard_files.panels()}
+    uids = {panel.content["datasource"]["uid"] for panel in dashboard_files.panels("loki")}
     expect(uids <= {"${metrics}", "${logs}"} | {source.get("uid") for source in sources},
            "A board uses a data source by an unknown uid", expected="a variable, or a uid of these",
            found=sorted(uids), where=dashboard_files.FOLDER)
     equal("Not one data source is the default", ["prometheus"],
           [source["type"] for source in sources if source.get("isDefault")], compose_stack.PATH)
     (provider,) = provisioned["dashboards"][0]["providers"]
-    equal("The boards are not where their provider looks", dashboard_files.FOLDER,
+    equal("The boards are not where their provider looks", dashboard_files.FOLDER / "loki",
           grafana.mounted(provider["options"]["path"] + "/x").path, compose_stack.PATH)
     expect(grafana.on_host(grafana.environment["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]).is_file(),
            "The first page is not there", expected="a board", found="no file", where=compose_stack.PATH)

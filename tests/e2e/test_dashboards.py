@@ -1,18 +1,18 @@
-"""The dashboards against the real thing: every query runs in a real Prometheus that has scraped a real
-lookoutd and gives something to see, every name in it was scraped, and every link from a number leads to
-events that were really sent.
+"""The dashboards against the real thing: every query runs in a real Prometheus that has scraped a real lookoutd and gives
+what was posted, every name in it was scraped, and every link from a number leads to events that were really sent.
 """
 
 import json
 import re
 import sys
 import time
+from dataclasses import replace
 from urllib.parse import parse_qs, urlsplit
 
-import dashboard_counts
 import dashboard_files
 import dashboard_form
 import dashboard_links
+import dashboard_truth
 import query_parser
 import yaml
 from checks import Failure, equal, expect
@@ -20,13 +20,22 @@ from dashboard_fixture import DashboardFixture
 from exposition import grouped
 from grafana_variables import Values
 from http_client import get
-from loki import matchers, select, stored
+from loki import matchers, select, select_logsql, stored
 from marks import GRAMMARS, needs
 
 # What a family's samples are called beyond its own name.
 PARTS = re.compile(r"_(bucket|sum|count)$")
 RATE_INTERVAL = "1m0s"
+FOLDERS = (".", "loki")
 GENERATE = "target/test-venv/bin/python dashboards/generate.py"
+# Its part that is resident matters.
+NOT_SHOWN = {"process_virtual_memory_bytes"}
+# Labels that only targets have.
+OF_TARGETS = {"environment"}
+# Panels without queries of Prometheus.
+UNQUERIED = ("logs", "alertlist")
+PAGE = "https://lookoutd.example"  # as in settings.rules.yml
+METRIC = re.compile(r"\b(lookout|process)_\w+|lookout:[\w:]+")
 PROVISIONING = ("provisioning/dashboards/lookoutd.yaml", "provisioning/datasources/lookoutd.yaml")
 
 
@@ -35,7 +44,8 @@ def test_written(harness):
     sys.path.insert(0, str(dashboard_files.FOLDER))
     import generate
     texts = generate.texts()
-    found = {path.name: path.read_text() for path in dashboard_files.FOLDER.glob("*.json")}
+    found = {board.name: (dashboard_files.FOLDER / board.name).read_text()
+             for folder in FOLDERS for board in dashboard_files.boards(folder)}
     equal("There are other boards than the sources make", sorted(texts), sorted(found),
           dashboard_files.FOLDER, todo=f"run {GENERATE}")
     for name, text in texts.items():
@@ -46,10 +56,11 @@ def test_written(harness):
 def test_form(harness):
     """Boards and panels have what makes them readable and importable; no uid is there twice."""
     boards = dashboard_files.boards()
-    for board in boards:
-        dashboard_form.check_board(board)
-    for panel in dashboard_files.panels():
-        dashboard_form.check_panel(panel)
+    for folder in FOLDERS:
+        for board in dashboard_files.boards(folder):
+            dashboard_form.check_board(board)
+        for panel in dashboard_files.panels(folder):
+            dashboard_form.check_panel(panel)
     uids = [board.content["uid"] for board in boards]
     equal("Boards have the same uid", sorted(set(uids)), sorted(uids), dashboard_files.FOLDER)
 
@@ -75,36 +86,59 @@ def provisioned(kind):
     return content
 
 
-@needs("prometheus", "promtool", GRAMMARS)
+@needs("prometheus", "promtool", "openssl", GRAMMARS)
 def test_data(harness):
-    """Every query gives data, with the recording rules and without, for all sites and for two; every
-    name was scraped, every family is shown, every link finds something."""
+    """Every panel shows what was posted, also for chosen sites; every name was scraped, every family is shown, every link
+    finds something. A changed query or unit would be noticed.
+    """
     fixture, end = DashboardFixture(harness), time.time()
+    world = dashboard_truth.World(fixture, end)
     followed = dashboard_links.Links(fixture, end)
-    for prometheus in (fixture.plain, fixture.ruled):
-        for panel in dashboard_files.panels():
-            for query in panel.queries:
-                if query.language == "logql":
-                    followed.add(panel, query, [{"metric": {}}])
-                else:
-                    results = check_query(fixture, prometheus, query, end)
-                    check_labels(panel, query, results)
-                    followed.add(panel, query, results)
-    dashboard_counts.check(fixture, end)
+    dashboard_truth.check_posted(world, fixture)
+    wrong = []
+    for panel in dashboard_files.panels():
+        if panel.type not in UNQUERIED:
+            try:
+                dashboard_truth.check(world, fixture, panel, end)
+            except Failure as failure:
+                wrong.append(str(failure))
+            wrong += unnoticed(world, fixture, panel, end)
+        for query in panel.queries:
+            if query.language == "promql":
+                fixture.ask(query, fixture.values(site=["pay.example", "shop"], noise="none"), end)
+                results = fixture.ask(query, fixture.values(), end)
+                check_labels(panel, query, results)
+                followed.add(panel, query, results)
+            else:
+                followed.add(panel, query, [{"metric": {}}])
+    equal("Panels show other values than were posted", "", "\n".join(wrong), dashboard_files.FOLDER)
+    for panel in dashboard_files.panels("loki"):
+        if panel.type == "logs":
+            followed.add(panel, panel.queries[0], [{"metric": {}}])
     check_names(fixture)
     check_logs(fixture)
     check_variables(fixture)
     followed.check()
 
 
-def check_query(fixture, prometheus, query, end):
-    """A query gives data; chosen sites, and noise left out, make it no wrong one."""
-    fixture.ask(prometheus, query, fixture.values(site=["pay.example", "shop"], noise="none"), end)
-    results = fixture.ask(prometheus, query, fixture.values(), end)
-    expect(results, f"A query gives nothing in the Prometheus called {prometheus.name}",
-           expected="a series at least", found="none",
-           where=f"{query.where}\n{fixture.values().in_query(query.text)}")
-    return results
+def unnoticed(world, fixture, panel, end):
+    """The changes of a panel that its check does not notice: another unit, or a query of something else."""
+    for unit, changed in [("celsius", panel.queries), *((None, mutated) for mutated in mutations(panel, dashboard_truth.silent(world, panel)))]:
+        try:
+            dashboard_truth.check(world, fixture, panel, end, changed, unit)
+        except Failure:
+            continue
+        texts = [query.text for query, old in zip(changed, panel.queries) if query is not old]
+        yield f"A change is not noticed: {panel.where}\n{unit or texts}"
+
+
+def mutations(panel, silent):
+    """The panel's queries, with one of them changed: half as much and less, or another metric."""
+    for at, query in enumerate(panel.queries):
+        if at in silent:
+            continue
+        for text in (f"({query.text})*0.5-1", query.text.replace(METRIC.search(query.text).group(), "lookout_nothing")):
+            yield [*panel.queries[:at], replace(query, text=text), *panel.queries[at + 1:]]
 
 
 def check_labels(panel, query, results):
@@ -114,15 +148,14 @@ def check_labels(panel, query, results):
         for label in re.findall(r"\{\{(\w+)\}\}", query.legend):
             expect(label in found, "A legend names a label that the query does not give",
                    expected=label, found=sorted(found), where=query.where)
-        if panel.type == "table":
+        if panel.type == "table" and not query.legend:
             equal("A table does not know where to put these labels", panel.labels, found, query.where)
 
 
 def check_names(fixture):
     """Every metric and label that a query names is in the store; every family is in some query."""
     known = {}
-    for series in get(fixture.ruled.api + "/series", **{"match[]": '{job="lookoutd"}'}).json()["data"] \
-            + get(fixture.ruled.api + "/series", **{"match[]": "lookout:memory:begin"}).json()["data"]:
+    for series in get(fixture.prometheus.api + "/series", **{"match[]": '{__name__=~"lookout.+|process.+"}'}).json()["data"]:
         known.setdefault(series["__name__"], set()).update(series)
     used = set()
     for text, tree in trees(fixture, "promql").items():
@@ -132,8 +165,16 @@ def check_names(fixture):
         for aggregate in tree.all("AggregateExpr"):
             check_grouping(aggregate, known)
     families = set(re.findall(r"^# HELP (\S+)", fixture.lookoutd.scrape_text(), re.M))
-    shown = {name for metric in used for name in (metric, PARTS.sub("", metric))}
-    equal("Families that no board shows", set(), families - shown, dashboard_files.FOLDER)
+    shown = {name for metric in used for name in (metric, PARTS.sub("", metric))} | recorded(families)
+    equal("Families that no board shows", NOT_SHOWN, families - shown, dashboard_files.FOLDER)
+
+
+def recorded(families):
+    """The families that queries read by the label `family` of the recorded counts."""
+    patterns = [wanted for panel in dashboard_files.panels() for query in panel.queries
+                for wanted in re.findall(r'family(=~?)"([^"]+)"', query.text)]
+    return {name for name in families for operator, wanted in patterns
+            if re.fullmatch(wanted if operator == "=~" else re.escape(wanted), name[len("lookout_"):-len("_total")])}
 
 
 def trees(fixture, language):
@@ -148,7 +189,7 @@ def check_selector(selector, known):
     expect(metric in known, "A board names a metric that no scrape has", expected="one that was scraped",
            found=metric, where=selector.text)
     wanted = {node.text for node in selector.all("LabelName")}
-    equal("A board names labels that the metric does not have", set(), wanted - known[metric],
+    equal("A board names labels that the metric does not have", OF_TARGETS, (wanted | OF_TARGETS) - known[metric],
           selector.text)
     return metric
 
@@ -175,33 +216,37 @@ def check_rates(tree):
 
 
 def check_logs(fixture):
-    """Every log query finds events, by labels that events have."""
+    """Every log query finds events, by attributes that events have: those of both languages find the same."""
     events = stored(fixture.collector)
     there = {label for event in events for label in event}
-    for text, tree in trees(fixture, "logql").items():
-        wanted = {label for label, _, _ in matchers(tree)}
-        equal("A log query names what no event has", set(), wanted - there, text)
-        if not select(tree, events):
-            raise Failure(f"A log query finds none of {len(events)} events: {text}")
+    of_loki = {panel.where.removeprefix("loki/"): panel.queries[0].text for panel in dashboard_files.panels("loki") if panel.type == "logs"}
+    texts = {where: fixture.values().in_query(text) for where, text in of_loki.items()}
+    parsed = query_parser.parse("logql", list(texts.values()))
+    for panel in dashboard_files.panels():
+        if panel.type == "logs":
+            tree = parsed[texts[panel.where]]
+            equal("A log query names what no event has", set(), {label for label, _, _ in matchers(tree)} - there, tree.text)
+            found = select_logsql(fixture.values().in_query(panel.queries[0].text), events)
+            expect(found, "A log query finds no event", expected="some", found="none", where=panel.where)
+            equal("The queries of VictoriaLogs and Loki find different events", select(tree, events), found, panel.where)
 
 
 def check_variables(fixture):
     """A variable's query gives the values that it is for."""
-    expected = {"site": sorted(site for site, in grouped(
-        fixture.lookoutd.scrape(), "lookout_reports_total", "site")),
-                "instance": [fixture.lookoutd.admin.removeprefix("http://")],
-                "page": []}  # only where the rules are loaded
+    expected = {"site": sorted(site for site, in grouped(fixture.lookoutd.scrape(), "lookout_reports_total", "site")),
+                "instance": [fixture.lookoutd.admin.removeprefix("http://")], "job": ["lookoutd"], "environment": [],
+                "page": [PAGE]}
     for board in dashboard_files.boards():
         for variable in board.variables.values():
             if variable["type"] == "query":
                 text = variable["query"]["query"]
-                metric, label = re.fullmatch(r"label_values\(([\w:]+), (\w+)\)", text).groups()
-                answer = get(f"{fixture.plain.api}/label/{label}/values", **{"match[]": metric})
+                selector, label = re.fullmatch(r"label_values\((.+), (\w+)\)", text).groups()
+                answer = get(f"{fixture.prometheus.api}/label/{label}/values",
+                             **{"match[]": fixture.values().in_query(selector)})
                 equal(f"A variable has other values: {board.name}, {text}",
-                      expected[variable["name"]], answer.json()["data"], fixture.plain.api)
+                      expected[variable["name"]], answer.json()["data"], fixture.prometheus.api)
 
 
-@needs(GRAMMARS)
 def test_origins(_harness):
     """The link from a blocked origin or keyword leads to its events, not to those of a longer name."""
     wanted = {"https://evil.example": {"https://evil.example", "https://evil.example/x.js",
@@ -216,7 +261,7 @@ def test_origins(_harness):
             panel.urls()[0])
         pane = json.loads(parse_qs(urlsplit(url).query)["panes"][0])["lookoutd"]
         text = pane["queries"][0]["expr"]
-        found = select(query_parser.parse("logql", [text])[text], [
+        found = select_logsql(text, [
             {"service_name": "lookoutd", "lookout_site": "shop", "lookout_noise": "none", "csp_blocked_url": one,
              "browser_report_type": "csp-violation", "csp_effective_directive": "img-src"} for one in every])
         equal(f"The events behind {blocked}", urls, {event["csp_blocked_url"] for event in found}, text)

@@ -9,8 +9,9 @@ from checks import equal
 from exposition import parse
 
 AGO_SECONDS = 30 * 3600
-SCRAPES, APART_SECONDS = 20, 60
-REPORTS = "lookout:{}:increase"
+# Longer than the steps of half an hour in which the overview searches for the first time.
+SCRAPES, APART_SECONDS = 40, 60
+COUNTS = "lookout:counts:increase"
 
 
 def write_blocks(harness, text, instance, store):
@@ -24,7 +25,7 @@ def write_blocks(harness, text, instance, store):
         lines += [f"{name}{braces} {value} {begin + at * APART_SECONDS}" for at in range(SCRAPES)]
         if "site" in dict(labels) and name.endswith("_total"):
             family = name.removeprefix("lookout_").removesuffix("_total")
-            lines.append(f"{REPORTS.format(family)}{braces} {value} {begin}")
+            lines.append(f'{COUNTS}{{family="{family}",{braces[1:]} {value} {begin}')
     source = harness.directory / "yesterday.om"
     source.write_text("\n".join(lines) + "\n# EOF\n")
     tool = subprocess.run(["promtool", "tsdb", "create-blocks-from", "openmetrics", source, store],

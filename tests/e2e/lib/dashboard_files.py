@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+LANGUAGES = {"prometheus": "promql", "loki": "logql", "victoriametrics-logs-datasource": "logsql"}
 FOLDER = Path(__file__).resolve().parents[3] / "dashboards"
 
 
@@ -35,8 +36,7 @@ class Panel:
     def queries(self):
         """Its queries."""
         return [Query(f"{self.where}, query {target['refId']}", target["expr"],
-                      target.get("instant", False),
-                      "promql" if target["datasource"]["type"] == "prometheus" else "logql",
+                      target.get("instant", False), LANGUAGES[target["datasource"]["type"]],
                       target.get("legendFormat", ""))
                 for target in self.content["targets"]]
 
@@ -45,7 +45,7 @@ class Panel:
         """Of a table, the labels that it has columns for."""
         order = next(step["options"]["indexByName"] for step in self.content["transformations"]
                      if step["id"] == "organize")
-        return {name for name in order if not name.startswith("Value")}
+        return {name for name in order if not name.startswith(("Value", "Last", "Field"))}
 
     def urls(self, name=None):
         """Its links; a series of this name may have its own."""
@@ -60,7 +60,7 @@ class Board:
     """One file."""
 
     def __init__(self, path):
-        self.name = path.name
+        self.name = str(path.relative_to(FOLDER))
         self.content = json.loads(path.read_text())
 
     @property
@@ -70,15 +70,16 @@ class Board:
 
     @property
     def panels(self):
-        """Its panels, without the rows that group them."""
-        return [Panel(self, panel) for panel in self.content["panels"] if panel["type"] != "row"]
+        """Its panels, those in collapsed rows included, without the rows."""
+        return [Panel(self, panel) for top in self.content["panels"] for panel in (top, *top.get("panels", ()))
+                if panel["type"] != "row"]
 
 
-def boards():
-    """All of them."""
-    return [Board(path) for path in sorted(FOLDER.glob("*.json"))]
+def boards(folder="."):
+    """All of them, or those for Loki, in the folder `loki`."""
+    return [Board(path) for path in sorted((FOLDER / folder).glob("*.json"))]
 
 
-def panels():
+def panels(folder="."):
     """The panels of all of them."""
-    return [panel for board in boards() for panel in board.panels]
+    return [panel for board in boards(folder) for panel in board.panels]

@@ -6,10 +6,13 @@ from collections import Counter
 from checks import equal, expect
 
 SCHEMA_VERSION = 42  # Grafana's newest, of its version 13
-TYPES = {"barchart", "bargauge", "heatmap", "logs", "stat", "table", "timeseries"}
-SOURCES = ({"type": "prometheus", "uid": "${metrics}"}, {"type": "loki", "uid": "${logs}"})
-VARIABLES = ("metrics", "logs", "site", "noise", "page")
-INTERNALS_VARIABLES = ("metrics", "logs", "instance", "page")
+TYPES = {"alertlist", "bargauge", "logs", "stat", "table", "timeseries"}
+STORES = {"": "victoriametrics-logs-datasource", "loki": "loki"}
+PROCESSES = ("metrics", "logs", "environment", "job", "instance")
+VARIABLES = (*PROCESSES, "site", "noise", "page")
+INTERNALS_VARIABLES = (*PROCESSES, "page")
+# Longer queries cannot be read.
+LONGEST = 500
 WIDTH = 24
 # Shorter ones repeat the title.
 DESCRIPTION = 20
@@ -21,7 +24,7 @@ def check_board(board):
     """One board as a whole."""
     content = board.content
     equal("The schema is not the current one", SCHEMA_VERSION, content["schemaVersion"], board.name)
-    equal("A board's file is not named by its uid", f"{content['uid']}.json", board.name, board.name)
+    equal("A board's file is not named by its uid", f"{content['uid']}.json", board.name.rpartition("/")[2], board.name)
     expect(content.get("id") is None, "A board has an id, which is another Grafana's",
            expected="none", found=content.get("id"), where=board.name)
     equal("A board has other variables", INTERNALS_VARIABLES if "internals" in board.name else VARIABLES,
@@ -36,15 +39,22 @@ def check_board(board):
 
 def once(board, key):
     """No two panels or rows have the same."""
-    counts = Counter(panel[key] for panel in board.content["panels"])
+    counts = Counter(panel[key] for top in board.content["panels"] for panel in (top, *top.get("panels", ())))
     equal(f"Panels have the same {key}", [], [value for value, times in counts.items() if times > 1],
           board.name)
 
 
 def check_places(board):
     """Panels are within the grid, and none is over another."""
+    check_grid(board, board.content["panels"])
+    for row in board.content["panels"]:
+        check_grid(board, row.get("panels", ()))
+
+
+def check_grid(board, panels):
+    """Those that are visible at the same time."""
     taken = {}
-    for panel in board.content["panels"]:
+    for panel in panels:
         place = panel["gridPos"]
         expect(place["x"] + place["w"] <= WIDTH, "A panel is wider than the board", expected=WIDTH,
                found=place, where=f"{board.name}: {panel['title']}")
@@ -62,14 +72,16 @@ def check_panel(panel):
                               ("description", panel.content.get("description", ""), DESCRIPTION),
                               ("unit", panel.defaults.get("unit", ""), 1),
                               ("text for no data", panel.defaults.get("noValue", ""), 1),
-                              ("query", panel.queries, 1), ("link", panel.urls(), 1)):
+                              ("query", panel.queries or panel.type == "alertlist" and "none", 1), ("link", panel.urls(), 1)):
         expect(len(text) >= least, f"A panel has no {name}, or an empty one",
                expected=f"{least} at least", found=text, where=panel.where)
+    sources = ({"type": "prometheus", "uid": "${metrics}"}, {"type": STORES[panel.board.name.rpartition("/")[0]], "uid": "${logs}"})
     for source in (panel.content["datasource"],
                    *(target["datasource"] for target in panel.content["targets"])):
-        expect(source in SOURCES, "A panel has a data source that is not a variable's",
-               expected=SOURCES, found=source, where=panel.where)
+        expect(source in sources, "A panel has a data source that is not a variable's",
+               expected=sources, found=source, where=panel.where)
     for query in panel.queries:
+        expect(len(query.text) <= LONGEST, "A query is too long", expected=LONGEST, found=len(query.text), where=query.where)
         expect(INTERVAL not in query.text or "interval" in panel.content,
                "A panel counts in steps that may be shorter than a scrape", expected="a least interval",
                found="none", where=panel.where)

@@ -9,11 +9,13 @@ from urllib.parse import parse_qs, urlsplit
 import dashboard_files
 import query_parser
 from checks import Failure, equal, expect
+from exposition import grouped
 from grafana_variables import UnknownVariable
-from loki import select, stored
+from loki import select, select_logsql, stored
 
-DATA_SOURCES = {"loki": "the-loki", "prometheus": "the-prometheus"}
+DATA_SOURCES = {"loki": "the-logs", "victoriametrics-logs-datasource": "the-logs", "prometheus": "the-prometheus"}
 # Values that stand for many or for none, so that no event has them.
+PAGE = "http://live.example/?"
 IN_NO_EVENT = {("kind", "other"), ("blocked", "other"), ("blocked", "other-scheme"), ("blocked", "none")}
 
 
@@ -22,7 +24,7 @@ class Links:
 
     def __init__(self, fixture, end):
         self.fixture, self.end = fixture, end
-        self.logs, self.series, self.boards = {}, {}, {}
+        self.logs, self.of_loki, self.series, self.boards, self.pages = {}, {}, {}, {}, {}
 
     def add(self, panel, query, results):
         """The links of a panel for each result of one of its queries."""
@@ -50,6 +52,9 @@ class Links:
         if parts.path.startswith("/d/"):
             self.boards[parts.path.removeprefix("/d/"), tuple(parameters)] = panel.where
             return
+        if url.startswith(PAGE):
+            self.pages[parameters.get("site", ""), parameters.get("kind", "")] = panel.where
+            return
         equal("A link leads neither to Explore nor to a board", "/explore", parts.path, panel.where)
         try:
             (pane,) = json.loads(parameters["panes"]).values()
@@ -60,19 +65,23 @@ class Links:
         equal("A link takes its data from elsewhere", [DATA_SOURCES[kind]] * 2,
               [pane["datasource"], query["datasource"]["uid"]], panel.where)
         equal("A link shows another time range", {"from": "0", "to": "9"}, pane["range"], panel.where)
-        (self.logs if kind == "loki" else self.series)[query["expr"]] = panel.where
+        {"loki": self.of_loki, "prometheus": self.series}.get(kind, self.logs)[query["expr"]] = panel.where
 
     def check(self):
         """Everything that was found leads somewhere."""
-        for followed in (self.logs, self.series, self.boards):
+        for followed in (self.logs, self.of_loki, self.series, self.boards, self.pages):
             expect(followed, "No link of a sort was followed", expected="some", found="none",
                    where="the dashboards")
         events = stored(self.fixture.collector)
-        trees = query_parser.parse("logql", list(self.logs))
-        empty = [f"{self.logs[text]}: {text}" for text in trees if not select(trees[text], events)]
+        trees = query_parser.parse("logql", list(self.of_loki))
+        empty = [f"{self.of_loki[text]}: {text}" for text in trees if not select(trees[text], events)]
+        empty += [f"{where}: {text}" for text, where in self.logs.items() if not select_logsql(text, events)]
         equal(f"Links that find none of {len(events)} events", [], empty, "the collector's events")
+        seen = set(grouped(self.fixture.lookoutd.scrape(), "lookout_reports_total", "site"))
+        equal("Links to the live page name sites that it does not have", set(), {(site,) for site, _ in self.pages} - seen,
+              "the live page")
         for text, where in self.series.items():
-            if not self.fixture.plain.query(self.fixture.values().in_query(text), at=self.end):
+            if not self.fixture.prometheus.query(self.fixture.values().in_query(text), at=self.end):
                 raise Failure(f"A link finds no series: {where}\n  {text}")
         variables = {board.content["uid"]: set(board.variables) for board in dashboard_files.boards()}
         for (uid, parameters), where in self.boards.items():

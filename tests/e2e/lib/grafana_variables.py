@@ -9,7 +9,7 @@ from urllib.parse import quote
 VARIABLE = re.compile(r"\$\{([\w.]+)(?::(\w+))?\}|\$(\w+)")
 # What Prometheus' and Loki's data sources put two backslashes before, in each value of a list.
 SPECIAL = re.compile(r"[$^*{}\[\]'+?.()|]")
-UNENCODED = ("pipe", "queryparam")
+UNENCODED = ("pipe", "queryparam", "raw")
 
 
 class UnknownVariable(Exception):

@@ -21,7 +21,8 @@ KNOWN = {"LogQL", "Expr", "LogExpr", "Selector", "Matchers", "Matcher", "Identif
 
 def labels_of(record, resource):
     """The labels and the metadata of one event, as Loki names them."""
-    labels = {"service_name": value_of(resource, "service.name"), "severity_text": record.severity_text}
+    labels = {"service_name": value_of(resource, "service.name"), "severity_text": record.severity_text,
+              "body": record.body.string_value}
     for pair in record.attributes:
         name = re.sub(r"[^a-zA-Z0-9_]", "_", pair.key)
         value = getattr(pair.value, pair.value.WhichOneof("value"))
@@ -55,6 +56,24 @@ def walk(tree):
     yield tree
     for child in tree.children:
         yield from walk(child)
+
+
+LOGSQL = re.compile(r'(!?)"([\w.]+)":(=|~)"((?:[^"\\\\]|\\\\.)*)"(?: |$)')
+STREAM = '{"service.name"=~"lookoutd.*"}'
+
+
+def select_logsql(text, events):
+    """The events that a query of VictoriaLogs finds, for the forms that the boards use. Fields have the attributes' names
+    there; `severity` is the severity's.
+    """
+    rest = text.removeprefix(STREAM)
+    if rest == text or LOGSQL.sub("", rest.lstrip()):
+        raise Failure(f"A log query has what the tests cannot follow: {LOGSQL.sub('', rest)!r} in {text}")
+    for negated, field, operator, wanted in LOGSQL.findall(rest):
+        name = "severity_text" if field == "severity" else re.sub(r"[^a-zA-Z0-9_]", "_", field)
+        compare = OPERATORS["Eq" if operator == "=" else "Re"]
+        events = [event for event in events if compare(event.get(name, ""), wanted) != bool(negated)]
+    return events
 
 
 def select(tree, events):
