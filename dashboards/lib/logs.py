@@ -31,7 +31,7 @@ class Store:
                 f'{name.replace(".", "_")}{operator}"{value}"' for name, operator, value in conditions)])
         forms = {EQUAL: '"{}":="{}"', NOT_EQUAL: '!"{}":="{}"', MATCHES: '"{}":~"^({})$"'}
         return " ".join(['{"service.name"=~"lookoutd.*"}', *(
-            forms[operator].format(FIELDS.get(name, name), value) for name, operator, value in conditions)])
+            forms[operator].format(name, value) for name, operator, value in conditions)])
 
     def target(self, expression):
         """How a panel or Explore asks for it."""
@@ -39,8 +39,6 @@ class Store:
         return {"refId": "A", "datasource": {"type": self.kind, "uid": "${logs}"}, "expr": expression, **more}
 
 
-# Fields that are no attributes.
-FIELDS = {"severity_text": "severity"}
 VICTORIALOGS = Store("VictoriaLogs", "victoriametrics-logs-datasource", "logsql")
 LOKI = Store("Loki", "loki", "logql")
 STORE = [VICTORIALOGS]  # the one of which boards are being built

@@ -64,13 +64,13 @@ STREAM = '{"service.name"=~"lookoutd.*"}'
 
 def select_logsql(text, events):
     """The events that a query of VictoriaLogs finds, for the forms that the boards use. Fields have the attributes' names
-    there; `severity` is the severity's.
+    there. `dashboards.victorialogs` compares the answers with the program's.
     """
     rest = text.removeprefix(STREAM)
     if rest == text or LOGSQL.sub("", rest.lstrip()):
         raise Failure(f"A log query has what the tests cannot follow: {LOGSQL.sub('', rest)!r} in {text}")
     for negated, field, operator, wanted in LOGSQL.findall(rest):
-        name = "severity_text" if field == "severity" else re.sub(r"[^a-zA-Z0-9_]", "_", field)
+        name = re.sub(r"[^a-zA-Z0-9_]", "_", field)
         compare = OPERATORS["Eq" if operator == "=" else "Re"]
         events = [event for event in events if compare(event.get(name, ""), wanted) != bool(negated)]
     return events

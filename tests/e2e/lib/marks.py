@@ -161,3 +161,5 @@ NEWEST_PROMETHEUS, OTELCOL, VICTORIA_LOGS = (
     Need(f"{name} ({path.parent.relative_to(ROOT)}, which tests/run --all fills where go is installed)", path.is_file)
     for name, path in (("Prometheus 3", PROMETHEUS_3), ("the OpenTelemetry Collector", OTELCOL_PROGRAM),
                        ("VictoriaLogs", VICTORIA_LOGS_PROGRAM)))
+BOARDS = Need("Grafana's components and types (target/test-boards, which tests/run --all fills)",
+              (ROOT / "target/test-boards/installed").is_file)
