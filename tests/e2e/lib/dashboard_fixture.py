@@ -22,8 +22,8 @@ from prometheus import Prometheus
 
 ROOT = Path(__file__).resolve().parents[3]
 RULES = ROOT / "deploy/prometheus"
-# For a scrape each second: what is half a minute and a minute in the shipped rules is two seconds here.
-FASTER = (("interval: 1m", "interval: 2s"), ("offset 30s", "offset 2s"), ("offset 90s", "offset 4s"), ("interval: 2m", "interval: 2s"))
+# For a scrape each second: what is a minute in the shipped rules is four seconds here, because a busy machine is late for two.
+FASTER = (("interval: 1m", "interval: 4s"), ("offset 30s", "offset 2s"), ("offset 90s", "offset 6s"), ("interval: 2m", "interval: 2s"))
 SAMPLES = ROOT / "tests/samples"
 CONFIG = """
 sites:

@@ -64,7 +64,7 @@ STREAM = '{"service.name"=~"lookoutd.*"}'
 
 def select_logsql(text, events):
     """The events that a query of VictoriaLogs finds, for the forms that the boards use. Fields have the attributes' names
-    there. `dashboards.victorialogs` compares the answers with the program's.
+    there. `board_logs.queries` compares the answers with the program's.
     """
     rest = text.removeprefix(STREAM)
     if rest == text or LOGSQL.sub("", rest.lstrip()):
