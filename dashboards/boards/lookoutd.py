@@ -74,7 +74,7 @@ def numbers():
         figure("Processes", "Processes of lookoutd that are scraped.", f"count({of('lookout_build_info')})",
                (None, colors.BAD), (1, colors.GOOD)),
         figure("Youngest start", "How long the process that started last has run. If it is short repeatedly, the process is being "
-               "restarted.", f"min(time()-{of('process_start_time_seconds')})", (None, colors.WARNING), (600, colors.GOOD), unit="s"),
+               "restarted.", f"min(time()-{of('process_start_time_seconds')})", (None, "blue"), (600, colors.GOOD), unit="s"),
         figure("Reports rejected", "Items of uploads that were not accepted as reports.", increase("lookout_reports_rejected_total"),
                (None, colors.GOOD), (1, colors.WARNING)),
         figure("Events lost", "Events that were rejected or dropped, at any exporter. The counters include them.",

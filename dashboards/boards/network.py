@@ -4,7 +4,7 @@ from lib import colors
 from lib.board import Board, of_reports
 from lib.logs import EQUAL, NOT_EQUAL, events, link_to_events, live_page
 from lib.panels import PanelInfo, bars, lines, number, ranking, recent
-from lib.promql import CLIENTS, MOST, REQUESTS, SITE, counted, filtered, greatest, in_steps, or_zero, share, total
+from lib.promql import CLIENTS, REQUESTS, SITE, counted, filtered, in_steps, most, or_zero, share, total
 from lib.tables import Column, listing
 
 KIND = "network-error"
@@ -45,10 +45,9 @@ def numbers():
 def over_time():
     """Since when."""
     return (
-        lines(PanelInfo("Failed requests by site", "Requests that failed, estimated, of the sites with the most failures.",
-                        (("Show failures", link_to_events(KIND, site="${__field.labels.site}", where=(FAILURE,))),),
-                        no_data=NOT_SAMPLED),
-              (f"{total(in_steps(FAILED), 'site')} and on(site) {greatest(FAILED, 'site', MOST + 3)}", "{{site}}")).interval("2m").max_data_points(200),
+        bars(PanelInfo("Failed requests by site", "Requests that failed, estimated from the reports.",
+                       (("Show failures", link_to_events(KIND, site="${__field.labels.site}", where=(FAILURE,))),)),
+             *most(FAILED, "site"), others=link_to_events(KIND, where=(FAILURE,))),
         bars(PanelInfo("Failed requests by phase", "Where requests fail: dns: name lookup; connection; application: request and "
                        "response. Estimated.", (("Show failures", link_to_events(
                            KIND, where=(FAILURE, ("nel.phase", EQUAL, "${__field.labels.phase}")))),)),

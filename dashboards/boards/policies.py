@@ -7,8 +7,8 @@ from lib.panels import PanelInfo, bars, number, ranking, recent
 from lib.promql import Family, counted, filtered, in_steps, most, or_zero, share, total
 from lib.tables import Column, listing
 
-# All families that the other boards do not show.
-OTHERS = Family('!~"reports|csp_violations|network.+|affected.+|new_findings"')
+# All families that the other boards do not show, without mail, whose many sessions would hide the others.
+OTHERS = Family('!~"reports|csp_violations|network.+|affected.+|new_findings|smtp.+"')
 PERMISSIONS = ("permissions-policy-violation", "potential-permissions-policy-violation")
 CERTIFICATES = ("hpkp", "expect-ct", "expect-staple")
 MAIL = "smtp-tlsrpt"
@@ -49,7 +49,7 @@ def numbers():
                share(counted(SESSIONS.where('result!="success"')), counted(SESSIONS)), (MAIL,),
                (None, colors.GOOD), (0.001, colors.WARNING), (0.02, colors.BAD), unit="percentunit",
                no_data="No reports of mail senders yet"),
-        bars(PanelInfo("Reports by family", "Reports in each step of the graph, except CSP and network errors. For mail: sessions.",
+        bars(PanelInfo("Reports by family", "Reports in each step of the graph, except those about CSP, the network and mail.",
                        (("Show events", link_to_events()),), width=24), *most(OTHERS, "family"), others=link_to_events()),
     )
 

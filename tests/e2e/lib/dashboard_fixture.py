@@ -50,6 +50,7 @@ class DashboardFixture:
 
     def __init__(self, harness):
         self.harness, self.authority = harness, Authority(harness.directory, ["lookoutd.test"])
+        self.authority.make_certificate(["lookoutd.test"], days=60)
         past = self.daemon(harness, "yesterday")
         send_captures(past, [capture for capture in corpus.uploads() if capture.name.startswith(YESTERDAY)])
         text = past.scrape_text()
