@@ -3,6 +3,7 @@ what was posted, every name in it was scraped, and every link from a number lead
 """
 
 import json
+import math
 import re
 import sys
 import time
@@ -16,12 +17,13 @@ import dashboard_truth
 import query_parser
 import yaml
 from checks import Failure, equal, expect
-from dashboard_fixture import DashboardFixture
+from dashboard_fixture import KNOWS, DashboardFixture, faster_rules
 from exposition import grouped
 from grafana_variables import Values
 from http_client import get
 from loki import matchers, select, select_logsql, stored
 from marks import GRAMMARS, needs
+from prometheus import Prometheus
 
 # What a family's samples are called beyond its own name.
 PARTS = re.compile(r"_(bucket|sum|count)$")
@@ -118,7 +120,41 @@ def test_data(harness):
     check_names(fixture)
     check_logs(fixture)
     check_variables(fixture)
+    check_marks(world, fixture)
     followed.check()
+
+
+# The text of a number that does not exist without reports.
+TEXTS = {"Success rate": "No network reports yet", "Share of noise": "No violations yet",
+         "Requests for each report": "No network reports yet", "Mail sessions that failed": "No reports of mail senders yet"}
+
+
+@needs("prometheus")
+def test_fresh(harness):
+    """Without a single report, each panel has a number, a line or a text, and nothing is NaN."""
+    fixture = Fresh(harness)
+    texts = {}
+    for panel in dashboard_files.panels():
+        found = [result for query in panel.queries if query.language == "promql"
+                 for result in fixture.ask(query, fixture.values(), time.time(), 4)]
+        values = [float(point[1]) for result in found for point in result.get("values") or [result["value"]]]
+        expect(all(map(math.isfinite, values)), "A panel shows no number", expected="finite ones", found=values, where=panel.where)
+        if panel.type == "stat":
+            equal("A number is not one", True, len(values) == 1 or panel.title in TEXTS, panel.where)
+        if not values:
+            texts[panel.title] = panel.defaults["noValue"]
+    for title, text in TEXTS.items():
+        expect(texts.get(title, "").startswith(text), "A number has no text", expected=text, found=texts.get(title), where=title)
+    equal("Panels without a text", [], [title for title, text in texts.items() if text in ("", "No data")], "the boards")
+
+
+class Fresh(DashboardFixture):
+    """A lookoutd without settings and reports."""
+
+    def __init__(self, harness):
+        self.lookoutd = harness.lookoutd()
+        self.prometheus = Prometheus(harness, self.lookoutd, faster_rules(harness))
+        self.prometheus.expect(KNOWS, (), {(): 1})
 
 
 def unnoticed(world, fixture, panel, end):
@@ -245,6 +281,21 @@ def check_variables(fixture):
                              **{"match[]": fixture.values().in_query(selector)})
                 equal(f"A variable has other values: {board.name}, {text}",
                       expected[variable["name"]], answer.json()["data"], fixture.prometheus.api)
+
+
+def check_marks(world, fixture):
+    """The marks of starts and reloads are at their times, and those of deployments are Grafana's own with this tag."""
+    expected = {"Starts": "process_start_time_seconds", "Reloads": "config_last_reload_success_timestamp_seconds"}
+    for board in dashboard_files.boards():
+        marks = {mark["name"]: mark for mark in board.content["annotations"]["list"]}
+        equal("The marks of a board", [*expected, "Deployments"], list(marks), board.name)
+        equal("The tag of deployments", ["deployment"], marks["Deployments"]["target"]["tags"], board.name)
+        for name, family in expected.items():
+            expect(marks[name]["useValueForTime"], "A mark is at the time of a scrape", expected="at its value", found=marks[name],
+                   where=board.name)
+            answer = get(fixture.prometheus.url, query=fixture.values().in_query(marks[name]["expr"]), time=world.end)
+            equal(f"The times of {name}", [1000 * world.sums(family)[dashboard_truth.EVERYTHING]],
+                  [float(result["value"][1]) for result in answer.json()["data"]["result"]], board.name)
 
 
 def test_origins(_harness):
