@@ -255,6 +255,7 @@ def check_logs(fixture):
     """Every log query finds events, by attributes that events have: those of both languages find the same."""
     events = stored(fixture.collector)
     there = {label for event in events for label in event}
+    check_event_links(there)
     of_loki = {panel.where.removeprefix("loki/"): panel.queries[0].text for panel in dashboard_files.panels("loki") if panel.type == "logs"}
     texts = {where: fixture.values().in_query(text) for where, text in of_loki.items()}
     parsed = query_parser.parse("logql", list(texts.values()))
@@ -265,6 +266,17 @@ def check_logs(fixture):
             found = select_logsql(fixture.values().in_query(panel.queries[0].text), events)
             expect(found, "A log query finds no event", expected="some", found="none", where=panel.where)
             equal("The queries of VictoriaLogs and Loki find different events", select(tree, events), found, panel.where)
+
+
+def check_event_links(there):
+    """The links from an event are of attributes that events have, and lead to a board or to a finding on the live page."""
+    boards = {board.content["uid"] for board in dashboard_files.boards()}
+    fields = [field for source in provisioned("datasources")["datasources"] for field in source["jsonData"].get("derivedFields", ())]
+    equal("The links from an event", {f"{PAGE}/?finding=$${{__value.raw}}#findings", "/d/lookoutd-overview?var-site=$${__value.raw}"},
+          {field["url"] for field in fields}, PROVISIONING[1])
+    equal("A link from an event leads to no board", set(), {field["url"].split("?")[0].removeprefix("/d/") for field in fields
+                                                          if field["url"].startswith("/d/")} - boards, PROVISIONING[1])
+    equal("A link is of what no event has", set(), {field["matcherRegex"].replace(".", "_") for field in fields} - there, PROVISIONING[1])
 
 
 def check_variables(fixture):
