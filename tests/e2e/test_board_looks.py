@@ -59,10 +59,11 @@ def test_notices(harness):
     board_view.bundle()
     prometheus = harness.closing(Scripted())
     tab = Chromium(harness, Authority(harness.directory, ["boards.test"])).open_tab()
-    view = View(harness, tab, SimpleNamespace(content=UNREADABLE), theme="light", width=WIDTHS[0], prometheus=prometheus.root,
+    view = View(harness, tab, SimpleNamespace(content=UNREADABLE), theme="light", prometheus=prometheus.root,
                 end=60, seconds=60, step=10, fill=str, logs={})
-    found = {title: [problem.removeprefix(f"{title}: ") for problem in view.report["problems"] if problem.startswith(title)]
-             + ["empty"] * shown["empty"] for title, shown in view.report["values"].items()}
+    report = view.draw(WIDTHS[0])
+    found = {title: [problem.removeprefix(f"{title}: ") for problem in report["problems"] if problem.startswith(title)]
+             + ["empty"] * shown["empty"] for title, shown in report["values"].items()}
     equal("What was noticed", {title: [problem] if problem else [] for title, problem in NOTICED.items()}, found, "tests/e2e/boards/view.jsx")
 
 
@@ -134,12 +135,13 @@ def check_looks(harness, theme):
     tab = Chromium(harness, Authority(harness.directory, ["boards.test"])).open_tab()
     problems = []
     for board in dashboard_files.boards():
+        view = View(harness, tab, board, theme=theme, prometheus=fixture.prometheus.api.removesuffix("/api/v1"),
+                    end=end, seconds=seconds, step=4, fill=values.in_query, logs=logs)
         for width in WIDTHS:
-            view = View(harness, tab, board, theme=theme, width=width, prometheus=fixture.prometheus.api.removesuffix("/api/v1"),
-                        end=end, seconds=seconds, step=4, fill=values.in_query, logs=logs)
-            view.picture(folder / f"{view.name}.png")
-            problems += [f"{view.name}: {problem}" for problem in view.report["problems"]]
-            problems += [f"{view.name}: {title}: empty" for title, shown in view.report["values"].items()
+            report, name = view.draw(width), f"{view.name}-{width}"
+            view.picture(folder / f"{name}.png")
+            problems += [f"{name}: {problem}" for problem in report["problems"]]
+            problems += [f"{name}: {title}: empty" for title, shown in report["values"].items()
                          if shown["empty"] and title not in MAY_BE_EMPTY]
     equal("Boards that cannot be read", [], problems, folder)
 

@@ -2,7 +2,8 @@
 // @grafana/data, Apache-2.0), and reports what cannot be read. It is not Grafana: the list of alerts and the log lines
 // are drawn by a few lines of this file, and variables were filled in before.
 //
-// window.VIEW = { board, prometheus, theme, width, from, to, step, logs } with times in seconds; window.REPORT is the result.
+// window.VIEW = { board, prometheus, theme, from, to, step, logs } with times in seconds. window.draw(width) draws it, and
+// window.inspect() lists the problems.
 import React, { useEffect, useState } from 'react';
 import { createRoot } from 'react-dom/client';
 import { lastValueFrom } from 'rxjs';
@@ -186,8 +187,12 @@ function Board() {
   </div>;
 }
 
-createRoot(document.getElementById('root')).render(
-  <ThemeContext.Provider value={theme}><UI.GlobalStyles /><UI.PortalContainer /><Board /></ThemeContext.Provider>);
+const root = createRoot(document.getElementById('root'));
+window.draw = (width) => {
+  VIEW.width = width;
+  loaded.clear();
+  root.render(<ThemeContext.Provider key={width} value={theme}><UI.GlobalStyles /><UI.PortalContainer /><Board /></ThemeContext.Provider>);
+};
 
 // What cannot be read.
 function rgb(text) { const m = text.match(/[\d.]+/g)?.map(Number) ?? [0, 0, 0]; return [m[0], m[1], m[2], m[3] ?? 1]; }

@@ -10,6 +10,7 @@ from checks import equal, eventually
 
 SOURCES = Path(__file__).resolve().parents[1] / "boards"
 INSTALLED = Path(__file__).resolve().parents[3] / "target/test-boards"
+SECONDS = 150  # a busy machine needs a minute for a page
 PAGE = """<!doctype html><meta charset="utf-8"><link rel="stylesheet" href="{installed}/view.css">
 <style>body {{ margin: 0 }}</style><div id="root"></div><script>window.VIEW = {view}</script><script src="{installed}/view.js"></script>"""
 
@@ -31,19 +32,31 @@ def run_node(script, *arguments):
 class View:
     """One board in a browser's tab."""
 
-    def __init__(self, harness, tab, board, *, theme, width, prometheus, end, seconds, step, fill, logs):
-        self.tab, self.width, self.name = tab, width, f"{board.content['uid']}-{theme}-{width}"
-        view = {"board": filled(board.content, fill), "prometheus": prometheus, "theme": theme, "width": width,
+    def __init__(self, harness, tab, board, *, theme, prometheus, end, seconds, step, fill, logs):
+        self.tab, self.name = tab, f"{board.content['uid']}-{theme}"
+        self.width = self.height = 1000
+        view = {"board": filled(board.content, fill), "prometheus": prometheus, "theme": theme,
                 "from": end - seconds, "to": end, "step": step, "logs": logs}
         page = harness.directory / f"{self.name}.html"
         page.write_text(PAGE.format(installed=INSTALLED.as_uri(), view=json.dumps(view).replace("</", "<\\/")))
-        tab.command("Emulation.setDeviceMetricsOverride", width=width, height=1000, deviceScaleFactor=1, mobile=False)
         tab.command("Page.navigate", url=page.as_uri())
-        eventually(lambda: equal("A board's page does not load", True, self.evaluate("!!window.settled"), self.name))
+        wanted = page.as_uri()
+        eventually(lambda: equal("A board's page does not load", wanted, self.evaluate("window.settled && location.href"), self.name),
+                   SECONDS)
+
+    def draw(self, width):
+        """Draws it so wide, and as high as it is; returns what cannot be read, and the text of each panel."""
+        self.width = width
+        self.resize()
+        self.evaluate(f"window.draw({width})")
         self.height = self.settled()["height"]
-        tab.command("Emulation.setDeviceMetricsOverride", width=width, height=self.height, deviceScaleFactor=1, mobile=False)
+        self.resize()
         self.settled()
-        self.report = self.evaluate("window.inspect()")
+        return self.evaluate("window.inspect()")
+
+    def resize(self):
+        """Gives the tab the board's size."""
+        self.tab.command("Emulation.setDeviceMetricsOverride", width=self.width, height=self.height, deviceScaleFactor=1, mobile=False)
 
     def evaluate(self, expression):
         """The value of an expression in the page."""
@@ -51,7 +64,7 @@ class View:
 
     def settled(self):
         """What is known once each panel is drawn and nothing changes any more."""
-        return eventually(lambda: self.complete(self.evaluate("window.settled()")))
+        return eventually(lambda: self.complete(self.evaluate("window.settled()")), SECONDS)
 
     def complete(self, answer):
         """Checks that no panel is missing."""
