@@ -118,10 +118,16 @@ UNREADABLE = {"uid": "unreadable", "title": "Unreadable", "panels": [
 NOTICED = {LONG: f"clipped: {LONG}", "Empty": "empty", "Pale": "contrast 1.4: 1,040", "Zeros": "a table of zeros", "Many": "13 series", "Readable": ""}
 
 
+class Traffic(DashboardFixture):
+    """Numbers to look at. On a busy machine, Prometheus skips evaluations that other tests wait for."""
+
+    exact = False
+
+
 def check_looks(harness, theme):
     """Draws each board in two widths."""
     board_view.bundle()
-    fixture = DashboardFixture(harness)
+    fixture = Traffic(harness)
     for round_of in range(ROUNDS):  # so that graphs have a course
         captures = corpus.uploads()[round_of % 3::3]
         fixture.send(captures, samples=round_of % 4 == 0)
