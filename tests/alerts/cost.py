@@ -20,6 +20,7 @@ from engine import RULES
 from world import DAY, HOUR, WHATS
 
 SITES, SERIES, STEP = 40, 10_000, 15
+START = time.time() - 9 * DAY
 CONFIG = """
 global: {{ scrape_interval: 15s, evaluation_interval: 15s }}
 rule_files: [ {rules}/*.rules.yml ]
@@ -35,7 +36,7 @@ class Exposition(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         """/metrics"""
         Exposition.scrapes += 1
-        lines = ["lookout_build_info 1", f"process_start_time_seconds {time.time() - 9 * DAY}"]
+        lines = ["lookout_build_info 1", f"process_start_time_seconds {START}"]
         for site in range(SITES):
             lines.append(f'lookout_findings_learning{{site="s{site}"}} 0')
             lines += [f'lookout_affected_clients_total{{site="s{site}",what="{what}",noise="{noise}"}} {self.scrapes * 3}'

@@ -26,9 +26,9 @@ from marks import BOARDS, needs
 WIDTHS = (1280, 1920)
 # What has nothing to show by this traffic: nothing was lost, and the rules just started.
 MAY_BE_EMPTY = {"Alerts"}
-ROUNDS, PAUSE_SECONDS = 10, 3
 # Where pictures are kept; for docs/images this is given by hand.
 PICTURES = os.environ.get("TEST_PICTURES")
+ROUNDS, PAUSE_SECONDS = 40 if PICTURES else 10, 3
 
 
 @needs(BOARDS)
