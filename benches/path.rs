@@ -11,7 +11,6 @@ use lookoutd::classify::{Rules, SiteIndex, classify};
 use lookoutd::config::{self, Rule};
 use lookoutd::decode::decode;
 use lookoutd::encode::{write_json_line, write_log_record};
-use lookoutd::export::prometheus::{PrometheusExporter, ScrapeFormat};
 use lookoutd::kinds::{self, REPORTS};
 use lookoutd::metrics::Registry;
 use lookoutd::model::{
@@ -280,16 +279,4 @@ fn add(registry: &Registry, site: &str) {
 fn registry_increment(bencher: Bencher<'_, '_>) {
     let registry = Registry::new(kinds::families(), 10_000, 0, Timestamp::UNIX_EPOCH).unwrap();
     bencher.bench_local(|| add(&registry, black_box("www.shop.example")));
-}
-
-/// A gzipped scrape with this number of series.
-#[divan::bench(consts = [false, true], args = [10_000, 100_000], sample_count = 20)]
-fn scrape<const PROTOBUF: bool>(bencher: Bencher<'_, '_>, series: usize) {
-    let registry = Arc::new(Registry::new(kinds::families(), 4_000_000, 0, Timestamp::UNIX_EPOCH).unwrap());
-    for site in 0..series {
-        add(&registry, &format!("www.shop-{site}.example"));
-    }
-    let scrape = PrometheusExporter::new(registry);
-    let format = if PROTOBUF { ScrapeFormat::Protobuf } else { ScrapeFormat::Text };
-    bencher.bench_local(|| scrape.encode(format, true).unwrap());
 }

@@ -6,6 +6,8 @@
 //! is used, takes from others: from sites that use more of it than the site itself, and only series there. So a
 //! flood on one site never costs another its reserved capacity.
 
+use std::collections::BTreeSet;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Allocation {
     /// In the reserved capacity of this site quota.
@@ -34,9 +36,12 @@ impl SiteQuotaIndex {
 #[derive(Debug)]
 pub(crate) struct Demand {
     /// What one eviction releases at least.
-    pub(super) unit: usize,
+    unit: usize,
     /// By index of the site quota, sites without demand included.
-    pub(super) sites: Vec<SiteDemand>,
+    sites: Vec<SiteDemand>,
+    /// Sites that others can help, by what they use of the shared capacity: the first one takes, because if it may
+    /// not, none may, and there can be thousands.
+    claims: BTreeSet<(usize, usize)>,
 }
 
 #[derive(Debug)]
@@ -50,11 +55,25 @@ pub(crate) struct SiteDemand {
 }
 
 impl Demand {
+    pub(super) fn new(unit: usize, sites: Vec<SiteDemand>) -> Demand {
+        let mut demand = Demand { unit, sites, claims: BTreeSet::new() };
+        (0..demand.sites.len()).for_each(|site| demand.claim(site));
+        demand
+    }
+
+    fn claim(&mut self, site: usize) {
+        let SiteDemand { evictions, may_use_shared, shared_used, .. } = self.sites[site];
+        if evictions > 0 && may_use_shared {
+            self.claims.insert((shared_used, site));
+        }
+    }
+
     /// Returns whether any eviction could help.
     pub(super) fn is_satisfiable(&self) -> bool {
         let most = self.sites.iter().map(|site| site.shared_used).max().unwrap_or(0);
         let can_be_helped = |demand: &SiteDemand| {
-            demand.reserved_used + demand.shared_used > 0 || self.may_reclaim(demand, most)
+            let may_reclaim = demand.may_use_shared && self.may_reclaim(demand.shared_used, most);
+            demand.reserved_used + demand.shared_used > 0 || may_reclaim
         };
         self.sites.iter().any(|demand| demand.evictions > 0 && can_be_helped(demand))
     }
@@ -70,27 +89,28 @@ impl Demand {
         if site.evictions > 0 {
             return Some(holder);
         }
-        let takes = |demand: &SiteDemand| {
-            is_shared && demand.evictions > 0 && self.may_reclaim(demand, site.shared_used)
-        };
-        self.sites.iter().position(takes)
+        let (used, claimant) = self.claims.first().filter(|_| is_shared)?;
+        self.may_reclaim(*used, site.shared_used).then_some(*claimant)
     }
 
-    /// Returns whether this site may take from one that uses this much of the shared capacity: it must not
-    /// use more than the other afterwards.
-    fn may_reclaim(&self, demand: &SiteDemand, shared_used: usize) -> bool {
-        demand.may_use_shared && demand.shared_used + self.unit < shared_used
+    /// Returns whether a site that uses this much of the shared capacity may take from one that uses `most`: it must
+    /// not use more than the other afterwards.
+    fn may_reclaim(&self, used: usize, most: usize) -> bool {
+        used + self.unit < most
     }
 
     /// Records that what had this allocation was evicted for this site.
     pub(crate) fn record_eviction(&mut self, allocation: Allocation, beneficiary: usize) {
+        self.claims.remove(&(self.sites[beneficiary].shared_used, beneficiary));
         self.sites[beneficiary].evictions -= 1;
         if let Allocation::Shared(holder) = allocation {
-            // Saturating, because the holder may have got series since the demand was taken.
+            // Saturating, because the holder may have got series since the demand was taken. It has no claim, unless
+            // it is the beneficiary.
             let holder = &mut self.sites[holder.index()];
             holder.shared_used = holder.shared_used.saturating_sub(self.unit);
             self.sites[beneficiary].shared_used += self.unit;
         }
+        self.claim(beneficiary);
     }
 }
 
@@ -102,7 +122,7 @@ mod tests {
     fn demand(may_use_shared: bool, shared_used: [usize; 2]) -> Demand {
         let demand =
             |evictions, shared_used| SiteDemand { evictions, may_use_shared, reserved_used: 5, shared_used };
-        Demand { unit: 1, sites: vec![demand(1, shared_used[0]), demand(0, shared_used[1])] }
+        Demand::new(1, vec![demand(1, shared_used[0]), demand(0, shared_used[1])])
     }
 
     fn at(site: usize) -> SiteQuotaIndex {

@@ -374,7 +374,7 @@ impl SiteQuotas {
             return None;
         }
         let sites = parts.site_quotas.iter().map(|site_quota| self.site_demand(&parts, site_quota)).collect();
-        Some(Demand { unit: self.unit, sites }).filter(Demand::is_satisfiable)
+        Some(Demand::new(self.unit, sites)).filter(Demand::is_satisfiable)
     }
 
     /// At most an eighth of what the site may ever use is evicted for it at a time.

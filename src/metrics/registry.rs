@@ -28,7 +28,7 @@ use crate::metrics::frequency_sketch::FrequencySketch;
 use crate::metrics::quota::{self, EXPIRED_COUNTS, FamilyQuota, Owner, Priority};
 use crate::metrics::sample::Sample;
 use crate::metrics::self_metrics::SelfMetrics;
-use crate::metrics::series::Series;
+use crate::metrics::series::{self, Series};
 use crate::model::{ABSENT, Family, Increment, Label, MAX_LABELS, Names, OTHER, Observation, SiteLabel};
 
 /// Number of shards: threads rarely need the same one, and an idle registry is small.
@@ -260,12 +260,18 @@ impl Registry {
             let labels = smallvec![quota.family.name];
             visitor(&EXPIRED_COUNTS, Sample { labels, value: quota.evicted(), start_time, id });
         }
-        let mut snapshots = Vec::new();
+        let (mut copies, mut text) = (Vec::new(), String::new());
         for shard in &self.shards {
-            snapshots.extend(shard.0.lock().iter().map(Series::snapshot));
-            for (family, labels, sample) in snapshots.drain(..) {
-                visitor(family, Sample { labels: labels.iter().map(AsRef::as_ref).collect(), ..sample });
+            for Series { family, labels, value, start_time, id, .. } in shard.0.lock().iter() {
+                let start = text.len();
+                text.push_str(labels);
+                copies.push((*family, start..text.len(), value.clone(), *start_time, *id));
             }
+            for (family, labels, value, start_time, id) in copies.drain(..) {
+                let labels = series::split(&text[labels]).collect();
+                visitor(family, Sample { labels, value, start_time, id });
+            }
+            text.clear();
         }
     }
 

@@ -1,30 +1,24 @@
-//! One series: labels, value, time of creation and of the last update. Bounded label values are shared
-//! statics, so that a series allocates only the text that came from reports.
-
-use std::borrow::Cow;
-use std::sync::Arc;
+//! One series: labels, value, time of creation and of the last update.
 
 use jiff::Timestamp;
-use smallvec::SmallVec;
 
 use crate::metrics::demand::Allocation;
-use crate::metrics::sample::{Sample, SampleValue, saturating_sum};
+use crate::metrics::sample::{SampleValue, saturating_sum};
 use crate::model::{Family, Increment, Label, MetricType};
-
-/// Label values in the family's order, shared with snapshots, so that reading the registry holds no lock for long.
-type Labels = Arc<[Cow<'static, str>]>;
 
 /// One series of the registry, in one cache line.
 #[derive(Debug)]
 #[repr(align(64))]
 pub(super) struct Series {
     pub(super) family: &'static Family,
-    labels: Labels,
+    /// Label values in the family's order, each after its length as a character: one allocation, which is read
+    /// and copied whole, because most of the cost of a scrape is the access to memory.
+    pub(super) labels: Box<str>,
     pub(super) value: SampleValue,
-    /// See [`Sample::id`].
+    /// See [`Sample::id`](crate::metrics::Sample::id).
     pub(super) id: u64,
     /// Unix nanoseconds.
-    start_time: i64,
+    pub(super) start_time: i64,
     /// Uptime in seconds at the last addition.
     pub(super) last_update: u32,
     /// Recent additions, halved by each expiry.
@@ -40,10 +34,12 @@ impl Series {
         id: u64,
         allocation: Allocation,
     ) -> Series {
-        let label_value = |label: &Label<'_>| match label.as_bounded() {
-            Some(text) => Cow::Borrowed(text),
-            None => Cow::Owned(label.as_str().to_owned()),
-        };
+        let mut text = String::new();
+        for label in labels.iter().map(Label::as_str) {
+            // Always a character, because texts are limited to a few KiB.
+            text.extend(char::from_u32(label.len() as u32));
+            text.push_str(label);
+        }
         let value = match family.metric_type {
             MetricType::Counter => SampleValue::Count(0),
             MetricType::FloatCounter => SampleValue::Float(0.0),
@@ -51,7 +47,7 @@ impl Series {
         };
         Series {
             family,
-            labels: labels.iter().map(label_value).collect(),
+            labels: text.into(),
             value,
             id,
             start_time: i64::try_from(start_time.as_nanosecond()).unwrap_or(0),
@@ -62,12 +58,11 @@ impl Series {
     }
 
     pub(super) fn matches(&self, family: &'static Family, labels: &[Label<'_>]) -> bool {
-        std::ptr::eq(self.family, family)
-            && self.labels.iter().zip(labels).all(|(own, other)| own == other.as_str())
+        std::ptr::eq(self.family, family) && self.labels().eq(labels.iter().map(Label::as_str))
     }
 
     pub(super) fn labels(&self) -> impl Iterator<Item = &str> {
-        self.labels.iter().map(AsRef::as_ref)
+        split(&self.labels)
     }
 
     pub(super) fn add(&mut self, amount: Increment, uptime: u32) {
@@ -80,11 +75,14 @@ impl Series {
             _ => debug_assert!(false, "{} cannot hold {amount:?}", self.family.name),
         }
     }
+}
 
-    /// Copies the series, to be read without a lock. The sample gets its labels then.
-    pub(super) fn snapshot(&self) -> (&'static Family, Labels, Sample<'static>) {
-        let Series { family, id, start_time, .. } = *self;
-        let sample = Sample { labels: SmallVec::new(), value: self.value.clone(), start_time, id };
-        (family, self.labels.clone(), sample)
-    }
+/// Returns the label values of [`Series::labels`].
+pub(super) fn split(mut text: &str) -> impl Iterator<Item = &str> {
+    std::iter::from_fn(move || {
+        let length = text.chars().next()?;
+        let (label, rest) = text[length.len_utf8()..].split_at_checked(length as usize)?;
+        text = rest;
+        Some(label)
+    })
 }

@@ -41,14 +41,6 @@ impl<'a> Label<'a> {
         text
     }
 
-    /// Returns the text of a bounded value.
-    pub const fn as_bounded(&self) -> Option<&'static str> {
-        match self.0 {
-            Repr::Bounded(text) => Some(text),
-            Repr::Unbounded(_) => None,
-        }
-    }
-
     /// Returns whether the value may become `other` when the family's quota is used up.
     pub const fn is_unbounded(&self) -> bool {
         matches!(self.0, Repr::Unbounded(_))

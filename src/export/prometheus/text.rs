@@ -6,6 +6,7 @@
 use std::fmt;
 use std::io::{self, Write};
 
+use memchr::memchr3;
 use prometheus::proto::MetricType;
 
 use crate::export::otlp::MetricInfo;
@@ -22,61 +23,65 @@ pub(super) fn write_family(out: &mut impl Write, info: MetricInfo<'_>, series: &
     out.write_all(series)
 }
 
+/// Name, label names and label values.
+type Series<'s> = (&'s str, &'s [&'s str], &'s [&'s str]);
+
 pub(super) fn write(out: &mut Vec<u8>, name: &str, names: &[&str], sample: &Sample<'_>) -> io::Result<()> {
-    let labels = Labels { names, values: &sample.labels, le: None };
+    let series = (name, names, &*sample.labels);
     let histogram = match &sample.value {
-        SampleValue::Count(count) => return writeln!(out, "{name}{labels} {count}"),
-        SampleValue::Float(number) => return writeln!(out, "{name}{labels} {number}"),
+        SampleValue::Count(count) => return write_line(out, series, "", None, count),
+        SampleValue::Float(number) => return write_line(out, series, "", None, number),
         SampleValue::Histogram(histogram) => histogram,
     };
     let mut up_to = 0;
     for (bound, count) in BOUNDS.iter().chain([&f64::INFINITY]).zip(&histogram.counts) {
         up_to += count;
-        writeln!(out, "{name}_bucket{} {up_to}", Labels { le: Some(*bound), ..labels })?;
+        write_line(out, series, "_bucket", Some(*bound), up_to)?;
     }
-    writeln!(out, "{name}_sum{labels} {}", histogram.sum)?;
-    writeln!(out, "{name}_count{labels} {up_to}")
+    write_line(out, series, "_sum", None, histogram.sum)?;
+    write_line(out, series, "_count", None, up_to)
 }
 
-/// Labels of a series, or of one bucket, whose upper bound is `le`.
-#[derive(Clone, Copy)]
-struct Labels<'s> {
-    names: &'s [&'s str],
-    values: &'s [&'s str],
+/// Writes a line of a series; `le` is the upper bound of its bucket. Copies, because `fmt` would take twice the time.
+fn write_line(
+    out: &mut Vec<u8>,
+    (name, names, values): Series<'_>,
+    suffix: &str,
     le: Option<f64>,
-}
-
-impl fmt::Display for Labels<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut separator = "{";
-        for (name, value) in self.names.iter().zip(self.values).filter(|(_, value)| !value.is_empty()) {
-            f.write_str(separator)?;
-            f.write_str(name)?;
-            f.write_str("=\"")?;
-            write_escaped(f, value)?;
-            f.write_str("\"")?;
-            separator = ",";
-        }
-        match self.le {
-            None if separator == "{" => return Ok(()),
-            None => {}
-            Some(f64::INFINITY) => write!(f, "{separator}le=\"+Inf\"")?,
-            Some(bound) => write!(f, "{separator}le=\"{bound}\"")?,
-        }
-        f.write_str("}")
+    value: impl fmt::Display,
+) -> io::Result<()> {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(suffix.as_bytes());
+    let labels = out.len();
+    for (name, value) in names.iter().zip(values).filter(|(_, value)| !value.is_empty()) {
+        out.push(b',');
+        out.extend_from_slice(name.as_bytes());
+        out.extend_from_slice(b"=\"");
+        write_escaped(out, value);
+        out.push(b'"');
     }
+    match le {
+        Some(f64::INFINITY) => out.extend_from_slice(b",le=\"+Inf\""),
+        Some(bound) => write!(out, ",le=\"{bound}\"")?,
+        None => {}
+    }
+    if let Some(first) = out.get_mut(labels) {
+        *first = b'{';
+        out.push(b'}');
+    }
+    writeln!(out, " {value}")
 }
 
-fn write_escaped(f: &mut fmt::Formatter<'_>, value: &str) -> fmt::Result {
-    let mut rest = value;
-    while let Some(at) = rest.find(['\\', '"', '\n']) {
-        f.write_str(&rest[..at])?;
-        f.write_str(match rest.as_bytes()[at] {
-            b'\n' => "\\n",
-            b'"' => "\\\"",
-            _ => "\\\\",
-        })?;
+fn write_escaped(out: &mut Vec<u8>, value: &str) {
+    let mut rest = value.as_bytes();
+    while let Some(at) = memchr3(b'\\', b'"', b'\n', rest) {
+        out.extend_from_slice(&rest[..at]);
+        out.extend_from_slice(match rest[at] {
+            b'\n' => b"\\n",
+            b'"' => b"\\\"",
+            _ => b"\\\\",
+        });
         rest = &rest[at + 1..];
     }
-    f.write_str(rest)
+    out.extend_from_slice(rest);
 }
