@@ -73,9 +73,7 @@ impl Setting {
     fn new(key: &'static str, schema: &'static Json) -> Setting {
         let description = schema["description"].as_str().unwrap_or_default();
         let (comment, effect) = description.split_once(" Not set: ").unwrap_or((description, ""));
-        // JSON is YAML.
-        let default_node =
-            yaml::parse(&schema["default"].to_string()).unwrap_or_else(|_| SpannedValue::text(""));
+        let default_node = yaml::from_json(&schema["default"]);
         let default = match default_node.value {
             Value::Null => Err(effect.trim_end_matches('.')),
             _ => Ok(&*default_node.to_yaml(schema).leak()),
@@ -129,6 +127,7 @@ static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
     // The order is that of the fields, which the schema does not keep.
     let defaults = serde_json::to_string(&Config::default()).unwrap_or_default();
     let mut settings = Vec::new();
+    // JSON is YAML.
     if let Ok(defaults) = yaml::parse(&defaults) {
         collect("", &defaults, &SCHEMA, &mut settings);
     }

@@ -127,6 +127,19 @@ pub(super) fn parse(source: &str) -> Result<SpannedValue, SyntaxError> {
     }
 }
 
+/// Returns the tree of a JSON value.
+pub(super) fn from_json(json: &Json) -> SpannedValue {
+    let entry = |(key, item): (&String, _)| (Key { line: 1, text: key.clone() }, from_json(item));
+    let value = match json {
+        Json::Null => Value::Null,
+        Json::String(text) => Value::Text(text.clone()),
+        Json::Array(items) => Value::List(items.iter().map(from_json).collect()),
+        Json::Object(entries) => Value::Map(entries.iter().map(entry).collect()),
+        Json::Bool(_) | Json::Number(_) => Value::Text(json.to_string()),
+    };
+    SpannedValue { line: 1, value }
+}
+
 /// Limits far above any real file, so that nested aliases cannot become gigabytes.
 fn options() -> Options {
     serde_saphyr::options! {

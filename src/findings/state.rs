@@ -106,7 +106,11 @@ impl StateFile {
             let mut content = Vec::new();
             match File::open(&self.path) {
                 Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Some(State::default())),
-                opened => opened?.take(MAX_BYTES).read_to_end(&mut content)?,
+                opened => {
+                    let file = opened?;
+                    content.reserve_exact(file.metadata()?.len().min(MAX_BYTES) as usize + 1);
+                    file.take(MAX_BYTES).read_to_end(&mut content)?
+                }
             };
             match State::decode(&content) {
                 None => fs::rename(&self.path, self.path.with_added_extension("damaged")).map(|()| None),
