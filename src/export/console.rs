@@ -23,6 +23,7 @@ pub struct ConsoleExporter {
     work: Condvar,
     done: Condvar,
     max_bytes: usize,
+    full: LogThrottle,
     registry: Arc<Registry>,
 }
 
@@ -58,6 +59,9 @@ impl ConsoleExporter {
             work: Condvar::new(),
             done: Condvar::new(),
             max_bytes,
+            full: LogThrottle::new(|events| {
+                tracing::warn!(events, "more events were dropped, because stdout was full")
+            }),
             registry,
         });
         let writer = console.clone();
@@ -117,6 +121,14 @@ impl EventSink for ConsoleExporter {
         drop(queue);
         let dropped = (ends.len() - fitting) as u64;
         self_metrics.event(ExporterId::Console, EventOutcome::DroppedQueueFull, dropped);
+        if dropped > 0
+            && let Some(events) = self.full.record(dropped)
+        {
+            tracing::warn!(
+                events,
+                "events are dropped, because stdout is read too slowly: look what reads it, or raise delivery.memory_bytes"
+            );
+        }
     }
 }
 

@@ -56,6 +56,7 @@ impl Findings {
             registry,
         };
         findings.set_sites(sites, now);
+        findings.table.publish();
         Some(findings)
     }
 
@@ -130,6 +131,7 @@ impl Findings {
         state
             .findings
             .sort_unstable_by_key(|(.., last_seen, clients, _, _)| std::cmp::Reverse((*clients, *last_seen)));
+        self.table.reserve(state.findings.len());
         for finding in state.findings {
             self.table.restore(finding, now);
         }
@@ -149,6 +151,7 @@ impl Findings {
     /// Evicts findings for others that are reported often.
     pub fn evict_for_demand(&self) {
         self.table.evict_for_demand();
+        self.table.publish();
     }
 
     /// Removes what had no report for `findings.ttl`, and ends the learning of sites.

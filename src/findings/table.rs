@@ -302,6 +302,13 @@ impl Table {
         recorded
     }
 
+    /// Allocates space for findings that are to be restored.
+    pub(super) fn reserve(&self, findings: usize) {
+        for shard in &self.shards {
+            shard.lock().reserve(findings.min(self.settings.max) / SHARDS, |it| self.hash(it.fingerprint));
+        }
+    }
+
     /// Adds a finding of an earlier process. What finds no space counts as evicted. Times are not after `now`, whatever
     /// the state has.
     pub(super) fn restore(&self, saved: Saved, now: i64) {
@@ -367,6 +374,16 @@ impl Table {
         }
     }
 
+    /// Publishes how many findings there are, and how much of their capacity those that are not noise are charged.
+    pub(super) fn publish(&self) {
+        let metrics = &self.registry.self_metrics.findings;
+        let as_gauge = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        metrics.count.set(as_gauge(self.shards.iter().map(|shard| shard.lock().len()).sum()));
+        let (used, limit) = self.quotas[0].used_and_limit();
+        metrics.bytes.set(as_gauge(used));
+        metrics.limit.set(as_gauge(limit));
+    }
+
     /// Evicts findings for the demand since the last call: first those that the fewest clients share, of these those
     /// without a report for the longest time.
     pub(super) fn evict_for_demand(&self) {
@@ -427,6 +444,6 @@ impl Table {
         self.visit(|finding| {
             (findings, bytes, charged) = (findings + 1, bytes + finding.bytes(), charged + finding.charged);
         });
-        (findings, bytes, charged, self.quotas.iter().map(SiteQuotas::used).sum())
+        (findings, bytes, charged, self.quotas.iter().map(|quotas| quotas.used_and_limit().0).sum())
     }
 }

@@ -389,10 +389,10 @@ impl SiteQuotas {
         }
     }
 
-    #[cfg(test)]
-    /// Returns what is reserved.
-    pub(crate) fn used(&self) -> usize {
-        self.parts.read().used.load(Ordering::Relaxed)
+    /// Returns what is reserved, and what may be.
+    pub(crate) fn used_and_limit(&self) -> (usize, usize) {
+        let parts = self.parts.read();
+        (parts.used.load(Ordering::Relaxed), parts.limit)
     }
 }
 

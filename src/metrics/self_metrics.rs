@@ -115,6 +115,12 @@ self_metrics! {
     pub struct FindingsMetrics {
         /// Whether the site has been known for less than 24 hours, so that its findings may be old; 1: it has.
         pub learning: IntGaugeVec = "lookout_findings_learning" ["site"],
+        /// Findings that are kept.
+        pub count: IntGauge = "lookout_findings" [],
+        /// Bytes that findings without noise are charged; each at least its part of findings.max.
+        pub bytes: IntGauge = "lookout_findings_bytes" [],
+        /// Most of these bytes; above three quarters of them, only problems that are reported often are admitted.
+        pub limit: IntGauge = "lookout_findings_limit_bytes" [],
     }
 
     /// Metrics of the quotas; each family resolves its own children.

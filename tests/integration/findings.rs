@@ -2,15 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use lookoutd::config::{Config, SiteConfig, defaults};
 use lookoutd::metrics::SampleValue;
 use lookoutd::model::ClientKey;
 
-use crate::support::capture;
 use crate::support::daemon::{Daemon, Setup};
 use crate::support::http::Request;
 use crate::support::in_process::{InProcess, context};
+use crate::support::{capture, eventually};
 
 const START: i64 = 1_795_351_500; // the start of a window of five minutes
 
@@ -212,6 +213,54 @@ fn state_file_of_another_process_stops_the_start() {
     drop(daemon);
 }
 
+fn write_state(file: &Path, state: &serde_json::Value) {
+    let json = state.to_string();
+    std::fs::write(file, format!("{json}\n{:08x}\n", crc32c::crc32c(json.as_bytes()))).unwrap();
+}
+
+/// `benches/start.py` has the figures; this finds what makes the start several times slower.
+#[test]
+fn start_with_10_000_findings_takes_little_cpu_time() {
+    let limit = if std::env::var_os("LOOKOUTD_BINARY").is_some() { 50 } else { 500 };
+    let now = jiff::Timestamp::now().as_millisecond();
+    let finding = |number: u64| {
+        let hash = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        serde_json::json!([hash, number % 100, 3, now - 1000, now, 2, 3, false])
+    };
+    let findings: Vec<_> = (0..10_000).map(finding).collect();
+    let state = serde_json::json!({ "version": 1, "sites": [], "findings": findings, "evicted": [] });
+    let times = [(); 3].map(|()| {
+        let directory = tempfile::TempDir::new().unwrap();
+        let file = directory.path().join("findings");
+        write_state(&file, &state);
+        let daemon = Setup::yaml(&format!("findings: {{ state_file: {} }}", file.display())).start();
+        daemon.stderr.containing("findings=10000");
+        let time = daemon.cpu_time();
+        daemon.until("lookout_findings", &[], 10_000.0);
+        time.as_millis()
+    });
+    assert!(times.iter().min() < Some(&limit), "{times:?} ms of CPU, and {limit} are allowed");
+}
+
+/// The table of findings shows how full it is.
+#[test]
+fn findings_are_counted_and_charged_within_their_limit() {
+    let daemon = Setup::yaml("findings: { max: 100, max_bytes: 1MiB }").start();
+    let fill = |at: usize| csp("shop", "img-src", &format!("https://cdn-{at}.example/x.png"));
+    daemon.post("/report", fill(0));
+    daemon.until("lookout_findings", &[], 1.0);
+    let bytes = |daemon: &Daemon| {
+        ["lookout_findings_bytes", "lookout_findings_limit_bytes"].map(|name| daemon.scrape().sum(name, &[]))
+    };
+    let [used, limit] = bytes(&daemon);
+    assert!(used >= limit / 75.0 && limit < 1024.0 * 1024.0 * 0.75, "{used} of {limit}");
+    (1..300).for_each(|at| drop(daemon.post("/report", fill(at))));
+    eventually("a table that is full", || {
+        let [used, limit] = bytes(&daemon);
+        if used > limit * 0.3 && used <= limit { Ok(()) } else { Err(format!("{used} of {limit}")) }
+    });
+}
+
 #[test]
 fn sites_are_learned_for_a_day_unless_their_state_is_older() {
     let directory = tempfile::TempDir::new().unwrap();
@@ -234,8 +283,7 @@ fn sites_are_learned_for_a_day_unless_their_state_is_older() {
     for site in state["sites"].as_array_mut().unwrap() {
         site[1] = (site[1].as_i64().unwrap() - 2 * 86_400_000).into();
     }
-    let json = state.to_string();
-    std::fs::write(&file, format!("{json}\n{:08x}\n", crc32c::crc32c(json.as_bytes()))).unwrap();
+    write_state(&file, &state);
     let daemon = setup().start();
     assert_eq!(learning(&daemon), [0.0, 0.0]);
 }

@@ -66,6 +66,50 @@ fn dropped_log_lines_are_reported_when_stderr_is_read_again() {
 }
 
 #[test]
+fn dropped_events_are_one_warning_for_each_exporter_with_what_to_do() {
+    let limits = "events: { max_per_second: off, max_unknown_per_second: off }";
+    let yaml = format!("{limits}\ndelivery: {{ memory_bytes: 1MiB, shutdown_timeout: 1s }}");
+    let setup = Setup::yaml(&yaml).variable("OTEL_LOGS_EXPORTER", "console,otlp");
+    // A port that no collector listens on.
+    let setup = setup.variable("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1");
+    let (mut daemon, mut stalled) = setup.variable("OTEL_METRICS_EXPORTER", "none").start_unread(true);
+    let stderr = stalled.remove(0);
+    drop(stderr);
+    let report = serde_json::json!({
+        "type": "csp-violation", "url": "https://shop.example/",
+        "body": { "blockedURL": "inline", "effectiveDirective": "style-src", "originalPolicy": "x ".repeat(400) },
+    });
+    let body = format!("[{}]", vec![report.to_string(); 100].join(","));
+    let drop_events = |at_least: f64| {
+        eventually("dropped events of both exporters", || {
+            assert_eq!(daemon.post("/report", &body).status, 204);
+            let scrape = daemon.scrape();
+            let dropped = ["console", "otlp"].map(|exporter| {
+                let labels = [("exporter", exporter), ("outcome", "dropped_queue_full")];
+                scrape.sum("lookout_events_total", &labels)
+            });
+            if dropped.iter().all(|events| *events >= at_least) {
+                Ok(())
+            } else {
+                Err(format!("{dropped:?}"))
+            }
+        });
+    };
+    drop_events(1.0);
+    for advice in ["stdout is read too slowly", "set delivery.spool"] {
+        let line = daemon.stderr.containing(advice);
+        assert!(line.contains(" WARN ") && line.contains("events="), "{line}");
+    }
+    drop_events(2000.0);
+    let warnings = daemon.stderr.all().iter().filter(|line| line.contains("events are dropped")).count();
+    assert_eq!(warnings, 2);
+    daemon.signal("TERM");
+    assert_eq!(daemon.wait(), Some(0));
+    drop(stalled);
+    daemon.leave();
+}
+
+#[test]
 fn failed_handshakes_with_unread_stderr_block_no_thread() {
     let key = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let tls = "intake: { tls: { certificate: cert.pem, key: key.pem } }";

@@ -37,7 +37,7 @@ fn charged(registry: &Registry) -> Vec<(usize, usize)> {
         }
     }
     let of = |name| taken.get(name).copied().unwrap_or_default();
-    registry.quotas.iter().map(|quota| (quota.sites.used(), of(quota.family.name))).collect()
+    registry.quotas.iter().map(|quota| (quota.sites.used_and_limit().0, of(quota.family.name))).collect()
 }
 
 proptest! {
@@ -85,7 +85,7 @@ fn site_that_is_added_gets_its_part_of_a_full_registry() {
     };
     flood(0);
     let quota = registry.quota(&csp_violation::VIOLATIONS).unwrap();
-    let full = quota.sites.used();
+    let full = quota.sites.used_and_limit().0;
     let names = change(&registry, &names, &["a", "b"]);
     let own = |uptime| {
         (0..5)
@@ -95,7 +95,7 @@ fn site_that_is_added_gets_its_part_of_a_full_registry() {
     };
     own(1);
     for uptime in (30..90).step_by(10) {
-        assert!(quota.sites.used() <= full.max(quota.usable_and_limit().1), "{uptime}");
+        assert!(quota.sites.used_and_limit().0 <= full.max(quota.usable_and_limit().1), "{uptime}");
         registry.evict_for_demand(MIN_IDLE, uptime, ANY);
         own(uptime);
     }

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -309,6 +310,17 @@ impl Daemon {
         let is_optimized = std::env::var_os("LOOKOUTD_BINARY").is_some();
         let excess = if is_optimized { 0 } else { of("RssFile:").saturating_sub(OPTIMIZED_CODE_KIB) };
         of("VmHWM:") - excess
+    }
+
+    /// Returns the CPU time of the process, its threads included.
+    pub(crate) fn cpu_time(&self) -> Duration {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        let nanoseconds = |task: std::io::Result<std::fs::DirEntry>| -> u64 {
+            // A thread may have ended meanwhile.
+            let times = std::fs::read_to_string(task.unwrap().path().join("schedstat")).unwrap_or_default();
+            times.split(' ').next().unwrap().parse().unwrap_or_default()
+        };
+        Duration::from_nanos(tasks.map(nanoseconds).sum())
     }
 
     pub(crate) fn signal(&self, signal: &str) {

@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tracing::warn;
 
 use crate::export::otlp::limits::{MAX_BATCH_AGE, MAX_BATCH_BYTES, MAX_BATCH_RECORDS};
 use crate::export::otlp::logs::accounting::PendingEvents;
 use crate::export::otlp::logs::batch::{Batch, BatchQueue, Order, Payload};
+use crate::log_throttle::LogThrottle;
 use crate::metrics::SelfMetrics;
 use crate::model::{EventOutcome, EventSink, ExporterId, PendingState};
 
@@ -21,6 +23,7 @@ pub(crate) struct MemoryQueue {
     /// Age at which a batch is spilled; `None` without a spool.
     spill_after: Option<Duration>,
     self_metrics: Arc<SelfMetrics>,
+    full: LogThrottle,
     /// Bytes of open, waiting and in-flight records. Grows under the lock of `state` only.
     bytes_in_use: Arc<AtomicUsize>,
     state: Mutex<State>,
@@ -67,6 +70,9 @@ impl MemoryQueue {
             max_batch_bytes,
             spill_after,
             self_metrics,
+            full: LogThrottle::new(|events| {
+                warn!(events, "more events were dropped, because memory was full")
+            }),
             bytes_in_use: Arc::default(),
             state: Mutex::new(state),
             wake,
@@ -190,13 +196,14 @@ impl EventSink for MemoryQueue {
         let mut state = self.state.lock();
         let was_idle = state.open.is_none();
         let next_sequence = state.next_sequence;
-        let mut start = 0;
+        let (mut start, mut dropped) = (0, 0);
         for end in ends {
             let end = *end as usize;
             // An offset out of range is a bug of the caller; the event is still counted.
             let record = records.get(start..end).unwrap_or_default();
             if let Some(outcome) = self.drop_reason(&state, record) {
                 self.self_metrics.event(ExporterId::Otlp, outcome, 1);
+                dropped += u64::from(outcome == EventOutcome::DroppedQueueFull);
             } else {
                 self.append(&mut state, record);
             }
@@ -212,6 +219,16 @@ impl EventSink for MemoryQueue {
         }
         if spill {
             self.pressure.notify_one();
+        }
+        if dropped > 0
+            && let Some(events) = self.full.record(dropped)
+        {
+            warn!(
+                events,
+                spool = self.spill_after.is_some(),
+                "events are dropped, because delivery.memory_bytes is full of events that the collector has not taken, \
+                 and so is the spool, if any: look why it is down or slow, and set delivery.spool for outages"
+            );
         }
     }
 }
