@@ -56,7 +56,7 @@ fn main() -> ExitCode {
                 is_good &= series != 100_000 || time.0 <= MAX_SCRAPE;
                 format!("{:<18}", format!("{:.1} {:.1} ({:.1})", time.0, time.1, size as f64 / 1e6))
             });
-            is_good &= series == 10_000 || bytes <= MAX_BYTES;
+            is_good &= series != 100_000 || bytes <= MAX_BYTES;
             println!("{name:<29} {series:>7}  {bytes:>5.0}  {}", times.join(" "));
         }
     }
