@@ -21,8 +21,12 @@ pub fn all(capture: &str) -> Vec<Input> {
     add("empty legacy reports", |_| batch(|_| r#"{"csp-report":{}}"#.into()));
     add("empty reports", |_| batch(|_| r#"{"type":"x","body":{}}"#.into()));
     add("types alone", |_| batch(|_| r#"{"type":"x"}"#.into()));
-    add("types of known kinds", |_| batch(|at| format!(r#"{{"type":"{}"}}"#, ["crash", "coop", "nel", "csp"][at % 4])));
-    add("types, all different", |upload| batch(|at| format!(r#"{{"type":"{}"}}"#, word(upload * REPORTS + at))));
+    add("types of known kinds", |_| {
+        batch(|at| format!(r#"{{"type":"{}"}}"#, ["crash", "coop", "nel", "csp"][at % 4]))
+    });
+    add("types, all different", |upload| {
+        batch(|at| format!(r#"{{"type":"{}"}}"#, word(upload * REPORTS + at)))
+    });
     add("network errors, empty", |_| batch(|_| r#"{"type":"network-error","body":{}}"#.into()));
     add("network errors, different", |upload| {
         batch(|at| {
@@ -39,7 +43,9 @@ pub fn all(capture: &str) -> Vec<Input> {
     add("sites, referrers and agents, different", |upload| {
         batch(|at| {
             let word = word(upload * REPORTS + at);
-            format!(r#"{{"type":"csp","url":"http://{word}","user_agent":"{word}","body":{{"blockedURL":"http://{word}"}}}}"#)
+            format!(
+                r#"{{"type":"csp","url":"http://{word}","user_agent":"{word}","body":{{"blockedURL":"http://{word}"}}}}"#
+            )
         })
     });
     add("agents of browsers, different", |upload| {
@@ -55,7 +61,10 @@ pub fn all(capture: &str) -> Vec<Input> {
     add("hpkp", |_| batch(|_| r#"{"hostname":"a.b","known-pins":[]}"#.into()));
     add("mail reports", |_| batch(|_| r#"{"organization-name":"x","policies":[]}"#.into()));
     add("mail reports, policies", |_| {
-        format!(r#"{{"organization-name":"x","policies":[{}]}}"#, again(r#"{"summary":{"total-failure-session-count":1}}"#, ","))
+        format!(
+            r#"{{"organization-name":"x","policies":[{}]}}"#,
+            again(r#"{"summary":{"total-failure-session-count":1}}"#, ",")
+        )
     });
     add("rejected items", |_| again("1", ",").list());
     add("rejected reports", |_| batch(|_| "{}".into()));
@@ -86,7 +95,12 @@ pub fn all(capture: &str) -> Vec<Input> {
     add("names of one kind", |_| members("csp-violation", |at| format!(r#""{}":1"#, word(at))));
     add("names, repeated", |_| members("csp-violation", |_| "\"sample\":\"\"".into()));
     add("names of few members", |_| {
-        batch(|_| format!(r#"{{"type":"x","body":{{{}}}}}"#, (0..40).map(|at| format!(r#""{}":1"#, word(at))).collect::<Vec<_>>().join(",")))
+        batch(|_| {
+            format!(
+                r#"{{"type":"x","body":{{{}}}}}"#,
+                (0..40).map(|at| format!(r#""{}":1"#, word(at))).collect::<Vec<_>>().join(",")
+            )
+        })
     });
     add("names in reports, different", |upload| {
         batch(|at| {
@@ -97,7 +111,9 @@ pub fn all(capture: &str) -> Vec<Input> {
     });
     add("names with escapes", |_| members("x", |_| r#""\n":1"#.into()));
     add("texts with escapes", |_| value(&again(r#""\n""#, ",").list()));
-    add("texts in few reports", |_| batch(|_| format!(r#"{{"type":"x","body":{{"a":[{}]}}}}"#, vec!["\"b\""; 100].join(","))));
+    add("texts in few reports", |_| {
+        batch(|_| format!(r#"{{"type":"x","body":{{"a":[{}]}}}}"#, vec!["\"b\""; 100].join(",")))
+    });
 
     // Texts and URLs.
     for (name, part) in TEXTS {
@@ -107,7 +123,9 @@ pub fn all(capture: &str) -> Vec<Input> {
     for (name, part) in TEXTS {
         // Of the length that is kept, in each field that has texts.
         let text = json(&part.repeat((256 / part.len()).max(1)));
-        let body = format!(r#"{{"csp-report":{{"script-sample":{text},"blocked-uri":{text},"source-file":{text},"document-uri":{text},"effective-directive":{text},"x":{text}}}}}"#);
+        let body = format!(
+            r#"{{"csp-report":{{"script-sample":{text},"blocked-uri":{text},"source-file":{text},"document-uri":{text},"effective-directive":{text},"x":{text}}}}}"#
+        );
         inputs.push((name_in_fields(name), Box::new(move |_| batch(|_| body.clone()))));
     }
     inputs

@@ -34,7 +34,9 @@ fn main() {
     let inputs = inputs::all(&capture());
     match &arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["once", setup, name] => once(&inputs, setup, name),
-        all => SETUPS.iter().for_each(|setup| print_table(setup, &inputs, if all.is_empty() { SHOWN } else { usize::MAX })),
+        all => SETUPS
+            .iter()
+            .for_each(|setup| print_table(setup, &inputs, if all.is_empty() { SHOWN } else { usize::MAX })),
     }
 }
 
@@ -42,9 +44,11 @@ fn print_table(setup: &str, inputs: &[Input], shown: usize) {
     let normal = &inputs[0].1;
     let row = |(name, body): &Input| {
         let (setup, beside) = (Setup::new(setup), Setup::new(setup));
-        let times = (0..ROUNDS).map(|round| [ns_per_byte(&beside, normal, round), ns_per_byte(&setup, body, round)]);
+        let times =
+            (0..ROUNDS).map(|round| [ns_per_byte(&beside, normal, round), ns_per_byte(&setup, body, round)]);
         // The first round fills caches and creates series.
-        let [normal, own] = times.skip(1).fold([f64::INFINITY; 2], |least, it| [least[0].min(it[0]), least[1].min(it[1])]);
+        let [normal, own] =
+            times.skip(1).fold([f64::INFINITY; 2], |least, it| [least[0].min(it[0]), least[1].min(it[1])]);
         (own, own / normal, *name)
     };
     let mut rows: Vec<_> = inputs.iter().map(row).collect();

@@ -36,8 +36,9 @@ impl Setup {
         if position == 2 {
             add_rules(&mut config);
         }
-        let registry =
-            Arc::new(Registry::new(kinds::families(), config.metrics.max_series, 0, Timestamp::UNIX_EPOCH).unwrap());
+        let registry = Arc::new(
+            Registry::new(kinds::families(), config.metrics.max_series, 0, Timestamp::UNIX_EPOCH).unwrap(),
+        );
         let sink = || (position > 0).then(|| Arc::new(Discard) as Arc<dyn EventSink>);
         let mut pipeline = Pipeline::new(&config, registry, sink(), sink());
         pipeline.recent = (position == 2).then(|| Arc::new(Recent::default()));

@@ -93,7 +93,7 @@ impl<'de> Visitor<'de> for RawItemsVisitor {
         let mut document = RawItems { items: Vec::new(), excess: 0 };
         while document.items.len() < self.max {
             match elements.next_element()? {
-                Some(item) => self.budget.push(&mut document.items, ValueSeed::ITEMS, item)?,
+                Some(item) => self.budget.push(&mut document.items, ValueBudget::ITEMS, item)?,
                 None => return Ok(document),
             }
         }

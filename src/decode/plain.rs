@@ -35,7 +35,7 @@ pub(super) fn read(text: &str, max: usize) -> Option<Items<'_>> {
         reader.list(b']', |reader| {
             let item = reader.value(0)?;
             if document.items.len() < max {
-                return reader.push(&mut document.items, ValueSeed::ITEMS, item);
+                return reader.push(&mut document.items, ValueBudget::ITEMS, item);
             }
             document.excess += 1;
             Some(())
@@ -94,27 +94,14 @@ impl<'a> Reader<'a, '_> {
 
     fn value(&mut self, depth: u8) -> Option<Value<'a>> {
         match self.next()? {
-            b'"' => self.string(),
-            b'{' if depth < MAX_DEPTH => {
-                self.at += 1;
-                let mut members = Vec::new();
-                self.list(b'}', |reader| {
-                    if reader.next()? != b'"' {
-                        return None;
-                    }
-                    let Value::String(name) = reader.string()? else { return None };
-                    reader.expect(b':')?;
-                    let member = (name, reader.value(depth + 1)?);
-                    reader.push(&mut members, ValueSeed::members(depth), member)
-                })?;
-                Some(Value::Object(Object(members)))
-            }
+            b'"' => self.text().map(Value::String),
+            b'{' if depth < MAX_DEPTH => self.object(depth).map(Value::Object),
             b'[' if depth < MAX_DEPTH => {
                 self.at += 1;
                 let mut items = Vec::new();
                 self.list(b']', |reader| {
                     let item = reader.value(depth + 1)?;
-                    reader.push(&mut items, ValueSeed::ITEMS, item)
+                    reader.push(&mut items, ValueBudget::ITEMS, item)
                 })?;
                 Some(Value::Array(items))
             }
@@ -124,6 +111,26 @@ impl<'a> Reader<'a, '_> {
             b'n' => self.literal("null", Value::Null),
             _ => None,
         }
+    }
+
+    fn object(&mut self, depth: u8) -> Option<Object<'a>> {
+        self.at += 1;
+        let first = self.budget.expected_members(depth);
+        let mut members = Vec::new();
+        self.list(b'}', |reader| {
+            if reader.next()? != b'"' {
+                return None;
+            }
+            let name = reader.text()?;
+            reader.expect(b':')?;
+            let value = match reader.next()? {
+                b'"' => Value::String(reader.text()?),
+                _ => reader.value(depth + 1)?,
+            };
+            reader.push(&mut members, first, (name, value))
+        })?;
+        self.budget.expect_members(depth, members.len());
+        Some(Object(members))
     }
 
     fn literal(&mut self, name: &str, value: Value<'a>) -> Option<Value<'a>> {
@@ -155,25 +162,29 @@ impl<'a> Reader<'a, '_> {
 
     /// Reads the text that begins with the quote here.
     #[inline(always)]
-    fn string(&mut self) -> Option<Value<'a>> {
-        let start = self.at + 1;
-        let end = start + quote_or_escape(self.text.as_bytes().get(start..)?)?;
-        if self.text.as_bytes()[end] != b'"' {
-            return self.escaped(end);
+    fn text(&mut self) -> Option<Cow<'a, str>> {
+        let rest = self.text.get(self.at + 1..)?;
+        let length = quote_or_escape(rest.as_bytes())?;
+        let (text, end) = rest.split_at_checked(length)?;
+        if !end.starts_with('"') {
+            return self.escaped(self.at + 1 + length);
         }
-        self.at = end + 1;
-        Some(Value::String(Cow::Borrowed(self.text.get(start..end)?)))
+        self.at += length + 2;
+        Some(Cow::Borrowed(text))
     }
 
     /// Reads the text whose first escape is here.
     #[cold]
-    fn escaped(&mut self, mut at: usize) -> Option<Value<'a>> {
+    fn escaped(&mut self, mut at: usize) -> Option<Cow<'a, str>> {
         while self.text.as_bytes()[at] == b'\\' {
             // The escaped character is skipped, so that it does not end the text.
             at += 2;
             at += quote_or_escape(self.text.as_bytes().get(at..)?)?;
         }
-        self.by_serde(at + 1)
+        match self.by_serde(at + 1)? {
+            Value::String(text) => Some(text),
+            _ => None,
+        }
     }
 
     /// Has serde_json read the value that ends here.
@@ -187,7 +198,7 @@ impl<'a> Reader<'a, '_> {
 }
 
 /// Returns the position of the first quote or backslash.
-#[inline]
+#[inline(always)]
 fn quote_or_escape(bytes: &[u8]) -> Option<usize> {
     const ONES: u64 = 0x0101_0101_0101_0101;
     // The high bit of each byte that is zero; only the lowest is exact.

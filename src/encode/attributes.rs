@@ -47,7 +47,7 @@ pub fn attributes(event: &Event<'_>, emit: AttributeSink<'_>) {
 }
 
 fn emit_body(report: &Report<'_>, emit: AttributeSink<'_>) {
-    let fields = field_index(report.kind);
+    let fields = (!report.body.0.is_empty()).then(|| field_index(report.kind));
     for (name, value) in &report.body.0 {
         let attribute = match value {
             Value::Null => continue,
@@ -58,7 +58,9 @@ fn emit_body(report: &Report<'_>, emit: AttributeSink<'_>) {
             Value::Bool(flag) => Attribute::Bool(*flag),
             Value::Array(_) | Value::Object(_) => Attribute::Json(value),
         };
-        if let Some(name) = fields.get(&**name).and_then(|(_, field)| field.attribute) {
+        if let Some(name) =
+            fields.and_then(|fields| fields.get(&**name)).and_then(|(_, field)| field.attribute)
+        {
             emit(name, attribute);
         }
     }

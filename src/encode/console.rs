@@ -92,6 +92,7 @@ impl Members<'_> {
     }
 
     /// Begins a member. Its name is one of the program's own, which have nothing to escape.
+    #[inline(always)] // so that a name is copied by its known length
     fn name(&mut self, name: &str) -> &mut Vec<u8> {
         debug_assert!(!has_byte(name.as_bytes(), is_escaped), "{name}");
         self.out.extend_from_slice(&[self.before, b'"']);
@@ -101,6 +102,7 @@ impl Members<'_> {
         self.out
     }
 
+    #[inline(always)]
     fn text(&mut self, name: &str, text: &str) {
         write_text(text, self.name(name));
     }

@@ -57,6 +57,17 @@ pub fn unix_nanos(time: Timestamp) -> u64 {
 }
 
 fn write_key_value(out: &mut Vec<u8>, field: u32, key: &str, value: Attribute<'_>) {
+    // Most are short: all lengths in it are of one byte.
+    if let Attribute::Text(text) = value
+        && key.len() + text.len() < 122
+        && let [Ok(tag), Ok(name), Ok(length)] =
+            [field << 3 | 2, key.len() as u32, text.len() as u32].map(u8::try_from)
+    {
+        out.extend_from_slice(&[tag, name + length + 6, 0x0a, name]);
+        out.extend_from_slice(key.as_bytes());
+        out.extend_from_slice(&[0x12, length + 2, 0x0a, length]);
+        return out.extend_from_slice(text.as_bytes());
+    }
     let json;
     // Lists and objects are sent as JSON text; writing that to memory cannot fail.
     let value = match value {

@@ -45,30 +45,38 @@ impl Learning {
                 let _ = self.gauge().remove_label_values(&[&name]);
             }
         }
-        names.into_iter().for_each(|name| self.add(site_hash(name), now, Some(name)));
+        names.into_iter().for_each(|name| _ = self.add(site_hash(name), now, Some(name)));
         self.update(now);
     }
 
     /// Begins to learn a site, unless it is known or there are too many.
     pub(super) fn start(&self, name: &str, now: i64) {
-        self.add(site_hash(name), now, Some(name));
-        self.update(now);
+        if self.add(site_hash(name), now, Some(name)) {
+            self.update(now);
+        }
     }
 
-    /// Adds a site that is known since this moment, or takes over since when an earlier process knew it.
-    pub(super) fn add(&self, hash: u64, since: i64, name: Option<&str>) {
+    /// Adds a site that is known since this moment, or takes over since when an earlier process knew it. Returns
+    /// whether it has its name only now.
+    pub(super) fn add(&self, hash: u64, since: i64, name: Option<&str>) -> bool {
         let mut sites = self.sites.lock();
         // Those without a name have no series.
         let like = sites.iter().filter(|site| site.name.is_some() == name.is_some()).count();
         let has_space = like < self.registry.max_learning();
-        let name: Option<Box<str>> = name.map(Into::into);
         match sites.iter_mut().find(|site| site.hash == hash) {
             Some(site) => {
                 site.since = site.since.min(since);
-                site.name = site.name.take().or(name.filter(|_| has_space));
+                let is_named = site.name.is_none() && name.is_some() && has_space;
+                if is_named {
+                    site.name = name.map(Into::into);
+                }
+                is_named
             }
-            None if has_space => sites.push(Site { hash, since, name }),
-            None => {}
+            None if has_space => {
+                sites.push(Site { hash, since, name: name.map(Into::into) });
+                name.is_some()
+            }
+            None => false,
         }
     }
 

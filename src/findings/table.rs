@@ -97,6 +97,8 @@ pub(super) struct Table {
     shards: Box<[Mutex<HashTable<Box<Entry>>>]>,
     /// Of findings, and of noise.
     quotas: [SiteQuotas; 2],
+    /// Hash of the name of no site.
+    unknown_site: u64,
     /// Id of each site by the hash of its name, if any are configured.
     sites: RwLock<HashMap<u64, usize>>,
     /// Bytes of findings and noise.
@@ -225,6 +227,7 @@ impl Table {
             hasher: RandomState::default(),
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             quotas: [(); 2].map(|()| SiteQuotas::new(unit)),
+            unknown_site: site_hash(SiteLabel::UNKNOWN.label.as_str()),
             sites: RwLock::default(),
             capacity,
             unit,
@@ -256,7 +259,7 @@ impl Table {
     }
 
     pub(super) fn record(&self, arrival: &Arrival<'_>, sample: impl FnOnce() -> Vec<u8>) -> Recorded {
-        let Arrival { report, classification, finding: of, client, context } = arrival;
+        let Arrival { report, classification, finding: of, client, context, .. } = arrival;
         let now = context.received.as_millisecond();
         let hash = self.hash(of.fingerprint);
         let mut recorded = Recorded::default();
@@ -282,7 +285,7 @@ impl Table {
         let quotas = &self.quotas[usize::from(finding.is_noise)];
         finding.count = finding.count.saturating_add(1);
         finding.last_seen = finding.last_seen.max(now);
-        if finding.details.is_none() {
+        if finding.details.is_none() && arrival.may_describe {
             finding.describe(arrival, quotas, sample);
             recorded.is_first = finding.details.is_some();
         }
@@ -296,7 +299,7 @@ impl Table {
             let reached = finding.add_client(hash.0 as u32, quotas);
             recorded.reached = reached.filter(|_| now.saturating_sub(finding.first_seen) < new_for);
         }
-        if recorded.is_first {
+        if recorded.is_first || finding.count == 1 {
             self.settle(finding);
         }
         recorded
@@ -335,9 +338,7 @@ impl Table {
         let sites = self.sites.read();
         match sites.get(&site) {
             Some(id) => Owner::Configured(*id),
-            None if sites.is_empty() && site != site_hash(SiteLabel::UNKNOWN.label.as_str()) => {
-                Owner::Host(self.hasher.hash_one(site))
-            }
+            None if sites.is_empty() && site != self.unknown_site => Owner::Host(self.hasher.hash_one(site)),
             None => Owner::Others,
         }
     }

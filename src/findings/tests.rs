@@ -82,7 +82,8 @@ impl World {
                 let finding = Finding { fingerprint: Fingerprint(seen.fingerprint), ..finding };
                 let client = self.findings.client(&context);
                 let (report, classification, context) = (&report, &classification, &context);
-                let arrival = Arrival { report, classification, finding, client, context };
+                let arrival =
+                    Arrival { report, classification, finding, client, context, may_describe: true };
                 new += usize::from(self.findings.record(&arrival, NO_SAMPLE));
             }
         })

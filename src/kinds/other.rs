@@ -8,6 +8,6 @@ pub(super) static KIND: ReportKind = ReportKind {
     name: "other",
     specification: "https://w3c.github.io/reporting/#concept-reports",
     identity: &[REPORT_TYPE],
-    summary: |report| format!("{} reported by {}", report.report_type, page_of(report)),
+    summary: |report| [&*report.report_type, " reported by ", page_of(report)].concat(),
     ..ReportKind::DEFAULT
 };

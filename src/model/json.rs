@@ -135,6 +135,8 @@ pub struct ValueBudget {
     bytes: Cell<usize>,
     values: Cell<usize>,
     exceeded: Cell<bool>,
+    /// The members of the last report and of the last body, because those of one upload are alike.
+    members: [Cell<usize>; 2],
 }
 
 impl ValueBudget {
@@ -142,6 +144,11 @@ impl ValueBudget {
     pub const MAX_VALUES: usize = 65_536;
     /// The largest number of bytes for the values of one byte of JSON.
     pub const BYTES_PER_BYTE: usize = 4;
+    /// The initial capacity of an array.
+    pub const ITEMS: usize = 4;
+    /// The initial capacity of the first report, and of the first body: that of a violation has about 12 members.
+    const MEMBERS: usize = 6;
+    const BODY_MEMBERS: usize = 12;
     /// The budget of the shortest JSON, in bytes.
     pub const MIN_BYTES: usize = 32 * 1024;
 
@@ -149,12 +156,30 @@ impl ValueBudget {
     pub fn new(json: usize) -> ValueBudget {
         let bytes = json.saturating_mul(Self::BYTES_PER_BYTE).saturating_add(Self::MIN_BYTES);
         let values = Cell::new(Self::MAX_VALUES);
-        ValueBudget { bytes: Cell::new(bytes), values, exceeded: Cell::new(false) }
+        let members = [Self::MEMBERS, Self::BODY_MEMBERS].map(Cell::new);
+        ValueBudget { bytes: Cell::new(bytes), values, exceeded: Cell::new(false), members }
     }
 
     /// Returns whether a charge failed.
     pub fn is_exceeded(&self) -> bool {
         self.exceeded.get()
+    }
+
+    /// Returns the initial capacity of an object at this depth.
+    pub fn expected_members(&self, depth: u8) -> usize {
+        self.members.get(usize::from(depth)).map_or(Self::ITEMS, Cell::get)
+    }
+
+    /// Expects about as many members of the next object at this depth.
+    pub fn expect_members(&self, depth: u8, members: usize) {
+        if let Some(expected) = self.members.get(usize::from(depth)).filter(|_| members > 0) {
+            // Halves of each other, so that a container that grows from any of them ends with the same capacity.
+            expected.set(match members {
+                0..=3 => Self::BODY_MEMBERS / 4,
+                4..=6 => Self::MEMBERS,
+                _ => Self::BODY_MEMBERS,
+            });
+        }
     }
 
     fn charge<E: Error>(&self, values: usize, bytes: usize) -> Result<(), E> {
@@ -172,13 +197,20 @@ impl ValueBudget {
     ///
     /// # Errors
     /// Returns an error if the budget does not suffice.
+    #[inline]
     pub fn push<T, E: Error>(&self, container: &mut Vec<T>, first: usize, item: T) -> Result<(), E> {
         if container.len() == container.capacity() {
-            let more = container.len().max(first);
-            self.charge(more, more.saturating_mul(size_of::<T>()))?;
-            container.reserve_exact(more);
+            self.grow(container, first)?;
         }
         container.push(item);
+        Ok(())
+    }
+
+    #[cold]
+    fn grow<T, E: Error>(&self, container: &mut Vec<T>, first: usize) -> Result<(), E> {
+        let more = container.len().max(first);
+        self.charge(more, more.saturating_mul(size_of::<T>()))?;
+        container.reserve_exact(more);
         Ok(())
     }
 
@@ -196,15 +228,6 @@ pub struct ValueSeed<'b> {
 }
 
 impl<'b> ValueSeed<'b> {
-    /// The initial capacity of a container.
-    pub const ITEMS: usize = 4;
-
-    /// Returns the initial capacity of an object at this depth: the body of a violation has about 12 members.
-    #[must_use]
-    pub fn members(depth: u8) -> usize {
-        if depth <= 1 { 12 } else { Self::ITEMS }
-    }
-
     /// Returns the seed of one item of a body.
     pub fn new(budget: &'b ValueBudget) -> ValueSeed<'b> {
         ValueSeed { budget, depth: 0 }
@@ -261,18 +284,20 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value<'de>, A::Error> {
         let mut array = Vec::new();
         while let Some(item) = items.next_element_seed(self.inner())? {
-            self.budget.push(&mut array, Self::ITEMS, item)?;
+            self.budget.push(&mut array, ValueBudget::ITEMS, item)?;
         }
         Ok(Value::Array(array))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value<'de>, A::Error> {
+        let first = self.budget.expected_members(self.depth);
         let mut object = Vec::new();
         while let Some(name) = members.next_key_seed(self.inner())? {
             let Value::String(name) = name else { return Err(Error::custom("a name that is not text")) };
             let value = members.next_value_seed(self.inner())?;
-            self.budget.push(&mut object, Self::members(self.depth), (name, value))?;
+            self.budget.push(&mut object, first, (name, value))?;
         }
+        self.budget.expect_members(self.depth, object.len());
         Ok(Value::Object(Object(object)))
     }
 }

@@ -57,6 +57,9 @@ pub(super) fn normalize_fields<'a>(
     let excess = if kind.fields.is_empty() { 0 } else { body.0.len().saturating_sub(MAX_FIELDS) };
     body.0.truncate(body.0.len() - excess);
     (kind.upgrade)(&mut body);
+    if body.0.is_empty() {
+        return Normalized { body, unknown: String::new(), redacted: Object::default(), dropped: 0 };
+    }
     let mut nested = NestedSanitizer::new(MAX_NESTED, privacy);
     let mut unknown = Object::default();
     let mut redacted = Object::default();

@@ -96,6 +96,9 @@ pub fn normalize<'a>(
 /// kind, because in other kinds they have another meaning.
 fn document_url<'a>(kind: &ReportKind, body: &Object<'a>) -> Option<Cow<'a, str>> {
     const NAMES: [&str; 3] = ["documentURL", "uri", "url"];
+    if body.0.is_empty() {
+        return None;
+    }
     let fields = kinds::field_index(kind);
     let is_document = |name: &str| {
         name == NAMES[0] || fields.get(name).is_some_and(|(_, field)| NAMES.contains(&field.name))

@@ -140,6 +140,10 @@ const MAX_ENCODED: usize = 64 * 1024;
 /// The largest number of events that are flushed at once.
 const MAX_ENDS: usize = 512;
 
+/// Bytes of an upload for each finding to which it gives details, besides the first one. A sample costs what many bytes of
+/// a normal report do, and a report of a few bytes can make a finding.
+const BYTES_PER_DETAILS: usize = 64;
+
 /// Encoded events of one upload, and working space. One per thread, so that an upload does not allocate
 /// here.
 #[derive(Default)]
@@ -147,6 +151,8 @@ struct EncodeBuffers {
     console: Events,
     otlp: Events,
     scratch: Vec<u8>,
+    /// Findings that the upload may still give details.
+    details: usize,
 }
 
 #[derive(Default)]
@@ -259,6 +265,7 @@ impl Pipeline {
         let settings = &**self.settings.load();
         let client = self.findings.as_ref().map(|findings| findings.client(context));
         BUFFERS.with_borrow_mut(|buffers| {
+            buffers.details = 1 + body.len() / BYTES_PER_DETAILS;
             let (mut items, mut accepted, mut of_unknown_site) = (0, 0, 0);
             let decoded = decode(body, settings.max_reports, |item| {
                 let processed =
@@ -325,8 +332,12 @@ impl Pipeline {
         };
         let is_new = self.findings.as_ref().zip(client).is_some_and(|(findings, client)| {
             let (report, classification) = (&report, &classification);
-            let arrival = Arrival { report, classification, finding, client, context };
-            findings.record(&arrival, || sample(&Event { client_address: None, ..event(true) }, MAX_SAMPLE))
+            let may_describe = buffers.details > 0;
+            let arrival = Arrival { report, classification, finding, client, context, may_describe };
+            findings.record(&arrival, || {
+                buffers.details -= 1;
+                sample(&Event { client_address: None, ..event(true) }, MAX_SAMPLE)
+            })
         });
         if let (Some(recent), Some(sent), Some(series)) = (shown, sent, series) {
             let rule = classification.rule.map(MatchedRule::new);
@@ -423,7 +434,7 @@ impl Pipeline {
         if buffers.console.is_full() || buffers.otlp.is_full() {
             self.flush(buffers);
         }
-        let EncodeBuffers { console, otlp, scratch } = buffers;
+        let EncodeBuffers { console, otlp, scratch, .. } = buffers;
         if self.console.is_some() {
             console.push(|out| write_json_line(event, out));
         }

@@ -1,13 +1,15 @@
 //! One event in bounded space: the sample of a finding, and what the live page shows.
 
+use std::borrow::Cow;
+
 use crate::encode::write_json_line;
 use crate::model::Event;
 
 /// Returns the event's console line without its end. Its longest members are left out until it is short enough; if it
 /// never is, the line is empty.
 pub(super) fn sample(event: &Event<'_>, max: usize) -> Vec<u8> {
-    let mut line = Vec::new();
-    let mut report = event.report.clone();
+    let mut line = Vec::with_capacity(1024);
+    let mut report = Cow::Borrowed(event.report);
     loop {
         line.clear();
         write_json_line(&Event { report: &report, ..*event }, &mut line);
@@ -15,6 +17,7 @@ pub(super) fn sample(event: &Event<'_>, max: usize) -> Vec<u8> {
         if line.len() <= max {
             return line;
         }
+        let report = report.to_mut();
         let length = |value| serde_json::to_string(value).map_or(0, |json: String| json.len());
         let longest = (0..report.body.0.len()).max_by_key(|at| length(&report.body.0[*at].1));
         match longest {
