@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use divan::counter::{BytesCount, ItemsCount};
+use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use jiff::Timestamp;
 use lookoutd::classify::{Rules, SiteIndex, classify};
@@ -184,50 +184,6 @@ fn encode(bencher: Bencher<'_, '_>, format: &str) {
     });
 }
 
-/// Bodies whose bytes cost the most, and a normal batch to compare with. Each has about 256 KiB, except for those
-/// that are limited by the number of reports.
-const BODIES: [&str; 12] = [
-    "normal batch",
-    "empty objects",
-    "markers of URLs",
-    "users in URLs",
-    "escapes of URLs",
-    "escaped slashes",
-    "escapes of scripts",
-    "hidden characters",
-    "segments after reset",
-    "random segment",
-    "empty legacy reports",
-    "empty reports",
-];
-
-fn hostile_body(name: &str) -> String {
-    const LENGTH: usize = 256 * 1024;
-    let again = |part: &str| part.repeat(LENGTH / part.len());
-    let of_sample = |sample: String| {
-        serde_json::json!([{ "type": "csp-violation", "body": { "sample": sample } }]).to_string()
-    };
-    let batch = |item: &str| format!("[{}]", vec![item; 256].join(","));
-    match name {
-        "normal batch" => {
-            let report = body(CAPTURES[1]);
-            batch(report.trim().trim_start_matches('[').trim_end_matches(']'))
-        }
-        // Beyond the number of values, so it is rejected.
-        "empty objects" => format!(r#"[{{"type":"x","body":{{"a":[{}{{}}]}}}}]"#, again("{},")),
-        "markers of URLs" => of_sample(again("a:// ")),
-        "users in URLs" => of_sample(again("//a@b ")),
-        "escapes of URLs" => of_sample(again("%2/")),
-        "escaped slashes" => of_sample(again("\\/")),
-        "escapes of scripts" => of_sample(again("\\x25")),
-        "hidden characters" => of_sample(again("\u{202e}")),
-        "segments after reset" => of_sample(again("/reset/ab-cdefgh")),
-        "random segment" => of_sample(format!("/{}", again("aB1-"))),
-        "empty legacy reports" => batch(r#"{"csp-report":{}}"#),
-        _ => batch(r#"{"type":"x","body":{}}"#),
-    }
-}
-
 struct Discard;
 
 impl EventSink for Discard {
@@ -256,18 +212,6 @@ fn path_with_folding<const FOLD: bool>(bencher: Bencher<'_, '_>, times: usize) {
         }
         pipeline.end_windows(1, true);
     });
-}
-
-/// The path of a daemon with both exporters; the throughput is that of the body.
-#[divan::bench(args = BODIES, sample_count = 20)]
-fn cost_per_byte(bencher: Bencher<'_, '_>, name: &str) {
-    let body = hostile_body(name);
-    let registry = Arc::new(Registry::new(kinds::families(), 10_000, 0, Timestamp::UNIX_EPOCH).unwrap());
-    let pipeline =
-        Pipeline::new(&config::defaults(), registry, Some(Arc::new(Discard)), Some(Arc::new(Discard)));
-    bencher
-        .counter(BytesCount::new(body.len()))
-        .bench_local(|| pipeline.process(black_box(body.as_bytes()), &context()));
 }
 
 fn add(registry: &Registry, site: &str) {

@@ -13,7 +13,12 @@ use lookoutd::pipeline::Pipeline;
 use lookoutd::recent::Recent;
 
 /// What is on besides counters and findings.
-pub const SETUPS: [&str; 3] = ["counters", "console and OTLP", "console, OTLP, 1000 rules, live page"];
+pub const SETUPS: [&str; 4] = [
+    "counters",
+    "console and OTLP beyond the events of a second",
+    "console, OTLP, 1000 rules, live page, beyond the events of a second",
+    "console and OTLP without a limit of events",
+];
 
 /// The path of a daemon.
 pub struct Setup(Pipeline);
@@ -31,8 +36,9 @@ impl Setup {
     pub fn new(name: &str) -> Setup {
         let position = SETUPS.iter().position(|it| it.starts_with(name)).unwrap_or_default();
         let mut config = config::defaults();
-        // The clock stands still.
-        config.events = config::Events { max_per_second: None, max_unknown_per_second: None, fold: None };
+        // The clock stands still, so that each upload meets the limits of events that others have used up.
+        let limit = if position < 3 { Some(1) } else { None };
+        config.events = config::Events { max_per_second: limit, max_unknown_per_second: limit, fold: None };
         if position == 2 {
             add_rules(&mut config);
         }

@@ -7,6 +7,8 @@ use crate::decode::reporting_api::into_string;
 use crate::kinds::first_domain;
 use crate::model::{Age, Envelope, Object, RejectReason, Value, is_host, port, server_url};
 
+/// Wrappers of all formats.
+const WRAPPERS: [&str; 4] = ["csp-report", "csp_report", "expect-ct-report", "expect-staple-report"];
 /// Wrappers of the transport-security reports, and the type that each stands for.
 const TRANSPORT_WRAPPERS: [(&str, &str); 2] =
     [("expect-ct-report", "expect-ct"), ("expect-staple-report", "expect-staple")];
@@ -18,6 +20,12 @@ const TRANSPORT_WRAPPERS: [(&str, &str); 2] =
 pub(super) fn decode_legacy(
     mut object: Object<'_>,
 ) -> Result<Result<Envelope<'_>, RejectReason>, Object<'_>> {
+    let has_wrapper = object.0.iter().any(|(name, _)| WRAPPERS.contains(&&**name));
+    // A report with a type may have any of the fields below. The event's type is not that of a report.
+    let is_event = object.get_str("type") == Some("securitypolicyviolation") && object.get("body").is_none();
+    if !has_wrapper && !is_event && object.get_str("type").is_some() {
+        return Err(object);
+    }
     if let Some(wrapped) = object.remove("csp-report").or_else(|| object.remove("csp_report")) {
         // WebKit puts `url` beside the wrapper.
         let outer_url = object.remove("url").and_then(into_string);
@@ -30,11 +38,6 @@ pub(super) fn decode_legacy(
         if let Some(wrapped) = object.remove(wrapper) {
             return Ok(expect_object(wrapped).and_then(|body| transport(report_type, body)));
         }
-    }
-    // A report with a type may have any of the fields below. The event's type is not that of a report.
-    let is_event = object.get_str("type") == Some("securitypolicyviolation") && object.get("body").is_none();
-    if object.get_str("type").is_some() && !is_event {
-        return Err(object);
     }
     let has = |name: &str| object.get(name).is_some();
     let has_any = |names: &[&str]| names.iter().any(|name| has(name));

@@ -247,10 +247,11 @@ impl Redaction {
         }
         let quoted = &text[start..end];
         let (path, position) = quoted.split_at(line_and_column_start(quoted));
-        let path = if path.contains("\\/") { path.replace("\\/", "/") } else { path.to_owned() };
+        let is_escaped = path.contains("\\/");
+        let path = if is_escaped { Cow::Owned(path.replace("\\/", "/")) } else { Cow::Borrowed(path) };
         (has_user || url_redact::path_has_secret(&path, privacy)).then(|| {
-            let new = url_redact::redact_complete(Cow::Owned(path), privacy);
-            Redaction { start, end, new: Some(Cow::Owned(format!("{new}{position}"))) }
+            let new = url_redact::redact_complete(path, privacy).into_owned() + position;
+            Redaction { start, end, new: Some(Cow::Owned(new)) }
         })
     }
 
@@ -370,7 +371,7 @@ fn quoted_url(quoted: &str, privacy: Privacy) -> Option<String> {
         return None;
     }
     // A wildcard source such as `https://*.example` is not a URL, but stays unchanged.
-    Some(format!("{}{position}", url_redact::redact(Cow::Borrowed(url), privacy)))
+    Some(url_redact::redact(Cow::Borrowed(url), privacy).into_owned() + position)
 }
 
 /// Returns where the `:line:column` after a URL's path starts; after a host or a query it is something else.

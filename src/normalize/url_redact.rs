@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use crate::config::{PathSecrets, Privacy, QueryPrivacy};
-use crate::model::{escape_hidden, is_hidden};
+use crate::model::{escape_hidden, has_byte, is_hidden};
 use crate::normalize::limits::MAX_URL;
 use crate::normalize::secret::{Before, REDACTED, is_secret, is_short_word};
 use crate::normalize::truncate::truncate;
@@ -21,8 +21,10 @@ pub(super) fn redact_complete<'a>(raw: Cow<'a, str>, privacy: Privacy) -> Cow<'a
         (Some(length), Cow::Borrowed(raw)) => Cow::Borrowed(&raw[..length]),
         (_, raw) => {
             let around = |c: char| c.is_whitespace() || c.is_ascii_control();
-            let trimmed: String =
-                raw.trim_matches(around).chars().filter(|c| !c.is_ascii_control()).collect();
+            let mut trimmed = Cow::Borrowed(raw.trim_matches(around));
+            if has_byte(trimmed.as_bytes(), |byte| byte.is_ascii_control()) {
+                trimmed.to_mut().retain(|c| !c.is_ascii_control());
+            }
             let mut redacted = rewrite(&trimmed, privacy);
             // Blanks before the part that was removed.
             redacted.truncate(redacted.trim_end().len());
@@ -160,6 +162,7 @@ fn split_authority(rest: &str) -> (&str, &str) {
 fn hierarchical(scheme: String, rest: &str, privacy: Privacy) -> String {
     let (host_and_port, path) = split_authority(rest);
     let mut out = scheme;
+    out.reserve(rest.len().min(MAX_URL) + 3);
     let default_port = match &*out {
         "https" | "wss" => "443",
         "http" | "ws" => "80",
@@ -183,7 +186,13 @@ fn push_authority(authority: &str, default_port: &str, out: &mut String) {
         Some(colon) => (&authority[..bracket + colon], &authority[bracket + colon + 1..]),
         None => (authority, ""),
     };
-    out.extend(host.chars().filter(|c| !is_hidden(*c)).flat_map(char::to_lowercase));
+    if has_byte(host.as_bytes(), |byte| byte.is_ascii_control() | !byte.is_ascii()) {
+        out.extend(host.chars().filter(|c| !is_hidden(*c)).flat_map(char::to_lowercase));
+    } else {
+        let start = out.len();
+        out.push_str(host);
+        out[start..].make_ascii_lowercase();
+    }
     let digits = &port[..port.bytes().take_while(u8::is_ascii_digit).count()];
     if !digits.is_empty() && digits != default_port {
         out.push(':');

@@ -10,6 +10,7 @@ mod api;
 mod bad_input;
 mod commands;
 mod corpus;
+mod cost;
 mod exposition;
 mod findings;
 mod fingerprint;

@@ -1,0 +1,35 @@
+//! No body costs much more for each of its bytes than a normal one. The time is the processor's, for this thread alone, so
+//! that other tests beside it do not count.
+
+#[path = "../../benches/cost/inputs.rs"]
+mod inputs;
+#[path = "../../benches/cost/setup.rs"]
+mod setup;
+
+use setup::{SETUPS, Setup, capture, cpu_time};
+
+/// The most for a byte, as a factor of that of a normal batch, without optimization. `cargo bench --bench cost` prints the
+/// factors of a release.
+const MAX_FACTOR: f64 = 15.0;
+/// Attempts that may fail because of other work on the machine.
+const ATTEMPTS: usize = 5;
+
+fn ns_per_byte(setup: &Setup, body: &str) -> f64 {
+    cpu_time(|| _ = setup.process(body)).as_secs_f64() * 1e9 / body.len() as f64
+}
+
+#[test]
+fn cost_of_a_byte_is_a_small_multiple_of_that_of_a_normal_report() {
+    let inputs = inputs::all(&capture());
+    let normal = inputs[0].1(0);
+    for name in &SETUPS[..2] {
+        let setup = Setup::new(name);
+        // Caches are filled, and the events of the second used up.
+        setup.process(&normal);
+        for (input, body) in &inputs {
+            let factor = |attempt| ns_per_byte(&setup, &body(attempt)) / ns_per_byte(&setup, &normal);
+            let least = (0..ATTEMPTS).map(factor).find(|factor| *factor <= MAX_FACTOR);
+            assert!(least.is_some(), "{name}: {input} costs more than {MAX_FACTOR} times a normal batch");
+        }
+    }
+}
