@@ -1,7 +1,7 @@
 //! Bodies made to cost the most for each of their bytes, and a normal batch to compare them with.
 
 /// The name of the normal batch.
-pub const NORMAL: &str = "normal batch";
+pub(crate) const NORMAL: &str = "normal batch";
 
 /// Reports of a batch: as many as the default settings take of one upload.
 const REPORTS: usize = 256;
@@ -9,10 +9,10 @@ const REPORTS: usize = 256;
 const LENGTH: usize = 16 * 1024;
 
 /// An input: its name, and a body by the number of the upload. Most are the same each time.
-pub type Input = (&'static str, Box<dyn Fn(usize) -> String>);
+pub(crate) type Input = (&'static str, Box<dyn Fn(usize) -> String>);
 
 /// Returns all inputs, the normal batch first. `capture` is a captured CSP violation.
-pub fn all(capture: &str) -> Vec<Input> {
+pub(crate) fn all(capture: &str) -> Vec<Input> {
     let report = capture.trim().trim_start_matches('[').trim_end_matches(']').to_owned();
     let mut inputs: Vec<Input> = vec![(NORMAL, Box::new(move |_| batch(|_| report.clone())))];
     let mut add = |name, body: fn(usize) -> String| inputs.push((name, Box::new(body)));

@@ -13,7 +13,7 @@ use lookoutd::pipeline::Pipeline;
 use lookoutd::recent::Recent;
 
 /// What is on besides counters and findings.
-pub const SETUPS: [&str; 4] = [
+pub(crate) const SETUPS: [&str; 4] = [
     "counters",
     "console and OTLP beyond the events of a second",
     "console, OTLP, 1000 rules, live page, beyond the events of a second",
@@ -21,7 +21,7 @@ pub const SETUPS: [&str; 4] = [
 ];
 
 /// The path of a daemon.
-pub struct Setup(Pipeline);
+pub(crate) struct Setup(Pipeline);
 
 struct Discard;
 
@@ -33,7 +33,7 @@ impl EventSink for Discard {
 
 impl Setup {
     /// Returns one of [`SETUPS`].
-    pub fn new(name: &str) -> Setup {
+    pub(crate) fn new(name: &str) -> Setup {
         let position = SETUPS.iter().position(|it| it.starts_with(name)).unwrap_or_default();
         let mut config = config::defaults();
         // The clock stands still, so that each upload meets the limits of events that others have used up.
@@ -52,7 +52,7 @@ impl Setup {
     }
 
     /// Processes a body.
-    pub fn process(&self, body: &str) -> UploadOutcome {
+    pub(crate) fn process(&self, body: &str) -> UploadOutcome {
         let context = UploadContext {
             received: Timestamp::constant(1_800_000_000, 0),
             uptime: 1,
@@ -90,7 +90,7 @@ fn add_rules(config: &mut Config) {
 }
 
 /// Returns the body of a captured CSP violation.
-pub fn capture() -> String {
+pub(crate) fn capture() -> String {
     let path = concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/tests/corpus/chromium/205-csp-connect-fetch-to-POST-csp-violation.json"
@@ -100,7 +100,7 @@ pub fn capture() -> String {
 }
 
 /// Returns the CPU time that this work takes its thread.
-pub fn cpu_time(work: impl FnOnce()) -> Duration {
+pub(crate) fn cpu_time(work: impl FnOnce()) -> Duration {
     let now = || {
         let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
         Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)

@@ -35,8 +35,12 @@ pub(super) fn content_encoding(headers: &HeaderMap) -> Result<ContentEncoding, U
 
 /// Returns whether Content-Type is this type, with or without parameters.
 pub(super) fn is_type(headers: &HeaderMap, media_type: &str) -> bool {
-    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    value.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(media_type)
+    let value =
+        headers.get(CONTENT_TYPE).and_then(|value| value.as_bytes().split_at_checked(media_type.len()));
+    value.is_some_and(|(start, rest)| {
+        start.eq_ignore_ascii_case(media_type.as_bytes())
+            && matches!(rest.trim_ascii_start().first(), None | Some(b';'))
+    })
 }
 
 /// A complete body as it was sent. Most arrive in one frame, which is not copied.

@@ -165,18 +165,23 @@ impl ConnectionPermit {
         self.is_http2.load(Ordering::Relaxed)
     }
 
-    /// Returns whether the connection is evicted and idle. If not, its task is woken once it is evicted.
-    pub(super) fn poll_evicted(&self, cx: &Context<'_>) -> bool {
+    /// Registers the task to be woken when the connection is evicted; returns whether it was registered before.
+    pub(super) fn register(&self, cx: &Context<'_>) -> bool {
         let mut waker = self.waker.lock();
-        if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+        let same = waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
+        if !same {
             *waker = Some(cx.waker().clone());
         }
-        drop(waker);
+        same
+    }
+
+    /// Returns whether the connection is evicted and idle. To be called after [`ConnectionPermit::register`].
+    pub(super) fn is_evicted(&self) -> bool {
         self.evicted.load(Ordering::Acquire) && self.idle_since().is_some()
     }
 
     fn request_eviction(&self) {
-        // In the opposite order of `poll_evicted`, so that the task is woken or finds it.
+        // In the opposite order of `register` and `is_evicted`, so that the task is woken or finds it.
         self.evicted.store(true, Ordering::Release);
         let waker = self.waker.lock().take();
         if let Some(waker) = waker {

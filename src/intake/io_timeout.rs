@@ -25,8 +25,12 @@ pub(super) struct TimeoutStream {
     write_timeout: Duration,
     /// Wakes the task when the connection may have expired.
     timer: Pin<Box<Sleep>>,
-    /// The first read after the connection became idle, with which over HTTP/1.1 the head of a request begins.
-    first_read: Option<Instant>,
+    /// Whether the timer wakes the task that the permit knows.
+    is_armed: bool,
+    /// Since when the connection was idle at the last read. If it still is, the head of a request is incomplete.
+    idle_at_read: Option<Instant>,
+    /// When such a head was found incomplete.
+    head_began: Option<Instant>,
     /// Set while a write waits.
     write_timer: Option<Pin<Box<Sleep>>>,
     reads: u8,
@@ -43,7 +47,9 @@ impl TimeoutStream {
             head_timeout: limits.head_timeout,
             write_timeout: limits.body_timeout,
             timer: Box::pin(sleep(limits.idle_timeout)),
-            first_read: None,
+            is_armed: false,
+            idle_at_read: None,
+            head_began: None,
             write_timer: None,
             reads: 0,
             writes_count: !limits.http2,
@@ -52,17 +58,25 @@ impl TimeoutStream {
 
     /// Returns whether the connection is evicted or has expired. If not, its task is woken later.
     fn poll_expired(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.permit.poll_evicted(cx) {
+        let same_task = self.permit.register(cx);
+        if self.permit.is_evicted() {
             return true;
+        }
+        let idle = self.permit.idle_since();
+        let reads_head = idle.is_some() && idle == self.idle_at_read && !self.permit.is_http2();
+        if !reads_head {
+            self.head_began = None;
+            // Activity only makes the end later, so that the time is not read for every request.
+            if same_task && self.is_armed && !self.timer.is_elapsed() {
+                return false;
+            }
         }
         loop {
             let now = Instant::now();
-            let end = match (self.permit.idle_since(), self.first_read) {
-                (None, _) => now + self.idle_timeout,
-                (Some(idle), Some(read)) if read > idle && !self.permit.is_http2() => {
-                    read + self.head_timeout
-                }
-                (Some(idle), _) => idle + self.idle_timeout,
+            let end = match idle {
+                None => now + self.idle_timeout,
+                Some(_) if reads_head => *self.head_began.get_or_insert(now) + self.head_timeout,
+                Some(idle) => idle + self.idle_timeout,
             };
             if end <= now {
                 return true;
@@ -70,7 +84,8 @@ impl TimeoutStream {
             if self.timer.is_elapsed() || self.timer.deadline() > end {
                 self.timer.as_mut().reset(end);
             }
-            if self.timer.as_mut().poll(cx).is_pending() {
+            self.is_armed = self.timer.as_mut().poll(cx).is_pending();
+            if self.is_armed {
                 return false;
             }
         }
@@ -84,7 +99,8 @@ impl TimeoutStream {
                 self.permit.touch();
             }
             // A connection that is written to is not read from, and must be evicted all the same.
-            return if self.permit.poll_evicted(cx) { timeout_error() } else { write };
+            self.is_armed &= self.permit.register(cx);
+            return if self.permit.is_evicted() { timeout_error() } else { write };
         }
         let write_timer = self.write_timer.get_or_insert_with(|| Box::pin(sleep(self.write_timeout)));
         let expired = write_timer.as_mut().poll(cx).is_ready() || self.poll_expired(cx);
@@ -111,10 +127,7 @@ impl AsyncRead for TimeoutStream {
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
         if read.is_ready() {
             self.reads += 1;
-            let idle = self.permit.idle_since();
-            if self.first_read.is_none_or(|first| idle.is_some_and(|idle| first <= idle)) {
-                self.first_read = Some(Instant::now());
-            }
+            self.idle_at_read = self.permit.idle_since();
             return read;
         }
         self.reads = 0;

@@ -224,7 +224,9 @@ impl Redaction {
         // `a.b/c?d:e` is code.
         let after_path = if bytes[start] == b'?' { word.is_rooted_path() } else { word.is_path() };
         let end = || sensitive_end(text, word.start, start).max(start + 1);
-        (named || (after_path && next.is_some_and(|byte| !ends_url(byte))))
+        // An escaped line break ends the URL like the line break itself.
+        let is_escaped = bytes[start + 1..].starts_with(b"\\u{");
+        (named || (after_path && !is_escaped && next.is_some_and(|byte| !ends_url(byte))))
             .then(|| Redaction::new(start, end(), ""))
     }
 

@@ -222,7 +222,7 @@ fn write_state(file: &Path, state: &serde_json::Value) {
 #[test]
 fn start_with_10_000_findings_takes_little_cpu_time() {
     let limit = if std::env::var_os("LOOKOUTD_BINARY").is_some() { 50 } else { 500 };
-    let now = jiff::Timestamp::now().as_millisecond();
+    let now = lookoutd::clock::now().as_millisecond();
     let finding = |number: u64| {
         let hash = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         serde_json::json!([hash, number % 100, 3, now - 1000, now, 2, 3, false])
