@@ -104,6 +104,11 @@ pub(super) fn parse(schema: &Json, text: &str) -> Result<Json, String> {
         )
         .map(|_| json!(text.to_lowercase())),
         "endpoint" => EndpointUrl::parse(text).map(|_| json!(text)).map_err(str::to_owned),
+        "URL" => {
+            let url = EndpointUrl::parse(text).ok().filter(|url| url.scheme.is_some());
+            let expected = "a URL such as https://grafana.example, without a query";
+            valid(url.is_some_and(|url| !url.rest.contains('?')), expected)
+        }
         // Validation checks that the site is configured.
         "site or path" => {
             let bad = text.contains(|c: char| c.is_whitespace() || c == '?' || c == '#');
@@ -175,6 +180,7 @@ fn text_schema(format: &str) -> Json {
         "endpoint" => {
             "^([Hh][Tt][Tt][Pp][Ss]?://)?(\\[[0-9A-Fa-f:.]+\\]|[^\\s@#/?:\\[\\]]+)(:[0-9]+)?(/[^\\s@#]*)?$"
         }
+        "URL" => "^[Hh][Tt][Tt][Pp][Ss]?://[^\\s@#?]+$",
         "site or path" => "^(/[^\\s?#]*|[^/\\s?#]+)$",
         "query parameter" => "^[!-~]{1,64}$",
         "key" => "^[A-Za-z0-9._~-]{8,128}$",

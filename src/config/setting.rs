@@ -25,7 +25,7 @@ const OTEL_VARIABLES: [(&str, &str); 8] = [
 ];
 
 /// The settings and sections that a reload applies. All others apply at the start only.
-const RELOADABLE: [&str; 23] = [
+const RELOADABLE: [&str; 24] = [
     "log.level",
     "sites",
     "intake.paths",
@@ -40,6 +40,7 @@ const RELOADABLE: [&str; 23] = [
     "rules",
     "events",
     "admin.hosts",
+    "admin.grafana",
     "admin.auth",
     "otlp.headers",
     "otlp.headers_file",

@@ -323,6 +323,8 @@ pub struct Admin {
     /// Host names (exact or *.suffix) by which requests may address admin, besides localhost and IP
     /// addresses. Others are answered 403; without a list, GET /metrics and /-/ are not.
     pub hosts: Vec<String>, each("host");
+    /// URL of the Grafana that has the dashboards, to which the live page links.
+    pub grafana: Option<String>, text("URL");
     /// Required credentials.
     pub auth: Auth;
     /// TLS of the admin listener.

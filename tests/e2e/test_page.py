@@ -24,6 +24,7 @@ ROWS = 200
 FLOOD_PER_SECOND, FLOOD_SECONDS = 1000, 5
 PRESS_SECONDS = 1.0
 FIRST_SECONDS = 10
+GRAFANA = "https://grafana.example/here"
 
 
 @needs("chromium")
@@ -46,7 +47,7 @@ def test_webkit(harness):
 
 def use(harness, browser):
     """The page from before the first report to a day's reports."""
-    daemon = harness.lookoutd(config=shop_reports.SITES)
+    daemon = harness.lookoutd(config=f"{shop_reports.SITES}\nadmin: {{ grafana: {GRAFANA}/ }}\n")
     page = LivePage(browser, daemon).open()
     first_report(page)
     sent = 1 + shop_reports.send(daemon)
@@ -135,6 +136,10 @@ def finding(page):
     shown = page.wait_for("#finding", fingerprint)
     for part in ("https://www.shop.example/ (14)", "chrome (14)", '"effectiveDirective": "script-src-elem"', "Clients"):
         expect(part in shown, "The finding lacks a part", expected=part, found=shown, where=page.daemon.admin)
+    for place, board in (("#finding", "csp?var-site=shop"), ("#boards", "overview")):
+        page.wait_for(place, "in Grafana" if place == "#finding" else "overview")
+        equal("The link to a board", f"{GRAFANA}/d/lookoutd-{board}",
+              page.evaluate(f"document.querySelector('{place} a[href*=lookoutd-]').href"), page.daemon.admin)
     page.open("/?finding=0000000000000000#findings")
     page.wait_for("#finding", "There is no finding")
     page.open("/?kind=crash")

@@ -94,6 +94,7 @@ impl Sources {
                 "families": self.registry.usage().map(family).collect::<Vec<_>>(),
             },
             "findings": findings,
+            "grafana": config.admin.grafana,
             "sites": self.sites(),
         }))
     }

@@ -37,7 +37,13 @@ const live = { events: [], fresh: [], early: [], loaded: false, paused: false, m
 const items = new WeakMap(); // a row's button to its datum
 const seen = { site: new Set(), kind: new Set(), noise: new Set(NOISES) };
 const shown = {}; // what was drawn last, as JSON, by name
-let started, now = Date.now();
+let started, now = Date.now(), grafana = "";
+
+// A link to a board of Grafana, about a site if one is given. `admin.grafana` is an http or https URL without a query.
+function board(name, label, site) {
+  const query = site ? `?var-site=${encodeURIComponent(site)}` : "";
+  return el("a", { href: `${grafana.replace(/\/+$/, "")}/d/lookoutd-${name}${query}`, rel: "noopener noreferrer" }, label);
+}
 
 // --- Text and elements
 
@@ -215,6 +221,8 @@ function showStatus(status) {
   (status.sites || []).forEach((site) => note("site", site));
   sites(status.sites || []);
   showSeries(status.series);
+  grafana = status.grafana || "";
+  if (grafana) draw("boards", grafana, () => $("boards").replaceChildren("Grafana: ", board("overview", "the overview"), ", and a board from each finding"));
   welcome(status);
   if (started && started !== status.started) restart();
   started = status.started;
@@ -588,7 +596,8 @@ async function showFinding() {
   $("finding").replaceChildren(
     el("h3", { class: "datum" }, text(one.summary || "Known from before the restart", 2048)),
     facts(["Site", one.site], ["Kind", one.kind], ["Disposition", one.disposition], ["Class", one.class], ["Noise", one.noise], ["Clients", number(one.clients)], ["Reports", number(one.count)],
-      ["First seen", time(one.first_seen)], ["Last seen", time(one.last_seen)], ["Fingerprint", el("code", {}, text(one.fingerprint, 40))]),
+      ["First seen", time(one.first_seen)], ["Last seen", time(one.last_seen)], ["Fingerprint", el("code", {}, text(one.fingerprint, 40))],
+      ["Board", grafana && board(/^csp-/.test(one.kind) ? "csp" : one.kind === "network-error" ? "network" : "policies", "in Grafana", one.site)]),
     el("h4", {}, "Pages"), list(one.pages || [], (page) => `${text(page.url)} (${number(page.count)})`, "none"),
     el("h4", {}, "Browsers"), list(browsers, ([name, count]) => `${text(name, 60)} (${number(count)})`, "none"),
     el("h4", {}, "Sample"), one.sample ? pretty(one.sample) : el("p", { class: "muted" }, "none"));
