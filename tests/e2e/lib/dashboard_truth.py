@@ -306,8 +306,11 @@ INTERNALS = {
     "Processor": Expectation("none", (lambda world: {instance(world): None},), gauge=True),
     "Files and threads": roughly(number("process_open_fds"), number("process_threads"), gauge=True),
     "Which builds run?": exact(lambda world: {build(world): world.sums("process_max_fds")[EVERYTHING]},
+                               lambda world: {build(world): world.sums("findings")[EVERYTHING]},
+                               lambda world: {build(world): world.sums("findings_bytes")[EVERYTHING]
+                                              / world.sums("findings_limit_bytes")[EVERYTHING]},
                                lambda world: {build(world): 1000 * world.sums("config_last_reload_success_timestamp_seconds")[EVERYTHING]},
-                               columns=("locale", "dateTimeFromNow")),
+                               columns=("locale", "locale", "percentunit", "dateTimeFromNow")),
     "Which certificates expire, and when?": exact(lambda world: {key: 1000 * value for key, value in world.sums(
         "tls_certificate_not_after_timestamp_seconds", "listener").items()}, unit="dateTimeFromNow"),
 }
