@@ -8,11 +8,11 @@ mod setup;
 
 use setup::{SETUPS, Setup, capture, cpu_time};
 
-/// The most for a byte, as a factor of that of a normal batch, without optimization. `cargo bench --bench cost` prints the
-/// factors of a release.
-const MAX_FACTOR: f64 = 25.0;
-/// Attempts that may fail because of other work on the machine.
-const ATTEMPTS: usize = 5;
+/// The most for a byte, as a factor of that of a normal batch. Without optimization, what allocates costs three times as much
+/// as in a release, whose factors `cargo bench --bench cost` prints.
+const MAX_FACTOR: f64 = 30.0;
+/// Attempts, of which the fastest counts, because of other work on the machine.
+const ATTEMPTS: usize = 3;
 
 fn ns_per_byte(setup: &Setup, body: &str) -> f64 {
     cpu_time(|| _ = setup.process(body)).as_secs_f64() * 1e9 / body.len() as f64
@@ -28,8 +28,11 @@ fn cost_of_a_byte_is_a_small_multiple_of_that_of_a_normal_report() {
         setup.process(&normal);
         for (input, body) in &inputs {
             let factor = |attempt| ns_per_byte(&setup, &body(attempt)) / ns_per_byte(&setup, &normal);
-            let least = (0..ATTEMPTS).map(factor).find(|factor| *factor <= MAX_FACTOR);
-            assert!(least.is_some(), "{name}: {input} costs more than {MAX_FACTOR} times a normal batch");
+            let least = (0..ATTEMPTS).map(factor).fold(f64::INFINITY, f64::min);
+            assert!(
+                least <= MAX_FACTOR,
+                "{name}: a byte of {input} costs {least:.1} times that of a normal batch"
+            );
         }
     }
 }
