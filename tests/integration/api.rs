@@ -174,7 +174,7 @@ fn answers_and_parameters_are_those_of_the_description() {
     compiler.add_resource(&format!("{base}/openapi.json"), closed).unwrap();
     compiler.add_resource(&format!("{base}/event.schema.json"), read("event.schema.json")).unwrap();
     let setup = Setup::yaml(
-        "{ admin: { unready_after: 1ms }, delivery: { spool: { directory: spool } }, otlp: { metrics: { exporters: otlp, \
+        "{ admin: { unready_after: 1ms, grafana: 'https://g.example' }, delivery: { spool: { directory: spool } }, otlp: { metrics: { exporters: otlp, \
          endpoint: 'http://127.0.0.1:1/', interval: 3s } } }",
     );
     let daemon = setup.variable("OTEL_NO_SUCH", "1").start();
