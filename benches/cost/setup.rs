@@ -91,11 +91,9 @@ fn add_rules(config: &mut Config) {
 
 /// Returns the body of a captured CSP violation.
 pub(crate) fn capture() -> String {
-    let path = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/tests/corpus/chromium/205-csp-connect-fetch-to-POST-csp-violation.json"
-    );
-    let file: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    // Included, because the fuzz target is of another crate.
+    let file = include_str!("../../tests/corpus/chromium/205-csp-connect-fetch-to-POST-csp-violation.json");
+    let file: serde_json::Value = serde_json::from_str(file).unwrap();
     file["request"]["body"].as_str().unwrap().to_owned()
 }
 
