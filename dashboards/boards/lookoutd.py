@@ -175,16 +175,16 @@ def process():
         listing(info("Which builds run?", "The version, the revision and the compiler of each process, when it last took its settings, "
                      "at the start or by a reload, the number of file descriptors that the system allows it, and its findings, with "
                      "the share of their memory. When that is full, those with the fewest clients are evicted.",
-                     of("lookout_build_info"), width=16, height=5), ("instance", "version", "revision", "rustc"),
+                     of("lookout_build_info"), width=24, height=5), ("instance", "version", "revision", "rustc"),
                 Column("File limit", of_build("process_max_fds"), steps=((None, "text"),)),
                 Column("Findings", of_build("lookout_findings"), steps=((None, "text"),)),
-                Column("Memory of findings", f"{of_build('lookout_findings_bytes')}/{of_build('lookout_findings_limit_bytes')}",
+                Column("Findings full", f"{of_build('lookout_findings_bytes')}/{of_build('lookout_findings_limit_bytes')}",
                        unit="percentunit"),
                 Column("Settings of", "1000*" + of_build("lookout_config_last_reload_success_timestamp_seconds"), unit="dateTimeFromNow",
                        width=130)),
         listing(info("Which certificates expire, and when?", "The earliest end of the certificates that are in use. Alerts come 14 and 3 "
                      "days before.", of("lookout_tls_certificate_not_after_timestamp_seconds"), unit="dateTimeFromNow",
-                     no_data="lookoutd uses no certificate", width=8, height=5), ("listener",),
+                     no_data="lookoutd uses no certificate", width=24, height=5), ("listener",),
                 Column("Expires", f"1000*min by(listener)({of('lookout_tls_certificate_not_after_timestamp_seconds')})",
                        unit="dateTimeFromNow", steps=((None, "text"),), limit=False)),
         recent(PanelInfo("Newest events", "Events here show that delivery works from end to end.",
