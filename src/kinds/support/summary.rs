@@ -22,7 +22,7 @@ pub(crate) fn source_suffix(report: &Report<'_>) -> String {
 /// report without a disposition (Safari's legacy reports).
 pub(crate) fn policy_summary(report: &Report<'_>, policy: &str, what: &str) -> String {
     let page = page_of(report);
-    // A third of the cost of `format!`.
+    // Cheaper than `format!`.
     match report.disposition() {
         Disposition::Enforce => ["enforced ", policy, " blocked ", what, " on ", page].concat(),
         Disposition::Report => ["report-only ", policy, " would block ", what, " on ", page].concat(),
