@@ -6,16 +6,16 @@ use crate::config::Privacy;
 use crate::model::FieldType;
 use crate::normalize::{text_redact, url_redact};
 
-/// A redactor that caches the last URL, because those of report, document and source file are mostly the same.
+/// A redactor that caches the first and the last URL, because those of report, document and source file are mostly the same.
 pub(super) struct UrlRedactor<'a> {
     privacy: Privacy,
-    last: Option<(&'a str, Cow<'a, str>)>,
+    cached: [Option<(&'a str, Cow<'a, str>)>; 2],
     in_extensions_folder: bool,
 }
 
 impl<'a> UrlRedactor<'a> {
     pub(super) fn new(privacy: Privacy) -> UrlRedactor<'a> {
-        UrlRedactor { privacy, last: None, in_extensions_folder: false }
+        UrlRedactor { privacy, cached: [None, None], in_extensions_folder: false }
     }
 
     /// Returns whether any URL so far was a file in a browser's folder of extensions. Redaction leaves
@@ -27,18 +27,18 @@ impl<'a> UrlRedactor<'a> {
     pub(super) fn redact(&mut self, raw: Cow<'a, str>) -> Cow<'a, str> {
         self.in_extensions_folder |= may_be_file(&raw) && is_in_extensions_folder(&raw);
         let Cow::Borrowed(text) = raw else { return url_redact::redact(raw, self.privacy) };
-        match &self.last {
-            Some((last, redacted)) if *last == text => redacted.clone(),
-            _ => {
-                // Only what may stay as it is, so that the others do not take its place.
-                let redacted = match memchr::memchr2(b'?', b'#', text.as_bytes()) {
-                    None => text_redact::sanitize(raw, FieldType::Url, self.privacy),
-                    Some(_) => url_redact::redact(raw, self.privacy),
-                };
-                self.last = Some((text, redacted.clone()));
-                redacted
-            }
+        if let Some((_, redacted)) = self.cached.iter().flatten().find(|(raw, _)| *raw == text) {
+            return redacted.clone();
         }
+        // Only what may stay as it is, so that the others do not take its place.
+        let redacted = match memchr::memchr2(b'?', b'#', text.as_bytes()) {
+            None => text_redact::sanitize(raw, FieldType::Url, self.privacy),
+            Some(_) => url_redact::redact(raw, self.privacy),
+        };
+        let [first, last] = &mut self.cached;
+        let slot = if first.is_none() { first } else { last };
+        *slot = Some((text, redacted.clone()));
+        redacted
     }
 }
 
