@@ -5,8 +5,7 @@ use opentelemetry_semantic_conventions::attribute::{
     USER_AGENT_VERSION,
 };
 
-use crate::kinds::field_index;
-use crate::model::{Attribute, AttributeSink, Event, LabelEnum, Report, Value, host_and_port};
+use crate::model::{Attribute, AttributeSink, Event, FieldSpec, LabelEnum, Report, Value, host_and_port};
 
 /// Emits the event's attributes, in a stable order.
 pub fn attributes(event: &Event<'_>, emit: AttributeSink<'_>) {
@@ -47,7 +46,8 @@ pub fn attributes(event: &Event<'_>, emit: AttributeSink<'_>) {
 }
 
 fn emit_body(report: &Report<'_>, emit: AttributeSink<'_>) {
-    let fields = (!report.body.0.is_empty()).then(|| field_index(report.kind));
+    // Names are those of the fields themselves but for a default, so that most are equal without a comparison.
+    let is_own = |field: &&FieldSpec, name: &str| std::ptr::eq(field.name, name);
     for (name, value) in &report.body.0 {
         let attribute = match value {
             Value::Null => continue,
@@ -58,9 +58,9 @@ fn emit_body(report: &Report<'_>, emit: AttributeSink<'_>) {
             Value::Bool(flag) => Attribute::Bool(*flag),
             Value::Array(_) | Value::Object(_) => Attribute::Json(value),
         };
-        if let Some(name) =
-            fields.and_then(|fields| fields.get(&**name)).and_then(|(_, field)| field.attribute)
-        {
+        let field =
+            report.kind.fields.iter().find(|field| is_own(field, name)).or_else(|| report.kind.field(name));
+        if let Some(name) = field.and_then(|field| field.attribute) {
             emit(name, attribute);
         }
     }

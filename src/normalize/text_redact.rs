@@ -27,6 +27,37 @@ const MAX_CACHED: usize = 256;
 
 /// Redacts, escapes and truncates a text by its type. Source text and stack traces keep their lines.
 pub(super) fn sanitize<'a>(text: Cow<'a, str>, field_type: FieldType, privacy: Privacy) -> Cow<'a, str> {
+    match field_type {
+        FieldType::Policy => truncate(sanitize_directives(text, privacy), MAX_POLICY),
+        _ => sanitize_part(text, field_type, privacy),
+    }
+}
+
+/// Sanitizes the directives of a policy one by one, because all reports of a site have the same but for that with a nonce.
+/// Nothing private continues after a semicolon and a space.
+fn sanitize_directives(text: Cow<'_, str>, privacy: Privacy) -> Cow<'_, str> {
+    let mut out = String::new();
+    let (mut done, mut start) = (0, 0);
+    let ends =
+        memchr::memchr_iter(b';', text.as_bytes()).filter(|at| text.as_bytes().get(at + 1) == Some(&b' '));
+    for end in ends.map(|at| at + 2).chain([text.len()]) {
+        let directive = &text[start..end];
+        let shown = sanitize_part(Cow::Borrowed(directive), FieldType::Policy, privacy);
+        if shown != directive {
+            out.push_str(&text[done..start]);
+            out.push_str(&shown);
+            done = end;
+        }
+        start = end;
+    }
+    if done == 0 {
+        return text;
+    }
+    out.push_str(&text[done..]);
+    Cow::Owned(out)
+}
+
+fn sanitize_part<'a>(text: Cow<'a, str>, field_type: FieldType, privacy: Privacy) -> Cow<'a, str> {
     if text.len() > MAX_CACHED {
         return sanitize_uncached(text, field_type, privacy);
     }
