@@ -94,22 +94,30 @@ pub struct FindingsUpkeep {
     restored: Option<usize>,
 }
 
+/// The state file, and what an earlier process saved; no state if it is damaged.
+pub type LoadedState = (Option<StateFile>, Option<State>);
+
+/// Loads the state, if there is a state file.
+///
+/// # Errors
+/// Returns an error if the state file cannot be used.
+pub fn load_state(settings: &config::Findings) -> Result<LoadedState, StateFileError> {
+    let path = settings.state_file.as_deref().filter(|_| settings.max > 0);
+    let Some(file) = path.map(StateFile::open).transpose()? else {
+        return Ok((None, Some(State::default())));
+    };
+    let state = file.load()?;
+    Ok((Some(file), state))
+}
+
 impl FindingsUpkeep {
-    /// Restores the state, if there is a state file, and starts the task, which ends with the runtime.
-    ///
-    /// # Errors
-    /// Returns an error if the state file cannot be used.
-    pub fn start(
-        settings: &config::Findings,
-        findings: Arc<Findings>,
-    ) -> Result<FindingsUpkeep, StateFileError> {
-        let state_file = settings.state_file.as_deref().map(StateFile::open).transpose()?.map(Arc::new);
-        let state = state_file.as_ref().map_or(Ok(Some(State::default())), |file| file.load())?;
+    /// Restores the state, and starts the task, which ends with the runtime.
+    pub fn start(findings: Arc<Findings>, (file, state): LoadedState) -> FindingsUpkeep {
         let restored = state.as_ref().map(State::findings);
         findings.restore(state.unwrap_or_default(), clock::now());
-        let upkeep = FindingsUpkeep { findings, state_file, restored };
+        let upkeep = FindingsUpkeep { findings, state_file: file.map(Arc::new), restored };
         tokio::spawn(upkeep.clone().run());
-        Ok(upkeep)
+        upkeep
     }
 
     /// Logs what an earlier process left.

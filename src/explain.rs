@@ -88,7 +88,7 @@ fn series(registry: &Registry) -> Vec<Value> {
             let labels: serde_json::Map<String, Value> = family
                 .labels
                 .iter()
-                .zip(&sample.labels)
+                .zip(sample.labels)
                 .filter(|(_, label)| !label.is_empty())
                 .map(|(name, label)| ((*name).to_owned(), json!(label)))
                 .collect();

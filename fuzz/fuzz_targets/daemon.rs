@@ -94,7 +94,7 @@ impl Daemon {
             limit: self.limit,
             console: self.console.take(),
             otlp: self.otlp.take(),
-            scrape: String::from_utf8(scrape.encode(ScrapeFormat::Text, false).unwrap()).unwrap(),
+            scrape: String::from_utf8(scrape.encode(ScrapeFormat::Text, false).unwrap().concat()).unwrap(),
             counted: counted(&self.exporting.registry),
             counted_without_events: counted(&self.counting.registry),
         };

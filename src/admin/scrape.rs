@@ -1,12 +1,14 @@
 //! The Prometheus scrape: encoded off the serving thread, and limited in number.
 
+use std::io;
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE};
-use http::{HeaderMap, HeaderName, StatusCode};
+use futures_util::stream;
+use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -44,14 +46,21 @@ impl Scrape {
         let exporter = self.exporter.clone();
         // Encoding thousands of series takes long, and would block the thread that answers probes.
         let encode = move || {
-            let text = exporter.encode(format, gzip);
-            text.map(|text| Bytes::from_owner(HeldBody { text, _permit: permit }))
+            let parts = exporter.encode(format, gzip)?;
+            let length: usize = parts.iter().map(Vec::len).sum();
+            let permit = Arc::new(permit);
+            let part = move |text| io::Result::Ok(HeldBody::bytes(text, permit.clone()));
+            io::Result::Ok((
+                HeaderValue::from(length),
+                Body::from_stream(stream::iter(parts.into_iter().map(part))),
+            ))
         };
         let error = match tokio::task::spawn_blocking(encode).await {
-            Ok(Ok(body)) => {
+            Ok(Ok((length, body))) => {
                 let encoding = gzip.then_some([(CONTENT_ENCODING, "gzip")]);
-                let content_type = [(CONTENT_TYPE, format.content_type())];
-                return (content_type, encoding, Body::from(body)).into_response();
+                let content_type = HeaderValue::from_static(format.content_type());
+                let headers = [(CONTENT_TYPE, content_type), (CONTENT_LENGTH, length)];
+                return (headers, encoding, body).into_response();
             }
             Ok(Err(error)) => error.to_string(),
             Err(error) => error.to_string(),
@@ -60,10 +69,16 @@ impl Scrape {
     }
 }
 
-/// A body that holds its permit until the last byte is sent.
+/// A part of a body; the permit of all is held until the last byte is sent.
 pub(super) struct HeldBody {
-    pub(super) text: Vec<u8>,
-    pub(super) _permit: OwnedSemaphorePermit,
+    text: Vec<u8>,
+    _permit: Arc<OwnedSemaphorePermit>,
+}
+
+impl HeldBody {
+    pub(super) fn bytes(text: Vec<u8>, permit: Arc<OwnedSemaphorePermit>) -> Bytes {
+        Bytes::from_owner(HeldBody { text, _permit: permit })
+    }
 }
 
 impl AsRef<[u8]> for HeldBody {

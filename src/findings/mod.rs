@@ -121,16 +121,13 @@ impl Findings {
     }
 
     /// Takes over what an earlier process saved; if there is less space, then what the most clients share.
-    pub fn restore(&self, mut state: State, now: Timestamp) {
+    pub fn restore(&self, state: State, now: Timestamp) {
         let now = now.as_millisecond();
         for (site, since) in state.sites {
             self.learning.add(site, since.min(now), None);
         }
         self.learning.update(now);
         state.evicted.into_iter().for_each(|evicted| self.table.evicted.lock().insert(evicted));
-        state
-            .findings
-            .sort_unstable_by_key(|(.., last_seen, clients, _, _)| std::cmp::Reverse((*clients, *last_seen)));
         self.table.reserve(state.findings.len());
         for finding in state.findings {
             self.table.restore(finding, now);

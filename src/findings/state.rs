@@ -48,10 +48,15 @@ impl State {
         self.findings.len()
     }
 
-    /// Reads a state with its checksum. `None` if it is damaged or of another version.
+    /// Reads a state with its checksum; first what the most clients share. `None` if it is damaged or of another
+    /// version.
     pub fn decode(file: &[u8]) -> Option<State> {
         let json = file.get(..file.len().checked_sub(CHECKSUM_BYTES)?)?;
-        let state: State = (file.ends_with(&checksum(json))).then(|| serde_json::from_slice(json).ok())??;
+        let mut state: State =
+            (file.ends_with(&checksum(json))).then(|| serde_json::from_slice(json).ok())??;
+        state
+            .findings
+            .sort_unstable_by_key(|(.., last_seen, clients, _, _)| std::cmp::Reverse((*clients, *last_seen)));
         (state.version == VERSION).then_some(state)
     }
 

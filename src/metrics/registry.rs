@@ -20,8 +20,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 use jiff::Timestamp;
+use memchr::memchr3;
 use parking_lot::Mutex;
-use smallvec::smallvec;
 
 use crate::metrics::demand::Allocation;
 use crate::metrics::frequency_sketch::FrequencySketch;
@@ -257,8 +257,8 @@ impl Registry {
         let start_time = i64::try_from(self.started.as_nanosecond()).unwrap_or(0);
         // The ids of series count up from 0.
         for (id, quota) in (0..u64::MAX).rev().zip(&self.quotas) {
-            let labels = smallvec![quota.family.name];
-            visitor(&EXPIRED_COUNTS, Sample { labels, value: quota.evicted(), start_time, id });
+            let (labels, value) = (&[quota.family.name], quota.evicted());
+            visitor(&EXPIRED_COUNTS, Sample { labels, is_plain: true, value, start_time, id });
         }
         let (mut copies, mut text) = (Vec::new(), String::new());
         for shard in &self.shards {
@@ -267,9 +267,12 @@ impl Registry {
                 text.push_str(labels);
                 copies.push((*family, start..text.len(), value.clone(), *start_time, *id));
             }
-            for (family, labels, value, start_time, id) in copies.drain(..) {
-                let labels = series::split(&text[labels]).collect();
-                visitor(family, Sample { labels, value, start_time, id });
+            let is_plain = memchr3(b'\\', b'"', b'\n', text.as_bytes()).is_none();
+            for (family, packed, value, start_time, id) in copies.drain(..) {
+                let mut labels = [""; MAX_LABELS];
+                labels.iter_mut().zip(series::split(&text[packed])).for_each(|(to, label)| *to = label);
+                let labels = &labels[..family.labels.len()];
+                visitor(family, Sample { labels, is_plain, value, start_time, id });
             }
             text.clear();
         }

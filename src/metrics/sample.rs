@@ -1,14 +1,14 @@
 //! The value of a series at one moment, and histograms with fixed buckets.
 
-use smallvec::SmallVec;
-
-use crate::model::{Family, MAX_LABELS, MetricType};
+use crate::model::{Family, MetricType};
 
 /// One series at one moment.
 #[derive(Debug, Clone)]
 pub struct Sample<'s> {
     /// The label values, in the order of the family's label names.
-    pub labels: SmallVec<[&'s str; MAX_LABELS]>,
+    pub labels: &'s [&'s str],
+    /// Whether no label has a character that the text format escapes; `false` if that is not known.
+    pub is_plain: bool,
     /// The value.
     pub value: SampleValue,
     /// When the series was created, in Unix nanoseconds: OTLP's start time.

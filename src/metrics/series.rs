@@ -6,13 +6,17 @@ use crate::metrics::demand::Allocation;
 use crate::metrics::sample::{SampleValue, saturating_sum};
 use crate::model::{Family, Increment, Label, MetricType};
 
+/// The character of the length 0: beyond those that the text format escapes, so that one search of many series finds
+/// whether a label has any.
+const LENGTH_0: u32 = b'\\' as u32 + 1;
+
 /// One series of the registry, in one cache line.
 #[derive(Debug)]
 #[repr(align(64))]
 pub(super) struct Series {
     pub(super) family: &'static Family,
-    /// Label values in the family's order, each after its length as a character: one allocation, which is read
-    /// and copied whole, because most of the cost of a scrape is the access to memory.
+    /// Label values in the family's order, each after its length as a character (see [`LENGTH_0`]): one allocation,
+    /// which is read and copied whole, because most of the cost of a scrape is the access to memory.
     pub(super) labels: Box<str>,
     pub(super) value: SampleValue,
     /// See [`Sample::id`](crate::metrics::Sample::id).
@@ -37,7 +41,7 @@ impl Series {
         let mut text = String::new();
         for label in labels.iter().map(Label::as_str) {
             // Always a character, because texts are limited to a few KiB.
-            text.extend(char::from_u32(label.len() as u32));
+            text.extend(char::from_u32(LENGTH_0 + label.len() as u32));
             text.push_str(label);
         }
         let value = match family.metric_type {
@@ -80,9 +84,28 @@ impl Series {
 /// Returns the label values of [`Series::labels`].
 pub(super) fn split(mut text: &str) -> impl Iterator<Item = &str> {
     std::iter::from_fn(move || {
-        let length = text.chars().next()?;
-        let (label, rest) = text[length.len_utf8()..].split_at_checked(length as usize)?;
+        let first = text.chars().next()?;
+        let length = (first as usize).checked_sub(LENGTH_0 as usize)?;
+        let (label, rest) = text[first.len_utf8()..].split_at_checked(length)?;
         text = rest;
         Some(label)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kinds::csp_violation::VIOLATIONS;
+
+    #[test]
+    fn labels_of_any_length_are_kept_and_add_no_character_that_is_escaped() {
+        let now = Timestamp::UNIX_EPOCH;
+        for length in (0..300).chain([2047, 2048, 4096, 8192]) {
+            let text = "x".repeat(length);
+            let labels = [text.as_str(), "", "a", &text, "", &text].map(Label::unbounded);
+            let series = Series::new(&VIOLATIONS, &labels, now, 0, Allocation::Fallback);
+            assert!(series.labels().eq(labels.iter().map(Label::as_str)), "{length}");
+            assert!(!series.labels.contains(['\\', '"', '\n']), "{length}");
+        }
+    }
 }

@@ -219,8 +219,8 @@ proptest! {
             }
         }
         let exporter = PrometheusExporter::new(registry);
-        let text = String::from_utf8(exporter.encode(ScrapeFormat::Text, false).unwrap()).unwrap();
-        let decoded = decode(&exporter.encode(ScrapeFormat::Protobuf, false).unwrap());
+        let text = String::from_utf8(exporter.encode(ScrapeFormat::Text, false).unwrap().concat()).unwrap();
+        let decoded = decode(&exporter.encode(ScrapeFormat::Protobuf, false).unwrap().concat());
         compare(&text, &decoded);
         for (series, created) in decoded.created {
             prop_assert_eq!(created, born.remove(&series).unwrap_or(started), "{:?}", series);

@@ -15,7 +15,6 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use bytes::Bytes;
 use http::StatusCode;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use jiff::Timestamp;
@@ -70,7 +69,7 @@ impl Api {
         };
         let encode = move || {
             let text = serde_json::to_vec(&make(&self)?).map_err(Problem::internal)?;
-            Ok(Bytes::from_owner(HeldBody { text, _permit: permit }))
+            Ok(HeldBody::bytes(text, Arc::new(permit)))
         };
         let body = tokio::task::spawn_blocking(encode).await.map_err(Problem::internal)??;
         Ok(([(CONTENT_TYPE, "application/json")], Body::from(body)).into_response())

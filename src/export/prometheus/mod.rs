@@ -15,6 +15,7 @@ use prometheus::TEXT_FORMAT;
 
 use crate::export::otlp::MetricInfo;
 use crate::metrics::{Registry, Sample};
+use crate::model::Family;
 
 /// The format of a scrape, the better one last.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
@@ -36,21 +37,40 @@ impl ScrapeFormat {
         }
     }
 
-    fn write_series(self, out: &mut Vec<u8>, info: MetricInfo<'_>, names: &[&str], sample: &Sample<'_>) {
+    /// Returns what is before each label's value in every series of a family.
+    fn label_heads<'n>(self, names: impl IntoIterator<Item = &'n str>) -> Vec<Vec<u8>> {
+        let head = match self {
+            ScrapeFormat::Text => text::label_head,
+            ScrapeFormat::Protobuf => protobuf::label_head,
+        };
+        names.into_iter().map(head).collect()
+    }
+
+    fn write_series(self, out: &mut Vec<u8>, info: MetricInfo<'_>, heads: &[Vec<u8>], sample: &Sample<'_>) {
         match self {
             // Writing to a Vec does not fail.
-            ScrapeFormat::Text => drop(text::write(out, info.prometheus_name, names, sample)),
-            ScrapeFormat::Protobuf => protobuf::write(out, info.metric_type, names, sample),
+            ScrapeFormat::Text => drop(text::write(out, info.prometheus_name, heads, sample)),
+            ScrapeFormat::Protobuf => protobuf::write(out, info.metric_type, heads, sample),
         }
     }
 
-    fn write_family(self, out: &mut impl Write, info: MetricInfo<'_>, series: &[u8]) -> io::Result<()> {
+    fn family_head(self, info: MetricInfo<'_>, series: &[u8]) -> Vec<u8> {
         match self {
-            ScrapeFormat::Text => text::write_family(out, info, series),
-            ScrapeFormat::Protobuf => protobuf::write_family(out, info, series),
+            ScrapeFormat::Text => text::family_head(info),
+            ScrapeFormat::Protobuf => protobuf::family_head(info, series.len()),
         }
     }
 }
+
+/// The series of a family as they are written.
+struct FamilySeries {
+    family: &'static Family,
+    label_heads: Vec<Vec<u8>>,
+    series: Vec<u8>,
+}
+
+/// Bytes from which the series of a family are a part of their own, because to copy them would cost more.
+const LARGE: usize = 64 * 1024;
 
 /// The scrape of a registry, its self-metrics and the process.
 pub struct PrometheusExporter {
@@ -63,46 +83,62 @@ impl PrometheusExporter {
         PrometheusExporter { registry }
     }
 
-    /// Returns the whole exposition, gzipped or not.
+    /// Returns the parts of the whole exposition, gzipped or not.
     ///
     /// # Errors
     /// Returns an error if the compressor fails.
-    pub fn encode(&self, format: ScrapeFormat, gzip: bool) -> io::Result<Vec<u8>> {
-        if gzip {
-            let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-            self.write(format, &mut gzip)?;
-            return gzip.finish();
+    pub fn encode(&self, format: ScrapeFormat, gzip: bool) -> io::Result<Vec<Vec<u8>>> {
+        let parts = self.parts(format);
+        if !gzip {
+            return Ok(parts);
         }
-        let mut plain = Vec::with_capacity(64 * 1024);
-        self.write(format, &mut plain)?;
-        Ok(plain)
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        parts.iter().try_for_each(|part| gzip.write_all(part))?;
+        Ok(vec![gzip.finish()?])
     }
 
-    fn write(&self, format: ScrapeFormat, out: &mut impl Write) -> io::Result<()> {
-        let mut families: Vec<_> = self.registry.families().map(|family| (family, Vec::new())).collect();
-        families.sort_unstable_by_key(|(family, _)| family.name);
+    fn parts(&self, format: ScrapeFormat) -> Vec<Vec<u8>> {
+        let empty = |family: &'static Family| FamilySeries {
+            family,
+            label_heads: format.label_heads(family.labels.iter().copied()),
+            series: Vec::new(),
+        };
+        let mut families: Vec<_> = self.registry.families().map(empty).collect();
+        families.sort_unstable_by_key(|it| it.family.name);
         let mut last = 0;
         self.registry.visit(&mut |family, sample| {
             // Series come by shard, so that the family changes often.
-            if !std::ptr::eq(families[last].0, family) {
-                last = families.iter().position(|(known, _)| std::ptr::eq(*known, family)).unwrap_or(last);
+            if !std::ptr::eq(families[last].family, family) {
+                last = families.iter().position(|known| std::ptr::eq(known.family, family)).unwrap_or(last);
             }
-            let info = MetricInfo::of_reports(family);
-            format.write_series(&mut families[last].1, info, family.labels, &sample);
+            let FamilySeries { label_heads, series, .. } = &mut families[last];
+            format.write_series(series, MetricInfo::of_reports(family), label_heads, &sample);
         });
-        for (family, series) in families.iter().filter(|(_, series)| !series.is_empty()) {
-            format.write_family(out, MetricInfo::of_reports(family), series)?;
+        let mut parts = vec![Vec::new()];
+        let mut add = |info: MetricInfo<'_>, series: Vec<u8>| {
+            let Some(part) = parts.last_mut() else { return };
+            part.extend(format.family_head(info, &series));
+            if series.len() < LARGE {
+                part.extend(series);
+            } else {
+                parts.extend([series, Vec::new()]);
+            }
+        };
+        for FamilySeries { family, series, .. } in families.into_iter().filter(|it| !it.series.is_empty()) {
+            add(MetricInfo::of_reports(family), series);
         }
         let start_time = i64::try_from(self.registry.started.as_nanosecond()).unwrap_or(0);
-        self.registry.self_metrics.gather().iter().try_for_each(|family| {
-            let (info, mut series) = (MetricInfo::of_self_metric(family), Vec::new());
+        for family in self.registry.self_metrics.gather() {
+            let (info, mut series) = (MetricInfo::of_self_metric(&family), Vec::new());
             for metric in family.get_metric() {
                 let labels = metric.get_label().iter().map(|label| (label.name(), label.value()));
-                let (names, labels): (Vec<_>, _) = labels.unzip();
-                let sample = Sample { labels, value: info.self_metric_value(metric), start_time, id: 0 };
-                format.write_series(&mut series, info, &names, &sample);
+                let (names, labels): (Vec<_>, Vec<_>) = labels.unzip();
+                let (labels, value) = (&*labels, info.self_metric_value(metric));
+                let sample = Sample { labels, is_plain: false, value, start_time, id: 0 };
+                format.write_series(&mut series, info, &format.label_heads(names), &sample);
             }
-            format.write_family(out, info, &series)
-        })
+            add(info, series);
+        }
+        parts
     }
 }

@@ -17,7 +17,7 @@ fn scrape_of_a_registry_has_its_series_the_self_metrics_and_the_process() {
     let labels = [Label::bounded("crash"), Label::bounded("chrome")];
     let observation = Observation::increment(&REPORTS, labels);
     registry.add(SiteLabel::host("shop.example"), &observation, now, 0);
-    let text = PrometheusExporter::new(registry).encode(ScrapeFormat::Text, false).unwrap();
+    let text = PrometheusExporter::new(registry).encode(ScrapeFormat::Text, false).unwrap().concat();
     let text = String::from_utf8(text).unwrap();
     for line in [
         "lookout_reports_total{site=\"shop.example\",kind=\"crash\",browser=\"chrome\"} 1",
@@ -78,7 +78,7 @@ fn metric(family: &Family, sample: &Sample<'_>) -> proto::Metric {
         pair.set_value((*value).to_owned());
         pair
     };
-    let pairs = family.labels.iter().zip(&sample.labels);
+    let pairs = family.labels.iter().zip(sample.labels);
     let mut metric =
         proto::Metric::from_label(pairs.filter(|(_, value)| !value.is_empty()).map(pair).collect());
     match &sample.value {
@@ -108,6 +108,34 @@ fn histogram(held: &Histogram) -> proto::Histogram {
     histogram
 }
 
+/// The largest family is a part of its own, and each place of a label has characters that are escaped.
+#[test]
+fn text_of_large_families_is_that_of_the_prometheus_crate() {
+    let now = clock::now();
+    let registry = Registry::new(kinds::families(), 10_000, 0, now).unwrap();
+    for number in 0..1000 {
+        let (site, end) = (format!("shop-{number}.example"), ["", "\"", "\\", "\n"][number % 97 % 4]);
+        let blocked = format!("https://cdn-{number}.example{end}");
+        let page = Label::bounded(if number % 3 == 0 { "checkout" } else { "" });
+        let [enforce, directive, noise] = ["enforce", "script-src", "none"].map(Label::bounded);
+        let labels = [enforce, directive, Label::unbounded(&blocked), noise, page];
+        let amount = Increment::Count(u64::MAX / 10_u64.pow(number as u32 % 20));
+        for family in [&REPORTS, &csp_violation::VIOLATIONS] {
+            registry.add(SiteLabel::host(&site), &Observation { family, labels, amount, host: None }, now, 0);
+        }
+    }
+    let registry = Arc::new(registry);
+    let exporter = PrometheusExporter::new(registry.clone());
+    let parts = exporter.encode(ScrapeFormat::Text, false).unwrap();
+    assert!(parts.iter().any(|part| part.len() >= LARGE));
+    let text = without_process(parts.concat());
+    assert_eq!(text, without_process(by_the_crate(&registry)));
+    let [gzip] = &exporter.encode(ScrapeFormat::Text, true).unwrap()[..] else { panic!("not one part") };
+    let mut unpacked = Vec::new();
+    io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&gzip[..]), &mut unpacked).unwrap();
+    assert_eq!(without_process(unpacked), text);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(200) })]
 
@@ -133,7 +161,7 @@ proptest! {
             }
         }
         let registry = Arc::new(registry);
-        let own = PrometheusExporter::new(registry.clone()).encode(ScrapeFormat::Text, false).unwrap();
+        let own = PrometheusExporter::new(registry.clone()).encode(ScrapeFormat::Text, false).unwrap().concat();
         prop_assert_eq!(without_process(own), without_process(by_the_crate(&registry)));
     }
 }

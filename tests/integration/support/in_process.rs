@@ -145,7 +145,7 @@ impl InProcess {
             if !families.contains(&family.name) {
                 return;
             }
-            let pairs = family.labels.iter().zip(&sample.labels).filter(|(_, value)| !value.is_empty());
+            let pairs = family.labels.iter().zip(sample.labels).filter(|(_, value)| !value.is_empty());
             let labels: Vec<_> = pairs.map(|(name, value)| format!("{name}={value:?}")).collect();
             let value = match sample.value {
                 SampleValue::Count(count) => count.to_string(),

@@ -241,7 +241,8 @@ impl World {
 
     /// Returns the compared series of a scrape.
     fn scraped(&self) -> BTreeMap<Series, f64> {
-        let text = String::from_utf8(self.scrape.encode(ScrapeFormat::Text, false).unwrap()).unwrap();
+        let text =
+            String::from_utf8(self.scrape.encode(ScrapeFormat::Text, false).unwrap().concat()).unwrap();
         let value = |line: &str| {
             let (series, value) = line.rsplit_once(' ').unwrap();
             (series.to_owned(), value.parse().unwrap())
