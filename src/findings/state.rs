@@ -5,11 +5,13 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use memchr::memmem;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use crate::findings::evicted::Evicted;
 use crate::findings::table::Saved;
+use crate::model::Fingerprint;
 
 /// Version of the state, and of the fingerprints in it.
 const VERSION: u32 = 1;
@@ -52,12 +54,20 @@ impl State {
     /// version.
     pub fn decode(file: &[u8]) -> Option<State> {
         let json = file.get(..file.len().checked_sub(CHECKSUM_BYTES)?)?;
-        let mut state: State =
-            (file.ends_with(&checksum(json))).then(|| serde_json::from_slice(json).ok())??;
+        let mut state = file.ends_with(&checksum(json)).then(|| State::parse(json))??;
         state
             .findings
             .sort_unstable_by_key(|(.., last_seen, clients, _, _)| std::cmp::Reverse((*clients, *last_seen)));
         (state.version == VERSION).then_some(state)
+    }
+
+    fn parse(json: &[u8]) -> Option<State> {
+        let start = memmem::find(json, FINDINGS)? + FINDINGS.len();
+        let Some((findings, rest)) = parse_findings(&json[start..]) else {
+            return serde_json::from_slice(json).ok();
+        };
+        let others: State = serde_json::from_slice(&[&json[..start], rest].concat()).ok()?;
+        Some(State { findings, ..others })
     }
 
     /// Writes the state with its checksum.
@@ -68,6 +78,41 @@ impl State {
         file.extend(checksum);
         file
     }
+}
+
+const FINDINGS: &[u8] = br#""findings":["#;
+
+/// Parses findings as [`State::encode`] writes them, by hand, because a start waits for it. Returns the rest too;
+/// `None` if anything differs.
+fn parse_findings(mut json: &[u8]) -> Option<(Vec<Saved>, &[u8])> {
+    let mut findings = Vec::new();
+    while let Some(numbers) = json.strip_prefix(b"[") {
+        json = numbers;
+        let mut number = || {
+            let digits = json.iter().take_while(|byte| byte.is_ascii_digit()).count();
+            let (digits, rest) = json.split_at_checked(digits).filter(|(digits, _)| !digits.is_empty())?;
+            json = rest.strip_prefix(b",")?;
+            let add = |all: u64, digit: &u8| all.checked_mul(10)?.checked_add(u64::from(digit - b'0'));
+            digits.iter().try_fold(0, add)
+        };
+        let [fingerprint, site, count] = [number()?, number()?, number()?];
+        let [first_seen, last_seen] = [i64::try_from(number()?).ok()?, i64::try_from(number()?).ok()?];
+        let (clients, reached) = (number()?, u8::try_from(number()?).ok()?);
+        let is_noise = json.starts_with(b"true]");
+        json = json.strip_prefix(if is_noise { &b"true]"[..] } else { b"false]" })?;
+        json = json.strip_prefix(b",").unwrap_or(json);
+        findings.push((
+            Fingerprint(fingerprint),
+            site,
+            count,
+            first_seen,
+            last_seen,
+            clients,
+            reached,
+            is_noise,
+        ));
+    }
+    json.starts_with(b"]").then_some((findings, json))
 }
 
 /// Length of a checksum's line.

@@ -323,6 +323,44 @@ fn state_with_any_changed_byte_is_damaged() {
     }
 }
 
+/// The parser of findings against serde_json.
+#[test]
+fn findings_are_parsed_as_by_serde_json() {
+    let findings = |text: &str| {
+        let json = format!(r#"{{"version":1,"sites":[[1,2]],"findings":[{text}],"evicted":[]}}"#);
+        let expected = serde_json::from_str::<State>(&json).ok().map(|state| state.findings);
+        let checksum = crc32c::crc32c(json.as_bytes());
+        let found = State::decode(format!("{json}\n{checksum:08x}\n").as_bytes());
+        let found = found.map(|state| {
+            assert_eq!(state.sites, [(1, 2)], "{text}");
+            state.findings
+        });
+        assert_eq!(found, expected, "{text}");
+        expected
+    };
+    let (one, two) =
+        ("[1,2,3,4,5,6,7,false]", "[18446744073709551615,0,10,9,9223372036854775807,0,255,true]");
+    // The most clients first, as in the decoded state.
+    assert_eq!(findings(&format!("{one},{two}")).unwrap().len(), 2);
+    assert_eq!(findings(&format!("{one}, {one}")).unwrap().len(), 2);
+    for valid in ["", one, " [1, 2,3,4,5,6,7,true ]", "[1,2,3,-4,-5,6,7,true]"] {
+        assert!(findings(valid).is_some(), "{valid}");
+    }
+    for invalid in [
+        "[1,2,3,4,5,6,256,true]",
+        "[18446744073709551616,2,3,4,5,6,7,true]",
+        "[1,2,3,9223372036854775808,5,6,7,true]",
+        "[1,2,3,4,5,,7,true]",
+        "[1,2,3,4,5,6,true]",
+        "[1,2,3,4,5,6,7,8,true]",
+        "[1,2,3,4,5,6,7,1]",
+        "[1,2,3,4,5,6,7,true",
+        "1",
+    ] {
+        assert!(findings(invalid).is_none(), "{invalid}");
+    }
+}
+
 /// The largest numbers, and what a later version may write.
 #[test]
 fn hostile_state_does_not_overflow() {
