@@ -3,7 +3,7 @@
 //! Field numbers: io/prometheus/client/metrics.proto of <https://github.com/prometheus/client_model>.
 
 use prometheus::proto::MetricType;
-use prost::encoding::{WireType, double, encode_key, encode_varint, encoded_len_varint, int64, uint64};
+use prost::encoding::encoded_len_varint;
 
 use crate::encode::{field_len, write_bytes};
 use crate::export::otlp::MetricInfo;
@@ -14,8 +14,8 @@ pub(super) fn family_head(info: MetricInfo<'_>, series: usize) -> Vec<u8> {
     let (mut all, mut head) = (Vec::new(), Vec::with_capacity(256));
     write_bytes(&mut head, 1, info.prometheus_name.as_bytes());
     write_bytes(&mut head, 2, info.help.as_bytes());
-    uint64::encode(3, &(info.metric_type as u64), &mut head);
-    encode_varint((head.len() + series) as u64, &mut all);
+    write_integer(&mut head, 3, info.metric_type as u64);
+    write_varint(&mut all, (head.len() + series) as u64);
     all.extend(head);
     all
 }
@@ -24,7 +24,7 @@ pub(super) fn family_head(info: MetricInfo<'_>, series: usize) -> Vec<u8> {
 pub(super) fn label_head(name: &str) -> Vec<u8> {
     let mut head = Vec::new();
     write_bytes(&mut head, 1, name.as_bytes());
-    encode_key(2, WireType::LengthDelimited, &mut head);
+    head.push(key(2, LENGTH_DELIMITED));
     head
 }
 
@@ -36,34 +36,34 @@ pub(super) fn write(out: &mut Vec<u8>, metric_type: MetricType, heads: &[Vec<u8>
     };
     let value = |out: &mut Vec<u8>| {
         match &sample.value {
-            SampleValue::Count(count) => double::encode(1, &(*count as f64), out),
-            SampleValue::Float(number) => double::encode(1, number, out),
+            SampleValue::Count(count) => write_double(out, 1, *count as f64),
+            SampleValue::Float(number) => write_double(out, 1, *number),
             SampleValue::Histogram(histogram) => {
-                uint64::encode(1, &histogram.count(), out);
-                double::encode(2, &histogram.sum, out);
+                write_integer(out, 1, histogram.count());
+                write_double(out, 2, histogram.sum);
                 let mut up_to = 0;
                 for (bound, count) in BOUNDS.iter().chain([&f64::INFINITY]).zip(&histogram.counts) {
                     up_to += count;
                     write_message(out, 3, |out| {
-                        uint64::encode(1, &up_to, out);
-                        double::encode(2, bound, out);
+                        write_integer(out, 1, up_to);
+                        write_double(out, 2, *bound);
                     });
                 }
             }
         }
         if let Some(field) = created_field {
             write_message(out, field, |out| {
-                int64::encode(1, &sample.start_time.div_euclid(1_000_000_000), out);
-                int64::encode(2, &sample.start_time.rem_euclid(1_000_000_000), out);
+                write_integer(out, 1, sample.start_time.div_euclid(1_000_000_000) as u64);
+                write_integer(out, 2, sample.start_time.rem_euclid(1_000_000_000) as u64);
             });
         }
     };
     write_message(out, 4, |out| {
         for (head, value) in heads.iter().zip(sample.labels).filter(|(_, value)| !value.is_empty()) {
-            encode_key(1, WireType::LengthDelimited, out);
-            write_length(out, head.len() - 1 + field_len(value.len()));
+            out.push(key(1, LENGTH_DELIMITED));
+            write_varint(out, (head.len() - 1 + field_len(value.len())) as u64);
             out.extend_from_slice(head);
-            write_length(out, value.len());
+            write_varint(out, value.len() as u64);
             out.extend_from_slice(value.as_bytes());
         }
         write_message(out, field, value);
@@ -71,26 +71,47 @@ pub(super) fn write(out: &mut Vec<u8>, metric_type: MetricType, heads: &[Vec<u8>
 }
 
 /// Writes a message, and then its length before it, because to measure it first would cost more.
-fn write_message(out: &mut Vec<u8>, field: u32, content: impl FnOnce(&mut Vec<u8>)) {
-    encode_key(field, WireType::LengthDelimited, out);
+fn write_message(out: &mut Vec<u8>, field: u8, content: impl FnOnce(&mut Vec<u8>)) {
+    out.push(key(field, LENGTH_DELIMITED));
     let start = out.len() + 1;
     out.push(0);
     content(out);
-    let end = out.len();
+    let length = out.len() - start;
     // Most lengths have one or two bytes.
-    let more = encoded_len_varint((end - start) as u64) - 1;
+    let more = encoded_len_varint(length as u64) - 1;
     if more > 0 {
         out.extend_from_slice(&[0; 9][..more]);
-        out.copy_within(start..end, start + more);
+        out.copy_within(start..start + length, start + more);
     }
-    encode_varint((end - start) as u64, &mut &mut out[start - 1..]);
+    for (at, byte) in out[start - 1..][..=more].iter_mut().enumerate() {
+        *byte = (length >> (7 * at)) as u8 | if at < more { 0x80 } else { 0 };
+    }
 }
 
-/// Writes a length as a varint. By hand, because that of prost takes longer for one byte.
-fn write_length(out: &mut Vec<u8>, mut length: usize) {
-    while length >= 0x80 {
-        out.push(length as u8 | 0x80);
-        length >>= 7;
+// By hand, because the functions of prost take longer for a few bytes.
+
+const VARINT: u8 = 0;
+const FIXED_64: u8 = 1;
+const LENGTH_DELIMITED: u8 = 2;
+
+const fn key(field: u8, wire_type: u8) -> u8 {
+    field << 3 | wire_type
+}
+
+fn write_integer(out: &mut Vec<u8>, field: u8, value: u64) {
+    out.push(key(field, VARINT));
+    write_varint(out, value);
+}
+
+fn write_double(out: &mut Vec<u8>, field: u8, value: f64) {
+    out.push(key(field, FIXED_64));
+    out.extend_from_slice(&value.to_le_bytes());
+}
+
+fn write_varint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
     }
-    out.push(length as u8);
+    out.push(value as u8);
 }
