@@ -2,8 +2,10 @@
 -- legacy csp-report, the others an array of one to four Reporting API reports of mixed types. The
 -- generator is our own, so that every run on every machine sends the same bodies in the same order.
 --
--- LOAD_PATH: the path to upload to (/report). DELAY_MS: the wait of a connection before each upload (none). The last
--- line of the output is for `run` to read.
+-- LOAD_PATH: the path to upload to (/report). LOAD_SHAPE: legacy, only uploads of one csp-report; batch, only arrays of
+-- one to four violations, 2.5 on average. LOAD_ARRAY_PATH: the path of arrays, if it is another one. DELAY_MS: the wait
+-- of a connection before each upload (none). LOAD_REQUESTS: a file to write the requests to, each after its length. The
+-- last line of the output is for `run` to read.
 
 local UPLOADS = 2000
 
@@ -111,10 +113,17 @@ local function draw(template)
 end
 
 local path = os.getenv("LOAD_PATH") or "/report"
+local array_path = os.getenv("LOAD_ARRAY_PATH") or path
+local only = os.getenv("LOAD_SHAPE")
+if only == "batch" then
+  size = weighted({ { 1, 1 }, { 1, 2 }, { 1, 3 }, { 1, 4 } })
+  kind = function() return CSP end
+end
 local uploads, reports, bytes = {}, 0, 0
 for number = 1, UPLOADS do
   local body, content_type
-  if shape() == "legacy" then
+  local is_legacy = (only or shape()) == "legacy"
+  if is_legacy then
     body, content_type = draw(LEGACY), "application/csp-report"
     reports = reports + 1
   else
@@ -131,7 +140,14 @@ for number = 1, UPLOADS do
     ["Origin"] = "https://www.shop1.example",
     ["User-Agent"] = one_of(AGENTS),
   }
-  uploads[number] = wrk.format("POST", path, headers, body)
+  uploads[number] = wrk.format("POST", is_legacy and path or array_path, headers, body)
+end
+
+local file = os.getenv("LOAD_REQUESTS")
+if file then
+  local out = assert(io.open(file, "wb"))
+  for _, upload in ipairs(uploads) do out:write(#upload, "\n", upload) end
+  out:close()
 end
 
 local turn = 0
