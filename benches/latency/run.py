@@ -4,10 +4,12 @@ settings and streams events to eight readers:
 
     target/test-venv/bin/python benches/latency/run.py [--binary PATH] [--client PATH] [--seconds N] [--check] [NAME...]
 
+  floor      a server that only reads the body and answers 204 (examples/floor.rs), in place of lookoutd: what the
+             machine and the load do by themselves
   none       nothing else: the events go to a receiver that answers at once
   scraped    a scrape a second, in the format that Prometheus requests, of 10,000 series
   spilling   the receiver is down, so that all events are written to the spool
-  reloading  a SIGHUP every two seconds, with 100 sites
+  reloading  a SIGHUP every two seconds, with 100 sites, one of which has come or gone
   streaming  eight readers of the live page's stream
   all        all of them at the same time
 
@@ -20,6 +22,7 @@ reached, or a disturbance did not take place.
 
 import argparse
 import contextlib
+import itertools
 import os
 import re
 import signal
@@ -86,28 +89,30 @@ def measured(name, arguments):
 def measure(name, arguments, harness):
     """The same, in this directory."""
     receiver = harness.process("receiver", [arguments.client / "floor", "127.0.0.1:0"], {})
-    endpoint = "http://" + receiver.wait_for(r"^127.*$", "stdout").group()
-    sites = "\n".join(f'  - {{ name: shop{at}, hosts: ["www.shop{at}.example"] }}' for at in range(1, SITES + 1))
-    lookoutd = harness.lookoutd(config=SETTINGS.format(sites=sites, directory=harness.directory), exporters=("otlp",),
-                                env={"LOOKOUT_EVENTS_MAX_PER_SECOND": "off",
-                                     "LOOKOUT_EVENTS_MAX_UNKNOWN_PER_SECOND": "off",
-                                     "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_METRICS_EXPORTER": "none"})
-    fill(lookoutd)
-    full = full_load(harness, lookoutd)
-    eventually(lambda: quiet(lookoutd), 60)
+    address = receiver.wait_for(r"^127.*$", "stdout").group()
+    server = receiver
+    if name != "floor":
+        server = harness.lookoutd(config=settings(harness, SITES), exporters=("otlp",), env={
+            "LOOKOUT_EVENTS_MAX_PER_SECOND": "off", "LOOKOUT_EVENTS_MAX_UNKNOWN_PER_SECOND": "off",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": "http://" + address, "OTEL_METRICS_EXPORTER": "none"})
+        address = server.intake.removeprefix("http://")
+        fill(server)
+    full = full_load(harness, address)
+    if name != "floor":
+        eventually(lambda: quiet(server), 60)
     rate = arguments.rate or round(full * SHARE)
     with contextlib.ExitStack() as stack:
-        disturbances = [stack.enter_context(each(lookoutd, receiver)) for each in DISTURBANCES[name]]
-        before, load = cpu(lookoutd), os.getloadavg()[0]
+        disturbances = [stack.enter_context(each(harness, server, receiver)) for each in DISTURBANCES[name]]
+        before, load = cpu(server), os.getloadavg()[0]
         client = subprocess.run(
-            [arguments.client / "constant_rate", lookoutd.intake.removeprefix("http://"),
-             harness.directory / "requests", str(CONNECTIONS), str(rate), str(arguments.seconds)],
+            [arguments.client / "constant_rate", address, harness.directory / "requests", str(CONNECTIONS), str(rate),
+             str(arguments.seconds)],
             stdout=subprocess.PIPE, text=True, check=True)
-        server = cpu(lookoutd) - before
+        spent = cpu(server) - before
         found = dict(re.findall(r"(\w+)=([\d.]+)", client.stdout))
         print(f"{name:>10} {full:>7.0f} {float(found['rate']):>7.0f}"
               + "".join(f" {float(found[column]):>9.2f}" for column in COLUMNS)
-              + f" {server / arguments.seconds:>11.2f} {float(found['cpu_s']) / arguments.seconds:>9.2f} {load:>13.1f}",
+              + f" {spent / arguments.seconds:>11.2f} {float(found['cpu_s']) / arguments.seconds:>9.2f} {load:>13.1f}",
               flush=True)
     wrong = [wrong for disturbance in disturbances if (wrong := disturbance.wrong(arguments.seconds))]
     if float(found["p99"]) > LIMIT_MS:
@@ -144,10 +149,16 @@ def violation(site, directive, disposition, blocked):
         "documentURL": page, "effectiveDirective": directive, "disposition": disposition, "blockedURL": blocked}}
 
 
-def full_load(harness, lookoutd):
+def settings(harness, sites):
+    """With this number of sites."""
+    sites = "\n".join(f'  - {{ name: shop{at}, hosts: ["www.shop{at}.example"] }}' for at in range(1, sites + 1))
+    return SETTINGS.format(sites=sites, directory=harness.directory)
+
+
+def full_load(harness, address):
     """Uploads a second that wrk reaches; also writes its requests to a file."""
     wrk = harness.process("wrk", ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{FULL_SECONDS}s", "-s",
-                                  ROOT / "benches/load/mix.lua", lookoutd.intake + "/report"],
+                                  ROOT / "benches/load/mix.lua", f"http://{address}/report"],
                           {"PATH": os.environ["PATH"], "LOAD_REQUESTS": str(harness.directory / "requests")})
     found = dict(re.findall(r"(\w+)=([\d.]+)", wrk.wait_for("^LOAD.*$", "stdout", FULL_SECONDS + 60).group()))
     return float(found["requests"]) / float(found["microseconds"]) * 1e6
@@ -171,8 +182,8 @@ class Disturbance:
 
     threads = 1
 
-    def __init__(self, lookoutd, receiver):
-        self.lookoutd, self.receiver = lookoutd, receiver
+    def __init__(self, harness, lookoutd, receiver):
+        self.harness, self.lookoutd, self.receiver = harness, lookoutd, receiver
         self.ending = threading.Event()
         self.running = [threading.Thread(target=self.run, daemon=True) for _ in range(self.threads)]
 
@@ -231,7 +242,10 @@ class Reloading(Disturbance):
     """A SIGHUP every two seconds."""
 
     def run(self):
-        while not self.ending.wait(RELOAD_INTERVAL):
+        for at in itertools.count(1):
+            if self.ending.wait(RELOAD_INTERVAL):
+                break
+            (self.harness.directory / "lookoutd.yaml").write_text(settings(self.harness, SITES + at % 2))
             self.lookoutd.popen.send_signal(signal.SIGHUP)
 
     def wrong(self, seconds):
@@ -260,7 +274,7 @@ class Streaming(Disturbance):
         return self.received < 0.8 * 100 * seconds * READERS and f"only {self.received} events streamed"
 
 
-DISTURBANCES = {"none": (), "scraped": (Scraped,), "spilling": (Spilling,), "reloading": (Reloading,),
+DISTURBANCES = {"floor": (), "none": (), "scraped": (Scraped,), "spilling": (Spilling,), "reloading": (Reloading,),
                 "streaming": (Streaming,), "all": (Scraped, Spilling, Reloading, Streaming)}
 
 if __name__ == "__main__":

@@ -113,8 +113,12 @@ local function draw(template)
 end
 
 local path = os.getenv("LOAD_PATH") or "/report"
-local array_path = os.getenv("LOAD_ARRAY_PATH") or path
-local only = os.getenv("LOAD_SHAPE")
+local function setting(name)
+  local value = os.getenv(name)
+  return value ~= "" and value or nil
+end
+local array_path = setting("LOAD_ARRAY_PATH") or path
+local only = setting("LOAD_SHAPE")
 if only == "batch" then
   size = weighted({ { 1, 1 }, { 1, 2 }, { 1, 3 }, { 1, 4 } })
   kind = function() return CSP end
