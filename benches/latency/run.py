@@ -2,7 +2,7 @@
 """The latency of uploads at 70 % of the full load, while lookoutd is scraped, spills events to the disk, reloads its
 settings and streams events to eight readers:
 
-    target/test-venv/bin/python benches/latency/run.py [--binary PATH] [--client PATH] [--seconds N] [--check] [NAME...]
+    target/test-venv/bin/python benches/latency/run.py [--binary PATH] [--examples PATH] [--rounds N] [--check] [NAME...]
 
   floor      a server that only reads the body and answers 204 (examples/floor.rs), in place of lookoutd: what the
              machine and the load do by themselves
@@ -16,8 +16,9 @@ settings and streams events to eight readers:
 The full load is what wrk reaches over as many connections with no disturbance (the mix of benches/load), before each
 measurement with that process. Then examples/constant_rate.rs offers 70 % of it at a constant rate; the latency of an
 upload counts from the moment at which it was due. The load, the receiver, the scraper and the readers share the cores
-with lookoutd. --check ends with 1 when p99 exceeds 10 ms, an upload was not answered with 2xx, the rate was not
-reached, or a disturbance did not take place.
+with lookoutd. --check ends with 1 when p99 (the median of the rounds) exceeds 10 ms, an upload was not answered with
+2xx, the rate was not reached, or a disturbance did not take place. `chrt -r 10` before the command keeps other work of
+the machine out, to a twentieth of the time.
 """
 
 import argparse
@@ -31,6 +32,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from statistics import median
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests/e2e/lib"), str(ROOT / "tests/e2e")]
@@ -39,7 +41,6 @@ from harness import Harness  # noqa: E402 (the modules of the end-to-end tests)
 from checks import Failure, eventually  # noqa: E402
 from exposition import total  # noqa: E402
 from http_client import get  # noqa: E402
-from processes import free_port  # noqa: E402
 
 LIMIT_MS, SHARE = 10, 0.7
 CONNECTIONS, FULL_SECONDS = 64, 5
@@ -62,23 +63,32 @@ def main():
     """Measures; exit code 1 if --check is given and a limit is missed."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0])
     parser.add_argument("--binary", type=lambda text: Path(text).resolve(), default=ROOT / "target/dist/lookoutd")
-    parser.add_argument("--client", type=lambda text: Path(text).resolve(), metavar="PATH",
+    parser.add_argument("--examples", type=lambda text: Path(text).resolve(), metavar="PATH",
                         help="directory of the examples constant_rate and floor (examples beside the binary)")
     parser.add_argument("--seconds", type=int, default=35, metavar="N",
                         help="of each measurement; a tenth of it is not in the figures (35)")
+    parser.add_argument("--rounds", type=int, default=1, metavar="N", help="rounds of all, in turn (1)")
     parser.add_argument("--rate", type=int, metavar="N", help="uploads a second, instead of 70 %% of the full load")
     parser.add_argument("--check", action="store_true", help="end with 1 when a limit is missed")
     parser.add_argument("names", nargs="*", metavar="NAME", choices=[*DISTURBANCES, []])
     arguments = parser.parse_args()
-    arguments.client = arguments.client or arguments.binary.parent / "examples"
+    arguments.examples = arguments.examples or arguments.binary.parent / "examples"
     print(f"{'':>10} {'full/s':>7} {'rate/s':>7}" + "".join(f" {name + ' ms':>9}" for name in COLUMNS)
           + "  server CPU  load CPU  machine load", flush=True)
-    good = all([measured(name, arguments) for name in arguments.names or DISTURBANCES])
+    found = {name: [] for name in arguments.names or DISTURBANCES}
+    for _ in range(arguments.rounds):
+        for name, rounds in found.items():
+            rounds.append(measured(name, arguments))
+    good = True
+    for name, rounds in found.items():
+        p99 = median(p99 for p99, _ in rounds)
+        print(f"{name:>10} p99 {p99:.2f} ms" + ", over the limit" * (p99 > LIMIT_MS))
+        good &= all(valid for _, valid in rounds) and (p99 <= LIMIT_MS or name == "floor")
     return 0 if good or not arguments.check else 1
 
 
 def measured(name, arguments):
-    """Makes one measurement, prints its line, and returns whether its limits hold."""
+    """Makes one measurement, prints its line, and returns its p99 and whether it is valid."""
     harness = Harness(f"latency-{name}", arguments.binary)
     try:
         return measure(name, arguments, harness)
@@ -88,7 +98,7 @@ def measured(name, arguments):
 
 def measure(name, arguments, harness):
     """The same, in this directory."""
-    receiver = harness.process("receiver", [arguments.client / "floor", "127.0.0.1:0"], {})
+    receiver = harness.process("receiver", [arguments.examples / "floor", "127.0.0.1:0"], {})
     address = receiver.wait_for(r"^127.*$", "stdout").group()
     server = receiver
     if name != "floor":
@@ -105,7 +115,7 @@ def measure(name, arguments, harness):
         disturbances = [stack.enter_context(each(harness, server, receiver)) for each in DISTURBANCES[name]]
         before, load = cpu(server), os.getloadavg()[0]
         client = subprocess.run(
-            [arguments.client / "constant_rate", address, harness.directory / "requests", str(CONNECTIONS), str(rate),
+            [arguments.examples / "constant_rate", address, harness.directory / "requests", str(CONNECTIONS), str(rate),
              str(arguments.seconds)],
             stdout=subprocess.PIPE, text=True, check=True)
         spent = cpu(server) - before
@@ -115,15 +125,13 @@ def measure(name, arguments, harness):
               + f" {spent / arguments.seconds:>11.2f} {float(found['cpu_s']) / arguments.seconds:>9.2f} {load:>13.1f}",
               flush=True)
     wrong = [wrong for disturbance in disturbances if (wrong := disturbance.wrong(arguments.seconds))]
-    if float(found["p99"]) > LIMIT_MS:
-        wrong.append(f"p99 is over {LIMIT_MS} ms")
     if found["not_2xx"] != "0":
         wrong.append(f"{found['not_2xx']} uploads were not answered with 2xx")
     if float(found["rate"]) < 0.98 * rate:
         wrong.append(f"{found['rate']} of {rate} uploads a second")
     for line in wrong:
         print(f"{name:>10} {line}", flush=True)
-    return not wrong
+    return float(found["p99"]), not wrong
 
 
 def fill(lookoutd):

@@ -74,10 +74,11 @@ impl ConnectionLimiter {
         ConnectionLimiter { semaphore, gauge, health, open: Mutex::default() }
     }
 
-    /// Waits for a permit of this client.
+    /// Waits for a permit of this client. `token`: of the thread.
     pub(super) async fn acquire(
         &self,
         client: Option<ClientConnection>,
+        token: Arc<()>,
     ) -> Result<Arc<ConnectionPermit>, AcquireError> {
         let permit = self.permit().await?;
         if let Some(registry) = &self.gauge {
@@ -86,6 +87,7 @@ impl ConnectionLimiter {
         let permit = Arc::new(ConnectionPermit {
             _permit: permit,
             client: client.into(),
+            _token: token,
             gauge: self.gauge.clone(),
             acquired_at: Instant::now(),
             in_flight: AtomicU32::new(0),
@@ -124,6 +126,7 @@ pub(super) struct ConnectionPermit {
     _permit: OwnedSemaphorePermit,
     /// What its client has of the limit of each; `None` for a proxy.
     pub(super) client: Mutex<Option<ClientConnection>>,
+    _token: Arc<()>,
     gauge: Option<Arc<Registry>>,
     acquired_at: Instant,
     /// Number of requests in flight.

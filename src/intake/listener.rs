@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use crate::config::ListenAddress;
 use crate::intake::client_ip::PeerAddr;
 use crate::intake::server::{MakeConnection, serve};
-use crate::intake::socket::Listener;
+use crate::intake::socket::{Listener, Share};
 
 /// Threads that serve one address.
 pub struct ListenerHandle {
@@ -50,14 +50,14 @@ impl ListenerHandle {
         tls: Option<&RustlsConfig>,
         connections: &MakeConnection,
     ) -> io::Result<ListenerHandle> {
-        let start = |index| {
+        let start = |(index, share)| {
             let listener = listener.try_clone()?;
             let heartbeat = connections.limiter.health.clone().map(|health| health.heartbeat(index));
             let mut runtime = tokio::runtime::Builder::new_current_thread();
             let runtime = runtime.enable_all().event_interval(EVENT_INTERVAL).build()?;
             let handle = Handle::new();
             let (done, ended) = oneshot::channel();
-            let serving = serve(listener, tls.cloned(), connections.clone(), handle.clone());
+            let serving = serve(listener, share, tls.cloned(), connections.clone(), handle.clone());
             std::thread::Builder::new().name("lookoutd-http".to_owned()).spawn(move || {
                 if let Some(heartbeat) = heartbeat {
                     runtime.spawn(heartbeat);
@@ -74,7 +74,7 @@ impl ListenerHandle {
         Ok(ListenerHandle {
             address: listener.address.clone(),
             file: listener.file.clone(),
-            workers: (0..threads).map(start).collect::<io::Result<_>>()?,
+            workers: Share::of(threads).into_iter().enumerate().map(start).collect::<io::Result<_>>()?,
         })
     }
 

@@ -19,7 +19,7 @@ use crate::intake::connection_limit::ConnectionLimiter;
 use crate::intake::health::IntakeHealth;
 use crate::intake::limits::ServerLimits;
 use crate::intake::proxy_protocol::ProxyProtocolAcceptor;
-use crate::intake::socket::Listener;
+use crate::intake::socket::{Listener, Share};
 use crate::metrics::Registry;
 
 /// Maximum size of a request head, in bytes. Also the buffer that an idle connection keeps.
@@ -30,13 +30,15 @@ const MAX_CONCURRENT_STREAMS: u32 = 128;
 /// Serves until the handle is told to stop, then until the requests in flight are answered.
 pub(super) async fn serve(
     listener: Listener,
+    share: Share,
     tls: Option<RustlsConfig>,
-    connections: MakeConnection,
+    mut connections: MakeConnection,
     handle: Handle<PeerAddr>,
 ) -> io::Result<()> {
+    connections.token = share.own.clone();
     let limits = connections.limits.clone();
     let connection_errors = connections.connection_errors.clone();
-    let mut server = Server::from_listener(listener.into_async()?)
+    let mut server = Server::from_listener(listener.into_async(share)?)
         .handle(handle)
         .first_request_timeout(limits.head_timeout)
         .accept_error_handler(move |peer, error| connection_errors.record(peer.is_some(), error))
@@ -67,6 +69,8 @@ pub struct MakeConnection {
     limits: ServerLimits,
     clients: Arc<ClientLimiter>,
     connection_errors: Arc<ConnectionErrorLog>,
+    /// That of the thread.
+    token: Arc<()>,
 }
 
 impl MakeConnection {
@@ -79,7 +83,8 @@ impl MakeConnection {
     ) -> MakeConnection {
         let connection_errors = Arc::new(ConnectionErrorLog::new(gauge.clone()));
         let limiter = Arc::new(ConnectionLimiter::new(&limits, gauge, health));
-        MakeConnection { respond, limiter, clients: ClientLimiter::new(&limits), limits, connection_errors }
+        let clients = ClientLimiter::new(&limits);
+        MakeConnection { respond, limiter, clients, limits, connection_errors, token: Arc::default() }
     }
 }
 
@@ -95,13 +100,13 @@ impl Service<PeerAddr> for MakeConnection {
     /// Awaited before the next accept, so that connections without a permit stay in the kernel's backlog.
     fn call(&mut self, peer: PeerAddr) -> Self::Future {
         let respond = self.respond.clone();
-        let (limiter, clients) = (self.limiter.clone(), self.clients.clone());
+        let (limiter, clients, token) = (self.limiter.clone(), self.clients.clone(), self.token.clone());
         Box::pin(async move {
             // Open connections run first, so that clients that connect as fast as they can do not pile up.
             tokio::task::yield_now().await;
             // Before there is a permit, because that may evict a connection of another client.
             let client = clients.acquire(peer)?;
-            let permit = limiter.acquire(client).await?;
+            let permit = limiter.acquire(client, token).await?;
             Ok(ConnectionService { respond, peer, permit })
         })
     }

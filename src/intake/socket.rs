@@ -7,6 +7,8 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use axum_server::{AddrListener, Address};
 use rustix::net::sockopt::set_ipv6_v6only;
@@ -19,6 +21,10 @@ use crate::intake::client_ip::PeerAddr;
 /// Maximum number of connections that wait for accept, if `net.core.somaxconn` allows it. A flood fills the
 /// standard library's 128 within milliseconds, and a client without a place retries after a second.
 const BACKLOG: u32 = 4096;
+/// Connections that a thread may have beyond the average of all before it pauses, and how long it does before each
+/// accept: long enough for another thread to wake, too short for a client to notice if all others are blocked.
+const MAX_AHEAD: usize = 2;
+const AHEAD_PAUSE: Duration = Duration::from_millis(1);
 
 /// A listening socket.
 #[derive(Debug)]
@@ -55,11 +61,32 @@ impl Listener {
         Ok(Listener { socket: self.socket.try_clone()?, address, file })
     }
 
-    pub(super) fn into_async(self) -> io::Result<AsyncListener> {
-        Ok(match self.address {
-            ListenAddress::Tcp(_) => AsyncListener::Tcp(TcpListener::from(self.socket).try_into()?),
-            ListenAddress::Unix(_) => AsyncListener::Unix(UnixListener::from(self.socket).try_into()?),
-        })
+    pub(super) fn into_async(self, share: Share) -> io::Result<AsyncListener> {
+        let socket = match self.address {
+            ListenAddress::Tcp(_) => Socket::Tcp(TcpListener::from(self.socket).try_into()?),
+            ListenAddress::Unix(_) => Socket::Unix(UnixListener::from(self.socket).try_into()?),
+        };
+        Ok(AsyncListener { socket, share })
+    }
+}
+
+/// The open connections of one thread, and of all that accept from the same listener: references to a token each.
+#[derive(Clone)]
+pub struct Share {
+    pub(super) own: Arc<()>,
+    all: Arc<[Arc<()>]>,
+}
+
+impl Share {
+    /// Returns the share of each of this number of threads.
+    pub(super) fn of(threads: usize) -> Vec<Share> {
+        let all: Arc<[Arc<()>]> = (0..threads).map(|_| Arc::default()).collect();
+        all.iter().map(|own| Share { own: own.clone(), all: all.clone() }).collect()
+    }
+
+    fn is_ahead(&self) -> bool {
+        let all: usize = self.all.iter().map(Arc::strong_count).sum();
+        Arc::strong_count(&self.own) > all / self.all.len() + MAX_AHEAD
     }
 }
 
@@ -116,8 +143,12 @@ pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// A listening socket of a runtime.
-#[allow(missing_docs)] // the names are the documentation
-pub enum AsyncListener {
+pub struct AsyncListener {
+    socket: Socket,
+    share: Share,
+}
+
+enum Socket {
     Tcp(tokio::net::TcpListener),
     Unix(tokio::net::UnixListener),
 }
@@ -133,18 +164,56 @@ impl AddrListener<Box<dyn Stream>, PeerAddr> for AsyncListener {
     }
 
     async fn accept_stream(&self) -> io::Result<(Box<dyn Stream>, PeerAddr)> {
-        match self {
-            AsyncListener::Tcp(listener) => {
+        // Otherwise the first thread to wake accepts all connections that a proxy opens at once, and the others idle.
+        if self.share.is_ahead() {
+            tokio::time::sleep(AHEAD_PAUSE).await;
+        }
+        match &self.socket {
+            Socket::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
                 // Otherwise a response over TLS waits 40 ms for an acknowledgement. Fails on a closed connection.
                 let _ = stream.set_nodelay(true);
                 Ok((Box::new(stream), PeerAddr(Some(peer.ip()))))
             }
-            AsyncListener::Unix(listener) => Ok((Box::new(listener.accept().await?.0), PeerAddr(None))),
+            Socket::Unix(listener) => Ok((Box::new(listener.accept().await?.0), PeerAddr(None))),
         }
     }
 
     fn get_local_addr(&self) -> io::Result<PeerAddr> {
         Ok(PeerAddr(None))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns how many of 40 connections the first of two threads accepts, both of which wait for them, if it has
+    /// `open` connections and the other none.
+    async fn accepted_with(open: usize) -> usize {
+        let shares = Share::of(2);
+        let _open = vec![shares[0].own.clone(); open];
+        let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap()).unwrap();
+        let [first, second] =
+            [0, 1].map(|at| listener.try_clone().unwrap().into_async(shares[at].clone()).unwrap());
+        let mut by_first = 0;
+        for _ in 0..40 {
+            let ListenAddress::Tcp(address) = listener.address else { panic!("{}", listener.address) };
+            let client = std::net::TcpStream::connect(address).unwrap();
+            by_first += tokio::select! {
+                biased;
+                accepted = first.accept_stream() => accepted.map(|_| 1).unwrap(),
+                accepted = second.accept_stream() => accepted.map(|_| 0).unwrap(),
+            };
+            drop(client);
+        }
+        by_first
+    }
+
+    #[tokio::test]
+    async fn thread_with_more_connections_than_others_accepts_after_them() {
+        // Each is decided by what is ready first, so a test that is interrupted for a millisecond may see a few others.
+        assert!(accepted_with(5).await < 10);
+        assert!(accepted_with(4).await > 30);
     }
 }
