@@ -21,8 +21,9 @@ use crate::intake::client_ip::PeerAddr;
 /// Maximum number of connections that wait for accept, if `net.core.somaxconn` allows it. A flood fills the
 /// standard library's 128 within milliseconds, and a client without a place retries after a second.
 const BACKLOG: u32 = 4096;
-/// Connections that a thread may have beyond the average of all before it pauses, and how long it does before each
-/// accept: long enough for another thread to wake, too short for a client to notice if all others are blocked.
+/// Connections that a thread may have beyond 5/4 of the average before it pauses, and how long it does before each
+/// accept: long enough for another thread to wake, too short for a client to notice if all others are blocked. Not
+/// less, because two threads that are half busy wake more often than one that is busy.
 const MAX_AHEAD: usize = 2;
 const AHEAD_PAUSE: Duration = Duration::from_millis(1);
 
@@ -86,7 +87,7 @@ impl Share {
 
     fn is_ahead(&self) -> bool {
         let all: usize = self.all.iter().map(Arc::strong_count).sum();
-        Arc::strong_count(&self.own) > all / self.all.len() + MAX_AHEAD
+        Arc::strong_count(&self.own) > all * 5 / 4 / self.all.len() + MAX_AHEAD
     }
 }
 
@@ -213,7 +214,7 @@ mod tests {
     #[tokio::test]
     async fn thread_with_more_connections_than_others_accepts_after_them() {
         // Each is decided by what is ready first, so a test that is interrupted for a millisecond may see a few others.
-        assert!(accepted_with(5).await < 10);
+        assert!(accepted_with(10).await < 10);
         assert!(accepted_with(4).await > 30);
     }
 }
