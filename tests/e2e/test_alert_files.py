@@ -15,7 +15,7 @@ from alerting import DEPLOY, ShippedPrometheus, rules_of
 from checks import equal, eventually, expect
 from exposition import total
 from http_client import get, request
-from marks import NEWEST_PROMETHEUS, PROMETHEUS_3, needs
+from marks import NEWEST_PROMETHEUS, PROMETHEUS_3, busy, needs
 from prometheus import Prometheus
 from promql import Names
 
@@ -166,7 +166,7 @@ class KnownMetrics:
                        found=f"{label}={one}", where=where)
 
 
-def test_reader(_harness):
+def test_reader():
     """The PromQL parser finds the parts of an expression, and rejects text that is none."""
     names = Names('sum by (site, "x") (rate(a_total{b="by (c)",d!~"e|f"}[5m] offset 1d)) / on (g) group_left '
                   '(h) (lookout:x:y and vector(1) > bool 2.5e3 * Inf) # comment(z)\n or topk by (i) (3, m)')
@@ -228,6 +228,7 @@ GUARDS = [
 ]
 
 
+@busy
 @needs("promtool")
 def test_guards(harness):
     """The rules' tests fail without any of the conditions that protect from false alerts, such as the one after an
@@ -245,7 +246,7 @@ def test_guards(harness):
 
 
 @needs("amtool", "promtool")
-def test_programs_take_them(_harness):
+def test_programs_take_them():
     """promtool and amtool accept what is shipped."""
     for argv in (["promtool", "check", "config", FOLDER / "prometheus.yml"],
                  ["amtool", "check-config", DEPLOY / "alertmanager/alertmanager.yml"]):

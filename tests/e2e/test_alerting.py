@@ -128,7 +128,7 @@ def whole_round(daemon, traffic):
            expected="the whole corpus, once at least", found=f"{traffic.rounds} times", where="lookoutd's counters")
 
 
-def test_within_two_minutes(_harness):
+def test_within_two_minutes():
     """What an outage waits for at the shipped settings, at worst: two scrapes, the evaluation that records it,
     the one that alerts, and Alertmanager."""
     prometheus = (DEPLOY / "prometheus/prometheus.yml").read_text()

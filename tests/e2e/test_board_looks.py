@@ -32,7 +32,7 @@ ROUNDS, PAUSE_SECONDS = 40 if PICTURES else 10, 3
 
 
 @needs(BOARDS)
-def test_types(_harness):
+def test_types():
     """The boards are of Grafana's types, panel by panel."""
     board_view.run_node("types.mjs", board_view.INSTALLED, *(
         dashboard_files.FOLDER / board.name for folder in (".", "loki") for board in dashboard_files.boards(folder)))

@@ -29,7 +29,7 @@ ADDRESS = re.compile(r"\b([a-z]+):(\d{4,5})\b")
 RELEASE = re.compile(r"[\w./-]+:v?\d+\.\d+\.\d+")
 
 
-def test_schema(_harness):
+def test_schema():
     """The file is what the compose specification says, and asks for a variable it cannot do without, or has
     a value for it."""
     package = Path(importlib.util.find_spec("check_jsonschema").origin).parent
@@ -46,7 +46,7 @@ def test_schema(_harness):
 
 
 @needs(CHECKOUT)
-def test_mounts(_harness):
+def test_mounts():
     """What is mounted from the host is in the repository and cannot be written to; the rest are volumes that
     are declared and used; and every path that a command or a variable names is on one."""
     files, volumes = set(dockerfile.tracked()), set()
@@ -173,7 +173,7 @@ def test_addresses(harness):
     equal("Services that no other service calls", {"grafana"}, set(services) - named, compose_stack.FOLDER)
 
 
-def test_collector(_harness):
+def test_collector():
     """Every component that a pipeline names is defined, and every one that is defined is in use. Nothing
     between lookoutd and Loki acknowledges on behalf of another."""
     collector, path = compose_stack.settings(compose_stack.services()["collector"], "--config=")
@@ -239,7 +239,7 @@ def accepted(program, *arguments):
     return done.stdout
 
 
-def test_grafana(_harness):
+def test_grafana():
     """Grafana gets a data source of each type that the boards use, one of them the default, the boards where
     its provider looks for them, and a first page that is there."""
     grafana = compose_stack.services()["grafana"]
@@ -264,7 +264,7 @@ def test_grafana(_harness):
            "The first page is not there", expected="a board", found="no file", where=compose_stack.PATH)
 
 
-def test_loki(_harness):
+def test_loki():
     """Loki stores events as the boards query them: attributes as structured metadata, the service's name as
     a label, and takes reports as old as lookoutd lets them be."""
     loki, path = compose_stack.settings(compose_stack.services()["loki"], "-config.file=")

@@ -38,7 +38,7 @@ def version(text):
 
 
 @needs(HADOLINT)
-def test_lint(_harness):
+def test_lint():
     """hadolint has no finding about the Dockerfile."""
     done = subprocess.run([HADOLINT_PROGRAM, "--no-color", dockerfile.PATH], check=False, timeout=60,
                           capture_output=True, text=True)
@@ -81,7 +81,7 @@ def port_of(address):
 
 
 @needs(CHECKOUT)
-def test_context(_harness):
+def test_context():
     """A build finds every file that it copies, and is shown no other."""
     sources = [source for stage in dockerfile.stages() for source, _ in dockerfile.copies(stage)]
     copied = set()
@@ -132,7 +132,7 @@ def cargo(*arguments, cwd):
 
 
 @needs(CRATES)
-def test_builder(_harness):
+def test_builder():
     """The compiler of the build stage is as new as the crate and every crate that it uses ask for, and is pinned. The
     last stage is empty, so the binary is built as packaging/build builds it: static."""
     first, last = dockerfile.stages()[0], dockerfile.stages()[-1]

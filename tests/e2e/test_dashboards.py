@@ -310,7 +310,7 @@ def check_marks(world, fixture):
                   [float(result["value"][1]) for result in answer.json()["data"]["result"]], board.name)
 
 
-def test_origins(_harness):
+def test_origins():
     """The link from a blocked origin or keyword leads to its events, not to those of a longer name."""
     wanted = {"https://evil.example": {"https://evil.example", "https://evil.example/x.js",
                                        "https://evil.example:8443/"},

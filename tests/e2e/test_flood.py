@@ -11,10 +11,10 @@ from pathlib import Path
 from checks import equal, eventually, expect
 from exposition import series, total
 from http_client import get, request
-from marks import alone
+from marks import alone, needs
 from prometheus import Prometheus
 
-NEEDS = ("prometheus", "wrk")
+pytestmark = needs("prometheus", "wrk")
 REPORTS, DISTINCT = 2_000_000, 1_000_000
 SERIES = 10_000  # the default of metrics.max_series
 MIB = 1 << 20

@@ -10,8 +10,9 @@ from pathlib import Path
 from certificates import Authority
 from checks import equal, eventually
 from chromium import Chromium
+from marks import needs
 
-NEEDS = ("chromium", "certutil", "openssl")
+pytestmark = needs("chromium", "certutil", "openssl")
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs/getting-started.md"
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 

@@ -30,7 +30,7 @@ from test_kubernetes import (check_egress, check_pod_security, check_references,
 from test_kubernetes_pods import REPORT
 from test_kubernetes_scrape import check_with, printed
 
-NEEDS = (HELM, "openssl")
+pytestmark = needs(HELM, "openssl")
 PROMETHEUS, DASHBOARDS = ROOT / "deploy/prometheus", ROOT / "dashboards"
 # The folders with boards: one for each variant.
 BOARDS = sorted({path.parent for pattern in ("*.json", "*/*.json") for path in DASHBOARDS.glob(pattern)})

@@ -12,14 +12,14 @@ from checks import equal, eventually, expect
 from delivery_accounting import Delivery, drained, event_outcomes
 from exposition import total
 from http_client import get
-from marks import OTELCOL, OTELCOL_PROGRAM, ROOT
+from marks import OTELCOL, OTELCOL_PROGRAM, ROOT, needs
 from otelcol import Otelcol, forwarding
 from otlp_fixture import OtlpFixture, run_concurrently
 from processes import free_port
 from scripted_receiver import RESET, TAKE, always, refuse
 from shop_reports import SHOP, violation
 
-NEEDS = (OTELCOL,)
+pytestmark = needs(OTELCOL)
 PROTOCOLS = ("http/protobuf", "grpc")
 REJECT, REJECTED = refuse(400, "not of this tenant"), 'rejects events permanently code="invalid_argument"'
 

@@ -107,7 +107,7 @@ def sha256(content):
 
 
 @needs(BUILT)
-def test_checksums(_harness):
+def test_checksums():
     """SHA256SUMS has every package and its digest."""
     listed = dict(reversed(line.split("  ")) for line in (PACKAGES / "SHA256SUMS").read_text().splitlines())
     found = {path.name: sha256(path.read_bytes()) for path in PACKAGES.iterdir()
@@ -119,7 +119,7 @@ def test_checksums(_harness):
 
 
 @needs(BUILT, "readelf")
-def test_static_binary(_harness):
+def test_static_binary():
     """The binary needs no loader and no library, is stripped, and is small; the tarball, the image and the packages
     contain the same one."""
     binary = TREE / "lookoutd"
@@ -169,7 +169,7 @@ def test_tarball(harness):
 
 
 @needs(BUILT, debian("mandoc"))
-def test_man_page(_harness):
+def test_man_page():
     """The man page has no error."""
     said = run("mandoc", "-T", "lint", "-W", "error", TREE / "lookoutd.1")
     equal("mandoc finds errors in the man page", "", said, TREE / "lookoutd.1")
@@ -179,7 +179,7 @@ def test_man_page(_harness):
 
 
 @needs(BUILT)
-def test_completions(_harness):
+def test_completions():
     """The shells that are installed can read their completions."""
     for shell, file in (("bash", "lookoutd.bash"), ("zsh", "lookoutd.zsh"), ("fish", "lookoutd.fish")):
         text = (TREE / file).read_text()
@@ -491,7 +491,7 @@ class Image:
 
 
 @needs(BUILT)
-def test_image(_harness):
+def test_image():
     """The image's layout is complete, every digest is right, and the configuration has the user, the ports and the
     labels."""
     image = Image()
@@ -559,7 +559,7 @@ def test_image_runs(harness):
 
 
 @needs(BUILT, CRATES)
-def test_sbom(_harness):
+def test_sbom():
     """The SBOM is valid CycloneDX and lists every crate in the binary with its version, and none that only tests
     use."""
     path = package("lookoutd-VERSION-*-linux.cdx.json")
@@ -594,7 +594,7 @@ def crates(edges):
 
 
 @needs(BUILT, CRATES)
-def test_licenses(_harness):
+def test_licenses():
     """The licenses of every crate in the binary go with it."""
     text = (TREE / "THIRD-PARTY-LICENSES").read_text()
     listed = set(re.findall(r"^==== (\S+) (\S+): \S", text, re.M))
@@ -604,7 +604,7 @@ def test_licenses(_harness):
 
 
 @needs(BUILT, debian("lintian"))
-def test_lintian(_harness):
+def test_lintian():
     """Debian's checks of packages find no error."""
     path = package("lookoutd_VERSION-1_*.deb")
     said = run("lintian", "--allow-root", "--fail-on", "none", path, check=False)
@@ -612,7 +612,7 @@ def test_lintian(_harness):
 
 
 @needs(BUILT, debian("rpmlint"))
-def test_rpmlint(_harness):
+def test_rpmlint():
     """rpmlint finds no error but those of packaging/rpmlintrc."""
     path = package("lookoutd-VERSION-1.*.rpm")
     said = run("rpmlint", "--rpmlintrc", ROOT / "packaging/rpmlintrc", path, check=False)
@@ -622,7 +622,7 @@ def test_rpmlint(_harness):
 
 
 @needs(ACTIONLINT)
-def test_workflows(_harness):
+def test_workflows():
     """actionlint has no finding about the workflows, and every action has a version."""
     equal("actionlint finds fault with a workflow", "",
           run(TOOLS / "actionlint", *WORKFLOWS, env={"PATH": os.environ["PATH"]}), ROOT / ".github/workflows")
@@ -633,7 +633,7 @@ def test_workflows(_harness):
 
 
 @needs(CHECKOUT, CRATES)
-def test_crate(_harness):
+def test_crate():
     """The package for crates.io contains what builds the program, and nothing else; cargo accepts its metadata."""
     done = subprocess.run(["cargo", "package", "--list", "--allow-dirty", "--locked", "--offline"], cwd=ROOT,
                           check=True, capture_output=True, text=True, timeout=60)

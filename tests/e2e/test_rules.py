@@ -12,7 +12,7 @@ from pathlib import Path
 
 from checks import equal
 from http_client import get
-from marks import needs
+from marks import busy, needs
 from prometheus import Prometheus
 from slow_scrape import SlowScrape
 
@@ -102,6 +102,7 @@ def test_exact(harness):
     check_evaluations(prometheus)
 
 
+@busy
 @needs("prometheus")
 def test_scrapes_in_flight(harness):
     """Scrapes that began before an evaluation end in the midst of it, between any two of its rules."""
@@ -156,7 +157,7 @@ def check_evaluations(prometheus):
     equal("Warnings of Prometheus", [], said, prometheus.process.files["stderr"])
 
 
-def test_families(_harness):
+def test_families():
     """Each family of report counters in docs/metrics.md has its rules, and there are no others. Clients and findings
     have rules of their own."""
     table = (ROOT / "docs/metrics.md").read_text().split("<!-- metrics -->")[1]

@@ -234,7 +234,7 @@ def run(argv):
     return subprocess.run(argv, check=False, timeout=30, capture_output=True).returncode
 
 
-def test_readme(_harness):
+def test_readme():
     """The README's commands name the compose file that is there and services that are in it, the password's
     variable and the file that compose reads by itself, and the Dockerfile."""
     commands = [command for block in compose_stack.commands() for command in compose_stack.split(block)]

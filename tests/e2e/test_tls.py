@@ -18,7 +18,7 @@ from exposition import total
 from http_client import get
 from marks import needs
 
-NEEDS = ("openssl",)
+pytestmark = needs("openssl")
 HEADERS = {"Content-Type": "application/reports+json"}
 
 

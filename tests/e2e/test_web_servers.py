@@ -20,11 +20,11 @@ from chromium import Chromium
 from daemon import CHROME
 from exposition import grouped, total
 from http_client import request
-from marks import needs
+from marks import busy, needs
 from reporting_headers import DOCUMENT, POLICIES, readable, shown_for_start
 from web_servers import EVERY, REPORTS, SITE, Nginx
 
-NEEDS = ("apache2", "caddy", "nginx", "openssl")
+pytestmark = needs("apache2", "caddy", "nginx", "openssl")
 JSON = {"Content-Type": "application/reports+json", "User-Agent": CHROME}
 REPORT = json.dumps([{"age": 1, "type": "csp-violation", "url": "https://www.shop.example/", "body": {
     "documentURL": "https://www.shop.example/", "blockedURL": "https://evil.example/x.js",
@@ -374,6 +374,7 @@ EXPECTED = {("csp-violation", "report"), ("integrity-violation", None), ("permis
             ("network-error", None)}
 
 
+@busy
 @needs("chromium", "certutil")
 def test_chromium(harness):
     """A browser does as the headers say, and its reports come by way of the reporting host."""

@@ -11,8 +11,9 @@ from processes import Process
 class Harness:
     """Directory, daemons and helper processes of one test."""
 
-    def __init__(self, name, binary):
-        self.binary = binary
+    def __init__(self, name, binary, keep=False):
+        """`keep` leaves the directory at the end."""
+        self.binary, self.keep = binary, keep
         self.directory = Path(tempfile.mkdtemp(prefix=f"lookoutd-e2e-{name}-"))
         self.daemons = []
         self.processes = []
@@ -41,11 +42,11 @@ class Harness:
         for daemon in self.daemons:
             daemon.finish()
 
-    def close(self, keep):
-        """Ends everything that was started, and removes the directory unless `keep`."""
+    def close(self):
+        """Ends everything that was started, and removes the directory."""
         for process in reversed(self.processes):
             process.kill()
         for close in reversed(self.closers):
             close()
-        if not keep:
+        if not self.keep:
             shutil.rmtree(self.directory, ignore_errors=True)

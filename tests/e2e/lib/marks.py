@@ -1,7 +1,7 @@
-"""Marks on tests: what a test needs beside Python and the binary, and whether it measures.
+"""Marks on tests: what a test needs beside Python and the binary, and whether it measures or keeps a core busy.
 
-`@needs("wrk", root("mounts a file system"))` marks one test, `NEEDS = (...)` all tests of a file. The runner leaves
-a test out, by name, where something that it needs is missing.
+`@needs("wrk", root("mounts a file system"))` marks one test, `pytestmark = needs(...)` all tests of a file. A test is
+skipped, by name, where something that it needs is missing.
 """
 
 import ctypes
@@ -10,12 +10,13 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 import sysconfig
 from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
 from typing import Callable
+
+import pytest
 
 # Programs that are not part of every Linux system, with their Debian packages.
 PROGRAMS = {
@@ -52,22 +53,13 @@ class Need:
 
 def needs(*needed_here):
     """Marks a test with what it needs: names from `PROGRAMS`, or `Need`s."""
-    def mark(test):
-        test.needed = (*getattr(test, "needed", ()), *map(need, needed_here))
-        return test
-    return mark
+    return pytest.mark.needs(*map(need, needed_here))
 
 
-def alone(test):
-    """Marks a test whose measurements other tests beside it would distort."""
-    test.alone = True
-    return test
-
-
-def needed(test):
-    """Returns what a test needs, by its own marks and its file's."""
-    of_file = getattr(sys.modules.get(test.__module__), "NEEDS", ())
-    return tuple(dict.fromkeys((*map(need, of_file), *getattr(test, "needed", ()))))
+# A test whose measurements other tests beside it would distort.
+alone = pytest.mark.alone
+# A test that keeps a core busy. One worker runs all of these, one after another.
+busy = pytest.mark.xdist_group("busy")
 
 
 @functools.cache
@@ -85,11 +77,6 @@ def need(what):
 def program(*names):
     """A program in PATH, under one of these names."""
     return Need(f"{names[0]} (Debian's package {PROGRAMS[names[0]]})", lambda: any(map(shutil.which, names)), names)
-
-
-def package(name):
-    """A Python package that could not be imported."""
-    return Need(f"the Python package {name} (tests/e2e/requirements.txt)", lambda: False)
 
 
 def root(reason, *probe):
