@@ -24,6 +24,7 @@ from programs import Programs
 
 HERE = Path(__file__).resolve().parent
 PR_SET_CHILD_SUBREAPER = 36
+STOP = signal.SIGINT, signal.SIGTERM
 
 
 def pytest_addoption(parser):
@@ -38,9 +39,24 @@ def pytest_configure(config):
     if not config.option.collectonly and not binary(config).is_file():
         raise pytest.UsageError(f"no binary at {binary(config)}: run `cargo build --release --locked`, "
                                 "or name one with --binary")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C
+    for number in STOP:
+        signal.signal(number, interrupt)
     # Children of ended children, such as a browser's, become children of this process.
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def interrupt(_number, _frame):
+    """Ends the run once, because a second signal would interrupt the end of the tests' processes."""
+    for number in STOP:
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def pytest_keyboard_interrupt():
+    """Ends the workers' tests at once, because pytest-xdist waits for them and then kills the workers."""
+    for pid in descendants(os.getpid(), "python"):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
 
 
 def pytest_xdist_auto_num_workers():
@@ -51,12 +67,6 @@ def pytest_xdist_auto_num_workers():
 def pytest_collection_modifyitems(items):
     """Puts the tests that run alone last, so that no worker waits for them before."""
     items.sort(key=lambda item: item.get_closest_marker("alone") is not None)
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_logreport(report):
-    """Removes the group, which pytest-xdist appends, so that a reported name can be used in a command."""
-    report.nodeid = report.nodeid.partition("@")[0]
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -78,7 +88,7 @@ def pytest_runtest_call(item):
         harness.keep = True
         kept = f"kept for reading: {harness.directory}"
         if isinstance(error, (Failure, Ended)):
-            pytest.fail(f"{error}\n{kept}", pytrace=False)
+            raise pytest.fail.Exception(f"{error}\n{kept}", pytrace=False) from None
         error.add_note(kept)
         raise
 

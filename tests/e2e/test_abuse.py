@@ -10,7 +10,7 @@ from attack_load import AttackLoad, attacker, result
 from certificates import Authority
 from checks import Failure, equal, eventually, expect
 from exposition import total
-from marks import busy, needs
+from marks import needs
 
 # Shorter than the defaults, so that an attack lasts seconds; and from one address as if from many.
 SETTINGS = "intake: { head_timeout: 2s, body_timeout: 3s, idle_timeout: 3s, max_connections_per_client: 10000 }\n"
@@ -54,7 +54,6 @@ def test_large_bodies(harness):
     scripted(harness, "large_bodies", connections=200, seconds=60)
 
 
-@busy
 def test_heads_and_bodies_without_end(harness):
     """Over HTTP/1.1 and HTTP/2: cut off at their limits, or answered as fast as they come."""
     for name in ("long_head", "many_headers", "long_target", "chunk_extensions", "trailers", "tiny_chunks",
@@ -62,7 +61,6 @@ def test_heads_and_bodies_without_end(harness):
         scripted(harness, name, connections=20)
 
 
-@busy
 def test_floods_of_frames(harness):
     """What HTTP/2 makes cheap for the client: rapid reset (CVE-2023-44487), endless CONTINUATION
     (CVE-2024-27316), resets that the server is made to send (CVE-2025-8671), and their kin."""
@@ -72,7 +70,6 @@ def test_floods_of_frames(harness):
         scripted(harness, name, connections=4, count=5000)
 
 
-@busy
 def test_bombs(harness):
     """Both what is sent and what it inflates to are bounded."""
     for name, answer in (("bombs", "413"), ("large_gzip", "413"), ("gzip_members", "400")):
@@ -171,7 +168,6 @@ def test_end_under_attack(harness):
         process.stop()
 
 
-@busy
 @needs("wrk")
 def test_a_million_clients(harness):
     """A million clients behind a trusted proxy with a rate limit: each is admitted, and memory stays bounded."""
@@ -191,7 +187,6 @@ def test_a_million_clients(harness):
     load.run(act)
 
 
-@busy
 def test_bad_requests_by_the_thousands(harness):
     """Bad requests, with control characters where possible, do not fill the log."""
     load = AttackLoad(harness, "100,000 of each kind")
@@ -199,7 +194,6 @@ def test_bad_requests_by_the_thousands(harness):
         "no_json", "too_large", "too_long_a_head", "no_http", "client_disconnected")})
 
 
-@busy
 @needs("openssl")
 def test_bad_handshakes_by_the_thousands(harness):
     """Bad handshakes are logged once a minute, with a count."""

@@ -15,7 +15,7 @@ from alerting import DEPLOY, ShippedPrometheus, rules_of
 from checks import equal, eventually, expect
 from exposition import total
 from http_client import get, request
-from marks import NEWEST_PROMETHEUS, PROMETHEUS_3, busy, needs
+from marks import NEWEST_PROMETHEUS, PROMETHEUS_3, needs
 from prometheus import Prometheus
 from promql import Names
 
@@ -228,7 +228,6 @@ GUARDS = [
 ]
 
 
-@busy
 @needs("promtool")
 def test_guards(harness):
     """The rules' tests fail without any of the conditions that protect from false alerts, such as the one after an

@@ -11,14 +11,13 @@ from certificates import Authority
 from checks import Failure, eventually
 from chromium import Chromium
 from expected_labels import labels_of
-from marks import busy, needs
+from marks import needs
 from outcome import check_all
 from website import Page, Website
 
 HOSTS = ("reports.test", "nel.test")
 
 
-@busy
 @needs("chromium", "certutil", "openssl")
 def test_network_errors(harness):
     """A page that loads, one that is not there, a connection that is reset, one that is refused."""

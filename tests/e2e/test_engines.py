@@ -8,18 +8,16 @@ import browser_pages
 from browser_suite import BrowserSuite
 from chromium import Chromium
 from firefox import Firefox
-from marks import WEBKIT, busy, needs
+from marks import WEBKIT, needs
 from webkit import WebKit
 
 
-@busy
 @needs("chromium", "certutil", "openssl")
 def test_chromium(harness):
     """Chromium, headless."""
     BrowserSuite(harness, Chromium).run()
 
 
-@busy
 @needs("firefox-esr", "certutil", "openssl")
 def test_firefox(harness):
     """Firefox, headless."""
@@ -40,7 +38,6 @@ def test_firefox_preferences(harness):
         {"crash": named, "network-error": named})
 
 
-@busy
 @needs(WEBKIT, "Xvfb", "openssl")
 def test_webkit(harness):
     """WebKitGTK, on a display without a screen."""

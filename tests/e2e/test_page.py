@@ -14,7 +14,7 @@ from chromium import Chromium
 from firefox import Firefox
 from http_client import get
 from live_page import LivePage
-from marks import WEBKIT, alone, busy, needs
+from marks import WEBKIT, alone, needs
 from other_sites import OtherSite
 from report_generator import ReportGenerator
 from webkit import WebKit
@@ -310,7 +310,6 @@ def test_findings_off(harness):
     LivePage(Chromium(harness), daemon).open().wait_for("#findings", "Findings are off")
 
 
-@busy
 @needs("chromium")
 def test_other_sites(harness):
     """A page of another site reads nothing of admin and changes nothing; neither does one whose name then leads to

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from checks import equal
 from http_client import get
-from marks import busy, needs
+from marks import needs
 from prometheus import Prometheus
 from slow_scrape import SlowScrape
 
@@ -102,7 +102,6 @@ def test_exact(harness):
     check_evaluations(prometheus)
 
 
-@busy
 @needs("prometheus")
 def test_scrapes_in_flight(harness):
     """Scrapes that began before an evaluation end in the midst of it, between any two of its rules."""

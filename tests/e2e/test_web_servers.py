@@ -20,7 +20,7 @@ from chromium import Chromium
 from daemon import CHROME
 from exposition import grouped, total
 from http_client import request
-from marks import busy, needs
+from marks import needs
 from reporting_headers import DOCUMENT, POLICIES, readable, shown_for_start
 from web_servers import EVERY, REPORTS, SITE, Nginx
 
@@ -374,7 +374,6 @@ EXPECTED = {("csp-violation", "report"), ("integrity-violation", None), ("permis
             ("network-error", None)}
 
 
-@busy
 @needs("chromium", "certutil")
 def test_chromium(harness):
     """A browser does as the headers say, and its reports come by way of the reporting host."""

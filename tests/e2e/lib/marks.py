@@ -1,4 +1,4 @@
-"""Marks on tests: what a test needs beside Python and the binary, and whether it measures or keeps a core busy.
+"""Marks on tests: what a test needs beside Python and the binary, and whether it measures.
 
 `@needs("wrk", root("mounts a file system"))` marks one test, `pytestmark = needs(...)` all tests of a file. A test is
 skipped, by name, where something that it needs is missing.
@@ -58,8 +58,6 @@ def needs(*needed_here):
 
 # A test whose measurements other tests beside it would distort.
 alone = pytest.mark.alone
-# A test that keeps a core busy. One worker runs all of these, one after another.
-busy = pytest.mark.xdist_group("busy")
 
 
 @functools.cache
