@@ -24,10 +24,19 @@ PROGRAMS = {"prometheus": "prometheus", "alertmanager": "prometheus-alertmanager
 NETWORK = root("has a network of its own", "unshare", "--net", "true")
 
 
-def enter_network():
-    """Puts this process, and what it starts from now on, into a new network that has only loopback."""
-    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET):
+def enter_network(harness):
+    """Puts this thread, and what it starts from now on, into a new network that has only loopback, until the end of
+    the test.
+    """
+    libc, before = ctypes.CDLL(None, use_errno=True), os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+
+    def leave():
+        if libc.setns(before, CLONE_NEWNET):
+            raise OSError(ctypes.get_errno(), "setns")
+        os.close(before)
+    if libc.unshare(CLONE_NEWNET):
         raise OSError(ctypes.get_errno(), "unshare")
+    harness.closers.append(leave)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
         fcntl.ioctl(any_socket, SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", IFF_UP))
 
@@ -40,7 +49,7 @@ class Sandbox:
         hosts = harness.directory / "hosts"
         hosts.write_text("".join(f"127.0.0.1 {name}\n" for name in ("localhost", *self.services)))
         self.hosts = hosts
-        enter_network()
+        enter_network(harness)
 
     def start(self, name):
         """Starts a service."""

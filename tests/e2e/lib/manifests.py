@@ -22,7 +22,7 @@ OLDEST, NEWEST = "1.30", "1.37"
 # What each component needs beside it.
 COMPONENTS = {"otlp": (), "spool": ("otlp",), "prometheus-operator": (), "admin-auth": ()}
 NAME = "app.kubernetes.io/name"
-# Made when the runner imports this, so that all tests of a run unpack each kubectl once.
+# All tests of a worker unpack each kubectl once.
 _PLACE = tempfile.TemporaryDirectory(prefix="lookoutd-e2e-kubectl-")
 
 
