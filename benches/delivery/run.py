@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "tests/e2e/lib"), str(ROOT / "tests/e2e")]
+sys.path.insert(0, str(ROOT / "tests/e2e/lib"))
 
 from harness import Harness  # noqa: E402 (the modules of the end-to-end tests)
 from checks import Failure, eventually  # noqa: E402

@@ -106,7 +106,7 @@ fn responses_table_matches_the_outcomes() {
     assert_eq!(written, UploadOutcome::ALL.iter().map(outcome).collect());
 }
 
-/// Returns what the end-to-end tests received from each engine, by kind (`tests/e2e/status.py`).
+/// Returns what the end-to-end tests received from each engine, by kind (`tests/e2e/lib/status.py`).
 fn browsers() -> String {
     let status: BTreeMap<String, Value> = serde_json::from_str(&read("tests/e2e/status.json")).unwrap();
     let heads = status.iter().map(|(engine, seen)| format!("{engine} {}", short(&seen["version"])));

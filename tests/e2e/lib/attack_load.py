@@ -38,7 +38,7 @@ class ReferenceClient(threading.Thread):
         self.seconds, self.answers = [], Counter()
 
     def run(self):
-        while not self.ended.wait(PAUSE_SECONDS):
+        while self.target_daemon.running and not self.ended.wait(PAUSE_SECONDS):
             answer, seconds = timed_upload(self.target_daemon)
             self.answers[answer] += 1
             self.seconds.append(seconds)

@@ -8,7 +8,7 @@ import shutil
 from marks import PROGRAMS
 
 # Where administrators' programs are, such as web servers; not in every user's PATH.
-MORE = ("/usr/sbin", "/sbin")
+os.environ["PATH"] = os.pathsep.join((os.environ["PATH"], "/usr/sbin", "/sbin"))
 STUB = """#!/bin/sh
 echo "$(basename "$0") is not among the marks of this test: add it to its @needs(...)" >&2
 exit 127
@@ -20,7 +20,6 @@ class Programs:
 
     def __init__(self, directory):
         self.directory, self.installed = directory, {}
-        os.environ["PATH"] = os.pathsep.join((os.environ["PATH"], *MORE))
         stubs = directory / "stubs"
         stubs.mkdir(parents=True)
         for program in PROGRAMS:

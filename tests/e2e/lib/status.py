@@ -11,7 +11,7 @@ from pathlib import Path
 
 from checks import equal
 
-FILE = Path(__file__).with_name("status.json")
+FILE = Path(__file__).resolve().parents[1] / "status.json"
 UPDATING = bool(os.environ.get("UPDATE_STATUS"))
 
 
