@@ -59,6 +59,11 @@ def pytest_keyboard_interrupt():
             os.kill(pid, signal.SIGTERM)
 
 
+def pytest_unconfigure():
+    """Ends what a killed or crashed worker left."""
+    end_descendants()
+
+
 def pytest_xdist_auto_num_workers():
     """Returns three workers for two cores, because most tests wait most of the time."""
     return len(os.sched_getaffinity(0)) * 3 // 2
