@@ -57,7 +57,7 @@ def measured(name, binary):
     try:
         return MEASURES[name](harness)
     finally:
-        harness.close()
+        harness.close(keep=False)
 
 
 def daemon(harness, collector, config=None):

@@ -90,7 +90,7 @@ def pytest_runtest_call(item):
         harness.finish()
         return result
     except (Exception, pytest.fail.Exception) as error:
-        harness.keep = True
+        harness.failed = True
         kept = f"kept for reading: {harness.directory}"
         if isinstance(error, (Failure, Ended)):
             raise pytest.fail.Exception(f"{error}\n{kept}", pytrace=False) from None
@@ -111,13 +111,13 @@ def harness(request, programs, monkeypatch):
     name = f"{request.path.stem[5:]}.{request.node.name[5:]}"
     monkeypatch.setenv("PATH", programs.path_for(name, needed(request.node)))
     with turn(request.node.get_closest_marker("alone") is not None):
-        created = Harness(name, binary(request.config), request.config.option.keep)
+        created, keep = Harness(name, binary(request.config)), request.config.option.keep
         try:
             yield created
         finally:
-            created.close()
+            created.close(keep or created.failed)
             end_descendants()
-            if request.config.option.keep:
+            if keep:
                 print("kept for reading:", created.directory)
 
 

@@ -11,9 +11,8 @@ from processes import Process
 class Harness:
     """Directory, daemons and helper processes of one test."""
 
-    def __init__(self, name, binary, keep=False):
-        """`keep` leaves the directory at the end."""
-        self.binary, self.keep = binary, keep
+    def __init__(self, name, binary):
+        self.binary, self.failed = binary, False
         self.directory = Path(tempfile.mkdtemp(prefix=f"lookoutd-e2e-{name}-"))
         self.daemons = []
         self.processes = []
@@ -42,11 +41,11 @@ class Harness:
         for daemon in self.daemons:
             daemon.finish()
 
-    def close(self):
-        """Ends everything that was started, and removes the directory."""
+    def close(self, keep):
+        """Ends everything that was started, and removes the directory unless `keep`."""
         for process in reversed(self.processes):
             process.kill()
         for close in reversed(self.closers):
             close()
-        if not self.keep:
+        if not keep:
             shutil.rmtree(self.directory, ignore_errors=True)
