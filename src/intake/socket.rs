@@ -73,7 +73,7 @@ impl Listener {
 
 /// The open connections of one thread, and of all that accept from the same listener: references to a token each.
 #[derive(Clone)]
-pub struct Share {
+pub(super) struct Share {
     pub(super) own: Arc<()>,
     all: Arc<[Arc<()>]>,
 }
