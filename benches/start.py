@@ -32,7 +32,7 @@ def main():
     """Makes the state, measures, and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0])
     parser.add_argument("--binary", type=lambda text: Path(text).resolve(),
-                        default=Path(__file__).resolve().parents[1] / "target/dist/lookoutd")
+                        default=Path(__file__).resolve().parents[1] / "target/release/lookoutd")
     parser.add_argument("--starts", type=int, default=20, metavar="N", help="starts of each kind (20)")
     parser.add_argument("--check", action="store_true", help="end with 1 when the limit is exceeded")
     arguments = parser.parse_args()

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The performance of delivery, measured on the binary of `cargo build --profile dist` and a real collector
+"""The performance of delivery, measured on the binary of `cargo build --release` and a real collector
 (rotel), on one machine with the load:
 
     target/test-venv/bin/python benches/delivery/run.py [--binary PATH] [--check] [NAME...]
@@ -43,7 +43,7 @@ def main():
     """Runs the requested measurements; exit code 1 if --check is given and a limit is missed."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0])
     parser.add_argument("--binary", type=lambda text: Path(text).resolve(),
-                        default=ROOT / "target/dist/lookoutd")
+                        default=ROOT / "target/release/lookoutd")
     parser.add_argument("--check", action="store_true", help="end with 1 when a limit is missed")
     parser.add_argument("names", nargs="*", metavar="NAME", choices=[*MEASURES, []])
     arguments = parser.parse_args()

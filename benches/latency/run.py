@@ -62,7 +62,7 @@ COLUMNS = ("p50", "p90", "p99", "p999", "max")
 def main():
     """Measures; exit code 1 if --check is given and a limit is missed."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0])
-    parser.add_argument("--binary", type=lambda text: Path(text).resolve(), default=ROOT / "target/dist/lookoutd")
+    parser.add_argument("--binary", type=lambda text: Path(text).resolve(), default=ROOT / "target/release/lookoutd")
     parser.add_argument("--examples", type=lambda text: Path(text).resolve(), metavar="PATH",
                         help="directory of the examples constant_rate and floor (examples beside the binary)")
     parser.add_argument("--seconds", type=int, default=35, metavar="N",
