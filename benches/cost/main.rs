@@ -33,7 +33,10 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|it| it != "--bench").collect();
     let inputs = inputs::all(&capture());
     match &arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["once", setup, name] => once(&inputs, setup, name),
+        ["once", setup, name] => inputs
+            .iter()
+            .filter(|(own, _)| own == name || *name == "all")
+            .for_each(|input| once(input, setup)),
         all => SETUPS
             .iter()
             .for_each(|setup| print_table(setup, &inputs, if all.is_empty() { SHOWN } else { usize::MAX })),
@@ -68,14 +71,13 @@ fn ns_per_byte(setup: &Setup, body: &dyn Fn(usize) -> String, round: usize) -> f
 }
 
 /// Processes an input three times in a setup, the last time under the name that callgrind counts.
-fn once(inputs: &[Input], setup: &str, name: &str) {
+fn once((name, body): &Input, setup: &str) {
     let setup = Setup::new(SETUPS[setup.parse::<usize>().unwrap()]);
-    let (_, body) = inputs.iter().find(|(own, _)| own == &name).unwrap();
     let [first, second, third] = [0, 1, 2].map(body);
     setup.process(&first);
     setup.process(&second);
     counted(&setup, &third);
-    println!("{}", third.len());
+    println!("{:8} {name}", third.len());
 }
 
 /// The name of this function is an argument of callgrind.

@@ -39,16 +39,19 @@ fn product_rank(product: &[u8]) -> Option<(u8, Browser)> {
 }
 
 thread_local! {
-    /// Recently parsed user agents, each in the slot of its hash. Most reports of a site come from a few.
-    static CACHE: RefCell<Vec<(String, UserAgent)>> =
-        RefCell::new(vec![(String::new(), parse_products("")); 64]);
+    /// Recently parsed user agents, each in the slot of its hash, and the last slot. Most reports of a site come from a
+    /// few, and those of an upload from one.
+    static CACHE: RefCell<(Vec<(String, UserAgent)>, usize)> =
+        RefCell::new((vec![(String::new(), parse_products("")); 64], 0));
 }
 
 /// Parses a user agent, or returns it from the cache.
 pub(super) fn parse(user_agent: &str) -> UserAgent {
-    CACHE.with_borrow_mut(|agents| {
-        let slot = FixedState::default().hash_one(user_agent) as usize % agents.len();
-        let (cached, agent) = &mut agents[slot];
+    CACHE.with_borrow_mut(|(agents, last)| {
+        if agents[*last].0 != user_agent {
+            *last = FixedState::default().hash_one(user_agent) as usize % agents.len();
+        }
+        let (cached, agent) = &mut agents[*last];
         if cached != user_agent {
             *agent = parse_products(user_agent);
             user_agent.clone_into(cached);

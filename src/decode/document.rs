@@ -12,7 +12,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::decode::plain;
+use crate::decode::plain::{self, Item};
 use crate::model::{RejectReason, Value, ValueBudget, ValueSeed};
 
 /// The reason why a whole body was rejected.
@@ -30,7 +30,12 @@ pub(super) fn decode_items(body: &[u8], max: usize, emit: ItemSink<'_>) -> Resul
     // Validating the UTF-8 of the whole body is faster than string by string.
     let text = std::str::from_utf8(body).ok();
     let excess = if let Some(document) = text.and_then(|text| plain::read(text, max)) {
-        document.items.into_iter().for_each(|item| emit(Ok(item)));
+        for item in document.items {
+            match item {
+                Item::Value(value) => emit(Ok(value)),
+                Item::Json(json) => emit(decode_item(&repair(json.as_bytes()))),
+            }
+        }
         document.excess
     } else {
         decode_items_individually(&repair(body), max, emit)?
@@ -39,8 +44,7 @@ pub(super) fn decode_items(body: &[u8], max: usize, emit: ItemSink<'_>) -> Resul
     Ok(())
 }
 
-/// Decodes bodies that are invalid in part, nest deep, exceed the budget or have lines. `RawValue` skips an item of any
-/// depth without recursion. Returns the number of items after the first `max`.
+/// Decodes bodies that are invalid in part or exceed the budget. `RawValue` skips an item of any depth without recursion. Returns the number of items after the first `max`.
 fn decode_items_individually(text: &str, max: usize, emit: ItemSink<'_>) -> Result<u64, DecodeError> {
     let document = if text.trim_start().starts_with('[') {
         RawItems::parse(text, max)
@@ -53,6 +57,13 @@ fn decode_items_individually(text: &str, max: usize, emit: ItemSink<'_>) -> Resu
 }
 
 fn decode_item(text: &str) -> Result<Value<'_>, RejectReason> {
+    let budget = ValueBudget::new(text.len());
+    if let Some(value) = plain::value(text, &budget) {
+        return Ok(value);
+    }
+    if budget.is_exceeded() {
+        return Err(RejectReason::TooManyValues);
+    }
     let budget = ValueBudget::new(text.len());
     match ValueSeed::new(&budget).deserialize(&mut serde_json::Deserializer::from_str(text)) {
         Ok(value) => Ok(value),

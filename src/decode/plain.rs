@@ -1,16 +1,19 @@
 //! Reads JSON as browsers write it, at three quarters of serde_json's cost: the end of a text is found eight bytes at a time,
 //! and a value is stored as soon as it is read. What needs more care, such as a Unicode escape or a fraction, is left to
-//! serde_json, and so is a whole document that is invalid, too deep or too large.
+//! serde_json, and so are an item that is too deep, and a whole document that is invalid or too large.
 
 use std::borrow::Cow;
 
 use memchr::memchr2;
-use serde::de::DeserializeSeed;
+use serde::de::{Deserialize, DeserializeSeed};
+use serde_json::value::RawValue;
 
 use crate::model::{Object, Value, ValueBudget, ValueSeed};
 
 /// Depth of containers in a report that is read here.
 const MAX_DEPTH: u8 = 32;
+/// Bytes of a document of which single items are left to serde_json, with a budget beside that of the others.
+const MAX_APART: usize = 64 * 1024;
 /// Bytes of a text that are searched without the start-up cost of [`memchr2`].
 const SHORT: usize = 24;
 /// Digits of an integer that certainly fits `i64`.
@@ -18,22 +21,26 @@ const MAX_DIGITS: usize = 18;
 
 /// The items of a document, and the number of those after the first `max`.
 pub(super) struct Items<'a> {
-    pub(super) items: Vec<Value<'a>>,
+    pub(super) items: Vec<Item<'a>>,
     pub(super) excess: u64,
+}
+
+/// An item of a document.
+pub(super) enum Item<'a> {
+    Value(Value<'a>),
+    /// Its JSON, for serde_json.
+    Json(&'a str),
 }
 
 /// Reads an array of items, or one object. `None`: serde_json decides.
 pub(super) fn read(text: &str, max: usize) -> Option<Items<'_>> {
-    // In a text they are invalid, and between values browsers write none.
-    if text.bytes().fold(false, |found, byte| found | (byte < b' ')) {
-        return None;
-    }
-    let mut reader = Reader { text, at: 0, budget: &ValueBudget::new(text.len()) };
+    let budget = ValueBudget::new(text.len());
+    let mut reader = Reader::new(text, &budget);
     let mut document = Items { items: Vec::new(), excess: 0 };
     if reader.next()? == b'[' {
         reader.at += 1;
         reader.list(b']', |reader| {
-            let item = reader.value(0)?;
+            let item = reader.item()?;
             if document.items.len() < max {
                 return reader.push(&mut document.items, ValueBudget::ITEMS, item);
             }
@@ -41,28 +48,58 @@ pub(super) fn read(text: &str, max: usize) -> Option<Items<'_>> {
             Some(())
         })?;
     } else {
-        document.items.push(reader.value(0).filter(|item| item.as_object().is_some())?);
+        document.items.push(Item::Value(reader.value(0).filter(|item| item.as_object().is_some())?));
     }
     reader.next().is_none().then_some(document)
 }
 
+/// Reads a value. `None`: serde_json decides.
+pub(super) fn value<'a>(text: &'a str, budget: &ValueBudget) -> Option<Value<'a>> {
+    let mut reader = Reader::new(text, budget);
+    reader.value(0).filter(|_| reader.next().is_none())
+}
+
 struct Reader<'a, 'b> {
     text: &'a str,
+    /// Whether it has control characters. Between values browsers write none, and in a text they are invalid.
+    has_controls: bool,
     /// The first byte that is not read.
     at: usize,
     budget: &'b ValueBudget,
 }
 
-impl<'a> Reader<'a, '_> {
+impl<'a, 'b> Reader<'a, 'b> {
+    fn new(text: &'a str, budget: &'b ValueBudget) -> Reader<'a, 'b> {
+        let has_controls = text.bytes().fold(false, |found, byte| found | (byte < b' '));
+        Reader { text, has_controls, at: 0, budget }
+    }
+
     /// Returns the next byte that is no space, without reading it.
     #[inline]
     fn next(&mut self) -> Option<u8> {
         loop {
             match *self.text.as_bytes().get(self.at)? {
-                b' ' => self.at += 1,
+                b' ' | b'\n' | b'\r' | b'\t' => self.at += 1,
                 byte => return Some(byte),
             }
         }
+    }
+
+    /// Reads an item, or only its extent if serde_json has to read it.
+    fn item(&mut self) -> Option<Item<'a>> {
+        self.next()?;
+        let start = self.at;
+        if let Some(value) = self.value(0) {
+            return Some(Item::Value(value));
+        }
+        // Otherwise the values of one item at a time are in memory.
+        if self.budget.is_exceeded() || self.text.len() > MAX_APART {
+            return None;
+        }
+        let mut deserializer = serde_json::Deserializer::from_str(&self.text[start..]);
+        let json = <&RawValue>::deserialize(&mut deserializer).ok()?.get();
+        self.at = start + json.len();
+        Some(Item::Json(json))
     }
 
     #[inline]
@@ -169,6 +206,9 @@ impl<'a> Reader<'a, '_> {
         if !end.starts_with('"') {
             return self.escaped(self.at + 1 + length);
         }
+        if self.has_controls && text.bytes().any(|byte| byte < b' ') {
+            return None;
+        }
         self.at += length + 2;
         Some(Cow::Borrowed(text))
     }
@@ -193,7 +233,8 @@ impl<'a> Reader<'a, '_> {
         if is_simple {
             plain.push_str(&self.text[done..at]);
             self.at = at + 1;
-            return Some(Cow::Owned(plain));
+            let is_valid = !self.has_controls || plain.bytes().all(|byte| byte >= b' ');
+            return is_valid.then_some(Cow::Owned(plain));
         }
         match self.by_serde(at + 1)? {
             Value::String(text) => Some(text),
@@ -242,9 +283,13 @@ mod tests {
         let value = ValueSeed::new(&budget).deserialize(&mut deserializer).ok();
         let read = read(text, usize::MAX);
         let is_array = text.trim_start().starts_with('[');
-        let read = read.map(|Items { mut items, .. }| match is_array {
-            true => Value::Array(items),
-            false => items.remove(0),
+        let usual = |item| match item {
+            Item::Value(value) => Some(value),
+            Item::Json(_) => None,
+        };
+        let read = read.and_then(|Items { mut items, .. }| match is_array {
+            true => items.into_iter().map(usual).collect::<Option<_>>().map(Value::Array),
+            false => usual(items.remove(0)),
         });
         (value.filter(|_| deserializer.end().is_ok()), read)
     }
@@ -281,7 +326,8 @@ mod tests {
             "[[],[{}]]",
             "{\"a\":{\"b\":[1 , 2]}}",
         ] {
-            for text in [format!("{{\"a\":{value}}}"), format!("[{value}]"), format!(" [ {value} , 1 ] ")] {
+            for text in [format!("{{\"a\":{value}}}"), format!("[{value}]"), format!(" [ {value} ,\t1\r\n] ")]
+            {
                 let (by_serde, read) = both(&text);
                 assert!(by_serde.is_some(), "{text}");
                 assert_eq!(read, by_serde, "{text}");
@@ -322,8 +368,10 @@ mod tests {
             "[1]]",
             "{}{}",
             "[\"a\tb\"]",
+            "[\"a\nb\"]",
+            "[\"a\\\"\tb\"]",
             "[1 2]",
-            "[1\n]",
+            "[1\u{b}]",
         ] {
             assert_eq!(both(text).1, None, "{text}");
         }

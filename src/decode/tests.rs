@@ -134,6 +134,24 @@ fn invalid_item_leaves_its_neighbors_accepted() {
 }
 
 #[test]
+fn item_that_one_pass_cannot_read_is_read_alone() {
+    let long = format!(r#"{{"type":"long","body":{{"x":"{}"}}}}"#, "x".repeat(100_000));
+    for filler in [r#"{"type":"short"}"#, &long] {
+        let half_pair = r#"{"type":"csp-violation","body":{"sample":"\ud83d"}}"#;
+        let deep = format!(r#"{{"type":"deep","body":{{"x":{}{}}}}}"#, "[".repeat(64), "]".repeat(64));
+        let body = format!("[\n\t{filler},\r\n{half_pair},{deep},{{\"type\":\"a\tb\"}}]");
+        assert_eq!(outcomes(body.as_bytes()), Err(DecodeError::InvalidJson), "a tab in a text");
+        let body = format!("[\n\t{filler},\r\n{half_pair} , {deep}]");
+        let found: Vec<_> = outcomes(body.as_bytes()).unwrap().into_iter().map(Result::unwrap).collect();
+        assert_eq!(found[1..], ["csp-violation", "deep"]);
+        let mut samples = Vec::new();
+        let sample = |item: Envelope<'_>| item.body.get_str("sample").map(str::to_owned);
+        decode(body.as_bytes(), 256, |item| samples.extend(sample(item.unwrap()))).unwrap();
+        assert_eq!(samples, ["\u{fffd}"]);
+    }
+}
+
+#[test]
 fn decode_with_known_defects_repairs_the_text() {
     let sample = |text: &str| format!(r#"[{{"type":"csp-violation","body":{{"sample":"{text}"}}}}]"#);
     let expect = |body: &[u8], expected: &str| {

@@ -12,6 +12,6 @@ pub struct Arrival<'r> {
     pub finding: Finding,
     pub client: Client,
     pub context: &'r UploadContext<'r>,
-    /// Whether it may give a finding its details. If not, a later report does.
+    /// Whether it may make a finding, or give one its details. If not, a later report does.
     pub may_describe: bool,
 }

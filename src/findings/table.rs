@@ -267,6 +267,7 @@ impl Table {
         let slot = shard.entry(hash, |it| it.fingerprint == of.fingerprint, |it| self.hash(it.fingerprint));
         let finding = match slot {
             Slot::Occupied(found) => found.into_mut(),
+            Slot::Vacant(_) if !arrival.may_describe => return recorded,
             Slot::Vacant(free) => {
                 let is_noise = classification.noise != Noise::None;
                 let site = site_hash(classification.site.as_str());

@@ -38,7 +38,8 @@ impl Series {
         id: u64,
         allocation: Allocation,
     ) -> Series {
-        let mut text = String::new();
+        // A length takes two bytes at most, but for a few labels.
+        let mut text = String::with_capacity(labels.iter().map(|label| label.as_str().len() + 2).sum());
         for label in labels.iter().map(Label::as_str) {
             // Always a character, because texts are limited to a few KiB.
             text.extend(char::from_u32(LENGTH_0 + label.len() as u32));

@@ -173,8 +173,10 @@ impl ValueBudget {
     /// Expects about as many members of the next object at this depth.
     pub fn expect_members(&self, depth: u8, members: usize) {
         if let Some(expected) = self.members.get(usize::from(depth)).filter(|_| members > 0) {
-            // Halves of each other, so that a container that grows from any of them ends with the same capacity.
+            // Halves of each other, so that a container that grows from any of them ends with the same capacity. A single
+            // one is a wrapper, or all that a small report has.
             expected.set(match members {
+                1 => 1,
                 0..=3 => Self::BODY_MEMBERS / 4,
                 4..=6 => Self::MEMBERS,
                 _ => Self::BODY_MEMBERS,
@@ -208,7 +210,8 @@ impl ValueBudget {
 
     #[cold]
     fn grow<T, E: Error>(&self, container: &mut Vec<T>, first: usize) -> Result<(), E> {
-        let more = container.len().max(first);
+        // From a single one to three, so that it ends with the same capacity too.
+        let more = if container.len() == 1 { 2 } else { container.len().max(first) };
         self.charge(more, more.saturating_mul(size_of::<T>()))?;
         container.reserve_exact(more);
         Ok(())

@@ -63,7 +63,7 @@ pub fn normalize<'a>(
     if let Some(disposition) = context.disposition {
         fields::set_default_disposition(kind, &mut body, disposition);
     }
-    if url.is_empty() && kind.field("hostname").is_some() {
+    if url.is_empty() && !body.0.is_empty() && kind.field("hostname").is_some() {
         url = server_url(&body).map(|url| urls.redact(Cow::Owned(url))).unwrap_or_default();
     }
     // A type is never a URL, and identifies a report of an unknown kind.

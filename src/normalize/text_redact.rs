@@ -10,20 +10,23 @@ use crate::config::{PathSecrets, Privacy, QueryPrivacy};
 use crate::model::{FieldType, escape_hidden};
 use crate::normalize::limits::{MAX_MESSAGE, MAX_POLICY, MAX_SAMPLE, MAX_STACK, MAX_TOKEN};
 use crate::normalize::secret::{REDACTED, without_tokens};
-use crate::normalize::truncate::{truncate, truncate_chars};
+use crate::normalize::truncate::{TRUNCATION_MARK, truncate, truncate_chars};
 use crate::normalize::unescape::unescape;
 use crate::normalize::url_redact;
 use crate::normalize::word_scanner::{WordScanner, byte_set, ends_url};
 
 thread_local! {
     /// Short texts that stay as they are, by hash, because most user agents, directives and URLs were seen before.
-    static CLEAN: RefCell<Vec<CleanText>> = RefCell::new(vec![CleanText::default(); 512]);
+    /// With the slot of the last long one, which is mostly the user agent of the reports before.
+    static CLEAN: RefCell<(Vec<CleanText>, usize)> = RefCell::new((vec![CleanText::default(); 512], 0));
 }
 
 /// A text, and how it was sanitized without a change; `None` if it was changed.
 type CleanText = (String, Option<(FieldType, Privacy)>);
 
 const MAX_CACHED: usize = 256;
+/// Bytes beyond which hashing a text costs more than comparing it.
+const LONG: usize = 48;
 
 /// Redacts, escapes and truncates a text by its type. Source text and stack traces keep their lines.
 pub(super) fn sanitize<'a>(text: Cow<'a, str>, field_type: FieldType, privacy: Privacy) -> Cow<'a, str> {
@@ -61,8 +64,12 @@ fn sanitize_part<'a>(text: Cow<'a, str>, field_type: FieldType, privacy: Privacy
     if text.len() > MAX_CACHED {
         return sanitize_uncached(text, field_type, privacy);
     }
-    CLEAN.with_borrow_mut(|texts| {
-        let slot = FixedState::default().hash_one(&*text) as usize % texts.len();
+    CLEAN.with_borrow_mut(|(texts, last)| {
+        let mut slot = *last;
+        if texts[slot].0 != *text {
+            slot = FixedState::default().hash_one(&*text) as usize % texts.len();
+            *last = if text.len() > LONG && field_type == FieldType::Token { slot } else { *last };
+        }
         let (clean, by) = &mut texts[slot];
         if *clean == *text && *by == Some((field_type, privacy)) {
             return text;
@@ -115,18 +122,32 @@ pub(super) fn redact(text: Cow<'_, str>, privacy: Privacy) -> Cow<'_, str> {
     shown
 }
 
+/// Bytes of a text for each quoted URL, path or secret that is examined, besides some. More of them cost too much, and the
+/// text is cut off there.
+const BYTES_PER_EXAMINED: usize = 12;
+/// Those that the shortest text may have.
+const MIN_EXAMINED: usize = 8;
+
 /// Redacts what a text quotes: the private parts of absolute and relative URLs, nonces, JWTs. One pass
 /// stops only at bytes that can be part of these; unchanged text is not copied.
 fn redact_quotes(text: Cow<'_, str>, privacy: Privacy) -> Cow<'_, str> {
     let mut out = String::new();
     let mut done = 0;
     let mut at = 0;
+    let mut examined = 0;
     let mut scanner = WordScanner::default();
     while let Some(trigger) = next_trigger(text.as_bytes(), at) {
         let Some(redaction) = Redaction::detect(&text, done, trigger, &mut scanner, privacy) else {
             at = trigger + 1;
             continue;
         };
+        examined += usize::from(redaction.is_examined);
+        // By the length that it has after redaction, so that redacting it again does not cut it again.
+        if examined > MIN_EXAMINED + (out.len() + redaction.start - done) / BYTES_PER_EXAMINED {
+            out.push_str(&text[done..redaction.start]);
+            out.push_str(TRUNCATION_MARK);
+            return Cow::Owned(out);
+        }
         if let Some(new) = redaction.new {
             out.reserve(text.len());
             out.push_str(&text[done..redaction.start]);
@@ -173,11 +194,13 @@ struct Redaction {
     start: usize,
     end: usize,
     new: Option<Cow<'static, str>>,
+    /// Whether detecting it took more than a look at its bytes.
+    is_examined: bool,
 }
 
 impl Redaction {
     fn new(start: usize, end: usize, new: &'static str) -> Redaction {
-        Redaction { start, end, new: Some(Cow::Borrowed(new)) }
+        Redaction { start, end, new: Some(Cow::Borrowed(new)), is_examined: false }
     }
 
     /// Detects private text around the trigger at `at`, not before `from`.
@@ -223,7 +246,7 @@ impl Redaction {
             && url_redact::is_web(&text[start..marker])
             && matches!(rest[3 + host..], [] | [b';'] | [b' ', ..] | [b';', b' ', ..])
         {
-            return Redaction { start, end: marker + 3 + host, new: None };
+            return Redaction { start, end: marker + 3 + host, new: None, is_examined: false };
         }
         // A user name or a query may contain bytes that end other URLs. Looking for one is bounded, so that
         // a text full of markers takes linear time; the redaction itself is not.
@@ -239,7 +262,7 @@ impl Redaction {
         } else {
             quoted_url(quoted, privacy).filter(|new| new != quoted)
         };
-        Redaction { start, end, new: new.map(Cow::Owned) }
+        Redaction { start, end, new: new.map(Cow::Owned), is_examined: true }
     }
 
     /// Removes the query (`?name=…`, `?flag&…`, or anything after a path) or the fragment (`#name=…`, or
@@ -284,7 +307,7 @@ impl Redaction {
         let path = if is_escaped { Cow::Owned(path.replace("\\/", "/")) } else { Cow::Borrowed(path) };
         (has_user || url_redact::path_has_secret(&path, privacy)).then(|| {
             let new = url_redact::redact_complete(path, privacy).into_owned() + position;
-            Redaction { start, end, new: Some(Cow::Owned(new)) }
+            Redaction { start, end, new: Some(Cow::Owned(new)), is_examined: true }
         })
     }
 
@@ -400,11 +423,11 @@ fn sensitive_end(text: &str, word: usize, from: usize) -> usize {
 fn quoted_url(quoted: &str, privacy: Privacy) -> Option<String> {
     let (url, position) = quoted.split_at(position_suffix_start(quoted));
     // Without the position, because with it a secret in the last segment is not detected.
-    if url_redact::clean_prefix_len(url, privacy) == Some(url.len()) {
-        return None;
+    match url_redact::redact(Cow::Borrowed(url), privacy) {
+        // A wildcard source such as `https://*.example` is not a URL, but stays unchanged.
+        Cow::Borrowed(same) if same.len() == url.len() => None,
+        new => Some(new.into_owned() + position),
     }
-    // A wildcard source such as `https://*.example` is not a URL, but stays unchanged.
-    Some(url_redact::redact(Cow::Borrowed(url), privacy).into_owned() + position)
 }
 
 /// Returns where the `:line:column` after a URL's path starts; after a host or a query it is something else.

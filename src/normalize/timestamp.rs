@@ -14,6 +14,9 @@ pub(super) fn occurred(age: &Age<'_>, received: Timestamp) -> (u64, Timestamp) {
         Age::Milliseconds(value) => value.as_ref().and_then(Value::as_f64).unwrap_or(0.0) as u64,
         Age::At(time) => age_at(time.as_deref(), received),
     };
+    if age == 0 {
+        return (0, received);
+    }
     let age = age.min(MAX_AGE);
     let back = SignedDuration::from_millis(i64::try_from(age).unwrap_or(0));
     (age, received.checked_sub(back).unwrap_or(received))

@@ -35,7 +35,7 @@ pub(super) fn redact_complete<'a>(raw: Cow<'a, str>, privacy: Privacy) -> Cow<'a
 
 /// Returns the length of the part that stays, for a URL of which only the query or fragment is removed,
 /// as most are; `None` for all others. It allocates nothing.
-pub(super) fn clean_prefix_len(raw: &str, privacy: Privacy) -> Option<usize> {
+fn clean_prefix_len(raw: &str, privacy: Privacy) -> Option<usize> {
     let end = raw.bytes().position(|byte| !LITERAL_BYTES[usize::from(byte)]).unwrap_or(raw.len());
     let ends_here = match raw.as_bytes().get(end) {
         None | Some(b'#') => true,

@@ -140,9 +140,11 @@ const MAX_ENCODED: usize = 64 * 1024;
 /// The largest number of events that are flushed at once.
 const MAX_ENDS: usize = 512;
 
-/// Bytes of an upload for each finding to which it gives details, besides the first one. A sample costs what many bytes of
-/// a normal report do, and a report of a few bytes can make a finding.
-const BYTES_PER_DETAILS: usize = 64;
+/// Bytes of an upload for each finding that it makes or gives its details, besides some. A finding and its sample cost what
+/// many bytes of a normal report do, and a report of a few bytes can make one.
+const BYTES_PER_FINDING: usize = 64;
+/// Findings that the smallest upload may make.
+const MIN_FINDINGS: usize = 16;
 
 /// Encoded events of one upload, and working space. One per thread, so that an upload does not allocate
 /// here.
@@ -151,8 +153,8 @@ struct EncodeBuffers {
     console: Events,
     otlp: Events,
     scratch: Vec<u8>,
-    /// Findings that the upload may still give details.
-    details: usize,
+    /// Findings that the upload may still make or describe.
+    findings: usize,
 }
 
 #[derive(Default)]
@@ -265,7 +267,7 @@ impl Pipeline {
         let settings = &**self.settings.load();
         let client = self.findings.as_ref().map(|findings| findings.client(context));
         BUFFERS.with_borrow_mut(|buffers| {
-            buffers.details = 1 + body.len() / BYTES_PER_DETAILS;
+            buffers.findings = MIN_FINDINGS + body.len() / BYTES_PER_FINDING;
             let (mut items, mut accepted, mut of_unknown_site) = (0, 0, 0);
             let decoded = decode(body, settings.max_reports, |item| {
                 let processed =
@@ -332,10 +334,10 @@ impl Pipeline {
         };
         let is_new = self.findings.as_ref().zip(client).is_some_and(|(findings, client)| {
             let (report, classification) = (&report, &classification);
-            let may_describe = buffers.details > 0;
+            let may_describe = buffers.findings > 0;
             let arrival = Arrival { report, classification, finding, client, context, may_describe };
             findings.record(&arrival, || {
-                buffers.details -= 1;
+                buffers.findings -= 1;
                 sample(&Event { client_address: None, ..event(true) }, MAX_SAMPLE)
             })
         });

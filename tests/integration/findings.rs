@@ -62,6 +62,24 @@ fn affected(path: &InProcess, labels: &str) -> f64 {
 }
 
 #[test]
+fn upload_of_many_tiny_reports_makes_findings_by_its_bytes_and_counts_every_report() {
+    let path = InProcess::new(&config());
+    let batch: Vec<_> = (0..256).map(|number| format!(r#"{{"type":"x{number}"}}"#)).collect();
+    let body = format!("[{}]", batch.join(","));
+    let mut made = 0;
+    for upload in 1..=4 {
+        post(&path, &body, ipv4(1), upload);
+        assert_eq!(series(&path, "lookout_reports_total")[0].1, (256 * upload) as f64);
+        made = (made + 16 + body.len() / 64).min(256);
+        let mut findings = Vec::new();
+        path.pipeline.findings.as_ref().unwrap().visit(|finding| findings.push(finding.details.is_some()));
+        assert_eq!((findings.len(), findings.contains(&false)), (made, false));
+        assert_eq!(series(&path, "lookout_new_findings_total")[0].1, made as f64);
+    }
+    assert_eq!(made, 256);
+}
+
+#[test]
 fn series_of_configured_sites_without_noise_exist_from_the_start_and_never_expire() {
     let path = InProcess::new(&config());
     let expected: Vec<(String, f64)> = ["blog", "shop"]

@@ -125,6 +125,9 @@ impl BuiltIn<'_> {
 
     /// Returns the class by the document: by its host, or by a scheme that no site's document has.
     fn document(&self, signals: &Signals<'_>) -> Option<Match> {
+        if signals.document.is_empty() {
+            return None;
+        }
         let host = signals.document_host;
         let scheme = scheme(signals.document);
         let by_scheme = match scheme {
