@@ -10,7 +10,7 @@ use crate::config::{PathSecrets, Privacy, QueryPrivacy};
 use crate::model::{FieldType, escape_hidden};
 use crate::normalize::limits::{MAX_MESSAGE, MAX_POLICY, MAX_SAMPLE, MAX_STACK, MAX_TOKEN};
 use crate::normalize::secret::{REDACTED, without_tokens};
-use crate::normalize::truncate::{TRUNCATION_MARK, truncate, truncate_chars};
+use crate::normalize::truncate::{truncate, truncate_chars};
 use crate::normalize::unescape::unescape;
 use crate::normalize::url_redact;
 use crate::normalize::word_scanner::{WordScanner, byte_set, ends_url};
@@ -122,32 +122,18 @@ pub(super) fn redact(text: Cow<'_, str>, privacy: Privacy) -> Cow<'_, str> {
     shown
 }
 
-/// Bytes of a text for each quoted URL, path or secret that is examined, besides some. More of them cost too much, and the
-/// text is cut off there.
-const BYTES_PER_EXAMINED: usize = 12;
-/// Those that the shortest text may have.
-const MIN_EXAMINED: usize = 8;
-
 /// Redacts what a text quotes: the private parts of absolute and relative URLs, nonces, JWTs. One pass
 /// stops only at bytes that can be part of these; unchanged text is not copied.
 fn redact_quotes(text: Cow<'_, str>, privacy: Privacy) -> Cow<'_, str> {
     let mut out = String::new();
     let mut done = 0;
     let mut at = 0;
-    let mut examined = 0;
     let mut scanner = WordScanner::default();
     while let Some(trigger) = next_trigger(text.as_bytes(), at) {
         let Some(redaction) = Redaction::detect(&text, done, trigger, &mut scanner, privacy) else {
             at = trigger + 1;
             continue;
         };
-        examined += usize::from(redaction.is_examined);
-        // By the length that it has after redaction, so that redacting it again does not cut it again.
-        if examined > MIN_EXAMINED + (out.len() + redaction.start - done) / BYTES_PER_EXAMINED {
-            out.push_str(&text[done..redaction.start]);
-            out.push_str(TRUNCATION_MARK);
-            return Cow::Owned(out);
-        }
         if let Some(new) = redaction.new {
             out.reserve(text.len());
             out.push_str(&text[done..redaction.start]);
@@ -194,13 +180,11 @@ struct Redaction {
     start: usize,
     end: usize,
     new: Option<Cow<'static, str>>,
-    /// Whether detecting it took more than a look at its bytes.
-    is_examined: bool,
 }
 
 impl Redaction {
     fn new(start: usize, end: usize, new: &'static str) -> Redaction {
-        Redaction { start, end, new: Some(Cow::Borrowed(new)), is_examined: false }
+        Redaction { start, end, new: Some(Cow::Borrowed(new)) }
     }
 
     /// Detects private text around the trigger at `at`, not before `from`.
@@ -246,7 +230,7 @@ impl Redaction {
             && url_redact::is_web(&text[start..marker])
             && matches!(rest[3 + host..], [] | [b';'] | [b' ', ..] | [b';', b' ', ..])
         {
-            return Redaction { start, end: marker + 3 + host, new: None, is_examined: false };
+            return Redaction { start, end: marker + 3 + host, new: None };
         }
         // A user name or a query may contain bytes that end other URLs. Looking for one is bounded, so that
         // a text full of markers takes linear time; the redaction itself is not.
@@ -262,7 +246,7 @@ impl Redaction {
         } else {
             quoted_url(quoted, privacy).filter(|new| new != quoted)
         };
-        Redaction { start, end, new: new.map(Cow::Owned), is_examined: true }
+        Redaction { start, end, new: new.map(Cow::Owned) }
     }
 
     /// Removes the query (`?name=…`, `?flag&…`, or anything after a path) or the fragment (`#name=…`, or
@@ -307,7 +291,7 @@ impl Redaction {
         let path = if is_escaped { Cow::Owned(path.replace("\\/", "/")) } else { Cow::Borrowed(path) };
         (has_user || url_redact::path_has_secret(&path, privacy)).then(|| {
             let new = url_redact::redact_complete(path, privacy).into_owned() + position;
-            Redaction { start, end, new: Some(Cow::Owned(new)), is_examined: true }
+            Redaction { start, end, new: Some(Cow::Owned(new)) }
         })
     }
 
