@@ -642,7 +642,8 @@ def test_crate():
     equal("What the crate contains beside src", {
         ".cargo_vcs_info.json", "CHANGELOG.md", "Cargo.lock", "Cargo.toml", "Cargo.toml.orig", "LICENSE", "README.md",
         "benches/path.rs", "benches/sdk.rs", "benches/series.rs",
-        *(f"benches/cost/{part}.rs" for part in ("inputs", "main", "setup")), "build.rs", "docs/schema.json"}, outside, ROOT / "Cargo.toml")
+        *(f"benches/cost/{part}.rs" for part in ("inputs", "main", "setup")), "build.rs",
+        "docs/schema.json"}, outside, ROOT / "Cargo.toml")
     sources = {str(path.relative_to(ROOT)) for path in (ROOT / "src").rglob("*") if path.is_file()}
     equal("Sources that the crate lacks", set(), sources - listed, ROOT / "Cargo.toml")
     metadata = crate()
