@@ -119,8 +119,8 @@ fn text_of_large_families_is_that_of_the_prometheus_crate() {
         let page = Label::bounded(if number % 3 == 0 { "checkout" } else { "" });
         let [enforce, directive, noise] = ["enforce", "script-src", "none"].map(Label::bounded);
         let labels = [enforce, directive, Label::unbounded(&blocked), noise, page];
-        // Floats have these numbers exactly, as the crate needs.
-        let amount = Increment::Count(10_u64.pow(number as u32 % 16));
+        // Of up to 13 digits, because the crate rounds above 2^53.
+        let amount = Increment::Count((1 << 40) / 10_u64.pow(number as u32 % 13));
         for family in [&REPORTS, &csp_violation::VIOLATIONS] {
             registry.add(SiteLabel::host(&site), &Observation { family, labels, amount, host: None }, now, 0);
         }
