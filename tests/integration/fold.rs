@@ -245,7 +245,8 @@ fn events_of_ended_windows_pass_the_limits_of_events() {
     assert_eq!((path.sent.len(), path.outcome(EventOutcome::Capped), path.folding()), (6, 6, 0));
     assert_eq!(path.counts()[3..], [Some(2); 3]);
     let of_shop = path.sent[3..].iter().filter(|event| event.site == "shop").count();
-    assert!((1..=2).contains(&of_shop), "its own limit is 2: {:?}", path.sent);
+    // None if the windows of the other site ended first.
+    assert!(of_shop <= 2, "its own limit is 2: {:?}", path.sent);
 }
 
 #[derive(Debug, Clone)]
