@@ -44,7 +44,8 @@ pub(super) fn decode_items(body: &[u8], max: usize, emit: ItemSink<'_>) -> Resul
     Ok(())
 }
 
-/// Decodes bodies that are invalid in part or exceed the budget. `RawValue` skips an item of any depth without recursion. Returns the number of items after the first `max`.
+/// Decodes bodies that are invalid in part or exceed the budget. `RawValue` skips an item of any depth without
+/// recursion. Returns the number of items after the first `max`.
 fn decode_items_individually(text: &str, max: usize, emit: ItemSink<'_>) -> Result<u64, DecodeError> {
     let document = if text.trim_start().starts_with('[') {
         RawItems::parse(text, max)
