@@ -107,6 +107,7 @@ impl<'a, 'b> Reader<'a, 'b> {
         (self.next()? == byte).then(|| self.at += 1)
     }
 
+    #[inline(always)]
     fn push<T>(&self, container: &mut Vec<T>, first: usize, item: T) -> Option<()> {
         self.budget.push::<T, serde_json::Error>(container, first, item).ok()
     }

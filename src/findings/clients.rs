@@ -122,7 +122,7 @@ impl ClientWindow {
     }
 
     fn shard(&self, hash: u64, window: u32) -> MutexGuard<'_, Shard> {
-        let mut shard = self.shards[hash as usize % self.shards.len()].lock();
+        let mut shard = self.shards[place(hash.rotate_left(32), self.shards.len())].lock();
         if is_over(shard.window, window) {
             shard.window = window;
             shard.keys.fill(0);
@@ -146,9 +146,14 @@ fn is_over(window: u32, now: u32) -> bool {
     window < now || window > now + 1
 }
 
+/// Returns the place of a hash among as many, by its high bits, without a division.
+fn place(hash: u64, places: usize) -> usize {
+    ((u128::from(hash) * places as u128) >> 64) as usize
+}
+
 /// Returns the slot of the hash, or a free one for it.
 fn probe<T>(slots: &mut [T], hash: u64, hash_of: impl Fn(&T) -> u64) -> Option<&mut T> {
-    let start = ((u128::from(hash) * slots.len() as u128) >> 64) as usize;
+    let start = place(hash, slots.len());
     let places = (start..slots.len()).chain(0..start).take(MAX_PROBES);
     let mut fitting = places.filter(|at| [0, hash].contains(&hash_of(&slots[*at])));
     let place = fitting.next()?;

@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
+use foldhash::fast::FixedState;
 use foldhash::quality::RandomState;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry as Slot;
@@ -76,6 +77,8 @@ pub struct Details {
     pub browsers: [u32; Browser::ALL.len()],
     /// Up to five pages, each with its reports.
     pub pages: Vec<(Box<str>, u32)>,
+    /// Hash of the URL of each of these, so that pages, which are elsewhere in memory, are only read to be counted.
+    page_hashes: [u32; MAX_PAGES],
     /// The console line of one event; empty if it is too long.
     pub sample: Box<[u8]>,
 }
@@ -179,6 +182,7 @@ impl Entry {
             noise: classification.noise,
             browsers: [0; Browser::ALL.len()],
             pages: Vec::new(),
+            page_hashes: [0; MAX_PAGES],
             sample: sample().into(),
         });
     }
@@ -186,13 +190,16 @@ impl Entry {
     fn add_page(&mut self, url: &str, quotas: &SiteQuotas) {
         let url = &url[..url.floor_char_boundary(MAX_PAGE)];
         let Some(details) = &mut self.details else { return };
-        if let Some((_, count)) = details.pages.iter_mut().find(|(known, _)| **known == *url) {
+        let hash = FixedState::default().hash_one(url) as u32;
+        let mut pages = details.page_hashes.iter().zip(&mut details.pages);
+        if let Some((_, (_, count))) = pages.find(|(known, (page, _))| **known == hash && **page == *url) {
             *count = count.saturating_add(1);
         } else if details.pages.len() < MAX_PAGES
             && !url.is_empty()
             && self.charge(quotas, Priority::Frequent, url.len() + PAGE_OVERHEAD)
             && let Some(details) = &mut self.details
         {
+            details.page_hashes[details.pages.len()] = hash;
             details.pages.push((url.into(), 1));
         }
     }

@@ -43,6 +43,11 @@ impl Memory {
         }
     }
 
+    /// Returns the memory to decode a small body of this inflated size, if there is some.
+    pub(super) fn try_charge_small(&self, size: usize) -> Option<SemaphorePermit<'_>> {
+        self.small.try_acquire_many(saturate(permits(size))).ok()
+    }
+
     /// Waits in order for the memory to decode a small body of this inflated size. `None`: closed.
     pub(super) async fn charge_small(&self, size: usize) -> Option<SemaphorePermit<'_>> {
         self.small.acquire_many(saturate(permits(size))).await.ok()

@@ -8,7 +8,9 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde::{Serialize, Serializer};
 
-/// A JSON value that borrows from its source text.
+/// A JSON value that borrows from its source text. Its tag takes a word, so that values are copied by words: a copy of
+/// what was written in other pieces waits for them.
+#[repr(u64)]
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 #[serde(untagged)]
 #[allow(missing_docs)] // the types are the documentation
@@ -344,6 +346,11 @@ pub(crate) mod tests {
         // The budget of bytes alone would admit these.
         assert!(read_within(&many("1", 65_537), &ValueBudget::new(4 << 20)).is_err());
         assert!(read_within(&many("1", 65_536), &ValueBudget::new(4 << 20)).is_ok());
+    }
+
+    #[test]
+    fn option_of_a_value_takes_no_more_memory() {
+        assert_eq!(size_of::<Option<Value<'_>>>(), size_of::<Value<'_>>());
     }
 
     #[test]

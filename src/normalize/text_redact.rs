@@ -18,12 +18,13 @@ use crate::normalize::word_scanner::{WordScanner, byte_set, ends_url};
 thread_local! {
     /// Short texts that stay as they are, by hash, because most user agents, directives and URLs were seen before.
     /// With the slot of the last long one, which is mostly the user agent of the reports before.
-    static CLEAN: RefCell<(Vec<CleanText>, usize)> = RefCell::new((vec![CleanText::default(); 512], 0));
+    static CLEAN: RefCell<(Vec<CleanText>, usize)> = RefCell::new((vec![CleanText::default(); SLOTS], 0));
 }
 
 /// A text, and how it was sanitized without a change; `None` if it was changed.
 type CleanText = (String, Option<(FieldType, Privacy)>);
 
+const SLOTS: usize = 512;
 const MAX_CACHED: usize = 256;
 /// Bytes beyond which hashing a text costs more than comparing it.
 const LONG: usize = 48;
@@ -67,7 +68,7 @@ fn sanitize_part<'a>(text: Cow<'a, str>, field_type: FieldType, privacy: Privacy
     CLEAN.with_borrow_mut(|(texts, last)| {
         let mut slot = *last;
         if texts[slot].0 != *text {
-            slot = FixedState::default().hash_one(&*text) as usize % texts.len();
+            slot = FixedState::default().hash_one(&*text) as usize % SLOTS;
             *last = if text.len() > LONG && field_type == FieldType::Token { slot } else { *last };
         }
         let (clean, by) = &mut texts[slot];
