@@ -1,6 +1,7 @@
 //! One upload, from the head of its request to its response.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -338,22 +339,48 @@ pub fn refused(target: &RequestTarget<'_>, retired: &[String], sites: &SiteIndex
     (!sites.accepts_key(site, target.key) | site.is_none()).then_some(rejection)
 }
 
+/// Intake and the settings in effect as one thread refers to them, because threads that count the same references wait for
+/// each other at every request.
+struct ThreadIntake {
+    intake: Arc<Intake>,
+    settings: Arc<IntakeSettings>,
+}
+
+thread_local! {
+    static INTAKE: RefCell<Option<Arc<ThreadIntake>>> = const { RefCell::new(None) };
+}
+
+impl ThreadIntake {
+    fn of(intake: &Arc<Intake>) -> Arc<ThreadIntake> {
+        INTAKE.with_borrow_mut(|own| {
+            let settings = intake.settings.load();
+            let is_same = |own: &&Arc<ThreadIntake>| {
+                Arc::ptr_eq(&own.intake, intake) && Arc::ptr_eq(&own.settings, &settings)
+            };
+            if let Some(own) = own.as_ref().filter(is_same) {
+                return own.clone();
+            }
+            let new = ThreadIntake { intake: intake.clone(), settings: settings.clone() };
+            own.insert(Arc::new(new)).clone()
+        })
+    }
+}
+
 /// Returns intake's responses to requests.
 pub fn respond(intake: Arc<Intake>) -> Respond {
-    Arc::new(move |request, peer| Box::pin(handle(intake.clone(), request, peer)))
+    Arc::new(move |request, peer| Box::pin(handle(ThreadIntake::of(&intake), request, peer)))
 }
 
 /// Handles one request. Its state has the head once: an `async fn` would have each argument twice, and the allocator is
 /// slower above 1 KiB.
 fn handle(
-    intake: Arc<Intake>,
+    own: Arc<ThreadIntake>,
     request: Request<Incoming>,
     peer: PeerAddr,
 ) -> impl Future<Output = Response> + Send {
-    // Not a guard, of which a thread has only a few.
-    let settings = intake.settings.load_full();
     let (head, mut body) = request.into_parts();
     async move {
+        let ThreadIntake { intake, settings } = &*own;
         let ambiguous = head.headers.contains_key(TRANSFER_ENCODING);
         let is_root = trim_slash(head.uri.path()) == "/";
         let serves = settings.serves(head.uri.path());
@@ -361,11 +388,11 @@ fn handle(
         let begin = InFlightUpload::begin;
         let mut response = match (serves, &head.method) {
             (_, &Method::POST) if !has_valid_host(&head) => {
-                begin(&intake, &settings, &head, peer).finish(UploadOutcome::InvalidHost)
+                begin(intake, settings, &head, peer).finish(UploadOutcome::InvalidHost)
             }
             _ if !has_valid_host(&head) => response::upload_response(UploadOutcome::InvalidHost),
             (true, &Method::POST) => {
-                let mut upload = begin(&intake, &settings, &head, peer);
+                let mut upload = begin(intake, settings, &head, peer);
                 let outcome = intake.upload(&mut upload, peer, &mut body).await;
                 upload.finish(outcome)
             }
@@ -373,11 +400,11 @@ fn handle(
             (true, &Method::OPTIONS) => response::preflight_response(),
             (true, &Method::GET | &Method::HEAD) if is_root => response::root_response(),
             (true, _) => {
-                let response = begin(&intake, &settings, &head, peer).finish(UploadOutcome::MethodNotAllowed);
+                let response = begin(intake, settings, &head, peer).finish(UploadOutcome::MethodNotAllowed);
                 if is_root { response::allow_root_methods(response) } else { response }
             }
             (false, &Method::POST) => {
-                let upload = begin(&intake, &settings, &head, peer);
+                let upload = begin(intake, settings, &head, peer);
                 intake.record_unknown_path(&upload);
                 upload.finish(UploadOutcome::UnknownPath)
             }
@@ -479,7 +506,7 @@ impl Drop for InFlightUpload<'_> {
     fn drop(&mut self) {
         let self_metrics = &self.intake.pipeline.registry.self_metrics;
         self_metrics.end_upload();
-        self_metrics.upload(self.outcome, self.started.elapsed());
+        self_metrics.uploads.add(self.outcome, self.started.elapsed());
         if self.outcome != UploadOutcome::Accepted && !self.is_shown {
             let (outcome, status) = (self.outcome.as_str(), Some(self.outcome.status()));
             self.intake.reject(self.sender(), &[], "upload", outcome, status, None);

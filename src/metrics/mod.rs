@@ -13,6 +13,7 @@ mod self_metrics;
 mod series;
 #[cfg(test)]
 mod tests;
+mod uploads;
 
 pub(crate) use demand::Allocation;
 pub use eviction::EvictionFilter;

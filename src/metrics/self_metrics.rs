@@ -23,9 +23,10 @@ use prometheus::{
 use crate::logging;
 use crate::metrics::process::ProcessMetrics;
 use crate::metrics::sample::{BOUNDS, SAMPLES};
+use crate::metrics::uploads::Uploads;
 use crate::model::{
     CertificateOwner, ConnectionError, EventOutcome, ExportSignal, ExportStatus, ExporterId, LabelEnum,
-    PendingState, QuarantineReason, RejectReason, SpoolOperation, UploadOutcome,
+    PendingState, QuarantineReason, RejectReason, SpoolOperation,
 };
 
 macro_rules! self_metrics {
@@ -56,10 +57,6 @@ self_metrics! {
         /// Connections of intake that were closed without a response, by reason.
         pub connection_errors: Children<ConnectionError, IntCounter> =
             "lookout_connection_errors_total" ["reason"],
-        /// Uploads (POSTs to intake), by outcome.
-        pub uploads: Children<UploadOutcome, IntCounter> = "lookout_uploads_total" ["outcome"],
-        /// Duration of uploads, from the head of the request to the response.
-        upload_duration: Histogram = "lookout_upload_duration_seconds" [],
         /// Clients that sent reports to a path that intake does not serve, each counted once an hour.
         pub unknown_path_clients: IntCounter = "lookout_unknown_path_clients_total" [],
         /// When the certificate of this listener or client expires, in Unix seconds; absent without one.
@@ -143,6 +140,7 @@ self_metrics! {
 pub struct SelfMetrics {
     registry: Registry,
     pub intake: IntakeMetrics,
+    pub uploads: Uploads,
     /// Not an `IntGauge`, because the limit on uploads in flight depends on the result of each addition.
     uploads_in_flight: Arc<AtomicI64>,
     /// Metrics of events and of OTLP requests.
@@ -175,8 +173,11 @@ impl SelfMetrics {
         IntGauge::register(&registry, opts, &[])?.set(1);
         registry.register(Box::new(logging::dropped_lines()?))?;
         registry.register(Box::new(ProcessMetrics::new()))?;
+        let uploads = Uploads::new()?;
+        registry.register(Box::new(uploads.clone()))?;
         Ok(SelfMetrics {
             intake: IntakeMetrics::register(&registry)?,
+            uploads,
             uploads_in_flight,
             export: ExportMetrics::register(&registry)?,
             spool: SpoolMetrics::register(&registry)?,
@@ -209,12 +210,6 @@ impl SelfMetrics {
     /// Counts an upload as no longer in flight.
     pub fn end_upload(&self) {
         self.uploads_in_flight.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    /// Counts an upload by its outcome, and its duration.
-    pub fn upload(&self, outcome: UploadOutcome, elapsed: Duration) {
-        self.intake.uploads[outcome].inc();
-        self.intake.upload_duration.observe(elapsed.as_secs_f64());
     }
 
     /// Counts events by their outcome.

@@ -155,6 +155,8 @@ struct EncodeBuffers {
     scratch: Vec<u8>,
     /// Findings that the upload may still make or describe.
     findings: usize,
+    /// Reports of the upload that the live page does not show.
+    skipped: u64,
 }
 
 #[derive(Default)]
@@ -284,6 +286,10 @@ impl Pipeline {
                 items += 1;
             });
             self.flush(buffers);
+            let skipped = std::mem::take(&mut buffers.skipped);
+            if let Some(recent) = self.recent.as_ref().filter(|_| skipped > 0) {
+                recent.skip(skipped);
+            }
             match decoded {
                 Err(DecodeError::InvalidJson) => UploadOutcome::InvalidJson,
                 Ok(()) if accepted > 0 => UploadOutcome::Accepted,
@@ -345,8 +351,8 @@ impl Pipeline {
             let rule = classification.rule.map(MatchedRule::new);
             let details = Details { series, redacted: sent.redactions(&report), rule };
             show(&event(is_new), details, recent);
-        } else if let Some(recent) = recent {
-            recent.skip();
+        } else {
+            buffers.skipped += 1;
         }
         if self.mode == Mode::MetricsOnly {
             return Ok(());
@@ -473,7 +479,7 @@ impl Pipeline {
 fn show(event: &Event<'_>, details: Details, recent: &Recent) {
     let Classification { site, noise, .. } = event.classification;
     let line = String::from_utf8(sample(event, MAX_LINE)).ok();
-    let Some(line) = line.and_then(|line| RawValue::from_string(line).ok()) else { return recent.skip() };
+    let Some(line) = line.and_then(|line| RawValue::from_string(line).ok()) else { return recent.skip(1) };
     let (kind, received) = (event.report.kind.name, event.report.received);
     recent.push(RecentEvent { id: 0, received, site: site.as_str().into(), kind, noise, line, details });
 }

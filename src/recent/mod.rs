@@ -151,9 +151,9 @@ impl Recent {
         self.admission.take(uptime)
     }
 
-    /// Counts a report that was taken and whose event is not wanted.
-    pub fn skip(&self) {
-        self.skipped.fetch_add(1, Ordering::Relaxed);
+    /// Counts reports that were taken and whose events are not wanted.
+    pub fn skip(&self, reports: u64) {
+        self.skipped.fetch_add(reports, Ordering::Relaxed);
     }
 
     /// Adds an event, which gets its id.

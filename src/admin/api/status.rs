@@ -69,7 +69,7 @@ impl Sources {
             "not_ready_reason": not_ready_reason,
             "intake": {
                 "address": self.intake.url(scheme),
-                "uploads": counts(|outcome: UploadOutcome| self_metrics.intake.uploads[outcome].get()),
+                "uploads": counts(|outcome: UploadOutcome| self_metrics.uploads.get(outcome)),
                 "reports": self.recent.taken(),
                 "rejected": counts(|reason: RejectReason| self_metrics.intake.rejected[reason].get()),
                 "connections": self_metrics.intake.connections.get(),

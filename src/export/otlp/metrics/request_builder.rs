@@ -240,7 +240,7 @@ mod tests {
         let now = clock::now();
         let registry = Registry::new(crate::kinds::families(), 10_000, 0, now).unwrap();
         registry.self_metrics.begin_upload();
-        registry.self_metrics.upload(UploadOutcome::Accepted, Duration::from_millis(7));
+        registry.self_metrics.uploads.add(UploadOutcome::Accepted, Duration::from_millis(7));
         registry.self_metrics.export_request(ExportSignal::Logs, ExportStatus::Ok, Duration::from_secs(90));
         let metrics = decoded(&builder(registry).build_requests());
         let data = |name: &str| {

@@ -187,7 +187,7 @@ impl World {
         let self_metrics = self.worker.builder.registry.self_metrics.clone();
         self_metrics.intake.rejected[RejectReason::MissingType].inc_by(2);
         self.note(&REJECTED, "", &["missing_type"], None, 2.0);
-        self_metrics.upload(UploadOutcome::Accepted, Duration::from_secs_f64(seconds));
+        self_metrics.uploads.add(UploadOutcome::Accepted, Duration::from_secs_f64(seconds));
         self.note_duration(&UPLOAD_DURATION, &[], seconds);
     }
 
