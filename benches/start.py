@@ -113,9 +113,8 @@ def start(binary, state):
     """Returns the milliseconds of one start: to the line, to ready, and of CPU."""
     with tempfile.TemporaryDirectory() as directory, Daemon(binary, state, directory) as daemon:
         line, ready = daemon.wait_until_ready()
-        # In nanoseconds, of the threads that run.
-        tasks = Path(f"/proc/{daemon.process.pid}/task").glob("*/schedstat")
-        return line, ready, sum(int(task.read_text().split()[0]) for task in tasks) / 1e6
+        # clock_getcpuclockid(3), which Python does not have: threads that have ended count too.
+        return line, ready, time.clock_gettime(~daemon.process.pid << 3 | 2) * 1000
 
 
 def make_state(binary, state):
