@@ -2,34 +2,28 @@
 //! they are gathered. One that cannot be read is absent.
 
 use std::fs;
+use std::sync::OnceLock;
 
-use prometheus::core::{Collector, Desc};
+use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
 use prometheus::{Counter, Gauge};
 use rustix::param::{clock_ticks_per_second, page_size};
 use rustix::process::{Resource, getrlimit};
 
+#[derive(Debug, Default)]
 pub(super) struct ProcessMetrics {
     /// Seconds since the epoch; absent if `/proc/stat` is hidden.
-    start_time: Option<f64>,
+    start_time: OnceLock<Option<f64>>,
 }
 
 impl ProcessMetrics {
-    pub(super) fn new() -> ProcessMetrics {
-        let since_boot = field(&stat(), 22).map(|ticks| ticks / clock_ticks_per_second() as f64);
-        ProcessMetrics { start_time: boot_time().zip(since_boot).map(|(boot, since)| boot + since) }
-    }
-}
+    /// Most samples of [`ProcessMetrics::collect`].
+    pub(super) const SAMPLES: usize = 7;
 
-impl Collector for ProcessMetrics {
-    /// None: they serve only to find metrics that are registered twice.
-    fn desc(&self) -> Vec<&Desc> {
-        Vec::new()
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        let stat = stat();
+    pub(super) fn collect(&self) -> Vec<MetricFamily> {
+        let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
         let field = |number| field(&stat, number);
+        let started = || Some(boot_time()? + field(22)? / clock_ticks_per_second() as f64);
         let cpu = || {
             let cpu = "process_cpu_seconds_total";
             let counter = Counter::new(cpu, "Total user and system CPU time spent in seconds.").ok()?;
@@ -51,15 +45,10 @@ impl Collector for ProcessMetrics {
             gauge("process_virtual_memory_bytes", "Virtual memory size in bytes.", field(23)),
             gauge("process_resident_memory_bytes", "Resident memory size in bytes.", resident),
             gauge("process_threads", "Number of OS threads in the process.", field(20)),
-            gauge("process_start_time_seconds", start_time, self.start_time),
+            gauge("process_start_time_seconds", start_time, *self.start_time.get_or_init(started)),
         ];
         families.into_iter().flatten().flatten().collect()
     }
-}
-
-/// Returns `/proc/self/stat`; empty if it cannot be read.
-fn stat() -> String {
-    fs::read_to_string("/proc/self/stat").unwrap_or_default()
 }
 
 /// Returns a field after the second by its number in proc_pid_stat(5).
@@ -95,8 +84,8 @@ mod tests {
 
     #[test]
     fn collected_values_are_those_of_this_process() {
-        let families = ProcessMetrics::new().collect();
-        assert_eq!(families.len(), 7);
+        let families = ProcessMetrics::default().collect();
+        assert_eq!(families.len(), ProcessMetrics::SAMPLES);
         let value = |name: &str| {
             let name = format!("process_{name}");
             let family = families.iter().find(|family| family.name() == name).unwrap();

@@ -139,6 +139,8 @@ self_metrics! {
 #[allow(missing_docs)] // the types are the documentation
 pub struct SelfMetrics {
     registry: Registry,
+    /// Not in the registry, because a start counts what that has, and reading `/proc` takes long.
+    process: ProcessMetrics,
     pub intake: IntakeMetrics,
     pub uploads: Uploads,
     /// Not an `IntGauge`, because the limit on uploads in flight depends on the result of each addition.
@@ -172,7 +174,6 @@ impl SelfMetrics {
             .const_label("rustc", env!("LOOKOUTD_RUSTC"));
         IntGauge::register(&registry, opts, &[])?.set(1);
         registry.register(Box::new(logging::dropped_lines()?))?;
-        registry.register(Box::new(ProcessMetrics::new()))?;
         let uploads = Uploads::new()?;
         registry.register(Box::new(uploads.clone()))?;
         Ok(SelfMetrics {
@@ -185,12 +186,16 @@ impl SelfMetrics {
             config: ConfigMetrics::register(&registry)?,
             series: SeriesMetrics::register(&registry)?,
             registry,
+            process: ProcessMetrics::default(),
         })
     }
 
     /// Returns every self-metric and the `process_*` metrics, sorted by name.
     pub fn gather(&self) -> Vec<MetricFamily> {
-        self.registry.gather()
+        let mut families = self.registry.gather();
+        families.extend(self.process.collect());
+        families.sort_by(|one, other| one.name().cmp(other.name()));
+        families
     }
 
     /// Returns the number of samples that they are in a scrape.
@@ -199,7 +204,7 @@ impl SelfMetrics {
             MetricType::HISTOGRAM => SAMPLES * family.get_metric().len(),
             _ => family.get_metric().len(),
         };
-        self.gather().iter().map(samples).sum()
+        self.registry.gather().iter().map(samples).sum::<usize>() + ProcessMetrics::SAMPLES
     }
 
     /// Counts an upload that begins. Returns how many are in flight, this one included.
