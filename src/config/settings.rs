@@ -271,7 +271,7 @@ pub struct Findings {
     /// Maximum bytes of all findings.
     pub max_bytes: usize = 16 << 20, size(1 << 16);
     /// Maximum clients that are counted in 5 minutes, each once for every site, what and noise. Each
-    /// takes 16 bytes, from the start.
+    /// takes 16 bytes, from the first reports on.
     pub max_clients: usize = 65_536, number(1, MAX_COUNT);
     /// Age of a finding up to which the clients that it reaches are counted in lookout_new_findings_total.
     pub new_for: Duration = Duration::from_secs(86_400), duration();

@@ -38,16 +38,19 @@ pub(super) struct ClientWindow {
     max: u64,
     hasher: RandomState,
     shards: Box<[Mutex<Shard>]>,
+    /// Keys of a shard.
+    per_shard: usize,
     /// The window (upper half) and the keys in it (lower half), as one word.
     used: AtomicU64,
 }
 
-#[derive(Debug)]
+/// Without memory before its first use, because a start would wait for it.
+#[derive(Debug, Default)]
 struct Shard {
     window: u32,
     /// 0: free.
-    keys: Box<[u64]>,
-    networks: Box<[Network]>,
+    keys: Vec<u64>,
+    networks: Vec<Network>,
 }
 
 /// The subnets of an IPv6 /48 that count as clients.
@@ -68,19 +71,14 @@ pub(super) enum Inserted {
 }
 
 impl ClientWindow {
-    /// Allocates space for this number of keys: 16 bytes for each.
+    /// Creates a window with space for this number of keys: 16 bytes for each.
     pub(super) fn new(max: usize) -> ClientWindow {
         let shards = (max / KEYS_PER_SHARD).clamp(1, MAX_SHARDS);
-        let per_shard = max / shards;
-        let shard = || Shard {
-            window: 0,
-            keys: vec![0; per_shard + per_shard / 2 + 1].into(),
-            networks: vec![Network::default(); per_shard / 4 + 1].into(),
-        };
         ClientWindow {
             max: max as u64,
             hasher: RandomState::new(),
-            shards: (0..shards).map(|_| Mutex::new(shard())).collect(),
+            shards: (0..shards).map(|_| Mutex::default()).collect(),
+            per_shard: max / shards,
             used: AtomicU64::new(0),
         }
     }
@@ -123,10 +121,12 @@ impl ClientWindow {
 
     fn shard(&self, hash: u64, window: u32) -> MutexGuard<'_, Shard> {
         let mut shard = self.shards[place(hash.rotate_left(32), self.shards.len())].lock();
-        if is_over(shard.window, window) {
+        if is_over(shard.window, window) || shard.keys.is_empty() {
             shard.window = window;
-            shard.keys.fill(0);
-            shard.networks.fill(Network::default());
+            shard.keys.clear();
+            shard.keys.resize(self.per_shard + self.per_shard / 2 + 1, 0);
+            shard.networks.clear();
+            shard.networks.resize(self.per_shard / 4 + 1, Network::default());
         }
         shard
     }
@@ -220,11 +220,13 @@ mod tests {
     #[test]
     fn memory_is_16_bytes_for_each_client() {
         let clients = ClientWindow::new(65_536);
-        let bytes = |shard: &Mutex<Shard>| {
-            let shard = shard.lock();
-            size_of_val(shard.keys.as_ref()) + size_of_val(shard.networks.as_ref())
+        let bytes = |(shard, window)| {
+            let shard = clients.shard(shard, window);
+            shard.keys.capacity() * size_of::<u64>() + shard.networks.capacity() * size_of::<Network>()
         };
-        let bytes: usize = clients.shards.iter().map(bytes).sum();
-        assert!(bytes <= 16 * 65_536 + 64 * 64, "{bytes}");
+        for window in [0, 1, 7] {
+            let bytes: usize = (0..clients.shards.len() as u64).map(|shard| bytes((shard, window))).sum();
+            assert!((16 * 65_536..16 * 65_536 + 64 * 64).contains(&bytes), "{bytes}");
+        }
     }
 }

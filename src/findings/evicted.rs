@@ -20,7 +20,11 @@ pub(super) struct Evicted {
 
 /// A set-associative table. In a full set, the entry that reached the fewest clients is replaced.
 #[derive(Debug)]
-pub(super) struct EvictedFilter(Box<[[Evicted; WAYS]]>);
+pub(super) struct EvictedFilter {
+    /// None before the first entry, because a start would wait for the memory.
+    sets: Vec<[Evicted; WAYS]>,
+    count: usize,
+}
 
 impl Evicted {
     /// Times in Unix milliseconds.
@@ -37,37 +41,44 @@ impl Evicted {
 
 impl EvictedFilter {
     pub(super) fn new(entries: usize) -> EvictedFilter {
-        let free = Evicted { fingerprint: Fingerprint(0), last_seen: 0, first_seen: 0 };
-        EvictedFilter(vec![[free; WAYS]; (entries / WAYS).max(1)].into())
+        EvictedFilter { sets: Vec::new(), count: (entries / WAYS).max(1) }
     }
 
+    /// Returns the most bytes of it.
     pub(super) fn bytes(&self) -> usize {
-        size_of_val(&*self.0)
+        self.count * size_of::<[Evicted; WAYS]>()
+    }
+
+    fn index(&self, fingerprint: Fingerprint) -> usize {
+        fingerprint.0 as usize % self.count
     }
 
     pub(super) fn find(&self, fingerprint: Fingerprint) -> Option<Evicted> {
-        let set = &self.0[fingerprint.0 as usize % self.0.len()];
+        let set = self.sets.get(self.index(fingerprint))?;
         set.iter().copied().find(|entry| entry.last_seen > 0 && entry.fingerprint == fingerprint)
     }
 
     pub(super) fn insert(&mut self, evicted: Evicted) {
-        let index = evicted.fingerprint.0 as usize % self.0.len();
+        let index = self.index(evicted.fingerprint);
+        let free = Evicted { fingerprint: Fingerprint(0), last_seen: 0, first_seen: 0 };
+        self.sets.resize(self.count, [free; WAYS]);
         let worth = |entry: &&mut Evicted| match entry.last_seen {
             _ if entry.fingerprint == evicted.fingerprint => (0, 0),
             last_seen => (u32::from(last_seen > 0) + (entry.first_seen & REACHED_BITS), last_seen),
         };
-        if let Some(least) = self.0[index].iter_mut().min_by_key(worth) {
+        if let Some(least) = self.sets[index].iter_mut().min_by_key(worth) {
             *least = evicted;
         }
     }
 
     pub(super) fn entries(&self) -> impl Iterator<Item = Evicted> {
-        self.0.iter().flatten().copied().filter(|entry| entry.last_seen > 0)
+        self.sets.iter().flatten().copied().filter(|entry| entry.last_seen > 0)
     }
 
     /// Removes what was seen before this moment, in Unix milliseconds.
     pub(super) fn expire(&mut self, before: i64) {
-        for entry in self.0.iter_mut().flatten().filter(|entry| i64::from(entry.last_seen) * 1000 < before) {
+        for entry in self.sets.iter_mut().flatten().filter(|entry| i64::from(entry.last_seen) * 1000 < before)
+        {
             entry.last_seen = 0;
         }
     }
