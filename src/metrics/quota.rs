@@ -299,15 +299,19 @@ impl SiteQuotas {
     }
 
     pub(crate) fn reserve(&self, owner: Owner, priority: Priority, amount: usize) -> Option<Allocation> {
-        let index = self.parts.read().index(owner)?;
+        let parts = self.parts.read();
+        let index = parts.index(owner)?;
         [Allocation::Reserved(index), Allocation::Shared(index)]
             .into_iter()
-            .find(|allocation| self.grow(*allocation, priority, amount))
+            .find(|allocation| self.grow_in(&parts, *allocation, priority, amount))
     }
 
     /// Reserves this amount for what has an allocation. Returns whether there was any.
     pub(crate) fn grow(&self, allocation: Allocation, priority: Priority, amount: usize) -> bool {
-        let parts = self.parts.read();
+        self.grow_in(&self.parts.read(), allocation, priority, amount)
+    }
+
+    fn grow_in(&self, parts: &Parts, allocation: Allocation, priority: Priority, amount: usize) -> bool {
         let reserve = |used: &AtomicUsize, capacity: usize| {
             let closed = match priority {
                 Priority::New => self.whole_units(capacity / 4),
