@@ -46,10 +46,10 @@ fuzz_target!(|input: &[u8]| -> Corpus {
         let checksum = crc32c::crc32c(&file);
         file.extend(format!("\n{checksum:08x}\n").into_bytes());
     }
-    let Some(state) = State::decode(&file) else { return Corpus::Keep };
+    let Some(state) = State::read(&file[..], file.len() as u64).unwrap() else { return Corpus::Keep };
     let (count, saved) = restored(state);
     assert!(count <= 100);
-    let again = State::decode(&saved).expect("what was saved is a state");
+    let again = State::read(&saved[..], saved.len() as u64).unwrap().expect("what was saved is a state");
     let (same, _) = restored(again);
     assert_eq!(same, count);
     Corpus::Keep

@@ -1,11 +1,11 @@
 //! The state file: what of the findings outlives the process, so that a restart makes nothing new.
 
+use std::cmp::Reverse;
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use memchr::memmem;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
@@ -41,7 +41,9 @@ pub struct StateFile {
 }
 
 impl State {
-    pub(super) fn new(sites: Vec<(u64, i64)>, findings: Vec<Saved>, evicted: Vec<Evicted>) -> State {
+    pub(super) fn new(sites: Vec<(u64, i64)>, mut findings: Vec<Saved>, evicted: Vec<Evicted>) -> State {
+        // Here, so that they are in order when a start reads them.
+        sort(&mut findings);
         State { version: VERSION, sites, findings, evicted }
     }
 
@@ -50,76 +52,137 @@ impl State {
         self.findings.len()
     }
 
-    /// Reads a state with its checksum; first what the most clients share. `None` if it is damaged or of another
-    /// version.
-    pub fn decode(file: &[u8]) -> Option<State> {
-        let json = file.get(..file.len().checked_sub(CHECKSUM_BYTES)?)?;
-        let mut state = file.ends_with(&checksum(json)).then(|| State::parse(json))??;
-        state
-            .findings
-            .sort_unstable_by_key(|(.., last_seen, clients, _, _)| std::cmp::Reverse((*clients, *last_seen)));
-        (state.version == VERSION).then_some(state)
+    /// Reads a state of this many bytes with its checksum; first what the most clients share. `None` if it is damaged or
+    /// of another version.
+    ///
+    /// # Errors
+    /// Returns an error if it cannot be read.
+    pub fn read(mut file: impl Read, bytes: u64) -> io::Result<Option<State>> {
+        let Some(bytes) = bytes.checked_sub(CHECKSUM_BYTES as u64) else { return Ok(None) };
+        let mut json = Checksummed { file: (&mut file).take(bytes), checksum: 0 };
+        let state = State::parse(BufReader::with_capacity(BUFFER_BYTES, &mut json), bytes)?;
+        let (expected, mut found) = (checksum_line(json.checksum), Vec::new());
+        file.take(CHECKSUM_BYTES as u64 + 1).read_to_end(&mut found)?;
+        Ok(state.filter(|state| state.version == VERSION && expected == found))
     }
 
-    fn parse(json: &[u8]) -> Option<State> {
-        let start = memmem::find(json, FINDINGS)? + FINDINGS.len();
-        let Some((findings, rest)) = parse_findings(&json[start..]) else {
-            return serde_json::from_slice(json).ok();
-        };
-        let others: State = serde_json::from_slice(&[&json[..start], rest].concat()).ok()?;
-        Some(State { findings, ..others })
+    /// Parses by hand what [`State::encode`] writes of findings, because a start waits for it.
+    fn parse(mut json: impl BufRead, bytes: u64) -> io::Result<Option<State>> {
+        // Memory that is not written costs nothing, and a growing list is copied.
+        let mut findings = Vec::with_capacity(bytes as usize / FINDING_BYTES);
+        let mut others = Vec::new();
+        while !others.ends_with(FINDINGS) && json.read_until(b'[', &mut others)? > 0 {}
+        let begin = others.len();
+        loop {
+            let buffer = json.fill_buf()?;
+            let parsed = buffer.len() - parse_findings(buffer, &mut findings).len();
+            json.consume(parsed);
+            // Of what follows, the buffer has a part only; or it is no finding.
+            json.read_until(b']', &mut others)?;
+            if !parse_findings(&others[begin..], &mut findings).is_empty() || others.len() == begin {
+                break;
+            }
+            others.truncate(begin);
+        }
+        if !findings.is_empty() && others[begin..].starts_with(b",") {
+            others.remove(begin);
+        }
+        json.read_to_end(&mut others)?;
+        let Ok(mut state) = serde_json::from_slice::<State>(&others) else { return Ok(None) };
+        findings.append(&mut state.findings);
+        sort(&mut findings);
+        Ok(Some(State { findings, ..state }))
     }
 
     /// Writes the state with its checksum.
     pub fn encode(&self) -> Vec<u8> {
         // Numbers and lists, which can be written.
         let mut file = serde_json::to_vec(self).unwrap_or_default();
-        let checksum = checksum(&file);
-        file.extend(checksum);
+        file.extend(checksum_line(crc32c::crc32c(&file)));
         file
     }
 }
 
-const FINDINGS: &[u8] = br#""findings":["#;
+/// Puts first what the most clients share.
+fn sort(findings: &mut [Saved]) {
+    findings.sort_unstable_by_key(|(.., last_seen, clients, _, _)| Reverse((*clients, *last_seen)));
+}
 
-/// Parses findings as [`State::encode`] writes them, by hand, because a start waits for it. Returns the rest too;
-/// `None` if anything differs.
-fn parse_findings(mut json: &[u8]) -> Option<(Vec<Saved>, &[u8])> {
-    let mut findings = Vec::new();
-    while let Some(numbers) = json.strip_prefix(b"[") {
-        json = numbers;
-        let mut number = || {
-            let digits = json.iter().take_while(|byte| byte.is_ascii_digit()).count();
-            let (digits, rest) = json.split_at_checked(digits).filter(|(digits, _)| !digits.is_empty())?;
-            json = rest.strip_prefix(b",")?;
-            let add = |all: u64, digit: &u8| all.checked_mul(10)?.checked_add(u64::from(digit - b'0'));
-            digits.iter().try_fold(0, add)
-        };
-        let [fingerprint, site, count] = [number()?, number()?, number()?];
-        let [first_seen, last_seen] = [i64::try_from(number()?).ok()?, i64::try_from(number()?).ok()?];
-        let (clients, reached) = (number()?, u8::try_from(number()?).ok()?);
-        let is_noise = json.starts_with(b"true]");
-        json = json.strip_prefix(if is_noise { &b"true]"[..] } else { b"false]" })?;
-        json = json.strip_prefix(b",").unwrap_or(json);
-        findings.push((
-            Fingerprint(fingerprint),
-            site,
-            count,
-            first_seen,
-            last_seen,
-            clients,
-            reached,
-            is_noise,
-        ));
+const FINDINGS: &[u8] = br#""findings":["#;
+/// Bytes that are read at once.
+const BUFFER_BYTES: usize = 64 << 10;
+/// A little less than the bytes of a finding.
+const FINDING_BYTES: usize = 64;
+
+/// Parses findings as [`State::encode`] writes them. Returns the rest.
+fn parse_findings<'j>(mut json: &'j [u8], findings: &mut Vec<Saved>) -> &'j [u8] {
+    while let Some((finding, rest)) =
+        parse_finding(json.strip_prefix(b",").filter(|_| !findings.is_empty()).unwrap_or(json))
+    {
+        findings.push(finding);
+        json = rest;
     }
-    json.starts_with(b"]").then_some((findings, json))
+    json
+}
+
+fn parse_finding(json: &[u8]) -> Option<(Saved, &[u8])> {
+    let mut json = json.strip_prefix(b"[")?;
+    let mut number = || {
+        let (number, rest) = parse_number(json)?;
+        json = rest.strip_prefix(b",")?;
+        Some(number)
+    };
+    let [fingerprint, site, count] = [number()?, number()?, number()?];
+    let [first_seen, last_seen] = [i64::try_from(number()?).ok()?, i64::try_from(number()?).ok()?];
+    let (clients, reached) = (number()?, u8::try_from(number()?).ok()?);
+    let is_noise = json.starts_with(b"true]");
+    let rest = json.strip_prefix(if is_noise { &b"true]"[..] } else { b"false]" })?;
+    Some(((Fingerprint(fingerprint), site, count, first_seen, last_seen, clients, reached, is_noise), rest))
+}
+
+/// Parses a number at the beginning, eight digits at once where there are as many.
+fn parse_number(json: &[u8]) -> Option<(u64, &[u8])> {
+    let (mut number, mut rest) = (0_u64, json);
+    while let Some((digits, after)) =
+        rest.split_first_chunk().and_then(|(it, after)| Some((eight_digits(*it)?, after)))
+    {
+        (number, rest) = (number.checked_mul(100_000_000)?.checked_add(digits)?, after);
+    }
+    while let [digit @ b'0'..=b'9', after @ ..] = rest {
+        (number, rest) = (number.checked_mul(10)?.checked_add(u64::from(digit - b'0'))?, after);
+    }
+    (rest.len() < json.len()).then_some((number, rest))
+}
+
+/// Returns the value of eight digits: of pairs, of pairs of these, then of both halves.
+fn eight_digits(text: [u8; 8]) -> Option<u64> {
+    let digits = u64::from_le_bytes(text) ^ u64::from_le_bytes([b'0'; 8]);
+    let is_digits =
+        (digits | digits.wrapping_add(u64::from_le_bytes([6; 8]))) & u64::from_le_bytes([0xf0; 8]) == 0;
+    let pairs = digits.wrapping_mul(10 << 8 | 1) >> 8 & 0x00ff_00ff_00ff_00ff;
+    let fours = pairs.wrapping_mul(100 << 16 | 1) >> 16 & 0x0000_ffff_0000_ffff;
+    is_digits.then_some(fours.wrapping_mul(10_000 << 32 | 1) >> 32)
 }
 
 /// Length of a checksum's line.
 const CHECKSUM_BYTES: usize = 10;
 
-fn checksum(json: &[u8]) -> Vec<u8> {
-    format!("\n{:08x}\n", crc32c::crc32c(json)).into()
+fn checksum_line(checksum: u32) -> Vec<u8> {
+    format!("\n{checksum:08x}\n").into()
+}
+
+/// Computes the checksum of what is read.
+struct Checksummed<R> {
+    file: R,
+    checksum: u32,
+}
+
+impl<R: Read> Read for Checksummed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read(buffer)?;
+        self.checksum = crc32c::crc32c_append(self.checksum, &buffer[..read]);
+        Ok(read)
+    }
 }
 
 impl StateFile {
@@ -153,16 +216,12 @@ impl StateFile {
     /// Returns an error if the file cannot be read, or not be moved.
     pub fn load(&self) -> Result<Option<State>, StateFileError> {
         let load = || {
-            let mut content = Vec::new();
-            match File::open(&self.path) {
+            let file = match File::open(&self.path) {
                 Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Some(State::default())),
-                opened => {
-                    let file = opened?;
-                    content.reserve_exact(file.metadata()?.len().min(MAX_BYTES) as usize + 1);
-                    file.take(MAX_BYTES).read_to_end(&mut content)?
-                }
+                opened => opened?,
             };
-            match State::decode(&content) {
+            let bytes = file.metadata()?.len().min(MAX_BYTES);
+            match State::read(file, bytes)? {
                 None => fs::rename(&self.path, self.path.with_added_extension("damaged")).map(|()| None),
                 state => Ok(state),
             }

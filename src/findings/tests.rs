@@ -28,6 +28,10 @@ struct Seen {
     noise: bool,
 }
 
+fn decode_state(file: &[u8]) -> Option<State> {
+    State::read(file, file.len() as u64).unwrap()
+}
+
 fn seen(fingerprint: u64, client: u32) -> Seen {
     Seen { fingerprint, client, second: 0, noise: false }
 }
@@ -121,7 +125,7 @@ impl World {
 
     fn restarted(&self, second: i64) -> World {
         let next = world(|settings| *settings = self.findings.table.settings().clone());
-        let state = State::decode(&self.findings.state().encode()).unwrap();
+        let state = decode_state(&self.findings.state().encode()).unwrap();
         next.findings.restore(state, Timestamp::from_second(NOW + second).unwrap());
         next
     }
@@ -186,7 +190,7 @@ proptest! {
 
     #[test]
     fn any_bytes_are_no_state_or_a_harmless_one(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-        prop_assert!(State::decode(&bytes).is_none());
+        prop_assert!(decode_state(&bytes).is_none());
     }
 }
 
@@ -303,7 +307,7 @@ fn restored_findings_without_space_are_not_new_either() {
     let large = world(|_| {});
     large.record((0..2000).map(|number| seen(number, 1)));
     let small = world(|settings| (settings.max, settings.max_bytes) = (20_000, 1 << 20));
-    let state = State::decode(&large.findings.state().encode()).unwrap();
+    let state = decode_state(&large.findings.state().encode()).unwrap();
     small.findings.restore(state, Timestamp::from_second(NOW).unwrap());
     assert!((1..2000).contains(&small.list().len()));
     assert_eq!(small.record((0..2000).map(|number| seen(number, 1))), 0);
@@ -314,13 +318,52 @@ fn state_with_any_changed_byte_is_damaged() {
     let world = world(|_| {});
     world.record((0..20).map(|number| seen(number, 1)));
     let file = world.findings.state().encode();
-    assert!(State::decode(&file).is_some());
+    assert!(decode_state(&file).is_some());
     for at in 0..file.len() {
         let mut damaged = file.clone();
         damaged[at] ^= 1;
-        assert!(State::decode(&damaged).is_none(), "{at}");
-        assert!(State::decode(&file[..at]).is_none(), "{at}");
+        assert!(decode_state(&damaged).is_none(), "{at}");
+        assert!(decode_state(&file[..at]).is_none(), "{at}");
     }
+}
+
+/// Returns at most this many bytes for each read.
+struct Slow<'f>(&'f [u8], usize);
+
+impl std::io::Read for Slow<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let most = buffer.len().min(self.1);
+        self.0.read(&mut buffer[..most])
+    }
+}
+
+/// Wherever the parts of the file end that are read at once, and in whatever order an earlier version wrote it.
+#[test]
+fn large_state_is_restored_whole_from_any_parts_and_order() {
+    let world = world(|_| {});
+    world.record(
+        (0..4000_u64).map(|number| seen(number.wrapping_mul(0x9e37_79b9_7f4a_7c15), number as u32 % 7)),
+    );
+    let state = world.findings.state();
+    let order = |(.., last_seen, clients, _, _): &table::Saved| std::cmp::Reverse((*clients, *last_seen));
+    assert!(state.findings.is_sorted_by_key(order), "what a start reads is in order");
+    let file = state.encode();
+    assert!(file.len() > 256 << 10);
+    for most in [7, 64, 1000, 65_535, file.len()] {
+        let read = State::read(Slow(&file, most), file.len() as u64).unwrap().unwrap();
+        assert_eq!(read.findings, state.findings, "{most}");
+        assert!(State::read(Slow(&file, most), file.len() as u64 - 1).unwrap().is_none(), "{most}");
+    }
+    let mut other = decode_state(&file).unwrap();
+    other.findings.reverse();
+    let next = self::world(|_| {});
+    let reversed = serde_json::to_vec(&other).unwrap();
+    let checksum = format!("\n{:08x}\n", crc32c::crc32c(&reversed));
+    let reversed = decode_state(&[&reversed, checksum.as_bytes()].concat()).unwrap();
+    assert!(reversed.findings.is_sorted_by_key(order));
+    next.findings.restore(reversed, Timestamp::from_second(NOW).unwrap());
+    assert_eq!(next.list(), world.list());
+    assert_eq!(next.findings.state().findings.len(), 4000);
 }
 
 /// The parser of findings against serde_json.
@@ -330,7 +373,7 @@ fn findings_are_parsed_as_by_serde_json() {
         let json = format!(r#"{{"version":1,"sites":[[1,2]],"findings":[{text}],"evicted":[]}}"#);
         let expected = serde_json::from_str::<State>(&json).ok().map(|state| state.findings);
         let checksum = crc32c::crc32c(json.as_bytes());
-        let found = State::decode(format!("{json}\n{checksum:08x}\n").as_bytes());
+        let found = decode_state(format!("{json}\n{checksum:08x}\n").as_bytes());
         let found = found.map(|state| {
             assert_eq!(state.sites, [(1, 2)], "{text}");
             state.findings
@@ -343,6 +386,8 @@ fn findings_are_parsed_as_by_serde_json() {
     // The most clients first, as in the decoded state.
     assert_eq!(findings(&format!("{one},{two}")).unwrap().len(), 2);
     assert_eq!(findings(&format!("{one}, {one}")).unwrap().len(), 2);
+    let long = "[12345678,123456789012345678,1,1234567890123456,99999999,10000000,1,false]";
+    assert_eq!(findings(&format!("{long},{long}, {one},{two}")).unwrap().len(), 4);
     for valid in ["", one, " [1, 2,3,4,5,6,7,true ]", "[1,2,3,-4,-5,6,7,true]"] {
         assert!(findings(valid).is_some(), "{valid}");
     }
@@ -351,6 +396,11 @@ fn findings_are_parsed_as_by_serde_json() {
         "[18446744073709551616,2,3,4,5,6,7,true]",
         "[1,2,3,9223372036854775808,5,6,7,true]",
         "[1,2,3,4,5,,7,true]",
+        "[1,2,3,12345/78,5,6,7,true]",
+        "[1,2,3,1234:678,5,6,7,true]",
+        "[1,2,3,118446744073709551615,5,6,7,true]",
+        "[1,2,3,4,5,6,7,true]x[1,2,3,4,5,6,7,true]",
+        ",[1,2,3,4,5,6,7,true]",
         "[1,2,3,4,5,6,true]",
         "[1,2,3,4,5,6,7,8,true]",
         "[1,2,3,4,5,6,7,1]",
@@ -374,12 +424,12 @@ fn hostile_state_does_not_overflow() {
             u64::MAX
         );
         let checksum = crc32c::crc32c(json.as_bytes());
-        State::decode(format!("{json}\n{checksum:08x}\n").as_bytes())
+        decode_state(format!("{json}\n{checksum:08x}\n").as_bytes())
     };
     assert!(state(2).is_none(), "of another version");
     let world = world(|_| {});
     world.findings.restore(state(1).unwrap(), Timestamp::from_second(NOW).unwrap());
     world.record([seen(u64::MAX, 1), seen(3, 1)]);
     world.findings.expire(Timestamp::from_second(NOW).unwrap());
-    State::decode(&world.findings.state().encode()).unwrap();
+    decode_state(&world.findings.state().encode()).unwrap();
 }
