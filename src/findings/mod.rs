@@ -41,7 +41,7 @@ pub struct Findings {
 }
 
 impl Findings {
-    /// Allocates the memory of the clients, and creates the series of the configured sites. `None` if findings are
+    /// Creates the findings, and the series of the configured sites. `None` if findings are
     /// off.
     pub fn new(settings: &config::Findings, sites: &SiteIndex, registry: Arc<Registry>) -> Option<Findings> {
         if settings.max == 0 {
@@ -132,7 +132,8 @@ impl Findings {
         for finding in state.findings {
             self.table.restore(finding, now);
         }
-        self.expire(Timestamp::from_millisecond(now).unwrap_or_default());
+        self.table.evicted.lock().expire(self.table.expired_before(now));
+        self.table.publish();
     }
 
     /// Returns the names of the sites that are being learned.

@@ -30,7 +30,7 @@ const SHARDS: usize = 64;
 /// Part of the capacity that is for noise.
 const NOISE_PART: usize = 4;
 /// Bytes of a finding besides what it owns: its place in a table that is half full, and what the allocator adds.
-const OVERHEAD: usize = size_of::<Entry>() + 96;
+const OVERHEAD: usize = size_of::<Entry>() + size_of::<Details>() + 96;
 /// Most bytes of a sample.
 pub const MAX_SAMPLE: usize = 2048;
 const MAX_PAGES: usize = 5;
@@ -50,8 +50,9 @@ pub struct Entry {
     pub first_seen: i64,
     /// When the last report was received, in Unix milliseconds.
     pub last_seen: i64,
-    /// Its content, if a report came in this process and there was space.
-    pub details: Option<Details>,
+    /// Its content, if a report came in this process and there was space. Apart, because a start waits for the memory
+    /// of those that an earlier process had.
+    pub details: Option<Box<Details>>,
     clients: DistinctClients,
     /// The clients of earlier processes.
     restored_clients: u64,
@@ -174,7 +175,7 @@ impl Entry {
         if !self.charge(quotas, Priority::Frequent, site.len() + MAX_SAMPLE) {
             return;
         }
-        self.details = Some(Details {
+        self.details = Some(Box::new(Details {
             site,
             kind: arrival.report.kind,
             disposition: arrival.finding.disposition,
@@ -184,7 +185,7 @@ impl Entry {
             pages: Vec::new(),
             page_hashes: [0; MAX_PAGES],
             sample: sample().into(),
-        });
+        }));
     }
 
     fn add_page(&mut self, url: &str, quotas: &SiteQuotas) {
@@ -320,14 +321,17 @@ impl Table {
         }
     }
 
-    /// Adds a finding of an earlier process. What finds no space counts as evicted. Times are not after `now`, whatever
-    /// the state has.
+    /// Adds a finding of an earlier process, unless it has expired. What finds no space counts as evicted. Times are not
+    /// after `now`, whatever the state has.
     pub(super) fn restore(&self, saved: Saved, now: i64) {
         let (fingerprint, site, count, first_seen, last_seen, restored_clients, reached, is_noise) = saved;
         let charged = OVERHEAD.max(self.unit);
         let quotas = &self.quotas[usize::from(is_noise)];
         let (last_seen, reached) = (last_seen.clamp(0, now), reached % (1 << REACHED.len()));
         let first_seen = first_seen.clamp(0, last_seen);
+        if last_seen < self.expired_before(now) {
+            return;
+        }
         let Some(allocation) = quotas.reserve(self.owner(site), Priority::Frequent, charged) else {
             return self.evicted.lock().insert(Evicted::new(fingerprint, first_seen, last_seen, reached));
         };
@@ -424,10 +428,14 @@ impl Table {
         self.evicted.lock().insert(finding.evicted());
     }
 
+    /// Returns the moment before which what was last seen has expired.
+    pub(super) fn expired_before(&self, now: i64) -> i64 {
+        now.saturating_sub(i64::try_from(self.settings.ttl.as_millis()).unwrap_or(i64::MAX))
+    }
+
     /// Removes what had no report for `findings.ttl`, as of this moment in Unix milliseconds.
     pub(super) fn expire(&self, now: i64) {
-        let ttl = i64::try_from(self.settings.ttl.as_millis()).unwrap_or(i64::MAX);
-        let before = now.saturating_sub(ttl);
+        let before = self.expired_before(now);
         for shard in &self.shards {
             shard.lock().retain(|finding| {
                 let stays = finding.last_seen >= before;

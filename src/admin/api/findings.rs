@@ -87,7 +87,7 @@ impl Wanted {
             |details: &Details| self.filter.matches(&details.site, details.kind.name, details.noise);
         let mut keys = Vec::new();
         findings.visit(|entry| {
-            let is_listed = entry.details.as_ref().map_or(self.filter == Filter::default(), matches)
+            let is_listed = entry.details.as_deref().map_or(self.filter == Filter::default(), matches)
                 && self.is_new.is_none_or(|wanted| wanted == (entry.first_seen > new_since));
             if is_listed {
                 keys.push((Reverse((self.sort)(entry)), entry.fingerprint));
