@@ -1,9 +1,11 @@
 //! Background tasks: work that no request causes.
 
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::time::MissedTickBehavior;
+use tokio::sync::oneshot;
+use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::clock;
 use crate::config::{self, Config};
@@ -19,6 +21,13 @@ const MAX_EXPIRY_INTERVAL: Duration = Duration::from_secs(60);
 /// Minimum idle time of a series that is evicted, so that a scrape or an export per minute has exported its
 /// last value even if one of them fails.
 const MIN_IDLE_BEFORE_EVICTION: Duration = Duration::from_secs(130);
+
+/// Returns ticks, the first one after an interval, so that a start does not wait for its work.
+fn ticks(every: Duration) -> Interval {
+    let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
 
 /// Expiry of idle series, and eviction of series for others.
 #[derive(Clone)]
@@ -43,8 +52,7 @@ impl SeriesExpiry {
     pub async fn run_series_expiry(self) {
         let expiry_interval = (self.ttl / 10).clamp(EVICTION_INTERVAL, MAX_EXPIRY_INTERVAL);
         let mut last_expiry = Instant::now();
-        let mut ticks = tokio::time::interval(EVICTION_INTERVAL);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ticks = ticks(EVICTION_INTERVAL);
         loop {
             ticks.tick().await;
             let expires = last_expiry.elapsed() >= expiry_interval;
@@ -71,8 +79,7 @@ impl SeriesExpiry {
 
 /// Sends the events of folded reports when their windows have ended. Ends with the runtime.
 pub async fn run_windows(pipeline: Arc<Pipeline>) {
-    let mut ticks = tokio::time::interval(WINDOW_INTERVAL);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ticks = ticks(WINDOW_INTERVAL);
     loop {
         ticks.tick().await;
         end_windows(pipeline.clone(), false).await;
@@ -97,17 +104,27 @@ pub struct FindingsUpkeep {
 /// The state file, and what an earlier process saved; no state if it is damaged.
 pub type LoadedState = (Option<StateFile>, Option<State>);
 
-/// Loads the state, if there is a state file.
+/// The state once it is loaded, or why the state file cannot be used.
+pub type LoadingState = oneshot::Receiver<Result<LoadedState, StateFileError>>;
+
+/// Starts a thread that loads the state, if there is a state file.
 ///
 /// # Errors
-/// Returns an error if the state file cannot be used.
-pub fn load_state(settings: &config::Findings) -> Result<LoadedState, StateFileError> {
-    let path = settings.state_file.as_deref().filter(|_| settings.max > 0);
-    let Some(file) = path.map(StateFile::open).transpose()? else {
-        return Ok((None, Some(State::default())));
+/// Returns an error if the thread cannot be started.
+pub fn load_state(settings: &config::Findings) -> io::Result<LoadingState> {
+    let (loaded, loading) = oneshot::channel();
+    let Some(path) = settings.state_file.clone().filter(|_| settings.max > 0) else {
+        drop(loaded.send(Ok((None, Some(State::default())))));
+        return Ok(loading);
     };
-    let state = file.load()?;
-    Ok((Some(file), state))
+    let load = move || {
+        let file = StateFile::open(&path)?;
+        let state = file.load()?;
+        Ok((Some(file), state))
+    };
+    // Not sent if the start has failed meanwhile.
+    std::thread::Builder::new().name("state".to_owned()).spawn(move || drop(loaded.send(load())))?;
+    Ok(loading)
 }
 
 impl FindingsUpkeep {
@@ -133,8 +150,7 @@ impl FindingsUpkeep {
     }
 
     async fn run(self) {
-        let mut ticks = tokio::time::interval(EVICTION_INTERVAL);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ticks = ticks(EVICTION_INTERVAL);
         let mut last_save = Instant::now();
         loop {
             ticks.tick().await;
