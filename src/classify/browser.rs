@@ -204,13 +204,24 @@ fn products(user_agent: &str) -> impl Iterator<Item = (&str, &str)> {
 
 /// Returns the words that a product's name can consist of.
 fn words(text: &str) -> impl Iterator<Item = &str> {
-    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_' | '.'));
-    words.map(|word| word.trim_end_matches('.'))
+    let in_word = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    parts(text, in_word).map(|word| if word.ends_with('.') { word.trim_end_matches('.') } else { word })
 }
 
 /// Returns the parts of names: `Googlebot-Mobile` and `archive.org_bot` have one that ends in `bot`.
 fn names(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|c: char| !c.is_ascii_alphanumeric())
+    parts(text, u8::is_ascii_alphanumeric)
+}
+
+/// Returns the parts of a text that consist of such bytes, which are ASCII.
+fn parts(text: &str, is_in: impl Fn(&u8) -> bool) -> impl Iterator<Item = &str> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let bytes = text.as_bytes();
+        let start = at + bytes.get(at..)?.iter().position(&is_in)?;
+        at = bytes[start..].iter().position(|byte| !is_in(byte)).map_or(bytes.len(), |length| start + length);
+        Some(&text[start..at])
+    })
 }
 
 #[cfg(test)]

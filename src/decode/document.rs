@@ -34,6 +34,7 @@ pub(super) fn decode_items(body: &[u8], max: usize, emit: ItemSink<'_>) -> Resul
             match item {
                 Item::Value(value) => emit(Ok(value)),
                 Item::Json(json) => emit(decode_item(&repair(json.as_bytes()))),
+                Item::TooManyValues => emit(Err(RejectReason::TooManyValues)),
             }
         }
         document.excess

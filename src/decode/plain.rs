@@ -10,8 +10,8 @@ use serde_json::value::RawValue;
 
 use crate::model::{Object, Value, ValueBudget, ValueSeed};
 
-/// Depth of containers in a report that is read here.
-const MAX_DEPTH: u8 = 32;
+/// Depth of containers in a report that is read here: as many as serde_json reads.
+const MAX_DEPTH: u8 = 127;
 /// Bytes of a document of which single items are left to serde_json, with a budget beside that of the others.
 const MAX_APART: usize = 64 * 1024;
 /// Bytes of a text that are searched without the start-up cost of [`memchr2`].
@@ -30,6 +30,8 @@ pub(super) enum Item<'a> {
     Value(Value<'a>),
     /// Its JSON, for serde_json.
     Json(&'a str),
+    /// It has too many values, also for a budget of its own.
+    TooManyValues,
 }
 
 /// Reads an array of items, or one object. `None`: serde_json decides.
@@ -39,14 +41,16 @@ pub(super) fn read(text: &str, max: usize) -> Option<Items<'_>> {
     let mut document = Items { items: Vec::new(), excess: 0 };
     if reader.next()? == b'[' {
         reader.at += 1;
-        reader.list(b']', |reader| {
-            let item = reader.item()?;
-            if document.items.len() < max {
-                return reader.push(&mut document.items, ValueBudget::ITEMS, item);
-            }
-            document.excess += 1;
-            Some(())
-        })?;
+        reader
+            .list(b']', |reader| {
+                let item = reader.item()?;
+                if document.items.len() < max {
+                    return reader.push(&mut document.items, ValueBudget::ITEMS, item);
+                }
+                document.excess += 1;
+                Some(())
+            })
+            .or_else(|| reader.only_item(&mut document))?;
     } else {
         document.items.push(Item::Value(reader.value(0).filter(|item| item.as_object().is_some())?));
     }
@@ -96,10 +100,29 @@ impl<'a, 'b> Reader<'a, 'b> {
         if self.budget.is_exceeded() || self.text.len() > MAX_APART {
             return None;
         }
-        let mut deserializer = serde_json::Deserializer::from_str(&self.text[start..]);
+        self.at = start;
+        self.skip().map(Item::Json)
+    }
+
+    /// Skips the only item of a document, which exceeds the budget of all.
+    #[cold]
+    fn only_item(&mut self, document: &mut Items<'a>) -> Option<()> {
+        if !self.budget.is_exceeded() || !document.items.is_empty() {
+            return None;
+        }
+        self.at = self.text.find('[')? + 1;
+        self.next()?;
+        self.skip()?;
+        document.items.push(Item::TooManyValues);
+        self.expect(b']')
+    }
+
+    /// Returns the JSON of the value that begins here.
+    fn skip(&mut self) -> Option<&'a str> {
+        let mut deserializer = serde_json::Deserializer::from_str(&self.text[self.at..]);
         let json = <&RawValue>::deserialize(&mut deserializer).ok()?.get();
-        self.at = start + json.len();
-        Some(Item::Json(json))
+        self.at += json.len();
+        Some(json)
     }
 
     #[inline]
@@ -214,7 +237,7 @@ impl<'a, 'b> Reader<'a, 'b> {
         Some(Cow::Borrowed(text))
     }
 
-    /// Reads the text whose first escape is here. Quotes and slashes, which most samples of scripts have, are read here.
+    /// Reads the text whose first escape is here. All but those of code units are read here.
     #[cold]
     fn escaped(&mut self, mut at: usize) -> Option<Cow<'a, str>> {
         let mut done = self.at + 1;
@@ -223,18 +246,31 @@ impl<'a, 'b> Reader<'a, 'b> {
         while self.text.as_bytes()[at] == b'\\' {
             // The escaped character is skipped, so that it does not end the text.
             let escaped = at + 1;
-            is_simple &= matches!(self.text.as_bytes().get(escaped), Some(b'"' | b'\\' | b'/'));
+            let control = match self.text.as_bytes().get(escaped) {
+                Some(b'"' | b'\\' | b'/') => None,
+                Some(b'n') => Some('\n'),
+                Some(b't') => Some('\t'),
+                Some(b'r') => Some('\r'),
+                Some(b'b') => Some('\u{8}'),
+                Some(b'f') => Some('\u{c}'),
+                _ => {
+                    is_simple = false;
+                    None
+                }
+            };
             if is_simple {
                 plain.push_str(&self.text[done..at]);
-                done = escaped;
+                plain.extend(control);
+                done = escaped + usize::from(control.is_some());
             }
             at = escaped + 1;
             at += quote_or_escape(self.text.as_bytes().get(at..)?)?;
         }
         if is_simple {
             plain.push_str(&self.text[done..at]);
+            let raw = &self.text[self.at..at];
             self.at = at + 1;
-            let is_valid = !self.has_controls || plain.bytes().all(|byte| byte >= b' ');
+            let is_valid = !self.has_controls || raw.bytes().all(|byte| byte >= b' ');
             return is_valid.then_some(Cow::Owned(plain));
         }
         match self.by_serde(at + 1)? {
@@ -286,7 +322,7 @@ mod tests {
         let is_array = text.trim_start().starts_with('[');
         let usual = |item| match item {
             Item::Value(value) => Some(value),
-            Item::Json(_) => None,
+            Item::Json(_) | Item::TooManyValues => None,
         };
         let read = read.and_then(|Items { mut items, .. }| match is_array {
             true => items.into_iter().map(usual).collect::<Option<_>>().map(Value::Array),
@@ -376,7 +412,7 @@ mod tests {
         ] {
             assert_eq!(both(text).1, None, "{text}");
         }
-        assert_eq!(both(&format!("{}{}", "[".repeat(64), "]".repeat(64))).1, None);
+        assert_eq!(both(&format!("{}{}", "[".repeat(129), "]".repeat(129))).1, None);
     }
 
     #[test]

@@ -2,11 +2,11 @@
 //! Truncation is visible: a text or a list ends in `…`, an object in a field of that name.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 
 use crate::config::Privacy;
-use crate::model::{FieldType, Object, Value};
+use crate::model::{FieldType, Object, Value, has_byte};
 use crate::normalize::limits::{MAX_UNKNOWN, MAX_UNKNOWN_FIELDS};
 use crate::normalize::truncate::TRUNCATION_MARK;
 use crate::normalize::{text_redact, url_redact};
@@ -15,10 +15,14 @@ use crate::normalize::{text_redact, url_redact};
 const PUNCTUATION: usize = 3;
 /// Bytes reserved for what may exceed the budget: a number, and the mark of a truncation.
 const RESERVE: usize = 64;
+/// Lists and objects within one another that are shown.
+const MAX_DEPTH: usize = 10;
 
 /// A sanitizer with a budget for all values of a body that it is used for.
 pub(super) struct NestedSanitizer {
     budget: usize,
+    /// Lists and objects around the present value.
+    depth: usize,
     /// Whether a truncation is marked already.
     marked: bool,
     pub(super) privacy: Privacy,
@@ -34,7 +38,7 @@ pub(super) fn unknown_members(mut fields: Object<'_>, privacy: Privacy) -> (Stri
     }
     let all = fields.0.len();
     let mut sanitizer = NestedSanitizer::new(MAX_UNKNOWN, privacy);
-    let mut kept = Object::default();
+    let mut kept = Object(Vec::with_capacity(all.min(MAX_UNKNOWN_FIELDS)));
     for (name, value) in fields.0 {
         // The last place is for the mark if there are more.
         let is_full = kept.0.len() + 1 >= MAX_UNKNOWN_FIELDS && all > MAX_UNKNOWN_FIELDS;
@@ -54,7 +58,7 @@ pub(super) fn unknown_members(mut fields: Object<'_>, privacy: Privacy) -> (Stri
 
 impl NestedSanitizer {
     pub(super) fn new(budget: usize, privacy: Privacy) -> NestedSanitizer {
-        NestedSanitizer { budget: budget - RESERVE, marked: false, privacy, dropped: 0 }
+        NestedSanitizer { budget: budget - RESERVE, depth: 0, marked: false, privacy, dropped: 0 }
     }
 
     /// Sanitizes a field's value; `None` for `null` and once the budget is used up.
@@ -73,8 +77,21 @@ impl NestedSanitizer {
     fn value<'a>(&mut self, value: Value<'a>) -> Value<'a> {
         match value {
             Value::String(text) => Value::String(self.text(text, FieldType::Message)),
-            Value::Array(items) => Value::Array(self.list(items)),
-            Value::Object(object) => Value::Object(self.object(object)),
+            Value::Array(_) | Value::Object(_) if self.depth == MAX_DEPTH => {
+                Value::String(self.text(Cow::Borrowed(TRUNCATION_MARK), FieldType::Message))
+            }
+            Value::Array(items) => {
+                self.depth += 1;
+                let items = self.list(items);
+                self.depth -= 1;
+                Value::Array(items)
+            }
+            Value::Object(object) => {
+                self.depth += 1;
+                let object = self.object(object);
+                self.depth -= 1;
+                Value::Object(object)
+            }
             scalar => {
                 self.charge(serde_json::to_string(&scalar).map_or(0, |text| text.len() + 1));
                 scalar
@@ -84,7 +101,7 @@ impl NestedSanitizer {
 
     fn list<'a>(&mut self, items: Vec<Value<'a>>) -> Vec<Value<'a>> {
         self.brackets(items.is_empty());
-        let mut kept = Vec::new();
+        let mut kept = Vec::with_capacity(items.len().min(MAX_UNKNOWN_FIELDS));
         for item in items {
             if self.budget == 0 {
                 if !std::mem::replace(&mut self.marked, true) {
@@ -100,7 +117,7 @@ impl NestedSanitizer {
 
     fn object<'a>(&mut self, object: Object<'a>) -> Object<'a> {
         self.brackets(object.0.is_empty());
-        let mut kept = Object::default();
+        let mut kept = Object(Vec::with_capacity(object.0.len().min(MAX_UNKNOWN_FIELDS)));
         for (name, value) in object.0 {
             let name = self.text(name, FieldType::Token);
             if self.budget == 0 {
@@ -130,7 +147,8 @@ impl NestedSanitizer {
         } else {
             text_redact::sanitize(raw, field_type, self.privacy)
         };
-        let cost: usize = text.chars().map(json_len).sum();
+        let is_plain = !has_byte(text.as_bytes(), |byte| (byte < b' ') | (byte == b'"') | (byte == b'\\'));
+        let cost = if is_plain { text.len() } else { text.chars().map(json_len).sum() };
         if cost + PUNCTUATION <= self.budget {
             self.charge(cost + PUNCTUATION);
             return text;
@@ -155,7 +173,12 @@ pub(super) fn merge_repeated(body: &mut Object<'_>) {
     if body.0.len() < 2 {
         return;
     }
-    let mut positions: HashMap<_, usize, _> = HashMap::with_hasher(foldhash::quality::RandomState::default());
+    let hasher = foldhash::quality::RandomState::default();
+    let mut names = HashSet::with_capacity_and_hasher(body.0.len(), hasher.clone());
+    if body.0.iter().all(|(name, _)| names.insert(&**name)) {
+        return;
+    }
+    let mut positions: HashMap<_, usize, _> = HashMap::with_hasher(hasher);
     let all = std::mem::take(&mut body.0);
     body.0.reserve(all.len());
     for (name, value) in all {
@@ -190,10 +213,11 @@ fn json_len(c: char) -> usize {
 /// Returns whether a text is a URL as a whole: a scheme, and neither blanks nor quotes. Other texts,
 /// such as `fetch('https://…')`, are searched for URLs.
 fn is_url(text: &str) -> bool {
-    let in_scheme = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+    let in_scheme = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
     let quotes = |c: char| c.is_whitespace() || "\"`<>".contains(c);
-    text.split_once("://")
-        .is_some_and(|(scheme, rest)| scheme.bytes().all(in_scheme) && !rest.contains(quotes))
+    let has_colon = text.bytes().any(|byte| byte == b':');
+    let split = if has_colon { text.split_once("://") } else { None };
+    split.is_some_and(|(scheme, rest)| scheme.bytes().all(in_scheme) && !rest.contains(quotes))
 }
 
 #[cfg(test)]

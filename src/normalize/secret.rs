@@ -31,7 +31,7 @@ const MAX_GROUPS: usize = 32;
 /// Minimum digits of a number that is a secret after a word such as `code`.
 const MIN_CODE: usize = 4;
 /// Minimum length of a JSON Web Token, and of what follows a [prefix](CREDENTIAL_PREFIXES).
-const MIN_TOKEN: usize = 16;
+pub(super) const MIN_TOKEN: usize = 16;
 
 /// Bytes of a segment in which such a word is searched for.
 const MAX_PLACE: usize = 64;
@@ -421,16 +421,19 @@ fn has_asset_extension(segment: &str) -> bool {
         "js", "css", "png", "jpg", "svg", "woff2", "woff", "webp", "gif", "ico", "map", "mjs", "cjs", "jpeg",
         "avif", "ttf", "wasm", "mp4", "webm", "json", "otf",
     ];
-    segment.rsplit_once('.').is_some_and(|(_, extension)| EXTENSIONS.contains(&extension))
+    let dot = segment.bytes().rposition(|byte| byte == b'.');
+    dot.is_some_and(|dot| EXTENSIONS.contains(&&segment[dot + 1..]))
 }
 
 /// Returns whether an identifier after this segment is a credential; with `is_near`, if directly after it.
 fn is_place(segment: &str, is_near: bool) -> bool {
-    if segment.len() < 4 && !is_near {
+    if segment.is_empty() || (segment.len() < 4 && !is_near) {
         return false;
     }
     // A longer start would take quadratic time if many identifiers follow.
-    let segment = percent_decoded(&segment[..segment.floor_char_boundary(MAX_PLACE)]);
+    let segment = &segment[..segment.floor_char_boundary(MAX_PLACE)];
+    let is_plain = segment.bytes().all(|byte| byte != b'%');
+    let segment = if is_plain { Cow::Borrowed(segment) } else { percent_decoded(segment) };
     let bytes = segment.as_bytes();
     let is_preset = |part: &[u8]| part.eq_ignore_ascii_case(b"preset");
     let has_stem = |(at, start): (usize, &[u8])| {

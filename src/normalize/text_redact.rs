@@ -9,8 +9,8 @@ use foldhash::fast::FixedState;
 use crate::config::{PathSecrets, Privacy, QueryPrivacy};
 use crate::model::{FieldType, escape_hidden};
 use crate::normalize::limits::{MAX_MESSAGE, MAX_POLICY, MAX_SAMPLE, MAX_STACK, MAX_TOKEN};
-use crate::normalize::secret::{REDACTED, without_tokens};
-use crate::normalize::truncate::{truncate, truncate_chars};
+use crate::normalize::secret::{MIN_TOKEN, REDACTED, without_tokens};
+use crate::normalize::truncate::{TRUNCATION_MARK, truncate, truncate_chars};
 use crate::normalize::unescape::unescape;
 use crate::normalize::url_redact;
 use crate::normalize::word_scanner::{WordScanner, byte_set, ends_url};
@@ -62,6 +62,11 @@ fn sanitize_directives(text: Cow<'_, str>, privacy: Privacy) -> Cow<'_, str> {
 }
 
 fn sanitize_part<'a>(text: Cow<'a, str>, field_type: FieldType, privacy: Privacy) -> Cow<'a, str> {
+    // A short word has no place for anything private, unless it is part of a path.
+    let is_url = matches!(field_type, FieldType::Url | FieldType::PageUrl);
+    if text.len() < MIN_TOKEN && !is_url && text.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return text;
+    }
     if text.len() > MAX_CACHED {
         return sanitize_uncached(text, field_type, privacy);
     }
@@ -124,10 +129,12 @@ pub(super) fn redact(text: Cow<'_, str>, privacy: Privacy) -> Cow<'_, str> {
 }
 
 /// Redacts what a text quotes: the private parts of absolute and relative URLs, nonces, JWTs. One pass
-/// stops only at bytes that can be part of these; unchanged text is not copied.
+/// stops only at bytes that can be part of these; unchanged text is not copied. A text with more such parts than one in
+/// [`BYTES_PER_PART`] ends before the word of the next, because each costs what many bytes of other text do.
 fn redact_quotes(text: Cow<'_, str>, privacy: Privacy) -> Cow<'_, str> {
     let mut out = String::new();
     let mut done = 0;
+    let mut left = MIN_PARTS + text.len() / BYTES_PER_PART;
     let mut at = 0;
     let mut scanner = WordScanner::default();
     while let Some(trigger) = next_trigger(text.as_bytes(), at) {
@@ -136,8 +143,17 @@ fn redact_quotes(text: Cow<'_, str>, privacy: Privacy) -> Cow<'_, str> {
             continue;
         };
         if let Some(new) = redaction.new {
-            out.reserve(text.len());
+            if done == 0 {
+                out.reserve(text.len());
+            }
             out.push_str(&text[done..redaction.start]);
+            let Some(fewer) = left.checked_sub(1) else {
+                // What stands before in the same word could be private by what follows.
+                out.truncate(out.bytes().rposition(|byte| ends_word(&byte)).map_or(0, |end| end + 1));
+                out.push_str(TRUNCATION_MARK);
+                return Cow::Owned(out);
+            };
+            left = fewer;
             out.push_str(&new);
             done = redaction.end;
         }
@@ -149,6 +165,11 @@ fn redact_quotes(text: Cow<'_, str>, privacy: Privacy) -> Cow<'_, str> {
     out.push_str(&text[done..]);
     Cow::Owned(out)
 }
+
+/// Bytes of a text for each part that is replaced.
+const BYTES_PER_PART: usize = 32;
+/// Parts that are replaced in the shortest text.
+const MIN_PARTS: usize = 16;
 
 /// Bytes at which private text is detected: in `://`, `?name=`, `/path`, `nonce-`, `nonce=`, `eyJ`.
 const TRIGGER_BYTES: [bool; 256] = byte_set(b":?#/-=,Jj");
@@ -237,11 +258,12 @@ impl Redaction {
         // a text full of markers takes linear time; the redaction itself is not.
         let window = &text.as_bytes()[marker..text.len().min(marker + MAX_LOOKAHEAD)];
         let near_end = window.iter().position(|byte| matches!(byte, 0..=b' ' | b'"' | b'`' | b'<' | b'>'));
-        let private = window[..near_end.unwrap_or(window.len())].iter().any(|byte| b"@?#".contains(byte));
+        let private =
+            window[..near_end.unwrap_or(window.len())].iter().any(|byte| matches!(byte, b'@' | b'?' | b'#'));
         let near = text.as_bytes()[marker..].iter().position(ends_url).map_or(text.len(), |at| marker + at);
         let end = if private { sensitive_end(text, start, marker).max(near) } else { near };
         let quoted = &text[start..end];
-        let new = if quoted.contains("\\/") {
+        let new = if has_escaped_slash(quoted) {
             let unescaped = quoted.replace("\\/", "/");
             Some(quoted_url(&unescaped, privacy).unwrap_or(unescaped))
         } else {
@@ -254,7 +276,9 @@ impl Redaction {
     /// anything after a path) of a relative URL, up to the end of the word.
     fn query(text: &str, start: usize, scanner: &mut WordScanner) -> Option<Redaction> {
         let bytes = text.as_bytes();
-        let name = |byte: &&u8| byte.is_ascii_alphanumeric() || b"-_.[]%".contains(byte);
+        let name = |byte: &&u8| {
+            byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'[' | b']' | b'%')
+        };
         let length = bytes[start + 1..].iter().take_while(name).count();
         let next = bytes.get(start + 1);
         let after = bytes.get(start + 1 + length);
@@ -280,7 +304,7 @@ impl Redaction {
         // After a host, two slashes do not begin another host.
         let more = bytes[start + 1..].iter().take_while(|byte| **byte == b'/').count();
         let start = if word.is_empty_before(start) { start } else { start + more };
-        let ends = |byte: &u8| ends_url(byte) || b"?#=&".contains(byte);
+        let ends = |byte: &u8| ends_url(byte) || matches!(byte, b'?' | b'#' | b'=' | b'&');
         let mut end = bytes[start..].iter().position(ends).map_or(text.len(), |at| start + at);
         let has_user = has_user(&bytes[start..]);
         if has_user {
@@ -288,7 +312,7 @@ impl Redaction {
         }
         let quoted = &text[start..end];
         let (path, position) = quoted.split_at(line_and_column_start(quoted));
-        let is_escaped = path.contains("\\/");
+        let is_escaped = has_escaped_slash(path);
         let path = if is_escaped { Cow::Owned(path.replace("\\/", "/")) } else { Cow::Borrowed(path) };
         (has_user || url_redact::path_has_secret(&path, privacy)).then(|| {
             let new = url_redact::redact_complete(path, privacy).into_owned() + position;
@@ -299,7 +323,7 @@ impl Redaction {
     /// Removes the content of a `data:` URL, after its media type.
     fn data(text: &str, colon: usize, scanner: &mut WordScanner) -> Option<Redaction> {
         let rest = &text.as_bytes()[colon + 1..];
-        let in_type = |byte: &&u8| byte.is_ascii_alphanumeric() || b"/+.-".contains(byte);
+        let in_type = |byte: &&u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'+' | b'.' | b'-');
         let length = rest.iter().take(MAX_MEDIA_TYPE).take_while(in_type).count();
         // In a script `data:` is a name, in a policy it stands alone.
         let is_type = rest[..length].contains(&b'/') || (length == 0 && has_parameter(rest));
@@ -323,7 +347,8 @@ impl Redaction {
         if bytes[at] == b',' && !bytes[at + 1..start].iter().any(is_quote) {
             return None;
         }
-        let ends = |byte: &u8| matches!(byte, 0..=b' ' | 0x7f) || b"\"'`;,<>)}\\".contains(byte);
+        const ENDS: [bool; 256] = byte_set(b"\"'`;,<>)}\\\x7f");
+        let ends = |byte: &u8| *byte <= b' ' || ENDS[usize::from(*byte)];
         let rest = &bytes[start..];
         let length = rest.iter().position(ends).unwrap_or(rest.len());
         (length > 0 && &rest[..length] != b"*").then(|| Redaction::new(start, start + length, "*"))
@@ -335,10 +360,10 @@ impl Redaction {
         if before.is_ascii_alphanumeric() || before == b'+' {
             return None;
         }
-        let token = |byte: &&u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
+        let token = |byte: &&u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
         let length = bytes[start..].iter().take_while(token).count();
         let may_be_hash = before == b'/' && !bytes[start..start + length].contains(&b'.');
-        (length >= 16 && !may_be_hash).then(|| Redaction::new(start, start + length, REDACTED))
+        (length >= MIN_TOKEN && !may_be_hash).then(|| Redaction::new(start, start + length, REDACTED))
     }
 }
 
@@ -390,18 +415,24 @@ fn is_around_name(byte: &u8) -> bool {
     is_quote(byte) || matches!(byte, b' ' | b'\\' | b']' | b'_')
 }
 
+fn has_escaped_slash(text: &str) -> bool {
+    text.bytes().any(|byte| byte == b'\\') && text.contains("\\/")
+}
+
+/// Returns whether private text never continues after this byte.
+fn ends_word(byte: &u8) -> bool {
+    matches!(byte, 0..=b' ' | 0x7f | b'"' | b'`' | b'<' | b'>')
+}
+
 /// Returns the end of a word with private text, rather too late than too early: at a blank, a bracket
 /// of markup, or the quote that opened the word, without the punctuation before.
 fn sensitive_end(text: &str, word: usize, from: usize) -> usize {
     let bytes = text.as_bytes();
     let opened_by_quote = word > 0 && bytes[word - 1] == b'\'';
-    let ends = |byte: &u8| match byte {
-        0..=b' ' | 0x7f | b'"' | b'`' | b'<' | b'>' => true,
-        b'\'' => opened_by_quote,
-        _ => false,
-    };
+    let ends = |byte: &u8| ends_word(byte) || (opened_by_quote && *byte == b'\'');
     let end = bytes[from..].iter().position(ends).map_or(text.len(), |at| from + at);
-    from + text[from..end].trim_end_matches([')', ']', '}', ',', ';', '.', '\'']).len()
+    let is_punctuation = |byte: &u8| matches!(byte, b')' | b']' | b'}' | b',' | b';' | b'.' | b'\'');
+    bytes[from..end].iter().rposition(|byte| !is_punctuation(byte)).map_or(from, |last| from + last + 1)
 }
 
 /// Redacts a quoted URL but for the `:line:column` of a stack trace; `None` if it stays unchanged.
@@ -418,19 +449,28 @@ fn quoted_url(quoted: &str, privacy: Privacy) -> Option<String> {
 /// Returns where the `:line:column` after a URL's path starts; after a host or a query it is something else.
 fn position_suffix_start(quoted: &str) -> usize {
     let end = line_and_column_start(quoted);
-    let path = quoted[..end].split_once("://").and_then(|(_, rest)| rest.find('/'));
-    if path.is_some() && !quoted[..end].contains(['?', '#']) { end } else { quoted.len() }
+    if end == quoted.len() {
+        return end;
+    }
+    let url = &quoted.as_bytes()[..end];
+    let has_path =
+        url.windows(3).position(|part| part == b"://").is_some_and(|at| url[at + 3..].contains(&b'/'));
+    if has_path && !url.iter().any(|byte| matches!(byte, b'?' | b'#')) { end } else { quoted.len() }
 }
 
 /// Returns where up to two numbers at the end start, each after a colon.
 fn line_and_column_start(quoted: &str) -> usize {
-    let mut end = quoted.trim_end_matches(':').len();
+    let bytes = quoted.as_bytes();
+    let without = |end: usize, is: fn(&u8) -> bool| {
+        bytes[..end].iter().rposition(|byte| !is(byte)).map_or(0, |last| last + 1)
+    };
+    let mut end = without(bytes.len(), |byte| *byte == b':');
     for _ in 0..2 {
-        let before = quoted[..end].trim_end_matches(|c: char| c.is_ascii_digit());
-        match before.strip_suffix(':') {
-            Some(url) if before.len() < end => end = url.len(),
-            _ => break,
+        let before = without(end, u8::is_ascii_digit);
+        if before == end || before == 0 || bytes[before - 1] != b':' {
+            break;
         }
+        end = before - 1;
     }
     end
 }

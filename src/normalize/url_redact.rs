@@ -90,7 +90,11 @@ fn is_plain_scheme(scheme: &str) -> bool {
 
 fn rewrite(raw: &str, privacy: Privacy) -> String {
     let Some((scheme, rest)) = split_scheme(raw) else { return relative(raw, privacy) };
-    let scheme = scheme.to_ascii_lowercase();
+    // With space for the rest.
+    let mut lower = String::with_capacity(raw.len().min(MAX_URL) + 3);
+    lower.push_str(scheme);
+    lower.make_ascii_lowercase();
+    let scheme = lower;
     if WRAPPER_SCHEMES.contains(&&*scheme) {
         return unwrap_nested(scheme, rest, privacy);
     }
@@ -124,10 +128,10 @@ fn unwrap_nested(scheme: String, wrapped: &str, privacy: Privacy) -> String {
 }
 
 fn split_scheme(raw: &str) -> Option<(&str, &str)> {
-    let (scheme, rest) = raw.split_once(':')?;
-    let valid = scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
-    let starts_well = scheme.starts_with(|c: char| c.is_ascii_alphabetic());
-    (valid && starts_well).then_some((scheme, rest))
+    let in_scheme = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
+    let colon = raw.bytes().position(|byte| !in_scheme(byte))?;
+    let is_scheme = raw.as_bytes()[colon] == b':' && raw.as_bytes()[0].is_ascii_alphabetic();
+    is_scheme.then(|| (&raw[..colon], &raw[colon + 1..]))
 }
 
 /// Redacts a URL without a scheme: a path, or `//` and a host.
@@ -151,18 +155,18 @@ fn second_slash_stripped(rest: &str) -> Option<&str> {
 
 /// Splits off host and port, without user and password.
 fn split_authority(rest: &str) -> (&str, &str) {
-    let end = rest.find(['/', '\\', '?', '#']).unwrap_or(rest.len());
-    let (authority, path) = rest.split_at(end);
-    let host_and_port = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let ends = |byte: u8| matches!(byte, b'/' | b'\\' | b'?' | b'#');
+    let (authority, path) = rest.split_at(rest.bytes().position(ends).unwrap_or(rest.len()));
+    let host = authority.bytes().rposition(|byte| byte == b'@').map_or(0, |at| at + 1);
+    let host_and_port = &authority[host..];
     // In a host, browsers write a percent sign only for the zone of an address; elsewhere it hides an `@`.
-    let hides_user = host_and_port.contains('%') && !host_and_port.starts_with('[');
+    let hides_user = host_and_port.bytes().any(|byte| byte == b'%') && !host_and_port.starts_with('[');
     (if hides_user { "" } else { host_and_port }, path)
 }
 
 fn hierarchical(scheme: String, rest: &str, privacy: Privacy) -> String {
     let (host_and_port, path) = split_authority(rest);
     let mut out = scheme;
-    out.reserve(rest.len().min(MAX_URL) + 3);
     let default_port = match &*out {
         "https" | "wss" => "443",
         "http" | "ws" => "80",
@@ -181,8 +185,9 @@ fn hierarchical(scheme: String, rest: &str, privacy: Privacy) -> String {
 /// Appends an authority in lower case, without the default port. Only digits after the colon are a
 /// port, because WebKit writes `site.test:443site.test` as the source of a script in the document.
 fn push_authority(authority: &str, default_port: &str, out: &mut String) {
-    let bracket = authority.find(']').map_or(0, |at| at + 1);
-    let (host, port) = match authority[bracket..].find(':') {
+    let position = |from: usize, of: u8| authority.as_bytes()[from..].iter().position(|byte| *byte == of);
+    let bracket = position(0, b']').map_or(0, |at| at + 1);
+    let (host, port) = match position(bracket, b':') {
         Some(colon) => (&authority[..bracket + colon], &authority[bracket + colon + 1..]),
         None => (authority, ""),
     };
@@ -206,8 +211,12 @@ fn origin_of(url: &str) -> &str {
 }
 
 fn path_and_query(text: &str, privacy: Privacy, out: &mut String) {
-    let text = text.split('#').next().unwrap_or_default();
-    let (path, query) = text.split_once('?').map_or((text, None), |(path, query)| (path, Some(query)));
+    if text.is_empty() {
+        return;
+    }
+    let text = &text[..memchr::memchr(b'#', text.as_bytes()).unwrap_or(text.len())];
+    let mark = memchr::memchr(b'?', text.as_bytes());
+    let (path, query) = (&text[..mark.unwrap_or(text.len())], mark.map(|mark| &text[mark + 1..]));
     push_path(path, privacy, out);
     match (privacy.query, query) {
         (QueryPrivacy::Keep, Some(query)) => {
@@ -221,7 +230,7 @@ fn path_and_query(text: &str, privacy: Privacy, out: &mut String) {
 
 /// Removes `;jsessionid=…`. A semicolon before an `@` belongs to a password and stays.
 fn without_parameters(segment: &str) -> &str {
-    match memchr::memchr(b';', segment.as_bytes()) {
+    match segment.bytes().position(|byte| byte == b';') {
         Some(semicolon) if !segment[semicolon..].contains('@') => &segment[..semicolon],
         _ => segment,
     }

@@ -39,6 +39,14 @@ fn value_over_the_budget_is_truncated_visibly() {
 }
 
 #[test]
+fn value_that_is_too_deep_is_truncated_visibly() {
+    let nested =
+        |depth: usize, inner: &str| format!("{}{inner}{}", r#"{"a":["#.repeat(depth), "]}".repeat(depth));
+    assert_eq!(sanitized(&nested(MAX_DEPTH / 2, "1")).0, nested(MAX_DEPTH / 2, "1"));
+    assert_eq!(sanitized(&nested(50, "1")).0, nested(MAX_DEPTH / 2, "\"…\""));
+}
+
+#[test]
 fn repeated_member_of_a_nested_object_has_its_last_value() {
     let (text, _) = sanitized(r#"[{"a":1,"b":2,"a":3,"a?k=1":4}]"#);
     assert_eq!(text, r#"[{"a":4,"b":2}]"#);
@@ -68,8 +76,8 @@ fn unknown_members_are_bounded_in_number_and_size() {
     let (cut, dropped) = many(1431, "7");
     assert!(cut.ends_with("\"m30\":7,\"…\":\"…\"}") && dropped == 1400, "{cut}");
     let long = format!("\"{}\"", "x".repeat(900));
-    let deep = format!("{}1{}", "[".repeat(50), "]".repeat(50));
-    let objects = format!("{}1{}", "{\"k\":".repeat(50), "}".repeat(50));
+    let deep = format!("{}1{}", "[".repeat(MAX_DEPTH), "]".repeat(MAX_DEPTH));
+    let objects = format!("{}1{}", "{\"k\":".repeat(MAX_DEPTH), "}".repeat(MAX_DEPTH));
     for value in [&*long, &deep, &objects, "[{},{},[],1e300,\"é\"]", "{\"a\":-1.2345678901234567e-300}"] {
         for count in [5, 20, 32, 200] {
             let (text, dropped) = many(count, value);

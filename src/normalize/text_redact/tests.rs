@@ -113,6 +113,19 @@ fn unchanged_text_is_not_copied() {
     assert!(matches!(sanitize(Cow::Borrowed("no nonsense"), FieldType::Message, STRICT), Cow::Borrowed(_)));
 }
 
+/// What follows the last part could be what makes an earlier part of its word private.
+#[test]
+fn text_with_very_many_private_parts_ends_after_a_whole_word_without_any() {
+    for word in ["//us:S@a.example ", "HTTP://us:S@A.example/x?S=S\" "] {
+        let shown = redact(Cow::Owned(word.repeat(1000)), STRICT);
+        assert!(shown.ends_with('…') && !shown.contains('S') && shown.len() > 1000, "{shown}");
+    }
+    let parts = "'nonce-S' ".repeat(MIN_PARTS + 100);
+    let hidden = format!("{parts}http:%2F%2Fus:S,'nonce-S',{}%40host", "'nonce-S',".repeat(1000));
+    let shown = redact(Cow::Owned(hidden), STRICT);
+    assert!(!shown.contains('S'), "{shown}");
+}
+
 /// What stays as it is for one type and one setting is not shown as it is for another.
 #[test]
 fn text_that_was_seen_before_is_sanitized_by_its_type_and_settings() {
