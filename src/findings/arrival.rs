@@ -1,5 +1,7 @@
 //! One report, as it is counted.
 
+use std::cell::Cell;
+
 use crate::findings::clients::Client;
 use crate::model::{Classification, Finding, Report, UploadContext};
 
@@ -14,4 +16,6 @@ pub struct Arrival<'r> {
     pub context: &'r UploadContext<'r>,
     /// Whether it may make a finding, or give one its details. If not, a later report does.
     pub may_describe: bool,
+    /// Series with an unbounded label that its upload may still make.
+    pub may_make: &'r Cell<usize>,
 }

@@ -83,10 +83,12 @@ impl Findings {
     /// Counts a report. `sample` returns its event as text of at most [`MAX_SAMPLE`] bytes. Returns whether it made a
     /// finding.
     pub fn record(&self, arrival: &Arrival<'_>, sample: impl FnOnce() -> Vec<u8>) -> bool {
-        let Arrival { report, classification, finding, client, context, .. } = arrival;
+        let Arrival { report, classification, finding, client, context, may_make, .. } = arrival;
         let noise = classification.noise;
         let site = SiteLabel { label: classification.site, configured: classification.configured };
-        let add = |observation| _ = self.registry.add(site, &observation, context.received, context.uptime);
+        let add = |observation| {
+            _ = self.registry.add_within(site, &observation, context.received, context.uptime, may_make);
+        };
         let key = |ClientHash(hash)| {
             self.hasher.hash_one((hash, site.label.as_str(), finding.what as u8, noise as u8))
         };

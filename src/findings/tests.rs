@@ -1,5 +1,7 @@
 //! The findings as a whole: bounds, exactness, floods, and what a restart leaves.
 
+use std::cell::Cell;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -86,8 +88,9 @@ impl World {
                 let finding = Finding { fingerprint: Fingerprint(seen.fingerprint), ..finding };
                 let client = self.findings.client(&context);
                 let (report, classification, context) = (&report, &classification, &context);
+                let (may_describe, may_make) = (true, &Cell::new(usize::MAX));
                 let arrival =
-                    Arrival { report, classification, finding, client, context, may_describe: true };
+                    Arrival { report, classification, finding, client, context, may_describe, may_make };
                 new += usize::from(self.findings.record(&arrival, NO_SAMPLE));
             }
         })

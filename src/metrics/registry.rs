@@ -12,6 +12,7 @@
 //! ([`Registry::evict_for_demand`]). An evicted series takes its count along, because moving it to another
 //! series would count the same reports twice; a counter of its own has what evicted series had counted.
 
+use std::cell::Cell;
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::ops::Range;
 use std::sync::Arc;
@@ -73,6 +74,8 @@ struct Insert<'o> {
     received: Timestamp,
     /// Seconds.
     uptime: u32,
+    /// Series with an unbounded label that may still be made.
+    may_make: &'o Cell<usize>,
 }
 
 impl Registry {
@@ -195,11 +198,23 @@ impl Registry {
         received: Timestamp,
         uptime: u32,
     ) -> [Label<'l>; MAX_LABELS] {
+        self.add_within(site, observation, received, uptime, &Cell::new(usize::MAX))
+    }
+
+    /// The same, but makes at most this number of series with an unbounded label. Counts those that it makes.
+    pub fn add_within<'l>(
+        &self,
+        site: SiteLabel<'l>,
+        observation: &Observation<'l>,
+        received: Timestamp,
+        uptime: u32,
+        may_make: &Cell<usize>,
+    ) -> [Label<'l>; MAX_LABELS] {
         let family = observation.family;
         let count = family.labels.len();
         let mut all = labels_of(site, observation);
         let labels = &mut all[..count];
-        let insert = Insert { family, site, amount: observation.amount, received, uptime };
+        let insert = Insert { family, site, amount: observation.amount, received, uptime, may_make };
         if self.try_add(&insert, labels, |hash, labels| self.reserve(&insert, labels, hash)) {
             return all;
         }
@@ -315,6 +330,9 @@ impl Registry {
         let host = host.map(|host| self.hasher.hash_one(host.as_str()));
         let owner = Owner::of(insert.site.configured, host);
         let bounded = !labels.iter().any(Label::is_unbounded);
+        if !bounded {
+            insert.may_make.set(insert.may_make.get().checked_sub(1)?);
+        }
         let priority = if bounded { Priority::Bounded } else { Priority::New };
         if let Some(allocation) = quota.reserve(owner, priority) {
             return Some(allocation);

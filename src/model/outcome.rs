@@ -118,7 +118,7 @@ pub enum RejectReason {
     InvalidBody,
     /// An Expect-CT report without the host or the port that it is about.
     MissingHost,
-    /// An item beyond `intake.max_reports`.
+    /// An item beyond `intake.max_reports`, or beyond what an upload of this size may have.
     OverLimit,
     /// The report belongs to no configured site, and `intake.unknown_sites` is `reject`.
     UnknownSite,

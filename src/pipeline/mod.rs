@@ -7,7 +7,7 @@ mod fold;
 mod sample;
 
 use std::borrow::Cow;
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -140,11 +140,27 @@ const MAX_ENCODED: usize = 64 * 1024;
 /// The largest number of events that are flushed at once.
 const MAX_ENDS: usize = 512;
 
-/// Bytes of an upload for each finding that it makes or gives its details, besides some. A finding and its sample cost what
-/// many bytes of a normal report do, and a report of a few bytes can make one.
-const BYTES_PER_FINDING: usize = 64;
-/// Findings that the smallest upload may make.
-const MIN_FINDINGS: usize = 16;
+/// What an upload may still have, by its bytes: a report of a few bytes costs what many bytes of a normal one do, of which
+/// the shortest that browsers send has 290. The smallest upload has some of each.
+#[derive(Default)]
+struct Allowance {
+    reports: usize,
+    /// Findings that it makes or gives their details.
+    findings: usize,
+    /// Series with a host or an origin that it makes.
+    series: Cell<usize>,
+}
+
+impl Allowance {
+    fn new(bytes: usize) -> Allowance {
+        const SMALLEST: usize = 16;
+        Allowance {
+            reports: SMALLEST + bytes / 128,
+            findings: SMALLEST + bytes / 256,
+            series: Cell::new(SMALLEST + bytes / 128),
+        }
+    }
+}
 
 /// Encoded events of one upload, and working space. One per thread, so that an upload does not allocate
 /// here.
@@ -153,8 +169,7 @@ struct EncodeBuffers {
     console: Events,
     otlp: Events,
     scratch: Vec<u8>,
-    /// Findings that the upload may still make or describe.
-    findings: usize,
+    allowance: Allowance,
     /// Reports of the upload that the live page does not show.
     skipped: u64,
 }
@@ -269,11 +284,14 @@ impl Pipeline {
         let settings = &**self.settings.load();
         let client = self.findings.as_ref().map(|findings| findings.client(context));
         BUFFERS.with_borrow_mut(|buffers| {
-            buffers.findings = MIN_FINDINGS + body.len() / BYTES_PER_FINDING;
+            buffers.allowance = Allowance::new(body.len());
             let (mut items, mut accepted, mut of_unknown_site) = (0, 0, 0);
             let decoded = decode(body, settings.max_reports, |item| {
-                let processed =
-                    item.and_then(|it| self.process_report(settings, it, context, client, buffers));
+                let processed = item.and_then(|it| {
+                    let more = buffers.allowance.reports.checked_sub(1);
+                    buffers.allowance.reports = more.ok_or(RejectReason::OverLimit)?;
+                    self.process_report(settings, it, context, client, buffers)
+                });
                 match processed {
                     Ok(()) => accepted += 1,
                     Err(reason) => {
@@ -323,7 +341,9 @@ impl Pipeline {
         let finding = Finding::new(&report, &classification);
         let evaluation = report.evaluate(&classification);
         let mut series = shown.map(|_| Vec::new());
-        self.record(settings, &report, &classification, &evaluation.observations, context, series.as_mut());
+        let observations = &evaluation.observations;
+        let may_make = &buffers.allowance.series;
+        self.record(settings, &report, &classification, observations, context, may_make, series.as_mut());
         let summary = OnceCell::new();
         let event = |is_new| Event {
             report: &report,
@@ -340,10 +360,12 @@ impl Pipeline {
         };
         let is_new = self.findings.as_ref().zip(client).is_some_and(|(findings, client)| {
             let (report, classification) = (&report, &classification);
-            let may_describe = buffers.findings > 0;
-            let arrival = Arrival { report, classification, finding, client, context, may_describe };
+            let Allowance { findings: left, series, .. } = &mut buffers.allowance;
+            let (may_describe, may_make) = (*left > 0, &*series);
+            let arrival =
+                Arrival { report, classification, finding, client, context, may_describe, may_make };
             findings.record(&arrival, || {
-                buffers.findings -= 1;
+                *left -= 1;
                 sample(&Event { client_address: None, ..event(true) }, MAX_SAMPLE)
             })
         });
@@ -417,6 +439,7 @@ impl Pipeline {
         classification: &Classification<'_>,
         observations: &[Observation<'_>],
         context: &UploadContext<'_>,
+        may_make: &Cell<usize>,
         mut series: Option<&mut Vec<CountedSeries>>,
     ) {
         let site = SiteLabel { label: classification.site, configured: classification.configured };
@@ -428,7 +451,8 @@ impl Pipeline {
             let site = own_site.unwrap_or(site);
             let limited = settings.limit_weight(observation, site);
             let observation = limited.as_ref().unwrap_or(observation);
-            let labels = self.registry.add(site, observation, context.received, context.uptime);
+            let labels =
+                self.registry.add_within(site, observation, context.received, context.uptime, may_make);
             if let Some(series) = &mut series {
                 let labels = observation.family.labels.iter().zip(&labels);
                 let labels = labels.filter(|(_, label)| **label != ABSENT);

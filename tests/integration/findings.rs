@@ -6,7 +6,7 @@ use std::path::Path;
 
 use lookoutd::config::{Config, SiteConfig, defaults};
 use lookoutd::metrics::SampleValue;
-use lookoutd::model::ClientKey;
+use lookoutd::model::{ClientKey, RejectReason};
 
 use crate::support::daemon::{Daemon, Setup};
 use crate::support::http::Request;
@@ -62,21 +62,47 @@ fn affected(path: &InProcess, labels: &str) -> f64 {
 }
 
 #[test]
-fn upload_of_many_tiny_reports_makes_findings_by_its_bytes_and_counts_every_report() {
+fn upload_of_many_tiny_reports_has_reports_and_makes_findings_by_its_bytes() {
     let path = InProcess::new(&config());
     let batch: Vec<_> = (0..256).map(|number| format!(r#"{{"type":"x{number}"}}"#)).collect();
     let body = format!("[{}]", batch.join(","));
+    let reports = 16 + body.len() / 128;
     let mut made = 0;
     for upload in 1..=4 {
         post(&path, &body, ipv4(1), upload);
-        assert_eq!(series(&path, "lookout_reports_total")[0].1, (256 * upload) as f64);
-        made = (made + 16 + body.len() / 64).min(256);
+        assert_eq!(series(&path, "lookout_reports_total")[0].1, (reports * upload as usize) as f64);
+        let rejected = &path.pipeline.registry.self_metrics.intake.rejected[RejectReason::OverLimit];
+        assert_eq!(rejected.get(), (256 - reports as u64) * upload as u64);
+        made = (made + 16 + body.len() / 256).min(reports);
         let mut findings = Vec::new();
         path.pipeline.findings.as_ref().unwrap().visit(|finding| findings.push(finding.details.is_some()));
         assert_eq!((findings.len(), findings.contains(&false)), (made, false));
         assert_eq!(series(&path, "lookout_new_findings_total")[0].1, made as f64);
     }
-    assert_eq!(made, 256);
+    assert_eq!(made, reports);
+}
+
+#[test]
+fn upload_makes_series_by_its_bytes_and_counts_the_rest_as_other() {
+    let path = InProcess::new(&defaults());
+    let report = |number| format!(r#"{{"csp-report":{{"document-uri":"https://a{number}.example/"}}}}"#);
+    let batch: Vec<_> = (0..40).map(report).collect();
+    let body = format!("[{}]", batch.join(","));
+    let most = 16 + body.len() / 128;
+    for upload in 1..=2 {
+        post(&path, &body, ipv4(1), upload);
+        let mut made = 0;
+        for family in ["lookout_reports_total", "lookout_csp_violations_total"] {
+            let counted = series(&path, family);
+            let sum: f64 = counted.iter().map(|(_, count)| count).sum();
+            assert_eq!(sum, (most.min(batch.len()) * upload as usize) as f64, "{family}");
+            made += counted.iter().filter(|(labels, _)| labels.contains(".example")).count();
+        }
+        for family in ["lookout_affected_clients_total", "lookout_new_findings_total"] {
+            made += series(&path, family).iter().filter(|(labels, _)| labels.contains(".example")).count();
+        }
+        assert_eq!(made, most * upload as usize);
+    }
 }
 
 #[test]
