@@ -343,7 +343,8 @@ impl Pipeline {
         let mut series = shown.map(|_| Vec::new());
         let observations = &evaluation.observations;
         let may_make = &buffers.allowance.series;
-        self.record(settings, &report, &classification, observations, context, may_make, series.as_mut());
+        let upload = (context, may_make);
+        self.record(settings, &report, &classification, observations, upload, series.as_mut());
         let summary = OnceCell::new();
         let event = |is_new| Event {
             report: &report,
@@ -438,8 +439,7 @@ impl Pipeline {
         report: &Report<'_>,
         classification: &Classification<'_>,
         observations: &[Observation<'_>],
-        context: &UploadContext<'_>,
-        may_make: &Cell<usize>,
+        (context, may_make): (&UploadContext<'_>, &Cell<usize>),
         mut series: Option<&mut Vec<CountedSeries>>,
     ) {
         let site = SiteLabel { label: classification.site, configured: classification.configured };
