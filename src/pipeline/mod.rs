@@ -141,7 +141,7 @@ const MAX_ENCODED: usize = 64 * 1024;
 const MAX_ENDS: usize = 512;
 
 /// What an upload may still have, by its bytes: a report of a few bytes costs what many bytes of a normal one do, of which
-/// the shortest that browsers send has 290. The smallest upload has some of each.
+/// the shortest that browsers send has 290.
 #[derive(Default)]
 struct Allowance {
     reports: usize,
@@ -153,12 +153,8 @@ struct Allowance {
 
 impl Allowance {
     fn new(bytes: usize) -> Allowance {
-        const SMALLEST: usize = 16;
-        Allowance {
-            reports: SMALLEST + bytes / 128,
-            findings: SMALLEST + bytes / 256,
-            series: Cell::new(SMALLEST + bytes / 128),
-        }
+        let (reports, findings, series) = (32 + bytes / 40, 16 + bytes / 256, 32 + bytes / 128);
+        Allowance { reports, findings, series: Cell::new(series) }
     }
 }
 

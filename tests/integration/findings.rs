@@ -66,9 +66,9 @@ fn upload_of_many_tiny_reports_has_reports_and_makes_findings_by_its_bytes() {
     let path = InProcess::new(&config());
     let batch: Vec<_> = (0..256).map(|number| format!(r#"{{"type":"x{number}"}}"#)).collect();
     let body = format!("[{}]", batch.join(","));
-    let reports = 16 + body.len() / 128;
+    let reports = 32 + body.len() / 40;
     let mut made = 0;
-    for upload in 1..=4 {
+    for upload in 1..=5 {
         post(&path, &body, ipv4(1), upload);
         assert_eq!(series(&path, "lookout_reports_total")[0].1, (reports * upload as usize) as f64);
         let rejected = &path.pipeline.registry.self_metrics.intake.rejected[RejectReason::OverLimit];
@@ -88,7 +88,7 @@ fn upload_makes_series_by_its_bytes_and_counts_the_rest_as_other() {
     let report = |number| format!(r#"{{"csp-report":{{"document-uri":"https://a{number}.example/"}}}}"#);
     let batch: Vec<_> = (0..40).map(report).collect();
     let body = format!("[{}]", batch.join(","));
-    let most = 16 + body.len() / 128;
+    let most = 32 + body.len() / 128;
     for upload in 1..=2 {
         post(&path, &body, ipv4(1), upload);
         let mut made = 0;
