@@ -10,6 +10,7 @@
 //! is redacted no further when it is normalized again.
 
 use std::borrow::Cow;
+use std::cell::LazyCell;
 
 use percent_encoding::percent_decode_str;
 
@@ -72,6 +73,17 @@ const STEM_STARTS: [u32; PLACE_STEMS.len()] = {
 const fn stem_start(bytes: &[u8]) -> u32 {
     u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]) | 0x2020_2020
 }
+
+/// By the first letter of a stem, the second letters as bits, so that most bytes of a segment need no comparison at all.
+const STEM_PAIRS: [u32; 32] = {
+    let mut pairs = [0; 32];
+    let mut at = 0;
+    while at < PLACE_STEMS.len() {
+        pairs[(PLACE_STEMS[at][0] & 31) as usize] |= 1 << (PLACE_STEMS[at][1] & 31);
+        at += 1;
+    }
+    pairs
+};
 
 /// Starts of words that have this meaning for the next segment only.
 #[rustfmt::skip]
@@ -199,6 +211,8 @@ fn part_is_secret(segment: &str, before: Before<'_>) -> bool {
     let is_asset = has_asset_extension(segment);
     let keeps_random = is_asset || before.is_before_build_id();
     let bytes = segment.as_bytes();
+    // At most once, however many identifiers there are.
+    let follows_place = LazyCell::new(|| before.is_place(is_asset));
     let mut previous = "";
     let mut at = 0;
     while at < bytes.len() {
@@ -210,7 +224,7 @@ fn part_is_secret(segment: &str, before: Before<'_>) -> bool {
             if is_credential(run)
                 || (found.is_random && !keeps_random)
                 || (!is_asset && !is_truncated && is_account_number(run))
-                || (found.is_identifier && (is_place(previous, true) || before.is_place(is_asset)))
+                || (found.is_identifier && (is_place(previous, true) || *follows_place))
                 || (found.has_uuid && (is_place(run, true) || run.starts_with("access-")))
                 || (found.is_number
                     && !is_truncated
@@ -437,6 +451,9 @@ fn is_place(segment: &str, is_near: bool) -> bool {
     let bytes = segment.as_bytes();
     let is_preset = |part: &[u8]| part.eq_ignore_ascii_case(b"preset");
     let has_stem = |(at, start): (usize, &[u8])| {
+        if STEM_PAIRS[usize::from(start[0] & 31)] >> (start[1] & 31) & 1 == 0 {
+            return false;
+        }
         let start = stem_start(start);
         let is_stem = |(_, stem): (&u32, &&[u8])| {
             bytes.get(at..at + stem.len()).is_some_and(|part| part.eq_ignore_ascii_case(stem))
@@ -449,10 +466,12 @@ fn is_place(segment: &str, is_near: bool) -> bool {
         |word: &str, stem: &str| word.get(..stem.len()).is_some_and(|start| start.eq_ignore_ascii_case(stem));
     bytes.windows(4).enumerate().any(has_stem)
         || (is_near
-            && segment.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| {
-                NEAR_STEMS.iter().any(|stem| starts_with(word, stem))
-                    || NEAR_WORDS.iter().any(|known| known.eq_ignore_ascii_case(word))
-            }))
+            && segment.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).any(
+                |word| {
+                    NEAR_STEMS.iter().any(|stem| starts_with(word, stem))
+                        || NEAR_WORDS.iter().any(|known| known.eq_ignore_ascii_case(word))
+                },
+            ))
 }
 
 fn is_code_place(segment: &str) -> bool {

@@ -9,7 +9,7 @@ use crate::normalize::{text_redact, url_redact};
 /// A redactor that caches the first and the last URL, because those of report, document and source file are mostly the same.
 pub(super) struct UrlRedactor<'a> {
     privacy: Privacy,
-    cached: [Option<(&'a str, Cow<'a, str>)>; 2],
+    cached: [Option<(Cow<'a, str>, Cow<'a, str>)>; 2],
     in_extensions_folder: bool,
 }
 
@@ -26,10 +26,10 @@ impl<'a> UrlRedactor<'a> {
 
     pub(super) fn redact(&mut self, raw: Cow<'a, str>) -> Cow<'a, str> {
         self.in_extensions_folder |= may_be_file(&raw) && is_in_extensions_folder(&raw);
-        let Cow::Borrowed(text) = raw else { return url_redact::redact(raw, self.privacy) };
-        if let Some((_, redacted)) = self.cached.iter().flatten().find(|(raw, _)| *raw == text) {
+        if let Some((_, redacted)) = self.cached.iter().flatten().find(|(known, _)| *known == raw) {
             return redacted.clone();
         }
+        let text = raw.clone();
         // Only what may stay as it is, so that the others do not take its place.
         let redacted = match memchr::memchr2(b'?', b'#', text.as_bytes()) {
             None => text_redact::sanitize(raw, FieldType::Url, self.privacy),
