@@ -132,7 +132,7 @@ pub(crate) fn all(capture: &str) -> Vec<Input> {
 }
 
 /// Parts that are repeated in a text.
-const TEXTS: [(&str, &str); 36] = [
+const TEXTS: [(&str, &str); 37] = [
     ("letters", "a"),
     ("blanks", " "),
     ("markers of URLs", "a:// "),
@@ -164,6 +164,10 @@ const TEXTS: [(&str, &str); 36] = [
     ("data URLs", "data:a/b;c,d "),
     ("file URLs", "file:/a "),
     ("segments after reset", "/reset/ab-cdefgh"),
+    (
+        "identifiers of a segment after others",
+        "/mOnClickAttributeNames/4XDTI2MTMjE1MTUyMFoX!DTQwMDczMTE1MTUyMFoX!DTQwMDczMTE1MTUyMFoX",
+    ),
     ("random segment", "aB1-"),
     ("random words", "aB1cD2eF3gH4iJ5kL6mN "),
     ("IPv6", "http://[::1]:1 "),
