@@ -330,12 +330,16 @@ impl Registry {
         let host = host.map(|host| self.hasher.hash_one(host.as_str()));
         let owner = Owner::of(insert.site.configured, host);
         let bounded = !labels.iter().any(Label::is_unbounded);
-        if !bounded {
-            insert.may_make.set(insert.may_make.get().checked_sub(1)?);
+        if !bounded && insert.may_make.get() == 0 {
+            return None;
         }
+        let make = |allocation| {
+            insert.may_make.set(insert.may_make.get() - usize::from(!bounded));
+            allocation
+        };
         let priority = if bounded { Priority::Bounded } else { Priority::New };
         if let Some(allocation) = quota.reserve(owner, priority) {
-            return Some(allocation);
+            return Some(make(allocation));
         }
         if !bounded && !self.sketch.record_and_check(hash) {
             return None;
@@ -344,7 +348,7 @@ impl Registry {
         if allocation.is_none() {
             quota.sites.record_rejection(owner);
         }
-        allocation
+        allocation.map(make)
     }
 
     /// Returns the shard, chosen by the high bits, because the table uses the others.
