@@ -60,8 +60,9 @@ impl Daemon {
 
     fn new(setup: Setup) -> Daemon {
         let mut config = config::defaults();
-        // The clock stands still.
-        config.events = config::Events::default();
+        // The clock stands still, so that a limit of a second would count the events of all inputs.
+        config.events.max_per_second = None;
+        config.events.max_unknown_per_second = None;
         setup.apply(&mut config);
         let limit = config.metrics.max_series;
         let sites = config.sites.len();

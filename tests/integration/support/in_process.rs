@@ -68,7 +68,8 @@ fn registry(config: &Config) -> Arc<Registry> {
 impl InProcess {
     /// Returns a path without the limits of events, because its clock stands still.
     pub(crate) fn new(config: &Config) -> InProcess {
-        InProcess::limited(&Config { events: Events::default(), ..config.clone() })
+        let events = Events { max_per_second: None, max_unknown_per_second: None, ..Events::default() };
+        InProcess::limited(&Config { events, ..config.clone() })
     }
 
     /// Returns a path with the limits of the configuration.
