@@ -191,7 +191,7 @@ fn word(mut number: usize) -> String {
 }
 
 fn batch(report: impl Fn(usize) -> String) -> String {
-    format!("[{}]", (0..REPORTS).map(report).collect::<Vec<_>>().join(","))
+    (0..REPORTS).map(report).collect::<Vec<_>>().join(",").list()
 }
 
 fn again(part: &str, separator: &str) -> String {

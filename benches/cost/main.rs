@@ -70,14 +70,14 @@ fn ns_per_byte(setup: &Setup, body: &dyn Fn(usize) -> String, round: usize) -> f
     took.as_secs_f64() * 1e9 / bytes as f64
 }
 
-/// Processes an input three times in a setup, the last time under the name that callgrind counts.
+/// Processes an input in a setup until series and findings are used up, and then under the name that callgrind counts.
 fn once((name, body): &Input, setup: &str) {
     let setup = Setup::new(SETUPS[setup.parse::<usize>().unwrap()]);
-    let [first, second, third] = [0, 1, 2].map(body);
-    setup.process(&first);
-    setup.process(&second);
-    counted(&setup, &third);
-    println!("{:8} {name}", third.len());
+    let before = (BYTES / body(0).len()).clamp(2, 40);
+    (0..before).for_each(|upload| _ = setup.process(&body(upload)));
+    let last = body(before);
+    counted(&setup, &last);
+    println!("{:8} {name}", last.len());
 }
 
 /// The name of this function is an argument of callgrind.

@@ -29,7 +29,7 @@ use crate::model::{
     UploadOutcome, escape_hidden,
 };
 use crate::normalize::{Mode, SentTexts, normalize};
-use crate::recent::{CountedSeries, Details, MAX_LINE, Recent, RecentEvent};
+use crate::recent::{CountedSeries, Details, MAX_LINE, Recent, RecentEvent, TokenBucket};
 use event_limit::EventLimiter;
 use fold::{Admission, Fold, Pending, SHARDS};
 use sample::sample;
@@ -133,6 +133,8 @@ pub struct Pipeline {
     pub registry: Arc<Registry>,
     console: Option<Arc<dyn EventSink>>,
     otlp: Option<Arc<dyn EventSink>>,
+    /// What uploads have beyond their own [`Allowance`].
+    more: TokenBucket,
 }
 
 /// The largest number of bytes that are flushed at once, except for those of the last event.
@@ -141,7 +143,8 @@ const MAX_ENCODED: usize = 64 * 1024;
 const MAX_ENDS: usize = 512;
 
 /// What an upload may still have, by its bytes: a report of a few bytes costs what many bytes of a normal one do, of which
-/// the shortest that browsers send has 290.
+/// the shortest that browsers send has 290. Beyond it there is something for all uploads together, so that only a flood of
+/// short reports loses any.
 #[derive(Default)]
 struct Allowance {
     reports: usize,
@@ -152,9 +155,29 @@ struct Allowance {
 }
 
 impl Allowance {
+    /// How often all uploads together have [`Allowance::MORE`]: at once, and a second. That is 1 or 2 % of a core.
+    const BURST: (u32, u32) = (1000, 100);
+    /// Reports, findings and series.
+    const MORE: (usize, usize, usize) = (32, 32, 128);
+    /// Series that one report may make, except for those about many hosts.
+    const SERIES: usize = 8;
+
     fn new(bytes: usize) -> Allowance {
-        let (reports, findings, series) = (32 + bytes / 40, 16 + bytes / 256, 32 + bytes / 128);
+        let (reports, findings, series) = (16 + bytes / 128, 16 + bytes / 256, 32 + bytes / 128);
         Allowance { reports, findings, series: Cell::new(series) }
+    }
+
+    /// Takes a report.
+    fn take_report(&mut self, more: &TokenBucket, uptime: u32) -> Result<(), RejectReason> {
+        let is_used_up = self.reports == 0 || self.findings == 0 || self.series.get() < Allowance::SERIES;
+        if is_used_up && more.take(uptime) {
+            let (reports, findings, series) = Allowance::MORE;
+            self.reports += reports;
+            self.findings += findings;
+            self.series.set(self.series.get() + series);
+        }
+        self.reports = self.reports.checked_sub(1).ok_or(RejectReason::OverLimit)?;
+        Ok(())
     }
 }
 
@@ -231,6 +254,7 @@ impl Pipeline {
             registry,
             console,
             otlp,
+            more: TokenBucket::new(Allowance::BURST.0, Allowance::BURST.1),
         }
     }
 
@@ -284,8 +308,7 @@ impl Pipeline {
             let (mut items, mut accepted, mut of_unknown_site) = (0, 0, 0);
             let decoded = decode(body, settings.max_reports, |item| {
                 let processed = item.and_then(|it| {
-                    let more = buffers.allowance.reports.checked_sub(1);
-                    buffers.allowance.reports = more.ok_or(RejectReason::OverLimit)?;
+                    buffers.allowance.take_report(&self.more, context.uptime)?;
                     self.process_report(settings, it, context, client, buffers)
                 });
                 match processed {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use lookoutd::config::{Config, SiteConfig, defaults};
 use lookoutd::metrics::SampleValue;
-use lookoutd::model::{ClientKey, RejectReason};
+use lookoutd::model::{ClientKey, RejectReason, UploadContext};
 
 use crate::support::daemon::{Daemon, Setup};
 use crate::support::http::Request;
@@ -41,7 +41,7 @@ fn ipv4(client: u32) -> ClientKey {
 fn post(path: &InProcess, body: &str, client: ClientKey, second: i64) {
     let received = jiff::Timestamp::from_second(START + second).unwrap();
     let uptime = u32::try_from(second).unwrap();
-    path.process(body.as_bytes(), &lookoutd::model::UploadContext { client, received, uptime, ..context() });
+    path.process(body.as_bytes(), &UploadContext { client, received, uptime, ..context() });
 }
 
 /// Returns the series of a family, as `a,b,c`, with their values.
@@ -62,47 +62,52 @@ fn affected(path: &InProcess, labels: &str) -> f64 {
 }
 
 #[test]
-fn upload_of_many_tiny_reports_has_reports_and_makes_findings_by_its_bytes() {
-    let path = InProcess::new(&config());
-    let batch: Vec<_> = (0..256).map(|number| format!(r#"{{"type":"x{number}"}}"#)).collect();
-    let body = format!("[{}]", batch.join(","));
-    let reports = 32 + body.len() / 40;
-    let mut made = 0;
-    for upload in 1..=5 {
-        post(&path, &body, ipv4(1), upload);
-        assert_eq!(series(&path, "lookout_reports_total")[0].1, (reports * upload as usize) as f64);
+fn flood_of_tiny_reports_has_reports_findings_and_series_by_its_bytes() {
+    const BATCH: usize = 256;
+    let mut config = defaults();
+    config.metrics.max_series = 1 << 20;
+    (config.findings.max, config.findings.max_bytes) = (1 << 20, 1 << 30);
+    let path = InProcess::new(&config);
+    // Each makes a series in four families.
+    let report = |upload, at| format!(r#"{{"csp-report":{{"document-uri":"http://w{upload}-{at}"}}}}"#);
+    let post = |upload: u32, second| {
+        let batch: Vec<_> = (0..BATCH).map(|at| report(upload, at)).collect();
+        let body = format!("[{}]", batch.join(","));
+        post(&path, &body, ipv4(1), second);
+        body.len()
+    };
+    // Accepted and rejected reports, findings, and series with a site.
+    let seen = || {
+        let mut findings = 0;
+        path.pipeline.findings.as_ref().unwrap().visit(|_| findings += 1);
+        let families =
+            ["reports_total", "csp_violations_total", "affected_clients_total", "new_findings_total"];
+        let all: Vec<_> = families.iter().flat_map(|it| series(&path, &format!("lookout_{it}"))).collect();
+        let named = all.iter().filter(|(labels, _)| labels.starts_with('w')).count();
+        let accepted: f64 = series(&path, "lookout_reports_total").iter().map(|(_, count)| count).sum();
         let rejected = &path.pipeline.registry.self_metrics.intake.rejected[RejectReason::OverLimit];
-        assert_eq!(rejected.get(), (256 - reports as u64) * upload as u64);
-        made = (made + 16 + body.len() / 256).min(reports);
-        let mut findings = Vec::new();
-        path.pipeline.findings.as_ref().unwrap().visit(|finding| findings.push(finding.details.is_some()));
-        assert_eq!((findings.len(), findings.contains(&false)), (made, false));
-        assert_eq!(series(&path, "lookout_new_findings_total")[0].1, made as f64);
+        [accepted as usize, rejected.get() as usize, findings, named]
+    };
+    let whole = [BATCH, 0, BATCH, 4 * BATCH];
+    post(0, 1);
+    assert_eq!(seen(), whole);
+    // All uploads together have some more than their bytes.
+    let short = format!("[{}]", [r#"{"type":"x"}"#; BATCH].join(","));
+    let mut uploads = 0;
+    while path.pipeline.registry.self_metrics.intake.rejected[RejectReason::OverLimit].get() == 0 {
+        path.process(short.as_bytes(), &UploadContext { uptime: 1, ..context() });
+        uploads += 1;
     }
-    assert_eq!(made, reports);
-}
-
-#[test]
-fn upload_makes_series_by_its_bytes_and_counts_the_rest_as_other() {
-    let path = InProcess::new(&defaults());
-    let report = |number| format!(r#"{{"csp-report":{{"document-uri":"https://a{number}.example/"}}}}"#);
-    let batch: Vec<_> = (0..40).map(report).collect();
-    let body = format!("[{}]", batch.join(","));
-    let most = 32 + body.len() / 128;
-    for upload in 1..=2 {
-        post(&path, &body, ipv4(1), upload);
-        let mut made = 0;
-        for family in ["lookout_reports_total", "lookout_csp_violations_total"] {
-            let counted = series(&path, family);
-            let sum: f64 = counted.iter().map(|(_, count)| count).sum();
-            assert_eq!(sum, (most.min(batch.len()) * upload as usize) as f64, "{family}");
-            made += counted.iter().filter(|(labels, _)| labels.contains(".example")).count();
-        }
-        for family in ["lookout_affected_clients_total", "lookout_new_findings_total"] {
-            made += series(&path, family).iter().filter(|(labels, _)| labels.contains(".example")).count();
-        }
-        assert_eq!(made, most * upload as usize);
-    }
+    assert!((100..200).contains(&uploads), "{uploads}");
+    let before = seen();
+    let bytes = post(1, 1);
+    let more = |before: [usize; 4]| std::array::from_fn(|at| seen()[at] - before[at]);
+    let reports = 16 + bytes / 128;
+    assert_eq!(more(before), [reports, BATCH - reports, 16 + bytes / 256, 32 + bytes / 128]);
+    // And each second.
+    let before = seen();
+    post(2, 2);
+    assert_eq!(more(before), whole);
 }
 
 #[test]

@@ -104,10 +104,7 @@ fn events_over_the_limit_of_all_are_capped_and_counters_stay_exact() {
     ] {
         let daemon = Setup::yaml(&yaml).start();
         let report = |site: &str, host: &str| {
-            // As long as that of a browser, because an upload has reports by its bytes.
-            let agent = "Mozilla/5.0 (X11; Linux x86_64; rv:153.0) Gecko/20100101 Firefox/153.0";
-            let (url, body) = (format!("https://{host}/"), format!(r#"{{"sample":"{site}"}}"#));
-            format!(r#"{{"type":"csp-violation","url":"{url}","user_agent":"{agent}","body":{body}}}"#)
+            format!(r#"{{"type":"csp-violation","url":"https://{host}/","body":{{"sample":"{site}"}}}}"#)
         };
         let items: Vec<_> = (0..60)
             .flat_map(|n| [report("b", &format!("s{n}.example")), report("a", "shop.example")])
