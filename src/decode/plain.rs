@@ -135,6 +135,12 @@ impl<'a, 'b> Reader<'a, 'b> {
         self.budget.push::<T, serde_json::Error>(container, first, item).ok()
     }
 
+    /// Adds to a container at this depth, unless that is too deep to be kept.
+    #[inline(always)]
+    fn push_within<T>(&self, depth: u8, container: &mut Vec<T>, first: usize, item: T) -> Option<()> {
+        if depth < ValueBudget::MAX_DEPTH { self.push(container, first, item) } else { Some(()) }
+    }
+
     /// Reads what is separated by commas, until this byte.
     #[inline]
     fn list(&mut self, end: u8, mut read: impl FnMut(&mut Self) -> Option<()>) -> Option<()> {
@@ -162,7 +168,7 @@ impl<'a, 'b> Reader<'a, 'b> {
                 let mut items = Vec::new();
                 self.list(b']', |reader| {
                     let item = reader.value(depth + 1)?;
-                    reader.push(&mut items, ValueBudget::ITEMS, item)
+                    reader.push_within(depth, &mut items, ValueBudget::ITEMS, item)
                 })?;
                 Some(Value::Array(items))
             }
@@ -188,7 +194,7 @@ impl<'a, 'b> Reader<'a, 'b> {
                 b'"' => Value::String(reader.text()?),
                 _ => reader.value(depth + 1)?,
             };
-            reader.push(&mut members, first, (name, value))
+            reader.push_within(depth, &mut members, first, (name, value))
         })?;
         self.budget.expect_members(depth, members.len());
         Some(Object(members))
@@ -413,6 +419,20 @@ mod tests {
             assert_eq!(both(text).1, None, "{text}");
         }
         assert_eq!(both(&format!("{}{}", "[".repeat(129), "]".repeat(129))).1, None);
+    }
+
+    #[test]
+    fn content_that_is_too_deep_to_be_shown_is_not_kept() {
+        for [start, end, name] in [["[", "]", "Array("], [r#"{"a":"#, "}", "Object(["]] {
+            for (depth, kept) in [(10, 10), (100, usize::from(ValueBudget::MAX_DEPTH))] {
+                let text = format!(r#"{{"a":{}1{}}}"#, start.repeat(depth), end.repeat(depth));
+                let (by_serde, read) = both(&text);
+                assert_eq!(read, by_serde);
+                let read = format!("{read:?}");
+                assert_eq!(read.matches(name).count(), kept + usize::from(name == "Object(["), "{read}");
+                assert_eq!(read.contains("Integer(1)"), depth == kept, "{read}");
+            }
+        }
     }
 
     #[test]

@@ -151,6 +151,8 @@ impl ValueBudget {
     /// The initial capacity of the first report, and of the first body: that of a violation has about 12 members.
     const MEMBERS: usize = 6;
     const BODY_MEMBERS: usize = 12;
+    /// Depth of containers whose content is kept: more than of any known field, and more than is shown.
+    pub const MAX_DEPTH: u8 = 16;
     /// The budget of the shortest JSON, in bytes.
     pub const MIN_BYTES: usize = 32 * 1024;
 
@@ -289,7 +291,9 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value<'de>, A::Error> {
         let mut array = Vec::new();
         while let Some(item) = items.next_element_seed(self.inner())? {
-            self.budget.push(&mut array, ValueBudget::ITEMS, item)?;
+            if self.depth < ValueBudget::MAX_DEPTH {
+                self.budget.push(&mut array, ValueBudget::ITEMS, item)?;
+            }
         }
         Ok(Value::Array(array))
     }
@@ -300,7 +304,9 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
         while let Some(name) = members.next_key_seed(self.inner())? {
             let Value::String(name) = name else { return Err(Error::custom("a name that is not text")) };
             let value = members.next_value_seed(self.inner())?;
-            self.budget.push(&mut object, first, (name, value))?;
+            if self.depth < ValueBudget::MAX_DEPTH {
+                self.budget.push(&mut object, first, (name, value))?;
+            }
         }
         self.budget.expect_members(self.depth, object.len());
         Ok(Value::Object(Object(object)))

@@ -348,14 +348,20 @@ fn is_surprising(before: u8, bytes: &[u8]) -> bool {
     COMMON_PAIRS[letter(before)] & (1 << letter(byte)) == 0
 }
 
+/// Bytes of a UUID.
+const UUID: usize = 36;
+
 /// Returns the length of a UUID at the start, or of the start of one at the end of a truncated text.
 fn uuid_len(bytes: &[u8], is_truncated: bool) -> Option<usize> {
+    if bytes.len() < UUID && !is_truncated {
+        return None;
+    }
     let matches = |(at, byte): &(usize, &u8)| match at {
         8 | 13 | 18 | 23 => **byte == b'-',
         _ => byte.is_ascii_hexdigit(),
     };
-    let length = bytes.iter().take(36).enumerate().take_while(matches).count();
-    let is_whole = length == 36 && !bytes.get(36).is_some_and(u8::is_ascii_alphanumeric);
+    let length = bytes.iter().take(UUID).enumerate().take_while(matches).count();
+    let is_whole = length == UUID && !bytes.get(UUID).is_some_and(u8::is_ascii_alphanumeric);
     (is_whole || (is_truncated && length == bytes.len() && length > 8)).then_some(length)
 }
 

@@ -167,7 +167,7 @@ fn redact_quotes(text: Cow<'_, str>, privacy: Privacy) -> Cow<'_, str> {
 }
 
 /// Bytes of a text for each part that is replaced.
-const BYTES_PER_PART: usize = 32;
+const BYTES_PER_PART: usize = 40;
 /// Parts that are replaced in the shortest text.
 const MIN_PARTS: usize = 16;
 
