@@ -7,13 +7,9 @@
 //! in memory. Item by item each has its own budget, because only one item is in memory at a time.
 
 use std::borrow::Cow;
-use std::fmt;
-
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, SeqAccess, Visitor};
-use serde_json::value::RawValue;
 
 use crate::decode::plain::{self, Item};
-use crate::model::{RejectReason, Value, ValueBudget, ValueSeed};
+use crate::model::{RejectReason, Value, ValueBudget};
 
 /// The reason why a whole body was rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -45,76 +41,17 @@ pub(super) fn decode_items(body: &[u8], max: usize, emit: ItemSink<'_>) -> Resul
     Ok(())
 }
 
-/// Decodes bodies that are invalid in part or exceed the budget. `RawValue` skips an item of any depth without
-/// recursion. Returns the number of items after the first `max`.
+/// Decodes bodies that are invalid in part or exceed the budget. Returns the number of items after the first `max`.
 fn decode_items_individually(text: &str, max: usize, emit: ItemSink<'_>) -> Result<u64, DecodeError> {
-    let document = if text.trim_start().starts_with('[') {
-        RawItems::parse(text, max)
-    } else {
-        serde_json::from_str(text).map(|item| RawItems { items: vec![item], excess: 0 })
-    };
-    let document = document.map_err(|_| DecodeError::InvalidJson)?;
-    document.items.iter().for_each(|item| emit(decode_item(item.get())));
-    Ok(document.excess)
+    let (items, excess) = plain::take_apart(text, max).ok_or(DecodeError::InvalidJson)?;
+    items.into_iter().for_each(|item| emit(decode_item(item)));
+    Ok(excess)
 }
 
 fn decode_item(text: &str) -> Result<Value<'_>, RejectReason> {
     let budget = ValueBudget::new(text.len());
-    if let Some(value) = plain::value(text, &budget) {
-        return Ok(value);
-    }
-    if budget.is_exceeded() {
-        return Err(RejectReason::TooManyValues);
-    }
-    let budget = ValueBudget::new(text.len());
-    match ValueSeed::new(&budget).deserialize(&mut serde_json::Deserializer::from_str(text)) {
-        Ok(value) => Ok(value),
-        Err(_) if budget.is_exceeded() => Err(RejectReason::TooManyValues),
-        Err(_) => Err(RejectReason::Unparsable),
-    }
-}
-
-/// The items of a document as JSON, and the number of those after the first `max`.
-struct RawItems<'a> {
-    items: Vec<&'a RawValue>,
-    excess: u64,
-}
-
-impl<'a> RawItems<'a> {
-    fn parse(text: &'a str, max: usize) -> serde_json::Result<RawItems<'a>> {
-        let mut deserializer = serde_json::Deserializer::from_str(text);
-        let items =
-            deserializer.deserialize_seq(RawItemsVisitor { max, budget: ValueBudget::new(text.len()) })?;
-        deserializer.end()?;
-        Ok(items)
-    }
-}
-
-struct RawItemsVisitor {
-    max: usize,
-    budget: ValueBudget,
-}
-
-impl<'de> Visitor<'de> for RawItemsVisitor {
-    type Value = RawItems<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array of reports")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Self::Value, A::Error> {
-        let mut document = RawItems { items: Vec::new(), excess: 0 };
-        while document.items.len() < self.max {
-            match elements.next_element()? {
-                Some(item) => self.budget.push(&mut document.items, ValueBudget::ITEMS, item)?,
-                None => return Ok(document),
-            }
-        }
-        while elements.next_element::<IgnoredAny>()?.is_some() {
-            document.excess += 1;
-        }
-        Ok(document)
-    }
+    let reason = || if budget.is_exceeded() { RejectReason::TooManyValues } else { RejectReason::Unparsable };
+    plain::value(text, &budget).ok_or_else(reason)
 }
 
 /// Repairs known defects of otherwise valid JSON: a byte order mark, bytes that are not UTF-8, and escapes of half a

@@ -3,9 +3,7 @@
 
 use std::borrow::Cow;
 use std::cell::Cell;
-use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde::{Serialize, Serializer};
 
 /// A JSON value that borrows from its source text. Its tag takes a word, so that values are copied by words: a copy of
@@ -188,128 +186,36 @@ impl ValueBudget {
         }
     }
 
-    fn charge<E: Error>(&self, values: usize, bytes: usize) -> Result<(), E> {
+    /// Charges for values and bytes. `None` if the budget does not suffice.
+    pub fn charge(&self, values: usize, bytes: usize) -> Option<()> {
         let values = self.values.get().checked_sub(values);
         let (Some(values), Some(bytes)) = (values, self.bytes.get().checked_sub(bytes)) else {
             self.exceeded.set(true);
-            return Err(E::custom("too many values"));
+            return None;
         };
         self.values.set(values);
         self.bytes.set(bytes);
-        Ok(())
+        Some(())
     }
 
-    /// Adds to a container, and charges for its capacity: `first` items, then doubled each time.
-    ///
-    /// # Errors
-    /// Returns an error if the budget does not suffice.
-    #[inline]
-    pub fn push<T, E: Error>(&self, container: &mut Vec<T>, first: usize, item: T) -> Result<(), E> {
+    /// Adds to a container, and charges for its capacity: `first` items, then doubled each time. `None` if the budget does
+    /// not suffice.
+    #[inline(always)]
+    pub fn push<T>(&self, container: &mut Vec<T>, first: usize, item: T) -> Option<()> {
         if container.len() == container.capacity() {
             self.grow(container, first)?;
         }
         container.push(item);
-        Ok(())
+        Some(())
     }
 
     #[cold]
-    fn grow<T, E: Error>(&self, container: &mut Vec<T>, first: usize) -> Result<(), E> {
+    fn grow<T>(&self, container: &mut Vec<T>, first: usize) -> Option<()> {
         // From a single one to three, so that it ends with the same capacity too.
         let more = if container.len() == 1 { 2 } else { container.len().max(first) };
         self.charge(more, more.saturating_mul(size_of::<T>()))?;
         container.reserve_exact(more);
-        Ok(())
-    }
-
-    fn copy<'a, E: Error>(&self, text: &str) -> Result<Cow<'a, str>, E> {
-        self.charge(0, text.len())?;
-        Ok(Cow::Owned(text.to_owned()))
-    }
-}
-
-/// Deserializes a [`Value`] within a budget.
-#[derive(Debug, Clone, Copy)]
-pub struct ValueSeed<'b> {
-    budget: &'b ValueBudget,
-    depth: u8,
-}
-
-impl<'b> ValueSeed<'b> {
-    /// Returns the seed of one item of a body.
-    pub fn new(budget: &'b ValueBudget) -> ValueSeed<'b> {
-        ValueSeed { budget, depth: 0 }
-    }
-
-    fn inner(self) -> ValueSeed<'b> {
-        ValueSeed { depth: self.depth.saturating_add(1), ..self }
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for ValueSeed<'_> {
-    type Value = Value<'de>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value<'de>, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for ValueSeed<'_> {
-    type Value = Value<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<Value<'de>, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_bool<E: Error>(self, value: bool) -> Result<Value<'de>, E> {
-        Ok(Value::Bool(value))
-    }
-
-    fn visit_u64<E: Error>(self, value: u64) -> Result<Value<'de>, E> {
-        Ok(i64::try_from(value).map_or(Value::Float(value as f64), Value::Integer))
-    }
-
-    fn visit_i64<E: Error>(self, value: i64) -> Result<Value<'de>, E> {
-        Ok(Value::Integer(value))
-    }
-
-    fn visit_f64<E: Error>(self, value: f64) -> Result<Value<'de>, E> {
-        Ok(Value::Float(value))
-    }
-
-    fn visit_borrowed_str<E: Error>(self, value: &'de str) -> Result<Value<'de>, E> {
-        Ok(Value::String(Cow::Borrowed(value)))
-    }
-
-    fn visit_str<E: Error>(self, value: &str) -> Result<Value<'de>, E> {
-        Ok(Value::String(self.budget.copy(value)?))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value<'de>, A::Error> {
-        let mut array = Vec::new();
-        while let Some(item) = items.next_element_seed(self.inner())? {
-            if self.depth < ValueBudget::MAX_DEPTH {
-                self.budget.push(&mut array, ValueBudget::ITEMS, item)?;
-            }
-        }
-        Ok(Value::Array(array))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value<'de>, A::Error> {
-        let first = self.budget.expected_members(self.depth);
-        let mut object = Vec::new();
-        while let Some(name) = members.next_key_seed(self.inner())? {
-            let Value::String(name) = name else { return Err(Error::custom("a name that is not text")) };
-            let value = members.next_value_seed(self.inner())?;
-            if self.depth < ValueBudget::MAX_DEPTH {
-                self.budget.push(&mut object, first, (name, value))?;
-            }
-        }
-        self.budget.expect_members(self.depth, object.len());
-        Ok(Value::Object(Object(object)))
+        Some(())
     }
 }
 
@@ -321,7 +227,102 @@ impl Serialize for Object<'_> {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::fmt;
+
+    use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+
     use super::*;
+
+    /// Has serde_json read a [`Value`] within a budget: what this crate's reader is compared with.
+    #[derive(Debug, Clone, Copy)]
+    pub(crate) struct ValueSeed<'b> {
+        budget: &'b ValueBudget,
+        depth: u8,
+    }
+
+    impl<'b> ValueSeed<'b> {
+        /// Returns the seed of one item of a body.
+        pub(crate) fn new(budget: &'b ValueBudget) -> ValueSeed<'b> {
+            ValueSeed { budget, depth: 0 }
+        }
+
+        fn inner(self) -> ValueSeed<'b> {
+            ValueSeed { depth: self.depth.saturating_add(1), ..self }
+        }
+    }
+
+    impl<'de> DeserializeSeed<'de> for ValueSeed<'_> {
+        type Value = Value<'de>;
+
+        fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value<'de>, D::Error> {
+            deserializer.deserialize_any(self)
+        }
+    }
+
+    impl<'de> Visitor<'de> for ValueSeed<'_> {
+        type Value = Value<'de>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a JSON value")
+        }
+
+        fn visit_unit<E: Error>(self) -> Result<Value<'de>, E> {
+            Ok(Value::Null)
+        }
+
+        fn visit_bool<E: Error>(self, value: bool) -> Result<Value<'de>, E> {
+            Ok(Value::Bool(value))
+        }
+
+        fn visit_u64<E: Error>(self, value: u64) -> Result<Value<'de>, E> {
+            Ok(i64::try_from(value).map_or(Value::Float(value as f64), Value::Integer))
+        }
+
+        fn visit_i64<E: Error>(self, value: i64) -> Result<Value<'de>, E> {
+            Ok(Value::Integer(value))
+        }
+
+        fn visit_f64<E: Error>(self, value: f64) -> Result<Value<'de>, E> {
+            Ok(Value::Float(value))
+        }
+
+        fn visit_borrowed_str<E: Error>(self, value: &'de str) -> Result<Value<'de>, E> {
+            Ok(Value::String(Cow::Borrowed(value)))
+        }
+
+        fn visit_str<E: Error>(self, value: &str) -> Result<Value<'de>, E> {
+            self.budget.charge(0, value.len()).ok_or_else(too_many)?;
+            Ok(Value::String(Cow::Owned(value.to_owned())))
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value<'de>, A::Error> {
+            let mut array = Vec::new();
+            while let Some(item) = items.next_element_seed(self.inner())? {
+                if self.depth < ValueBudget::MAX_DEPTH {
+                    self.budget.push(&mut array, ValueBudget::ITEMS, item).ok_or_else(too_many)?;
+                }
+            }
+            Ok(Value::Array(array))
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value<'de>, A::Error> {
+            let first = self.budget.expected_members(self.depth);
+            let mut object = Vec::new();
+            while let Some(name) = members.next_key_seed(self.inner())? {
+                let Value::String(name) = name else { return Err(Error::custom("a name that is not text")) };
+                let value = members.next_value_seed(self.inner())?;
+                if self.depth < ValueBudget::MAX_DEPTH {
+                    self.budget.push(&mut object, first, (name, value)).ok_or_else(too_many)?;
+                }
+            }
+            self.budget.expect_members(self.depth, object.len());
+            Ok(Value::Object(Object(object)))
+        }
+    }
+
+    fn too_many<E: Error>() -> E {
+        E::custom("too many values")
+    }
 
     pub(crate) fn read(text: &str) -> Value<'_> {
         read_within(text, &ValueBudget::new(1 << 20)).unwrap()

@@ -25,7 +25,9 @@ pub use family::{Family, MetricType};
 pub use fingerprint::{Finding, Fingerprint, REPORT_TYPE, SERVER_HOST};
 pub use hidden::{escape_hidden, has_byte, is_hidden};
 pub use hostname::{has_no_address, host_and_port, is_host, path, port, scheme, server_url};
-pub use json::{Object, Value, ValueBudget, ValueSeed};
+#[cfg(test)]
+pub(crate) use json::tests::ValueSeed;
+pub use json::{Object, Value, ValueBudget};
 pub use label::{ABSENT, Label, LabelEnum, LabelValues, OTHER, SiteLabel};
 pub use names::Names;
 pub use observation::{Increment, MAX_LABELS, Observation};
