@@ -1,6 +1,8 @@
 //! Floods: neither they nor early series take the capacity of frequent label sets, on the flooded site or on
 //! another.
 
+use std::cell::Cell;
+
 use super::*;
 
 /// Returns how many violations of this origin were counted under its own name.
@@ -25,6 +27,24 @@ fn frequent_origin_gets_a_series_after_a_flood_of_junk() {
     (0..50).for_each(|_| violation(&registry, configured(0), "https://cdn.example", 1));
     assert_admitted(&registry, "https://cdn.example", 50);
     assert_eq!(counted(&registry, &csp_violation::VIOLATIONS), 100_050.0);
+}
+
+#[test]
+fn attempts_that_find_no_capacity_use_up_nothing_of_what_an_upload_may_make() {
+    let registry = registry(10_000, 1);
+    (0..100_000).for_each(|n| violation(&registry, configured(0), &format!("https://junk-{n}.example"), 0));
+    let may_make = Cell::new(1);
+    let add = |blocked: &str| {
+        registry.add_within(configured(0), &csp(Label::unbounded(blocked)), NOW, 1, &may_make);
+    };
+    (0..20).for_each(|n| add(&format!("https://more-{n}.example")));
+    assert_eq!(may_make.get(), 1);
+    (0..50).for_each(|_| add("https://cdn.example"));
+    assert_admitted(&registry, "https://cdn.example", 50);
+    assert_eq!(may_make.get(), 0);
+    (0..50).for_each(|_| add("https://late.example"));
+    assert_eq!(named(&registry, "https://late.example"), 0.0, "a second one is another upload's");
+    assert_eq!(counted(&registry, &csp_violation::VIOLATIONS), 100_120.0);
 }
 
 #[test]
