@@ -43,7 +43,9 @@ from exposition import total  # noqa: E402
 from http_client import get  # noqa: E402
 
 LIMIT_MS, SHARE = 10, 0.7
-CONNECTIONS, FULL_SECONDS = 64, 5
+# The load sends at most one upload over each connection in a tick of about a millisecond: of 64, fewer than the floor
+# takes. lookoutd takes 256 connections of a client.
+CONNECTIONS, FULL_SECONDS = 192, 5
 SITES, SITES_PER_UPLOAD, SERIES, READERS = 100, 10, 10_000, 8
 SCRAPE_INTERVAL, RELOAD_INTERVAL = 1, 2
 PROMETHEUS = {"Accept-Encoding": "gzip", "Accept":
