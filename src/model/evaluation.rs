@@ -20,10 +20,9 @@ pub struct Evaluation<'a> {
 pub type Observations<'a> = SmallVec<[Observation<'a>; 3]>;
 
 /// OTLP severities that reports use.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray, Deserialize, Serialize, JsonSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "UPPERCASE")]
+#[derive(Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// No user was affected.
