@@ -4,52 +4,40 @@
 //! registry admits only within the family's quota. Every other label is a `&'static str`, so that no
 //! byte of a report becomes a label by accident.
 
-use std::fmt;
-
 use strum::VariantArray;
 
 /// One label value.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Label<'a>(Repr<'a>);
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Repr<'a> {
-    Bounded(&'static str),
-    Unbounded(&'a str),
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Label<'a> {
+    text: &'a str,
+    is_unbounded: bool,
 }
 
 /// The label of an unbounded value beyond the quota, and of a value that is not in its [`LabelValues`].
-pub const OTHER: Label<'static> = Label(Repr::Bounded("other"));
+pub const OTHER: Label<'static> = Label::bounded("other");
 
 /// A label that the series does not have: no export writes it.
-pub const ABSENT: Label<'static> = Label(Repr::Bounded(""));
+pub const ABSENT: Label<'static> = Label::bounded("");
 
 impl<'a> Label<'a> {
     /// A value of a set that the program itself declares.
     pub const fn bounded(value: &'static str) -> Label<'static> {
-        Label(Repr::Bounded(value))
+        Label { text: value, is_unbounded: false }
     }
 
     /// A value that came from outside; it becomes `other` when the family's quota is used up.
     pub const fn unbounded(value: &'a str) -> Label<'a> {
-        Label(Repr::Unbounded(value))
+        Label { text: value, is_unbounded: true }
     }
 
     /// Returns the text.
     pub const fn as_str(&self) -> &'a str {
-        let (Repr::Bounded(text) | Repr::Unbounded(text)) = self.0;
-        text
+        self.text
     }
 
     /// Returns whether the value may become `other` when the family's quota is used up.
     pub const fn is_unbounded(&self) -> bool {
-        matches!(self.0, Repr::Unbounded(_))
-    }
-}
-
-impl fmt::Debug for Label<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.as_str())
+        self.is_unbounded
     }
 }
 
