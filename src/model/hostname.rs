@@ -12,10 +12,10 @@ pub fn host_and_port(url: &str) -> (&str, Option<u16>) {
     if let Some((address, after)) = authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         return (address, after.strip_prefix(':').and_then(|port| port.parse().ok()));
     }
-    match memchr::memchr(b':', authority.as_bytes()) {
-        Some(colon) => (strip_root_dot(&authority[..colon]), authority[colon + 1..].parse().ok()),
-        None => (strip_root_dot(authority), None),
-    }
+    let (host, port) =
+        authority.split_at(memchr::memchr(b':', authority.as_bytes()).unwrap_or(authority.len()));
+    // With the dot of the DNS root, a host is the same host.
+    (host.strip_suffix('.').unwrap_or(host), port.get(1..).and_then(|port| port.parse().ok()))
 }
 
 /// Returns what follows `://`, without the scheme of a wrapper.
@@ -49,11 +49,6 @@ pub fn path(url: &str) -> &str {
 /// the policy of the page that made it. Browsers shorten `about:srcdoc` to `about` in legacy reports.
 pub fn has_no_address(url: &str) -> bool {
     matches!(url, "about:srcdoc" | "about" | "blob" | "filesystem")
-}
-
-/// Removes the dot of the DNS root, with which a host is the same host.
-fn strip_root_dot(host: &str) -> &str {
-    host.strip_suffix('.').unwrap_or(host)
 }
 
 /// Returns whether the text consists of what DNS names and address literals are made of.
