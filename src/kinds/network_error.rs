@@ -10,7 +10,7 @@ use smallvec::smallvec;
 use crate::kinds::support::{NEL_PHASES, NEL_TYPES, PROTOCOLS, derived, field, unmapped};
 use crate::model::{
     Attribute, AttributeSink, Classification, Disposition, Family, FieldType, Increment, Label, LabelEnum,
-    MetricType, Noise, Observation, Observations, Report, ReportKind, SERVER_HOST, Severity, What,
+    MetricType, Noise, Observation, Observations, Report, ReportKind, SERVER_HOST, Severity, Value, What,
     host_and_port,
 };
 
@@ -117,7 +117,7 @@ fn observe<'r>(report: &'r Report<'_>, classification: &Classification<'_>) -> O
     let noise = classification.noise.label();
     let labels = [phase, outcome_label, protocol(body.get_str("protocol")), noise];
     let mut observations = smallvec![Observation::increment(&NETWORK_REPORTS, labels)];
-    let estimate = Increment::Sum(weight(body.get_f64("sampling_fraction")));
+    let estimate = Increment::Sum(weight(body.get("sampling_fraction").and_then(Value::as_f64)));
     observations.push(Observation::new(&ESTIMATED, [phase, outcome_label, noise], estimate));
     // A downgraded report has the duration 0 instead of a measurement. Noise has no series of its own here,
     // because each one takes a sample for every bucket.

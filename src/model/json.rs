@@ -122,11 +122,6 @@ impl<'a> Object<'a> {
     pub fn get_u64(&self, name: &str) -> Option<u64> {
         self.get(name)?.as_u64()
     }
-
-    /// Returns the member as a finite number.
-    pub fn get_f64(&self, name: &str) -> Option<f64> {
-        self.get(name)?.as_f64()
-    }
 }
 
 /// The remaining memory for values, charged before an allocation with a container's capacity, not its length.
