@@ -24,7 +24,7 @@ use lookoutd::classify::{Rules, SiteIndex, classify};
 use lookoutd::config;
 use lookoutd::decode::decode;
 use lookoutd::encode::{attributes, write_log_record};
-use lookoutd::model::{Attribute, ClientKey, Event, Finding, UploadContext};
+use lookoutd::model::{Attribute, ClientKey, Event, Finding, LabelEnum, UploadContext};
 use lookoutd::normalize::{Mode, normalize};
 use opentelemetry::InstrumentationScope;
 use opentelemetry::logs::{AnyValue, LogRecord, Logger, LoggerProvider, Severity};

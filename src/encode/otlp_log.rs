@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use prost::encoding::{self, WireType, encode_key, encode_varint, encoded_len_varint};
 
 use crate::encode::attributes::attributes;
-use crate::model::{Attribute, Event};
+use crate::model::{Attribute, Event, LabelEnum};
 
 /// Field `log_records` of `ScopeLogs`, the frame of a record in a request.
 const LOG_RECORDS: u32 = 2;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::config::Privacy;
 use crate::model::{
     ABSENT, Attribute, Browser, Classification, ClientKey, Disposition, Event, Finding, Increment, Label,
-    Noise, Observation, Report, UploadContext, Versions,
+    LabelEnum, Noise, Observation, Report, UploadContext, Versions,
 };
 use crate::normalize::Mode;
 

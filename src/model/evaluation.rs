@@ -19,7 +19,7 @@ pub struct Evaluation<'a> {
 /// The observations of one report.
 pub type Observations<'a> = SmallVec<[Observation<'a>; 3]>;
 
-/// OTLP severities that reports use.
+/// OTLP severities that reports use. Their text is `SeverityText`, and the console's `severity`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "UPPERCASE")]
 #[derive(Deserialize, Serialize, JsonSchema)]
@@ -34,11 +34,6 @@ pub enum Severity {
 }
 
 impl Severity {
-    /// Returns `SeverityText`, which is also the console's `severity`.
-    pub fn as_str(self) -> &'static str {
-        self.into()
-    }
-
     /// Returns `SeverityNumber` of the OpenTelemetry log data model.
     pub const fn number(self) -> u8 {
         self as u8

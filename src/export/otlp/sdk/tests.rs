@@ -24,7 +24,7 @@ use crate::encode::{attributes, write_log_record};
 use crate::export::otlp::testing::fake_collector::{self, Reply};
 use crate::export::otlp::{LogRequestEncoder, build_resource, resource_attributes};
 use crate::logging::lines_to_export;
-use crate::model::{Attribute, ClientKey, Event, Finding, SpanIds, UploadContext};
+use crate::model::{Attribute, ClientKey, Event, Finding, LabelEnum, SpanIds, UploadContext};
 use crate::normalize::{Mode, normalize};
 
 #[tokio::test]
