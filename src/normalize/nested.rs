@@ -21,8 +21,6 @@ const MAX_DEPTH: usize = 10;
 /// A sanitizer with a budget for all values of a body that it is used for.
 pub(super) struct NestedSanitizer {
     budget: usize,
-    /// Lists and objects around the present value.
-    depth: usize,
     /// Whether a truncation is marked already.
     marked: bool,
     pub(super) privacy: Privacy,
@@ -47,7 +45,7 @@ pub(super) fn unknown_members(mut fields: Object<'_>, privacy: Privacy) -> (Stri
             sanitizer.mark_object(&mut kept);
             break;
         }
-        kept.0.push((name, sanitizer.value(value)));
+        kept.0.push((name, sanitizer.value(value, 0)));
     }
     let marks = usize::from(kept.0.last().is_some_and(|(name, _)| name == TRUNCATION_MARK));
     let dropped = u32::try_from(all + marks - kept.0.len()).unwrap_or(u32::MAX);
@@ -58,7 +56,7 @@ pub(super) fn unknown_members(mut fields: Object<'_>, privacy: Privacy) -> (Stri
 
 impl NestedSanitizer {
     pub(super) fn new(budget: usize, privacy: Privacy) -> NestedSanitizer {
-        NestedSanitizer { budget: budget - RESERVE, depth: 0, marked: false, privacy, dropped: 0 }
+        NestedSanitizer { budget: budget - RESERVE, marked: false, privacy, dropped: 0 }
     }
 
     /// Sanitizes a field's value; `None` for `null` and once the budget is used up.
@@ -71,27 +69,18 @@ impl NestedSanitizer {
             return None;
         }
         self.marked = false;
-        Some(self.value(value))
+        Some(self.value(value, 0))
     }
 
-    fn value<'a>(&mut self, value: Value<'a>) -> Value<'a> {
+    /// Sanitizes a value within `depth` lists and objects.
+    fn value<'a>(&mut self, value: Value<'a>, depth: usize) -> Value<'a> {
         match value {
             Value::String(text) => Value::String(self.text(text, FieldType::Message)),
-            Value::Array(_) | Value::Object(_) if self.depth == MAX_DEPTH => {
+            Value::Array(_) | Value::Object(_) if depth == MAX_DEPTH => {
                 Value::String(self.text(Cow::Borrowed(TRUNCATION_MARK), FieldType::Message))
             }
-            Value::Array(items) => {
-                self.depth += 1;
-                let items = self.list(items);
-                self.depth -= 1;
-                Value::Array(items)
-            }
-            Value::Object(object) => {
-                self.depth += 1;
-                let object = self.object(object);
-                self.depth -= 1;
-                Value::Object(object)
-            }
+            Value::Array(items) => Value::Array(self.list(items, depth + 1)),
+            Value::Object(object) => Value::Object(self.object(object, depth + 1)),
             scalar => {
                 self.charge(serde_json::to_string(&scalar).map_or(0, |text| text.len() + 1));
                 scalar
@@ -99,7 +88,7 @@ impl NestedSanitizer {
         }
     }
 
-    fn list<'a>(&mut self, items: Vec<Value<'a>>) -> Vec<Value<'a>> {
+    fn list<'a>(&mut self, items: Vec<Value<'a>>, depth: usize) -> Vec<Value<'a>> {
         self.brackets(items.is_empty());
         let mut kept = Vec::with_capacity(items.len().min(MAX_UNKNOWN_FIELDS));
         for item in items {
@@ -110,12 +99,12 @@ impl NestedSanitizer {
                 break;
             }
             // A null stays, because the position of the others counts.
-            kept.push(self.value(item));
+            kept.push(self.value(item, depth));
         }
         kept
     }
 
-    fn object<'a>(&mut self, object: Object<'a>) -> Object<'a> {
+    fn object<'a>(&mut self, object: Object<'a>, depth: usize) -> Object<'a> {
         self.brackets(object.0.is_empty());
         let mut kept = Object(Vec::with_capacity(object.0.len().min(MAX_UNKNOWN_FIELDS)));
         for (name, value) in object.0 {
@@ -124,7 +113,7 @@ impl NestedSanitizer {
                 self.mark_object(&mut kept);
                 break;
             }
-            kept.0.push((name, self.value(value)));
+            kept.0.push((name, self.value(value, depth)));
         }
         merge_repeated(&mut kept);
         kept
