@@ -20,21 +20,6 @@ pub enum Mode {
     MetricsOnly,
 }
 
-#[derive(Clone, Copy)]
-pub(super) struct Keep {
-    pub(super) mode: Mode,
-    /// Whether the site comes from the referrer, so that it is kept in every mode.
-    pub(super) referrer: bool,
-}
-
-impl Keep {
-    fn drops(self, field: &FieldSpec) -> bool {
-        self.mode == Mode::MetricsOnly
-            && !field.field_type.is_metric_relevant()
-            && !(self.referrer && field.name == "referrer")
-    }
-}
-
 /// The headers of the page's own request, which Firefox 4 to 13 sent. Dropped, because they contain cookies.
 pub(super) const REQUEST_HEADERS: [&str; 3] = ["request-headers", "request_headers", "requestHeaders"];
 
@@ -47,11 +32,13 @@ pub(super) struct Normalized<'a> {
     pub(super) dropped: u32,
 }
 
+/// Normalizes the fields of a body. If the site comes from the referrer, that is kept in every mode.
 pub(super) fn normalize_fields<'a>(
     kind: &ReportKind,
     mut body: Object<'a>,
     privacy: Privacy,
-    keep: Keep,
+    mode: Mode,
+    keeps_referrer: bool,
     urls: &mut UrlRedactor<'a>,
 ) -> Normalized<'a> {
     let excess = if kind.fields.is_empty() { 0 } else { body.0.len().saturating_sub(MAX_FIELDS) };
@@ -60,6 +47,11 @@ pub(super) fn normalize_fields<'a>(
     if body.0.is_empty() {
         return Normalized { body, unknown: String::new(), redacted: Object::default(), dropped: 0 };
     }
+    let drops = |field: &FieldSpec| {
+        mode == Mode::MetricsOnly
+            && !field.field_type.is_metric_relevant()
+            && !(keeps_referrer && field.name == "referrer")
+    };
     let mut nested = NestedSanitizer::new(MAX_NESTED, privacy);
     let mut unknown = Object::default();
     let mut redacted = Object::default();
@@ -69,7 +61,7 @@ pub(super) fn normalize_fields<'a>(
     let mut repeated = false;
     let field_index = kinds::field_index(kind);
     body.0.retain_mut(|(name, value)| match field_index.get(&**name) {
-        Some((_, field)) if keep.drops(field) => false,
+        Some((_, field)) if drops(field) => false,
         Some(&(at, field)) => {
             *name = Cow::Borrowed(field.name);
             if keeps_private
@@ -86,7 +78,7 @@ pub(super) fn normalize_fields<'a>(
             }
             kept
         }
-        None if keep.mode == Mode::MetricsOnly || REQUEST_HEADERS.contains(&&**name) => false,
+        None if mode == Mode::MetricsOnly || REQUEST_HEADERS.contains(&&**name) => false,
         None => {
             unknown.0.push((std::mem::take(name), std::mem::take(value)));
             false

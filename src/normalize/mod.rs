@@ -57,9 +57,8 @@ pub fn normalize<'a>(
         // `Mode::MetricsOnly` drops it if it is not a field of the kind.
         url = document_url(kind, &envelope.body).map(|url| urls.redact(url)).unwrap_or_default();
     }
-    let keep = fields::Keep { mode, referrer: has_no_address(&url) };
     let fields::Normalized { mut body, unknown, redacted, dropped } =
-        fields::normalize_fields(kind, envelope.body, privacy, keep, &mut urls);
+        fields::normalize_fields(kind, envelope.body, privacy, mode, has_no_address(&url), &mut urls);
     if let Some(disposition) = context.disposition {
         fields::set_default_disposition(kind, &mut body, disposition);
     }
