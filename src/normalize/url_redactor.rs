@@ -25,7 +25,7 @@ impl<'a> UrlRedactor<'a> {
     }
 
     pub(super) fn redact(&mut self, raw: Cow<'a, str>) -> Cow<'a, str> {
-        self.in_extensions_folder |= may_be_file(&raw) && is_in_extensions_folder(&raw);
+        self.in_extensions_folder |= is_file(&raw) && is_in_extensions_folder(&raw);
         if let Some((_, redacted)) = self.cached.iter().flatten().find(|(known, _)| *known == raw) {
             return redacted.clone();
         }
@@ -42,20 +42,17 @@ impl<'a> UrlRedactor<'a> {
     }
 }
 
-/// Returns whether a text starts like a `file:` URL, a Windows path or an absolute path.
-fn may_be_file(raw: &str) -> bool {
+/// Returns whether a text is a `file:` URL, a Windows path or an absolute path.
+fn is_file(raw: &str) -> bool {
     let bytes = raw.as_bytes();
-    bytes.first() == Some(&b'/') || bytes.get(1) == Some(&b':') || bytes.get(4) == Some(&b':')
+    bytes.first() == Some(&b'/')
+        || bytes.get(1) == Some(&b':')
+        || bytes.get(4) == Some(&b':') && bytes[..4].eq_ignore_ascii_case(b"file")
 }
 
 /// Returns whether a file belongs to an extension: below a folder `Extensions`, in a folder with the id
 /// of a Chromium extension, or in a package of Firefox or Safari.
 fn is_in_extensions_folder(raw: &str) -> bool {
-    let is_scheme = raw.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("file:"));
-    let is_drive = raw.as_bytes().get(1) == Some(&b':');
-    if !is_scheme && !is_drive && !raw.starts_with('/') {
-        return false;
-    }
     let is_id = |name: &str| name.len() == 32 && name.bytes().all(|byte| matches!(byte, b'a'..=b'p'));
     let is_package = |name: &str| {
         let ends = [".xpi", ".xpi!", ".safariextz", ".safariextension", ".appex"];
