@@ -8,26 +8,19 @@ pub(super) struct WordScanner {
     pub(super) start: usize,
     /// Where the part before the first slash begins, after bytes that no host and no path begins with.
     head: usize,
-    slash: Option<usize>,
-    /// Whether that part has nothing but dots, and whether it has one.
-    only_dots: bool,
+    has_slash: bool,
+    /// Whether that part has a dot, and whether it has anything else.
     dotted: bool,
+    named: bool,
 }
 
 impl WordScanner {
-    fn new(at: usize) -> WordScanner {
-        WordScanner { start: at, head: at, only_dots: true, ..WordScanner::default() }
-    }
-
     /// Returns the word of the byte at `at`, as far as that byte.
     pub(super) fn word_at(&mut self, bytes: &[u8], at: usize) -> &WordScanner {
-        if self.seen == 0 {
-            *self = WordScanner::new(0);
-        }
         let unseen = bytes.get(self.seen..at).unwrap_or_default();
         if let Some(end) = unseen.iter().rposition(ends_url) {
             let start = self.seen + end + 1;
-            *self = WordScanner { seen: start, ..WordScanner::new(start) };
+            *self = WordScanner { seen: start, start, head: start, ..WordScanner::default() };
         }
         for (position, byte) in bytes.iter().enumerate().take(at).skip(self.seen) {
             self.advance(position, *byte);
@@ -38,20 +31,20 @@ impl WordScanner {
 
     fn advance(&mut self, at: usize, byte: u8) {
         match byte {
-            _ if self.slash.is_some() => {}
-            b'/' => self.slash = Some(at),
+            _ if self.has_slash => {}
+            b'/' => self.has_slash = true,
             b'.' => self.dotted = true,
             // A port.
-            b':' if self.dotted && !self.only_dots => {}
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'~' | b'%' => self.only_dots = false,
-            _ => *self = WordScanner { start: self.start, ..WordScanner::new(at + 1) },
+            b':' if self.dotted && self.named => {}
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'~' | b'%' => self.named = true,
+            _ => *self = WordScanner { start: self.start, head: at + 1, ..WordScanner::default() },
         }
     }
 
     /// Returns whether a slash at `at` is the first one of a path: `/a`, `../a`, `cdn.example/a`. Words
     /// such as `text/html` and hashes in base64 have no dot before it.
     pub(super) fn path_begins_at(&self, at: usize) -> bool {
-        self.slash.is_none() && (self.dotted || self.head == at)
+        !self.has_slash && (self.dotted || self.head == at)
     }
 
     /// Returns whether nothing stands before that slash.
@@ -61,12 +54,12 @@ impl WordScanner {
 
     /// Returns whether the word is a path, and its first slash was read.
     pub(super) fn is_path(&self) -> bool {
-        self.is_rooted_path() || (self.slash.is_some() && self.dotted)
+        self.is_rooted_path() || (self.has_slash && self.dotted)
     }
 
     /// Returns whether the word is such a path, and begins with its slash or with dots.
     pub(super) fn is_rooted_path(&self) -> bool {
-        self.slash.is_some() && self.only_dots
+        self.has_slash && !self.named
     }
 }
 
