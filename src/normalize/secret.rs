@@ -150,7 +150,12 @@ pub(super) fn is_secret(segment: &str, before: Before<'_>) -> bool {
             return true;
         }
         // Decoding once is enough, because a segment encoded twice has an encoded `%`.
-        return contains_secret(&percent_decoded(segment), before);
+        let (segments, mut before) = (percent_decoded(segment), before);
+        return segments.split(['/', '\\']).any(|segment| {
+            let is_secret = part_is_secret(segment, before);
+            before = before.then(segment);
+            is_secret
+        });
     }
     part_is_secret(segment, before)
 }
@@ -182,25 +187,11 @@ pub(super) fn without_tokens(text: Cow<'_, str>) -> Cow<'_, str> {
         run.len() >= MIN_TOKEN && (is_credential(run) || Run::examine(run.as_bytes(), false).is_random)
     };
     let runs = text.split(|c: char| !u8::try_from(c).is_ok_and(|byte| TOKEN_BYTES[usize::from(byte)]));
-    let redact = |shown: String, token| shown.replace(token, REDACTED);
-    match runs
-        .filter(is_token)
-        .fold(None, |shown, token| Some(redact(shown.unwrap_or_else(|| text.to_string()), token)))
-    {
-        Some(shown) => Cow::Owned(shown),
-        None => text,
+    let mut shown: Option<String> = None;
+    for token in runs.filter(is_token) {
+        shown = Some(shown.as_deref().unwrap_or(&text).replace(token, REDACTED));
     }
-}
-
-/// Returns whether a decoded segment, which may be several, contains a secret.
-fn contains_secret<'s>(segments: &'s str, mut before: Before<'s>) -> bool {
-    for segment in segments.split(['/', '\\']) {
-        if part_is_secret(segment, before) {
-            return true;
-        }
-        before = before.then(segment);
-    }
-    false
+    shown.map_or(text, Cow::Owned)
 }
 
 /// Returns whether a part of a segment without percent signs is a secret.

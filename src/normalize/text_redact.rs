@@ -118,11 +118,9 @@ pub(super) fn redact(text: Cow<'_, str>, privacy: Privacy) -> Cow<'_, str> {
     for _ in 0..MAX_ESCAPES {
         let Some(plain) = decoded else { break };
         let redacted = redact_quotes(Cow::Borrowed(&plain), privacy);
-        if redacted == plain {
-            decoded = unescape(&plain);
-        } else {
+        decoded = unescape(&redacted);
+        if redacted != plain {
             shown = Cow::Owned(redacted.into_owned());
-            decoded = unescape(&shown);
         }
     }
     shown
