@@ -9,9 +9,6 @@ use crate::model::{Age, Envelope, Object, RejectReason, Value, is_host, port, se
 
 /// Wrappers of all formats.
 const WRAPPERS: [&str; 4] = ["csp-report", "csp_report", "expect-ct-report", "expect-staple-report"];
-/// Wrappers of the transport-security reports, and the type that each stands for.
-const TRANSPORT_WRAPPERS: [(&str, &str); 2] =
-    [("expect-ct-report", "expect-ct"), ("expect-staple-report", "expect-staple")];
 
 /// Decodes a legacy report. The inner result is an error if its wrapper holds no usable object.
 ///
@@ -20,24 +17,26 @@ const TRANSPORT_WRAPPERS: [(&str, &str); 2] =
 pub(super) fn decode_legacy(
     mut object: Object<'_>,
 ) -> Result<Result<Envelope<'_>, RejectReason>, Object<'_>> {
-    let has_wrapper = object.0.iter().any(|(name, _)| WRAPPERS.contains(&&**name));
+    let wrapper = WRAPPERS.into_iter().find(|name| object.get(name).is_some());
     // A report with a type may have any of the fields below. The event's type is not that of a report.
     let is_event = object.get_str("type") == Some("securitypolicyviolation") && object.get("body").is_none();
-    if !has_wrapper && !is_event && object.get_str("type").is_some() {
+    if wrapper.is_none() && !is_event && object.get_str("type").is_some() {
         return Err(object);
     }
-    if let Some(wrapped) = object.remove("csp-report").or_else(|| object.remove("csp_report")) {
-        // WebKit puts `url` beside the wrapper.
-        let outer_url = object.remove("url").and_then(into_string);
-        return Ok(expect_object(wrapped).map(|body| {
-            let envelope = csp(body);
-            Envelope { url: envelope.url.or(outer_url), ..envelope }
-        }));
-    }
-    for (wrapper, report_type) in TRANSPORT_WRAPPERS {
-        if let Some(wrapped) = object.remove(wrapper) {
-            return Ok(expect_object(wrapped).and_then(|body| transport(report_type, body)));
-        }
+    if let Some(wrapper) = wrapper {
+        let Some(Value::Object(body)) = object.remove(wrapper) else {
+            return Ok(Err(RejectReason::InvalidBody));
+        };
+        return Ok(match wrapper {
+            "expect-ct-report" => transport("expect-ct", body),
+            "expect-staple-report" => transport("expect-staple", body),
+            _ => {
+                let envelope = csp(body);
+                // WebKit puts `url` beside the wrapper.
+                let url = envelope.url.or_else(|| object.remove("url").and_then(into_string));
+                Ok(Envelope { url, ..envelope })
+            }
+        });
     }
     let has = |name: &str| object.get(name).is_some();
     let has_any = |names: &[&str]| names.iter().any(|name| has(name));
@@ -55,13 +54,6 @@ pub(super) fn decode_legacy(
         return Ok(Ok(smtp_tls(object)));
     }
     Err(object)
-}
-
-fn expect_object(wrapped: Value<'_>) -> Result<Object<'_>, RejectReason> {
-    match wrapped {
-        Value::Object(body) => Ok(body),
-        _ => Err(RejectReason::InvalidBody),
-    }
 }
 
 /// The fields of a CSP report: as the specification has them, of the event, and in snake case.
