@@ -9,43 +9,32 @@
 use std::borrow::Cow;
 
 use crate::decode::plain::{self, Item};
-use crate::model::{RejectReason, Value, ValueBudget};
-
-/// The reason why a whole body was rejected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum DecodeError {
-    /// The body is not JSON, not even after the repair of known defects.
-    #[error("the body is not valid JSON")]
-    InvalidJson,
-}
+use crate::model::{RejectReason, UploadOutcome, Value, ValueBudget};
 
 type ItemSink<'e> = &'e mut dyn FnMut(Result<Value<'_>, RejectReason>);
 
 /// Passes every item to `emit`; items after the first `max` are [`RejectReason::OverLimit`].
-pub(super) fn decode_items(body: &[u8], max: usize, emit: ItemSink<'_>) -> Result<(), DecodeError> {
+pub(super) fn decode_items(body: &[u8], max: usize, emit: ItemSink<'_>) -> Result<(), UploadOutcome> {
     // Validating the UTF-8 of the whole body is faster than string by string.
     let text = std::str::from_utf8(body).ok();
-    let excess = if let Some(document) = text.and_then(|text| plain::read(text, max)) {
-        for item in document.items {
+    let excess = if let Some((items, excess)) = text.and_then(|text| plain::read(text, max)) {
+        for item in items {
             match item {
                 Item::Value(value) => emit(Ok(value)),
                 Item::Json(json) => emit(decode_item(&repair(json.as_bytes()))),
                 Item::TooManyValues => emit(Err(RejectReason::TooManyValues)),
             }
         }
-        document.excess
+        excess
     } else {
-        decode_items_individually(&repair(body), max, emit)?
+        // It is invalid in part, or exceeds the budget.
+        let text = repair(body);
+        let (items, excess) = plain::take_apart(&text, max).ok_or(UploadOutcome::InvalidJson)?;
+        items.into_iter().for_each(|item| emit(decode_item(item)));
+        excess
     };
     (0..excess).for_each(|_| emit(Err(RejectReason::OverLimit)));
     Ok(())
-}
-
-/// Decodes bodies that are invalid in part or exceed the budget. Returns the number of items after the first `max`.
-fn decode_items_individually(text: &str, max: usize, emit: ItemSink<'_>) -> Result<u64, DecodeError> {
-    let (items, excess) = plain::take_apart(text, max).ok_or(DecodeError::InvalidJson)?;
-    items.into_iter().for_each(|item| emit(decode_item(item)));
-    Ok(excess)
 }
 
 fn decode_item(text: &str) -> Result<Value<'_>, RejectReason> {

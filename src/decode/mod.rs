@@ -8,22 +8,21 @@ mod legacy;
 mod plain;
 mod reporting_api;
 
-pub use document::DecodeError;
 pub use gunzip::{gunzip_within, max_inflated};
 
-use crate::model::{Envelope, RejectReason, Value};
+use crate::model::{Envelope, RejectReason, UploadOutcome, Value};
 
 /// Decodes a body and passes each item to `emit`, in order. Items after the first `max_reports` are
 /// rejected as [`RejectReason::OverLimit`].
 ///
 /// # Errors
-/// Returns an error if the body is not JSON, not even after the repair of defects that browsers are
+/// Returns [`UploadOutcome::InvalidJson`] if the body is not JSON, not even after the repair of defects that browsers are
 /// known for (a byte order mark, invalid UTF-8, half a surrogate pair). `emit` is not called then.
 pub fn decode(
     body: &[u8],
     max_reports: usize,
     mut emit: impl FnMut(Result<Envelope<'_>, RejectReason>),
-) -> Result<(), DecodeError> {
+) -> Result<(), UploadOutcome> {
     document::decode_items(body, max_reports, &mut |item| emit(item.and_then(envelope)))
 }
 

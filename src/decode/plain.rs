@@ -20,12 +20,6 @@ const SHORT: usize = 24;
 /// Digits of an integer that certainly fits `i64`.
 const MAX_DIGITS: usize = 18;
 
-/// The items of a document, and the number of those after the first `max`.
-pub(super) struct Items<'a> {
-    pub(super) items: Vec<Item<'a>>,
-    pub(super) excess: u64,
-}
-
 /// An item of a document.
 pub(super) enum Item<'a> {
     Value(Value<'a>),
@@ -35,27 +29,19 @@ pub(super) enum Item<'a> {
     TooManyValues,
 }
 
-/// Reads an array of items, or one object. `None` if it is invalid, in part or as a whole, or exceeds the budget.
-pub(super) fn read(text: &str, max: usize) -> Option<Items<'_>> {
+/// Reads the items of an array, or one object. Returns also the number of items after the first `max`. `None` if it is
+/// invalid, in part or as a whole, or exceeds the budget.
+pub(super) fn read(text: &str, max: usize) -> Option<(Vec<Item<'_>>, u64)> {
     let budget = ValueBudget::new(text.len());
     let mut reader = Reader::new(text, &budget);
-    let mut document = Items { items: Vec::new(), excess: 0 };
-    if reader.next()? == b'[' {
-        reader.at += 1;
-        reader
-            .list(b']', |reader| {
-                let item = reader.item()?;
-                if document.items.len() < max {
-                    return budget.push(&mut document.items, ValueBudget::ITEMS, item);
-                }
-                document.excess += 1;
-                Some(())
-            })
-            .or_else(|| reader.only_item(&mut document))?;
+    let mut items = Vec::new();
+    let excess = if reader.next()? == b'[' {
+        reader.items(&mut items, max, Reader::item).or_else(|| reader.only_item(&mut items))?
     } else {
-        document.items.push(Item::Value(reader.value(0).filter(|item| item.as_object().is_some())?));
-    }
-    reader.next().is_none().then_some(document)
+        items.push(Item::Value(reader.value(0).filter(|item| item.as_object().is_some())?));
+        0
+    };
+    reader.next().is_none().then_some((items, excess))
 }
 
 /// Returns the JSON of each item of an array, or of one value, and the number of items after the first `max`. `None` if it is
@@ -63,21 +49,13 @@ pub(super) fn read(text: &str, max: usize) -> Option<Items<'_>> {
 pub(super) fn take_apart(text: &str, max: usize) -> Option<(Vec<&str>, u64)> {
     let budget = ValueBudget::new(text.len());
     let mut reader = Reader::new(text, &budget);
-    let (mut items, mut excess) = (Vec::new(), 0);
-    if reader.next()? == b'[' {
-        reader.at += 1;
-        reader.list(b']', |reader| {
-            reader.next()?;
-            let item = reader.skip()?;
-            if items.len() < max {
-                return budget.push(&mut items, ValueBudget::ITEMS, item);
-            }
-            excess += 1;
-            Some(())
-        })?;
+    let mut items = Vec::new();
+    let excess = if reader.next()? == b'[' {
+        reader.items(&mut items, max, Reader::skip)?
     } else {
         items.push(reader.skip()?);
-    }
+        0
+    };
     reader.next().is_none().then_some((items, excess))
 }
 
@@ -113,9 +91,27 @@ impl<'a, 'b> Reader<'a, 'b> {
         }
     }
 
+    /// Reads the items of an array. Returns the number of those after the first `max`, which are only counted.
+    fn items<T>(
+        &mut self,
+        items: &mut Vec<T>,
+        max: usize,
+        read: impl Fn(&mut Self) -> Option<T>,
+    ) -> Option<u64> {
+        let mut excess = 0;
+        self.list(b']', |reader| {
+            let item = read(reader)?;
+            if items.len() < max {
+                return reader.budget.push(items, ValueBudget::ITEMS, item);
+            }
+            excess += 1;
+            Some(())
+        })?;
+        Some(excess)
+    }
+
     /// Reads an item, or only its extent if it has to be read apart.
     fn item(&mut self) -> Option<Item<'a>> {
-        self.next()?;
         let start = self.at;
         if let Some(value) = self.value(0) {
             return Some(Item::Value(value));
@@ -130,19 +126,19 @@ impl<'a, 'b> Reader<'a, 'b> {
 
     /// Skips the only item of a document, which exceeds the budget of all.
     #[cold]
-    fn only_item(&mut self, document: &mut Items<'a>) -> Option<()> {
-        if !self.budget.is_exceeded() || !document.items.is_empty() {
+    fn only_item(&mut self, items: &mut Vec<Item<'a>>) -> Option<u64> {
+        if !self.budget.is_exceeded() || !items.is_empty() {
             return None;
         }
         self.at = self.text.find('[')? + 1;
-        self.next()?;
         self.skip()?;
-        document.items.push(Item::TooManyValues);
-        self.expect(b']')
+        items.push(Item::TooManyValues);
+        self.expect(b']').map(|()| 0)
     }
 
-    /// Returns the JSON of the value that begins here.
+    /// Returns the JSON of the next value.
     fn skip(&mut self) -> Option<&'a str> {
+        self.next()?;
         let mut deserializer = serde_json::Deserializer::from_str(&self.text[self.at..]);
         let json = <&RawValue>::deserialize(&mut deserializer).ok()?.get();
         self.at += json.len();
@@ -160,9 +156,10 @@ impl<'a, 'b> Reader<'a, 'b> {
         if depth < ValueBudget::MAX_DEPTH { self.budget.push(container, first, item) } else { Some(()) }
     }
 
-    /// Reads what is separated by commas, until this byte.
+    /// Reads what is separated by commas, between the bracket here and this one.
     #[inline]
     fn list(&mut self, end: u8, mut read: impl FnMut(&mut Self) -> Option<()>) -> Option<()> {
+        self.at += 1;
         if self.next()? == end {
             self.at += 1;
             return Some(());
@@ -183,7 +180,6 @@ impl<'a, 'b> Reader<'a, 'b> {
             b'"' => self.text().map(Value::String),
             b'{' if depth < MAX_DEPTH => self.object(depth).map(Value::Object),
             b'[' if depth < MAX_DEPTH => {
-                self.at += 1;
                 let mut items = Vec::new();
                 self.list(b']', |reader| {
                     let item = reader.value(depth + 1)?;
@@ -200,7 +196,6 @@ impl<'a, 'b> Reader<'a, 'b> {
     }
 
     fn object(&mut self, depth: u8) -> Option<Object<'a>> {
-        self.at += 1;
         let first = self.budget.expected_members(depth);
         let mut members = Vec::new();
         self.list(b'}', |reader| {
@@ -344,7 +339,7 @@ mod tests {
             Item::Value(value) => Some(value),
             Item::Json(_) | Item::TooManyValues => None,
         };
-        let read = read.and_then(|Items { mut items, .. }| match is_array {
+        let read = read.and_then(|(mut items, _)| match is_array {
             true => items.into_iter().map(usual).collect::<Option<_>>().map(Value::Array),
             false => usual(items.remove(0)),
         });
@@ -460,7 +455,7 @@ mod tests {
 
     #[test]
     fn items_after_the_limit_are_counted() {
-        let read = read("[1,2,3]", 2).map(|it| (it.items.len(), it.excess));
+        let read = read("[1,2,3]", 2).map(|(items, excess)| (items.len(), excess));
         assert_eq!(read, Some((2, 1)));
     }
 

@@ -1,10 +1,10 @@
 //! Decoding of every known shape, and of invalid bodies.
 
-use crate::decode::{DecodeError, decode};
-use crate::model::{Age, Envelope, RejectReason};
+use crate::decode::decode;
+use crate::model::{Age, Envelope, RejectReason, UploadOutcome};
 
 /// Each item as its type or the reason of its rejection.
-fn outcomes(body: &[u8]) -> Result<Vec<Result<String, RejectReason>>, DecodeError> {
+fn outcomes(body: &[u8]) -> Result<Vec<Result<String, RejectReason>>, UploadOutcome> {
     let mut found = Vec::new();
     decode(body, 256, |item| found.push(item.map(|envelope| envelope.report_type.into_owned())))?;
     Ok(found)
@@ -97,7 +97,7 @@ fn smtp_tls_report_has_first_domain_and_end_of_range() {
 #[test]
 fn decode_with_invalid_json_returns_error() {
     for body in [&b""[..], b" ", b"x", b"{", b"[{}", b"[1,]", b"{\"a\":}", b"[] []", b"\xff\xfe", b"nul"] {
-        assert_eq!(outcomes(body), Err(DecodeError::InvalidJson), "{body:?}");
+        assert_eq!(outcomes(body), Err(UploadOutcome::InvalidJson), "{body:?}");
     }
 }
 
@@ -140,7 +140,7 @@ fn item_that_one_pass_cannot_read_is_read_alone() {
         let half_pair = r#"{"type":"csp-violation","body":{"sample":"\ud83d"}}"#;
         let deep = format!(r#"{{"type":"deep","body":{{"x":{}{}}}}}"#, "[".repeat(64), "]".repeat(64));
         let body = format!("[\n\t{filler},\r\n{half_pair},{deep},{{\"type\":\"a\tb\"}}]");
-        assert_eq!(outcomes(body.as_bytes()), Err(DecodeError::InvalidJson), "a tab in a text");
+        assert_eq!(outcomes(body.as_bytes()), Err(UploadOutcome::InvalidJson), "a tab in a text");
         let body = format!("[\n\t{filler},\r\n{half_pair} , {deep}]");
         let found: Vec<_> = outcomes(body.as_bytes()).unwrap().into_iter().map(Result::unwrap).collect();
         assert_eq!(found[1..], ["csp-violation", "deep"]);

@@ -18,7 +18,7 @@ use serde_json::value::RawValue;
 use crate::classify::{MatchedRule, Rules, SiteIndex, classify};
 use crate::clock;
 use crate::config::{Config, Privacy, SiteConfig, UnknownSites};
-use crate::decode::{DecodeError, decode};
+use crate::decode::decode;
 use crate::encode::{write_folded_line, write_folded_record, write_json_line, write_log_record};
 use crate::findings::{Arrival, Client, Findings, MAX_SAMPLE};
 use crate::kinds::REPORTS;
@@ -328,7 +328,7 @@ impl Pipeline {
                 recent.skip(skipped);
             }
             match decoded {
-                Err(DecodeError::InvalidJson) => UploadOutcome::InvalidJson,
+                Err(outcome) => outcome,
                 Ok(()) if accepted > 0 => UploadOutcome::Accepted,
                 Ok(()) if of_unknown_site > 0 => UploadOutcome::ReportsUnknownSite,
                 Ok(()) => UploadOutcome::NoReports,
