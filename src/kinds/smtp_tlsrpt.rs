@@ -138,46 +138,39 @@ fn add_policy(entry: &Object<'_>, session_counts: &mut Vec<SessionCounts>) {
     if results.is_empty() {
         return;
     }
-    let none = Object::default();
-    let counts = counts_for(entry.get_object("policy").unwrap_or(&none), session_counts);
+    let sent = entry.get_object("policy");
+    let policy = POLICIES.label(sent.and_then(|sent| sent.get_str(POLICY)));
+    let mut domain = sent.and_then(domain).unwrap_or_default();
+    let find = |domain: &str| {
+        session_counts.iter().position(|counts| counts.domain == domain && counts.policy == policy)
+    };
+    let mut known = find(&domain);
+    if known.is_none() && session_counts.len() >= MAX_SESSION_COUNTS {
+        domain.clear();
+        known = find(&domain);
+    }
+    let Some(known) = known else {
+        return session_counts.push(SessionCounts { domain, policy, results });
+    };
     for (result, sessions) in results {
-        add(&mut counts.results, result, sessions);
+        add(&mut session_counts[known].results, result, sessions);
     }
 }
 
 fn results(entry: &Object<'_>) -> Results {
-    let none = Object::default();
-    let summary = entry.get_object("summary").unwrap_or(&none);
+    let summary = entry.get_object("summary");
+    let total = |name| summary.and_then(|summary| summary.get_u64(name)).unwrap_or(0);
     let mut results = Results::new();
-    add(&mut results, SUCCESS, summary.get_u64("total-successful-session-count").unwrap_or(0));
-    let mut explained = 0_u64;
+    add(&mut results, SUCCESS, total("total-successful-session-count"));
+    let mut unexplained = total("total-failure-session-count");
     for failure in entry.get_objects("failure-details") {
         let sessions = failure.get_u64("failed-session-count").unwrap_or(0);
-        explained = explained.saturating_add(sessions);
+        unexplained = unexplained.saturating_sub(sessions);
         add(&mut results, RESULTS.label(failure.get_str("result-type")), sessions);
     }
     // Details are optional; the other failures have no result type.
-    let failed = summary.get_u64("total-failure-session-count").unwrap_or(0);
-    add(&mut results, RESULTS.label(None), failed.saturating_sub(explained));
+    add(&mut results, RESULTS.label(None), unexplained);
     results
-}
-
-fn counts_for<'t>(policy: &Object<'_>, session_counts: &'t mut Vec<SessionCounts>) -> &'t mut SessionCounts {
-    let label = POLICIES.label(policy.get_str(POLICY));
-    let mut domain = domain(policy).unwrap_or_default();
-    let find = |session_counts: &[SessionCounts], domain: &str| {
-        session_counts.iter().position(|counts| counts.domain == domain && counts.policy == label)
-    };
-    let mut index = find(session_counts, &domain);
-    if index.is_none() && session_counts.len() >= MAX_SESSION_COUNTS {
-        domain.clear();
-        index = find(session_counts, &domain);
-    }
-    let index = index.unwrap_or_else(|| {
-        session_counts.push(SessionCounts { domain, policy: label, results: Vec::new() });
-        session_counts.len() - 1
-    });
-    &mut session_counts[index]
 }
 
 /// Returns the policy's domain, if it has the form of one.
