@@ -117,14 +117,11 @@ pub type FieldIndex = NameMap<(usize, &'static FieldSpec)>;
 
 /// Every kind and its fields, by each report type that names it.
 static KINDS: LazyLock<NameMap<(&'static ReportKind, FieldIndex)>> = LazyLock::new(|| {
-    let types = |kind: &&'static ReportKind| {
-        let kind = *kind;
-        kind.aliases
-            .iter()
-            .chain([&kind.name])
-            .map(move |name| (Cow::Borrowed(*name), (kind, index_fields(kind))))
-    };
-    ALL.iter().flat_map(types).collect()
+    let kinds = ALL.iter().flat_map(|kind| {
+        let types = kind.aliases.iter().chain([&kind.name]);
+        types.map(|name| (Cow::Borrowed(*name), (*kind, index_fields(kind))))
+    });
+    kinds.collect()
 });
 
 fn index_fields(kind: &'static ReportKind) -> FieldIndex {
