@@ -32,8 +32,7 @@ pub(super) static KIND: ReportKind = ReportKind {
 
 fn summary(report: &Report<'_>) -> String {
     let connection = report.body.get_str("connection").unwrap_or("an unnamed place");
-    let what = format!("a connection to {connection}");
-    policy_summary(report, "connection allowlist", &what)
+    policy_summary(report, "connection allowlist", &format!("a connection to {connection}"))
 }
 
 #[cfg(test)]

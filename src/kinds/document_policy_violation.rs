@@ -2,10 +2,10 @@
 //! synchronous requests or oversized media. Only Chromium has document policies.
 
 use crate::kinds::support::{
-    COLUMN_NUMBER, DISPOSITION, DOCUMENT_POLICY_FEATURES, LINE_NUMBER, NOISE, SOURCE_FILE, field, one_of,
-    policy_summary, source_suffix,
+    COLUMN_NUMBER, DISPOSITION, DOCUMENT_POLICY_FEATURES, LINE_NUMBER, NOISE, SOURCE_FILE, feature_summary,
+    field, one_of,
 };
-use crate::model::{Family, FieldType, Report, ReportKind};
+use crate::model::{Family, FieldType, ReportKind};
 
 pub(super) static KIND: ReportKind = ReportKind {
     name: "document-policy-violation",
@@ -20,7 +20,7 @@ pub(super) static KIND: ReportKind = ReportKind {
         COLUMN_NUMBER,
     ],
     identity: &["policyId", "sourceFile"],
-    summary,
+    summary: |report| feature_summary(report, "document policy", "policyId"),
     families: &[&Family {
         name: "lookout_document_policy_violations_total",
         help: "Document policy violations.",
@@ -30,11 +30,6 @@ pub(super) static KIND: ReportKind = ReportKind {
     labels: &[DISPOSITION, one_of("policyId", &DOCUMENT_POLICY_FEATURES), NOISE],
     ..ReportKind::DEFAULT
 };
-
-fn summary(report: &Report<'_>) -> String {
-    let feature = report.body.get_str("policyId").unwrap_or("an unnamed feature");
-    policy_summary(report, "document policy", feature) + &source_suffix(report)
-}
 
 #[cfg(test)]
 mod tests {

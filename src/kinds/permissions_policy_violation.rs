@@ -2,10 +2,10 @@
 //! policy disables. Firefox still sends it as `feature-policy-violation`.
 
 use crate::kinds::support::{
-    COLUMN_NUMBER, DISPOSITION, LINE_NUMBER, NOISE, PERMISSIONS_POLICY_FEATURES, SOURCE_FILE, field, one_of,
-    policy_summary, source_suffix,
+    COLUMN_NUMBER, DISPOSITION, LINE_NUMBER, NOISE, PERMISSIONS_POLICY_FEATURES, SOURCE_FILE,
+    feature_summary, field, one_of,
 };
-use crate::model::{Family, FieldType, Label, LabelSource, Report, ReportKind};
+use crate::model::{Family, FieldType, Label, LabelSource, ReportKind};
 
 pub(super) static VIOLATIONS: Family = Family {
     name: "lookout_permissions_policy_violations_total",
@@ -32,17 +32,12 @@ pub(super) static KIND: ReportKind = ReportKind {
         COLUMN_NUMBER,
     ],
     identity: &["featureId", "sourceFile"],
-    summary,
+    // `enforced permissions policy blocked geolocation on https://shop.example/ at …/m.js:4`
+    summary: |report| feature_summary(report, "permissions policy", "featureId"),
     families: &[&VIOLATIONS],
     labels: &[DISPOSITION, FEATURE, LabelSource::By(|_| Label::bounded("false")), NOISE],
     ..ReportKind::DEFAULT
 };
-
-/// `enforced permissions policy blocked geolocation on https://shop.example/ at …/m.js:4`
-fn summary(report: &Report<'_>) -> String {
-    let feature = report.body.get_str("featureId").unwrap_or("an unnamed feature");
-    policy_summary(report, "permissions policy", feature) + &source_suffix(report)
-}
 
 #[cfg(test)]
 mod tests {

@@ -14,5 +14,6 @@ pub(super) use label_values::{
     DESTINATIONS, DOCUMENT_POLICY_FEATURES, NEL_PHASES, NEL_TYPES, PERMISSIONS_POLICY_FEATURES, PROTOCOLS,
 };
 pub(super) use summary::{
-    REPORT_ONLY, blocked_request_summary, disposition_to_flag, page_of, policy_summary, source_suffix,
+    REPORT_ONLY, blocked_request_summary, disposition_to_flag, feature_summary, page_of, policy_summary,
+    source_suffix,
 };

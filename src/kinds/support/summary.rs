@@ -30,6 +30,12 @@ pub(crate) fn policy_summary(report: &Report<'_>, policy: &str, what: &str) -> S
     }
 }
 
+/// Returns the summary of a violation by a feature that the page used.
+pub(crate) fn feature_summary(report: &Report<'_>, policy: &str, field: &str) -> String {
+    let feature = report.body.get_str(field).unwrap_or("an unnamed feature");
+    policy_summary(report, policy, feature) + &source_suffix(report)
+}
+
 /// The flag that some policies have in the place of a disposition.
 pub(crate) const REPORT_ONLY: &str = "reportOnly";
 
