@@ -35,18 +35,7 @@ pub(super) fn unknown_members(mut fields: Object<'_>, privacy: Privacy) -> (Stri
         return (String::new(), 0);
     }
     let all = fields.0.len();
-    let mut sanitizer = NestedSanitizer::new(MAX_UNKNOWN, privacy);
-    let mut kept = Object(Vec::with_capacity(all.min(MAX_UNKNOWN_FIELDS)));
-    for (name, value) in fields.0 {
-        // The last place is for the mark if there are more.
-        let is_full = kept.0.len() + 1 >= MAX_UNKNOWN_FIELDS && all > MAX_UNKNOWN_FIELDS;
-        let name = sanitizer.text(name, FieldType::Token);
-        if is_full || sanitizer.budget == 0 {
-            sanitizer.mark_object(&mut kept);
-            break;
-        }
-        kept.0.push((name, sanitizer.value(value, 0)));
-    }
+    let mut kept = NestedSanitizer::new(MAX_UNKNOWN, privacy).members(fields, MAX_UNKNOWN_FIELDS, 0);
     let marks = usize::from(kept.0.last().is_some_and(|(name, _)| name == TRUNCATION_MARK));
     let dropped = u32::try_from(all + marks - kept.0.len()).unwrap_or(u32::MAX);
     merge_repeated(&mut kept);
@@ -80,7 +69,12 @@ impl NestedSanitizer {
                 Value::String(self.text(Cow::Borrowed(TRUNCATION_MARK), FieldType::Message))
             }
             Value::Array(items) => Value::Array(self.list(items, depth + 1)),
-            Value::Object(object) => Value::Object(self.object(object, depth + 1)),
+            Value::Object(object) => {
+                self.brackets(object.0.is_empty());
+                let mut kept = self.members(object, usize::MAX, depth + 1);
+                merge_repeated(&mut kept);
+                Value::Object(kept)
+            }
             scalar => {
                 self.charge(serde_json::to_string(&scalar).map_or(0, |text| text.len() + 1));
                 scalar
@@ -104,27 +98,25 @@ impl NestedSanitizer {
         kept
     }
 
-    fn object<'a>(&mut self, object: Object<'a>, depth: usize) -> Object<'a> {
-        self.brackets(object.0.is_empty());
-        let mut kept = Object(Vec::with_capacity(object.0.len().min(MAX_UNKNOWN_FIELDS)));
+    /// Sanitizes the members of an object, and marks it as truncated if it has more than `max`.
+    fn members<'a>(&mut self, object: Object<'a>, max: usize, depth: usize) -> Object<'a> {
+        let all = object.0.len();
+        let mut kept = Object(Vec::with_capacity(all.min(MAX_UNKNOWN_FIELDS)));
         for (name, value) in object.0 {
+            // The last place is for the mark if there are more.
+            let is_full = all > max && kept.0.len() + 1 >= max;
             let name = self.text(name, FieldType::Token);
-            if self.budget == 0 {
-                self.mark_object(&mut kept);
+            if is_full || self.budget == 0 {
+                // Unless something in it is marked.
+                if !std::mem::replace(&mut self.marked, true) {
+                    let mark = Cow::Borrowed(TRUNCATION_MARK);
+                    kept.0.push((mark.clone(), Value::String(mark)));
+                }
                 break;
             }
             kept.0.push((name, self.value(value, depth)));
         }
-        merge_repeated(&mut kept);
         kept
-    }
-
-    /// Marks an object as truncated, unless something in it is.
-    fn mark_object(&mut self, object: &mut Object<'_>) {
-        if !std::mem::replace(&mut self.marked, true) {
-            let mark = Cow::Borrowed(TRUNCATION_MARK);
-            object.0.push((mark.clone(), Value::String(mark)));
-        }
     }
 
     fn text<'a>(&mut self, raw: Cow<'a, str>, field_type: FieldType) -> Cow<'a, str> {
