@@ -82,7 +82,7 @@ pub fn normalize<'a>(
         url,
         user_agent: text_redact::sanitize(user_agent, FieldType::Token, privacy),
         body,
-        in_extensions_folder: urls.in_extensions_folder(),
+        in_extensions_folder: urls.in_extensions_folder,
         unknown_members: unknown,
         redacted,
         dropped_members: dropped,

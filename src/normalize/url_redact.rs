@@ -102,9 +102,8 @@ fn rewrite(raw: &str, privacy: Privacy) -> String {
         // The path has names of a user's directories. <https://w3c.github.io/webappsec-csp/#strip-url-for-use-in-reports>
         return scheme;
     }
-    let after_slashes = rest.trim_start_matches(['/', '\\']);
     if is_web(&scheme) {
-        return hierarchical(scheme, after_slashes, privacy);
+        return hierarchical(scheme, rest.trim_start_matches(['/', '\\']), privacy);
     }
     match rest.strip_prefix("//") {
         Some(rest) => hierarchical(scheme, rest, privacy),

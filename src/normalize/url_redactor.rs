@@ -10,18 +10,14 @@ use crate::normalize::{text_redact, url_redact};
 pub(super) struct UrlRedactor<'a> {
     privacy: Privacy,
     cached: [Option<(Cow<'a, str>, Cow<'a, str>)>; 2],
-    in_extensions_folder: bool,
+    /// Whether any URL so far was a file in a browser's folder of extensions. Redaction leaves nothing of such a URL but
+    /// its scheme.
+    pub(super) in_extensions_folder: bool,
 }
 
 impl<'a> UrlRedactor<'a> {
     pub(super) fn new(privacy: Privacy) -> UrlRedactor<'a> {
         UrlRedactor { privacy, cached: [None, None], in_extensions_folder: false }
-    }
-
-    /// Returns whether any URL so far was a file in a browser's folder of extensions. Redaction leaves
-    /// nothing of such a URL but its scheme.
-    pub(super) fn in_extensions_folder(&self) -> bool {
-        self.in_extensions_folder
     }
 
     pub(super) fn redact(&mut self, raw: Cow<'a, str>) -> Cow<'a, str> {
@@ -74,7 +70,7 @@ mod tests {
             let mut urls = UrlRedactor::new(Privacy::default());
             let shown = urls.redact(Cow::Borrowed(url)).into_owned();
             assert!(!shown.contains("someone"), "{shown}");
-            urls.in_extensions_folder()
+            urls.in_extensions_folder
         };
         for path in [
             "file:///C:/Users/someone/AppData/Local/Google/Chrome/User%20Data/Default/Extensions/ID/4_0/a.js",
