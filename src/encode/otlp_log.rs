@@ -18,7 +18,7 @@ pub fn write_log_record(event: &Event<'_>, out: &mut Vec<u8>, scratch: &mut Vec<
     let Event { report, severity, .. } = event;
     scratch.clear();
     encoding::fixed64::encode(1, &unix_nanos(report.occurred), scratch);
-    encoding::uint32::encode(2, &severity.number().into(), scratch);
+    encoding::uint32::encode(2, &(*severity as u32), scratch);
     write_bytes(scratch, 3, severity.as_str().as_bytes());
     encode_key(5, WireType::LengthDelimited, scratch);
     write_any_value(scratch, Attribute::Text(event.summary));

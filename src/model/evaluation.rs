@@ -19,7 +19,8 @@ pub struct Evaluation<'a> {
 /// The observations of one report.
 pub type Observations<'a> = SmallVec<[Observation<'a>; 3]>;
 
-/// OTLP severities that reports use. Their text is `SeverityText`, and the console's `severity`.
+/// OTLP severities that reports use. Their number is `SeverityNumber` of the OpenTelemetry log data model, their text
+/// is `SeverityText`, and the console's `severity`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "UPPERCASE")]
 #[derive(Deserialize, Serialize, JsonSchema)]
@@ -31,11 +32,4 @@ pub enum Severity {
     Warn = 13,
     /// A user was affected.
     Error = 17,
-}
-
-impl Severity {
-    /// Returns `SeverityNumber` of the OpenTelemetry log data model.
-    pub const fn number(self) -> u8 {
-        self as u8
-    }
 }

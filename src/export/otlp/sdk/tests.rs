@@ -142,7 +142,7 @@ fn emit_by_sdk(event: &Event<'_>, logger: &SdkLogger) {
     record.set_event_name(name.leak());
     record.set_timestamp(system_time(event.report.occurred));
     record.set_observed_timestamp(system_time(event.report.received));
-    assert_eq!(event.severity.number(), 17);
+    assert_eq!(event.severity as u8, 17);
     record.set_severity_number(Severity::Error);
     record.set_severity_text(event.severity.as_str());
     record.set_body(event.summary.to_owned().into());
