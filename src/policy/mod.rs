@@ -259,14 +259,13 @@ impl Proposer {
         };
         let note = if source.answer == Answer::Hash { HASH } else { "" };
         let limit = self.min_clients.unwrap_or(MIN_CLIENTS);
+        let plural = if source.clients == Some(1) { "" } else { "s" };
         match source.clients {
             _ if !never.is_empty() => (false, never.to_owned()),
             Some(clients) if clients < limit => {
-                let plural = if clients == 1 { "" } else { "s" };
                 (false, format!("not proposed, might be an attack: {clients} client{plural}"))
             }
-            Some(1) => (true, format!("sent by at least 1 client{note}")),
-            Some(clients) => (true, format!("sent by at least {clients} clients{note}")),
+            Some(clients) => (true, format!("sent by at least {clients} client{plural}{note}")),
             None if self.min_clients.is_some() => {
                 (false, format!("not proposed, might be an attack: clients unknown, {limit} required"))
             }
