@@ -77,10 +77,8 @@ fn upgrade(body: &mut Object<'_>) {
             false
         }
         name if is_effective(name) => {
-            if let Value::String(text) = value {
-                has_effective |= !text.is_empty();
-                first_token(text);
-            }
+            has_effective |= value.as_str().is_some_and(|text| !text.is_empty());
+            first_token(value);
             true
         }
         _ => true,
@@ -88,15 +86,14 @@ fn upgrade(body: &mut Object<'_>) {
     if let Some(mut violated) = violated
         && !has_effective
     {
-        if let Value::String(text) = &mut violated {
-            first_token(text);
-        }
+        first_token(&mut violated);
         body.0.retain(|(name, _)| !is_effective(name));
         body.0.push((Cow::Borrowed("effectiveDirective"), violated));
     }
 }
 
-fn first_token(text: &mut Cow<'_, str>) {
+fn first_token(value: &mut Value<'_>) {
+    let Value::String(text) = value else { return };
     let token = text.split_ascii_whitespace().next().unwrap_or_default();
     if token.len() != text.len() || token.bytes().any(|byte| byte.is_ascii_uppercase()) {
         *text = Cow::Owned(token.to_ascii_lowercase());
