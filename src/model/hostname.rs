@@ -12,8 +12,8 @@ pub fn host_and_port(url: &str) -> (&str, Option<u16>) {
     if let Some((address, after)) = authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         return (address, after.strip_prefix(':').and_then(|port| port.parse().ok()));
     }
-    let (host, port) =
-        authority.split_at(memchr::memchr(b':', authority.as_bytes()).unwrap_or(authority.len()));
+    let colon = memchr::memchr(b':', authority.as_bytes()).unwrap_or(authority.len());
+    let (host, port) = authority.split_at(colon);
     // With the dot of the DNS root, a host is the same host.
     (host.strip_suffix('.').unwrap_or(host), port.get(1..).and_then(|port| port.parse().ok()))
 }

@@ -7,13 +7,11 @@ use crate::kinds;
 use crate::model::{Envelope, Report, UploadContext, Value};
 use crate::normalize::fields::REQUEST_HEADERS;
 use crate::normalize::limits::MAX_FIELDS;
-use crate::normalize::unescape::unescape;
+use crate::normalize::unescape::{MAX_ESCAPES, unescape};
 
 /// Most bytes of one member that are compared, and of all members.
 const MAX_TEXT: usize = 16 * 1024;
 const MAX_TEXTS: usize = 64 * 1024;
-/// Most escapes around one another that are decoded.
-const MAX_ESCAPES: usize = 3;
 
 /// Something that was removed from an event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -11,7 +11,7 @@ use crate::model::{FieldType, escape_hidden};
 use crate::normalize::limits::{MAX_MESSAGE, MAX_POLICY, MAX_SAMPLE, MAX_STACK, MAX_TOKEN};
 use crate::normalize::secret::{MIN_TOKEN, REDACTED, without_tokens};
 use crate::normalize::truncate::{TRUNCATION_MARK, truncate, truncate_chars};
-use crate::normalize::unescape::unescape;
+use crate::normalize::unescape::{MAX_ESCAPES, unescape};
 use crate::normalize::url_redact;
 use crate::normalize::word_scanner::{WordScanner, byte_set, ends_url};
 
@@ -107,9 +107,6 @@ fn sanitize_uncached(text: Cow<'_, str>, field_type: FieldType, privacy: Privacy
     };
     truncate(escape_hidden(redact(text, privacy), field_type == FieldType::Stack), max)
 }
-
-/// The largest number of escapes around one another that are decoded.
-const MAX_ESCAPES: usize = 3;
 
 /// Redacts what a text quotes, also behind escapes: a text that hides something private is shown decoded.
 pub(super) fn redact(text: Cow<'_, str>, privacy: Privacy) -> Cow<'_, str> {

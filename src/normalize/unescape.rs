@@ -1,6 +1,9 @@
 //! Decodes the escapes under which texts hide a URL or a token: those of URLs (`%2F`), of scripts (`\x2f`,
 //! `\u002f`, `\u{2f}`) and of markup (`&#47;`, `&#x2f;`, `&quot;`).
 
+/// The largest number of escapes around one another that are decoded.
+pub(super) const MAX_ESCAPES: usize = 3;
+
 /// Returns the decoded text; `None` if it has no escape.
 pub(super) fn unescape(text: &str) -> Option<String> {
     let bytes = text.as_bytes();
