@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // a benchmark may panic
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use divan::counter::ItemsCount;
@@ -98,7 +99,7 @@ fn process(bencher: Bencher<'_, '_>, capture: &str) {
     let body = body(capture);
     let registry = Arc::new(Registry::new(kinds::families(), 10_000, 0, Timestamp::UNIX_EPOCH).unwrap());
     let pipeline = Pipeline::new(&config::defaults(), registry, None, None);
-    bencher.bench_local(|| pipeline.process(black_box(body.as_bytes()), &context()));
+    bencher.bench_local(|| pipeline.process(black_box(body.as_bytes()), &context(), |_, _| {}));
 }
 
 /// The same for all captures, of 10,000 clients in turn, with findings off and on. The throughput is in reports: the
@@ -116,7 +117,7 @@ fn path_with_findings(bencher: Bencher<'_, '_>, findings: &str) {
     bencher.counter(ItemsCount::new(10 * reports)).bench_local(|| {
         for body in bodies.iter().cycle().take(10 * bodies.len()) {
             let client = ClientKey(0xffff_ffff_0000_0000 | clients.next().unwrap());
-            pipeline.process(black_box(body.as_bytes()), &UploadContext { client, ..context() });
+            pipeline.process(black_box(body.as_bytes()), &UploadContext { client, ..context() }, |_, _| {});
         }
     });
 }
@@ -144,7 +145,7 @@ fn path_with_rules(bencher: Bencher<'_, '_>, rules: &str) {
     let pipeline = Pipeline::new(&config, registry, None, None);
     bencher.counter(ItemsCount::new(10 * bodies.len())).bench_local(|| {
         for body in bodies.iter().cycle().take(10 * bodies.len()) {
-            pipeline.process(black_box(body.as_bytes()), &context());
+            pipeline.process(black_box(body.as_bytes()), &context(), |_, _| {});
         }
     });
 }
@@ -208,7 +209,7 @@ fn path_with_folding<const FOLD: bool>(bencher: Bencher<'_, '_>, times: usize) {
     let pipeline = Pipeline::new(&config, registry, Some(Arc::new(Discard)), Some(Arc::new(Discard)));
     bencher.counter(ItemsCount::new(REPORTS)).bench_local(|| {
         for body in bodies.iter().cycle().take(REPORTS) {
-            pipeline.process(black_box(body.as_bytes()), &context());
+            pipeline.process(black_box(body.as_bytes()), &context(), |_, _| {});
         }
         pipeline.end_windows(1, true);
     });
@@ -216,7 +217,13 @@ fn path_with_folding<const FOLD: bool>(bencher: Bencher<'_, '_>, times: usize) {
 
 fn add(registry: &Registry, site: &str) {
     let labels = [Label::bounded("crash"), Label::bounded("chrome")];
-    registry.add(SiteLabel::host(site), &Observation::increment(&REPORTS, labels), Timestamp::UNIX_EPOCH, 1);
+    registry.add(
+        SiteLabel::host(site),
+        &Observation::increment(&REPORTS, labels),
+        Timestamp::UNIX_EPOCH,
+        1,
+        &Cell::new(usize::MAX),
+    );
 }
 
 #[divan::bench(sample_size = 1000)]

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used)] // a benchmark may panic
 #![allow(clippy::print_stdout)] // the output is the result
 
+use std::cell::Cell;
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::time::Duration;
@@ -114,7 +115,7 @@ fn add(registry: &Registry, family: &'static Family, configured: Option<usize>, 
     } else {
         Observation::increment(family, [bounded("csp-violation"), bounded("chrome")])
     };
-    registry.add(site, &observation, Timestamp::UNIX_EPOCH, 1);
+    registry.add(site, &observation, Timestamp::UNIX_EPOCH, 1, &Cell::new(usize::MAX));
 }
 
 /// Fills the quota of CSP violations evenly, and has half of the sites report more of what is frequent. Returns the

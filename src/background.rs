@@ -178,6 +178,8 @@ impl FindingsUpkeep {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
     use crate::config;
     use crate::kinds::REPORTS;
@@ -198,7 +200,7 @@ mod tests {
         );
         let labels = [Label::bounded("crash"), Label::bounded("chrome")];
         let report = Observation::increment(&REPORTS, labels);
-        registry.add(SiteLabel::host("shop.example"), &report, clock::now(), 0);
+        registry.add(SiteLabel::host("shop.example"), &report, clock::now(), 0, &Cell::new(usize::MAX));
         let expiry = SeriesExpiry::new(&config, registry.clone(), TemporalityState::default());
         expiry.expire_series(false);
         assert_eq!(series(&registry), 1);

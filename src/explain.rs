@@ -51,7 +51,7 @@ pub fn explain(
     } else if body.len() > config.intake.max_body_bytes {
         UploadOutcome::TooLarge
     } else {
-        pipeline.process_with(&pipeline.settings.load().sites.redact_keys(body), &context, |index, reason| {
+        pipeline.process(&pipeline.settings.load().sites.redact_keys(body), &context, |index, reason| {
             rejected.push(json!({ "index": index, "reason": reason.as_str() }));
         })
     };

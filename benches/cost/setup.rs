@@ -70,7 +70,7 @@ impl Setup {
             client_address: None,
             span: None,
         };
-        self.0.process(body.as_bytes(), &context)
+        self.0.process(body.as_bytes(), &context, |_, _| {})
     }
 }
 

@@ -90,9 +90,9 @@ impl Daemon {
         self.uptime += 10;
         let context = &UploadContext { uptime: self.uptime, ..*context };
         let started = Instant::now();
-        let (outcome, peak) = allocations::peak(|| self.exporting.process(body, context));
+        let (outcome, peak) = allocations::peak(|| self.exporting.process(body, context, |_, _| {}));
         let mut took = started.elapsed();
-        assert_eq!(outcome, self.counting.process(body, context));
+        assert_eq!(outcome, self.counting.process(body, context, |_, _| {}));
         let scrape = PrometheusExporter::new(self.exporting.registry.clone());
         let processed = Processed {
             outcome,
@@ -117,7 +117,7 @@ impl Daemon {
 
     fn time(&self, body: &[u8], context: &UploadContext<'_>) -> Duration {
         let started = Instant::now();
-        self.exporting.process(body, context);
+        self.exporting.process(body, context, |_, _| {});
         let took = started.elapsed();
         self.console.take();
         self.otlp.take();

@@ -87,7 +87,7 @@ impl Findings {
         let noise = classification.noise;
         let site = SiteLabel { label: classification.site, configured: classification.configured };
         let add = |observation| {
-            _ = self.registry.add_within(site, &observation, context.received, context.uptime, may_make);
+            _ = self.registry.add(site, &observation, context.received, context.uptime, may_make);
         };
         let key = |ClientHash(hash)| {
             self.hasher.hash_one((hash, site.label.as_str(), finding.what as u8, noise as u8))

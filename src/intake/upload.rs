@@ -243,7 +243,7 @@ impl Intake {
             span,
         };
         let mut first = None;
-        let processed = self.pipeline.process_with(body, &context, |_, reason| {
+        let processed = self.pipeline.process(body, &context, |_, reason| {
             let reason = reason.as_str();
             first.get_or_insert(reason);
             self.reject(sender, body, "report", reason, None, None);

@@ -347,7 +347,7 @@ mod tests {
             client_address: None,
             span: None,
         };
-        pipeline.process(sample("smtp-tlsrpt").as_bytes(), &context);
+        pipeline.process(sample("smtp-tlsrpt").as_bytes(), &context, |_, _| {});
         let mut sites = std::collections::BTreeMap::<_, u64>::new();
         registry.visit(&mut |family, sample| {
             if family.name == SESSIONS.name

@@ -189,20 +189,10 @@ impl Registry {
         own_samples(&self.self_metrics, &self.quotas) + MAX_LEARNING_HOSTS + series
     }
 
-    /// Adds one observation to the site's series, within the quotas. `uptime` in seconds. Returns the labels of the
-    /// series; those after the last one of the family have no meaning.
+    /// Adds one observation to the site's series, within the quotas. `uptime` in seconds. Makes a series with an
+    /// unbounded label only if `may_make` is not 0, and counts it there. Returns the labels of the series; those after
+    /// the last one of the family have no meaning.
     pub fn add<'l>(
-        &self,
-        site: SiteLabel<'l>,
-        observation: &Observation<'l>,
-        received: Timestamp,
-        uptime: u32,
-    ) -> [Label<'l>; MAX_LABELS] {
-        self.add_within(site, observation, received, uptime, &Cell::new(usize::MAX))
-    }
-
-    /// The same, but makes at most this number of series with an unbounded label. Counts those that it makes.
-    pub fn add_within<'l>(
         &self,
         site: SiteLabel<'l>,
         observation: &Observation<'l>,

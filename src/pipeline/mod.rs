@@ -289,13 +289,9 @@ impl Pipeline {
     }
 
     /// Processes a body: counts every item of it exactly once, as a report or as a rejection, and
-    /// pushes one event per report to each sink.
-    pub fn process(&self, body: &[u8], context: &UploadContext<'_>) -> UploadOutcome {
-        self.process_with(body, context, |_, _| {})
-    }
-
-    /// The same, and passes the position and the reason of each rejected item to `rejected`.
-    pub fn process_with(
+    /// pushes one event per report to each sink. Passes the position and the reason of each rejected item to
+    /// `rejected`.
+    pub fn process(
         &self,
         body: &[u8],
         context: &UploadContext<'_>,
@@ -470,8 +466,7 @@ impl Pipeline {
             let site = own_site.unwrap_or(site);
             let limited = settings.limit_weight(observation, site);
             let observation = limited.as_ref().unwrap_or(observation);
-            let labels =
-                self.registry.add_within(site, observation, context.received, context.uptime, may_make);
+            let labels = self.registry.add(site, observation, context.received, context.uptime, may_make);
             if let Some(series) = &mut series {
                 let labels = observation.family.labels.iter().zip(&labels);
                 let labels = labels.filter(|(_, label)| **label != ABSENT);

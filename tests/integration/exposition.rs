@@ -1,5 +1,6 @@
 //! The two formats of a scrape: which one a client gets, and that both have the same series and values.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::Arc;
@@ -211,7 +212,7 @@ proptest! {
                 };
                 let labels = [Label::unbounded(label); MAX_LABELS - 1];
                 let observation = Observation { family, labels, amount, host: None };
-                let labels = registry.add(SiteLabel::host(site), &observation, now, 0);
+                let labels = registry.add(SiteLabel::host(site), &observation, now, 0, &Cell::new(usize::MAX));
                 // One that is empty is the same as none.
                 let names = family.labels.iter().zip(&labels).filter(|(_, label)| !label.as_str().is_empty());
                 let labels = names.map(|(name, label)| ((*name).to_owned(), label.as_str().to_owned()));

@@ -1,5 +1,7 @@
 //! The text, against the encoder of the `prometheus` crate.
 
+use std::cell::Cell;
+
 use prometheus::proto::{self, LabelPair, MetricFamily};
 use prometheus::{Encoder, TextEncoder};
 use proptest::prelude::*;
@@ -16,7 +18,7 @@ fn scrape_of_a_registry_has_its_series_the_self_metrics_and_the_process() {
     let registry = Arc::new(Registry::new(kinds::families(), 10_000, 0, now).unwrap());
     let labels = [Label::bounded("crash"), Label::bounded("chrome")];
     let observation = Observation::increment(&REPORTS, labels);
-    registry.add(SiteLabel::host("shop.example"), &observation, now, 0);
+    registry.add(SiteLabel::host("shop.example"), &observation, now, 0, &Cell::new(usize::MAX));
     let text = PrometheusExporter::new(registry).encode(ScrapeFormat::Text, false).unwrap().concat();
     let text = String::from_utf8(text).unwrap();
     for line in [
@@ -122,7 +124,13 @@ fn text_of_large_families_is_that_of_the_prometheus_crate() {
         // Of up to 13 digits, because the crate rounds above 2^53.
         let amount = Increment::Count((1 << 40) / 10_u64.pow(number as u32 % 13));
         for family in [&REPORTS, &csp_violation::VIOLATIONS] {
-            registry.add(SiteLabel::host(&site), &Observation { family, labels, amount, host: None }, now, 0);
+            registry.add(
+                SiteLabel::host(&site),
+                &Observation { family, labels, amount, host: None },
+                now,
+                0,
+                &Cell::new(usize::MAX),
+            );
         }
     }
     let registry = Arc::new(registry);
@@ -158,7 +166,7 @@ proptest! {
                 Observation::new(&network_error::ESTIMATED, requests, Increment::Sum(*amount)),
                 Observation::new(&network_error::DURATION, [bounded("dns")], Increment::Duration(*amount)),
             ] {
-                registry.add(SiteLabel::host(site), &observation, now, 0);
+                registry.add(SiteLabel::host(site), &observation, now, 0, &Cell::new(usize::MAX));
             }
         }
         let registry = Arc::new(registry);

@@ -35,7 +35,7 @@ fn attempts_that_find_no_capacity_use_up_nothing_of_what_an_upload_may_make() {
     (0..100_000).for_each(|n| violation(&registry, configured(0), &format!("https://junk-{n}.example"), 0));
     let may_make = Cell::new(1);
     let add = |blocked: &str| {
-        registry.add_within(configured(0), &csp(Label::unbounded(blocked)), NOW, 1, &may_make);
+        registry.add(configured(0), &csp(Label::unbounded(blocked)), NOW, 1, &may_make);
     };
     (0..20).for_each(|n| add(&format!("https://more-{n}.example")));
     assert_eq!(may_make.get(), 1);
@@ -100,6 +100,7 @@ fn bounded_violation(registry: &Registry, site: SiteLabel<'_>, nth: usize, uptim
         &Observation::increment(&csp_violation::VIOLATIONS, labels.map(Label::bounded)),
         NOW,
         uptime,
+        &Cell::new(usize::MAX),
     );
 }
 
@@ -211,6 +212,7 @@ fn with_many_sites_none_takes_all_of_a_small_quota() {
             &observation,
             NOW,
             0,
+            &Cell::new(usize::MAX),
         );
     };
     for site in ["a", "b"] {

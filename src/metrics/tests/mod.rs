@@ -1,6 +1,7 @@
 //! The registry as a whole: sums are exact and samples bounded, whatever is counted, by several threads and with
 //! evictions meanwhile.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -80,7 +81,7 @@ fn add_to(registry: &Registry, site: SiteLabel<'_>, seen: Seen, uptime: u32) {
     if let Increment::Count(count) = &mut observation.amount {
         *count = seen.count;
     }
-    registry.add(site, &observation, NOW, uptime);
+    registry.add(site, &observation, NOW, uptime, &Cell::new(usize::MAX));
 }
 
 fn add(registry: &Registry, seen: Seen, uptime: u32) {
@@ -88,7 +89,7 @@ fn add(registry: &Registry, seen: Seen, uptime: u32) {
 }
 
 fn violation(registry: &Registry, site: SiteLabel<'_>, blocked: &str, uptime: u32) {
-    registry.add(site, &csp(Label::unbounded(blocked)), NOW, uptime);
+    registry.add(site, &csp(Label::unbounded(blocked)), NOW, uptime, &Cell::new(usize::MAX));
 }
 
 fn configured(position: usize) -> SiteLabel<'static> {
@@ -258,7 +259,7 @@ fn additions_of_eight_threads_are_all_counted() {
 fn full_registry_drops_the_finest_detail_first() {
     let registry = registry(min_limit(), 0);
     // A site that lost its detail early has a series for the rest; later ones share that of `other`.
-    registry.add(SiteLabel::host("s0.example"), &csp(OTHER), NOW, 0);
+    registry.add(SiteLabel::host("s0.example"), &csp(OTHER), NOW, 0, &Cell::new(usize::MAX));
     (0..1999).for_each(|n| add(&registry, Seen { family: 1, site: n % 200, unbounded: n, count: 1 }, 0));
     let labels: Vec<_> = violations(&registry).into_keys().map(|labels| labels[0..4].to_vec()).collect();
     assert!(
@@ -298,6 +299,7 @@ fn configured_site_keeps_its_capacity_and_name_during_a_flood_on_another() {
                         &Observation::increment(&csp_violation::VIOLATIONS, labels),
                         NOW,
                         7,
+                        &Cell::new(usize::MAX),
                     );
                 }
             }

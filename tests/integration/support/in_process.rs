@@ -96,7 +96,7 @@ impl InProcess {
     }
 
     pub(crate) fn process(&self, body: &[u8], context: &UploadContext<'_>) -> Processed {
-        let outcome = self.pipeline.process(body, context);
+        let outcome = self.pipeline.process(body, context, |_, _| {});
         let (console, otlp) = self.take();
         Processed { outcome, console, otlp }
     }

@@ -140,6 +140,7 @@ fn encode(resource: &Resource, metrics: Vec<Metric>) -> Bytes {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::time::Duration;
 
     use jiff::Timestamp;
@@ -158,7 +159,7 @@ mod tests {
     fn add(registry: &Registry, site: &str, received: Timestamp) {
         let labels = [Label::bounded("crash"), Label::bounded("chrome")];
         let observation = Observation::increment(&crate::kinds::REPORTS, labels);
-        registry.add(SiteLabel::host(site), &observation, received, 0);
+        registry.add(SiteLabel::host(site), &observation, received, 0, &Cell::new(usize::MAX));
     }
 
     fn builder(registry: Registry) -> RequestBuilder {

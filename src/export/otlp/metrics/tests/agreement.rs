@@ -2,6 +2,7 @@
 //! or added up from deltas, while series are evicted and created again, exports fail in whole or in part, are
 //! rejected or lose their response, the wall clock is wrong, and scrapes run in between.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -181,7 +182,13 @@ impl World {
         // Some are received before the wall clock is set back.
         let received = clock::now() + self.set_back * u32::from(number % 2);
         for observation in observations {
-            self.worker.builder.registry.add(SiteLabel::host(&site), &observation, received, self.uptime);
+            self.worker.builder.registry.add(
+                SiteLabel::host(&site),
+                &observation,
+                received,
+                self.uptime,
+                &Cell::new(usize::MAX),
+            );
             self.expect(&site, &observation);
         }
         let self_metrics = self.worker.builder.registry.self_metrics.clone();
