@@ -17,7 +17,7 @@ use std::hash::BuildHasher;
 
 use foldhash::fast::FixedState;
 
-use crate::classify::noise::{INDEX, UserAgent};
+use crate::classify::noise::{Field, INDEX, UserAgent};
 use crate::model::{Browser, Version, Versions};
 
 /// The rank of WebKit, which nearly every browser names.
@@ -61,7 +61,6 @@ pub(super) fn parse(user_agent: &str) -> UserAgent {
 }
 
 fn parse_products(user_agent: &str) -> UserAgent {
-    let index = &*INDEX;
     let mut best = (u8::MAX, Browser::Other);
     let (mut product, mut version, mut safari) = ("", "", "");
     for (name, rest) in products(user_agent) {
@@ -72,7 +71,9 @@ fn parse_products(user_agent: &str) -> UserAgent {
         }
     }
     let mut headless = false;
-    for name in words(user_agent).filter(|word| word.starts_with("Headless") && index.is_headless(word)) {
+    let is_headless =
+        |word: &&str| word.starts_with("Headless") && INDEX.get(Field::HeadlessAgent, word).is_some();
+    for name in words(user_agent).filter(is_headless) {
         // The name may have no version.
         headless = true;
         if let Some(found) = product_rank(name.as_bytes()).filter(|found| *found < best) {
@@ -142,8 +143,8 @@ fn system(user_agent: &str, family: Browser, browser: Version) -> (&'static str,
 fn is_bot(user_agent: &str) -> bool {
     let has = |text: &str| memchr::memmem::find(user_agent.as_bytes(), text.as_bytes()).is_some();
     let named = || around_device(user_agent).iter().any(|part| names(part).any(is_bot_name));
-    let listed = || words(user_agent).any(|word| INDEX.is_bot(word)) || INDEX.contains_bot(user_agent);
-    if named() || listed() || has("+http") {
+    let listed = || words(user_agent).any(|word| INDEX.get(Field::Agent, word).is_some());
+    if named() || listed() || INDEX.contains_bot(user_agent) || has("+http") {
         return true;
     }
     // Toolbars of Internet Explorer add links.

@@ -6,7 +6,9 @@ use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 
-use crate::classify::noise::rules::{Field, Match, built_in};
+use crate::classify::noise::rules::{Field, Match, Signal, built_in};
+use crate::kinds::is_extension_scheme;
+use crate::model::Noise;
 
 /// Values by text. Most texts are absent, which the filter mostly detects without hashing.
 struct Map<V = Match> {
@@ -129,47 +131,44 @@ impl Index {
         index
     }
 
-    fn map(&self, field: Field) -> &Map {
-        &self.maps[field as usize]
+    /// Returns the match of a whole text.
+    pub(crate) fn get(&self, field: Field, text: &str) -> Option<Match> {
+        self.maps[field as usize].get(text)
+    }
+
+    /// Returns the match of a host or of the nearest domain above it.
+    pub(super) fn get_domain(&self, field: Field, host: &str) -> Option<Match> {
+        self.maps[field as usize].get_domain(host)
+    }
+
+    /// Returns the match of a scheme, alone or in any URL, else what `others` finds, else that of an extension.
+    pub(super) fn scheme(&self, scheme: &str, others: impl FnOnce() -> Option<Match>) -> Option<Match> {
+        let extension =
+            || is_extension_scheme(scheme).then_some(Signal::ExtensionScheme.is(Noise::Extension));
+        self.get(Field::Scheme, scheme).or_else(others).or_else(extension)
     }
 
     /// Returns the match of a blocked URL without a host: a bare scheme, a keyword, another scheme's URL.
     pub(super) fn blocked(&self, blocked: &str, scheme: &str) -> Option<Match> {
-        let whole = || self.map(Field::Blocked).get(blocked);
         let is_url = blocked[scheme.len()..].starts_with("://");
-        let as_url = || self.map(Field::BlockedUrlScheme).get(scheme).filter(|_| is_url);
-        self.map(Field::Scheme).get(scheme).or_else(whole).or_else(as_url)
+        let as_url = || self.get(Field::BlockedUrlScheme, scheme).filter(|_| is_url);
+        self.scheme(scheme, || self.get(Field::Blocked, blocked).or_else(as_url))
     }
 
     /// Returns the match of a source file that is not an http URL.
     pub(super) fn source(&self, scheme: &str, may_be_gecko: bool) -> Option<Match> {
-        let by_source = || self.map(Field::SourceScheme).get(scheme);
-        let by_gecko = || self.map(Field::GeckoSource).get(scheme).filter(|_| may_be_gecko);
-        self.map(Field::Scheme).get(scheme).or_else(by_source).or_else(by_gecko)
-    }
-
-    /// Returns the match of a source file by its host.
-    pub(super) fn source_server(&self, host: &str) -> Option<Match> {
-        self.map(Field::SourceDomain).get_domain(host)
+        let by_gecko = || self.get(Field::GeckoSource, scheme).filter(|_| may_be_gecko);
+        self.scheme(scheme, || self.get(Field::SourceScheme, scheme).or_else(by_gecko))
     }
 
     /// Returns the match of a blocked URL or a source file by its host and path.
     pub(super) fn server<'u>(&self, host: &str, path: impl Fn() -> &'u str) -> Option<Match> {
-        let by_host = || self.map(Field::Host).get(host);
+        let by_host = || self.get(Field::Host, host);
         let by_path = || {
             let rules = self.paths.find(host)?;
             rules.iter().find(|rule| rule.matches(path())).map(|rule| rule.matched)
         };
-        self.map(Field::Domain).get_domain(host).or_else(by_host).or_else(by_path)
-    }
-
-    pub(super) fn document(&self, host: &str) -> Option<Match> {
-        self.map(Field::Document).get_domain(host)
-    }
-
-    /// Returns the match of a document by a scheme other than that of a site.
-    pub(super) fn document_scheme(&self, scheme: &str) -> Option<Match> {
-        self.map(Field::Scheme).get(scheme).or_else(|| self.map(Field::DocumentScheme).get(scheme))
+        self.get_domain(Field::Domain, host).or_else(by_host).or_else(by_path)
     }
 
     /// Returns the match of a source file's path on the document's own host.
@@ -184,15 +183,6 @@ impl Index {
     pub(super) fn style(&self, sample: &str) -> Option<Match> {
         let named = self.in_style.iter().find(|(text, _)| text.find(sample.as_bytes()).is_some());
         named.map(|(_, matched)| *matched).or_else(|| self.styles.find(sample))
-    }
-
-    pub(crate) fn is_headless(&self, name: &str) -> bool {
-        self.map(Field::HeadlessAgent).get(name).is_some()
-    }
-
-    /// Returns whether a word of a user agent names a crawler or a monitor.
-    pub(crate) fn is_bot(&self, word: &str) -> bool {
-        self.map(Field::Agent).get(word).is_some()
     }
 
     /// Returns whether a user agent contains a name of several words.

@@ -12,14 +12,13 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::classify::site::SiteIndex;
-use crate::kinds::is_extension_scheme;
 use crate::model::{Browser, Noise, Report, has_no_address, host_and_port, path, scheme};
 use index::Index;
 use signals::{is_local, is_loopback};
 
 pub(crate) use index::INDEX;
-pub(crate) use rules::Match;
 use rules::Signal;
+pub(crate) use rules::{Field, Match};
 pub(crate) use signals::{Signals, UserAgent};
 
 /// A rule that matched, for people.
@@ -85,16 +84,11 @@ struct BuiltIn<'i> {
 impl BuiltIn<'_> {
     fn blocked(&self, signals: &Signals<'_>) -> Option<Match> {
         let scheme = scheme(signals.blocked);
+        let by_server = || self.foreign_server(signals.blocked, signals);
         match scheme {
             "" | "inline" | "eval" | "data" | "blob" => None,
-            "http" | "https" | "ws" | "wss" => self.foreign_server(signals.blocked, signals),
-            _ => self
-                .index
-                .blocked(signals.blocked, scheme)
-                .or_else(|| {
-                    is_extension_scheme(scheme).then_some(Signal::ExtensionScheme.is(Noise::Extension))
-                })
-                .or_else(|| self.foreign_server(signals.blocked, signals)),
+            "http" | "https" | "ws" | "wss" => by_server(),
+            _ => self.index.blocked(signals.blocked, scheme).or_else(by_server),
         }
     }
 
@@ -107,19 +101,15 @@ impl BuiltIn<'_> {
         if !matches!(scheme, "http" | "https") {
             // Only Firefox writes `<anonymous code>`; in other browsers a page may have made it up.
             let may_be_gecko = matches!(browser, Browser::Firefox | Browser::Other);
-            return self
-                .index
-                .source(scheme, may_be_gecko)
-                .or_else(|| {
-                    is_extension_scheme(scheme).then_some(Signal::ExtensionScheme.is(Noise::Extension))
-                })
-                .filter(|_| !(matches!(scheme, "resource" | "chrome") && signals.is_foreign_icon()));
+            let is_icon = || matches!(scheme, "resource" | "chrome") && signals.is_foreign_icon();
+            return self.index.source(scheme, may_be_gecko).filter(|_| !is_icon());
         }
         let host = host_and_port(signals.source).0;
         if host == signals.document_host {
             return self.index.same_origin_path(path(signals.source));
         }
-        let by_host = || self.index.source_server(host).filter(|_| !self.sites.names_host(host));
+        let by_host =
+            || self.index.get_domain(Field::SourceDomain, host).filter(|_| !self.sites.names_host(host));
         self.foreign_server(signals.source, signals).or_else(by_host)
     }
 
@@ -133,13 +123,10 @@ impl BuiltIn<'_> {
         let by_scheme = match scheme {
             "" | "http" | "https" | "blob" => None,
             _ if has_no_address(signals.document) || signals.document == "about:blank" => None,
-            _ => self.index.document_scheme(scheme).or_else(|| {
-                is_extension_scheme(scheme).then_some(Signal::ExtensionScheme.is(Noise::Extension))
-            }),
+            _ => self.index.scheme(scheme, || self.index.get(Field::DocumentScheme, scheme)),
         };
-        let by_host = || {
-            self.index.document(host).or_else(|| is_local(host).then_some(Signal::LocalHost.is(Noise::Local)))
-        };
+        let by_local = || is_local(host).then_some(Signal::LocalHost.is(Noise::Local));
+        let by_host = || self.index.get_domain(Field::Document, host).or_else(by_local);
         by_scheme.or_else(|| by_host().filter(|_| !self.sites.names_host(host)))
     }
 

@@ -83,7 +83,7 @@ fn value_of<T: LabelEnum>(text: &str) -> Option<T> {
 /// matches within a host, a path or a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
-pub(super) enum Field {
+pub(crate) enum Field {
     /// The scheme of the blocked URL or of the source file, alone or in a URL.
     Scheme,
     /// The scheme of the blocked URL before `://`, because the word alone has another meaning.
