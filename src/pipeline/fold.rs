@@ -99,14 +99,8 @@ impl Fold {
     pub(super) fn take_ended(&self, shard: usize, uptime: u32) -> Option<Vec<Pending>> {
         let Shard { windows, ends, bytes } = &mut *self.shards.get(shard)?.lock();
         ends.first().filter(|(end, _)| *end <= uptime)?;
-        let mut pending = Vec::new();
-        for _ in 0..STEP {
-            let Some((_, fingerprint)) = ends.first().copied().filter(|(end, _)| *end <= uptime) else {
-                break;
-            };
-            ends.pop_first();
-            pending.extend(windows.remove(&fingerprint).flatten().map(|event| *event));
-        }
+        let ended = ends.extract_if(..=(uptime, Fingerprint(u64::MAX)), |_| true).take(STEP);
+        let pending: Vec<_> = ended.filter_map(|(_, window)| Some(*windows.remove(&window)??)).collect();
         *bytes -= pending.iter().map(Pending::size).sum::<usize>();
         Some(pending)
     }
