@@ -3,12 +3,11 @@
 
 use std::array::from_fn;
 use std::cell::Cell;
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use prometheus::core::{Collector, Desc};
+use prometheus::core::{Collector, Desc, Describer};
 use prometheus::proto::{Bucket, Histogram, Metric, MetricFamily, MetricType};
 use prometheus::{Error, IntCounterVec, Opts};
 
@@ -44,16 +43,13 @@ pub struct Uploads {
 impl Uploads {
     /// Creates counts of 0. Fails if a name is invalid, which tests rule out.
     pub(super) fn new() -> Result<Uploads, Error> {
-        let outcomes = Opts::new("lookout_uploads_total", "Uploads (POSTs to intake), by outcome.");
+        let outcomes = Opts::new("lookout_uploads_total", "Uploads (POSTs to intake), by outcome.")
+            .variable_label("outcome");
         let duration = Opts::new(
             "lookout_upload_duration_seconds",
             "Duration of uploads, from the head of the request to the response.",
         );
-        let describe = |opts: &Opts, labels: Vec<String>| {
-            Desc::new(opts.name.clone(), opts.help.clone(), labels, HashMap::new())
-        };
-        let descriptions =
-            [describe(&outcomes, vec!["outcome".to_owned()])?, describe(&duration, Vec::new())?];
+        let descriptions = [outcomes.describe()?, duration.describe()?];
         let new = |_| Stripe {
             outcomes: from_fn(|_| AtomicU64::new(0)),
             buckets: from_fn(|_| AtomicU64::new(0)),
