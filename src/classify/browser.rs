@@ -172,9 +172,9 @@ fn around_device(user_agent: &str) -> [&str; 2] {
 
 /// Returns whether a name follows `compatible;`. Televisions continue with a platform instead.
 fn is_compatible(user_agent: &str) -> bool {
-    let Some((_, name)) = user_agent.split_once("compatible;") else { return false };
-    let name = name.trim_start();
-    !["U;", "Linux", "Windows", ")"].iter().any(|platform| name.starts_with(platform))
+    let is_platform =
+        |name: &str| ["U;", "Linux", "Windows", ")"].iter().any(|start| name.starts_with(start));
+    user_agent.split_once("compatible;").is_some_and(|(_, name)| !is_platform(name.trim_start()))
 }
 
 /// Returns whether a name ends like those of crawlers. Cubot is a brand of phones.
