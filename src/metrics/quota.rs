@@ -21,7 +21,7 @@ use parking_lot::{Mutex, RwLock};
 use prometheus::{IntCounter, IntGauge};
 
 use crate::metrics::demand::{Allocation, Demand, SiteDemand, SiteQuotaIndex};
-use crate::metrics::sample::{SampleValue, samples_per_series, saturating_sum};
+use crate::metrics::sample::{SAMPLES, SampleValue, saturating_sum};
 use crate::metrics::self_metrics::SelfMetrics;
 use crate::model::{Family, MetricType};
 
@@ -46,7 +46,7 @@ pub(super) struct FamilyQuota {
     pub(super) sites: SiteQuotas,
     pinnable: AtomicUsize,
     /// What evicted series had counted: an integer, unless the family has sums, so that it is exact.
-    evicted: Mutex<SampleValue>,
+    pub(super) evicted: Mutex<SampleValue>,
     /// `lookout_series`.
     pub(super) used: IntGauge,
     /// `lookout_series_limit`.
@@ -54,7 +54,7 @@ pub(super) struct FamilyQuota {
     /// `lookout_series_expired_total`.
     expired: IntCounter,
     /// `lookout_series_overflow_total`, by position of the label; none for a bounded label.
-    overflow: Box<[Option<IntCounter>]>,
+    pub(super) overflow: Box<[Option<IntCounter>]>,
     /// The same for observations that lost every label but a configured site.
     pub(super) overflow_all: IntCounter,
 }
@@ -170,6 +170,11 @@ impl FamilyQuota {
         family: &'static Family,
         self_metrics: &SelfMetrics,
     ) -> Result<FamilyQuota, prometheus::Error> {
+        let (samples_per_series, evicted) = match family.metric_type {
+            MetricType::Counter => (1, SampleValue::Count(0)),
+            MetricType::FloatCounter => (1, SampleValue::Float(0.0)),
+            MetricType::Histogram => (SAMPLES, SampleValue::Count(0)),
+        };
         let name = [family.name];
         let overflow =
             |label| self_metrics.series.overflow.get_metric_with_label_values(&[family.name, label]);
@@ -177,12 +182,9 @@ impl FamilyQuota {
             |label: &&'static str| family.is_unbounded(label).then(|| overflow(label)).transpose();
         Ok(FamilyQuota {
             family,
-            sites: SiteQuotas::new(samples_per_series(family)),
+            sites: SiteQuotas::new(samples_per_series),
             pinnable: AtomicUsize::default(),
-            evicted: Mutex::new(match family.metric_type {
-                MetricType::Counter | MetricType::Histogram => SampleValue::Count(0),
-                MetricType::FloatCounter => SampleValue::Float(0.0),
-            }),
+            evicted: Mutex::new(evicted),
             used: self_metrics.series.used.get_metric_with_label_values(&name)?,
             limit_gauge: self_metrics.series.limit.get_metric_with_label_values(&name)?,
             expired: self_metrics.series.expired.get_metric_with_label_values(&name)?,
@@ -191,8 +193,9 @@ impl FamilyQuota {
         })
     }
 
+    /// Returns the number of samples that one series of the family has in a scrape.
     pub(super) fn samples_per_series(&self) -> usize {
-        samples_per_series(self.family)
+        self.sites.unit
     }
 
     pub(super) fn reserve(&self, owner: Owner, priority: Priority) -> Option<Allocation> {
@@ -227,17 +230,6 @@ impl FamilyQuota {
                 *total = saturating_sum(*total, durations.count());
             }
             _ => debug_assert!(false, "{} cannot have counted {value:?}", self.family.name),
-        }
-    }
-
-    pub(super) fn evicted(&self) -> SampleValue {
-        self.evicted.lock().clone()
-    }
-
-    /// Counts an observation that lost the label at this position.
-    pub(super) fn record_overflow(&self, position: usize) {
-        if let Some(Some(overflow)) = self.overflow.get(position) {
-            overflow.inc();
         }
     }
 

@@ -23,6 +23,7 @@ use hashbrown::hash_table::Entry;
 use jiff::Timestamp;
 use memchr::memchr3;
 use parking_lot::Mutex;
+use prometheus::IntCounter;
 
 use crate::metrics::demand::Allocation;
 use crate::metrics::frequency_sketch::FrequencySketch;
@@ -262,7 +263,7 @@ impl Registry {
         let start_time = i64::try_from(self.started.as_nanosecond()).unwrap_or(0);
         // The ids of series count up from 0.
         for (id, quota) in (0..u64::MAX).rev().zip(&self.quotas) {
-            let (labels, value) = (&[quota.family.name], quota.evicted());
+            let (labels, value) = (&[quota.family.name], quota.evicted.lock().clone());
             visitor(&EXPIRED_COUNTS, Sample { labels, is_plain: true, value, start_time, id });
         }
         let (mut copies, mut text) = (Vec::new(), String::new());
@@ -374,13 +375,13 @@ fn labels_of<'l>(site: SiteLabel<'l>, observation: &Observation<'l>) -> [Label<'
     labels
 }
 
-/// Replaces the unbounded ones of these labels with `other`. Returns whether there was any.
+/// Replaces the unbounded ones of these labels with `other`, and counts that. Returns whether there was any.
 fn drop_unbounded(quota: &FamilyQuota, labels: &mut [Label<'_>], range: Range<usize>) -> bool {
     let mut changed = false;
-    for position in range {
-        if labels[position].is_unbounded() {
-            labels[position] = OTHER;
-            quota.record_overflow(position);
+    for (label, overflow) in labels.iter_mut().zip(&quota.overflow).take(range.end).skip(range.start) {
+        if label.is_unbounded() {
+            *label = OTHER;
+            overflow.iter().for_each(IntCounter::inc);
             changed = true;
         }
     }

@@ -1,7 +1,5 @@
 //! The value of a series at one moment, and histograms with fixed buckets.
 
-use crate::model::{Family, MetricType};
-
 /// One series at one moment.
 #[derive(Debug, Clone)]
 pub struct Sample<'s> {
@@ -46,14 +44,6 @@ const MAX_COUNT: u64 = i64::MAX.unsigned_abs();
 /// Adds two counts without overflow: a report may stand for any number of observations.
 pub(super) fn saturating_sum(count: u64, increment: u64) -> u64 {
     count.saturating_add(increment).min(MAX_COUNT)
-}
-
-/// Returns the number of samples that one series of the family has in a scrape.
-pub(super) fn samples_per_series(family: &Family) -> usize {
-    match family.metric_type {
-        MetricType::Histogram => SAMPLES,
-        MetricType::Counter | MetricType::FloatCounter => 1,
-    }
 }
 
 /// Upper bounds in seconds of every duration histogram; `+Inf` comes after the last. They range from an

@@ -11,12 +11,12 @@ use prometheus::proto::{LabelPair, Metric};
 use proptest::prelude::*;
 
 use super::Allocation;
-use super::sample::samples_per_series;
+use super::sample::SAMPLES;
 use super::series::Series;
 use super::{EvictionFilter, Registry, SampleValue, frequency_sketch};
 use crate::config::MetricsConfig;
 use crate::kinds::{self, REPORTS, csp_violation, network_error};
-use crate::model::{Family, Increment, Label, OTHER, Observation, SiteLabel};
+use crate::model::{Family, Increment, Label, MetricType, OTHER, Observation, SiteLabel};
 
 mod floods;
 mod sites;
@@ -140,6 +140,11 @@ fn expired(registry: &Registry, family: &Family) -> SampleValue {
 /// Returns what was counted in the family: by its series, and by evicted ones.
 fn counted(registry: &Registry, family: &Family) -> f64 {
     series(registry, family).values().sum::<f64>() + expired(registry, family).total()
+}
+
+/// Returns the number of samples that one series of the family has in a scrape.
+fn samples_per_series(family: &Family) -> usize {
+    if family.metric_type == MetricType::Histogram { SAMPLES } else { 1 }
 }
 
 /// Returns the number of samples of a scrape of this registry.
