@@ -29,17 +29,14 @@ impl Registry {
     pub fn expire(&self, idle: Duration, uptime: u32, can_evict: EvictionFilter<'_>) {
         let _no_visit = self.eviction_lock.lock();
         let idle = seconds(idle);
+        let is_over = |series: &mut Series| {
+            series.hits /= 2;
+            series.allocation != Allocation::Pinned
+                && idle_for(series, uptime) >= idle
+                && can_evict(series.id, &series.value)
+        };
         for shard in &self.shards {
-            shard.0.lock().retain(|series| {
-                series.hits /= 2;
-                let stays = series.allocation == Allocation::Pinned
-                    || idle_for(series, uptime) < idle
-                    || !can_evict(series.id, &series.value);
-                if !stays {
-                    self.release(series);
-                }
-                stays
-            });
+            shard.0.lock().extract_if(is_over).for_each(|series| self.release(&series));
         }
     }
 
