@@ -359,16 +359,8 @@ impl Table {
     fn admit(&self, owner: Owner, is_noise: bool, hash: u64) -> Option<(Allocation, usize)> {
         let quotas = &self.quotas[usize::from(is_noise)];
         let bytes = (OVERHEAD + MAX_SAMPLE + MAX_PAGE).max(self.unit);
-        let reserve = |priority| quotas.reserve(owner, priority, bytes);
-        let allocation = reserve(Priority::New).or_else(|| {
-            let frequent = self.registry.is_frequent(hash);
-            let allocation = frequent.then(|| reserve(Priority::Frequent)).flatten();
-            if frequent && allocation.is_none() {
-                quotas.record_rejection(owner);
-            }
-            allocation
-        })?;
-        Some((allocation, bytes))
+        let is_frequent = || self.registry.is_frequent(hash);
+        Some((quotas.admit(owner, Priority::New, bytes, is_frequent)?, bytes))
     }
 
     /// Releases what was charged but is not used.
@@ -437,13 +429,9 @@ impl Table {
     pub(super) fn expire(&self, now: i64) {
         let before = self.expired_before(now);
         for shard in &self.shards {
-            shard.lock().retain(|finding| {
-                let stays = finding.last_seen >= before;
-                if !stays {
-                    self.quotas[usize::from(finding.is_noise)].release(finding.allocation, finding.charged);
-                }
-                stays
-            });
+            for finding in shard.lock().extract_if(|finding| finding.last_seen < before) {
+                self.quotas[usize::from(finding.is_noise)].release(finding.allocation, finding.charged);
+            }
         }
         self.evicted.lock().expire(before);
     }

@@ -100,11 +100,6 @@ pub(crate) enum Owner {
 }
 
 impl Owner {
-    /// Returns the owner of a configured site's quota, of a host's, or of the others'.
-    pub(crate) fn of(configured: Option<usize>, host: Option<u64>) -> Owner {
-        configured.map(Owner::Configured).or(host.map(Owner::Host)).unwrap_or(Owner::Others)
-    }
-
     fn quota_index(self) -> usize {
         match self {
             Owner::Others => 0,
@@ -198,22 +193,11 @@ impl FamilyQuota {
         self.sites.unit
     }
 
-    pub(super) fn reserve(&self, owner: Owner, priority: Priority) -> Option<Allocation> {
-        let allocation = self.sites.reserve(owner, priority, self.samples_per_series())?;
-        self.used.add(self.samples_per_series() as i64);
-        Some(allocation)
-    }
-
     /// Takes one of the places beyond the quota, if there is any left.
     pub(super) fn pin(&self) -> Option<Allocation> {
         let less = |pinnable: usize| pinnable.checked_sub(1);
         self.pinnable.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).ok()?;
         Some(Allocation::Pinned)
-    }
-
-    pub(super) fn take_fallback(&self) -> Allocation {
-        self.used.add(self.samples_per_series() as i64);
-        Allocation::Fallback
     }
 
     /// Releases the capacity of an evicted series, and keeps what it had counted.
@@ -290,6 +274,28 @@ impl SiteQuotas {
         amount / self.unit * self.unit
     }
 
+    /// Reserves this amount. What is new may take that of what is frequent, if it is. Records that what is bounded or
+    /// frequent found no capacity.
+    pub(crate) fn admit(
+        &self,
+        owner: Owner,
+        priority: Priority,
+        amount: usize,
+        is_frequent: impl FnOnce() -> bool,
+    ) -> Option<Allocation> {
+        self.reserve(owner, priority, amount).or_else(|| {
+            let allocation = match priority {
+                Priority::New if !is_frequent() => return None,
+                Priority::New => self.reserve(owner, Priority::Frequent, amount),
+                Priority::Frequent | Priority::Bounded => None,
+            };
+            if allocation.is_none() {
+                self.record_rejection(owner);
+            }
+            allocation
+        })
+    }
+
     pub(crate) fn reserve(&self, owner: Owner, priority: Priority, amount: usize) -> Option<Allocation> {
         let parts = self.parts.read();
         let index = parts.index(owner)?;
@@ -350,8 +356,7 @@ impl SiteQuotas {
         }
     }
 
-    /// Records that what is frequent found no capacity.
-    pub(crate) fn record_rejection(&self, owner: Owner) {
+    fn record_rejection(&self, owner: Owner) {
         let parts = self.parts.read();
         let Some(site_quota) = parts.index(owner).map(|index| &parts.site_quotas[index.index()]) else {
             return;

@@ -206,7 +206,7 @@ impl Registry {
         let mut all = labels_of(site, observation);
         let labels = &mut all[..count];
         let insert = Insert { family, site, amount: observation.amount, received, uptime, may_make };
-        if self.try_add(&insert, labels, |hash, labels| self.reserve(&insert, labels, hash)) {
+        if self.try_add(&insert, labels, |quota, hash| self.reserve(quota, &insert, labels, hash)) {
             return all;
         }
         let Some(quota) = self.quota(family) else { return all };
@@ -215,7 +215,7 @@ impl Registry {
         for range in [1..count, 0..1] {
             // The same labels would find no capacity again.
             if drop_unbounded(quota, labels, range)
-                && self.try_add(&insert, labels, |hash, labels| self.reserve(&insert, labels, hash))
+                && self.try_add(&insert, labels, |quota, hash| self.reserve(quota, &insert, labels, hash))
             {
                 return all;
             }
@@ -226,7 +226,7 @@ impl Registry {
             *label = if *name == "page" { ABSENT } else { OTHER };
         }
         quota.overflow_all.inc();
-        self.try_add(&insert, labels, |_, _| Some(quota.take_fallback()));
+        self.try_add(&insert, labels, |_, _| Some(Allocation::Fallback));
         all
     }
 
@@ -296,7 +296,7 @@ impl Registry {
         &self,
         insert: &Insert<'_>,
         labels: &[Label<'_>],
-        allocate: impl FnOnce(u64, &[Label<'_>]) -> Option<Allocation>,
+        allocate: impl FnOnce(&FamilyQuota, u64) -> Option<Allocation>,
     ) -> bool {
         let family = insert.family;
         let hash = self.hash(family, labels.iter().map(Label::as_str));
@@ -305,7 +305,9 @@ impl Registry {
         match entry {
             Entry::Occupied(mut found) => found.get_mut().add(insert.amount, insert.uptime),
             Entry::Vacant(vacant) => {
-                let Some(allocation) = allocate(hash, labels) else { return false };
+                let Some(quota) = self.quota(family) else { return false };
+                let Some(allocation) = allocate(quota, hash) else { return false };
+                quota.used.add(quota.samples_per_series() as i64);
                 let id = self.next_id.fetch_add(1, Ordering::Relaxed);
                 let mut series = Series::new(family, labels, insert.received, id, allocation);
                 series.add(insert.amount, insert.uptime);
@@ -315,31 +317,24 @@ impl Registry {
         true
     }
 
-    fn reserve(&self, insert: &Insert<'_>, labels: &[Label<'_>], hash: u64) -> Option<Allocation> {
-        let quota = self.quota(insert.family)?;
+    fn reserve(
+        &self,
+        quota: &FamilyQuota,
+        insert: &Insert<'_>,
+        labels: &[Label<'_>],
+        hash: u64,
+    ) -> Option<Allocation> {
         let host = labels.first().filter(|site| site.is_unbounded());
         let host = host.map(|host| self.hasher.hash_one(host.as_str()));
-        let owner = Owner::of(insert.site.configured, host);
-        let bounded = !labels.iter().any(Label::is_unbounded);
-        if !bounded && insert.may_make.get() == 0 {
-            return None;
-        }
-        let make = |allocation| {
-            insert.may_make.set(insert.may_make.get() - usize::from(!bounded));
-            allocation
-        };
-        let priority = if bounded { Priority::Bounded } else { Priority::New };
-        if let Some(allocation) = quota.reserve(owner, priority) {
-            return Some(make(allocation));
-        }
-        if !bounded && !self.sketch.record_and_check(hash) {
-            return None;
-        }
-        let allocation = if bounded { None } else { quota.reserve(owner, Priority::Frequent) };
-        if allocation.is_none() {
-            quota.sites.record_rejection(owner);
-        }
-        allocation.map(make)
+        let owner = insert.site.configured.map(Owner::Configured).or(host.map(Owner::Host));
+        let made = usize::from(labels.iter().any(Label::is_unbounded));
+        let left = insert.may_make.get().checked_sub(made)?;
+        let priority = if made == 0 { Priority::Bounded } else { Priority::New };
+        let is_frequent = || self.sketch.record_and_check(hash);
+        let owner = owner.unwrap_or(Owner::Others);
+        let allocation = quota.sites.admit(owner, priority, quota.samples_per_series(), is_frequent)?;
+        insert.may_make.set(left);
+        Some(allocation)
     }
 
     /// Returns the shard, chosen by the high bits, because the table uses the others.
