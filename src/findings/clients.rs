@@ -21,15 +21,11 @@ const MAX_PROBES: usize = 256;
 const KEYS_PER_SHARD: usize = 1024;
 const MAX_SHARDS: usize = 64;
 
-/// The hash of a client, with a key that is random per process.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct ClientHash(pub(super) u64);
-
 /// The client of an upload.
 #[derive(Debug, Clone, Copy)]
 pub struct Client {
-    /// `None`: there is no space to distinguish it.
-    pub(super) hash: Option<ClientHash>,
+    /// By a key that is random per process. `None`: there is no space to distinguish it.
+    pub(super) hash: Option<u64>,
     pub(super) window: u32,
 }
 
@@ -85,9 +81,9 @@ impl ClientWindow {
 
     /// Returns the hash of a client. A fifth subnet of an IPv6 /48 counts as one of the first four in the window.
     /// `None`: there is no space for its network.
-    pub(super) fn hash(&self, client: ClientKey, window: u32) -> Option<ClientHash> {
+    pub(super) fn hash(&self, client: ClientKey, window: u32) -> Option<u64> {
         let Some((network, subnet)) = client.ipv6_subnet() else {
-            return Some(ClientHash(self.hasher.hash_one(client)));
+            return Some(self.hasher.hash_one(client));
         };
         let hash = self.hasher.hash_one(network).max(1);
         let mut shard = self.shard(hash, window);
@@ -103,7 +99,7 @@ impl ClientWindow {
                 None => counted = subnets[usize::from(subnet) % 4],
             }
         }
-        Some(ClientHash(self.hasher.hash_one((network, counted))))
+        Some(self.hasher.hash_one((network, counted)))
     }
 
     pub(super) fn insert(&self, key: u64, window: u32) -> Inserted {
@@ -170,7 +166,7 @@ mod tests {
     }
 
     fn hashes(window: &ClientWindow, clients: impl Iterator<Item = ClientKey>) -> usize {
-        let hashes = clients.filter_map(|client| window.hash(client, 1)).map(|hash| hash.0);
+        let hashes = clients.filter_map(|client| window.hash(client, 1));
         hashes.collect::<std::collections::HashSet<_>>().len()
     }
 
@@ -189,13 +185,10 @@ mod tests {
     fn client_has_one_hash_in_every_window() {
         let window = ClientWindow::new(1000);
         for client in [ipv6(1, 0), ipv6(1, 7), ClientKey(0xffff_ffff_c000_0201)] {
-            let hashes = [5, 6, 5, 900].map(|now| window.hash(client, now).unwrap().0);
+            let hashes = [5, 6, 5, 900].map(|now| window.hash(client, now));
             assert_eq!(hashes, [hashes[0]; 4]);
         }
-        assert_ne!(
-            ClientWindow::new(1).hash(ipv6(1, 0), 1).unwrap().0,
-            window.hash(ipv6(1, 0), 1).unwrap().0
-        );
+        assert_ne!(ClientWindow::new(1).hash(ipv6(1, 0), 1), window.hash(ipv6(1, 0), 1));
     }
 
     #[test]

@@ -23,7 +23,7 @@ use crate::metrics::Registry;
 use crate::model::{Label, LabelEnum, Noise, Observation, SiteLabel, UploadContext, What};
 pub use arrival::Arrival;
 pub use clients::Client;
-use clients::{ClientHash, ClientWindow, Inserted, WINDOW_SECONDS};
+use clients::{ClientWindow, Inserted, WINDOW_SECONDS};
 use learning::Learning;
 pub use state::{State, StateFile, StateFileError};
 use table::Table;
@@ -89,9 +89,8 @@ impl Findings {
         let add = |observation| {
             _ = self.registry.add(site, &observation, context.received, context.uptime, may_make);
         };
-        let key = |ClientHash(hash)| {
-            self.hasher.hash_one((hash, site.label.as_str(), finding.what as u8, noise as u8))
-        };
+        let key =
+            |hash: u64| self.hasher.hash_one((hash, site.label.as_str(), finding.what as u8, noise as u8));
         match client.hash.map_or(Inserted::Overflow, |hash| self.clients.insert(key(hash), client.window)) {
             Inserted::New => add(affected(finding.what, noise)),
             Inserted::Overflow => add(Observation::increment(&AFFECTED_CLIENTS_OVERFLOW, [])),

@@ -305,7 +305,7 @@ impl Table {
         finding.add_page(&report.url, quotas);
         let new_for = i64::try_from(self.settings.new_for.as_millis()).unwrap_or(i64::MAX);
         if let Some(hash) = client.hash {
-            let reached = finding.add_client(hash.0 as u32, quotas);
+            let reached = finding.add_client(hash as u32, quotas);
             recorded.reached = reached.filter(|_| now.saturating_sub(finding.first_seen) < new_for);
         }
         if recorded.is_first || finding.count == 1 {
