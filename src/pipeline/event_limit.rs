@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::model::{Classification, Names, SiteLabel};
 
 /// The configured limits.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct EventLimiter {
     /// That of the site `unknown`, and those of the configured sites by their id.
     sites: Vec<Option<SecondWindow>>,
@@ -23,7 +23,7 @@ struct SecondWindow {
 
 impl EventLimiter {
     /// Returns the limits of `config`, with what `earlier` ones have counted in this second.
-    pub(super) fn new(config: &Config, names: &Names, earlier: &EventLimiter) -> EventLimiter {
+    pub(super) fn new(config: &Config, names: &Names, earlier: Option<&EventLimiter>) -> EventLimiter {
         let window = |limit: Option<u32>, earlier: Option<&SecondWindow>| {
             let counted = earlier.map_or(0, |earlier| earlier.window.load(Ordering::Relaxed));
             limit.map(|per_second| SecondWindow { per_second, window: AtomicU64::new(counted) })
@@ -33,12 +33,12 @@ impl EventLimiter {
         for (id, site) in names.configured().iter().zip(&config.sites) {
             limits[1 + id] = site.events_per_second;
         }
-        let limits = limits.into_iter().enumerate();
+        let of_site = |(index, limit): (usize, _)| {
+            window(limit, earlier.and_then(|earlier| earlier.sites.get(index)?.as_ref()))
+        };
         EventLimiter {
-            sites: limits
-                .map(|(index, limit)| window(limit, earlier.sites.get(index).and_then(Option::as_ref)))
-                .collect(),
-            all: window(config.events.max_per_second, earlier.all.as_ref()),
+            sites: limits.into_iter().enumerate().map(of_site).collect(),
+            all: window(config.events.max_per_second, earlier.and_then(|earlier| earlier.all.as_ref())),
         }
     }
 
@@ -91,7 +91,7 @@ mod tests {
         config.sites = vec![site(SHOP, Some(2)), site(BLOG, Some(1)), site(FREE, None)];
         config.events = Events { max_per_second, max_unknown_per_second: Some(3), ..Events::default() };
         let names = Names::default().change(config.sites.iter().map(|site| &*site.name));
-        EventLimiter::new(&config, &names, &EventLimiter::default())
+        EventLimiter::new(&config, &names, None)
     }
 
     impl EventLimiter {

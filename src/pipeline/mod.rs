@@ -64,12 +64,7 @@ pub struct PathSettings {
 impl PathSettings {
     /// Derives them from the configuration. Sites keep the ids that they have in `earlier` ones.
     pub fn new(config: &Config, earlier: Option<&PathSettings>) -> PathSettings {
-        let sites = match earlier {
-            Some(earlier) => earlier.sites.change(&config.sites),
-            None => SiteIndex::new(&config.sites),
-        };
-        let no_limit = EventLimiter::default();
-        let event_limit = earlier.map_or(&no_limit, |earlier| &earlier.event_limit);
+        let sites = earlier.map_or(&SiteIndex::default(), |earlier| &earlier.sites).change(&config.sites);
         let (mut samples, mut max_weights) =
             (vec![BTreeMap::new(); sites.names.total()], vec![1.0; sites.names.total()]);
         for (id, site) in sites.names.configured().iter().zip(&config.sites) {
@@ -77,7 +72,7 @@ impl PathSettings {
             max_weights[*id] = 1.0 / site.min_sampling_fraction;
         }
         PathSettings {
-            event_limit: EventLimiter::new(config, &sites.names, event_limit),
+            event_limit: EventLimiter::new(config, &sites.names, earlier.map(|earlier| &earlier.event_limit)),
             sites,
             rules: Rules::new(&config.rules),
             privacy: config.privacy,
