@@ -32,7 +32,8 @@ pub struct SiteIndex {
 
 impl SiteIndex {
     /// Indexes the configured sites.
-    pub fn new(sites: &[SiteConfig]) -> SiteIndex {
+    #[cfg(test)]
+    pub(crate) fn new(sites: &[SiteConfig]) -> SiteIndex {
         SiteIndex::default().change(sites)
     }
 
