@@ -83,10 +83,9 @@ struct PathRule {
 
 impl PathRule {
     fn new(pattern: &'static str, matched: Match) -> PathRule {
-        match pattern.split_once('*') {
-            Some((start, after)) => PathRule { start, after_segment: Some(after), matched },
-            None => PathRule { start: pattern, after_segment: None, matched },
-        }
+        let segment = pattern.split_once('*');
+        let (start, after_segment) = segment.map_or((pattern, None), |(start, after)| (start, Some(after)));
+        PathRule { start, after_segment, matched }
     }
 
     fn matches(&self, path: &str) -> bool {
