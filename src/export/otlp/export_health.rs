@@ -41,22 +41,16 @@ impl ExportHealth {
     /// not make the daemon unready until the next event arrives.
     pub fn record(&self, result: &ExportResult) -> Option<Duration> {
         let mut attempts = self.0.lock();
-        if let ExportResult::Retryable { message, .. } | ExportResult::Permanent { message, .. } = result {
-            attempts.error = Some(message.clone());
+        let (ExportResult::Retryable { message, .. } | ExportResult::Permanent { message, .. }) = result
+        else {
+            attempts.last_success = Some(clock::now());
+            return attempts.failing_since.take().map(|(since, _)| since.elapsed());
+        };
+        attempts.error = Some(message.clone());
+        if !matches!(result.code(), ExportStatus::InvalidArgument | ExportStatus::TooLarge) {
+            attempts.failing_since.get_or_insert_with(|| (Instant::now(), clock::now()));
         }
-        match result {
-            ExportResult::Accepted | ExportResult::PartialSuccess { .. } => {
-                attempts.last_success = Some(clock::now());
-                attempts.failing_since.take().map(|(since, _)| since.elapsed())
-            }
-            ExportResult::Permanent {
-                code: ExportStatus::InvalidArgument | ExportStatus::TooLarge, ..
-            } => None,
-            ExportResult::Retryable { .. } | ExportResult::Permanent { .. } => {
-                attempts.failing_since.get_or_insert_with(|| (Instant::now(), clock::now()));
-                None
-            }
-        }
+        None
     }
 }
 
