@@ -15,7 +15,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 use super::http_protocol;
-use super::result::{ExportResult, parse_response, sanitize};
+use super::result::{ExportResult, failure_message, parse_response};
 use super::transport::CollectorResponse;
 use crate::model::ExportStatus;
 
@@ -110,7 +110,8 @@ fn failure(status: &Status) -> ExportResult {
         Code::ResourceExhausted => retry_info.is_some(),
         _ => false,
     };
-    let (code, message) = (code(status.code()), error_message(status));
+    let message = failure_message(&format!("gRPC {:?}", status.code()), status.message());
+    let code = code(status.code());
     if retryable {
         ExportResult::Retryable {
             code,
@@ -138,14 +139,6 @@ fn code(code: Code) -> ExportStatus {
         Code::DeadlineExceeded => ExportStatus::Timeout,
         Code::Internal => ExportStatus::Internal,
         _ => ExportStatus::Other,
-    }
-}
-
-fn error_message(status: &Status) -> String {
-    if status.message().is_empty() {
-        format!("gRPC {:?}", status.code())
-    } else {
-        sanitize(&format!("gRPC {:?}: {}", status.code(), status.message()))
     }
 }
 

@@ -10,7 +10,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, Header
 use jiff::Timestamp;
 use prost::Message;
 
-use super::result::{ExportResult, parse_beginning, parse_json, parse_response, sanitize};
+use super::result::{ExportResult, failure_message, parse_beginning, parse_json, parse_response, sanitize};
 use super::transport::{CollectorResponse, MAX_RESPONSE_BYTES};
 use crate::export::otlp::retry::parse_retry_after;
 use crate::model::ExportStatus;
@@ -121,11 +121,7 @@ fn error_message(response: &CollectorResponse) -> String {
     } else {
         String::new()
     };
-    if details.is_empty() {
-        format!("HTTP {}", response.status)
-    } else {
-        sanitize(&format!("HTTP {}: {details}", response.status))
-    }
+    failure_message(&format!("HTTP {}", response.status), &details)
 }
 
 #[cfg(test)]

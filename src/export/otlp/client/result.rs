@@ -63,7 +63,7 @@ impl ExportResult {
 pub(super) fn parse_response(message: &[u8], allow_unknown: bool) -> Option<ExportResult> {
     let response = ExportLogsServiceResponse::decode(message).ok()?;
     let is_known = response.encoded_len() == message.len();
-    (is_known || allow_unknown).then(|| response.partial_success.into())
+    (is_known || allow_unknown).then(|| partial_success(response.partial_success.unwrap_or_default()))
 }
 
 /// Parses the beginning of a response that is longer than what was read of it: the number comes first.
@@ -75,7 +75,7 @@ pub(super) fn parse_beginning(mut message: &[u8]) -> Option<ExportResult> {
     // Fails where the rest is missing.
     drop(partial.merge(message));
     let is_partial = is_cut && matches!(first, (1, WireType::Varint) | (2, WireType::LengthDelimited));
-    is_partial.then(|| Some(partial).into())
+    is_partial.then(|| partial_success(partial))
 }
 
 /// Parses a response in JSON, which some collectors send whatever the request is encoded in.
@@ -85,39 +85,35 @@ pub(super) fn parse_json(text: &[u8]) -> Option<ExportResult> {
     struct Response {
         partial_success: Option<PartialSuccess>,
     }
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase", deny_unknown_fields)]
+    #[derive(Default, Deserialize)]
+    #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
     struct PartialSuccess {
-        #[serde(default, alias = "rejectedDataPoints", alias = "rejectedSpans")]
+        #[serde(alias = "rejectedDataPoints", alias = "rejectedSpans")]
         rejected_log_records: Value,
-        #[serde(default)]
         error_message: String,
     }
     let response: Response = serde_json::from_slice(text).ok()?;
-    let partial = response.partial_success.map(|partial| {
-        let rejected = partial.rejected_log_records;
-        // Protobuf writes 64-bit integers as strings.
-        let rejected = rejected.as_i64().or_else(|| rejected.as_str()?.parse().ok());
-        ExportLogsPartialSuccess {
-            rejected_log_records: rejected.unwrap_or(0),
-            error_message: partial.error_message,
-        }
-    });
-    Some(partial.into())
+    let PartialSuccess { rejected_log_records: rejected, error_message } =
+        response.partial_success.unwrap_or_default();
+    // Protobuf writes 64-bit integers as strings.
+    let rejected = rejected.as_i64().or_else(|| rejected.as_str()?.parse().ok());
+    Some(partial_success(ExportLogsPartialSuccess {
+        rejected_log_records: rejected.unwrap_or(0),
+        error_message,
+    }))
 }
 
-impl From<Option<ExportLogsPartialSuccess>> for ExportResult {
-    fn from(partial: Option<ExportLogsPartialSuccess>) -> Self {
-        match partial {
-            Some(partial) if partial.rejected_log_records > 0 || !partial.error_message.is_empty() => {
-                ExportResult::PartialSuccess {
-                    rejected: u64::try_from(partial.rejected_log_records).unwrap_or(0),
-                    message: sanitize(&partial.error_message),
-                }
-            }
-            _ => ExportResult::Accepted,
-        }
+fn partial_success(partial: ExportLogsPartialSuccess) -> ExportResult {
+    let rejected = u64::try_from(partial.rejected_log_records).unwrap_or(0);
+    if rejected == 0 && partial.error_message.is_empty() {
+        return ExportResult::Accepted;
     }
+    ExportResult::PartialSuccess { rejected, message: sanitize(&partial.error_message) }
+}
+
+/// Returns the message of a failure: its status, and details if there are any.
+pub(super) fn failure_message(status: &str, details: &str) -> String {
+    if details.is_empty() { status.to_owned() } else { sanitize(&format!("{status}: {details}")) }
 }
 
 /// Returns the text as one line: hidden characters are escaped, a long one is truncated with `…`.
