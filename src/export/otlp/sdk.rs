@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{HeaderValue, RETRY_AFTER};
+use http::header::RETRY_AFTER;
 use http::{Request, Response, StatusCode};
 use opentelemetry::logs::{LogRecord, LoggerProvider};
 use opentelemetry::trace::TracerProvider;
@@ -192,13 +192,8 @@ impl HttpClient for SdkHttpClient {
         if let ExportResult::Retryable { message, .. } | ExportResult::Permanent { message, .. } = &result
             && let Some(attempts) = self.failures.record(1)
         {
-            warn!(
-                code = result.code().as_str(),
-                attempts,
-                reason = message,
-                "{} are not delivered",
-                self.signal
-            );
+            let (code, signal) = (result.code().as_str(), self.signal);
+            warn!(code, attempts, reason = message, "{signal} are not delivered");
         }
         Ok(response(&result))
     }
@@ -212,9 +207,7 @@ fn response(result: &ExportResult) -> Response<Bytes> {
         ExportResult::Permanent { .. } => *response.status_mut() = StatusCode::BAD_REQUEST,
         ExportResult::Retryable { after, .. } => {
             *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-            if let Some(after) = after {
-                response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(after.as_secs()));
-            }
+            response.headers_mut().extend(after.map(|after| (RETRY_AFTER, after.as_secs().into())));
         }
     }
     response
