@@ -74,15 +74,10 @@ impl Request<'_> {
     /// Returns an error if the URL or the CA file cannot be used, or there is no HTTP response.
     pub fn send(&self) -> io::Result<Response> {
         let uri: Uri = self.url.parse().map_err(io::Error::other)?;
-        let (scheme, authority) = match (uri.scheme_str(), uri.authority()) {
-            (Some(scheme @ ("http" | "https")), Some(authority)) if !authority.as_str().contains('@') => {
-                (scheme, authority)
-            }
-            _ => {
-                return Err(io::Error::other(
-                    "expected a URL such as http://127.0.0.1:18480, without credentials",
-                ));
-            }
+        let authority = uri.authority().filter(|authority| !authority.as_str().contains('@'));
+        let (Some(scheme @ ("http" | "https")), Some(authority)) = (uri.scheme_str(), authority) else {
+            let problem = "expected a URL such as http://127.0.0.1:18480, without credentials";
+            return Err(io::Error::other(problem));
         };
         let host = authority.host().trim_matches(['[', ']']);
         let port = authority.port_u16().unwrap_or(if scheme == "https" { 443 } else { 80 });
@@ -182,13 +177,9 @@ fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
 }
 
 fn read_head(mut stream: BufReader<Box<dyn Stream>>) -> io::Result<Response> {
-    let mut lines = Vec::new();
-    for line in stream.by_ref().take(MAX_HEAD_BYTES).lines() {
-        match line? {
-            line if line.is_empty() => break,
-            line => lines.push(line),
-        }
-    }
+    let lines = stream.by_ref().take(MAX_HEAD_BYTES).lines();
+    let lines = lines.take_while(|line| !line.as_ref().is_ok_and(String::is_empty));
+    let lines = lines.collect::<io::Result<Vec<_>>>()?;
     let status = lines.first().and_then(|line| line.strip_prefix("HTTP/1.")?.split_once(' '));
     let status = status.ok_or_else(|| io::Error::other("the response is not HTTP"))?.1.to_owned();
     let headers = lines[1..].iter().filter_map(|line| {
