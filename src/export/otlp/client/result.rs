@@ -63,7 +63,8 @@ impl ExportResult {
 pub(super) fn parse_response(message: &[u8], allow_unknown: bool) -> Option<ExportResult> {
     let response = ExportLogsServiceResponse::decode(message).ok()?;
     let is_known = response.encoded_len() == message.len();
-    (is_known || allow_unknown).then(|| partial_success(response.partial_success.unwrap_or_default()))
+    let partial = response.partial_success.unwrap_or_default();
+    (is_known || allow_unknown).then(|| partial_success(partial.rejected_log_records, &partial.error_message))
 }
 
 /// Parses the beginning of a response that is longer than what was read of it: the number comes first.
@@ -75,7 +76,7 @@ pub(super) fn parse_beginning(mut message: &[u8]) -> Option<ExportResult> {
     // Fails where the rest is missing.
     drop(partial.merge(message));
     let is_partial = is_cut && matches!(first, (1, WireType::Varint) | (2, WireType::LengthDelimited));
-    is_partial.then(|| partial_success(partial))
+    is_partial.then(|| partial_success(partial.rejected_log_records, &partial.error_message))
 }
 
 /// Parses a response in JSON, which some collectors send whatever the request is encoded in.
@@ -93,22 +94,20 @@ pub(super) fn parse_json(text: &[u8]) -> Option<ExportResult> {
         error_message: String,
     }
     let response: Response = serde_json::from_slice(text).ok()?;
-    let PartialSuccess { rejected_log_records: rejected, error_message } =
-        response.partial_success.unwrap_or_default();
+    let partial = response.partial_success.unwrap_or_default();
+    let rejected = partial.rejected_log_records;
     // Protobuf writes 64-bit integers as strings.
     let rejected = rejected.as_i64().or_else(|| rejected.as_str()?.parse().ok());
-    Some(partial_success(ExportLogsPartialSuccess {
-        rejected_log_records: rejected.unwrap_or(0),
-        error_message,
-    }))
+    Some(partial_success(rejected.unwrap_or(0), &partial.error_message))
 }
 
-fn partial_success(partial: ExportLogsPartialSuccess) -> ExportResult {
-    let rejected = u64::try_from(partial.rejected_log_records).unwrap_or(0);
-    if rejected == 0 && partial.error_message.is_empty() {
+/// Returns the result of a response with these fields of its `partial_success`, 0 and empty without one.
+fn partial_success(rejected: i64, message: &str) -> ExportResult {
+    let rejected = u64::try_from(rejected).unwrap_or(0);
+    if rejected == 0 && message.is_empty() {
         return ExportResult::Accepted;
     }
-    ExportResult::PartialSuccess { rejected, message: sanitize(&partial.error_message) }
+    ExportResult::PartialSuccess { rejected, message: sanitize(message) }
 }
 
 /// Returns the message of a failure: its status, and details if there are any.
