@@ -18,8 +18,8 @@ use crate::background::{FindingsUpkeep, LoadingState, SeriesExpiry, end_windows,
 use crate::clock;
 use crate::config::{self, Config, Endpoint, ListenAddress, Loaded, Page};
 use crate::export::{
-    Client, ConsoleExporter, Diagnostics, LogExporter, LogRequestEncoder, MetricExporter, PrometheusExporter,
-    RetryPolicy, ShutdownSummary, TemporalityState, Traces, build_resource, resource_attributes,
+    Client, ConsoleExporter, Diagnostics, LogExporter, LogRequestEncoder, MetricExporter, RetryPolicy,
+    ShutdownSummary, TemporalityState, Traces, build_resource, resource_attributes,
 };
 use crate::intake::{
     self, Intake, IntakeHealth, Listener, ListenerHandle, MakeConnection, ServerLimits, Tls,
@@ -448,7 +448,7 @@ impl Exporters {
         let exports = logs.into_iter().chain(metrics).collect();
         let unready_after = config.admin.unready_after;
         let readiness = Readiness { intake, unready_after, exports, certificates };
-        let scrape = Scrape::new(PrometheusExporter::new(registry.clone()));
+        let scrape = Scrape::new(registry.clone());
         let reload = Box::new(|| Ok(()));
         Admin { scrape, readiness: Arc::new(readiness), settings, reload, api: None }
     }

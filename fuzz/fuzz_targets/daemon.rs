@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use lookoutd::config;
-use lookoutd::export::prometheus::{PrometheusExporter, ScrapeFormat};
+use lookoutd::export::prometheus::{ScrapeFormat, encode_scrape};
 use lookoutd::kinds;
 use lookoutd::metrics::{Registry, SampleValue};
 use lookoutd::model::{EventSink, UploadContext, UploadOutcome};
@@ -93,14 +93,14 @@ impl Daemon {
         let (outcome, peak) = allocations::peak(|| self.exporting.process(body, context, |_, _| {}));
         let mut took = started.elapsed();
         assert_eq!(outcome, self.counting.process(body, context, |_, _| {}));
-        let scrape = PrometheusExporter::new(self.exporting.registry.clone());
+        let scrape = encode_scrape(&self.exporting.registry, ScrapeFormat::Text, false).unwrap();
         let processed = Processed {
             outcome,
             peak: peak + body.len(),
             limit: self.limit,
             console: self.console.take(),
             otlp: self.otlp.take(),
-            scrape: String::from_utf8(scrape.encode(ScrapeFormat::Text, false).unwrap().concat()).unwrap(),
+            scrape: String::from_utf8(scrape.concat()).unwrap(),
             counted: counted(&self.exporting.registry),
             counted_without_events: counted(&self.counting.registry),
         };

@@ -14,7 +14,8 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::clock;
-use crate::export::{PrometheusExporter, ScrapeFormat};
+use crate::export::{ScrapeFormat, encode_scrape};
+use crate::metrics::Registry;
 
 /// Maximum number of concurrent scrapes, from their encoding to the last byte that is sent: each takes
 /// megabytes, and slow clients must not fill the memory with them.
@@ -22,17 +23,17 @@ const MAX_CONCURRENT_SCRAPES: usize = 4;
 
 /// The scrape endpoint.
 pub struct Scrape {
-    exporter: Arc<PrometheusExporter>,
+    registry: Arc<Registry>,
     /// When the last one began.
     pub(super) last: Arc<Mutex<Option<Timestamp>>>,
     permits: Arc<Semaphore>,
 }
 
 impl Scrape {
-    /// Creates the endpoint of this exporter.
-    pub fn new(exporter: PrometheusExporter) -> Scrape {
+    /// Creates the endpoint of this registry.
+    pub fn new(registry: Arc<Registry>) -> Scrape {
         let permits = Arc::new(Semaphore::new(MAX_CONCURRENT_SCRAPES));
-        Scrape { exporter: Arc::new(exporter), last: Arc::default(), permits }
+        Scrape { registry, last: Arc::default(), permits }
     }
 
     pub(super) async fn response(&self, headers: HeaderMap) -> Response {
@@ -43,10 +44,10 @@ impl Scrape {
         };
         *self.last.lock() = Some(clock::now());
         let (format, gzip) = (accepted_format(&headers), accepts_gzip(&headers));
-        let exporter = self.exporter.clone();
+        let registry = self.registry.clone();
         // Encoding thousands of series takes long, and would block the thread that answers probes.
         let encode = move || {
-            let parts = exporter.encode(format, gzip)?;
+            let parts = encode_scrape(&registry, format, gzip)?;
             let length: usize = parts.iter().map(Vec::len).sum();
             let permit = Arc::new(permit);
             let part = move |text| io::Result::Ok(HeldBody::bytes(text, permit.clone()));

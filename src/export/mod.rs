@@ -10,4 +10,4 @@ pub use otlp::{
     TemporalityState, Traces, build_resource, resource_attributes,
 };
 pub(crate) use otlp::{LogExporter, LogRequestEncoder, RetryPolicy, ShutdownSummary};
-pub use prometheus::{PrometheusExporter, ScrapeFormat};
+pub use prometheus::{ScrapeFormat, encode_scrape};

@@ -3,11 +3,10 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io::Read;
-use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use lookoutd::clock;
-use lookoutd::export::{PrometheusExporter, ScrapeFormat};
+use lookoutd::export::{ScrapeFormat, encode_scrape};
 use lookoutd::kinds;
 use lookoutd::metrics::Registry;
 use lookoutd::model::{Increment, Label, MAX_LABELS, MetricType, Observation, SiteLabel};
@@ -200,7 +199,7 @@ proptest! {
         start in -2_000_000_000_000..4_000_000_000_000_000_000_i64,
     ) {
         let started = Timestamp::from_nanosecond(start.into()).unwrap();
-        let registry = Arc::new(Registry::new(kinds::families(), 10_000, 0, started).unwrap());
+        let registry = Registry::new(kinds::families(), 10_000, 0, started).unwrap();
         let mut born = BTreeMap::new();
         for (second, (site, label, amount)) in (1..).zip(&seen) {
             let now = started + SignedDuration::from_secs(second);
@@ -219,9 +218,9 @@ proptest! {
                 born.entry((family.name.to_owned(), labels.collect())).or_insert(now);
             }
         }
-        let exporter = PrometheusExporter::new(registry);
-        let text = String::from_utf8(exporter.encode(ScrapeFormat::Text, false).unwrap().concat()).unwrap();
-        let decoded = decode(&exporter.encode(ScrapeFormat::Protobuf, false).unwrap().concat());
+        let encode = |format| encode_scrape(&registry, format, false).unwrap().concat();
+        let text = String::from_utf8(encode(ScrapeFormat::Text)).unwrap();
+        let decoded = decode(&encode(ScrapeFormat::Protobuf));
         compare(&text, &decoded);
         for (series, created) in decoded.created {
             prop_assert_eq!(created, born.remove(&series).unwrap_or(started), "{:?}", series);

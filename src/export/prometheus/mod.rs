@@ -9,7 +9,6 @@ mod tests;
 mod text;
 
 use std::io::{self, Write};
-use std::sync::Arc;
 
 use prometheus::TEXT_FORMAT;
 
@@ -72,73 +71,61 @@ struct FamilySeries {
 /// Bytes from which the series of a family are a part of their own, because to copy them would cost more.
 const LARGE: usize = 64 * 1024;
 
-/// The scrape of a registry, its self-metrics and the process.
-pub struct PrometheusExporter {
-    registry: Arc<Registry>,
+/// Encodes the scrape of a registry, its self-metrics and the process. Returns its parts, gzipped or not.
+///
+/// # Errors
+/// Returns an error if the compressor fails.
+pub fn encode_scrape(registry: &Registry, format: ScrapeFormat, gzip: bool) -> io::Result<Vec<Vec<u8>>> {
+    let parts = parts(registry, format);
+    if !gzip {
+        return Ok(parts);
+    }
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    parts.iter().try_for_each(|part| gzip.write_all(part))?;
+    Ok(vec![gzip.finish()?])
 }
 
-impl PrometheusExporter {
-    /// Creates the scrape of this registry.
-    pub fn new(registry: Arc<Registry>) -> PrometheusExporter {
-        PrometheusExporter { registry }
-    }
-
-    /// Returns the parts of the whole exposition, gzipped or not.
-    ///
-    /// # Errors
-    /// Returns an error if the compressor fails.
-    pub fn encode(&self, format: ScrapeFormat, gzip: bool) -> io::Result<Vec<Vec<u8>>> {
-        let parts = self.parts(format);
-        if !gzip {
-            return Ok(parts);
+fn parts(registry: &Registry, format: ScrapeFormat) -> Vec<Vec<u8>> {
+    let empty = |family: &'static Family| FamilySeries {
+        family,
+        label_heads: format.label_heads(family.labels.iter().copied()),
+        series: Vec::new(),
+    };
+    let mut families: Vec<_> = registry.families().map(empty).collect();
+    families.sort_unstable_by_key(|it| it.family.name);
+    let mut last = 0;
+    registry.visit(&mut |family, sample| {
+        // Series come by shard, so that the family changes often.
+        if !std::ptr::eq(families[last].family, family) {
+            last = families.iter().position(|known| std::ptr::eq(known.family, family)).unwrap_or(last);
         }
-        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        parts.iter().try_for_each(|part| gzip.write_all(part))?;
-        Ok(vec![gzip.finish()?])
-    }
-
-    fn parts(&self, format: ScrapeFormat) -> Vec<Vec<u8>> {
-        let empty = |family: &'static Family| FamilySeries {
-            family,
-            label_heads: format.label_heads(family.labels.iter().copied()),
-            series: Vec::new(),
-        };
-        let mut families: Vec<_> = self.registry.families().map(empty).collect();
-        families.sort_unstable_by_key(|it| it.family.name);
-        let mut last = 0;
-        self.registry.visit(&mut |family, sample| {
-            // Series come by shard, so that the family changes often.
-            if !std::ptr::eq(families[last].family, family) {
-                last = families.iter().position(|known| std::ptr::eq(known.family, family)).unwrap_or(last);
-            }
-            let FamilySeries { label_heads, series, .. } = &mut families[last];
-            format.write_series(series, MetricInfo::of_reports(family), label_heads, &sample);
-        });
-        let mut parts = vec![Vec::new()];
-        let mut add = |info: MetricInfo<'_>, series: Vec<u8>| {
-            let Some(part) = parts.last_mut() else { return };
-            part.extend(format.family_head(info, &series));
-            if series.len() < LARGE {
-                part.extend(series);
-            } else {
-                parts.extend([series, Vec::new()]);
-            }
-        };
-        for FamilySeries { family, series, .. } in families.into_iter().filter(|it| !it.series.is_empty()) {
-            add(MetricInfo::of_reports(family), series);
+        let FamilySeries { label_heads, series, .. } = &mut families[last];
+        format.write_series(series, MetricInfo::of_reports(family), label_heads, &sample);
+    });
+    let mut parts = vec![Vec::new()];
+    let mut add = |info: MetricInfo<'_>, series: Vec<u8>| {
+        let Some(part) = parts.last_mut() else { return };
+        part.extend(format.family_head(info, &series));
+        if series.len() < LARGE {
+            part.extend(series);
+        } else {
+            parts.extend([series, Vec::new()]);
         }
-        let start_time = i64::try_from(self.registry.started.as_nanosecond()).unwrap_or(0);
-        for family in self.registry.self_metrics.gather() {
-            let (info, mut series) = (MetricInfo::of_self_metric(&family), Vec::new());
-            for metric in family.get_metric() {
-                let labels = metric.get_label().iter().map(|label| (label.name(), label.value()));
-                let (names, labels): (Vec<_>, Vec<_>) = labels.unzip();
-                let (labels, value) = (&*labels, info.self_metric_value(metric));
-                let sample = Sample { labels, is_plain: false, value, start_time, id: 0 };
-                format.write_series(&mut series, info, &format.label_heads(names), &sample);
-            }
-            add(info, series);
-        }
-        parts
+    };
+    for FamilySeries { family, series, .. } in families.into_iter().filter(|it| !it.series.is_empty()) {
+        add(MetricInfo::of_reports(family), series);
     }
+    let start_time = i64::try_from(registry.started.as_nanosecond()).unwrap_or(0);
+    for family in registry.self_metrics.gather() {
+        let (info, mut series) = (MetricInfo::of_self_metric(&family), Vec::new());
+        for metric in family.get_metric() {
+            let labels = metric.get_label().iter().map(|label| (label.name(), label.value()));
+            let (names, labels): (Vec<_>, Vec<_>) = labels.unzip();
+            let (labels, value) = (&*labels, info.self_metric_value(metric));
+            let sample = Sample { labels, is_plain: false, value, start_time, id: 0 };
+            format.write_series(&mut series, info, &format.label_heads(names), &sample);
+        }
+        add(info, series);
+    }
+    parts
 }

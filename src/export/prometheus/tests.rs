@@ -15,11 +15,11 @@ use crate::model::{ABSENT, Family, Increment, Label, MetricType, Observation, Si
 #[test]
 fn scrape_of_a_registry_has_its_series_the_self_metrics_and_the_process() {
     let now = clock::now();
-    let registry = Arc::new(Registry::new(kinds::families(), 10_000, 0, now).unwrap());
+    let registry = Registry::new(kinds::families(), 10_000, 0, now).unwrap();
     let labels = [Label::bounded("crash"), Label::bounded("chrome")];
     let observation = Observation::increment(&REPORTS, labels);
     registry.add(SiteLabel::host("shop.example"), &observation, now, 0, &Cell::new(usize::MAX));
-    let text = PrometheusExporter::new(registry).encode(ScrapeFormat::Text, false).unwrap().concat();
+    let text = encode_scrape(&registry, ScrapeFormat::Text, false).unwrap().concat();
     let text = String::from_utf8(text).unwrap();
     for line in [
         "lookout_reports_total{site=\"shop.example\",kind=\"crash\",browser=\"chrome\"} 1",
@@ -133,13 +133,13 @@ fn text_of_large_families_is_that_of_the_prometheus_crate() {
             );
         }
     }
-    let registry = Arc::new(registry);
-    let exporter = PrometheusExporter::new(registry.clone());
-    let parts = exporter.encode(ScrapeFormat::Text, false).unwrap();
+    let parts = encode_scrape(&registry, ScrapeFormat::Text, false).unwrap();
     assert!(parts.iter().any(|part| part.len() >= LARGE));
     let text = without_process(parts.concat());
     assert_eq!(text, without_process(by_the_crate(&registry)));
-    let [gzip] = &exporter.encode(ScrapeFormat::Text, true).unwrap()[..] else { panic!("not one part") };
+    let [gzip] = &encode_scrape(&registry, ScrapeFormat::Text, true).unwrap()[..] else {
+        panic!("not one part")
+    };
     let mut unpacked = Vec::new();
     io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&gzip[..]), &mut unpacked).unwrap();
     assert_eq!(without_process(unpacked), text);
@@ -169,8 +169,7 @@ proptest! {
                 registry.add(SiteLabel::host(site), &observation, now, 0, &Cell::new(usize::MAX));
             }
         }
-        let registry = Arc::new(registry);
-        let own = PrometheusExporter::new(registry.clone()).encode(ScrapeFormat::Text, false).unwrap().concat();
+        let own = encode_scrape(&registry, ScrapeFormat::Text, false).unwrap().concat();
         prop_assert_eq!(without_process(own), without_process(by_the_crate(&registry)));
     }
 }

@@ -18,7 +18,7 @@ use crate::export::otlp::metrics::delta::TemporalityState;
 use crate::export::otlp::metrics::exporter::Worker;
 use crate::export::otlp::metrics::request_builder::RequestBuilder;
 use crate::export::otlp::testing::fake_collector::{self, FakeCollector, Reply};
-use crate::export::prometheus::{PrometheusExporter, ScrapeFormat};
+use crate::export::prometheus::{ScrapeFormat, encode_scrape};
 use crate::kinds::{self, REPORTS, csp_violation, network_error};
 use crate::log_throttle::LogThrottle;
 use crate::metrics::{BOUNDS, Registry};
@@ -104,7 +104,6 @@ const ROOMY: usize = 100_000;
 /// A registry, its exports and a collector.
 struct World {
     worker: Worker,
-    scrape: PrometheusExporter,
     receiver: FakeCollector,
     answers: Arc<Mutex<VecDeque<Answer>>>,
     collector: Collector,
@@ -126,7 +125,7 @@ impl World {
             client: Client::new(&receiver.endpoint(), ExportSignal::Metrics).unwrap(),
             builder: RequestBuilder {
                 resource: Arc::default(),
-                registry: registry.clone(),
+                registry,
                 temporality: TemporalityState::new(temporality),
                 max_request: SMALL_REQUEST,
             },
@@ -136,7 +135,6 @@ impl World {
         };
         World {
             worker,
-            scrape: PrometheusExporter::new(registry),
             receiver,
             answers,
             collector: Collector::default(),
@@ -158,7 +156,7 @@ impl World {
             Step::EvictForDemand(min_idle) => {
                 registry.evict_for_demand(Duration::from_secs((*min_idle).into()), self.uptime, &can_evict);
             }
-            Step::Scrape => drop(self.scrape.encode(ScrapeFormat::Text, false).unwrap()),
+            Step::Scrape => drop(encode_scrape(&registry, ScrapeFormat::Text, false).unwrap()),
             Step::Export(answers) => self.export(answers).await,
         }
     }
@@ -248,8 +246,10 @@ impl World {
 
     /// Returns the compared series of a scrape.
     fn scraped(&self) -> BTreeMap<Series, f64> {
-        let text =
-            String::from_utf8(self.scrape.encode(ScrapeFormat::Text, false).unwrap().concat()).unwrap();
+        let text = String::from_utf8(
+            encode_scrape(&self.worker.builder.registry, ScrapeFormat::Text, false).unwrap().concat(),
+        )
+        .unwrap();
         let value = |line: &str| {
             let (series, value) = line.rsplit_once(' ').unwrap();
             (series.to_owned(), value.parse().unwrap())
