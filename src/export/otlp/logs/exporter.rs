@@ -127,10 +127,8 @@ async fn run(worker: Arc<Worker>, mut shutdown: ShutdownReceiver) {
 async fn run_spill_task(buffer: Arc<Buffer>, spool: Arc<Spool>, mut finish: watch::Receiver<bool>) {
     while !*finish.borrow_and_update() {
         if let Some(batch) = buffer.queue.take_for_spill(Instant::now()) {
-            match spill(&buffer, &spool, batch).await {
-                None => continue,
-                Some(batch) => buffer.queue.requeue(batch),
-            }
+            let Some(batch) = spill(&buffer, &spool, batch).await else { continue };
+            buffer.queue.requeue(batch);
         }
         spool.retry_pending_deletes().await;
         let is_failing = spool.is_failing();
@@ -152,12 +150,8 @@ async fn run_spill_task(buffer: Arc<Buffer>, spool: Arc<Spool>, mut finish: watc
 async fn spill(buffer: &Buffer, spool: &Arc<Spool>, batch: Batch) -> Option<Batch> {
     let (mut batch, request) = buffer.materialize(batch).await?;
     batch.exceeds_spool = request.len() as u64 > spool.max_bytes;
-    match spool.spill(&batch, request, None).await {
-        Ok(Some(file)) => {
-            batch.set_spool_file(Some(file));
-            spool.enqueue(batch);
-            None
-        }
-        _ => Some(batch),
-    }
+    let Ok(Some(file)) = spool.spill(&batch, request, None).await else { return Some(batch) };
+    batch.set_spool_file(Some(file));
+    spool.enqueue(batch);
+    None
 }

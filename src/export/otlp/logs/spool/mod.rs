@@ -158,23 +158,19 @@ impl Spool {
             }
             return None;
         }
-        match self.directory.write(file, request) {
-            Ok(()) => {
-                // Throttled, because a full spool that drains slowly fails and recovers every second.
-                if self.failing.swap(false, Ordering::Relaxed)
-                    && let Some(times) = self.recoveries.record(1)
-                {
-                    info!(directory = %self.directory.path.display(), times, "the spool is writable again");
-                }
-                Some(file)
-            }
-            Err(error) => {
-                self.untrack(file);
-                self.failing.store(true, Ordering::Relaxed);
-                self.record_io_error(SpoolOperation::Write, &error);
-                None
-            }
+        if let Err(error) = self.directory.write(file, request) {
+            self.untrack(file);
+            self.failing.store(true, Ordering::Relaxed);
+            self.record_io_error(SpoolOperation::Write, &error);
+            return None;
         }
+        // Throttled, because a full spool that drains slowly fails and recovers every second.
+        if self.failing.swap(false, Ordering::Relaxed)
+            && let Some(times) = self.recoveries.record(1)
+        {
+            info!(directory = %self.directory.path.display(), times, "the spool is writable again");
+        }
+        Some(file)
     }
 
     pub(crate) fn is_failing(&self) -> bool {
