@@ -91,13 +91,10 @@ impl OpenRequest<'_> {
         value: SampleValue,
         start_time: u64,
     ) {
-        let temporality = &self.builder.temporality;
-        let pending = if info.is_gauge() {
-            Some((value.clone(), start_time))
-        } else {
-            temporality.pending_delta(&key, &value, start_time)
-        };
-        let Some((delta, start)) = pending else { return };
+        // A gauge has no deltas.
+        let cumulative = TemporalityState::default();
+        let temporality = if info.is_gauge() { &cumulative } else { &self.builder.temporality };
+        let Some((delta, start)) = temporality.pending_delta(&key, &value, start_time) else { return };
         // The rest is for this point, and for the lengths of all.
         if self.size > self.budget / 4 * 3 {
             self.complete();
@@ -106,9 +103,7 @@ impl OpenRequest<'_> {
         let attributes = labels.map(|(name, value)| string_attribute(name.to_owned(), value.to_owned()));
         let metric = self.metric(info);
         self.size += add_point(metric, attributes.collect(), delta, start, end);
-        if !info.is_gauge() {
-            self.checkpoints.extend(temporality.checkpoint(key, value, end));
-        }
+        self.checkpoints.extend(temporality.checkpoint(key, value, end));
     }
 
     /// Returns the metric of this name, which is added if the request has none.
