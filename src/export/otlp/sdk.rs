@@ -141,12 +141,10 @@ fn with_client<B: WithExportConfig + WithHttpConfig>(
     client: &Arc<Client>,
     signal: &'static str,
 ) -> B {
-    let client = client.clone();
     let failures = LogThrottle::new(|attempts| warn!(attempts, "more attempts of the SDK to deliver failed"));
-    let builder =
-        builder.with_http_client(SdkHttpClient { client, runtime: Handle::current(), failures, signal });
-    let builder = builder.with_protocol(Protocol::HttpBinary).with_endpoint(&endpoint.url);
-    builder.with_timeout(endpoint.timeout)
+    let client = SdkHttpClient { client: client.clone(), runtime: Handle::current(), failures, signal };
+    let builder = builder.with_http_client(client).with_protocol(Protocol::HttpBinary);
+    builder.with_endpoint(&endpoint.url).with_timeout(endpoint.timeout)
 }
 
 fn resource(attributes: Vec<(String, String)>) -> Resource {
