@@ -60,14 +60,10 @@ impl RetryPolicy {
         let policy = if shutting_down { &SHUTDOWN_POLICY } else { self };
         let sleep = tokio::time::sleep(policy.delay(*failures, retry_after));
         *failures = failures.saturating_add(1);
-        if shutting_down {
-            sleep.await;
-            return;
-        }
         tokio::select! {
             () = sleep => {}
-            () = recovered.notified(), if retry_after.is_none() => {}
-            _ = shutdown.changed() => *failures = 0,
+            () = recovered.notified(), if !shutting_down && retry_after.is_none() => {}
+            _ = shutdown.changed(), if !shutting_down => *failures = 0,
         }
     }
 }
