@@ -38,27 +38,15 @@ impl Buffer {
         self_metrics: &Arc<SelfMetrics>,
     ) -> Result<Self, SpoolError> {
         let wake = Arc::new(Notify::new());
+        let max_bytes = delivery.spool.max_bytes;
+        let open = |path| Spool::open(path, max_bytes as u64, Arc::clone(self_metrics), Arc::clone(&wake));
+        let opened = delivery.spool.directory.as_deref().map(open).transpose()?;
+        let (spool, first_sequence) = opened.unzip();
         // Requests in flight must leave half of the memory to waiting ones, and several must fit the spool.
-        let mut max_batch_bytes = MAX_BATCH_BYTES.min(delivery.memory_bytes / 8);
-        let mut first_sequence = 1;
-        let mut spool = None;
-        let spooling = delivery.spool.directory.as_ref();
-        if let Some(directory) = spooling {
-            let max_bytes = delivery.spool.max_bytes as u64;
-            let (opened, next_sequence) =
-                Spool::open(directory, max_bytes, Arc::clone(self_metrics), Arc::clone(&wake))?;
-            spool = Some(Arc::new(opened));
-            first_sequence = next_sequence;
-            max_batch_bytes = max_batch_bytes.min(delivery.spool.max_bytes / 4);
-        }
-        let queue = MemoryQueue::new(
-            delivery.memory_bytes,
-            max_batch_bytes,
-            spooling.map(|_| delivery.spool.after),
-            first_sequence,
-            Arc::clone(self_metrics),
-            Arc::clone(&wake),
-        );
+        let fitting = if spool.is_some() { max_bytes / 4 } else { MAX_BATCH_BYTES };
+        let max_batch_bytes = MAX_BATCH_BYTES.min(delivery.memory_bytes / 8).min(fitting);
+        let (first_sequence, metrics) = (first_sequence.unwrap_or(1), Arc::clone(self_metrics));
+        let queue = MemoryQueue::new(delivery, max_batch_bytes, first_sequence, metrics, Arc::clone(&wake));
         Ok(Buffer { queue: Arc::new(queue), spool, encoder, wake, spool_first: AtomicBool::new(false) })
     }
 
@@ -67,20 +55,15 @@ impl Buffer {
         loop {
             // Created before looking, so that no notification in between is lost.
             let woken = self.wake.notified();
-            let until = match self.try_next(Instant::now(), order) {
+            match self.try_next(Instant::now(), order) {
                 Next::Batch(batch) => {
                     // One notification may stand for several batches, so it is passed on.
                     self.wake.notify_one();
                     return Some(*batch);
                 }
                 Next::Closed => return None,
-                Next::Later(until) => until,
-            };
-            match until {
-                None => woken.await,
-                Some(until) => {
-                    let _ = tokio::time::timeout_at(until.into(), woken).await;
-                }
+                Next::Later(None) => woken.await,
+                Next::Later(Some(until)) => drop(tokio::time::timeout_at(until.into(), woken).await),
             }
         }
     }
@@ -104,27 +87,23 @@ impl Buffer {
 
     /// Returns the batch with its request; `None` if it could not be read, and is requeued or lost.
     pub(crate) async fn materialize(&self, mut batch: Batch) -> Option<(Batch, Bytes)> {
-        batch.payload = match batch.payload {
-            Payload::Records(records) => Payload::Request(self.encoder.request(&records)),
-            payload => payload,
-        };
-        match (&batch.payload, &self.spool) {
-            (Payload::Request(request), _) => {
-                let request = request.clone();
-                Some((batch, request))
-            }
-            (_, Some(spool)) => match spool.read(batch).await {
-                Ok(read) => read,
-                Err(mut batch) => {
-                    batch.not_before = Some(Instant::now() + READ_RETRY_DELAY);
-                    spool.enqueue(batch);
-                    tokio::time::sleep(READ_ERROR_PAUSE).await;
-                    None
-                }
-            },
-            // Without a spool, no batch is on disk.
-            (_, None) => None,
+        if let Payload::Records(records) = &batch.payload {
+            batch.payload = Payload::Request(self.encoder.request(records));
         }
+        if let Payload::Request(request) = &batch.payload {
+            let request = request.clone();
+            return Some((batch, request));
+        }
+        // Without a spool, no batch is on disk.
+        let spool = self.spool.as_ref()?;
+        let mut batch = match spool.read(batch).await {
+            Ok(read) => return read,
+            Err(batch) => batch,
+        };
+        batch.not_before = Some(Instant::now() + READ_RETRY_DELAY);
+        spool.enqueue(batch);
+        tokio::time::sleep(READ_ERROR_PAUSE).await;
+        None
     }
 
     /// Begins to spill a batch that is in flight, if it is not on disk yet and there is a spool.

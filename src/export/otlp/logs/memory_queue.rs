@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tracing::warn;
 
+use crate::config::Delivery;
 use crate::export::otlp::limits::{MAX_BATCH_AGE, MAX_BATCH_BYTES, MAX_BATCH_RECORDS};
 use crate::export::otlp::logs::accounting::PendingEvents;
 use crate::export::otlp::logs::batch::{Batch, BatchQueue, Order, Payload};
@@ -54,21 +55,20 @@ pub(crate) enum Next {
 }
 
 impl MemoryQueue {
-    /// Creates an empty queue of at most `limit` bytes of records, including those in flight. A batch holds
+    /// Creates an empty queue of at most `delivery.memory_bytes` of records, including those in flight. A batch holds
     /// at most `max_batch_bytes` bytes, or one larger record; `wake` is notified when there is one to send.
     pub(crate) fn new(
-        limit: usize,
+        delivery: &Delivery,
         max_batch_bytes: usize,
-        spill_after: Option<Duration>,
         first_sequence: u64,
         self_metrics: Arc<SelfMetrics>,
         wake: Arc<Notify>,
     ) -> Self {
         let state = State { next_sequence: first_sequence, ..State::default() };
         MemoryQueue {
-            limit,
+            limit: delivery.memory_bytes,
             max_batch_bytes,
-            spill_after,
+            spill_after: delivery.spool.directory.as_ref().map(|_| delivery.spool.after),
             self_metrics,
             full: LogThrottle::new(|events| {
                 warn!(events, "more events were dropped, because memory was full")

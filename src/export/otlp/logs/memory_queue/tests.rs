@@ -13,7 +13,13 @@ fn queue(limit: usize) -> (MemoryQueue, Arc<SelfMetrics>) {
 fn queue_with(limit: usize, spill_after: Option<Duration>) -> (MemoryQueue, Arc<SelfMetrics>) {
     let self_metrics = Arc::new(SelfMetrics::default());
     let metrics = Arc::clone(&self_metrics);
-    (MemoryQueue::new(limit, MAX_BATCH_BYTES, spill_after, 1, metrics, Arc::default()), self_metrics)
+    let mut delivery = crate::config::defaults().delivery;
+    delivery.memory_bytes = limit;
+    if let Some(after) = spill_after {
+        delivery.spool.directory = Some("spool".into());
+        delivery.spool.after = after;
+    }
+    (MemoryQueue::new(&delivery, MAX_BATCH_BYTES, 1, metrics, Arc::default()), self_metrics)
 }
 
 fn push(queue: &MemoryQueue, lengths: &[usize]) {

@@ -73,7 +73,7 @@ impl Spool {
         max_bytes: u64,
         self_metrics: Arc<SelfMetrics>,
         wake: Arc<Notify>,
-    ) -> Result<(Spool, u64), SpoolError> {
+    ) -> Result<(Arc<Spool>, u64), SpoolError> {
         let directory = Directory::open(path)?;
         let found = directory.recover()?;
         self_metrics.spool.limit.set(i64::try_from(max_bytes).unwrap_or(i64::MAX));
@@ -92,7 +92,7 @@ impl Spool {
             losses: LogThrottle::new(|events| warn!(events, "more spooled events are lost")),
         };
         let first_sequence = spool.recover(found);
-        Ok((spool, first_sequence))
+        Ok((Arc::new(spool), first_sequence))
     }
 
     fn recover(&self, found: Vec<Found>) -> u64 {

@@ -18,7 +18,7 @@ fn open(parent: &TempDir, max_bytes: u64) -> Spooled {
     let self_metrics = Arc::new(SelfMetrics::default());
     let path = parent.path().join("spool");
     let (spool, first) = Spool::open(&path, max_bytes, Arc::clone(&self_metrics), Arc::default()).unwrap();
-    Spooled { spool: Arc::new(spool), self_metrics, first }
+    Spooled { spool, self_metrics, first }
 }
 
 fn request(events: usize) -> Bytes {
