@@ -100,8 +100,7 @@ impl Client {
         let of_file = file.as_deref().map(read_headers).transpose()?.unwrap_or_default();
         let tls = tls_config(&endpoint.tls, https)?;
         let http = transport::http_client(tls, endpoint.protocol == Protocol::Grpc);
-        let headers = Headers { configured, of_file, file };
-        let headers = Arc::new(ArcSwap::from_pointee(headers));
+        let headers = Arc::new(ArcSwap::from_pointee(Headers { configured, of_file, file }));
         Ok(Client { http, protocol: endpoint.protocol, uri, headers, gzip, timeout: endpoint.timeout })
     }
 
