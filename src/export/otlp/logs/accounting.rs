@@ -41,7 +41,7 @@ impl PendingEvents {
         pending.state = PendingState::Spooled;
         pending.events = events;
         pending.persisted = true;
-        pending.add_pending(signed(events));
+        pending.add_pending(events.cast_signed());
         pending
     }
 
@@ -62,9 +62,9 @@ impl PendingEvents {
     }
 
     pub(crate) fn transition(&mut self, state: PendingState) {
-        self.add_pending(-signed(self.events));
+        self.add_pending(-self.events.cast_signed());
         self.state = state;
-        self.add_pending(signed(self.events));
+        self.add_pending(self.events.cast_signed());
     }
 
     /// Records that the events are on disk, so that they outlive this value and the process.
@@ -81,7 +81,7 @@ impl PendingEvents {
     pub(crate) fn finalize(&mut self, outcome: EventOutcome, events: u64) -> u64 {
         let events = events.min(self.events);
         self.self_metrics.event(self.exporter, outcome, events);
-        self.add_pending(-signed(events));
+        self.add_pending(-events.cast_signed());
         self.events -= events;
         events
     }
@@ -89,10 +89,6 @@ impl PendingEvents {
     fn add_pending(&self, events: i64) {
         self.self_metrics.add_pending(self.exporter, self.state, events);
     }
-}
-
-fn signed(events: u64) -> i64 {
-    i64::try_from(events).unwrap_or(i64::MAX)
 }
 
 impl Drop for PendingEvents {
