@@ -119,18 +119,15 @@ impl OpenRequest<'_> {
     }
 
     fn complete(&mut self) {
+        let (scope, schema_url) = (Some(scope()), SCHEMA_URL.to_owned());
         let metrics = self.metrics.drain(..).map(|(_, metric)| metric).collect();
-        let bytes = encode(&self.builder.resource, metrics);
+        let scope_metrics = vec![ScopeMetrics { scope, metrics, schema_url: schema_url.clone() }];
+        let resource = Some(Resource::clone(&self.builder.resource));
+        let resource_metrics = vec![ResourceMetrics { resource, scope_metrics, schema_url }];
+        let bytes = ExportMetricsServiceRequest { resource_metrics }.encode_to_vec().into();
         self.requests.push(MetricsRequest { bytes, checkpoints: std::mem::take(&mut self.checkpoints) });
         self.size = 0;
     }
-}
-
-fn encode(resource: &Resource, metrics: Vec<Metric>) -> Bytes {
-    let schema_url = SCHEMA_URL.to_owned();
-    let scope_metrics = vec![ScopeMetrics { scope: Some(scope()), metrics, schema_url: schema_url.clone() }];
-    let resource_metrics = ResourceMetrics { resource: Some(resource.clone()), scope_metrics, schema_url };
-    ExportMetricsServiceRequest { resource_metrics: vec![resource_metrics] }.encode_to_vec().into()
 }
 
 #[cfg(test)]
