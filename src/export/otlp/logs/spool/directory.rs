@@ -75,7 +75,8 @@ impl Directory {
         // Listed before any file is renamed, because a renamed file may be listed again.
         let entries = fs::read_dir(&self.path).and_then(Iterator::collect::<io::Result<Vec<_>>>);
         let entries = entries.map_err(|error| SpoolError::Io(self.path.display().to_string(), error))?;
-        let (folders, files): (Vec<_>, Vec<_>) = entries.iter().partition(|entry| is_directory(entry));
+        let (folders, files): (Vec<_>, Vec<_>) =
+            entries.iter().partition(|entry| entry.file_type().is_ok_and(|file_type| file_type.is_dir()));
         // File systems have `lost+found` at the top; lookoutd had `set-aside` before version 0.1.
         let is_known =
             |name: &OsStr| [QUARANTINE, "set-aside", "lost+found"].iter().any(|known| name == *known);
@@ -187,10 +188,6 @@ impl Directory {
         let free = targets.find(|target| target.symlink_metadata().is_err()).unwrap_or_default();
         fs::rename(path, free)
     }
-}
-
-fn is_directory(entry: &fs::DirEntry) -> bool {
-    entry.file_type().is_ok_and(|file_type| file_type.is_dir())
 }
 
 /// Reads at most one byte more than the largest file; the framing of a larger one is invalid then.
