@@ -165,8 +165,8 @@ fn words(format: &str) -> Vec<&'static str> {
     }
 }
 
-/// Returns the schema of a text in a format.
-fn text_schema(format: &str) -> Json {
+/// A text in a format.
+pub(super) fn text(format: &str) -> Json {
     let pattern = match format {
         "address" => "^(([0-9.]+|\\[[0-9A-Fa-f:.]+\\]|localhost)?:[0-9]{1,5}|unix:/.+)$",
         "network" => "^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$",
@@ -194,11 +194,6 @@ fn text_schema(format: &str) -> Json {
     schema
 }
 
-fn duration_schema(format: &str, before: &str, after: &str) -> Json {
-    let units = TIME_UNITS.map(|(unit, _)| unit).join("|");
-    json!({"type": "string", "format": format, "pattern": format!("{before}([0-9]+({units}))+{after}")})
-}
-
 /// Returns a transformation of a field's schema to this one.
 pub(super) fn becomes(format: Json) -> impl Fn(&mut Schema) {
     move |schema| {
@@ -208,97 +203,81 @@ pub(super) fn becomes(format: Json) -> impl Fn(&mut Schema) {
     }
 }
 
-/// A text in a format.
-pub(super) fn text(format: &str) -> impl Fn(&mut Schema) {
-    becomes(text_schema(format))
-}
-
-/// A list of texts in a format.
-pub(super) fn each(format: &str) -> impl Fn(&mut Schema) {
-    becomes(json!({"type": "array", "items": text_schema(format)}))
-}
-
-/// A text in a format, or a list of such.
-pub(super) fn texts(format: &str) -> impl Fn(&mut Schema) {
-    let item = text_schema(format);
-    becomes(json!({"anyOf": [item, {"type": "array", "items": item}]}))
-}
-
 pub(super) fn one_or_list(schema: &mut Schema) {
     let item = schema.ensure_object().remove("items");
     becomes(json!({"anyOf": [item, {"type": "array", "items": item, "minItems": 1}]}))(schema);
 }
 
+/// A list of texts in a format.
+pub(super) fn each(format: &str) -> Json {
+    json!({"type": "array", "items": text(format)})
+}
+
+/// A text in a format, or a list of such.
+pub(super) fn texts(format: &str) -> Json {
+    json!({"anyOf": [text(format), each(format)]})
+}
+
 /// A text that is never printed.
-pub(super) fn secret() -> impl Fn(&mut Schema) {
-    becomes(json!({"type": "string", "format": "secret", "pattern": ".", "writeOnly": true}))
+pub(super) fn secret() -> Json {
+    json!({"type": "string", "format": "secret", "pattern": ".", "writeOnly": true})
 }
 
 /// A list of at most two texts in a format that are never printed.
-pub(super) fn secrets(format: &str) -> impl Fn(&mut Schema) {
-    let mut item = text_schema(format);
+pub(super) fn secrets(format: &str) -> Json {
+    let mut item = text(format);
     item["writeOnly"] = true.into();
-    becomes(json!({"type": "array", "items": item, "maxItems": 2, "writeOnly": true}))
-}
-
-/// A map of paths.
-pub(super) fn mapped() -> impl Fn(&mut Schema) {
-    |schema| drop(schema.ensure_object().insert("propertyNames".to_owned(), text_schema("mapped path")))
+    json!({"type": "array", "items": item, "maxItems": 2, "writeOnly": true})
 }
 
 /// Names and texts; `headers` or `attributes`.
-pub(super) fn pairs(format: &str) -> impl Fn(&mut Schema) {
-    let texts = json!({"type": "string"});
-    becomes(
-        json!({"type": "object", "format": format, "additionalProperties": texts, "writeOnly": format == "headers"}),
-    )
+pub(super) fn pairs(format: &str) -> Json {
+    let (texts, is_secret) = (json!({"type": "string"}), format == "headers");
+    json!({"type": "object", "format": format, "additionalProperties": texts, "writeOnly": is_secret})
 }
 
-pub(super) fn number(min: usize, max: usize) -> impl Fn(&mut Schema) {
-    becomes(json!({"type": "integer", "format": "number", "minimum": min, "maximum": max}))
+pub(super) fn number(min: usize, max: usize) -> Json {
+    json!({"type": "integer", "format": "number", "minimum": min, "maximum": max})
 }
 
-pub(super) fn number_or_off(min: usize, max: usize) -> impl Fn(&mut Schema) {
+pub(super) fn number_or_off(min: usize, max: usize) -> Json {
     let (types, pattern) = (["string", "integer"], "^off$");
-    becomes(
-        json!({"type": types, "format": "number or off", "pattern": pattern, "minimum": min, "maximum": max}),
-    )
+    json!({"type": types, "format": "number or off", "pattern": pattern, "minimum": min, "maximum": max})
 }
 
-pub(super) fn fraction() -> impl Fn(&mut Schema) {
-    becomes(json!({"type": "number", "format": "fraction", "minimum": 0.000_001, "maximum": 1}))
+pub(super) fn fraction() -> Json {
+    json!({"type": "number", "format": "fraction", "minimum": 0.000_001, "maximum": 1})
 }
 
 /// A fraction for each kind of report, and for all others.
-pub(super) fn by_kind() -> impl Fn(&mut Schema) {
-    let mut one = Schema::default();
-    fraction()(&mut one);
+pub(super) fn by_kind() -> Json {
     let names = kinds::ALL.iter().map(|kind| kind.name).chain(["*"]);
-    let properties = names.map(|name| (name.to_owned(), one.clone().to_value()));
-    let properties: serde_json::Map<_, _> = properties.collect();
-    becomes(json!({"type": "object", "additionalProperties": false, "properties": properties}))
+    let properties: Json = names.map(|name| (name, fraction())).collect();
+    json!({"type": "object", "additionalProperties": false, "properties": properties})
 }
 
 /// A number of bytes of at least `min`: `1MiB` or `65536`.
-pub(super) fn size(min: usize) -> impl Fn(&mut Schema) {
+pub(super) fn size(min: usize) -> Json {
     let pattern = format!("^[0-9]+({})$", SIZE_UNITS.map(|(unit, _)| unit).join("|"));
-    becomes(json!({"type": ["string", "integer"], "format": "size", "pattern": pattern, "minimum": min}))
+    json!({"type": ["string", "integer"], "format": "size", "pattern": pattern, "minimum": min})
 }
 
 /// A duration that is not zero: `10s`, `500ms` or `1h30m`.
-pub(super) fn duration() -> impl Fn(&mut Schema) {
-    becomes(duration_schema("duration", "^(", ")$"))
+pub(super) fn duration() -> Json {
+    json!({"type": "string", "format": "duration", "pattern": duration_pattern("")})
 }
 
-pub(super) fn duration_or_zero() -> impl Fn(&mut Schema) {
-    let mut schema = duration_schema("duration or 0", "^(0|", ")$");
-    schema["type"] = json!(["string", "integer"]);
-    schema["maximum"] = json!(0);
-    becomes(schema)
+pub(super) fn duration_or_zero() -> Json {
+    let (types, pattern) = (["string", "integer"], duration_pattern("0|"));
+    json!({"type": types, "format": "duration or 0", "pattern": pattern, "maximum": 0})
 }
 
-pub(super) fn duration_or_off() -> impl Fn(&mut Schema) {
-    becomes(duration_schema("duration or off", "^(off|", ")$"))
+pub(super) fn duration_or_off() -> Json {
+    json!({"type": "string", "format": "duration or off", "pattern": duration_pattern("off|")})
+}
+
+fn duration_pattern(other: &str) -> String {
+    format!("^({other}([0-9]+({}))+)$", TIME_UNITS.map(|(unit, _)| unit).join("|"))
 }
 
 /// Returns a default as it is written in a file.

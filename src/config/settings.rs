@@ -15,14 +15,14 @@ use serde_json::json;
 
 use super::exports::{Compression, LogsExporter, OtherExporter, Otlp, Protocol, Temporality};
 use super::format::{
-    becomes, by_kind, duration, duration_or_off, duration_or_zero, each, fraction, mapped, number,
-    number_or_off, one_or_list, pairs, secret, secrets, size, text, texts,
+    becomes, by_kind, duration, duration_or_off, duration_or_zero, each, fraction, number, number_or_off,
+    one_or_list, pairs, secret, secrets, size, text, texts,
 };
 use super::listen_address::ListenAddress;
 use crate::model::{Noise, Severity};
 
 /// Structs of settings. A field without a default has its type's; what follows the comma is
-/// the format of its value.
+/// the schema of its value.
 macro_rules! settings {
     (@default) => { Default::default() };
     (@default $default:expr) => { $default };
@@ -34,7 +34,7 @@ macro_rules! settings {
         #[schemars(deny_unknown_fields)]
         $(#[$meta])*
         $vis struct $name { $(
-            $(#[$field_meta])* $(#[schemars(transform = $format)])? $field_vis $field: $type,
+            $(#[$field_meta])* $(#[schemars(transform = becomes($format))])? $field_vis $field: $type,
         )* }
 
         impl Default for $name {
@@ -195,7 +195,8 @@ pub struct Intake {
     pub unknown_sites: UnknownSites;
     /// Further paths, such as those of another service, each with the site or the disposition of its reports,
     /// or both. A * at the end of a path stands for any text.
-    pub paths: BTreeMap<String, PathConfig>, mapped();
+    #[schemars(extend("propertyNames" = text("mapped path")))]
+    pub paths: BTreeMap<String, PathConfig>;
     /// Query parameters of the endpoint URL that become event attributes lookout.query.NAME.
     pub query_attributes: Vec<String>, each("query parameter");
     /// Sites (by name) and paths (starting with /) that are answered 410, so that browsers forget them.
@@ -217,7 +218,7 @@ pub struct PathConfig {
     /// Site of the reports, by name. Not set: the site is that of the report's host.
     pub site: Option<String>, text("site name");
     /// Disposition of reports without one: enforce or report. Not set: unknown.
-    pub disposition: Option<String>, becomes(json!({"type": "string", "enum": ["enforce", "report"]}));
+    pub disposition: Option<String>, json!({"type": "string", "enum": ["enforce", "report"]});
 }
 
 /// `intake.rate_limit`: a token bucket per client.
@@ -379,7 +380,8 @@ pub struct OtlpSettings {
 pub(super) struct LogsSettings {
     /// Exporters for events: a list of otlp and console, or none. Not set: otlp if an endpoint is set, else
     /// console.
-    pub(super) exporters: Option<Vec<LogsExporter>>, one_or_list;
+    #[schemars(transform = one_or_list)]
+    pub(super) exporters: Option<Vec<LogsExporter>>;
     /// Whether the daemon's own diagnostics are exported too, with log.level. Requires otlp in
     /// otlp.logs.exporters, or its endpoint.
     pub(super) diagnostics: bool;
@@ -391,7 +393,8 @@ pub(super) struct LogsSettings {
 pub(super) struct MetricsSettings {
     /// Exporters for metrics besides the scrape: a list of otlp, or none. Not set: otlp if an endpoint is
     /// set, else none.
-    pub(super) exporters: Option<Vec<OtherExporter>>, one_or_list;
+    #[schemars(transform = one_or_list)]
+    pub(super) exporters: Option<Vec<OtherExporter>>;
     /// Time between two OTLP metric exports.
     pub(super) interval: Duration = Duration::from_secs(60), duration();
     /// Start of an OTLP sum: cumulative (the creation of the series) or delta (the last successful
