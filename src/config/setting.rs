@@ -26,8 +26,9 @@ const OTEL_VARIABLES: [(&str, &str); 8] = [
     ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "otlp.metrics.temporality"),
 ];
 
-/// The settings and sections that a reload applies. All others apply at the start only.
-const RELOADABLE: [&str; 24] = [
+/// The settings and sections that a reload applies, those of one signal as those of all. All others apply at the start
+/// only.
+const RELOADABLE: [&str; 18] = [
     "log.level",
     "sites",
     "intake.paths",
@@ -46,12 +47,6 @@ const RELOADABLE: [&str; 24] = [
     "admin.auth",
     "otlp.headers",
     "otlp.headers_file",
-    "otlp.logs.headers",
-    "otlp.logs.headers_file",
-    "otlp.metrics.headers",
-    "otlp.metrics.headers_file",
-    "otlp.traces.headers",
-    "otlp.traces.headers_file",
 ];
 
 /// One setting.
@@ -92,7 +87,8 @@ impl Setting {
 
     /// Whether a reload applies it.
     pub fn is_reloadable(&self) -> bool {
-        let rest = |section: &&str| self.key.strip_prefix(*section);
+        let key = self.general().unwrap_or_else(|| self.key.to_owned());
+        let rest = |section: &&str| key.strip_prefix(*section);
         RELOADABLE.iter().filter_map(rest).any(|rest| rest.is_empty() || rest.starts_with('.'))
     }
 
@@ -161,15 +157,10 @@ pub(super) fn find(key: &str) -> Option<&'static Setting> {
 
 /// Returns the keys directly below a section; none if the key is not a section.
 pub(super) fn children(section: &str) -> Vec<&'static str> {
-    let mut names = Vec::new();
-    for setting in reference() {
-        let rest = match section {
-            "" => Some(setting.key),
-            section => setting.key.strip_prefix(section).and_then(|rest| rest.strip_prefix('.')),
-        };
-        let name = rest.and_then(|rest| rest.split('.').next());
-        names.extend(name.filter(|name| !names.contains(name)));
-    }
+    let prefix = if section.is_empty() { String::new() } else { format!("{section}.") };
+    let below = reference().filter_map(|setting| setting.key.strip_prefix(&*prefix));
+    let mut names: Vec<_> = below.filter_map(|rest| rest.split('.').next()).collect();
+    names.dedup();
     names
 }
 
