@@ -7,23 +7,18 @@ use super::setting::Setting;
 use super::sources::Resolved;
 use super::yaml::Value;
 
+const HEAD: &str = "\
+# intake.max_body_bytes is also set by LOOKOUT_INTAKE_MAX_BODY_BYTES, and by
+# --set intake.max_body_bytes=VALUE; so is every other setting.
+# What otlp.logs, otlp.metrics and otlp.traces share with otlp is explained there. It concerns one
+# signal; otlp.logs.endpoint is also set by OTEL_EXPORTER_OTLP_LOGS_ENDPOINT, and so on.
+# A reload (SIGHUP, POST /-/reload) applies what is marked [reload]; the rest applies at the start.
+";
+
 /// Writes every setting. Secrets are comments, so that no mask can be loaded as one.
 pub(super) fn write(settings: &[Resolved], out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "# All settings of lookoutd {}, with the values in effect.", env!("CARGO_PKG_VERSION"))?;
-    writeln!(out, "# intake.max_body_bytes is also set by LOOKOUT_INTAKE_MAX_BODY_BYTES, and by")?;
-    writeln!(out, "# --set intake.max_body_bytes=VALUE; so is every other setting.")?;
-    writeln!(
-        out,
-        "# What otlp.logs, otlp.metrics and otlp.traces share with otlp is explained there. It concerns one"
-    )?;
-    writeln!(
-        out,
-        "# signal; otlp.logs.endpoint is also set by OTEL_EXPORTER_OTLP_LOGS_ENDPOINT, and so on."
-    )?;
-    writeln!(
-        out,
-        "# A reload (SIGHUP, POST /-/reload) applies what is marked [reload]; the rest applies at the start."
-    )?;
+    out.write_all(HEAD.as_bytes())?;
     let mut open: Vec<&str> = Vec::new();
     for resolved in settings {
         let mut sections: Vec<&str> = resolved.setting.key.split('.').collect();
