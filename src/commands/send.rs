@@ -78,24 +78,15 @@ impl Send {
         body: &str,
         out: &mut dyn Write,
     ) -> Result<bool, CommandError> {
-        let ca = self.ca.as_deref();
-        let result = check(&Request {
-            method,
-            url: &self.url,
-            socket: None,
-            headers,
-            body,
-            ca,
-            own: None,
-            timeout: TIMEOUT,
-        });
-        write_line(
-            &result
-                .as_ref()
-                .map_or_else(|problem| format!("failed {name}: {problem}"), |()| format!("ok {name}")),
-            out,
-        )?;
-        Ok(result.is_ok())
+        let (url, ca) = (&*self.url, self.ca.as_deref());
+        let (socket, own, timeout) = (None, None, TIMEOUT);
+        let problem = check(&Request { method, url, socket, headers, body, ca, own, timeout }).err();
+        let line = match &problem {
+            Some(problem) => format!("failed {name}: {problem}"),
+            None => format!("ok {name}"),
+        };
+        write_line(&line, out)?;
+        Ok(problem.is_none())
     }
 }
 
