@@ -2,6 +2,7 @@
 //! read it.
 
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -9,7 +10,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 use http::Uri;
 
-use crate::commands::{self, CommandError, Policy, Send, Tail};
+use crate::commands::{self, Policy, Send, Tail};
 use crate::config::{self, Config, ConfigErrors, Flag, Flags, Loaded};
 use crate::docs;
 use crate::explain::explain;
@@ -17,9 +18,7 @@ use crate::intake;
 use crate::model::{LabelEnum, UploadOutcome};
 use crate::probe::{self, Probe};
 
-const EXIT_INVALID_CONFIG: u8 = 2;
-const EXIT_IO_ERROR: u8 = 1;
-const EXIT_UNHEALTHY: u8 = 1;
+const EXIT_INVALID: u8 = 2;
 const EXIT_FAILED: u8 = 1;
 #[rustfmt::skip]
 const VERSION: &str =
@@ -158,7 +157,7 @@ pub fn run(
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(error) if error.use_stderr() => {
-            return exit(write!(stderr, "{}", error.render()), EXIT_INVALID_CONFIG);
+            return exit(write!(stderr, "{}", error.render()), EXIT_INVALID);
         }
         // The help text, or the version.
         Err(error) => return exit(write!(stdout, "{}", error.render()), 0),
@@ -166,10 +165,7 @@ pub fn run(
     match &arguments.command {
         Some(Command::Completions { shell }) => return exit(write_completions(shell, stdout), 0),
         Some(Command::Man) => return exit(docs::write_man_page(Arguments::command(), stdout), 0),
-        Some(Command::Docs { directory }) => {
-            let written = docs::write_pages(directory);
-            return written.map_or_else(|error| fail(error, EXIT_IO_ERROR, stderr), |()| Action::Exit(0));
-        }
+        Some(Command::Docs { directory }) => return end(docs::write_pages(directory), stderr),
         Some(Command::Config { schema: true }) => {
             return exit(write!(stdout, "{}", config::json_schema()), 0);
         }
@@ -200,10 +196,13 @@ pub fn run(
             errors => invalid(&errors, stderr),
         },
         Some(Command::Explain { file, path, user_agent }) => {
-            let upload = (&*file, &path, user_agent.as_deref());
-            match write_explanation(&loaded.config, upload, stdout, stderr) {
-                Ok(code) => Action::Exit(code),
-                Err(error) => fail(format!("{}: {error}", file.display()), EXIT_IO_ERROR, stderr),
+            match write_explanation(&loaded.config, &file, &path, user_agent.as_deref(), stdout) {
+                Ok(UploadOutcome::Accepted) => Action::Exit(0),
+                Ok(outcome) => {
+                    let detail = intake::problem_detail(outcome).unwrap_or("no report was taken");
+                    fail(format!("{}: {detail}", outcome.as_str()), stderr)
+                }
+                Err(error) => fail(format!("{}: {error}", file.display()), stderr),
             }
         }
         Some(Command::Config { .. }) => exit(loaded.write_yaml(stdout), 0),
@@ -212,45 +211,35 @@ pub fn run(
         Some(Command::Policy(policy)) => end(policy.run(&loaded.config, stdout, stderr), stderr),
         Some(Command::Health { ready }) => {
             let probe = if ready { Probe::Ready } else { Probe::Healthy };
-            match probe::run(&loaded.config, probe) {
-                Ok(()) => Action::Exit(0),
-                Err(message) => fail(message, EXIT_UNHEALTHY, stderr),
-            }
+            end(probe::run(&loaded.config, probe), stderr)
         }
     }
 }
 
-/// Explains an upload. Returns the exit code.
+/// Explains an upload, and returns its outcome.
 fn write_explanation(
     config: &Config,
-    (file, path, user_agent): (&Path, &Uri, Option<&str>),
+    file: &Path,
+    path: &Uri,
+    user_agent: Option<&str>,
     stdout: &mut dyn Write,
-    stderr: &mut dyn Write,
-) -> io::Result<u8> {
+) -> io::Result<UploadOutcome> {
     let mut body = Vec::new();
-    match file.to_str() {
-        Some("-") => io::stdin().read_to_end(&mut body)?,
-        _ => std::fs::File::open(file)?.read_to_end(&mut body)?,
-    };
+    commands::open(file)?.read_to_end(&mut body)?;
     let (document, outcome) = explain(config, path, user_agent, &body).map_err(io::Error::other)?;
     writeln!(stdout, "{document:#}")?;
-    if outcome == UploadOutcome::Accepted {
-        return Ok(0);
-    }
-    let detail = intake::problem_detail(outcome).unwrap_or("no report was taken");
-    writeln!(stderr, "lookoutd: {}: {detail}", outcome.as_str())?;
-    Ok(EXIT_FAILED)
+    Ok(outcome)
 }
 
 /// Lists what is wrong with the configuration.
 fn invalid(errors: &[String], stderr: &mut dyn Write) -> Action {
     let written = errors.iter().try_for_each(|error| writeln!(stderr, "lookoutd: {error}"));
-    exit(written, EXIT_INVALID_CONFIG)
+    exit(written, EXIT_INVALID)
 }
 
 /// Ends a command.
-fn end(result: Result<(), CommandError>, stderr: &mut dyn Write) -> Action {
-    result.map_or_else(|error| fail(error, EXIT_FAILED, stderr), |()| Action::Exit(0))
+fn end(result: Result<(), impl Display>, stderr: &mut dyn Write) -> Action {
+    result.map_or_else(|error| fail(error, stderr), |()| Action::Exit(0))
 }
 
 fn write_completions(shell: &str, out: &mut dyn Write) -> io::Result<()> {
@@ -261,12 +250,12 @@ fn write_completions(shell: &str, out: &mut dyn Write) -> io::Result<()> {
     out.write_all(&script)
 }
 
-fn fail(message: impl std::fmt::Display, code: u8, stderr: &mut dyn Write) -> Action {
-    exit(writeln!(stderr, "lookoutd: {message}"), code)
+fn fail(message: impl Display, stderr: &mut dyn Write) -> Action {
+    exit(writeln!(stderr, "lookoutd: {message}"), EXIT_FAILED)
 }
 
 fn exit(written: io::Result<()>, code: u8) -> Action {
-    Action::Exit(if written.is_ok() { code } else { code.max(EXIT_IO_ERROR) })
+    Action::Exit(if written.is_ok() { code } else { code.max(EXIT_FAILED) })
 }
 
 /// Returns the process environment. Invalid UTF-8 is replaced, so that the check of the setting concerned
@@ -451,6 +440,6 @@ mod tests {
         }
         let arguments = ["lookoutd", "config"].map(OsString::from);
         let action = run(arguments, std::iter::empty(), &mut Full, &mut Vec::new());
-        assert!(matches!(action, Action::Exit(EXIT_IO_ERROR)));
+        assert!(matches!(action, Action::Exit(EXIT_FAILED)));
     }
 }

@@ -1,6 +1,7 @@
 //! Requests to admin, with the credentials of the settings.
 
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -25,6 +26,14 @@ impl CommandError {
     pub(super) fn cannot(action: &str, error: impl std::fmt::Display) -> CommandError {
         CommandError(format!("cannot {action}: {error}"))
     }
+}
+
+/// Opens a file, or stdin by the name `-`.
+///
+/// # Errors
+/// Returns an error if the file cannot be opened.
+pub fn open(file: &Path) -> io::Result<Box<dyn Read>> {
+    Ok(if file.as_os_str() == "-" { Box::new(io::stdin()) } else { Box::new(File::open(file)?) })
 }
 
 /// Writes a line. Returns whether the output is still open: a reader may close it when it has what it needs.

@@ -7,7 +7,7 @@ mod policy;
 mod send;
 mod tail;
 
-pub use admin::CommandError;
+pub use admin::{CommandError, open};
 pub use check::unusable_files;
 pub use policy::Policy;
 pub use send::Send;

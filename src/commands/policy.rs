@@ -1,6 +1,5 @@
 //! `lookoutd policy`: proposes a policy from saved events or from the findings of a running lookoutd.
 
-use std::fs::File;
 use std::io::{self, BufReader, IsTerminal, Read, Write};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -8,7 +7,7 @@ use std::time::{Duration, Instant};
 use clap::{Args, ValueEnum, ValueHint};
 use serde_json::Value;
 
-use super::admin::{Admin, CommandError, write_line};
+use super::admin::{Admin, CommandError, open, write_line};
 use crate::config::Config;
 use crate::policy::{self, Proposer};
 
@@ -61,16 +60,7 @@ impl Policy {
         let mut proposer = Proposer::new(&self.site, &self.baseline, self.min_clients).map_err(invalid)?;
         let from = self.from.as_ref().map_or("the findings".to_owned(), |path| path.display().to_string());
         let unread = match &self.from {
-            Some(path) => {
-                let open = || -> io::Result<Box<dyn Read>> {
-                    Ok(if path.as_os_str() == "-" {
-                        Box::new(io::stdin())
-                    } else {
-                        Box::new(File::open(path)?)
-                    })
-                };
-                open().and_then(|file| read(file, &mut proposer, reasons))
-            }
+            Some(path) => open(path).and_then(|file| read(file, &mut proposer, reasons)),
             None => ["csp-violation", "csp-hash"].iter().try_fold(Ok(0), |_, kind| {
                 let parameters =
                     [("site", &*self.site), ("kind", kind), ("sort", "clients"), ("limit", "1000")];
