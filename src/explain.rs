@@ -56,15 +56,12 @@ pub fn explain(
         })
     };
     let events = recent.events_after(0);
-    let redacted = events.iter().enumerate().flat_map(|(at, event)| {
-        let in_document = move |pointer: &str| format!("/events/{at}{pointer}");
-        event
-            .details
-            .redacted
-            .iter()
-            .map(move |it| json!({ "pointer": in_document(&it.pointer), "rule": it.rule }))
-    });
-    let redacted: Vec<Value> = redacted.collect();
+    let mut redacted = Vec::new();
+    for (at, event) in events.iter().enumerate() {
+        for it in &event.details.redacted {
+            redacted.push(json!({ "pointer": format!("/events/{at}{}", it.pointer), "rule": it.rule }));
+        }
+    }
     let document = json!({
         "events": events.iter().map(|event| &event.line).collect::<Vec<_>>(),
         "series": series(&pipeline.registry),
@@ -85,16 +82,10 @@ fn series(registry: &Registry) -> Vec<Value> {
             SampleValue::Histogram(histogram) => ("_count", json!(histogram.count())),
         };
         if value.as_f64() != Some(0.0) {
-            let labels: serde_json::Map<String, Value> = family
-                .labels
-                .iter()
-                .zip(sample.labels)
-                .filter(|(_, label)| !label.is_empty())
-                .map(|(name, label)| ((*name).to_owned(), json!(label)))
-                .collect();
-            series.push(
-                json!({ "name": format!("{}{suffix}", family.name), "labels": labels, "value": value }),
-            );
+            let name = format!("{}{suffix}", family.name);
+            let labels = family.labels.iter().zip(sample.labels).filter(|(_, label)| !label.is_empty());
+            let labels: Value = labels.map(|(name, label)| (*name, json!(label))).collect();
+            series.push(json!({ "name": name, "labels": labels, "value": value }));
         }
     });
     series.sort_by_cached_key(Value::to_string);
