@@ -72,16 +72,11 @@ impl Admin {
         config: &Config,
     ) -> Result<Response, CommandError> {
         let unknown = || CommandError("admin_listen has port 0: name the daemon by --admin URL".to_owned());
-        let socket = match &self.admin {
-            Some(url) => url.strip_prefix("unix:").map(Path::new),
-            None => config.admin_listen.path(),
+        let (base, socket) = match self.admin.as_deref().map(|url| (url, url.strip_prefix("unix:"))) {
+            Some((_, Some(socket))) => ("http://localhost".to_owned(), Some(Path::new(socket))),
+            Some((url, None)) => (url.to_owned(), None),
+            None => (probe::admin_url(config).ok_or_else(unknown)?, config.admin_listen.path()),
         };
-        let base = match &self.admin {
-            Some(url) if socket.is_none() => Some(url.clone()),
-            Some(_) => Some("http://localhost".to_owned()),
-            None => probe::admin_url(config),
-        };
-        let base = base.ok_or_else(unknown)?;
         let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
         let url = format!("{}{path}?{query}", base.trim_end_matches('/'));
         let authorization = admin::authorization(&config.admin.auth);

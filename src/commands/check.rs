@@ -47,9 +47,8 @@ pub fn unusable_files(config: &Config) -> Vec<String> {
         });
     }
     let state = &config.findings.state_file;
-    if let Some(file) = state.as_ref().filter(|file| file.exists()) {
-        check(&mut errors, "findings", &[("state_file", &Some(file.clone()))], || None);
-    }
+    let existing = state.clone().filter(|file| file.exists());
+    check(&mut errors, "findings", &[("state_file", &existing)], || None);
     let spool = config.delivery.spool.directory.as_deref();
     let state = state.as_deref().map(|file| file.parent().unwrap_or(Path::new("")));
     for (key, directory) in [("findings.state_file", state), ("delivery.spool.directory", spool)] {
