@@ -30,17 +30,11 @@ pub(super) fn resolve(service: &Service, settings: &OtlpSettings, conflicts: &mu
     };
     let is_set = |own: &Destination| general.endpoint.is_some() || own.endpoint.is_some();
     let default_otlp = !disabled && is_set(&logs.own);
-    let logs_to = |exporter: LogsExporter, default: bool| {
-        logs.exporters.as_ref().map_or(default, |chosen| chosen.contains(&exporter))
-    };
-    let metrics_to_otlp = metrics
-        .exporters
-        .as_ref()
-        .map_or(is_set(&metrics.own), |chosen| chosen.contains(&OtherExporter::Otlp));
+    let metrics_to_otlp = is_chosen(&metrics.exporters, OtherExporter::Otlp, is_set(&metrics.own));
     let attributes = service.resource_attributes.iter().flatten();
     let (named, others): (Vec<_>, Vec<_>) = attributes.cloned().partition(|(key, _)| key == "service.name");
     let named = named.into_iter().map(|(_, value)| value).find(|value| !value.is_empty());
-    let to_otlp = logs_to(LogsExporter::Otlp, default_otlp);
+    let to_otlp = is_chosen(&logs.exporters, LogsExporter::Otlp, default_otlp);
     let logs_endpoint = endpoint(&logs.own, "logs", to_otlp);
     let traces = endpoint(&traces.own, "traces", traces.exporter == OtherExporter::Otlp);
     let metrics_endpoint = endpoint(&metrics.own, "metrics", metrics_to_otlp);
@@ -50,7 +44,10 @@ pub(super) fn resolve(service: &Service, settings: &OtlpSettings, conflicts: &mu
     }
     Otlp {
         diagnostics: logs_endpoint.clone().filter(|_| logs.diagnostics),
-        logs: Logs { console: logs_to(LogsExporter::Console, !default_otlp), otlp: logs_endpoint },
+        logs: Logs {
+            console: is_chosen(&logs.exporters, LogsExporter::Console, !default_otlp),
+            otlp: logs_endpoint,
+        },
         metrics: Metrics {
             otlp: metrics_endpoint,
             interval: metrics.interval,
@@ -60,6 +57,10 @@ pub(super) fn resolve(service: &Service, settings: &OtlpSettings, conflicts: &mu
         service_name: service.name.clone().or(named).unwrap_or_else(|| SERVICE_NAME.to_owned()),
         resource_attributes: others,
     }
+}
+
+fn is_chosen<T: PartialEq>(exporters: &Option<Vec<T>>, exporter: T, default: bool) -> bool {
+    exporters.as_ref().map_or(default, |chosen| chosen.contains(&exporter))
 }
 
 impl Otlp {

@@ -76,11 +76,8 @@ pub(super) fn check_rules(config: &Config, conflicts: &mut Vec<Conflict>) {
             }
         }
         if !kinds::ALL.iter().any(|kind| accepts(Field::Kind, kind.name) && has_fields(kind, conditions)) {
-            add(
-                "",
-                true,
-                "never matches: no kind of report has all that its conditions are about".to_owned(),
-            );
+            let message = "never matches: no kind of report has all that its conditions are about";
+            add("", true, message.to_owned());
         }
         let is_before = |earlier: &Vec<Condition>| {
             let holds = |of: &Condition| conditions.iter().any(|own| own.field == of.field && of.covers(own));

@@ -18,14 +18,11 @@ pub(super) fn validate(config: &mut Config) -> Vec<Conflict> {
             conflicts.push(Conflict::new(key, other, message));
         }
     };
-    for network in &mut config.intake.trusted_proxies {
-        if *network != network.trunc() {
-            let taken = network.trunc();
-            config
-                .warnings
-                .push(format!("intake.trusted_proxies: {network} has host bits; it is taken as {taken}"));
-            *network = taken;
-        }
+    for network in config.intake.trusted_proxies.iter_mut().filter(|network| **network != network.trunc()) {
+        let taken = network.trunc();
+        let warning = format!("intake.trusted_proxies: {network} has host bits; it is taken as {taken}");
+        config.warnings.push(warning);
+        *network = taken;
     }
     let (intake, auth) = (&config.intake, &config.admin.auth);
     let has_port = !matches!(config.listen, ListenAddress::Tcp(address) if address.port() == 0);
@@ -85,30 +82,24 @@ pub(super) fn validate(config: &mut Config) -> Vec<Conflict> {
     check(!password_file || user, "admin.auth.password_file", "admin.auth", message);
     let message = "requires admin.auth.password or password_file";
     check(!user || password || password_file, "admin.auth.username", "admin.auth", message);
-    check_exporters(
-        &config.otlp_settings.logs.exporters,
-        LogsExporter::None,
-        "otlp.logs.exporters",
-        &mut check,
-    );
-    let metrics = &config.otlp_settings.metrics.exporters;
-    check_exporters(metrics, OtherExporter::None, "otlp.metrics.exporters", &mut check);
+    let (logs, metrics) = (&config.otlp_settings.logs.exporters, &config.otlp_settings.metrics.exporters);
+    let logs = problem_of_exporters(logs, LogsExporter::None);
+    let metrics = problem_of_exporters(metrics, OtherExporter::None);
+    for (problem, key) in [(logs, "otlp.logs.exporters"), (metrics, "otlp.metrics.exporters")] {
+        check(problem.is_none(), key, "otlp", problem.unwrap_or_default());
+    }
     check_sites(config, &mut conflicts);
     check_rules(config, &mut conflicts);
     config.otlp = otlp::resolve(&config.service, &config.otlp_settings, &mut conflicts);
     conflicts
 }
 
-fn check_exporters<T: PartialEq>(
-    exporters: &Option<Vec<T>>,
-    none: T,
-    key: &str,
-    check: &mut impl FnMut(bool, &str, &'static str, &str),
-) {
-    let Some(chosen) = exporters else { return };
-    check(!chosen.is_empty(), key, "otlp", "expected an exporter or none, found an empty list");
-    let is_alone = chosen.iter().all(|exporter| *exporter == none) || !chosen.contains(&none);
-    check(is_alone, key, "otlp", "none cannot be combined with another exporter");
+fn problem_of_exporters<T: PartialEq>(exporters: &Option<Vec<T>>, none: T) -> Option<&'static str> {
+    match exporters.as_deref()? {
+        [] => Some("expected an exporter or none, found an empty list"),
+        chosen if !chosen.contains(&none) || chosen.iter().all(|exporter| *exporter == none) => None,
+        _ => Some("none cannot be combined with another exporter"),
+    }
 }
 
 /// Names and hosts belong to one site each.
