@@ -6,33 +6,22 @@ use serde_json::{Value as Json, json};
 
 use super::error::{Invalid, join};
 use super::format;
-use super::words::one_of;
+use super::setting::{children, find, reference};
+use super::words::{one_of, suggest, words};
 use super::yaml::{Key, SpannedValue, Value};
 
 /// Returns the valid keys of a map with fixed ones.
-pub(super) fn keys(schema: &Json) -> Option<Vec<&str>> {
+fn keys(schema: &Json) -> Option<Vec<&str>> {
     Some(schema.get("properties")?.as_object()?.keys().map(String::as_str).collect())
-}
-
-/// Returns the valid words, if the schema lists them.
-pub(super) fn words(schema: &Json) -> Option<Vec<&str>> {
-    if schema["type"] == "boolean" || schema["type"][0] == "boolean" {
-        return Some(vec!["true", "false"]);
-    }
-    let one_of = schema["oneOf"].as_array().into_iter().flatten().map(|word| &word["const"]);
-    let words = schema["enum"].as_array().into_iter().flatten().chain(one_of).filter_map(Json::as_str);
-    Some(words.collect()).filter(|words: &Vec<&str>| !words.is_empty())
 }
 
 /// Returns a node as JSON, in the types of the settings, and adds its errors. What is invalid becomes null.
 pub(super) fn check(node: &mut SpannedValue, schema: &Json, path: &str, errors: &mut Vec<Invalid>) -> Json {
     // A value may be written without its list.
     if let [item, list, ..] = schema["anyOf"].as_array().map(Vec::as_slice).unwrap_or_default() {
-        let is_list = matches!(node.value, Value::List(_));
-        return if is_list {
-            check(node, list, path, errors)
-        } else {
-            json!([check(node, item, path, errors)])
+        return match node.value {
+            Value::List(_) => check(node, list, path, errors),
+            _ => json!([check(node, item, path, errors)]),
         };
     }
     let expected = match (&mut node.value, keys(schema)) {
@@ -46,8 +35,7 @@ pub(super) fn check(node: &mut SpannedValue, schema: &Json, path: &str, errors: 
                         object.insert(key.text.clone(), check(child, schema, &path, errors));
                     }
                     None => {
-                        let known = Some(known.iter().map(|key| (*key).to_owned()).collect());
-                        errors.push(Invalid { known, ..Invalid::new(key.line, &path, "") });
+                        errors.push(Invalid::new(key.line, &path, unknown_key(&path, &known)));
                         child.value = Value::Null;
                     }
                 }
@@ -149,5 +137,28 @@ fn pair_text<'v>(
         }
         name if earlier.contains(&name.to_ascii_lowercase()) => Err("this header is set twice"),
         _ => Ok(text),
+    }
+}
+
+/// Returns the message for a key that is no setting, with a suggestion. `known` are the keys beside it.
+fn unknown_key(path: &str, known: &[&str]) -> String {
+    if find(path).is_some() {
+        return "unknown key: write the sections as nested maps, not with dots".to_owned();
+    }
+    if path == "noise" {
+        return "noise.rules was replaced by rules; write rules: [{ blocked_url: \"*.addon.example\", noise: \
+                extension }], with the former field as key of the pattern, and noise for class"
+            .to_owned();
+    }
+    let (section, leaf) = path.rsplit_once('.').unwrap_or(("", path));
+    let keys = children(section);
+    // The keys of an entry of a list are no settings.
+    let keys = if keys.is_empty() { known.to_vec() } else { keys };
+    let near = suggest(leaf, keys.iter().copied()).map(|near| join(section, near));
+    let mut all = reference().map(|setting| setting.key);
+    let elsewhere = || all.find(|key| key.rsplit('.').next() == Some(leaf)).map(str::to_owned);
+    match near.or_else(elsewhere) {
+        Some(near) => format!("unknown key; did you mean {near}?"),
+        None => format!("unknown key; the keys here are {}", keys.join(", ")),
     }
 }

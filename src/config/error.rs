@@ -1,7 +1,6 @@
 //! Configuration errors. Each names the source, the key, what was found and what would be valid.
 
 use std::fmt::{self, Display};
-use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -26,8 +25,8 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    pub(super) fn of_file(file: &Path, line: Option<usize>, message: String) -> ConfigError {
-        ConfigError { file: Some(file.display().to_string()), line, key: None, message }
+    pub(super) fn of_file(file: &str, line: Option<usize>, message: String) -> ConfigError {
+        ConfigError { file: Some(file.to_owned()), line, key: None, message }
     }
 
     pub(super) fn of_key(key: &str, message: String) -> ConfigError {
@@ -49,26 +48,19 @@ impl Display for ConfigError {
 }
 
 /// Source of an effective value.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, strum::Display)]
 #[allow(missing_docs)] // the names are the documentation
 pub enum Source {
+    #[strum(to_string = "default")]
     Default,
     /// The YAML file, and the value's line in it.
-    File(PathBuf, usize),
+    #[strum(to_string = "{0}:{1}")]
+    File(String, usize),
+    #[strum(to_string = "environment {0}")]
     Environment(String),
     /// A flag as typed: `--listen`, `--set metrics.max_series`.
+    #[strum(to_string = "flag {0}")]
     Flag(String),
-}
-
-impl Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Source::Default => f.write_str("default"),
-            Source::File(path, line) => write!(f, "{}:{line}", path.display()),
-            Source::Environment(name) => write!(f, "environment {name}"),
-            Source::Flag(flag) => write!(f, "flag {flag}"),
-        }
-    }
 }
 
 /// An invalid node, independent of its source.
@@ -79,13 +71,11 @@ pub(super) struct Invalid {
     pub(super) path: String,
     /// What is wrong, and what would be valid.
     pub(super) message: String,
-    /// The valid keys, if its key is unknown; then the message is missing.
-    pub(super) known: Option<Vec<String>>,
 }
 
 impl Invalid {
     pub(super) fn new(line: usize, path: &str, message: impl Into<String>) -> Invalid {
-        Invalid { line, path: path.to_owned(), message: message.into(), known: None }
+        Invalid { line, path: path.to_owned(), message: message.into() }
     }
 
     /// Adds the source. `key` is the setting's, if the source sets only one.

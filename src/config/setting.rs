@@ -8,10 +8,10 @@ use schemars::generate::SchemaSettings;
 use serde_json::value::RawValue;
 use serde_json::{Value as Json, json};
 
-use super::check::words;
 use super::error::join;
 use super::format;
 use super::settings::Config;
+use super::words::words;
 use super::yaml::{self, SpannedValue, Value};
 
 /// The standard variables, and the setting that each sets. Those of destinations follow from the keys.
@@ -100,16 +100,6 @@ impl Setting {
     /// Whether it is a boolean or one of some words.
     pub(super) fn is_choice(&self) -> bool {
         words(self.schema).is_some() || self.schema.get("anyOf").is_some()
-    }
-
-    /// Whether a value may have this type of JSON.
-    pub(super) fn has_type(&self, name: &str) -> bool {
-        fn has_type(schema: &Json, name: &str) -> bool {
-            let types = schema["type"].as_array().into_iter().flatten().chain([&schema["type"]]);
-            let mut others = schema["anyOf"].as_array().into_iter().flatten();
-            types.into_iter().any(|of| of == name) || others.any(|schema| has_type(schema, name))
-        }
-        has_type(self.schema, name)
     }
 }
 

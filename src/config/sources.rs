@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::check::check;
 use super::error::{ConfigError, Conflict, Invalid, Source, join};
-use super::setting::{Setting, children, find, reference, schema};
+use super::setting::{Setting, find, reference, schema};
 use super::settings::Config;
 use super::validate::validate;
 use super::words::suggest;
@@ -103,13 +103,13 @@ impl Layers {
 
     /// Adds a file. A key without a value counts as absent.
     pub(super) fn add_file(&mut self, path: &Path) {
-        match read_file(path).map(|text| yaml::parse(&text)) {
-            Ok(Ok(root)) => self.add("", root, &|line| Source::File(path.to_owned(), line)),
-            Ok(Err(error)) => self.errors.push(ConfigError::of_file(path, error.line, error.to_string())),
-            Err(error) => {
-                self.errors.push(ConfigError::of_file(path, None, format!("cannot be read: {error}")))
-            }
-        }
+        let file = path.display().to_string();
+        let (line, message) = match read_file(path).map(|text| yaml::parse(&text)) {
+            Ok(Ok(root)) => return self.add("", root, &|line| Source::File(file.clone(), line)),
+            Ok(Err(error)) => (error.line, error.to_string()),
+            Err(error) => (None, format!("cannot be read: {error}")),
+        };
+        self.errors.push(ConfigError::of_file(&file, line, message));
     }
 
     /// Adds the variables of the daemon, sorted. `LOOKOUT_*` follows `OTEL_*`, so that it takes precedence.
@@ -194,10 +194,7 @@ impl Layers {
         if root.value != Value::Null {
             check(&mut root, schema(), "", &mut errors);
         }
-        for mut error in errors {
-            if let Some(known) = &error.known {
-                error.message = unknown_key(&error.path, known);
-            }
+        for error in errors {
             self.invalid.push(error.path.clone());
             self.errors.push(error.locate(key, &source(1)));
         }
@@ -274,7 +271,9 @@ fn read_file(path: &Path) -> io::Result<String> {
 }
 
 fn parse_text(setting: &Setting, text: &str) -> Result<SpannedValue, String> {
-    let (is_list, is_map) = (setting.has_type("array"), setting.has_type("object"));
+    let has = |keyword: &str| setting.schema.get(keyword).is_some();
+    // A value that may be written without its list is one of any of two.
+    let (is_list, is_map) = (has("items") || has("anyOf"), has("additionalProperties"));
     let has_records = setting.schema["items"].get("properties").is_some();
     match text.chars().next() {
         _ if !is_list && !is_map => Ok(SpannedValue::text(text)),
@@ -327,29 +326,4 @@ fn is_kubernetes_service(name: &str, value: &str) -> bool {
     let whole_port = name.ends_with("PORT") && value.contains("://");
     let one_port = name.contains("PORT_") && (name.contains("_TCP") || name.contains("_UDP"));
     address || whole_port || one_port
-}
-
-/// Returns the message for a key that is no setting, with a suggestion. `known` are the keys beside it.
-fn unknown_key(path: &str, known: &[String]) -> String {
-    if find(path).is_some() {
-        return "unknown key: write the sections as nested maps, not with dots".to_owned();
-    }
-    if path == "noise" {
-        return "noise.rules was replaced by rules; write rules: [{ blocked_url: \"*.addon.example\", noise: \
-                extension }], with the former field as key of the pattern, and noise for class"
-            .to_owned();
-    }
-    let (section, leaf) = path.rsplit_once('.').unwrap_or(("", path));
-    let keys = children(section);
-    // The keys of an entry of a list are no settings.
-    let keys = if keys.is_empty() { known.iter().map(String::as_str).collect() } else { keys };
-    let near = suggest(leaf, keys.iter().copied()).map(|near| join(section, near));
-    let elsewhere = || {
-        let same_leaf = |setting: &&Setting| setting.key.rsplit('.').next() == Some(leaf);
-        reference().find(same_leaf).map(|setting| setting.key.to_owned())
-    };
-    match near.or_else(elsewhere) {
-        Some(near) => format!("unknown key; did you mean {near}?"),
-        None => format!("unknown key; the keys here are {}", keys.join(", ")),
-    }
 }

@@ -1,5 +1,17 @@
 //! Valid words in messages: all of them, or the nearest one.
 
+use serde_json::Value as Json;
+
+/// Returns the valid words, if the schema lists them.
+pub(super) fn words(schema: &Json) -> Option<Vec<&str>> {
+    if schema["type"] == "boolean" || schema["type"][0] == "boolean" {
+        return Some(vec!["true", "false"]);
+    }
+    let one_of = schema["oneOf"].as_array().into_iter().flatten().map(|word| &word["const"]);
+    let words = schema["enum"].as_array().into_iter().flatten().chain(one_of).filter_map(Json::as_str);
+    Some(words.collect()).filter(|words: &Vec<&str>| !words.is_empty())
+}
+
 /// Returns `a, b or c`.
 pub(super) fn one_of(words: &[&str]) -> String {
     match words.split_last() {
