@@ -38,7 +38,6 @@ pub use settings::{
 };
 use sources::{CONFIG_VARIABLE, Layers, Resolved};
 pub use sources::{Flag, Flags, parse_pairs, variables};
-pub use yaml::SyntaxError;
 
 /// The configuration, with the source of every setting.
 #[derive(Debug)]

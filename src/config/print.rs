@@ -42,7 +42,7 @@ fn write_setting(resolved: &Resolved, leaf: &str, margin: &str, out: &mut dyn Wr
             writeln!(out, "{margin}# Also set by {otel}.")?;
         }
     }
-    let provenance = provenance(setting, source);
+    let (text, provenance) = (node.to_yaml(setting.schema), provenance(setting, source));
     match &node.value {
         Value::List(items) if items.iter().any(|item| matches!(item.value, Value::Map(_))) => {
             writeln!(out, "{margin}{leaf}: # {provenance}")?;
@@ -52,12 +52,10 @@ fn write_setting(resolved: &Resolved, leaf: &str, margin: &str, out: &mut dyn Wr
             Ok(())
         }
         Value::Null => writeln!(out, "{margin}{leaf}: # {provenance}"),
-        _ => match node.to_yaml(setting.schema) {
-            text if setting.is_secret() && text.contains("***") => {
-                writeln!(out, "{margin}{leaf}: # {text} is a secret, and not printed; {provenance}")
-            }
-            text => writeln!(out, "{margin}{leaf}: {text} # {provenance}"),
-        },
+        _ if setting.schema["writeOnly"] == true && text.contains("***") => {
+            writeln!(out, "{margin}{leaf}: # {text} is a secret, and not printed; {provenance}")
+        }
+        _ => writeln!(out, "{margin}{leaf}: {text} # {provenance}"),
     }
 }
 

@@ -11,7 +11,6 @@ use serde_json::{Value as Json, json};
 use super::error::join;
 use super::format;
 use super::settings::Config;
-use super::words::words;
 use super::yaml::{self, SpannedValue, Value};
 
 /// The standard variables, and the setting that each sets. Those of destinations follow from the keys.
@@ -71,7 +70,7 @@ impl Setting {
     fn new(key: &'static str, schema: &'static Json) -> Setting {
         let description = schema["description"].as_str().unwrap_or_default();
         let (comment, effect) = description.split_once(" Not set: ").unwrap_or((description, ""));
-        let default_node = yaml::from_json(&schema["default"]);
+        let default_node = yaml::parse(&schema["default"].to_string()).unwrap_or_default();
         let default = match default_node.value {
             Value::Null => Err(effect.trim_end_matches('.')),
             _ => Ok(&*default_node.to_yaml(schema).leak()),
@@ -91,21 +90,11 @@ impl Setting {
         let rest = |section: &&str| key.strip_prefix(*section);
         RELOADABLE.iter().filter_map(rest).any(|rest| rest.is_empty() || rest.starts_with('.'))
     }
-
-    /// Whether printed values are masked.
-    pub(super) fn is_secret(&self) -> bool {
-        self.schema["writeOnly"] == true
-    }
-
-    /// Whether it is a boolean or one of some words.
-    pub(super) fn is_choice(&self) -> bool {
-        words(self.schema).is_some() || self.schema.get("anyOf").is_some()
-    }
 }
 
 /// The generated schema. A start reads its copy, which takes a quarter of the time; a test compares both. Tests, and
 /// what generates the copy, take the schema itself.
-static SCHEMA: LazyLock<Json> = LazyLock::new(|| {
+pub(super) static SCHEMA: LazyLock<Json> = LazyLock::new(|| {
     let copy = || serde_json::from_str(include_str!("../../docs/schema.json")).ok();
     (!cfg!(debug_assertions)).then(copy).flatten().unwrap_or_else(generate_schema)
 });
@@ -126,10 +115,6 @@ static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
     collect("", &defaults, &SCHEMA, &mut settings);
     settings
 });
-
-pub(super) fn schema() -> &'static Json {
-    &SCHEMA
-}
 
 /// Returns every setting, grouped by section.
 pub fn reference() -> impl Iterator<Item = &'static Setting> {

@@ -11,10 +11,10 @@ use serde_json::json;
 
 use super::check::check;
 use super::error::{ConfigError, Conflict, Invalid, Source, join};
-use super::setting::{Setting, find, reference, schema};
+use super::setting::{SCHEMA, Setting, find, reference};
 use super::settings::Config;
 use super::validate::validate;
-use super::words::suggest;
+use super::words::{suggest, words};
 use super::yaml::{self, Key, SpannedValue, Value};
 
 /// Maximum file size, far above any real file, so that a wrong path cannot exhaust memory.
@@ -81,6 +81,7 @@ impl Resolved {
 }
 
 /// What the sources set so far.
+#[derive(Default)]
 pub(super) struct Layers {
     pub(super) resolved: Vec<Resolved>,
     pub(super) errors: Vec<ConfigError>,
@@ -97,8 +98,7 @@ impl Layers {
         let node = |setting: &Setting| setting.default_node.clone();
         let resolve = |setting| Resolved { setting, node: node(setting), source: Source::Default };
         let resolved = reference().map(resolve).collect();
-        let (errors, warnings) = (Vec::new(), Vec::new());
-        Layers { resolved, errors, warnings, unknown: Vec::new(), invalid: Vec::new() }
+        Layers { resolved, ..Layers::default() }
     }
 
     /// Adds a file. A key without a value counts as absent.
@@ -156,6 +156,7 @@ impl Layers {
     /// Adds the text of a variable or a flag.
     fn add_text(&mut self, setting: &Setting, text: &str, source: Source, is_otel: bool) {
         let is_period = is_otel && (setting.key.ends_with("timeout") || setting.key.ends_with("interval"));
+        let is_choice = words(setting.schema).is_some() || setting.schema.get("anyOf").is_some();
         let mut unsupported = UNSUPPORTED.iter().filter(|(part, _)| setting.key.contains(part));
         let has_word = |word: &str| text.split(',').any(|of| of.trim().eq_ignore_ascii_case(word));
         let node = if !is_period {
@@ -172,7 +173,7 @@ impl Layers {
                 return self.errors.push(Invalid::new(1, setting.key, message).locate(setting.key, &source));
             }
         };
-        if is_otel && setting.is_choice() && !unsupported.any(|(_, word)| has_word(word)) {
+        if is_otel && is_choice && !unsupported.any(|(_, word)| has_word(word)) {
             let mut errors = Vec::new();
             check(&mut node.clone(), setting.schema, setting.key, &mut errors);
             if let Some(error) = errors.pop() {
@@ -192,7 +193,7 @@ impl Layers {
         let mut root = if key.is_empty() { node } else { key.rsplit('.').fold(node, section) };
         let mut errors = Vec::new();
         if root.value != Value::Null {
-            check(&mut root, schema(), "", &mut errors);
+            check(&mut root, &SCHEMA, "", &mut errors);
         }
         for error in errors {
             self.invalid.push(error.path.clone());
@@ -261,9 +262,8 @@ impl Layers {
 }
 
 fn read_file(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    let bytes = File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_string(&mut text)?;
-    if bytes as u64 > MAX_FILE_BYTES {
+    let text = io::read_to_string(File::open(path)?.take(MAX_FILE_BYTES + 1))?;
+    if text.len() as u64 > MAX_FILE_BYTES {
         let message = format!("it is larger than {MAX_FILE_BYTES} bytes");
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
     }

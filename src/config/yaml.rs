@@ -6,18 +6,19 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value as Json;
 use serde_saphyr::options::{DuplicateKeyPolicy, NonFiniteFloatPolicy};
-use serde_saphyr::{MessageFormatter, Options, Spanned, UserMessageFormatter};
+use serde_saphyr::{Error, MessageFormatter, Options, Spanned, UserMessageFormatter};
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct SpannedValue {
     /// The line, counted from 1.
     pub(super) line: usize,
     pub(super) value: Value,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) enum Value {
     /// Nothing, `~` or `null`.
+    #[default]
     Null,
     /// A scalar's text, unquoted, of any YAML type.
     Text(String),
@@ -35,7 +36,7 @@ pub(super) struct Key {
 /// Text that is not valid YAML.
 #[derive(Debug, thiserror::Error)]
 #[error("not valid YAML: {message}")]
-pub struct SyntaxError {
+pub(super) struct SyntaxError {
     /// Line of the problem, counted from 1, if known.
     pub(super) line: Option<usize>,
     /// The parser's message, on one line.
@@ -115,9 +116,7 @@ fn quoted(text: &str) -> String {
 pub(super) fn parse(source: &str) -> Result<SpannedValue, SyntaxError> {
     match serde_saphyr::from_str_with_options::<Spanned<Raw>>(source, options()) {
         Ok(raw) => Ok(raw_to_node(raw, source)),
-        Err(error)
-            if matches!(error.without_snippet(), serde_saphyr::Error::Eof { .. }) && is_blank(source) =>
-        {
+        Err(error) if is_blank(source) && matches!(error.without_snippet(), Error::Eof { .. }) => {
             Ok(SpannedValue { line: 1, value: Value::Null })
         }
         Err(error) => Err(SyntaxError {
@@ -125,19 +124,6 @@ pub(super) fn parse(source: &str) -> Result<SpannedValue, SyntaxError> {
             message: UserMessageFormatter.format_message(error.without_snippet()).into_owned(),
         }),
     }
-}
-
-/// Returns the tree of a JSON value.
-pub(super) fn from_json(json: &Json) -> SpannedValue {
-    let entry = |(key, item): (&String, _)| (Key { line: 1, text: key.clone() }, from_json(item));
-    let value = match json {
-        Json::Null => Value::Null,
-        Json::String(text) => Value::Text(text.clone()),
-        Json::Array(items) => Value::List(items.iter().map(from_json).collect()),
-        Json::Object(entries) => Value::Map(entries.iter().map(entry).collect()),
-        Json::Bool(_) | Json::Number(_) => Value::Text(json.to_string()),
-    };
-    SpannedValue { line: 1, value }
 }
 
 /// Limits far above any real file, so that nested aliases cannot become gigabytes.
@@ -229,19 +215,13 @@ impl<'de> Visitor<'de> for RawVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Raw, A::Error> {
-        let mut list = Vec::new();
-        while let Some(item) = items.next_element()? {
-            list.push(item);
-        }
-        Ok(Raw::List(list))
+        let items = std::iter::from_fn(|| items.next_element().transpose());
+        items.collect::<Result<_, _>>().map(Raw::List)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Raw, A::Error> {
-        let mut map = Vec::new();
-        while let Some(entry) = entries.next_entry()? {
-            map.push(entry);
-        }
-        Ok(Raw::Map(map))
+        let entries = std::iter::from_fn(|| entries.next_entry().transpose());
+        entries.collect::<Result<_, _>>().map(Raw::Map)
     }
 }
 
