@@ -40,7 +40,19 @@ pub(super) fn check(node: &mut SpannedValue, schema: &Json, path: &str, errors: 
                     }
                 }
             }
-            check_required(node, schema, path, errors);
+            let mut is_complete = true;
+            for name in schema["required"].as_array().into_iter().flatten().filter_map(Json::as_str) {
+                let entry = entries.iter().find(|(key, _)| key.text == name);
+                is_complete &= entry.is_some_and(|(_, value)| value.value != Value::Null);
+                if entry.is_none() {
+                    errors.push(Invalid::new(node.line, path, format!("{name} is missing")));
+                }
+            }
+            entries.retain(|(_, value)| value.value != Value::Null);
+            // Without one of the required keys, valid or not, it counts as absent.
+            if !is_complete {
+                node.value = Value::Null;
+            }
             return object.into();
         }
         (Value::Map(entries), None) if schema.get("propertyNames").is_some() => {
@@ -100,24 +112,6 @@ pub(super) fn check(node: &mut SpannedValue, schema: &Json, path: &str, errors: 
     errors.push(Invalid::new(node.line, path, format!("expected {expected}, found {found}")));
     node.value = Value::Null;
     Json::Null
-}
-
-/// Checks that a map has its required keys. Without one of them, valid or not, it becomes null.
-fn check_required(node: &mut SpannedValue, schema: &Json, path: &str, errors: &mut Vec<Invalid>) {
-    let Value::Map(entries) = &node.value else { return };
-    let mut is_complete = true;
-    for name in schema["required"].as_array().into_iter().flatten().filter_map(Json::as_str) {
-        let entry = entries.iter().find(|(key, _)| key.text == name);
-        is_complete &= entry.is_some_and(|(_, value)| value.value != Value::Null);
-        if entry.is_none() {
-            errors.push(Invalid::new(node.line, path, format!("{name} is missing")));
-        }
-    }
-    if is_complete && let Value::Map(entries) = &mut node.value {
-        entries.retain(|(_, value)| value.value != Value::Null);
-    } else {
-        node.value = Value::Null;
-    }
 }
 
 /// Returns the text of a header or an attribute, or what is wrong, without the value, because that may be a secret.

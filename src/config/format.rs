@@ -62,9 +62,8 @@ pub(super) fn parse(schema: &Json, text: &str) -> Result<Json, String> {
         }
         "fraction" => {
             let fraction = text.parse().ok().filter(|fraction| (0.000_001..=1.0).contains(fraction));
-            fraction
-                .map(|fraction: f64| json!(fraction))
-                .ok_or("a fraction from 0.000001 to 1, such as 0.01".into())
+            let expected = "a fraction from 0.000001 to 1, such as 0.01";
+            fraction.map(|fraction: f64| json!(fraction)).ok_or(expected.to_owned())
         }
         "size" => match (bytes(text), bound("minimum") as usize) {
             (None, _) => Err("a size such as 1MiB or 65536".to_owned()),
@@ -286,11 +285,10 @@ pub(super) fn print(schema: &Json, default: &Json) -> Json {
         "headers" | "attributes" if default.is_array() => json!({}),
         "size" => default.as_u64().map_or(Json::Null, |bytes| json!(print_size(bytes as usize))),
         format if format.ends_with(" or off") && default.is_null() => json!("off"),
-        format if format.starts_with("duration") => match serde_json::from_value::<Duration>(default.clone())
-        {
-            Ok(duration) => json!(print_duration(duration)),
-            Err(_) => Json::Null,
-        },
+        format if format.starts_with("duration") => {
+            let duration = serde_json::from_value(default.clone());
+            duration.map_or(Json::Null, |duration| json!(print_duration(duration)))
+        }
         _ => default.clone(),
     }
 }

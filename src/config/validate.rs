@@ -52,8 +52,7 @@ pub(super) fn validate(config: &mut Config) -> Vec<Conflict> {
     let is_usable = !intake.proxy_protocol || has_proxies;
     check(is_usable, "intake.proxy_protocol", "intake.trusted_proxies", message);
     let is_usable = intake.rate_limit.burst.is_none() || intake.rate_limit.per_second.is_some();
-    let message = "requires intake.rate_limit.per_second";
-    check(is_usable, "intake.rate_limit.burst", "intake.rate_limit", message);
+    check(is_usable, "intake.rate_limit.burst", "intake.rate_limit", "requires intake.rate_limit.per_second");
     for (name, tls) in [("intake.tls", &intake.tls), ("admin.tls", &config.admin.tls)] {
         let (certificate, key) = (tls.certificate.is_some(), tls.key.is_some());
         check(!certificate || key, &format!("{name}.certificate"), name, &format!("requires {name}.key"));
