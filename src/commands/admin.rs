@@ -85,10 +85,9 @@ impl Admin {
         headers.extend(authorization.as_deref().map(|value| ("Authorization", value)));
         let ca = self.ca.as_deref();
         let own = config.admin.tls.files().filter(|_| self.admin.is_none());
-        let own = own.as_ref();
-        let response =
-            Request { method: "GET", url: &url, socket, headers: &headers, body: "", ca, own, timeout }
-                .send();
+        let (own, url, headers) = (own.as_ref(), &*url, &*headers);
+        let request = Request { method: "GET", url, socket, headers, body: "", ca, own, timeout };
+        let response = request.send();
         let response = response.map_err(|error| CommandError::cannot(&format!("read {url}"), error))?;
         if response.status.starts_with("200") {
             return Ok(response);

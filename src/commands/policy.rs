@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::admin::{Admin, CommandError, open, write_line};
 use crate::config::Config;
-use crate::policy::{self, Proposer};
+use crate::policy::{self, Proposer, Source};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// Length from which servers and proxies may not accept a header.
@@ -80,9 +80,8 @@ impl Policy {
         }
         if matches!(self.format, Format::Json) {
             let json = serde_json::to_string_pretty(&policy).map_err(io::Error::other);
-            return json
-                .and_then(|json| writeln!(out, "{json}"))
-                .map_err(|error| CommandError::cannot("write", error));
+            let written = json.and_then(|json| writeln!(out, "{json}"));
+            return written.map_err(|error| CommandError::cannot("write", error));
         }
         write_reasons(&policy, reasons)?;
         write_line(&policy.value, out).map(|_| ())
@@ -113,18 +112,12 @@ fn write_reasons(policy: &policy::Policy, out: &mut dyn Write) -> Result<(), Com
             let sign = if source.proposed { '+' } else { '-' };
             let count = |number: u64, what| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
             let clients = source.clients.map_or(String::new(), |clients| count(clients, "client") + ", ");
+            let reports = count(source.count, "report");
             let pages: Vec<_> = source.pages.iter().map(|page| page.url.as_str()).collect();
-            let line = format!(
-                "{sign} {} {}: {} ({}, {clients}{} to {}, on {})",
-                directive.directive,
-                source.source,
-                source.reason,
-                count(source.count, "report"),
-                source.first_seen,
-                source.last_seen,
-                pages.join(" "),
-            );
-            write_line(&line, out)?;
+            let (name, pages) = (&directive.directive, pages.join(" "));
+            let Source { source, reason, first_seen, last_seen, .. } = source;
+            let seen = format!("{reports}, {clients}{first_seen} to {last_seen}, on {pages}");
+            write_line(&format!("{sign} {name} {source}: {reason} ({seen})"), out)?;
         }
     }
     let length = policy.value.len();

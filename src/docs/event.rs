@@ -150,14 +150,12 @@ pub(super) fn schema() -> String {
         MEMBERS.iter().partition(|member| member.path.starts_with(LOOKOUT));
     let mut schema = object(&report);
     schema["properties"]["lookout"] = object(&lookout);
-    let definitions: Map<String, Json> =
-        kinds::ALL.iter().map(|kind| (kind.name.to_owned(), body(kind))).collect();
     schema["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
     schema["title"] = json!("Event of lookoutd");
     schema["description"] =
         json!("A line of the console export: a report, and what lookoutd derived from it.");
     schema["allOf"] = kinds::ALL.iter().map(|kind| variant(kind)).collect();
-    schema["$defs"] = definitions.into();
+    schema["$defs"] = kinds::ALL.iter().map(|kind| (kind.name, body(kind))).collect();
     format!("{schema:#}\n")
 }
 
