@@ -22,7 +22,7 @@ use crate::model::{Browser, Disposition, LabelEnum};
 const RESERVED_SITE_NAMES: [&str; 5] = ["unknown", "other", "report-only", ".", ".."];
 
 /// Units of sizes; the first ones are printed.
-const SIZE_UNITS: [(&str, usize); 9] = [
+const SIZE_UNITS: [(&str, u64); 9] = [
     ("GiB", 1 << 30),
     ("MiB", 1 << 20),
     ("KiB", 1 << 10),
@@ -65,9 +65,11 @@ pub(super) fn parse(schema: &Json, text: &str) -> Result<Json, String> {
             let expected = "a fraction from 0.000001 to 1, such as 0.01";
             fraction.map(|fraction: f64| json!(fraction)).ok_or(expected.to_owned())
         }
-        "size" => match (bytes(text), bound("minimum") as usize) {
+        "size" => match (bytes(text), bound("minimum")) {
             (None, _) => Err("a size such as 1MiB or 65536".to_owned()),
-            (Some(bytes), min) if bytes < min => Err(format!("a size of at least {}", print_size(min))),
+            (Some(bytes), min) if bytes < min => {
+                Err(format!("a size of at least {}", in_unit(min, &SIZE_UNITS, 1)))
+            }
             (Some(bytes), _) => Ok(json!(bytes)),
         },
         "duration" => match milliseconds(text) {
@@ -283,35 +285,30 @@ fn duration_pattern(other: &str) -> String {
 pub(super) fn print(schema: &Json, default: &Json) -> Json {
     match schema["format"].as_str().unwrap_or_default() {
         "headers" | "attributes" if default.is_array() => json!({}),
-        "size" => default.as_u64().map_or(Json::Null, |bytes| json!(print_size(bytes as usize))),
+        "size" => default.as_u64().map_or(Json::Null, |bytes| json!(in_unit(bytes, &SIZE_UNITS, 1))),
         format if format.ends_with(" or off") && default.is_null() => json!("off"),
         format if format.starts_with("duration") => {
-            let duration = serde_json::from_value(default.clone());
-            duration.map_or(Json::Null, |duration| json!(print_duration(duration)))
+            let duration = serde_json::from_value(default.clone()).map(|it: Duration| it.as_millis() as u64);
+            // `24h` and `60s` rather than `1d` and `1m`.
+            duration.map_or(Json::Null, |ms| json!(in_unit(ms, &TIME_UNITS, 2)))
         }
         _ => default.clone(),
     }
 }
 
-fn print_size(bytes: usize) -> String {
-    let unit = SIZE_UNITS.iter().find(|(_, factor)| bytes.is_multiple_of(*factor));
-    let (unit, factor) = unit.unwrap_or(&("B", 1));
-    format!("{}{unit}", bytes / factor)
-}
-
-/// Prints the largest unit of which there are at least two: `24h`, `60s`.
-fn print_duration(duration: Duration) -> String {
-    let ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    let unit = TIME_UNITS.iter().find(|(_, factor)| ms.is_multiple_of(*factor) && ms / factor > 1);
-    let (unit, factor) = unit.unwrap_or(&("ms", 1));
-    format!("{}{unit}", ms / factor)
+/// Prints a number in the largest unit of which there are at least `min`, or else in the smallest one.
+fn in_unit(number: u64, units: &[(&str, u64)], min: u64) -> String {
+    let is_whole = |factor: u64| number.is_multiple_of(factor) && number / factor >= min;
+    let unit = units.iter().find(|(_, factor)| is_whole(*factor)).or(units.last());
+    let (unit, factor) = unit.unwrap_or(&("", 1));
+    format!("{}{unit}", number / factor)
 }
 
 /// Parses a size, or a number.
-pub(super) fn bytes(text: &str) -> Option<usize> {
+pub(super) fn bytes(text: &str) -> Option<u64> {
     let (digits, unit) = split_number(text);
     let (_, factor) = SIZE_UNITS.iter().find(|(name, _)| *name == unit)?;
-    digits.parse::<usize>().ok()?.checked_mul(*factor)
+    digits.parse::<u64>().ok()?.checked_mul(*factor)
 }
 
 /// Parses a duration. A number without a unit is none, except for 0.
