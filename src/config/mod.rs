@@ -58,15 +58,14 @@ impl Loaded {
     /// Returns what [`load`] does, or every setting that has changed and applies at the start only.
     pub fn reload(&self) -> Result<Loaded, Vec<ConfigError>> {
         let new = load(&self.flags, self.environment.clone().into_iter()).map_err(|errors| errors.0)?;
-        let at_start =
-            self.resolved.iter().zip(&new.resolved).filter(|(old, _)| !old.setting.is_reloadable());
-        let refused: Vec<_> = at_start
-            .filter(|(old, new)| old.value() != new.value())
-            .map(|(old, new)| {
+        let mut refused = Vec::new();
+        for (old, new) in self.resolved.iter().zip(&new.resolved) {
+            if !old.setting.is_reloadable() && old.value() != new.value() {
                 let in_effect = old.node.to_yaml(old.setting.schema);
-                new.error(format!("is applied at the start only: restart lookoutd, or keep {in_effect}"))
-            })
-            .collect();
+                let message = format!("is applied at the start only: restart lookoutd, or keep {in_effect}");
+                refused.push(new.error(message));
+            }
+        }
         if refused.is_empty() { Ok(new) } else { Err(refused) }
     }
 

@@ -117,27 +117,26 @@ fn url(
     base_of: Option<&str>,
 ) -> Result<String, String> {
     let EndpointUrl { scheme, authority, rest } = target;
-    match (protocol, scheme, base_of) {
-        (Protocol::Grpc, ..) if !matches!(*rest, "" | "/") => {
-            Err(format!("a grpc endpoint has no path, found {rest:?}"))
-        }
-        (Protocol::Grpc, scheme, _) => {
-            let derived = if insecure { "http" } else { "https" };
-            Ok(format!("{}://{authority}", scheme.unwrap_or(derived)))
-        }
-        (_, None, _) => {
-            Err(format!("over HTTP an endpoint starts with http:// or https://, such as http://{authority}"))
-        }
-        (_, _, Some(_)) if rest.contains('?') => {
+    if protocol == Protocol::Grpc {
+        let derived = if insecure { "http" } else { "https" };
+        return match *rest {
+            "" | "/" => Ok(format!("{}://{authority}", scheme.unwrap_or(derived))),
+            _ => Err(format!("a grpc endpoint has no path, found {rest:?}")),
+        };
+    }
+    let Some(scheme) = scheme else {
+        return Err(format!(
+            "over HTTP an endpoint starts with http:// or https://, such as http://{authority}"
+        ));
+    };
+    match base_of {
+        Some(_) if rest.contains('?') => {
             Err("a base URL must not have a query; set otlp.logs.endpoint and otlp.metrics.endpoint instead"
                 .to_owned())
         }
-        (_, Some(scheme), Some(signal)) => {
-            Ok(format!("{scheme}://{authority}{}/v1/{signal}", rest.trim_end_matches('/')))
-        }
-        (_, Some(scheme), None) => {
-            Ok(format!("{scheme}://{authority}{}", if rest.is_empty() { "/" } else { rest }))
-        }
+        Some(signal) => Ok(format!("{scheme}://{authority}{}/v1/{signal}", rest.trim_end_matches('/'))),
+        None if rest.is_empty() => Ok(format!("{scheme}://{authority}/")),
+        None => Ok(format!("{scheme}://{authority}{rest}")),
     }
 }
 
