@@ -156,11 +156,9 @@ pub fn run(
 ) -> Action {
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
-        Err(error) if error.use_stderr() => {
-            return exit(write!(stderr, "{}", error.render()), EXIT_INVALID);
-        }
+        Err(error) if error.use_stderr() => return exit(write!(stderr, "{error}"), EXIT_INVALID),
         // The help text, or the version.
-        Err(error) => return exit(write!(stdout, "{}", error.render()), 0),
+        Err(error) => return exit(write!(stdout, "{error}"), 0),
     };
     match &arguments.command {
         Some(Command::Completions { shell }) => return exit(write_completions(shell, stdout), 0),

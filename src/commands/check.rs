@@ -65,10 +65,8 @@ fn check(
     load: impl FnOnce() -> Option<String>,
 ) {
     let before = errors.len();
-    for (key, file) in files {
-        if let Some(file) = file
-            && let Err(error) = File::open(file)
-        {
+    for (key, file) in files.iter().filter_map(|(key, file)| Some((key, file.as_ref()?))) {
+        if let Err(error) = File::open(file) {
             errors.push(format!("{section}.{key}: {} cannot be read: {error}", file.display()));
         }
     }
