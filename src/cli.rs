@@ -11,7 +11,7 @@ use clap_complete::Shell;
 use http::Uri;
 
 use crate::commands::{self, Policy, Send, Tail};
-use crate::config::{self, Config, ConfigErrors, Flag, Flags, Loaded};
+use crate::config::{self, Config, ConfigErrors, Flag, Flags, Loaded, Setting};
 use crate::docs;
 use crate::explain::explain;
 use crate::intake;
@@ -116,10 +116,8 @@ struct Options {
 
 /// Returns the help text of a setting, with its default.
 fn help_of(key: &str) -> String {
-    let setting = config::reference().find(|setting| setting.key == key);
-    let text =
-        setting.and_then(|setting| Some(format!("{} [default: {}]", setting.comment, setting.default.ok()?)));
-    text.unwrap_or_default()
+    let text = |it: &Setting| Some(format!("{} [default: {}]", it.comment, it.default.ok()?));
+    config::reference().find(|setting| setting.key == key).and_then(text).unwrap_or_default()
 }
 
 fn parse_override(text: &str) -> Result<Flag, String> {

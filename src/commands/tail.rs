@@ -75,11 +75,9 @@ impl Tail {
                 Some(("data", value)) => data.push_str(value.trim_start()),
                 Some(_) => {}
                 None => {
-                    let shown = self.describe(&event, &data);
                     let write = if self.json { write_json } else { write_line };
-                    if let Some(shown) = shown
-                        && !write(&shown, out)?
-                    {
+                    let shown = self.describe(&event, &data);
+                    if !shown.map_or(Ok(true), |shown| write(&shown, out))? {
                         return Ok(());
                     }
                     event.clear();

@@ -10,11 +10,6 @@ use super::setting::{children, find, reference};
 use super::words::{one_of, suggest, words};
 use super::yaml::{Key, SpannedValue, Value};
 
-/// Returns the valid keys of a map with fixed ones.
-fn keys(schema: &Json) -> Option<Vec<&str>> {
-    Some(schema.get("properties")?.as_object()?.keys().map(String::as_str).collect())
-}
-
 /// Returns a node as JSON, in the types of the settings, and adds its errors. What is invalid becomes null.
 pub(super) fn check(node: &mut SpannedValue, schema: &Json, path: &str, errors: &mut Vec<Invalid>) -> Json {
     // A value may be written without its list.
@@ -24,7 +19,10 @@ pub(super) fn check(node: &mut SpannedValue, schema: &Json, path: &str, errors: 
             _ => json!([check(node, item, path, errors)]),
         };
     }
-    let expected = match (&mut node.value, keys(schema)) {
+    // The valid keys of a map with fixed ones.
+    let known =
+        schema["properties"].as_object().map(|all| all.keys().map(String::as_str).collect::<Vec<_>>());
+    let expected = match (&mut node.value, known) {
         (Value::Map(entries), Some(known)) => {
             let mut object = serde_json::Map::new();
             for (key, child) in &mut *entries {

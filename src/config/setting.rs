@@ -165,11 +165,10 @@ fn tidy(schema: &mut Json, key: &str, default: Option<&Json>) {
     let Json::Object(schema) = schema else { return };
     // An optional field has the schema of its value, or null.
     if schema.get("anyOf").is_some_and(|any| any[1] == json!({"type": "null"}))
-        && let Some(Json::Object(value)) = schema.remove("anyOf").map(|mut any| any[0].take())
+        && let Some(Json::Object(mut value)) = schema.remove("anyOf").map(|mut any| any[0].take())
     {
-        for (keyword, value) in value {
-            schema.entry(keyword).or_insert(value);
-        }
+        value.append(schema);
+        *schema = value;
     }
     if let Some(Json::String(text)) = schema.get_mut("description") {
         *text = text.replace('\n', " ");
