@@ -98,9 +98,7 @@ impl Loaded {
     /// Returns each setting that a source sets: its key, its value as YAML, and the source. Secrets are masked.
     pub fn changed(&self) -> impl Iterator<Item = (&'static str, String, String)> {
         let changed = self.resolved.iter().filter(|resolved| resolved.source != Source::Default);
-        changed.map(|Resolved { setting, node, source }| {
-            (setting.key, node.to_yaml(setting.schema), source.to_string())
-        })
+        changed.map(|it| (it.setting.key, it.node.to_yaml(it.setting.schema), it.source.to_string()))
     }
 
     /// Returns one line with the file and the number of settings per source.

@@ -66,10 +66,9 @@ fn is_chosen<T: PartialEq>(exporters: &Option<Vec<T>>, exporter: T, default: boo
 impl Otlp {
     /// Whether the SDK has a use for this variable, because traces or diagnostics are on and it takes the value.
     pub(super) fn is_read_by_sdk(&self, name: &str, value: &str) -> bool {
-        let is_batch = |prefix| {
-            let name = name.strip_prefix(prefix);
-            name.is_some_and(|name| BATCH.contains(&name)) && value.parse::<u32>().is_ok()
-        };
+        let is_number = value.parse::<u32>().is_ok();
+        let is_batch =
+            |prefix| is_number && name.strip_prefix(prefix).is_some_and(|name| BATCH.contains(&name));
         let is_sampler = matches!(name, "OTEL_TRACES_SAMPLER" | "OTEL_TRACES_SAMPLER_ARG");
         self.diagnostics.is_some() && is_batch("OTEL_BLRP_")
             || self.traces.is_some() && (is_sampler || is_batch("OTEL_BSP_"))

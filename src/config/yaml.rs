@@ -90,10 +90,8 @@ fn scalar(text: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"_./:-".contains(&b);
     let starts_plain = text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '/');
     let null = text.eq_ignore_ascii_case("null");
-    if starts_plain && !null && text.bytes().all(plain) && !text.ends_with(':') {
-        return text.to_owned();
-    }
-    quoted(text)
+    let is_plain = starts_plain && !null && text.bytes().all(plain) && !text.ends_with(':');
+    if is_plain { text.to_owned() } else { quoted(text) }
 }
 
 fn quoted(text: &str) -> String {

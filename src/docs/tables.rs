@@ -100,9 +100,7 @@ pub(super) fn values() -> String {
 /// Returns a table for each section of the settings, without those of one signal that are also there for all; the
 /// keys without a section come first.
 pub(super) fn settings() -> String {
-    fn section(setting: &Setting) -> &str {
-        setting.key.split_once('.').map_or("", |(section, _)| section)
-    }
+    let section = |setting: &Setting| setting.key.split_once('.').map_or("", |(section, _)| section);
     let mut settings: Vec<&Setting> =
         config::reference().filter(|setting| setting.general().is_none()).collect();
     settings.sort_by_key(|setting| setting.key.contains('.'));
