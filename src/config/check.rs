@@ -76,9 +76,8 @@ pub(super) fn check(node: &mut SpannedValue, schema: &Json, path: &str, errors: 
             return pairs.into();
         }
         (Value::List(items), None) if schema.get("items").is_some() => {
-            let mut item = |(index, item)| check(item, &schema["items"], &format!("{path}[{index}]"), errors);
-            let items = items.iter_mut().enumerate().map(&mut item).filter(|item| !item.is_null());
-            return items.collect();
+            let item = |(index, item)| check(item, &schema["items"], &format!("{path}[{index}]"), errors);
+            return items.iter_mut().enumerate().map(item).filter(|item| !item.is_null()).collect();
         }
         (_, Some(known)) => format!("a map with {}", known.join(", ")),
         (_, None) if schema.get("propertyNames").is_some() => "a map of paths".to_owned(),

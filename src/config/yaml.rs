@@ -142,18 +142,15 @@ fn is_blank(source: &str) -> bool {
 
 /// A value as deserialized, before the text of a typed scalar is taken from the source.
 enum Raw {
-    Null,
-    Text(String),
+    Plain(Value),
     Typed(String),
     List(Vec<Spanned<Raw>>),
     Map(Vec<(Spanned<String>, Spanned<Raw>)>),
 }
 
 fn raw_to_node(raw: Spanned<Raw>, source: &str) -> SpannedValue {
-    let line_here = line(&raw.referenced);
     let value = match raw.value {
-        Raw::Null => Value::Null,
-        Raw::Text(text) => Value::Text(text),
+        Raw::Plain(value) => value,
         Raw::Typed(text) => Value::Text(source_text(&raw.defined, source).unwrap_or(text)),
         Raw::List(items) => Value::List(items.into_iter().map(|item| raw_to_node(item, source)).collect()),
         Raw::Map(items) => {
@@ -163,7 +160,7 @@ fn raw_to_node(raw: Spanned<Raw>, source: &str) -> SpannedValue {
             Value::Map(items.into_iter().map(entry).collect())
         }
     };
-    SpannedValue { line: line_here, value }
+    SpannedValue { line: line(&raw.referenced), value }
 }
 
 /// Returns the text of a plain scalar that YAML reads as a number or a boolean.
@@ -201,11 +198,11 @@ impl<'de> Visitor<'de> for RawVisitor {
     }
 
     fn visit_unit<E>(self) -> Result<Raw, E> {
-        Ok(Raw::Null)
+        Ok(Raw::Plain(Value::Null))
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Raw, E> {
-        Ok(Raw::Text(text.to_owned()))
+        Ok(Raw::Plain(Value::Text(text.to_owned())))
     }
 
     visit_typed! {
