@@ -67,10 +67,8 @@ pub(super) fn parse(schema: &Json, text: &str) -> Result<Json, String> {
         }
         "size" => match (bytes(text), bound("minimum")) {
             (None, _) => Err("a size such as 1MiB or 65536".to_owned()),
-            (Some(bytes), min) if bytes < min => {
-                Err(format!("a size of at least {}", in_unit(min, &SIZE_UNITS, 1)))
-            }
-            (Some(bytes), _) => Ok(json!(bytes)),
+            (Some(bytes), min) if bytes >= min => Ok(json!(bytes)),
+            (_, min) => Err(format!("a size of at least {}", in_unit(min, &SIZE_UNITS, 1))),
         },
         "duration" => match milliseconds(text) {
             None => Err("a duration such as 10s, 500ms or 24h".to_owned()),

@@ -25,8 +25,7 @@ const OTEL_VARIABLES: [(&str, &str); 8] = [
     ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "otlp.metrics.temporality"),
 ];
 
-/// The settings and sections that a reload applies, those of one signal as those of all. All others apply at the start
-/// only.
+/// The settings and sections that a reload applies, for all signals and for one. All others apply at the start only.
 const RELOADABLE: [&str; 18] = [
     "log.level",
     "sites",
@@ -135,6 +134,7 @@ pub(super) fn children(section: &str) -> Vec<&'static str> {
     let prefix = if section.is_empty() { String::new() } else { format!("{section}.") };
     let below = reference().filter_map(|setting| setting.key.strip_prefix(&*prefix));
     let mut names: Vec<_> = below.filter_map(|rest| rest.split('.').next()).collect();
+    // Those of one section follow each other.
     names.dedup();
     names
 }
