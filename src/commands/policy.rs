@@ -59,17 +59,17 @@ impl Policy {
         let invalid = |error| CommandError(format!("--baseline: {error}"));
         let mut proposer = Proposer::new(&self.site, &self.baseline, self.min_clients).map_err(invalid)?;
         let from = self.from.as_ref().map_or("the findings".to_owned(), |path| path.display().to_string());
+        let cannot = |error| CommandError::cannot(&format!("read {from}"), error);
         let unread = match &self.from {
-            Some(path) => open(path).and_then(|file| read(file, &mut proposer, reasons)),
-            None => ["csp-violation", "csp-hash"].iter().try_fold(Ok(0), |_, kind| {
+            Some(path) => open(path).and_then(|file| read(file, &mut proposer, reasons)).map_err(cannot)?,
+            None => ["csp-violation", "csp-hash"].iter().try_fold(0, |unread, kind| {
                 let parameters =
                     [("site", &*self.site), ("kind", kind), ("sort", "clients"), ("limit", "1000")];
                 let path = "/api/v1/findings";
                 let response = self.admin.get(path, &parameters, "application/json", TIMEOUT, config)?;
-                Ok(read(response.body, &mut proposer, reasons))
+                Ok(unread + read(response.body, &mut proposer, reasons).map_err(cannot)?)
             })?,
         };
-        let unread = unread.map_err(|error| CommandError::cannot(&format!("read {from}"), error))?;
         if unread > 0 {
             write_line(&format!("lookoutd: {from}: left out {unread} values that are no events"), reasons)?;
         }

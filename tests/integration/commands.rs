@@ -336,6 +336,22 @@ fn policy_from_admin_reads_the_findings() {
     assert!(heads[0].starts_with(&format!("GET {query} HTTP/1.0\r\n")), "{}", heads[0]);
 }
 
+/// A policy from a part of the findings would block what the others say is used.
+#[test]
+fn policy_from_admin_says_what_it_cannot_read() {
+    let items = json!({ "items": [{ "sample": event("img-src", "https://a.example/i.png") }] }).to_string();
+    let response = |body: &str| format!("HTTP/1.0 200 OK\r\n\r\n{body}");
+    let (url, server) = serve(vec![response(&format!("{items} no JSON"))]);
+    let (code, stdout, stderr) = run(&["policy", "--site", "shop", "--admin", &url], "");
+    assert_eq!((code, stdout.as_str()), (1, ""));
+    assert!(stderr.starts_with("lookoutd: cannot read the findings: expected ident"), "{stderr}");
+    server.join().unwrap();
+    let (url, server) = serve(vec![response(&items[..20]), response(&items)]);
+    let (_, _, stderr) = run(&["policy", "--site", "shop", "--admin", &url], "");
+    assert!(stderr.contains("the findings: left out 2 values that are no events"), "{stderr}");
+    server.join().unwrap();
+}
+
 /// Real captures of three engines, as the daemon writes them.
 #[test]
 fn policy_from_captures_of_browsers() {
