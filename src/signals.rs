@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::Signal as SystemSignal;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, oneshot};
 
 use crate::logging;
@@ -21,20 +21,31 @@ const GRACE: Duration = Duration::from_secs(3);
 const FAILURE: i32 = 1;
 
 /// Installs the signal handlers. The returned channel receives the name of the first signal; from then on, the
-/// process ends within `timeout` and a grace period, or at once on a second signal. `hangup` is notified of SIGHUP.
+/// process ends within `timeout` and a grace period, or at once on a second signal. `on_hangup` is notified of SIGHUP.
 ///
 /// # Errors
 /// Returns an error if the handlers cannot be installed or the thread cannot be started.
-pub fn listen(timeout: Duration, hangup: Arc<Notify>) -> io::Result<oneshot::Receiver<&'static str>> {
+pub fn listen(timeout: Duration, on_hangup: Arc<Notify>) -> io::Result<oneshot::Receiver<&'static str>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut signals = runtime.block_on(async { Signals::install(hangup) })?;
+    let install = |kind| runtime.block_on(async { signal(kind) });
+    let mut terminate = install(SignalKind::terminate())?;
+    let mut interrupt = install(SignalKind::interrupt())?;
+    let mut hangup = install(SignalKind::hangup())?;
+    // A handler stays, also without what receives its signals.
+    drop(install(SignalKind::from_raw(SystemSignal::XFSZ.as_raw()))?);
     let (request, requested) = oneshot::channel();
     let watch = async move {
-        let first = signals.recv_shutdown().await;
+        let mut shutdown = async || loop {
+            tokio::select! {
+                _ = terminate.recv() => return "SIGTERM",
+                _ = interrupt.recv() => return "SIGINT",
+                _ = hangup.recv() => on_hangup.notify_one(),
+            }
+        };
         // Fails only if the process is about to end.
-        let _ = request.send(first);
+        let _ = request.send(shutdown().await);
         tokio::select! {
-            signal = signals.recv_shutdown() => {
+            signal = shutdown() => {
                 tracing::error!("{signal} again: ending at once, pending events are lost");
             }
             () = tokio::time::sleep(timeout.saturating_add(GRACE)) => {
@@ -46,35 +57,4 @@ pub fn listen(timeout: Duration, hangup: Arc<Notify>) -> io::Result<oneshot::Rec
     };
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || runtime.block_on(watch))?;
     Ok(requested)
-}
-
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-    on_hangup: Arc<Notify>,
-    _file_size: Signal,
-}
-
-impl Signals {
-    fn install(on_hangup: Arc<Notify>) -> io::Result<Signals> {
-        Ok(Signals {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-            on_hangup,
-            _file_size: signal(SignalKind::from_raw(SystemSignal::XFSZ.as_raw()))?,
-        })
-    }
-
-    /// Waits for a signal that requests shutdown. Returns its name.
-    async fn recv_shutdown(&mut self) -> &'static str {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return "SIGTERM",
-                _ = self.interrupt.recv() => return "SIGINT",
-                _ = self.hangup.recv() => self.on_hangup.notify_one(),
-            }
-        }
-    }
 }
