@@ -72,16 +72,14 @@ pub enum DaemonError {
 /// Returns an error if a part cannot be started, or intake does not stop in time.
 pub fn run(loaded: &Arc<Loaded>) -> Result<(), DaemonError> {
     let config = &loaded.config;
-    let sockets = Sockets::take();
-    let sockets = sockets.map_err(|error| DaemonError::Action("use the sockets of systemd", error.into()))?;
+    let sockets = Sockets::take().map_err(cannot("use the sockets of systemd"))?;
     // First, because it takes about as long as the rest of the start for 10,000 findings.
-    let state = load_state(&config.findings);
-    let state = state.map_err(|error| DaemonError::Action("start a thread", error.into()))?;
+    let state = load_state(&config.findings).map_err(cannot("start a thread"))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| DaemonError::Action("start the runtime", error.into()))?;
+    let runtime = runtime.map_err(cannot("start the runtime"))?;
     let hangup = Arc::<Notify>::default();
     let requested = signals::listen(config.delivery.shutdown_timeout, hangup.clone());
-    let requested = requested.map_err(|error| DaemonError::Action("listen for signals", error.into()))?;
+    let requested = requested.map_err(cannot("listen for signals"))?;
     let ended = runtime.block_on(async {
         let daemon = Daemon::start(loaded, sockets, state, hangup).await?;
         let signal = requested.await.map_err(|_| DaemonError::SignalThread)?;
@@ -130,8 +128,7 @@ impl Daemon {
         let admin_tls = load(CertificateOwner::Admin, &config.admin.tls).map_err(part_error)?;
         let registry =
             Registry::new(kinds::families(), config.metrics.max_series, config.sites.len(), clock::now());
-        let registry = registry.map_err(|error| DaemonError::Action("register the metrics", error.into()))?;
-        let registry = Arc::new(registry);
+        let registry = Arc::new(registry.map_err(cannot("register the metrics"))?);
         let mut exporters = Exporters::start(config, &registry)?;
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let health = IntakeHealth::new(threads, STALL_TIMEOUT);
@@ -195,11 +192,10 @@ impl Daemon {
         let state = state.await.map_err(part_error)?.map_err(part_error)?;
         let findings = all_findings.map(|findings| FindingsUpkeep::start(findings, state));
         let intake_server = ListenerHandle::start(&intake_listener, threads, tls_config, &connections);
-        let intake_server = intake_server
-            .map_err(|error| DaemonError::Action("start the threads of listen", error.into()))?;
+        let intake_server = intake_server.map_err(cannot("start the threads of listen"))?;
         let tls_config = admin_tls.as_ref().map(|tls| &tls.config);
         let admin_server = ListenerHandle::start(&admin_listener, 1, tls_config, &admin_connections)
-            .map_err(|error| DaemonError::Action("start the thread of admin_listen", error.into()))?;
+            .map_err(cannot("start the thread of admin_listen"))?;
 
         let daemon = Daemon { registry, pipeline, findings, admin, intake_server, admin_server, exporters };
         daemon.log_startup(config, max_connections);
@@ -350,6 +346,11 @@ fn certificates(
     all.into_iter().filter(|(_, not_after)| not_after.is_some()).filter_map(gauge).collect()
 }
 
+/// Returns the error of an action at the start, by its cause.
+fn cannot<E: Into<Box<dyn Error + Send + Sync>>>(action: &'static str) -> impl Fn(E) -> DaemonError {
+    move |error| DaemonError::Action(action, error.into())
+}
+
 fn part_error(error: impl Into<Box<dyn Error + Send + Sync>>) -> DaemonError {
     DaemonError::Part(error.into())
 }
@@ -388,9 +389,7 @@ impl Exporters {
             // As much waits as is being written: a quarter of the memory together, so that a slow reader of stdout,
             // a full table of findings and hostile uploads fit into 64 MiB.
             let console = ConsoleExporter::start_stdout(config.delivery.memory_bytes / 8, registry.clone());
-            let console =
-                console.map_err(|error| DaemonError::Action("start the console export", error.into()));
-            exporters.console = Some(console?);
+            exporters.console = Some(console.map_err(cannot("start the console export"))?);
         }
         if let Some(endpoint) = &otlp.logs.otlp {
             let client = Client::new(endpoint, ExportSignal::Logs).map_err(part_error)?;
