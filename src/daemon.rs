@@ -93,7 +93,6 @@ pub fn run(loaded: &Arc<Loaded>) -> Result<(), DaemonError> {
 }
 
 struct Daemon {
-    registry: Arc<Registry>,
     pipeline: Arc<Pipeline>,
     findings: Option<FindingsUpkeep>,
     admin: Arc<Admin>,
@@ -102,10 +101,12 @@ struct Daemon {
     exporters: Exporters,
 }
 
+#[derive(Default)]
 struct Exporters {
     console: Option<Arc<ConsoleExporter>>,
     logs: Option<LogExporter>,
     metrics: Option<MetricExporter>,
+    /// Without OTLP metrics, every series can be evicted.
     temporality: TemporalityState,
     traces: Option<Traces>,
     headers: ExportHeaders,
@@ -171,21 +172,24 @@ impl Daemon {
             Some(registry.clone()),
             Some(health.clone()),
         );
-        let mut admin = exporters.admin(config, &registry, health, certificates, settings);
-        let by_request = reload.clone();
-        admin.reload = Box::new(move || by_request.reload("POST /-/reload"));
-        admin.api = recent.map(|recent| {
+        let unready_after = config.admin.unready_after;
+        let readiness =
+            Arc::new(Readiness { intake: health, unready_after, exports: exporters.health(), certificates });
+        let scrape = Scrape::new(registry.clone());
+        let api = recent.map(|recent| {
             let sources = Sources {
                 loaded: reload.loaded.clone(),
                 intake: intake_listener.address.clone(),
                 registry: registry.clone(),
                 findings: all_findings.clone(),
                 recent,
-                readiness: admin.readiness.clone(),
+                readiness: readiness.clone(),
             };
-            Arc::new(Api::new(sources, &admin.scrape))
+            Arc::new(Api::new(sources, &scrape))
         });
-        let admin = Arc::new(admin);
+        let by_request = reload.clone();
+        let by_request = Box::new(move || by_request.reload("POST /-/reload"));
+        let admin = Arc::new(Admin { scrape, readiness, settings, reload: by_request, api });
         let admin_connections =
             MakeConnection::new(intake::respond_by(admin::router(admin.clone())), admin_limits, None, None);
         // Last, because it is being loaded meanwhile; intake begins when it is restored.
@@ -197,20 +201,20 @@ impl Daemon {
         let admin_server = ListenerHandle::start(&admin_listener, 1, tls_config, &admin_connections)
             .map_err(cannot("start the thread of admin_listen"))?;
 
-        let daemon = Daemon { registry, pipeline, findings, admin, intake_server, admin_server, exporters };
+        let daemon = Daemon { pipeline, findings, admin, intake_server, admin_server, exporters };
         daemon.log_startup(config, max_connections);
-        let started = daemon.registry.started.as_second();
-        daemon.registry.self_metrics.config.last_reload_successful.set(1);
-        daemon.registry.self_metrics.config.last_reload_success.set(started);
+        let metrics = &registry.self_metrics.config;
+        metrics.last_reload_successful.set(1);
+        metrics.last_reload_success.set(registry.started.as_second());
         tokio::spawn(reload.run(hangup, files));
         daemon.admin.readiness.intake.set_listening(true);
         systemd::notify("READY=1");
         for tls in [tls, admin_tls].into_iter().flatten() {
-            tokio::spawn(tls.watch(daemon.registry.clone()));
+            tokio::spawn(tls.watch(registry.clone()));
         }
         tokio::spawn(run_windows(daemon.pipeline.clone()));
         let temporality = daemon.exporters.temporality.clone();
-        tokio::spawn(SeriesExpiry::new(config, daemon.registry.clone(), temporality).run_series_expiry());
+        tokio::spawn(SeriesExpiry::new(config, registry.clone(), temporality).run_series_expiry());
         Ok(daemon)
     }
 
@@ -261,7 +265,7 @@ impl Daemon {
                 "the limit of open files allows fewer connections than intake.max_connections"
             );
         }
-        if !self.registry.isolates_sites() {
+        if !self.pipeline.registry.isolates_sites() {
             tracing::warn!(
                 sites = config.sites.len(),
                 series = config.metrics.max_series,
@@ -339,11 +343,12 @@ fn certificates(
     ];
     let metric = &registry.self_metrics.intake.certificate_not_after;
     let gauge = |(owner, not_after): (CertificateOwner, Option<Timestamp>)| {
+        let not_after = not_after?;
         let gauge = metric.with_label_values(&[owner.as_str()]);
-        gauge.set(not_after?.as_second());
+        gauge.set(not_after.as_second());
         Some((owner, gauge))
     };
-    all.into_iter().filter(|(_, not_after)| not_after.is_some()).filter_map(gauge).collect()
+    all.into_iter().filter_map(gauge).collect()
 }
 
 /// Returns the error of an action at the start, by its cause.
@@ -374,17 +379,7 @@ impl Exporters {
         let otlp = &config.otlp;
         let instance = Uuid::new_v4().to_string();
         let resource = build_resource(otlp, &instance);
-        // Without OTLP metrics, every series can be evicted.
-        let temporality = TemporalityState::default();
-        let mut exporters = Exporters {
-            console: None,
-            logs: None,
-            metrics: None,
-            temporality,
-            traces: None,
-            diagnostics: None,
-            headers: Vec::new(),
-        };
+        let mut exporters = Exporters::default();
         if otlp.logs.console {
             // As much waits as is being written: a quarter of the memory together, so that a slow reader of stdout,
             // a full table of findings and hostile uploads fit into 64 MiB.
@@ -431,25 +426,14 @@ impl Exporters {
         Pipeline::new(config, registry.clone(), console, otlp)
     }
 
-    fn admin(
-        &self,
-        config: &Config,
-        registry: &Arc<Registry>,
-        intake: Arc<IntakeHealth>,
-        certificates: Vec<(CertificateOwner, IntGauge)>,
-        settings: Arc<ArcSwap<AdminSettings>>,
-    ) -> Admin {
+    /// Returns the health of each export over OTLP.
+    fn health(&self) -> Vec<NamedExport> {
         let export = |name, description, health| NamedExport { name, description, health };
         let logs = self.logs.as_ref().map(|logs| export("otlp_logs", "the export of logs", logs.health()));
         let metrics = self.metrics.as_ref();
         let metrics =
             metrics.map(|metrics| export("otlp_metrics", "the export of metrics", metrics.health.clone()));
-        let exports = logs.into_iter().chain(metrics).collect();
-        let unready_after = config.admin.unready_after;
-        let readiness = Readiness { intake, unready_after, exports, certificates };
-        let scrape = Scrape::new(registry.clone());
-        let reload = Box::new(|| Ok(()));
-        Admin { scrape, readiness: Arc::new(readiness), settings, reload, api: None }
+        logs.into_iter().chain(metrics).collect()
     }
 
     /// Flushes every exporter. Returns what was still pending at the deadline.
