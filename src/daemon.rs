@@ -133,8 +133,7 @@ impl Daemon {
         let mut exporters = Exporters::start(config, &registry)?;
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let health = IntakeHealth::new(threads, STALL_TIMEOUT);
-        let listeners = [&tls, &admin_tls].map(|tls| tls.as_ref().map(Tls::not_after));
-        let certificates = certificates(config, listeners, &registry);
+        let certificates = certificates(config, [&tls, &admin_tls], &registry);
         let settings =
             Arc::new(ArcSwap::from_pointee(AdminSettings::load(&config.admin).map_err(part_error)?));
         let has_page =
@@ -165,7 +164,6 @@ impl Daemon {
             proxy_protocol: false,
             ..limits.clone()
         };
-        let tls_config = tls.as_ref().map(|tls| &tls.config);
         let connections = MakeConnection::new(
             intake::respond(intake),
             limits,
@@ -195,10 +193,9 @@ impl Daemon {
         // Last, because it is being loaded meanwhile; intake begins when it is restored.
         let state = state.await.map_err(part_error)?.map_err(part_error)?;
         let findings = all_findings.map(|findings| FindingsUpkeep::start(findings, state));
-        let intake_server = ListenerHandle::start(&intake_listener, threads, tls_config, &connections);
+        let intake_server = ListenerHandle::start(&intake_listener, threads, tls.as_ref(), &connections);
         let intake_server = intake_server.map_err(cannot("start the threads of listen"))?;
-        let tls_config = admin_tls.as_ref().map(|tls| &tls.config);
-        let admin_server = ListenerHandle::start(&admin_listener, 1, tls_config, &admin_connections)
+        let admin_server = ListenerHandle::start(&admin_listener, 1, admin_tls.as_ref(), &admin_connections)
             .map_err(cannot("start the thread of admin_listen"))?;
 
         let daemon = Daemon { pipeline, findings, admin, intake_server, admin_server, exporters };
@@ -326,7 +323,7 @@ fn bind(setting: &'static str, address: &ListenAddress) -> Result<Listener, Daem
 /// Returns every certificate of this process, and its expiry in the metric.
 fn certificates(
     config: &Config,
-    [intake, admin]: [Option<Timestamp>; 2],
+    [intake, admin]: [&Option<Tls>; 2],
     registry: &Registry,
 ) -> Vec<(CertificateOwner, IntGauge)> {
     let otlp = &config.otlp;
@@ -335,8 +332,8 @@ fn certificates(
         Some(validity(&chain)?.1)
     };
     let all = [
-        (CertificateOwner::Intake, intake),
-        (CertificateOwner::Admin, admin),
+        (CertificateOwner::Intake, intake.as_ref().map(Tls::not_after)),
+        (CertificateOwner::Admin, admin.as_ref().map(Tls::not_after)),
         (CertificateOwner::OtlpLogsClient, client(&otlp.logs.otlp)),
         (CertificateOwner::OtlpMetricsClient, client(&otlp.metrics.otlp)),
         (CertificateOwner::OtlpTracesClient, client(&otlp.traces)),

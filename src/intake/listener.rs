@@ -9,7 +9,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use axum_server::Handle;
-use axum_server::tls_rustls::RustlsConfig;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -17,6 +16,7 @@ use crate::config::ListenAddress;
 use crate::intake::client_ip::PeerAddr;
 use crate::intake::server::{MakeConnection, serve};
 use crate::intake::socket::{Listener, Share};
+use crate::intake::tls::Tls;
 
 /// Threads that serve one address.
 pub struct ListenerHandle {
@@ -47,7 +47,7 @@ impl ListenerHandle {
     pub fn start(
         listener: &Listener,
         threads: usize,
-        tls: Option<&RustlsConfig>,
+        tls: Option<&Tls>,
         connections: &MakeConnection,
     ) -> io::Result<ListenerHandle> {
         let start = |(index, share)| {
@@ -57,7 +57,8 @@ impl ListenerHandle {
             let runtime = runtime.enable_all().event_interval(EVENT_INTERVAL).build()?;
             let handle = Handle::new();
             let (done, ended) = oneshot::channel();
-            let serving = serve(listener, share, tls.cloned(), connections.clone(), handle.clone());
+            let tls = tls.map(|tls| tls.config.clone());
+            let serving = serve(listener, share, tls, connections.clone(), handle.clone());
             std::thread::Builder::new().name("lookoutd-http".to_owned()).spawn(move || {
                 if let Some(heartbeat) = heartbeat {
                     runtime.spawn(heartbeat);

@@ -98,7 +98,7 @@ fn fingerprint(file: &Path) -> FileFingerprint {
 pub struct Tls {
     files: TlsFiles,
     /// The configuration that each new connection uses.
-    pub config: RustlsConfig,
+    pub(super) config: RustlsConfig,
     certificate: Certificate,
     /// The files just before they were loaded.
     fingerprints: [FileFingerprint; 3],
