@@ -34,6 +34,10 @@ fn hash(credentials: &str) -> Digest {
     digest(&SHA256, credentials.as_bytes())
 }
 
+fn is_hash_of(expected: Option<Digest>, sent: &str) -> bool {
+    expected.is_some_and(|expected| expected.as_ref().ct_eq(hash(sent).as_ref()).into())
+}
+
 impl Auth {
     /// Loads the credentials, if any are required, and the secrets that are in files.
     ///
@@ -53,34 +57,27 @@ impl Auth {
     fn is_authorized(&self, headers: &HeaderMap) -> bool {
         let sent = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.trim().split_once(' '));
         let Some((scheme, credentials)) = sent else { return false };
-        let expected = match scheme {
-            _ if scheme.eq_ignore_ascii_case("bearer") => &self.bearer,
-            _ if scheme.eq_ignore_ascii_case("basic") => &self.basic,
-            _ => return false,
-        };
         let credentials = credentials.trim();
-        if self.basic.is_none() && scheme.eq_ignore_ascii_case("basic") {
-            return self.is_token_as_password(credentials);
+        match &*scheme.to_ascii_lowercase() {
+            "bearer" => is_hash_of(self.bearer, credentials),
+            "basic" if self.basic.is_none() => self.is_token_as_password(credentials),
+            "basic" => is_hash_of(self.basic, credentials),
+            _ => false,
         }
-        let sent = hash(credentials);
-        expected.as_ref().is_some_and(|expected| expected.as_ref().ct_eq(sent.as_ref()).into())
     }
 
     /// Returns whether the password of basic authentication is the token, because browsers cannot send one.
     fn is_token_as_password(&self, credentials: &str) -> bool {
         let pair = BASE64.decode(credentials.as_bytes()).ok().and_then(|pair| String::from_utf8(pair).ok());
         let Some((_, password)) = pair.as_deref().and_then(|pair| pair.split_once(':')) else { return false };
-        self.bearer.is_some_and(|bearer| bearer.as_ref().ct_eq(hash(password).as_ref()).into())
+        is_hash_of(self.bearer, password)
     }
 
     fn unauthorized_response(&self) -> Response {
         let problem = "the credentials of admin.auth are required\n";
         let mut response = (StatusCode::UNAUTHORIZED, problem).into_response();
-        let challenges = [
-            (self.bearer.is_some(), "Bearer realm=\"lookoutd admin\""),
-            (true, "Basic realm=\"lookoutd admin\", charset=\"UTF-8\""),
-        ];
-        for (_, challenge) in challenges.iter().filter(|(is_offered, _)| *is_offered) {
+        let bearer = self.bearer.map(|_| "Bearer realm=\"lookoutd admin\"");
+        for challenge in bearer.into_iter().chain(["Basic realm=\"lookoutd admin\", charset=\"UTF-8\""]) {
             response.headers_mut().append(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         response
