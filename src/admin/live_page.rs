@@ -24,6 +24,6 @@ pub(super) fn html() -> Response {
     (headers, HTML).into_response()
 }
 
-pub(super) fn file(content_type: &'static str, content: &'static str) -> Response {
-    ([(CONTENT_TYPE, content_type)], content).into_response()
+pub(super) fn file(content_type: &'static str, content: &'static str) -> impl IntoResponse + Clone {
+    ([(CONTENT_TYPE, content_type)], content)
 }

@@ -16,7 +16,7 @@ use arc_swap::ArcSwap;
 pub use auth::{Auth, AuthError, authorization};
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::middleware::{self, Next};
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http::{HeaderMap, StatusCode};
@@ -62,25 +62,22 @@ const INDEX: &str = "lookoutd admin\n\n\
 /// Returns the router of admin. Health and readiness require no credentials, because probes often have none.
 pub fn router(admin: Arc<Admin>) -> Router {
     let page = match &admin.api {
-        None => Router::new().route("/", get(async || INDEX)),
+        None => Router::new().route("/", get(INDEX)),
         Some(api) => Router::new()
             .route("/", get(async |headers| index(&headers)))
-            .route(
-                "/page.js",
-                get(async || live_page::file("text/javascript; charset=utf-8", live_page::SCRIPT)),
-            )
-            .route("/page.css", get(async || live_page::file("text/css; charset=utf-8", live_page::STYLE)))
+            .route("/page.js", get(live_page::file("text/javascript; charset=utf-8", live_page::SCRIPT)))
+            .route("/page.css", get(live_page::file("text/css; charset=utf-8", live_page::STYLE)))
             .merge(api::router(api.clone())),
     };
     page.route("/metrics", get(async |State(admin): Shared, headers| admin.scrape.response(headers).await))
-        .fallback(async || (StatusCode::NOT_FOUND, INDEX))
+        .fallback((StatusCode::NOT_FOUND, INDEX))
         .route("/-/reload", post(reload))
-        .layer(middleware::from_fn_with_state(admin.clone(), require_auth))
-        .route("/-/healthy", get(async || "healthy\n"))
+        .layer(middleware::map_request_with_state(admin.clone(), require_auth))
+        .route("/-/healthy", get("healthy\n"))
         .route("/-/ready", get(async |State(admin): Shared| admin.readiness.response()))
-        .layer(middleware::from_fn_with_state(admin.clone(), require_known_host))
-        .layer(middleware::from_fn(origin::require_own_origin))
-        .layer(middleware::from_fn(origin::add_headers))
+        .layer(middleware::map_request_with_state(admin.clone(), require_known_host))
+        .layer(middleware::map_request(origin::require_own_origin))
+        .layer(middleware::map_response(origin::add_headers))
         .with_state(admin)
 }
 
@@ -88,20 +85,13 @@ fn index(headers: &HeaderMap) -> Response {
     if live_page::accepts_html(headers) { live_page::html() } else { INDEX.into_response() }
 }
 
-async fn require_auth(State(admin): Shared, request: Request, next: Next) -> Response {
+async fn require_auth(State(admin): Shared, request: Request) -> Result<Request, Response> {
     let response = admin.settings.load().auth.as_ref().and_then(|auth| auth.reject(request.headers()));
-    match response {
-        Some(response) => response,
-        None => next.run(request).await,
-    }
+    response.map_or(Ok(request), Err)
 }
 
-async fn require_known_host(State(admin): Shared, request: Request, next: Next) -> Response {
-    let response = hosts::reject(&admin.settings.load().hosts, &request);
-    match response {
-        Some(response) => response,
-        None => next.run(request).await,
-    }
+async fn require_known_host(State(admin): Shared, request: Request) -> Result<Request, Response> {
+    hosts::reject(&admin.settings.load().hosts, &request).map_or(Ok(request), Err)
 }
 
 async fn reload(State(admin): Shared) -> Response {

@@ -2,18 +2,16 @@
 //! states where they come from.
 
 use axum::extract::Request;
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, ORIGIN, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 /// Middleware that rejects requests of foreign pages, unless they only read.
-pub(super) async fn require_own_origin(request: Request, next: Next) -> Response {
-    if matches!(*request.method(), Method::GET | Method::HEAD) || !is_foreign(request.headers()) {
-        next.run(request).await
-    } else {
-        (StatusCode::FORBIDDEN, "admin accepts no such request from a page elsewhere\n").into_response()
-    }
+pub(super) async fn require_own_origin(request: Request) -> Result<Request, (StatusCode, &'static str)> {
+    let is_allowed =
+        matches!(*request.method(), Method::GET | Method::HEAD) || !is_foreign(request.headers());
+    let problem = "admin accepts no such request from a page elsewhere\n";
+    is_allowed.then_some(request).ok_or((StatusCode::FORBIDDEN, problem))
 }
 
 fn is_foreign(headers: &HeaderMap) -> bool {
@@ -27,8 +25,7 @@ fn is_foreign(headers: &HeaderMap) -> bool {
             .any(|site| !matches!(&*text(site), "same-origin" | "none"))
 }
 
-pub(super) async fn add_headers(request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
+pub(super) async fn add_headers(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
