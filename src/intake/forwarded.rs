@@ -19,34 +19,29 @@ pub(super) fn addresses_rtl(
     node: fn(&str) -> Option<&str>,
 ) -> impl Iterator<Item = Option<IpAddr>> {
     let lines = headers.get_all(name).into_iter().rev();
-    let elements = lines.flat_map(|line| ElementsRtl { rest: Some(line.as_bytes()) });
+    let elements = lines.flat_map(|line| elements_rtl(line.as_bytes()));
     elements.take(MAX_HOPS).map(move |element| address(node(std::str::from_utf8(element?).ok()?)?))
 }
 
-/// The elements of a comma-separated list from right to left; `None`, as the last, for one that is too long.
-struct ElementsRtl<'a> {
-    rest: Option<&'a [u8]>,
-}
-
-impl<'a> Iterator for ElementsRtl<'a> {
-    type Item = Option<&'a [u8]>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let list = self.rest.take()?;
+/// Returns the elements of a comma-separated list from right to left; `None`, as the last, for one that is too long.
+fn elements_rtl(list: &[u8]) -> impl Iterator<Item = Option<&[u8]>> {
+    let mut rest = Some(list);
+    std::iter::from_fn(move || {
+        let list = rest.take()?;
         let start = list.len().saturating_sub(MAX_ELEMENT);
         let mut quoted = false;
         for at in (start..list.len()).rev() {
             match list[at] {
                 b'"' if !is_escaped(&list[start..at]) => quoted = !quoted,
                 b',' if !quoted => {
-                    self.rest = Some(&list[..at]);
+                    rest = Some(&list[..at]);
                     return Some(Some(&list[at + 1..]));
                 }
                 _ => {}
             }
         }
         Some((start == 0).then_some(list))
-    }
+    })
 }
 
 /// Returns whether the byte after `before` is escaped: only inside quotes, in a well-formed element.
