@@ -5,7 +5,6 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
@@ -20,9 +19,7 @@ const READ_BUDGET: u8 = 4;
 pub(super) struct TimeoutStream {
     stream: Box<dyn Stream>,
     permit: Arc<ConnectionPermit>,
-    idle_timeout: Duration,
-    head_timeout: Duration,
-    write_timeout: Duration,
+    limits: ServerLimits,
     /// Wakes the task when the connection may have expired.
     timer: Pin<Box<Sleep>>,
     /// Whether the timer wakes the task that the permit knows.
@@ -34,25 +31,20 @@ pub(super) struct TimeoutStream {
     /// Set while a write waits.
     write_timer: Option<Pin<Box<Sleep>>>,
     reads: u8,
-    /// Whether a write is activity, as that of a long response is. Over HTTP/2, the answer to a ping would be too.
-    writes_count: bool,
 }
 
 impl TimeoutStream {
-    pub(super) fn new(stream: Box<dyn Stream>, permit: Arc<ConnectionPermit>, limits: &ServerLimits) -> Self {
+    pub(super) fn new(stream: Box<dyn Stream>, permit: Arc<ConnectionPermit>, limits: ServerLimits) -> Self {
         TimeoutStream {
             stream,
             permit,
-            idle_timeout: limits.idle_timeout,
-            head_timeout: limits.head_timeout,
-            write_timeout: limits.body_timeout,
             timer: Box::pin(sleep(limits.idle_timeout)),
+            limits,
             is_armed: false,
             idle_at_read: None,
             head_began: None,
             write_timer: None,
             reads: 0,
-            writes_count: !limits.http2,
         }
     }
 
@@ -74,9 +66,9 @@ impl TimeoutStream {
         loop {
             let now = Instant::now();
             let end = match idle {
-                None => now + self.idle_timeout,
-                Some(_) if reads_head => *self.head_began.get_or_insert(now) + self.head_timeout,
-                Some(idle) => idle + self.idle_timeout,
+                None => now + self.limits.idle_timeout,
+                Some(_) if reads_head => *self.head_began.get_or_insert(now) + self.limits.head_timeout,
+                Some(idle) => idle + self.limits.idle_timeout,
             };
             if end <= now {
                 return true;
@@ -95,14 +87,15 @@ impl TimeoutStream {
     fn check(&mut self, cx: &mut Context<'_>, write: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if write.is_ready() {
             self.write_timer = None;
-            if self.writes_count {
+            // A write is activity, as that of a long response is. Over HTTP/2, the answer to a ping would be too.
+            if !self.limits.http2 {
                 self.permit.touch();
             }
             // A connection that is written to is not read from, and must be evicted all the same.
             self.is_armed &= self.permit.register(cx);
             return if self.permit.is_evicted() { timeout_error() } else { write };
         }
-        let write_timer = self.write_timer.get_or_insert_with(|| Box::pin(sleep(self.write_timeout)));
+        let write_timer = self.write_timer.get_or_insert_with(|| Box::pin(sleep(self.limits.body_timeout)));
         let expired = write_timer.as_mut().poll(cx).is_ready() || self.poll_expired(cx);
         if expired { timeout_error() } else { Poll::Pending }
     }

@@ -43,7 +43,7 @@ impl Accept<Box<dyn Stream>, ConnectionService> for ProxyProtocolAcceptor {
                 service.peer = client.map_or(service.peer, |client| PeerAddr(Some(client)));
                 *service.permit.client.lock() = clients.acquire(service.peer).map_err(io::Error::other)?;
             }
-            Ok((TimeoutStream::new(stream, service.permit.clone(), &limits), service))
+            Ok((TimeoutStream::new(stream, service.permit.clone(), limits), service))
         })
     }
 }
