@@ -12,7 +12,7 @@ use axum::response::Response;
 use futures_util::FutureExt;
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING, USER_AGENT};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version};
+use http::{HeaderName, HeaderValue, Method, Request, Version};
 use hyper::body::Incoming;
 use opentelemetry_sdk::trace::SdkTracer;
 use tokio::runtime::Handle;
@@ -59,17 +59,9 @@ impl IntakeSettings {
         }
     }
 
-    fn serves(&self, path: &str) -> bool {
-        RequestTarget::find(path, &self.config, &self.path.sites).is_some()
-    }
-
     fn target<'h>(&'h self, head: &'h Parts) -> RequestTarget<'h> {
         // Only paths that intake serves have uploads.
         RequestTarget::parse(&head.uri, &self.config, self.privacy, &self.path.sites).unwrap_or_default()
-    }
-
-    fn client(&self, peer: PeerAddr, headers: &HeaderMap) -> Option<IpAddr> {
-        client_ip::resolve(peer.0, headers, &self.config.trusted_proxies)
     }
 
     fn anonymize(&self, client: Option<IpAddr>) -> Option<String> {
@@ -124,9 +116,9 @@ impl Intake {
         peer: PeerAddr,
         body: &mut Incoming,
     ) -> UploadOutcome {
-        let settings = upload.settings;
+        let settings = upload.sender.settings;
         let (trusted, sites) = (&settings.config.trusted_proxies, &settings.path.sites);
-        let begin = |tracer| Box::new(UploadSpan::begin(tracer, upload.head, peer, trusted, sites));
+        let begin = |tracer| Box::new(UploadSpan::begin(tracer, upload.sender.head, peer, trusted, sites));
         let span = self.tracer.as_ref().map(begin);
         let outcome = if upload.in_flight > settings.config.max_in_flight as i64 {
             UploadOutcome::Overloaded
@@ -148,8 +140,8 @@ impl Intake {
         span: Option<SpanIds>,
         incoming: &mut Incoming,
     ) -> Result<UploadOutcome, UploadOutcome> {
-        let InFlightUpload { settings, head, started, .. } = upload;
-        let deadline = tokio::time::Instant::from_std(*started) + settings.config.body_timeout;
+        let Sender { settings, head, .. } = upload.sender;
+        let deadline = tokio::time::Instant::from_std(upload.started) + settings.config.body_timeout;
         let limit = settings.config.max_body_bytes;
         let target = settings.target(head);
         let (encoding, sent) = {
@@ -165,7 +157,7 @@ impl Intake {
         };
         let size = sent.expected_size(encoding, limit);
         if size > MAX_SMALL {
-            return Box::pin(self.process_large(upload, span, deadline, encoding, sent, size)).await;
+            return Box::pin(self.process_large(upload.sender, span, deadline, encoding, sent, size)).await;
         }
         let charge = match self.memory.try_charge_small(size) {
             Some(charge) => charge,
@@ -175,26 +167,26 @@ impl Intake {
             }
         };
         if let Some(body) = sent.open(encoding, size, limit)? {
-            return Ok(self.process_body(upload.sender(), &target, span, &body));
+            return Ok(self.process_body(upload.sender, &target, span, &body));
         }
         drop(charge);
         let size = sent.max_size(encoding, limit);
-        Box::pin(self.process_large(upload, span, deadline, encoding, sent, size)).await
+        Box::pin(self.process_large(upload.sender, span, deadline, encoding, sent, size)).await
     }
 
     /// Processes a body on one of the threads for large ones. Apart, because its state would be allocated for each upload.
     async fn process_large(
         self: &Arc<Intake>,
-        upload: &InFlightUpload<'_>,
+        sender: Sender<'_>,
         span: Option<SpanIds>,
         deadline: tokio::time::Instant,
         encoding: ContentEncoding,
         sent: Sent,
         mut size: usize,
     ) -> Result<UploadOutcome, UploadOutcome> {
-        let InFlightUpload { settings, head, client, .. } = upload;
+        let Sender { settings, head, client } = sender;
         let limit = settings.config.max_body_bytes;
-        let (client, shared) = (*client, Arc::new(((*head).clone(), sent)));
+        let shared = Arc::new((head.clone(), sent));
         loop {
             let charge = timeout_at(deadline, self.memory.charge_large(size)).await;
             let charge = charge.ok().flatten().ok_or(UploadOutcome::Overloaded)?;
@@ -268,7 +260,8 @@ impl Intake {
     ) {
         let uptime = clock::uptime_seconds(Instant::now());
         let (path, sites) = (sender.head.uri.path(), &sender.settings.path.sites);
-        if status.is_some() && is_debug() && self.debug_lines.take(uptime) {
+        let is_logged = status.is_some() && LevelFilter::current() >= LevelFilter::DEBUG;
+        if is_logged && self.debug_lines.take(uptime) {
             let client = sender.settings.anonymize(sender.client);
             let content_type = sender.shown_header(&CONTENT_TYPE);
             // Without its parameters, which may have any text.
@@ -299,9 +292,9 @@ impl Intake {
     }
 
     /// Logs and counts reports to a path that intake does not serve.
-    fn record_unknown_path(&self, upload: &InFlightUpload<'_>) {
-        let path = loggable(upload.head.uri.path(), &upload.settings.path.sites);
-        if self.misdirected.record(&path, &upload.head.headers, upload.client) {
+    fn record_unknown_path(&self, Sender { settings, head, client }: Sender<'_>) {
+        let path = loggable(head.uri.path(), &settings.path.sites);
+        if self.misdirected.record(&path, &head.headers, client) {
             self.pipeline.registry.self_metrics.intake.unknown_path_clients.inc();
         }
     }
@@ -312,7 +305,8 @@ impl Intake {
         target: &RequestTarget<'_>,
         incoming: &mut Incoming,
     ) -> Result<(ContentEncoding, Sent), UploadOutcome> {
-        let (headers, limit) = (&upload.head.headers, upload.settings.config.max_body_bytes);
+        let Sender { settings, head, .. } = upload.sender;
+        let (headers, limit) = (&head.headers, settings.config.max_body_bytes);
         let read = match upload.admit(target) {
             Ok(encoding) => {
                 let sent = body::read(headers, incoming, limit, &self.memory.arriving).await;
@@ -381,9 +375,9 @@ fn handle(
     let (head, mut body) = request.into_parts();
     async move {
         let ThreadIntake { intake, settings } = &*own;
-        let ambiguous = head.headers.contains_key(TRANSFER_ENCODING);
-        let is_root = trim_slash(head.uri.path()) == "/";
-        let serves = settings.serves(head.uri.path());
+        let path = head.uri.path();
+        let serves = RequestTarget::find(path, &settings.config, &settings.path.sites).is_some();
+        let is_root = trim_slash(path) == "/";
         // Not a closure, which would be part of the state.
         let begin = InFlightUpload::begin;
         let mut response = match (serves, &head.method) {
@@ -405,13 +399,13 @@ fn handle(
             }
             (false, &Method::POST) => {
                 let upload = begin(intake, settings, &head, peer);
-                intake.record_unknown_path(&upload);
+                intake.record_unknown_path(upload.sender);
                 upload.finish(UploadOutcome::UnknownPath)
             }
             (false, _) => response::upload_response(UploadOutcome::UnknownPath),
         };
         // Because a proxy may have used Content-Length (RFC 9112, 6.1).
-        if ambiguous {
+        if head.headers.contains_key(TRANSFER_ENCODING) {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
@@ -424,10 +418,10 @@ fn has_valid_host(head: &Parts) -> bool {
     hosts == 1 || hosts == 0 && head.version != Version::HTTP_11
 }
 
-/// What a rejection shows of the request.
+/// The head of a request, its client, and the settings in effect when it began.
 #[derive(Clone, Copy)]
 struct Sender<'r> {
-    settings: &'r IntakeSettings,
+    settings: &'r Arc<IntakeSettings>,
     head: &'r Parts,
     client: Option<IpAddr>,
 }
@@ -440,17 +434,10 @@ impl Sender<'_> {
     }
 }
 
-/// Returns whether lines of the level `debug` are written.
-fn is_debug() -> bool {
-    LevelFilter::current() >= LevelFilter::DEBUG
-}
-
 /// An upload in flight, with the outcome that is counted when it is dropped.
 struct InFlightUpload<'i> {
     intake: &'i Intake,
-    settings: &'i Arc<IntakeSettings>,
-    head: &'i Parts,
-    client: Option<IpAddr>,
+    sender: Sender<'i>,
     started: Instant,
     /// Number of uploads in flight, with this one.
     in_flight: i64,
@@ -466,34 +453,29 @@ impl<'i> InFlightUpload<'i> {
         head: &'i Parts,
         peer: PeerAddr,
     ) -> InFlightUpload<'i> {
-        let in_flight = intake.pipeline.registry.self_metrics.begin_upload();
+        let client = client_ip::resolve(peer.0, &head.headers, &settings.config.trusted_proxies);
         InFlightUpload {
             intake,
-            settings,
-            client: settings.client(peer, &head.headers),
-            head,
+            sender: Sender { settings, head, client },
             started: Instant::now(),
-            in_flight,
+            in_flight: intake.pipeline.registry.self_metrics.begin_upload(),
             outcome: UploadOutcome::ClientDisconnected,
             is_shown: false,
         }
     }
 
-    fn sender(&self) -> Sender<'_> {
-        Sender { settings: self.settings, head: self.head, client: self.client }
-    }
-
     /// Returns the encoding, or the outcome of an upload that is rejected for its head.
     fn admit(&self, target: &RequestTarget<'_>) -> Result<ContentEncoding, UploadOutcome> {
-        if let Some(refused) = refused(target, &self.settings.config.retired, &self.settings.path.sites) {
+        let Sender { settings, head, client } = self.sender;
+        if let Some(refused) = refused(target, &settings.config.retired, &settings.path.sites) {
             return Err(refused);
         }
-        if let (Some(limiter), Some(client)) = (&self.settings.rate_limiter, self.client)
+        if let (Some(limiter), Some(client)) = (&settings.rate_limiter, client)
             && !limiter.allow(client_ip::client_key(client), Instant::now())
         {
             return Err(UploadOutcome::RateLimited);
         }
-        body::content_encoding(&self.head.headers)
+        body::content_encoding(&head.headers)
     }
 
     fn finish(mut self, outcome: UploadOutcome) -> Response {
@@ -509,7 +491,7 @@ impl Drop for InFlightUpload<'_> {
         self_metrics.uploads.add(self.outcome, self.started.elapsed());
         if self.outcome != UploadOutcome::Accepted && !self.is_shown {
             let (outcome, status) = (self.outcome.as_str(), Some(self.outcome.status()));
-            self.intake.reject(self.sender(), &[], "upload", outcome, status, None);
+            self.intake.reject(self.sender, &[], "upload", outcome, status, None);
         }
     }
 }
