@@ -18,13 +18,7 @@ fn main() -> ExitCode {
         let _ = writeln!(stderr, "lookoutd: cannot start the log thread: {error}");
         return ExitCode::FAILURE;
     }
-    let code = match daemon::run(&Arc::from(loaded)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!("{error}");
-            ExitCode::FAILURE
-        }
-    };
+    let ended = daemon::run(&Arc::from(loaded)).inspect_err(|error| tracing::error!("{error}"));
     logging::flush();
-    code
+    ended.map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS)
 }
