@@ -49,24 +49,19 @@ impl Scrape {
         let encode = move || {
             let parts = encode_scrape(&registry, format, gzip)?;
             let length: usize = parts.iter().map(Vec::len).sum();
+            let content_type = HeaderValue::from_static(format.content_type());
+            let headers = [(CONTENT_TYPE, content_type), (CONTENT_LENGTH, length.into())];
+            let encoding = gzip.then_some([(CONTENT_ENCODING, "gzip")]);
             let permit = Arc::new(permit);
             let part = move |text| io::Result::Ok(HeldBody::bytes(text, permit.clone()));
-            io::Result::Ok((
-                HeaderValue::from(length),
-                Body::from_stream(stream::iter(parts.into_iter().map(part))),
-            ))
+            let body = Body::from_stream(stream::iter(parts.into_iter().map(part)));
+            io::Result::Ok((headers, encoding, body).into_response())
         };
-        let error = match tokio::task::spawn_blocking(encode).await {
-            Ok(Ok((length, body))) => {
-                let encoding = gzip.then_some([(CONTENT_ENCODING, "gzip")]);
-                let content_type = HeaderValue::from_static(format.content_type());
-                let headers = [(CONTENT_TYPE, content_type), (CONTENT_LENGTH, length)];
-                return (headers, encoding, body).into_response();
-            }
-            Ok(Err(error)) => error.to_string(),
-            Err(error) => error.to_string(),
-        };
-        (StatusCode::INTERNAL_SERVER_ERROR, format!("cannot encode the metrics: {error}\n")).into_response()
+        let encoded = tokio::task::spawn_blocking(encode).await;
+        encoded.unwrap_or_else(|error| Err(io::Error::other(error))).unwrap_or_else(|error| {
+            let problem = format!("cannot encode the metrics: {error}\n");
+            (StatusCode::INTERNAL_SERVER_ERROR, problem).into_response()
+        })
     }
 }
 

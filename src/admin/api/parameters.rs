@@ -42,10 +42,8 @@ impl Parameters {
         let Some(text) = self.text(name) else { return Ok(None) };
         let found = values.clone().find(|(value, _)| *value == text);
         let expected = || values.map(|(value, _)| value).collect::<Vec<_>>().join(", ");
-        found.map_or_else(
-            || Err(Problem::parameter(format!("{name}: expected one of {}", expected()))),
-            |(_, value)| Ok(Some(value)),
-        )
+        let problem = || Problem::parameter(format!("{name}: expected one of {}", expected()));
+        found.map(|(_, value)| Some(value)).ok_or_else(problem)
     }
 
     pub(super) fn number(&self, name: &str, default: usize, max: usize) -> Result<usize, Problem> {
