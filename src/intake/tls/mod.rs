@@ -1,6 +1,5 @@
 //! TLS on intake and admin: rustls on ring, HTTP/2 by ALPN, and a certificate that is reloaded when its files change.
 
-use std::fmt::Display;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -43,22 +42,21 @@ struct Certificate {
 impl Certificate {
     /// Loads a certificate, which need not be valid now, and its key.
     fn load(owner: CertificateOwner, files: &TlsFiles) -> Result<Certificate, CertificateError> {
-        let error = |setting| {
-            move |problem: &dyn Display| CertificateError { owner, setting, problem: problem.to_string() }
-        };
+        let error = |setting, problem| CertificateError { owner, setting, problem };
         let file = files.certificate.clone();
-        let chain = load_certificates(&file).map_err(|cause| error("certificate")(&cause))?;
+        let chain = load_certificates(&file).map_err(|cause| error("certificate", cause.to_string()))?;
         let Some((not_before, not_after)) = validity(&chain) else {
             let problem = format!("{} holds a certificate that is not X.509", file.display());
-            return Err(error("certificate")(&problem));
+            return Err(error("certificate", problem));
         };
-        let identity = load_identity(chain, &file, &files.key).map_err(|cause| error("key")(&cause))?;
+        let identity = load_identity(chain, &file, &files.key);
+        let identity = identity.map_err(|cause| error("key", cause.to_string()))?;
         let verifier = match &files.client_ca {
             None => WebPkiClientVerifier::no_client_auth(),
             Some(file) => {
-                let roots = load_roots(file).map_err(|cause| error("client_ca")(&cause))?;
+                let roots = load_roots(file).map_err(|cause| error("client_ca", cause.to_string()))?;
                 let verifier = WebPkiClientVerifier::builder(Arc::new(roots)).build();
-                verifier.map_err(|cause| error("client_ca")(&cause))?
+                verifier.map_err(|cause| error("client_ca", cause.to_string()))?
             }
         };
         let mut config =
