@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::config::{Config, ListenAddress};
-use crate::http_client::Request;
+use crate::http_client::{Request, Response};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// Maximum size of a response, far above those of admin.
@@ -44,7 +44,12 @@ pub fn run(config: &Config, probe: Probe) -> Result<(), ProbeError> {
     let url = format!("{}{path}", admin_url(config).ok_or(ProbeError::UnknownPort)?);
     let shown =
         config.admin_listen.path().map_or(url.clone(), |socket| format!("unix:{}{path}", socket.display()));
-    match get(&url, config) {
+    let (socket, own) = (config.admin_listen.path(), config.admin.tls.files());
+    let own = own.as_ref();
+    let request =
+        Request { method: "GET", url: &url, socket, headers: &[], body: "", ca: None, own, timeout: TIMEOUT };
+    let read = |response: Response| Ok((response.status.clone(), response.text(MAX_RESPONSE_BYTES)?));
+    match request.send().and_then(read) {
         Ok((status, _)) if status.starts_with("200 ") => Ok(()),
         Ok((status, text)) => Err(ProbeError::Status(shown, status, text)),
         Err(error) => Err(ProbeError::NoResponse(shown, error)),
@@ -70,16 +75,6 @@ fn loopback_if_unspecified(mut address: SocketAddr) -> SocketAddr {
         _ => {}
     }
     address
-}
-
-/// Returns the status, and the body.
-fn get(url: &str, config: &Config) -> io::Result<(String, String)> {
-    let (socket, own) = (config.admin_listen.path(), config.admin.tls.files());
-    let own = own.as_ref();
-    let request =
-        Request { method: "GET", url, socket, headers: &[], body: "", ca: None, own, timeout: TIMEOUT };
-    let response = request.send()?;
-    Ok((response.status.clone(), response.text(MAX_RESPONSE_BYTES)?))
 }
 
 #[cfg(test)]
