@@ -124,7 +124,6 @@ impl Daemon {
         let tracer = exporters.traces.as_ref().map(Traces::tracer);
         let mut pipeline = exporters.pipeline(config, &registry);
         pipeline.recent = has_page.then(Arc::default);
-        let (recent, all_findings) = (pipeline.recent.clone(), pipeline.findings.clone());
         let pipeline = Arc::new(pipeline);
         let intake = Arc::new(Intake::new(config, pipeline.clone(), tracer));
         let limits = intake_limits(config, &intake);
@@ -157,12 +156,12 @@ impl Daemon {
         let readiness =
             Arc::new(Readiness { intake: health, unready_after, exports: exporters.health(), certificates });
         let scrape = Scrape::new(registry.clone());
-        let api = recent.map(|recent| {
+        let api = pipeline.recent.clone().map(|recent| {
             let sources = Sources {
                 loaded: reload.loaded.clone(),
                 intake: intake_listener.address.clone(),
                 registry: registry.clone(),
-                findings: all_findings.clone(),
+                findings: pipeline.findings.clone(),
                 recent,
                 readiness: readiness.clone(),
             };
@@ -175,7 +174,7 @@ impl Daemon {
             MakeConnection::new(intake::respond_by(admin::router(admin.clone())), admin_limits, None, None);
         // Last, because it is being loaded meanwhile; intake begins when it is restored.
         let state = state.await??;
-        let findings = all_findings.map(|findings| FindingsUpkeep::start(findings, state));
+        let findings = pipeline.findings.clone().map(|findings| FindingsUpkeep::start(findings, state));
         let intake_server = ListenerHandle::start(&intake_listener, threads, tls.as_ref(), &connections);
         let intake_server = intake_server.map_err(cannot("start the threads of listen"))?;
         let admin_server = ListenerHandle::start(&admin_listener, 1, admin_tls.as_ref(), &admin_connections)
