@@ -22,8 +22,7 @@ pub(super) enum ContentEncoding {
 pub(super) fn content_encoding(headers: &HeaderMap) -> Result<ContentEncoding, UploadOutcome> {
     let gzip_by_type = is_type(headers, "application/tlsrpt+gzip");
     let by_type = if gzip_by_type { ContentEncoding::Gzip } else { ContentEncoding::Identity };
-    let Some(value) = headers.get(CONTENT_ENCODING) else { return Ok(by_type) };
-    let value = value.to_str().unwrap_or_default().trim();
+    let value = headers.get(CONTENT_ENCODING).map_or("", |value| value.to_str().unwrap_or_default().trim());
     if value.is_empty() || value.eq_ignore_ascii_case("identity") {
         Ok(by_type)
     } else if value.eq_ignore_ascii_case("gzip") || value.eq_ignore_ascii_case("x-gzip") {

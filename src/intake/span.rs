@@ -34,12 +34,11 @@ impl UploadSpan {
         trusted: &[IpNet],
         sites: &SiteIndex,
     ) -> UploadSpan {
-        let is_trusted = peer.is_proxy(trusted);
-        let parent = match is_trusted {
-            true => TraceContextPropagator::new()
-                .extract_with_context(&Context::new(), &HeaderExtractor(&head.headers)),
-            false => Context::new(),
-        };
+        let mut parent = Context::new();
+        if peer.is_proxy(trusted) {
+            let headers = HeaderExtractor(&head.headers);
+            parent = TraceContextPropagator::new().extract_with_context(&parent, &headers);
+        }
         let path = head.uri.path();
         let mut attributes = vec![
             KeyValue::new(HTTP_REQUEST_METHOD, "POST"),

@@ -238,11 +238,11 @@ impl Intake {
         let processed = self.pipeline.process(body, &context, |_, reason| {
             let reason = reason.as_str();
             first.get_or_insert(reason);
-            self.reject(sender, body, "report", reason, None, None);
+            self.reject(sender, body, reason, None, None);
         });
         let outcome = expect_ct::outcome(&head.headers, body, processed);
         if outcome != UploadOutcome::Accepted {
-            self.reject(sender, body, "upload", outcome.as_str(), Some(outcome.status()), first);
+            self.reject(sender, body, outcome.as_str(), Some(outcome.status()), first);
         }
         outcome
     }
@@ -253,7 +253,6 @@ impl Intake {
         &self,
         sender: Sender<'_>,
         body: &[u8],
-        stage: &'static str,
         outcome: &'static str,
         status: Option<u16>,
         reason: Option<&str>,
@@ -282,7 +281,7 @@ impl Intake {
         let Some(recent) = &self.pipeline.recent else { return };
         recent.reject(uptime, || Rejection {
             received: clock::now(),
-            stage,
+            stage: if status.is_some() { "upload" } else { "report" },
             outcome,
             status,
             path: loggable(path, sites),
@@ -491,7 +490,7 @@ impl Drop for InFlightUpload<'_> {
         self_metrics.uploads.add(self.outcome, self.started.elapsed());
         if self.outcome != UploadOutcome::Accepted && !self.is_shown {
             let (outcome, status) = (self.outcome.as_str(), Some(self.outcome.status()));
-            self.intake.reject(self.sender, &[], "upload", outcome, status, None);
+            self.intake.reject(self.sender, &[], outcome, status, None);
         }
     }
 }
