@@ -32,9 +32,6 @@ pub struct AdminSettings {
     hosts: Vec<String>,
 }
 
-/// Reloads the settings, all or nothing.
-pub type Reload = Box<dyn Fn() -> Result<(), Vec<ConfigError>> + Send + Sync>;
-
 /// The endpoints of admin.
 pub struct Admin {
     /// `/metrics`.
@@ -43,8 +40,8 @@ pub struct Admin {
     pub readiness: Arc<Readiness>,
     /// Those in effect, loaded once per request.
     pub settings: Arc<ArcSwap<AdminSettings>>,
-    /// `POST /-/reload`.
-    pub reload: Reload,
+    /// `POST /-/reload`: reloads the settings, all or nothing.
+    pub reload: Box<dyn Fn() -> Result<(), Vec<ConfigError>> + Send + Sync>,
     /// The live page and the API; `None` if they are off.
     pub api: Option<Arc<Api>>,
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::admin::api::answer::{time, without_null};
 use crate::admin::readiness::Readiness;
 use crate::clock;
-use crate::config::{Endpoint, ListenAddress, Loaded};
+use crate::config::{Endpoint, ListenAddress, Loaded, Otlp};
 use crate::findings::Findings;
 use crate::kinds::REPORTS;
 use crate::metrics::Registry;
@@ -75,7 +75,7 @@ impl Sources {
                 "connections": self_metrics.intake.connections.get(),
                 "last_report": last.map(|event| time(event.received)),
             },
-            "exports": self.exports(),
+            "exports": self.exports(&config.otlp),
             "spool": config.delivery.spool.directory.as_ref().map(|directory| json!({
                 "directory": directory.display().to_string(),
                 "bytes": self_metrics.spool.bytes.get(),
@@ -99,10 +99,9 @@ impl Sources {
         }))
     }
 
-    fn exports(&self) -> Vec<Value> {
-        let loaded = self.loaded.load();
-        let (otlp, self_metrics) = (&loaded.config.otlp, &self.registry.self_metrics);
-        let (pending, events) = (&self_metrics.export.pending, &self_metrics.export.events);
+    fn exports(&self, otlp: &Otlp) -> Vec<Value> {
+        let export = &self.registry.self_metrics.export;
+        let (pending, events) = (&export.pending, &export.events);
         let pending =
             |exporter| counts(|state: PendingState| pending[exporter][state].get().try_into().unwrap_or(0));
         let outcomes = |exporter| counts(|outcome: EventOutcome| events[exporter][outcome].get());
