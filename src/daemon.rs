@@ -2,7 +2,6 @@
 //! is still exported.
 
 use std::error::Error;
-use std::fmt::Display;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -47,8 +46,25 @@ const ADMIN_IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 /// Time that admin's connections have to end.
 const ADMIN_GRACE: Duration = Duration::from_millis(500);
 
-/// Why the daemon did not start, or did not stop in order: a line that names the action or the setting.
-pub type DaemonError = Box<dyn Error + Send + Sync>;
+/// Why the daemon did not start, or did not stop in order.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// An action at the start fails.
+    #[error("cannot {0}: {1}")]
+    Action(&'static str, Box<dyn Error + Send + Sync>),
+    /// A part cannot be started; its error names the setting.
+    #[error(transparent)]
+    Part(Box<dyn Error + Send + Sync>),
+    /// The address of a setting cannot be bound.
+    #[error("{0}: cannot listen on {1}: {2}{3}")]
+    Listen(&'static str, ListenAddress, io::Error, String),
+    /// No signal can arrive.
+    #[error("the thread that listens for signals has ended")]
+    SignalThread,
+    /// A thread of intake is blocked.
+    #[error("a thread of intake did not end in time; uploads on it are lost")]
+    Blocked,
+}
 
 /// Serves until a signal requests shutdown.
 ///
@@ -66,7 +82,7 @@ pub fn run(loaded: &Arc<Loaded>) -> Result<(), DaemonError> {
     let requested = requested.map_err(cannot("listen for signals"))?;
     let ended = runtime.block_on(async {
         let daemon = Daemon::start(loaded, sockets, state, hangup).await?;
-        let signal = requested.await.map_err(|_| "the thread that listens for signals has ended")?;
+        let signal = requested.await.map_err(|_| DaemonError::SignalThread)?;
         systemd::notify("STOPPING=1");
         tracing::info!(signal, timeout = ?config.delivery.shutdown_timeout, "shutting down");
         daemon.stop(config.delivery.shutdown_timeout).await
@@ -109,8 +125,8 @@ impl Daemon {
         let intake_listener = sockets.intake.map_or_else(|| bind("listen", &config.listen), Ok)?;
         let admin_listener = sockets.admin.map_or_else(|| bind("admin_listen", &config.admin_listen), Ok)?;
         let load = |owner, tls: &config::Tls| tls.files().map(|files| Tls::load(owner, &files)).transpose();
-        let tls = load(CertificateOwner::Intake, &config.intake.tls)?;
-        let admin_tls = load(CertificateOwner::Admin, &config.admin.tls)?;
+        let tls = load(CertificateOwner::Intake, &config.intake.tls).map_err(part_error)?;
+        let admin_tls = load(CertificateOwner::Admin, &config.admin.tls).map_err(part_error)?;
         let registry =
             Registry::new(kinds::families(), config.metrics.max_series, config.sites.len(), clock::now());
         let registry = Arc::new(registry.map_err(cannot("register the metrics"))?);
@@ -118,7 +134,8 @@ impl Daemon {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let health = IntakeHealth::new(threads, STALL_TIMEOUT);
         let certificates = certificates(config, [&tls, &admin_tls], &registry);
-        let settings = Arc::new(ArcSwap::from_pointee(AdminSettings::load(&config.admin)?));
+        let settings =
+            Arc::new(ArcSwap::from_pointee(AdminSettings::load(&config.admin).map_err(part_error)?));
         let has_page =
             config.admin.page == Page::On && !settings.load().is_unprotected(&admin_listener.address);
         let tracer = exporters.traces.as_ref().map(Traces::tracer);
@@ -173,7 +190,7 @@ impl Daemon {
         let admin_connections =
             MakeConnection::new(intake::respond_by(admin::router(admin.clone())), admin_limits, None, None);
         // Last, because it is being loaded meanwhile; intake begins when it is restored.
-        let state = state.await??;
+        let state = state.await.map_err(part_error)?.map_err(part_error)?;
         let findings = pipeline.findings.clone().map(|findings| FindingsUpkeep::start(findings, state));
         let intake_server = ListenerHandle::start(&intake_listener, threads, tls.as_ref(), &connections);
         let intake_server = intake_server.map_err(cannot("start the threads of listen"))?;
@@ -281,12 +298,11 @@ impl Daemon {
                 tracing::warn!(dropped, spooled, "stopped; events that were still pending are dropped");
             }
         }
-        let blocked = "a thread of intake did not end in time; uploads on it are lost";
-        if intake_ended { Ok(()) } else { Err(blocked.into()) }
+        if intake_ended { Ok(()) } else { Err(DaemonError::Blocked) }
     }
 }
 
-fn bind(setting: &str, address: &ListenAddress) -> Result<Listener, DaemonError> {
+fn bind(setting: &'static str, address: &ListenAddress) -> Result<Listener, DaemonError> {
     Listener::bind(address).map_err(|error| {
         let advice = match (error.kind(), address) {
             (io::ErrorKind::PermissionDenied, ListenAddress::Tcp(_)) => {
@@ -299,7 +315,7 @@ fn bind(setting: &str, address: &ListenAddress) -> Result<Listener, DaemonError>
             }
             _ => String::new(),
         };
-        format!("{setting}: cannot listen on {address}: {error}{advice}").into()
+        DaemonError::Listen(setting, address.clone(), error, advice)
     })
 }
 
@@ -332,8 +348,12 @@ fn certificates(
 }
 
 /// Returns the error of an action at the start, by its cause.
-fn cannot<E: Display>(action: &'static str) -> impl Fn(E) -> DaemonError {
-    move |error| format!("cannot {action}: {error}").into()
+fn cannot<E: Into<Box<dyn Error + Send + Sync>>>(action: &'static str) -> impl Fn(E) -> DaemonError {
+    move |error| DaemonError::Action(action, error.into())
+}
+
+fn part_error(error: impl Into<Box<dyn Error + Send + Sync>>) -> DaemonError {
+    DaemonError::Part(error.into())
 }
 
 fn intake_limits(config: &Config, shared: &Intake) -> ServerLimits {
@@ -363,16 +383,16 @@ impl Exporters {
             exporters.console = Some(console.map_err(cannot("start the console export"))?);
         }
         if let Some(endpoint) = &otlp.logs.otlp {
-            let client = Client::new(endpoint, ExportSignal::Logs)?;
+            let client = Client::new(endpoint, ExportSignal::Logs).map_err(part_error)?;
             exporters.headers.push((Some(ExportSignal::Logs), client.headers.clone()));
             let encoder = LogRequestEncoder::new(&resource);
             let self_metrics = registry.self_metrics.clone();
             let retry = RetryPolicy::default();
-            let logs = LogExporter::start(client, encoder, &config.delivery, self_metrics, retry)?;
-            exporters.logs = Some(logs);
+            let logs = LogExporter::start(client, encoder, &config.delivery, self_metrics, retry);
+            exporters.logs = Some(logs.map_err(part_error)?);
         }
         if let Some(endpoint) = &otlp.metrics.otlp {
-            let client = Client::new(endpoint, ExportSignal::Metrics)?;
+            let client = Client::new(endpoint, ExportSignal::Metrics).map_err(part_error)?;
             exporters.headers.push((Some(ExportSignal::Metrics), client.headers.clone()));
             let temporality = TemporalityState::new(otlp.metrics.temporality);
             exporters.temporality = temporality.clone();
@@ -381,12 +401,14 @@ impl Exporters {
             exporters.metrics = Some(metrics);
         }
         if let Some(endpoint) = &otlp.traces {
-            let traces = Traces::start(endpoint, resource_attributes(otlp, &instance))?;
+            let traces = Traces::start(endpoint, resource_attributes(otlp, &instance));
+            let traces = traces.map_err(part_error)?;
             exporters.headers.push((None, traces.client.headers.clone()));
             exporters.traces = Some(traces);
         }
         if let Some(endpoint) = &otlp.diagnostics {
-            let diagnostics = Diagnostics::start(endpoint, resource_attributes(otlp, &instance))?;
+            let diagnostics = Diagnostics::start(endpoint, resource_attributes(otlp, &instance));
+            let diagnostics = diagnostics.map_err(part_error)?;
             exporters.headers.push((Some(ExportSignal::Logs), diagnostics.client.headers.clone()));
             logging::export_to(diagnostics.layer());
             exporters.diagnostics = Some(diagnostics);
