@@ -12,7 +12,6 @@ use tempfile::TempDir;
 
 use crate::support::collector::Collector;
 use crate::support::daemon::{Daemon, Setup};
-use crate::support::eventually;
 use crate::support::in_process::{InProcess, context, decode};
 
 /// A report of this site about this problem.
@@ -420,10 +419,8 @@ fn kill_within_a_window_loses_its_event_and_a_restart_counts_nothing_twice() {
     assert_eq!(daemon.post("/report", Value::from(vec![report("shop", 0); 10]).to_string()).status, 204);
     daemon.until("lookout_events_pending", &[("exporter", "otlp"), ("state", "folding")], 1.0);
     daemon.until("lookout_events_total", &[("exporter", "otlp"), ("outcome", "folded")], 8.0);
-    eventually("a spool file", || {
-        let bytes = daemon.scrape().sum("lookout_spool_bytes", &[]);
-        (bytes > 0.0).then_some(()).ok_or_else(|| "the spool is empty".to_owned())
-    });
+    // Its file is complete then; lookout_spool_bytes has it before it is written.
+    daemon.until("lookout_events_pending", &[("exporter", "otlp"), ("state", "spooled")], 1.0);
     daemon.signal("KILL");
     daemon.wait();
     daemon.leave();
