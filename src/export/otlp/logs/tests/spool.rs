@@ -104,9 +104,10 @@ async fn shutdown_spills_batches_whose_requests_hang() {
     running.push(3000);
     running.until("sent", |_| receiver.log.len() == MAX_IN_FLIGHT).await;
     let start = Instant::now();
-    let (summary, _self_metrics) = running.shutdown(Duration::from_secs(2)).await;
+    // A busy disk may take a second for a file.
+    let (summary, _self_metrics) = running.shutdown(Duration::from_secs(6)).await;
     assert_eq!(summary, ShutdownSummary { dropped: 0, spooled: 3000 });
-    assert!(start.elapsed() < Duration::from_secs(5));
+    assert!(start.elapsed() < Duration::from_secs(9));
 }
 
 #[tokio::test]
