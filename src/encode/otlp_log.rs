@@ -68,11 +68,15 @@ fn write_key_value(out: &mut Vec<u8>, field: u32, key: &str, value: Attribute<'_
         out.extend_from_slice(&[0x12, length + 2, 0x0a, length]);
         return out.extend_from_slice(text.as_bytes());
     }
+    let json;
     // Lists and objects are sent as JSON text; writing that to memory cannot fail.
-    if let Attribute::Json(value) = value {
-        let json = serde_json::to_string(value).unwrap_or_default();
-        return write_key_value(out, field, key, Attribute::Text(&json));
-    }
+    let value = match value {
+        Attribute::Json(value) => {
+            json = serde_json::to_string(value).unwrap_or_default();
+            Attribute::Text(&json)
+        }
+        scalar => scalar,
+    };
     write_header(out, field, field_len(key.len()) + field_len(any_value_len(value)));
     write_bytes(out, 1, key.as_bytes());
     encode_key(2, WireType::LengthDelimited, out);
