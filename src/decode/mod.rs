@@ -16,8 +16,8 @@ use crate::model::{Envelope, RejectReason, UploadOutcome, Value};
 /// rejected as [`RejectReason::OverLimit`].
 ///
 /// # Errors
-/// Returns [`UploadOutcome::InvalidJson`] if the body is not JSON, not even after the repair of defects that browsers are
-/// known for (a byte order mark, invalid UTF-8, half a surrogate pair). `emit` is not called then.
+/// Returns [`UploadOutcome::InvalidJson`] if the body is not JSON, not even after the repair of defects that
+/// browsers are known for (a byte order mark, invalid UTF-8, half a surrogate pair). `emit` is not called then.
 pub fn decode(
     body: &[u8],
     max_reports: usize,
